@@ -1,1 +1,28 @@
-//! Placeholder.
+//! What the debugger and its debuggee say to each other.
+//!
+//! Both ends compile this very code: the host program, and the debuggee driver in
+//! VMX-root. So there is no allocation, no panic path and no `unsafe` in it.
+//!
+//! Reading order, bottom to top:
+//! [`limits`] and [`address`], then [`transport`], [`frame`] (finds and checks frames in a
+//! stream of bytes), [`link`] (delivers messages once and in order), [`event`] and [`refusal`],
+//! [`codec`] (how numbers are written), and on top [`packet`]: requests, replies and notices.
+#![no_std]
+#![forbid(unsafe_code)]
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+pub mod address;
+pub mod codec;
+pub mod crc;
+pub mod event;
+pub mod frame;
+pub mod limits;
+pub mod link;
+pub mod packet;
+pub mod refusal;
+pub mod transport;

@@ -1,0 +1,42 @@
+//! CRC-32 (ISO-HDLC, that of Ethernet and zip): the checksum of frames, and of memory that the
+//! host expects. Table-driven, pure, used in every mode.
+
+use crc::{CRC_32_ISO_HDLC, Crc, Digest, Table};
+
+const ISO_HDLC: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
+static TABLE: Crc<u32, Table<1>> = ISO_HDLC;
+
+/// A checksum over bytes that come in pieces.
+#[derive(Clone)]
+pub struct Crc32(Digest<'static, u32, Table<1>>);
+
+impl Crc32 {
+    /// Of no byte yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(TABLE.digest())
+    }
+
+    /// Takes in more bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The checksum of all bytes taken in.
+    #[must_use]
+    pub fn finish(self) -> u32 {
+        self.0.finalize()
+    }
+}
+
+impl Default for Crc32 {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The checksum of these bytes.
+#[must_use]
+pub fn crc32(bytes: &[u8]) -> u32 {
+    TABLE.checksum(bytes)
+}

@@ -1,0 +1,41 @@
+//! Every bound of the protocol, each with its unit. A length from the wire is compared with one
+//! of these before anything is done with it.
+
+/// Payload of one frame: a 4 KiB memory reply with its header fits in one.
+pub const FRAME_PAYLOAD_BYTES: usize = 4224;
+
+/// One message, however many frames it takes: an 80 KiB action buffer and its header.
+pub const MESSAGE_BYTES: usize = 80 * 1024 + 256;
+
+/// Frames sent and not yet acknowledged.
+pub const WINDOW_FRAMES: usize = 8;
+
+/// Memory read or written by one request.
+pub const MEMORY_BYTES: usize = 16 * 1024;
+
+/// Physical memory digested by one request, so that one request stays short.
+pub const DIGEST_BYTES: u64 = 16 << 20;
+
+/// Events added by one request.
+pub const EVENTS_PER_REQUEST: usize = 256;
+
+/// Events listed by one reply.
+pub const EVENTS_PER_REPLY: usize = 1024;
+
+/// Events whose hits come with a stop; those of the others are in the list of events.
+pub const HITS_PER_STOP: usize = 256;
+
+/// Objects carved by one `prealloc`.
+pub const PREALLOC_COUNT: u32 = 0x10000;
+
+/// Logical processors.
+pub const CORES: usize = 64;
+
+/// Bytes of code at the instruction pointer that come with a stop.
+pub const STOP_CODE_BYTES: usize = 16;
+
+/// Ranges of physical memory in the handshake.
+pub const RAM_RANGES: usize = 32;
+
+/// The debuggee's own description of itself (the kernel's banner), in bytes of UTF-8.
+pub const BANNER_BYTES: usize = 192;

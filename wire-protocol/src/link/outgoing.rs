@@ -1,0 +1,168 @@
+//! From messages to the line.
+
+use super::{BACK_OFF_LIMIT, BREAK_IN, Flags, Header, Kind, Link, Role, Timing, WIRE_BYTES};
+use crate::frame;
+
+impl Timing {
+    pub(super) fn retry_at_us(&self, now_us: u64, waiting_bytes: usize, back_off: u32) -> u64 {
+        now_us
+            .saturating_add(self.line_us(waiting_bytes))
+            .saturating_add(self.retry_us.saturating_mul(1 << back_off))
+    }
+
+    fn line_us(&self, bytes: usize) -> u64 {
+        (bytes as u64).saturating_mul(u64::from(self.byte_time_ns)) / 1000
+    }
+}
+
+impl Link<'_> {
+    /// Gives the next byte for the line; `None` when there is nothing to say now.
+    pub fn pull(&mut self, now_us: u64) -> Option<u8> {
+        if self.wire_at == self.wire_len {
+            self.begin_frame(now_us)?;
+        }
+        let byte = self.wire.get(self.wire_at).copied()?;
+        self.wire_at += 1;
+        self.statistics.sent_bytes += 1;
+        if self.wire_at == self.wire_len && self.wire_starts_retry {
+            let waiting = self.sender.waiting_bytes();
+            self.retry_at_us = Some(self.timing.retry_at_us(now_us, waiting, self.back_off));
+        }
+        Some(byte)
+    }
+
+    /// As many bytes as there are and fit; returns how many.
+    pub fn pull_into(&mut self, bytes: &mut [u8], now_us: u64) -> usize {
+        let mut count = 0;
+        for slot in bytes {
+            let Some(byte) = self.pull(now_us) else { break };
+            *slot = byte;
+            count += 1;
+        }
+        count
+    }
+
+    /// Once [`Self::pull`] has nothing to say: when it will, if nothing comes in before.
+    #[must_use]
+    pub fn next_deadline_us(&self) -> Option<u64> {
+        let ack = if self.connecting {
+            None
+        } else {
+            self.ack_due_us
+        };
+        match (ack, self.retry_at_us) {
+            (Some(ack), Some(retry)) => Some(ack.min(retry)),
+            (ack, retry) => ack.or(retry),
+        }
+    }
+
+    fn begin_frame(&mut self, now_us: u64) -> Option<()> {
+        self.wire_starts_retry = false;
+        if self.break_in_wanted {
+            self.break_in_wanted = false;
+            self.wire
+                .get_mut(..BREAK_IN.len())?
+                .copy_from_slice(&BREAK_IN);
+            self.wire_at = 0;
+            self.wire_len = BREAK_IN.len();
+            return Some(());
+        }
+        if let Some(nonce) = self.syn_ack_wanted.take() {
+            return self.begin_handshake(Kind::SynAck, nonce);
+        }
+        self.check_retry(now_us);
+        let session = self.session?;
+        if self.syn_wanted {
+            self.syn_wanted = false;
+            self.wire_starts_retry = true;
+            return self.begin_handshake(Kind::Syn, session);
+        }
+        if self.connecting {
+            return None;
+        }
+        self.begin_session_frame(session, now_us)
+    }
+
+    fn begin_handshake(&mut self, kind: Kind, nonce: u32) -> Option<()> {
+        let header = Header {
+            kind,
+            flags: Flags::empty(),
+            sequence: 0,
+            acknowledged: 0,
+        };
+        let len = frame::encode(header, 0, (&nonce.to_le_bytes(), &[]), self.wire);
+        self.wire_is(len)
+    }
+
+    fn begin_session_frame(&mut self, session: u32, now_us: u64) -> Option<()> {
+        let ack_is_due = self.ack_due_us.is_some_and(|due| due <= now_us);
+        let mut flags = Flags::empty();
+        flags.set(Flags::AGAIN, self.again_wanted);
+        let acknowledged = self.receiver.expected();
+        // A responder takes the first frame of a session for its start and nothing else.
+        let introduce = self.role == Role::Initiator && !self.confirmed && ack_is_due;
+        let outgoing = if introduce {
+            None
+        } else {
+            self.sender.take_next()
+        };
+        let len = if let Some(outgoing) = outgoing {
+            self.wire_starts_retry = true;
+            self.statistics.repeated_frames += u64::from(outgoing.repeated);
+            let header = Header {
+                kind: Kind::Data,
+                flags: flags | outgoing.record.flags,
+                sequence: outgoing.sequence,
+                acknowledged,
+            };
+            frame::encode(header, session, outgoing.record.payload, self.wire)
+        } else if ack_is_due {
+            let header = Header {
+                kind: Kind::Ack,
+                flags,
+                sequence: 0,
+                acknowledged,
+            };
+            frame::encode(header, session, (&[], &[]), self.wire)
+        } else {
+            return None;
+        };
+        self.ack_due_us = None;
+        self.unacknowledged_frames = 0;
+        self.again_reported |= self.again_wanted;
+        self.again_wanted = false;
+        self.wire_is(len)
+    }
+
+    fn wire_is(&mut self, len: usize) -> Option<()> {
+        self.wire_at = 0;
+        self.wire_len = len;
+        self.statistics.sent_frames += 1;
+        Some(())
+    }
+
+    /// When it is time, everything unacknowledged goes out once more.
+    fn check_retry(&mut self, now_us: u64) {
+        let Some(retry_at_us) = self.retry_at_us else {
+            return;
+        };
+        if now_us < retry_at_us || self.must_listen(retry_at_us, now_us) {
+            return;
+        }
+        self.retry_at_us = None;
+        self.back_off = (self.back_off + 1).min(BACK_OFF_LIMIT);
+        self.sender.rewind();
+        // Without a frame from the other side, the session itself may not have come about.
+        self.syn_wanted |= self.role == Role::Initiator && !self.confirmed;
+    }
+
+    /// A frame is coming in that may hold the acknowledgement. Garbage can look like one, so that
+    /// is not believed for longer than the longest frame takes.
+    fn must_listen(&self, retry_at_us: u64, now_us: u64) -> bool {
+        let quiet_us = now_us.saturating_sub(self.last_byte_us);
+        let patience_us = self.timing.line_us(WIRE_BYTES);
+        self.decoder.is_inside()
+            && quiet_us < self.timing.retry_us
+            && now_us < retry_at_us.saturating_add(patience_us)
+    }
+}

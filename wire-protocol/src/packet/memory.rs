@@ -1,0 +1,232 @@
+//! Reading, writing, translating and digesting memory. Requests are made by the host and
+//! answered by the driver while the debuggee is halted.
+
+use crate::address::{CoreId, GuestPhysical, GuestVirtual};
+use crate::codec::{
+    self, EncodeError, Parsed, Writer, difference, fixed_u32, fixed_u64, narrow, reject, take, when,
+};
+use crate::limits;
+use crate::packet::{Reply, Request};
+
+/// Where memory is read or written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryAt {
+    /// Through the page tables that `core` uses now.
+    Virtual {
+        /// Whose CR3.
+        core: CoreId,
+        /// First byte.
+        address: GuestVirtual,
+    },
+    /// Without translation.
+    Physical {
+        /// First byte.
+        address: GuestPhysical,
+    },
+}
+
+const PHYSICAL: u64 = 1;
+const EXPECTED: u64 = 2;
+
+/// `core << 2 | flags`, or the flags alone for a physical address; then the address.
+fn write_at(at: MemoryAt, flags: u64, base: u64, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+    match at {
+        MemoryAt::Virtual { core, address } => {
+            out.varint(u64::from(core.0) << 2 | flags)?;
+            out.difference(address.0, base)
+        }
+        MemoryAt::Physical { address } => {
+            out.varint(PHYSICAL | flags)?;
+            out.varint(address.0)
+        }
+    }
+}
+
+fn parse_at(base: u64, input: &[u8]) -> Parsed<'_, (MemoryAt, u64)> {
+    let (rest, head) = narrow::<u32>(input)?;
+    let flags = u64::from(head & 3);
+    let Ok(core) = u16::try_from(head >> 2) else {
+        return reject(input);
+    };
+    if flags & PHYSICAL == 0 {
+        let (rest, address) = difference(base)(rest)?;
+        let core = CoreId(core);
+        let address = GuestVirtual(address);
+        Ok((rest, (MemoryAt::Virtual { core, address }, flags)))
+    } else {
+        if core != 0 {
+            return reject(input);
+        }
+        let (rest, address) = codec::varint(rest)?;
+        let address = GuestPhysical(address);
+        Ok((rest, (MemoryAt::Physical { address }, flags)))
+    }
+}
+
+pub(crate) fn write_read(
+    at: MemoryAt,
+    len_bytes: u32,
+    expected_crc: Option<u32>,
+    base: u64,
+    out: &mut Writer<'_>,
+) -> Result<(), EncodeError> {
+    let flags = if expected_crc.is_some() { EXPECTED } else { 0 };
+    write_at(at, flags, base, out)?;
+    out.varint(len_bytes)?;
+    match expected_crc {
+        Some(crc) => out.bytes(&crc.to_le_bytes()),
+        None => Ok(()),
+    }
+}
+
+pub(crate) fn parse_read(base: u64, input: &[u8]) -> Parsed<'_, Request<'_>> {
+    let (rest, (at, flags)) = parse_at(base, input)?;
+    let (rest, len_bytes) = narrow(rest)?;
+    let (rest, expected_crc) = when(flags & EXPECTED != 0, fixed_u32, rest)?;
+    Ok((
+        rest,
+        Request::ReadMemory {
+            at,
+            len_bytes,
+            expected_crc,
+        },
+    ))
+}
+
+pub(crate) fn write_write(
+    at: MemoryAt,
+    bytes: &[u8],
+    base: u64,
+    out: &mut Writer<'_>,
+) -> Result<(), EncodeError> {
+    write_at(at, 0, base, out)?;
+    out.bytes(bytes)
+}
+
+/// The content takes the rest of the message.
+pub(crate) fn parse_write(base: u64, input: &[u8]) -> Parsed<'_, Request<'_>> {
+    let (rest, (at, flags)) = parse_at(base, input)?;
+    if flags & EXPECTED != 0 {
+        return reject(input);
+    }
+    let (rest, bytes) = take(rest.len())(rest)?;
+    Ok((rest, Request::WriteMemory { at, bytes }))
+}
+
+pub(crate) fn write_translate(
+    core: CoreId,
+    address: GuestVirtual,
+    base: u64,
+    out: &mut Writer<'_>,
+) -> Result<(), EncodeError> {
+    out.varint(core.0)?;
+    out.difference(address.0, base)
+}
+
+pub(crate) fn parse_translate(base: u64, input: &[u8]) -> Parsed<'_, Request<'_>> {
+    let (rest, core) = narrow(input)?;
+    let (rest, address) = difference(base)(rest)?;
+    Ok((
+        rest,
+        Request::Translate {
+            core: CoreId(core),
+            address: GuestVirtual(address),
+        },
+    ))
+}
+
+pub(crate) fn write_digest_request(
+    address: GuestPhysical,
+    len_bytes: u64,
+    out: &mut Writer<'_>,
+) -> Result<(), EncodeError> {
+    out.size(address.0)?;
+    out.size(len_bytes)
+}
+
+pub(crate) fn parse_digest_request(input: &[u8]) -> Parsed<'_, Request<'_>> {
+    let (rest, address) = codec::size(input)?;
+    let (rest, len_bytes) = codec::size(rest)?;
+    Ok((
+        rest,
+        Request::DigestMemory {
+            address: GuestPhysical(address),
+            len_bytes,
+        },
+    ))
+}
+
+/// What a reply may hold: something, not too much, and packed only if that made it shorter.
+fn is_content(len_bytes: u32, compressed: bool, bytes: &[u8]) -> bool {
+    let len_bytes = len_bytes as usize;
+    let fits = if compressed {
+        bytes.len() < len_bytes
+    } else {
+        bytes.len() == len_bytes
+    };
+    fits && !bytes.is_empty() && len_bytes <= limits::MEMORY_BYTES
+}
+
+pub(crate) fn write_content(
+    len_bytes: u32,
+    compressed: bool,
+    bytes: &[u8],
+    out: &mut Writer<'_>,
+) -> Result<(), EncodeError> {
+    if !is_content(len_bytes, compressed, bytes) {
+        return Err(EncodeError::OverLimit);
+    }
+    out.varint(u64::from(len_bytes) << 1 | u64::from(compressed))?;
+    out.bytes(bytes)
+}
+
+/// The content takes the rest of the message.
+pub(crate) fn parse_content(input: &[u8]) -> Parsed<'_, Reply<'_>> {
+    let (rest, head) = narrow::<u32>(input)?;
+    let (len_bytes, compressed) = (head >> 1, head & 1 != 0);
+    let (rest, bytes) = take(rest.len())(rest)?;
+    if !is_content(len_bytes, compressed, bytes) {
+        return reject(input);
+    }
+    Ok((
+        rest,
+        Reply::Memory {
+            len_bytes,
+            compressed,
+            bytes,
+        },
+    ))
+}
+
+pub(crate) fn write_physical(
+    address: GuestPhysical,
+    page_bytes: u64,
+    out: &mut Writer<'_>,
+) -> Result<(), EncodeError> {
+    if !page_bytes.is_power_of_two() {
+        return Err(EncodeError::OverLimit);
+    }
+    out.byte(page_bytes.trailing_zeros() as u8)?;
+    out.varint(address.0)
+}
+
+pub(crate) fn parse_physical(input: &[u8]) -> Parsed<'_, Reply<'_>> {
+    let (rest, page_bytes) = codec::one_of(|shift| 1u64.checked_shl(u32::from(shift)), input)?;
+    let (rest, address) = codec::varint(rest)?;
+    let address = GuestPhysical(address);
+    Ok((
+        rest,
+        Reply::Physical {
+            address,
+            page_bytes,
+        },
+    ))
+}
+
+pub(crate) fn write_digest(digest: u64, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+    out.bytes(&digest.to_le_bytes())
+}
+
+pub(crate) fn parse_digest(input: &[u8]) -> Parsed<'_, Reply<'_>> {
+    fixed_u64(input).map(|(rest, digest)| (rest, Reply::Digest(digest)))
+}

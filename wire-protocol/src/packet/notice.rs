@@ -1,0 +1,81 @@
+//! [`Notice`]: what comes without having been asked for.
+
+use crate::address::{CoreId, GuestVirtual};
+use crate::codec::{EncodeError, Parsed, Writer, difference, narrow, varint};
+use crate::packet::{Stop, kind, run};
+
+/// What the debuggee says by itself.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Notice<'a> {
+    /// All cores are halted and wait for requests.
+    Stopped(Stop<'a>),
+    /// The hypervisor itself met a fault in VMX-root on a core; that core stands still for good.
+    Fault {
+        /// Which core.
+        core: CoreId,
+        /// Exception vector, or VM-instruction error + 256.
+        vector: u16,
+        /// Host instruction pointer.
+        rip: u64,
+        /// CR2, error code or exit reason.
+        detail: u64,
+    },
+}
+
+impl Notice<'_> {
+    /// Writes the whole message. `base` is the kernel base once the handshake is over, 0 before.
+    ///
+    /// # Errors
+    /// It does not fit, or holds more than [`crate::limits`] allows.
+    pub fn encode(&self, base: GuestVirtual, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        out.byte(self.kind())?;
+        match self {
+            Self::Stopped(stop) => run::write_stop(stop, base.0, out),
+            Self::Fault {
+                core,
+                vector,
+                rip,
+                detail,
+            } => {
+                out.varint(core.0)?;
+                out.varint(*vector)?;
+                out.difference(*rip, base.0)?;
+                out.varint(*detail)
+            }
+        }
+    }
+
+    fn kind(&self) -> u8 {
+        match self {
+            Self::Stopped(_) => kind::STOPPED,
+            Self::Fault { .. } => kind::FAULT,
+        }
+    }
+
+    /// `None`: no notice has that number.
+    pub(crate) fn parse(kind: u8, base: u64, body: &[u8]) -> Option<Parsed<'_, Notice<'_>>> {
+        Some(match kind {
+            kind::STOPPED => {
+                run::parse_stop(base, body).map(|(rest, stop)| (rest, Notice::Stopped(stop)))
+            }
+            kind::FAULT => parse_fault(base, body),
+            _ => return None,
+        })
+    }
+}
+
+fn parse_fault(base: u64, input: &[u8]) -> Parsed<'_, Notice<'_>> {
+    let (rest, core) = narrow(input)?;
+    let (rest, vector) = narrow(rest)?;
+    let (rest, rip) = difference(base)(rest)?;
+    let (rest, detail) = varint(rest)?;
+    Ok((
+        rest,
+        Notice::Fault {
+            core: CoreId(core),
+            vector,
+            rip,
+            detail,
+        },
+    ))
+}

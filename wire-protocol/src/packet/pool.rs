@@ -1,0 +1,106 @@
+//! Pre-allocated objects: carving more of them, and counting them. Requests are made by the host
+//! and answered by the driver while the debuggee is halted.
+
+use crate::codec::{self, EncodeError, Parsed, Writer, narrow, one_of};
+use crate::event::{PoolClass, PoolLine};
+use crate::packet::list::{Item, List};
+use crate::packet::{Reply, Request};
+
+/// One line per pool class, still encoded.
+pub type PoolLines<'a> = List<'a, PoolLine>;
+
+impl Item for PoolLine {
+    const LIMIT: usize = PoolClass::ALL.len();
+
+    fn parse<'a>(input: &'a [u8], _: &mut u64) -> Parsed<'a, Self> {
+        let (rest, class) = one_of(PoolClass::from_wire, input)?;
+        let (rest, object_bytes) = narrow(rest)?;
+        let (rest, reserved) = narrow(rest)?;
+        let (rest, in_use) = narrow(rest)?;
+        Ok((
+            rest,
+            Self {
+                class,
+                object_bytes,
+                reserved,
+                in_use,
+            },
+        ))
+    }
+
+    fn write(&self, out: &mut Writer<'_>, _: &mut u64) -> Result<(), EncodeError> {
+        out.byte(self.class.to_wire())?;
+        out.varint(self.object_bytes)?;
+        out.varint(self.reserved)?;
+        out.varint(self.in_use)
+    }
+}
+
+pub(crate) fn write_prealloc(
+    class: PoolClass,
+    count: u32,
+    out: &mut Writer<'_>,
+) -> Result<(), EncodeError> {
+    out.byte(class.to_wire())?;
+    out.varint(count)
+}
+
+pub(crate) fn parse_prealloc(input: &[u8]) -> Parsed<'_, Request<'_>> {
+    let (rest, class) = one_of(PoolClass::from_wire, input)?;
+    let (rest, count) = narrow(rest)?;
+    Ok((rest, Request::Prealloc { class, count }))
+}
+
+pub(crate) fn write_carved(
+    ready: u32,
+    queued: u32,
+    free: u32,
+    arena_left_bytes: u64,
+    out: &mut Writer<'_>,
+) -> Result<(), EncodeError> {
+    out.varint(ready)?;
+    out.varint(queued)?;
+    out.varint(free)?;
+    out.size(arena_left_bytes)
+}
+
+pub(crate) fn parse_carved(input: &[u8]) -> Parsed<'_, Reply<'_>> {
+    let (rest, ready) = narrow(input)?;
+    let (rest, queued) = narrow(rest)?;
+    let (rest, free) = narrow(rest)?;
+    let (rest, arena_left_bytes) = codec::size(rest)?;
+    Ok((
+        rest,
+        Reply::Carved {
+            ready,
+            queued,
+            free,
+            arena_left_bytes,
+        },
+    ))
+}
+
+pub(crate) fn write_pools(
+    lines: &PoolLines<'_>,
+    arena_carved_bytes: u64,
+    arena_left_bytes: u64,
+    out: &mut Writer<'_>,
+) -> Result<(), EncodeError> {
+    lines.write(0, out)?;
+    out.size(arena_carved_bytes)?;
+    out.size(arena_left_bytes)
+}
+
+pub(crate) fn parse_pools(input: &[u8]) -> Parsed<'_, Reply<'_>> {
+    let (rest, lines) = PoolLines::parse(0)(input)?;
+    let (rest, arena_carved_bytes) = codec::size(rest)?;
+    let (rest, arena_left_bytes) = codec::size(rest)?;
+    Ok((
+        rest,
+        Reply::Pools {
+            lines,
+            arena_carved_bytes,
+            arena_left_bytes,
+        },
+    ))
+}

@@ -1,0 +1,211 @@
+//! [`Request`]: what the host asks for. One match writes it, one match reads it; each family's
+//! file knows its own bodies.
+
+use crate::address::{CoreId, EventId, GuestPhysical, GuestVirtual};
+use crate::codec::{EncodeError, Parsed, Writer};
+use crate::event::{EventChange, PoolClass};
+#[cfg(doc)]
+use crate::limits;
+#[cfg(doc)]
+use crate::packet::Reply;
+use crate::packet::{
+    DecodeError, EventSpecs, Features, MemoryAt, Register, RegisterSet, event, kind, memory, pool,
+    register, system, whole,
+};
+
+/// What the host asks for. Replies in brackets.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Request<'a> {
+    /// First message of a session [`Reply::Hello`].
+    Hello {
+        /// [`crate::packet::PROTOCOL_VERSION`] of the host.
+        version: u16,
+        /// What the host can do.
+        features: Features,
+    },
+    /// Let every core go on [`Reply::Done`].
+    Go,
+    /// Every core's place and state [`Reply::Cores`].
+    Cores,
+    /// [`Reply::Registers`]
+    ReadRegisters {
+        /// Whose.
+        core: CoreId,
+        /// Which.
+        set: RegisterSet,
+    },
+    /// [`Reply::Done`]
+    WriteRegister {
+        /// Whose.
+        core: CoreId,
+        /// Which.
+        register: Register,
+        /// New value.
+        value: u64,
+    },
+    /// [`Reply::Memory`]
+    ReadMemory {
+        /// Where.
+        at: MemoryAt,
+        /// At most [`limits::MEMORY_BYTES`].
+        len_bytes: u32,
+        /// CRC-32 of what the host believes is there; if it is, the reply is
+        /// [`Reply::MemoryAsExpected`].
+        expected_crc: Option<u32>,
+    },
+    /// All or nothing [`Reply::Done`].
+    WriteMemory {
+        /// Where.
+        at: MemoryAt,
+        /// What; at most [`limits::MEMORY_BYTES`].
+        bytes: &'a [u8],
+    },
+    /// `!va2pa` [`Reply::Physical`].
+    Translate {
+        /// Whose CR3.
+        core: CoreId,
+        /// What to translate.
+        address: GuestVirtual,
+    },
+    /// [`Reply::EventsAdded`]
+    AddEvents {
+        /// Whose address space resolves addresses.
+        core: CoreId,
+        /// One refusal undoes all; else each stands for itself.
+        all_or_nothing: bool,
+        /// At most [`limits::EVENTS_PER_REQUEST`].
+        events: EventSpecs<'a>,
+    },
+    /// `events e|d|c` [`Reply::EventsChanged`].
+    ChangeEvents {
+        /// What to do.
+        change: EventChange,
+        /// With which; `None` means all.
+        event: Option<EventId>,
+    },
+    /// What is installed [`Reply::Events`]. A reply holds at most
+    /// [`limits::EVENTS_PER_REPLY`]; when it holds that many, the host asks for the rest.
+    ListEvents {
+        /// Lowest number to list.
+        from: EventId,
+    },
+    /// Carve objects from the arena, at once, without running the guest [`Reply::Carved`].
+    Prealloc {
+        /// Of which class.
+        class: PoolClass,
+        /// How many.
+        count: u32,
+    },
+    /// [`Reply::Pools`]
+    Pools,
+    /// XXH64 of physical memory, the debugger's own memory counted as zeroes [`Reply::Digest`].
+    DigestMemory {
+        /// First byte, page-aligned.
+        address: GuestPhysical,
+        /// Whole pages, at most [`limits::DIGEST_BYTES`].
+        len_bytes: u64,
+    },
+}
+
+impl<'a> Request<'a> {
+    /// Writes the whole message. `base` is the kernel base once the handshake is over, 0 before.
+    ///
+    /// # Errors
+    /// It does not fit, or holds more than [`crate::limits`] allows.
+    pub fn encode(
+        &self,
+        id: u8,
+        base: GuestVirtual,
+        out: &mut Writer<'_>,
+    ) -> Result<(), EncodeError> {
+        let base = base.0;
+        out.byte(self.kind())?;
+        out.byte(id)?;
+        match *self {
+            Self::Hello { version, features } => {
+                system::write_hello_request(version, features, out)
+            }
+            Self::Go | Self::Cores | Self::Pools => Ok(()),
+            Self::ReadRegisters { core, set } => register::write_read(core, set, out),
+            Self::WriteRegister {
+                core,
+                register,
+                value,
+            } => register::write_write(core, register, value, out),
+            Self::ReadMemory {
+                at,
+                len_bytes,
+                expected_crc,
+            } => memory::write_read(at, len_bytes, expected_crc, base, out),
+            Self::WriteMemory { at, bytes } => memory::write_write(at, bytes, base, out),
+            Self::Translate { core, address } => memory::write_translate(core, address, base, out),
+            Self::DigestMemory { address, len_bytes } => {
+                memory::write_digest_request(address, len_bytes, out)
+            }
+            Self::AddEvents {
+                core,
+                all_or_nothing,
+                events,
+            } => event::write_add(core, all_or_nothing, &events, base, out),
+            Self::ChangeEvents { change, event } => event::write_change(change, event, out),
+            Self::ListEvents { from } => event::write_list(from, out),
+            Self::Prealloc { class, count } => pool::write_prealloc(class, count, out),
+        }
+    }
+
+    /// Reads a whole message: its id, and what is asked for.
+    ///
+    /// # Errors
+    /// The number is unknown, or the body is not one that [`Self::encode`] writes.
+    pub fn decode(message: &'a [u8], base: GuestVirtual) -> Result<(u8, Self), DecodeError> {
+        let [kind, id, body @ ..] = message else {
+            return Err(DecodeError::Truncated);
+        };
+        let (kind, id) = (*kind, *id);
+        let parsed =
+            Self::parse(kind, base.0, body).ok_or(DecodeError::UnknownKind { kind, id })?;
+        whole(parsed)
+            .map(|request| (id, request))
+            .ok_or(DecodeError::Malformed { kind, id })
+    }
+
+    /// `None`: no request has that number.
+    fn parse(kind: u8, base: u64, body: &'a [u8]) -> Option<Parsed<'a, Self>> {
+        Some(match kind {
+            kind::HELLO => system::parse_hello_request(body),
+            kind::GO => Ok((body, Self::Go)),
+            kind::CORES => Ok((body, Self::Cores)),
+            kind::REGISTERS => register::parse_read(body),
+            kind::WRITE_REGISTER => register::parse_write(body),
+            kind::MEMORY => memory::parse_read(base, body),
+            kind::WRITE_MEMORY => memory::parse_write(base, body),
+            kind::PHYSICAL => memory::parse_translate(base, body),
+            kind::DIGEST => memory::parse_digest_request(body),
+            kind::ADD_EVENTS => event::parse_add(base, body),
+            kind::CHANGE_EVENTS => event::parse_change(body),
+            kind::EVENTS => event::parse_list(body),
+            kind::PREALLOC => pool::parse_prealloc(body),
+            kind::POOLS => Ok((body, Self::Pools)),
+            _ => return None,
+        })
+    }
+
+    fn kind(&self) -> u8 {
+        match self {
+            Self::Hello { .. } => kind::HELLO,
+            Self::Go => kind::GO,
+            Self::Cores => kind::CORES,
+            Self::ReadRegisters { .. } => kind::REGISTERS,
+            Self::WriteRegister { .. } => kind::WRITE_REGISTER,
+            Self::ReadMemory { .. } => kind::MEMORY,
+            Self::WriteMemory { .. } => kind::WRITE_MEMORY,
+            Self::Translate { .. } => kind::PHYSICAL,
+            Self::DigestMemory { .. } => kind::DIGEST,
+            Self::AddEvents { .. } => kind::ADD_EVENTS,
+            Self::ChangeEvents { .. } => kind::CHANGE_EVENTS,
+            Self::ListEvents { .. } => kind::EVENTS,
+            Self::Prealloc { .. } => kind::PREALLOC,
+            Self::Pools => kind::POOLS,
+        }
+    }
+}
