@@ -1,1 +1,37 @@
-//! Placeholder.
+//! The lab: boots Debian's own, unmodified kernel on emulated VT-x and hands out its debug line.
+//!
+//! One call does it all: [`machine::Machine::boot`] fetches and builds whatever is missing, boots, and loads the driver.
+//! Used by the `lab` program and by the end-to-end tests. Reading order: `provision`, `image`, `machine`, `line`.
+
+mod apt;
+pub mod background;
+mod bochs;
+pub mod cache;
+pub mod console;
+mod cpio;
+pub mod driver;
+mod emulator;
+pub mod faults;
+pub mod host;
+mod image;
+mod kbuild;
+pub mod line;
+pub mod machine;
+pub mod progress;
+pub mod provision;
+pub mod relax;
+pub mod run;
+pub mod script;
+
+pub use faults::Faults;
+pub use line::LineCount;
+pub use machine::{KernelLine, Machine, Options};
+
+use std::path::PathBuf;
+
+/// Root of the source repository the lab was built from.
+#[must_use]
+pub fn repository() -> PathBuf {
+    let own = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    own.parent().map(PathBuf::from).unwrap_or(own)
+}

@@ -1,2 +1,234 @@
-//! Placeholder.
-fn main() {}
+//! The lab's command line: `cargo lab [COMMAND]`.
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use vm_lab::host::{self, Host, Reply};
+use vm_lab::progress::phase;
+use vm_lab::{KernelLine, Machine, Options, background, driver, provision, script};
+
+/// Boots a real kernel on emulated VT-x and connects the debugger to it.
+#[derive(Parser)]
+#[command(name = "lab", bin_name = "cargo lab")]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<What>,
+    #[command(flatten)]
+    machine: MachineArgs,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Fetch and build what the lab needs from outside, and nothing else
+    Provision {
+        /// Take the packages that the mirror names today
+        #[arg(long)]
+        update: bool,
+    },
+    /// Build the driver as a kernel module and print its path
+    Driver {
+        /// Header directory of the kernel; for the running one, /lib/modules/$(uname -r)/build
+        #[arg(long)]
+        headers: Option<PathBuf>,
+    },
+    /// Boot a machine and leave it running
+    Boot(MachineArgs),
+    /// Run a command on the console of the machine that `boot` started
+    Guest {
+        /// The command
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<String>,
+    },
+    /// End the machine that `boot` started
+    Shutdown,
+    /// Boot a machine, run a script in the host program, print the session
+    Script {
+        /// The script
+        file: PathBuf,
+        /// Go on after a failure
+        #[arg(long)]
+        keep_going: bool,
+        #[command(flatten)]
+        machine: MachineArgs,
+    },
+    /// Holds a machine for `boot`
+    #[command(hide = true)]
+    Hold(MachineArgs),
+}
+
+#[derive(Args, Clone)]
+struct MachineArgs {
+    /// Processor cores
+    #[arg(long, default_value_t = 2)]
+    cpus: u32,
+    /// Parameter of the driver's module
+    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = name_and_value)]
+    params: Vec<(String, String)>,
+    /// Boot as the distribution does: random addresses, split page tables, mitigations
+    #[arg(long)]
+    stock: bool,
+    /// Memory of the machine
+    #[arg(long, value_name = "MIB", default_value_t = 256)]
+    memory: u32,
+    /// Leave the driver out
+    #[arg(long)]
+    no_driver: bool,
+}
+
+impl MachineArgs {
+    fn options(&self) -> Options {
+        Options {
+            cpus: self.cpus,
+            kernel_line: if self.stock {
+                KernelLine::Stock
+            } else {
+                KernelLine::Lean
+            },
+            memory_mib: self.memory,
+            params: self.params.clone(),
+            load_driver: !self.no_driver,
+            faults: None,
+        }
+    }
+
+    /// The same options as words, for the process that holds the machine.
+    fn words(&self) -> Vec<String> {
+        let mut words = vec![
+            format!("--cpus={}", self.cpus),
+            format!("--memory={}", self.memory),
+        ];
+        words.extend(
+            self.params
+                .iter()
+                .map(|(name, value)| format!("--param={name}={value}")),
+        );
+        words.extend(self.stock.then(|| "--stock".to_owned()));
+        words.extend(self.no_driver.then(|| "--no-driver".to_owned()));
+        words
+    }
+}
+
+fn name_and_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("expected NAME=VALUE".to_owned()),
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode> {
+    match cli.command {
+        None => return connect(&cli.machine),
+        Some(What::Provision { update }) => {
+            if update {
+                provision::forget_packages()?;
+            }
+            println!("kernel {}", provision::provision()?.release);
+        }
+        Some(What::Driver { headers }) => {
+            let module = driver::build(&provision::provision()?, headers.as_deref())?;
+            println!("{}", module.display());
+        }
+        Some(What::Boot(machine)) => boot(&machine)?,
+        Some(What::Guest { command }) => {
+            println!(
+                "{}",
+                background::ask(&format!("guest {}", command.join(" ")))?.trim_end()
+            );
+        }
+        Some(What::Shutdown) => drop(background::ask("shutdown")?),
+        Some(What::Script {
+            file,
+            keep_going,
+            machine,
+        }) => return run_script(&file, keep_going, &machine),
+        Some(What::Hold(machine)) => background::hold(&machine.options())?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Boots, and gives the terminal to the host program.
+fn connect(machine: &MachineArgs) -> Result<ExitCode> {
+    let provisions = provision::provision()?;
+    let program = phase("building the host program", |_| host::build())?;
+    let machine = Machine::boot_with(&provisions, &machine.options())?;
+    // Ctrl-C means "halt the debuggee" to the host program; it must not end the lab, which gets it as well.
+    signal_hook::flag::register(
+        signal_hook::consts::SIGINT,
+        Arc::new(AtomicBool::new(false)),
+    )?;
+    let status = Command::new(&program)
+        .args(host::arguments(
+            machine.socket_path(),
+            machine.kernel_image(),
+        ))
+        .arg("--break-in")
+        .status()
+        .with_context(|| format!("starting {}", program.display()))?;
+    drop(machine);
+    Ok(if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn boot(machine: &MachineArgs) -> Result<()> {
+    let program = phase("building the host program", |_| host::build())?;
+    background::start(&machine.words())?;
+    let place = background::ask("where")?;
+    let (socket, kernel) = place
+        .split_once('\n')
+        .context("the machine did not say where it is")?;
+    let words = host::arguments(socket.as_ref(), kernel.as_ref()).join(" ");
+    println!("attach with:  {} {words}", program.display());
+    println!("its console:  cargo lab guest COMMAND");
+    println!("stop it with: cargo lab shutdown");
+    Ok(())
+}
+
+struct Both {
+    host: Host,
+    machine: Machine,
+}
+
+impl script::Ends for Both {
+    fn host(&mut self, command: &str) -> Result<Reply> {
+        self.host.command(command)
+    }
+    fn guest(&mut self, command: &str) -> Result<String> {
+        self.machine.guest(command)
+    }
+    fn guest_background(&mut self, command: &str) -> Result<()> {
+        self.machine.guest_background(command)
+    }
+}
+
+fn run_script(file: &PathBuf, keep_going: bool, machine: &MachineArgs) -> Result<ExitCode> {
+    let text =
+        std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+    let script = script::parse(&text).with_context(|| file.display().to_string())?;
+    let provisions = provision::provision()?;
+    let program = phase("building the host program", |_| host::build())?;
+    let machine = Machine::boot_with(&provisions, &machine.options())?;
+    let host = Host::start(&program, machine.socket_path(), machine.kernel_image())?;
+    let mut ends = Both { host, machine };
+    let failures = script::run(&script, &mut ends, keep_going, &mut std::io::stdout())?;
+    if failures > 0 {
+        bail!("{failures} of the script's steps failed");
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: GPL-2.0
+// Executes, in the debuggee's kernel, what a hypervisor must get right. Driven through /sys/module/lab_probe/parameters:
+//
+//   spin_ms   write N: every online core spins with interrupts off for N ms, all at once
+//   vmx       read: "core N vmxe=0|1" per core, from CR4. With a hypervisor below, this is what it lets the kernel see.
+//   run       write an instruction's name (cr0 cr3 cr4 cr8 xsetbv wbinvd invd rdmsr wrmsr): every core executes it
+//   result    read: what the last run found, one line per core
+//   count     write SYMBOL: counts calls of that kernel function by a kprobe; read: "SYMBOL N"; write "-": stop
+//   target    write N: calls lab_probe_target N times; read: "calls N address A"
+//   page      read: "virtual V physical P" of a page of the module's own; write N: stores N in its first word
+#include <linux/kprobes.h>
+#include <linux/module.h>
+#include <linux/smp.h>
+#include <linux/timekeeping.h>
+#include <linux/io.h>
+#include <linux/mm.h>
+
+#define MAX_CORES 64
+static u64 found[MAX_CORES][2];
+static char last_run[16];
+
+static void spin_one(void *info)
+{
+	u64 end = ktime_get_mono_fast_ns() + *(u64 *)info * NSEC_PER_MSEC;
+
+	while (ktime_get_mono_fast_ns() < end)
+		cpu_relax();
+}
+
+static int spin_set(const char *value, const struct kernel_param *kp)
+{
+	u64 ms;
+	int error = kstrtou64(value, 0, &ms);
+
+	if (error)
+		return error;
+	on_each_cpu(spin_one, &ms, 1);
+	return 0;
+}
+static const struct kernel_param_ops spin_ops = { .set = spin_set };
+module_param_cb(spin_ms, &spin_ops, NULL, 0200);
+
+static u64 read_cr4_now(void)
+{
+	u64 value;
+
+	asm volatile("mov %%cr4, %0" : "=r"(value) : : "memory");
+	return value;
+}
+
+static void write_cr4_now(u64 value)
+{
+	// The kernel's own helper would restore the bits it has pinned; the instruction itself is what is wanted.
+	asm volatile("mov %0, %%cr4" : : "r"(value) : "memory");
+}
+
+static u64 read_cr0_now(void)
+{
+	u64 value;
+
+	asm volatile("mov %%cr0, %0" : "=r"(value) : : "memory");
+	return value;
+}
+
+static void write_cr0_now(u64 value)
+{
+	asm volatile("mov %0, %%cr0" : : "r"(value) : "memory");
+}
+
+static void note(u64 first, u64 second)
+{
+	unsigned int core = smp_processor_id();
+
+	if (core < MAX_CORES) {
+		found[core][0] = first;
+		found[core][1] = second;
+	}
+}
+
+static int print_cores(char *buffer, int (*line)(char *, size_t, unsigned int))
+{
+	unsigned int core;
+	int used = 0;
+
+	for_each_online_cpu(core)
+		if (core < MAX_CORES)
+			used += line(buffer + used, PAGE_SIZE - used, core);
+	return used;
+}
+
+static void vmx_one(void *info)
+{
+	note(!!(read_cr4_now() & X86_CR4_VMXE), 0);
+}
+
+static int vmx_line(char *buffer, size_t size, unsigned int core)
+{
+	return scnprintf(buffer, size, "core %u vmxe=%llu\n", core, found[core][0]);
+}
+
+static int vmx_get(char *buffer, const struct kernel_param *kp)
+{
+	on_each_cpu(vmx_one, NULL, 1);
+	return print_cores(buffer, vmx_line);
+}
+static const struct kernel_param_ops vmx_ops = { .get = vmx_get };
+module_param_cb(vmx, &vmx_ops, NULL, 0400);
+
+// Each of these leaves the core as it was. They run with interrupts off, so nobody sees the state in between.
+static void cr0_one(void *info)
+{
+	u64 before = read_cr0_now(), during;
+
+	write_cr0_now(before | X86_CR0_TS);
+	during = read_cr0_now();
+	write_cr0_now(before);
+	note(during ^ before, read_cr0_now() ^ before);
+}
+
+static void cr3_one(void *info)
+{
+	u64 before, after;
+
+	asm volatile("mov %%cr3, %0" : "=r"(before) : : "memory");
+	asm volatile("mov %0, %%cr3" : : "r"(before) : "memory");
+	asm volatile("mov %%cr3, %0" : "=r"(after) : : "memory");
+	note(0, before ^ after);
+}
+
+static void cr4_one(void *info)
+{
+	u64 before = read_cr4_now(), during;
+
+	write_cr4_now(before ^ X86_CR4_PCE);
+	during = read_cr4_now();
+	write_cr4_now(before);
+	note(during ^ before, read_cr4_now() ^ before);
+}
+
+static void cr8_one(void *info)
+{
+	u64 before, during, after;
+
+	asm volatile("mov %%cr8, %0" : "=r"(before));
+	asm volatile("mov %0, %%cr8" : : "r"(before ^ 1));
+	asm volatile("mov %%cr8, %0" : "=r"(during));
+	asm volatile("mov %0, %%cr8" : : "r"(before));
+	asm volatile("mov %%cr8, %0" : "=r"(after));
+	note(during ^ before, after ^ before);
+}
+
+static void xsetbv_one(void *info)
+{
+	u32 low, high, low_after, high_after;
+
+	if (!(read_cr4_now() & X86_CR4_OSXSAVE)) {
+		note(0, 0);
+		return;
+	}
+	asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+	asm volatile("xsetbv" : : "a"(low), "d"(high), "c"(0));
+	asm volatile("xgetbv" : "=a"(low_after), "=d"(high_after) : "c"(0));
+	note((u64)high << 32 | low, (low ^ low_after) | (u64)(high ^ high_after) << 32);
+}
+
+static void wbinvd_one(void *info)
+{
+	asm volatile("wbinvd" : : : "memory");
+	note(0, 0);
+}
+
+// INVD throws modified lines away. The WBINVD before it leaves none that matter, and a hypervisor makes it a WBINVD.
+static void invd_one(void *info)
+{
+	asm volatile("wbinvd\n\tinvd" : : : "memory");
+	note(0, 0);
+}
+
+static void rdmsr_one(void *info)
+{
+	u64 value = 0;
+
+	note(rdmsrl_safe(MSR_EFER, &value), value);
+}
+
+static void wrmsr_one(void *info)
+{
+	u64 before = 0, after = 0;
+
+	rdmsrl(MSR_KERNEL_GS_BASE, before);
+	wrmsrl(MSR_KERNEL_GS_BASE, before);
+	rdmsrl(MSR_KERNEL_GS_BASE, after);
+	note(0, before ^ after);
+}
+
+static const struct {
+	const char *name;
+	void (*one)(void *info);
+} runs[] = {
+	{ "cr0", cr0_one }, { "cr3", cr3_one }, { "cr4", cr4_one }, { "cr8", cr8_one },
+	{ "xsetbv", xsetbv_one }, { "wbinvd", wbinvd_one }, { "invd", invd_one },
+	{ "rdmsr", rdmsr_one }, { "wrmsr", wrmsr_one },
+};
+
+static int run_set(const char *value, const struct kernel_param *kp)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(runs); i++) {
+		if (!sysfs_streq(value, runs[i].name))
+			continue;
+		memset(found, 0, sizeof(found));
+		strscpy(last_run, runs[i].name, sizeof(last_run));
+		on_each_cpu(runs[i].one, NULL, 1);
+		return 0;
+	}
+	return -EINVAL;
+}
+static const struct kernel_param_ops run_ops = { .set = run_set };
+module_param_cb(run, &run_ops, NULL, 0200);
+
+static int result_line(char *buffer, size_t size, unsigned int core)
+{
+	return scnprintf(buffer, size, "core %u %s %#llx %#llx\n", core, last_run, found[core][0], found[core][1]);
+}
+
+static int result_get(char *buffer, const struct kernel_param *kp)
+{
+	return print_cores(buffer, result_line);
+}
+static const struct kernel_param_ops result_ops = { .get = result_get };
+module_param_cb(result, &result_ops, NULL, 0400);
+
+static atomic64_t probe_hits;
+static char probe_symbol[KSYM_NAME_LEN];
+static struct kprobe probe;
+
+static int probe_hit(struct kprobe *p, struct pt_regs *regs)
+{
+	atomic64_inc(&probe_hits);
+	return 0;
+}
+
+static void count_stop(void)
+{
+	if (probe.addr)
+		unregister_kprobe(&probe);
+	memset(&probe, 0, sizeof(probe));
+}
+
+static int count_set(const char *value, const struct kernel_param *kp)
+{
+	int error;
+
+	count_stop();
+	strscpy(probe_symbol, value, sizeof(probe_symbol));
+	strim(probe_symbol);
+	atomic64_set(&probe_hits, 0);
+	if (!strcmp(probe_symbol, "-"))
+		return 0;
+	probe.symbol_name = probe_symbol;
+	probe.pre_handler = probe_hit;
+	error = register_kprobe(&probe);
+	if (error)
+		memset(&probe, 0, sizeof(probe));
+	return error;
+}
+
+static int count_get(char *buffer, const struct kernel_param *kp)
+{
+	return scnprintf(buffer, PAGE_SIZE, "%s %lld\n", probe_symbol, (s64)atomic64_read(&probe_hits));
+}
+static const struct kernel_param_ops count_ops = { .set = count_set, .get = count_get };
+module_param_cb(count, &count_ops, NULL, 0600);
+
+static u64 target_calls;
+
+noinline u64 lab_probe_target(u64 first, u64 second);
+noinline u64 lab_probe_target(u64 first, u64 second)
+{
+	target_calls++;
+	barrier();
+	return first + second;
+}
+
+static int target_set(const char *value, const struct kernel_param *kp)
+{
+	u64 count, i;
+	int error = kstrtou64(value, 0, &count);
+
+	if (error)
+		return error;
+	for (i = 0; i < count; i++)
+		lab_probe_target(i, count);
+	return 0;
+}
+
+static int target_get(char *buffer, const struct kernel_param *kp)
+{
+	return scnprintf(buffer, PAGE_SIZE, "calls %llu address %#lx\n", target_calls, (unsigned long)lab_probe_target);
+}
+static const struct kernel_param_ops target_ops = { .set = target_set, .get = target_get };
+module_param_cb(target, &target_ops, NULL, 0600);
+
+static u64 *page;
+
+static int page_set(const char *value, const struct kernel_param *kp)
+{
+	u64 word;
+	int error = kstrtou64(value, 0, &word);
+
+	if (!error)
+		WRITE_ONCE(page[0], word);
+	return error;
+}
+
+static int page_get(char *buffer, const struct kernel_param *kp)
+{
+	return scnprintf(buffer, PAGE_SIZE, "virtual %#lx physical %#llx value %#llx\n", (unsigned long)page,
+			 (u64)virt_to_phys(page), READ_ONCE(page[0]));
+}
+static const struct kernel_param_ops page_ops = { .set = page_set, .get = page_get };
+module_param_cb(page, &page_ops, NULL, 0600);
+
+static int __init probe_init(void)
+{
+	page = (u64 *)get_zeroed_page(GFP_KERNEL);
+	return page ? 0 : -ENOMEM;
+}
+
+static void __exit probe_exit(void)
+{
+	count_stop();
+	free_page((unsigned long)page);
+}
+
+module_init(probe_init);
+module_exit(probe_exit);
+MODULE_DESCRIPTION("Instructions a hypervisor must get right, for the lab's tests");
+MODULE_LICENSE("GPL");

@@ -1,0 +1,166 @@
+//! Where the lab keeps what it downloads and builds, and how an entry appears there whole or not at all.
+//!
+//! Called by `provision`, `driver`, `image` and `background`. An entry is built in a temporary sibling and renamed into
+//! place, so an interrupted start leaves nothing half done; one lock file keeps two starts from doing the same work.
+
+use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+/// The lab's directory outside the source tree.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    root: PathBuf,
+}
+
+impl Cache {
+    /// Opens the cache: `STANDSTILL_CACHE`, else `$XDG_CACHE_HOME/standstill`, else `~/.cache/standstill`.
+    ///
+    /// # Errors
+    /// When none of the variables is set, or the directory can't be created.
+    pub fn open() -> Result<Self> {
+        let root = root_from(|name| std::env::var(name).ok())
+            .context("no HOME: set STANDSTILL_CACHE to a directory for the lab's files")?;
+        fs::create_dir_all(&root).with_context(|| format!("creating {}", root.display()))?;
+        let root = root.canonicalize()?;
+        Ok(Self { root })
+    }
+
+    /// A path inside the cache.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// Waits for the lock called `name` and holds it until the returned file is dropped.
+    ///
+    /// # Errors
+    /// When the lock file can't be created.
+    pub fn lock(&self, name: &str) -> Result<File> {
+        let path = self.path(&format!("{name}.lock"));
+        let file = File::create(&path).with_context(|| format!("creating {}", path.display()))?;
+        file.lock()?;
+        Ok(file)
+    }
+
+    /// Returns the entry `name`, running `build` on an empty temporary directory first if there is none yet.
+    ///
+    /// # Errors
+    /// What `build` reports.
+    pub fn entry(&self, name: &str, build: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
+        let place = self.path(name);
+        if place.exists() {
+            return Ok(place);
+        }
+        let scratch = tempfile::Builder::new()
+            .prefix("half-")
+            .tempdir_in(&self.root)?;
+        let half = scratch.path().join("entry");
+        fs::create_dir(&half)?;
+        build(&half)?;
+        if let Some(parent) = place.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        fs::rename(&half, &place).with_context(|| format!("placing {}", place.display()))?;
+        Ok(place)
+    }
+}
+
+fn root_from(variable: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
+    let set = |name| variable(name).filter(|value| !value.is_empty());
+    set("STANDSTILL_CACHE")
+        .map(PathBuf::from)
+        .or_else(|| set("XDG_CACHE_HOME").map(|base| Path::new(&base).join("standstill")))
+        .or_else(|| set("HOME").map(|home| Path::new(&home).join(".cache/standstill")))
+}
+
+/// A short name for the contents of `files` and the words in `settings`: equal inputs, equal name.
+///
+/// # Errors
+/// When a file can't be read.
+pub fn fingerprint(files: &[PathBuf], settings: &[&str]) -> Result<String> {
+    let mut hash = Sha256::new();
+    for word in settings {
+        hash.update(word.len().to_le_bytes());
+        hash.update(word);
+    }
+    for file in files {
+        let bytes = fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+        hash.update(bytes.len().to_le_bytes());
+        hash.update(&bytes);
+    }
+    Ok(hex(&hash.finalize())[..16].to_owned())
+}
+
+/// A short name for `bytes`.
+#[must_use]
+pub fn fingerprint_bytes(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))[..16].to_owned()
+}
+
+/// Fails unless the SHA-256 of `file` is `expected`, in hexadecimal.
+///
+/// # Errors
+/// When the file can't be read or has another sum.
+pub fn verify_sha256(file: &Path, expected: &str) -> Result<()> {
+    let found = hex(&Sha256::digest(fs::read(file)?));
+    if found != expected {
+        bail!(
+            "{} has SHA-256 {found}, but the signed index says {expected}",
+            file.display()
+        );
+    }
+    Ok(())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn root_prefers_the_lab_variable_then_xdg_then_home() {
+        let all = |name: &str| Some(format!("/{name}"));
+        assert_eq!(root_from(all), Some("/STANDSTILL_CACHE".into()));
+        let xdg = |name: &str| (name != "STANDSTILL_CACHE").then(|| format!("/{name}"));
+        assert_eq!(root_from(xdg), Some("/XDG_CACHE_HOME/standstill".into()));
+        let home = |name: &str| (name == "HOME").then(|| "/h".to_owned());
+        assert_eq!(root_from(home), Some("/h/.cache/standstill".into()));
+        assert_eq!(root_from(|_| Some(String::new())), None);
+    }
+
+    #[test]
+    fn failed_build_leaves_no_entry() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache {
+            root: dir.path().to_owned(),
+        };
+        assert!(cache.entry("a", |_| bail!("no")).is_err());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        let made = cache.entry("a", |half| Ok(fs::write(half.join("x"), "1")?));
+        assert!(made.unwrap().join("x").exists());
+        cache.entry("a", |_| bail!("must not run again")).unwrap();
+    }
+
+    #[test]
+    fn fingerprint_separates_settings() {
+        assert_ne!(
+            fingerprint(&[], &["ab", "c"]).unwrap(),
+            fingerprint(&[], &["a", "bc"]).unwrap()
+        );
+    }
+
+    #[test]
+    fn wrong_sum_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("f");
+        fs::write(&file, "abc").unwrap();
+        let sum = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        verify_sha256(&file, sum).unwrap();
+        assert!(verify_sha256(&file, &sum.replace('b', "c")).is_err());
+    }
+}

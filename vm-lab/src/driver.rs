@@ -1,0 +1,118 @@
+//! Builds the debuggee driver as a Linux kernel module.
+//!
+//! Called by `image` for the lab's kernel and by `lab driver` for any other. The Rust part becomes one object with
+//! direct calls only; the kernel's own build joins it with the C part, so symbol versions and layout always fit.
+
+use crate::kbuild::{self, Module};
+use crate::progress::phase;
+use crate::provision::Provisions;
+use crate::{relax, repository, run};
+use anyhow::{Context, Result, bail};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Name of the module.
+pub const NAME: &str = "standstill";
+/// What the platform package compiles to.
+const LIBRARY: &str = "libstandstill_linux.a";
+
+/// The platform package of the driver in `repository`.
+#[must_use]
+pub fn source() -> PathBuf {
+    repository().join("debuggee-driver/platform/linux")
+}
+
+/// Builds the driver for the kernel whose headers are in `headers`, or for the lab's; returns the path of the `.ko`.
+///
+/// # Errors
+/// With the end of the failing tool's output.
+pub fn build(provisions: &Provisions, headers: Option<&Path>) -> Result<PathBuf> {
+    phase("building the driver", |_| {
+        build_from(&source(), provisions, headers)
+    })
+}
+
+/// As [`build`], for the package in directory `source`.
+///
+/// # Errors
+/// As for [`build`].
+pub fn build_from(
+    source: &Path,
+    provisions: &Provisions,
+    headers: Option<&Path>,
+) -> Result<PathBuf> {
+    let _lock = provisions.cache.lock("driver")?;
+    let target = repository().join("target/driver");
+    let library = compile(source, &target)?;
+    let object = link(source, &library, &target)?;
+    let own = provisions.headers();
+    let scratch = provisions.cache.path("modules");
+    let module = Module {
+        name: NAME,
+        files: platform_files(source)?,
+        object: Some(("core", &object)),
+        headers: headers.unwrap_or(&own),
+        library_path: &provisions.library_path(),
+    };
+    kbuild::build(&module, &scratch)
+}
+
+fn compile(source: &Path, target: &Path) -> Result<PathBuf> {
+    if !source.join("Cargo.toml").exists() {
+        bail!("there is no driver package in {}", source.display());
+    }
+    let mut cargo = Command::new("cargo");
+    cargo.args(["build", "--release", "--quiet"]);
+    cargo.current_dir(source).env("CARGO_TARGET_DIR", target);
+    // The package's own configuration says how to compile for a kernel; a caller's flags would replace it.
+    for variable in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET"] {
+        cargo.env_remove(variable);
+    }
+    run::output(&mut cargo).context("compiling the driver")?;
+    Ok(target.join("x86_64-unknown-none/release").join(LIBRARY))
+}
+
+/// Joins the library's objects, keeping what the roots in `link.args` reach, and makes every call direct.
+fn link(source: &Path, library: &Path, target: &Path) -> Result<Vec<u8>> {
+    let object = target.join("core.o");
+    run::output(
+        Command::new("ld")
+            .args(["-r", "--gc-sections"])
+            .arg(format!("@{}", source.join("link.args").display()))
+            .arg("-o")
+            .arg(&object)
+            .arg(library),
+    )?;
+    run::output(
+        Command::new("objcopy")
+            .args([
+                "--strip-debug",
+                "-R",
+                ".llvmbc",
+                "-R",
+                ".llvmcmd",
+                "-R",
+                ".comment",
+            ])
+            .arg(&object),
+    )?;
+    let mut bytes = fs::read(&object)?;
+    relax::relax(&mut bytes).context("making the driver's calls direct")?;
+    Ok(bytes)
+}
+
+/// The C part: every file that the kernel's build reads.
+fn platform_files(source: &Path) -> Result<Vec<PathBuf>> {
+    let mut files: Vec<PathBuf> = fs::read_dir(source)?
+        .flatten()
+        .map(|file| file.path())
+        .filter(|path| {
+            let kept = |name: &str| matches!(name, "c" | "h" | "S");
+            let extension = path.extension().and_then(|name| name.to_str());
+            extension.is_some_and(kept) || path.ends_with("Kbuild")
+        })
+        .collect();
+    files.sort();
+    Ok(files)
+}

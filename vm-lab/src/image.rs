@@ -1,0 +1,174 @@
+//! The disc the debuggee boots from: Debian's kernel, a ramdisk with a shell, the driver and the lab's test programs.
+//!
+//! Called by `machine`. A disc is named by a fingerprint of all that is on it, and built only if there is none of that
+//! name; the ramdisk has no state, so every boot is the same.
+
+use crate::cpio::Archive;
+use crate::kbuild::{self, Module};
+use crate::progress::phase;
+use crate::provision::Provisions;
+use crate::{cache, driver, repository, run};
+use anyhow::{Context, Result};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Names under which the test programs' one binary is called.
+const PROGRAMS: &[&str] = &["lab-calls", "lab-cpuid", "lab-spin", "lab-check"];
+
+/// A disc image and what belongs to it.
+#[derive(Debug)]
+pub(crate) struct Image {
+    /// The ISO file.
+    pub(crate) disc: PathBuf,
+    /// Whether the driver's module is on it.
+    pub(crate) has_driver: bool,
+}
+
+/// Builds what changed and returns the disc that boots with kernel line `line`.
+///
+/// # Errors
+/// With the end of the failing tool's output.
+pub(crate) fn build(provisions: &Provisions, line: &str) -> Result<Image> {
+    let mut modules = vec![probe(provisions)?];
+    let has_driver = driver::source().join("Cargo.toml").exists();
+    if has_driver {
+        modules.push(driver::build(provisions, None)?);
+    }
+    let _lock = provisions.cache.lock("image")?;
+    let programs = programs(provisions)?;
+    let guest = guest_directory();
+    let mut inputs = vec![guest.join("init"), guest.join("shell"), programs.clone()];
+    inputs.extend(modules.iter().cloned());
+    inputs.push(provisions.kernel_image());
+    let name = format!("discs/{}", cache::fingerprint(&inputs, &[line])?);
+    let disc = provisions.cache.path(&name);
+    if !disc.exists() {
+        phase("making the boot disc", |_| {
+            forget_old_discs(&provisions.cache.path("discs"));
+            let ramdisk = ramdisk(provisions, &programs, &modules)?;
+            provisions
+                .cache
+                .entry(&name, |half| make_disc(provisions, &ramdisk, line, half))
+        })?;
+    }
+    Ok(Image {
+        disc: disc.join("disc.iso"),
+        has_driver,
+    })
+}
+
+fn guest_directory() -> PathBuf {
+    repository().join("vm-lab/guest")
+}
+
+fn probe(provisions: &Provisions) -> Result<PathBuf> {
+    let _lock = provisions.cache.lock("probe")?;
+    let source = guest_directory().join("probe");
+    kbuild::build(
+        &Module {
+            name: "lab_probe",
+            files: vec![source.join("lab_probe.c"), source.join("Kbuild")],
+            object: None,
+            headers: &provisions.headers(),
+            library_path: &provisions.library_path(),
+        },
+        &provisions.cache.path("modules"),
+    )
+}
+
+fn programs(provisions: &Provisions) -> Result<PathBuf> {
+    let source = guest_directory().join("programs.c");
+    let name = format!(
+        "programs-{}",
+        cache::fingerprint(std::slice::from_ref(&source), &[])?
+    );
+    let place = provisions.cache.entry(&name, |half| {
+        let mut compile = Command::new("gcc");
+        compile.args(["-static", "-Os", "-s", "-Wall", "-pthread", "-o"]);
+        compile.arg(half.join("programs")).arg(&source);
+        run::output(&mut compile).context("compiling the debuggee's test programs")?;
+        Ok(())
+    })?;
+    Ok(place.join("programs"))
+}
+
+fn ramdisk(provisions: &Provisions, programs: &Path, modules: &[PathBuf]) -> Result<Vec<u8>> {
+    let busybox = provisions.tree.join("bin/busybox");
+    let busybox = if busybox.exists() {
+        busybox
+    } else {
+        provisions.tree.join("usr/bin/busybox")
+    };
+    let applets = run::output(Command::new(&busybox).arg("--list"))?;
+    let guest = guest_directory();
+    let mut archive = Archive::default();
+    for directory in ["bin", "dev", "proc", "sys", "tmp"] {
+        archive.directory(directory);
+    }
+    archive.device("dev/console", 5, 1);
+    archive.file("bin/busybox", &fs::read(busybox)?);
+    for applet in applets.lines().filter(|name| *name != "busybox") {
+        archive.link(&format!("bin/{applet}"), "busybox");
+    }
+    archive.file("bin/lab-programs", &fs::read(programs)?);
+    for program in PROGRAMS {
+        archive.link(&format!("bin/{program}"), "lab-programs");
+    }
+    for name in ["init", "shell"] {
+        archive.file(name, &fs::read(guest.join(name))?);
+    }
+    for module in modules {
+        let name = module.file_name().context("a module has a name")?;
+        archive.file(&name.to_string_lossy(), &fs::read(module)?);
+    }
+    Ok(archive.finish())
+}
+
+fn make_disc(provisions: &Provisions, ramdisk: &[u8], line: &str, half: &Path) -> Result<()> {
+    let files = half.join("files");
+    fs::create_dir(&files)?;
+    let lib = provisions.tree.join("usr/lib");
+    fs::copy(
+        lib.join("ISOLINUX/isolinux.bin"),
+        files.join("isolinux.bin"),
+    )?;
+    let loader = lib.join("syslinux/modules/bios/ldlinux.c32");
+    fs::copy(loader, files.join("ldlinux.c32"))?;
+    fs::copy(provisions.kernel_image(), files.join("vmlinuz"))?;
+    fs::write(files.join("ramdisk"), ramdisk)?;
+    let menu = format!(
+        "default lab\nprompt 0\nlabel lab\nkernel vmlinuz\ninitrd ramdisk\nappend {line}\n"
+    );
+    fs::write(files.join("isolinux.cfg"), menu)?;
+    run::output(
+        Command::new(provisions.tree.join("usr/bin/xorriso"))
+            .args(["-as", "mkisofs", "-quiet", "-o"])
+            .arg(half.join("disc.iso"))
+            .args(["-b", "isolinux.bin", "-c", "boot.cat", "-no-emul-boot"])
+            .args(["-boot-load-size", "4", "-boot-info-table"])
+            .arg(&files)
+            .env("LD_LIBRARY_PATH", provisions.library_path()),
+    )
+    .context("making the boot disc")?;
+    fs::remove_dir_all(files)?;
+    Ok(())
+}
+
+/// Removes discs that nobody booted for a day; a running machine keeps its own open.
+fn forget_old_discs(discs: &Path) {
+    const DAY: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
+    let Ok(entries) = fs::read_dir(discs) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let age = entry
+            .metadata()
+            .and_then(|meta| meta.modified())
+            .ok()
+            .and_then(|time| time.elapsed().ok());
+        if age.is_some_and(|age| age > DAY) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! The debug line: joins the emulator's second serial port to whichever host program is connected.
+//!
+//! Called by `machine`. One thread owns both ends and waits in `poll`, so no latency is added. One host at a time: a new
+//! connection replaces the old one. What the debuggee sends while nobody listens is dropped, as on a real cable. Bytes
+//! are counted as they arrive, before any injected damage.
+
+use crate::faults::{Damage, Faults};
+use anyhow::Result;
+use rustix::event::{PollFd, PollFlags, poll};
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Bytes that crossed the line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LineCount {
+    /// Sent by the host.
+    pub to_debuggee: u64,
+    /// Sent by the debuggee, whether or not a host was there to receive.
+    pub to_host: u64,
+}
+
+/// Stop reading from one side while this much waits for the other.
+const WAITING_MAX: usize = 64 * 1024;
+
+#[derive(Debug, Default)]
+struct Control {
+    to_debuggee: AtomicU64,
+    to_host: AtomicU64,
+    orders: Mutex<Orders>,
+    obeyed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Orders {
+    /// Set when the faults are to change.
+    faults: Option<Option<Faults>>,
+    cut_until: Option<Instant>,
+    hang_up: bool,
+    stop: bool,
+    /// Given and not yet carried out.
+    pending: bool,
+    /// The relay is gone and obeys nothing any more.
+    ended: bool,
+}
+
+/// The relay of one machine; dropping it closes the line.
+#[derive(Debug)]
+pub struct Line {
+    control: Arc<Control>,
+    wake: UnixStream,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Line {
+    /// Starts relaying between `debuggee` and connections to a Unix socket at `path`.
+    ///
+    /// # Errors
+    /// When the socket can't be made.
+    pub fn start(debuggee: TcpStream, path: &Path, faults: Option<Faults>) -> Result<Self> {
+        let listener = UnixListener::bind(path)?;
+        listener.set_nonblocking(true)?;
+        debuggee.set_nonblocking(true)?;
+        let (wake, woken) = UnixStream::pair()?;
+        woken.set_nonblocking(true)?;
+        let control = Arc::new(Control::default());
+        let mut relay = Relay {
+            debuggee,
+            listener,
+            woken,
+            host: None,
+            control: Arc::clone(&control),
+            damage: None,
+            cut_until: None,
+            for_debuggee: Vec::new(),
+            for_host: Vec::new(),
+        };
+        relay.set_faults(faults);
+        let thread = std::thread::spawn(move || relay.run());
+        Ok(Self {
+            control,
+            wake,
+            thread: Some(thread),
+        })
+    }
+
+    /// Bytes so far, exact.
+    #[must_use]
+    pub fn count(&self) -> LineCount {
+        LineCount {
+            to_debuggee: self.control.to_debuggee.load(Ordering::SeqCst),
+            to_host: self.control.to_host.load(Ordering::SeqCst),
+        }
+    }
+
+    /// Damages the line from now on, or no longer.
+    pub fn set_faults(&self, faults: Option<Faults>) {
+        self.order(|orders| orders.faults = Some(faults));
+    }
+
+    /// Loses everything in both directions for `time`; the host's connection stays.
+    pub fn cut(&self, time: Duration) {
+        self.order(|orders| orders.cut_until = Some(Instant::now() + time));
+    }
+
+    /// Closes the host's connection.
+    pub fn hang_up(&self) {
+        self.order(|orders| orders.hang_up = true);
+    }
+
+    /// Gives an order and waits until it is carried out, so what follows finds the line changed.
+    fn order(&self, change: impl FnOnce(&mut Orders)) {
+        let lock = &self.control.orders;
+        let mut orders = lock.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut orders);
+        orders.pending = true;
+        let _ = (&self.wake).write_all(&[0]);
+        let waiting = |orders: &mut Orders| orders.pending && !orders.ended;
+        drop(self.control.obeyed.wait_while(orders, waiting));
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.order(|orders| orders.stop = true);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Relay {
+    debuggee: TcpStream,
+    listener: UnixListener,
+    woken: UnixStream,
+    host: Option<UnixStream>,
+    control: Arc<Control>,
+    /// Towards the debuggee, towards the host.
+    damage: Option<(Damage, Damage)>,
+    cut_until: Option<Instant>,
+    for_debuggee: Vec<u8>,
+    for_host: Vec<u8>,
+}
+
+impl Relay {
+    fn run(&mut self) {
+        self.relay();
+        let mut orders = self
+            .control
+            .orders
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        orders.ended = true;
+        self.control.obeyed.notify_all();
+    }
+
+    fn relay(&mut self) {
+        loop {
+            let Ok((debuggee, host)) = self.wait() else {
+                return;
+            };
+            if self.obey() {
+                return;
+            }
+            if debuggee.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR)
+                && !self.take_from_debuggee()
+            {
+                return;
+            }
+            if host.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR)
+                && !self.take_from_host()
+            {
+                self.host = None;
+            }
+            self.accept();
+            self.flush();
+        }
+    }
+
+    /// Blocks until something can be done; returns what the two ends are ready for.
+    fn wait(&self) -> rustix::io::Result<(PollFlags, PollFlags)> {
+        let interest = |other: &[u8], own: &[u8]| {
+            let mut flags = PollFlags::empty();
+            if other.len() < WAITING_MAX {
+                flags |= PollFlags::IN;
+            }
+            if !own.is_empty() {
+                flags |= PollFlags::OUT;
+            }
+            flags
+        };
+        let mut fds = vec![
+            PollFd::new(&self.debuggee, interest(&self.for_host, &self.for_debuggee)),
+            PollFd::new(&self.woken, PollFlags::IN),
+            PollFd::new(&self.listener, PollFlags::IN),
+        ];
+        if let Some(host) = &self.host {
+            fds.push(PollFd::new(
+                host,
+                interest(&self.for_debuggee, &self.for_host),
+            ));
+        }
+        match poll(&mut fds, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+        let host = fds.get(3).map_or(PollFlags::empty(), PollFd::revents);
+        Ok((fds[0].revents(), host))
+    }
+
+    /// Carries out what the owner asked for; true to stop.
+    fn obey(&mut self) -> bool {
+        let _ = self.woken.read(&mut [0; 64]);
+        let control = Arc::clone(&self.control);
+        let mut orders = control
+            .orders
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(faults) = orders.faults.take() {
+            self.set_faults(faults);
+        }
+        if let Some(until) = orders.cut_until.take() {
+            self.cut_until = Some(until);
+        }
+        if std::mem::take(&mut orders.hang_up) {
+            self.host = None;
+        }
+        orders.pending = false;
+        control.obeyed.notify_all();
+        orders.stop
+    }
+
+    fn set_faults(&mut self, faults: Option<Faults>) {
+        self.damage = faults.map(|faults| (Damage::new(faults, 0), Damage::new(faults, 1)));
+    }
+
+    fn is_cut(&self) -> bool {
+        self.cut_until.is_some_and(|until| Instant::now() < until)
+    }
+
+    /// False if the emulator is gone.
+    fn take_from_debuggee(&mut self) -> bool {
+        let mut chunk = [0; 16 * 1024];
+        let Some(count) = received((&self.debuggee).read(&mut chunk)) else {
+            return false;
+        };
+        self.control
+            .to_host
+            .fetch_add(count as u64, Ordering::SeqCst);
+        if self.is_cut() || self.host.is_none() {
+            return true;
+        }
+        match &mut self.damage {
+            Some((_, damage)) => damage.apply(&chunk[..count], &mut self.for_host),
+            None => self.for_host.extend(&chunk[..count]),
+        }
+        true
+    }
+
+    /// False if the host hung up.
+    fn take_from_host(&mut self) -> bool {
+        let mut chunk = [0; 16 * 1024];
+        let Some(mut host) = self.host.as_ref() else {
+            return false;
+        };
+        let Some(count) = received(host.read(&mut chunk)) else {
+            return false;
+        };
+        self.control
+            .to_debuggee
+            .fetch_add(count as u64, Ordering::SeqCst);
+        if self.is_cut() {
+            return true;
+        }
+        match &mut self.damage {
+            Some((damage, _)) => damage.apply(&chunk[..count], &mut self.for_debuggee),
+            None => self.for_debuggee.extend(&chunk[..count]),
+        }
+        true
+    }
+
+    fn accept(&mut self) {
+        if let Ok((host, _)) = self.listener.accept()
+            && host.set_nonblocking(true).is_ok()
+        {
+            self.for_host.clear();
+            self.host = Some(host);
+        }
+    }
+
+    fn flush(&mut self) {
+        send(&self.debuggee, &mut self.for_debuggee);
+        match &self.host {
+            Some(host) => send(host, &mut self.for_host),
+            None => self.for_host.clear(),
+        }
+    }
+}
+
+/// How many bytes arrived; `None` at the end of the connection.
+fn received(result: std::io::Result<usize>) -> Option<usize> {
+    match result {
+        Ok(0) => None,
+        Ok(count) => Some(count),
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+            Some(0)
+        }
+        Err(_) => None,
+    }
+}
+
+/// Sends what the other side takes now; a broken connection shows at the next read.
+fn send(mut to: impl Write, waiting: &mut Vec<u8>) {
+    while !waiting.is_empty() {
+        match to.write(waiting) {
+            Ok(count) if count > 0 => drop(waiting.drain(..count)),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            _ => return,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "line_tests.rs"]
+mod tests;

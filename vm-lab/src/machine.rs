@@ -1,0 +1,295 @@
+//! One debuggee: a booted kernel with a console and a debug line.
+//!
+//! Called by the lab's commands and by the end-to-end tests. Dropping a machine ends its emulator and removes its files.
+
+use crate::bochs::{Bochs, INSTRUCTIONS_PER_SECOND, Settings};
+use crate::console::{Answer, Console};
+use crate::faults::Faults;
+use crate::image;
+use crate::line::{Line, LineCount};
+use crate::progress::phase;
+use crate::provision::{Provisions, provision};
+use anyhow::{Context, Result, bail};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const BOOT_TIMEOUT: Duration = Duration::from_secs(180);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Which kernel parameters the debuggee boots with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KernelLine {
+    /// Fixed addresses and no mitigations: the quickest.
+    #[default]
+    Lean,
+    /// As the distribution boots it: random addresses, split page tables, all mitigations.
+    Stock,
+}
+
+impl KernelLine {
+    /// The kernel's command line.
+    #[must_use]
+    pub fn text(self) -> String {
+        // The emulated processor announces a 3.5 GHz counter and ticks at the emulator's rate; the kernel must be told,
+        // or it lives 350 times too slow. The rest is what makes booting slow and concerns nothing that is tested:
+        // the self tests of cryptography, decoding certificates, a congestion control, and tables of tracing and of
+        // slabs in sysfs.
+        let common = format!(
+            "console=ttyS0,115200 quiet tsc=reliable clocksource=tsc tsc_early_khz={} no_timer_check \
+             cryptomgr.notests initcall_blacklist=load_system_certificate_list,cubictcp_register,\
+             init_kprobe_trace,slab_sysfs_init",
+            INSTRUCTIONS_PER_SECOND / 1000
+        );
+        match self {
+            Self::Lean => format!("{common} nokaslr mitigations=off nopti lpj=1000000"),
+            // The emulated model is not affected by every flaw; `pti=on` asks for what an affected one would have.
+            Self::Stock => format!("{common} pti=on"),
+        }
+    }
+}
+
+/// What to boot.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Processor cores.
+    pub cpus: u32,
+    /// Kernel parameters.
+    pub kernel_line: KernelLine,
+    /// Memory in MiB.
+    pub memory_mib: u32,
+    /// Parameters of the driver's module.
+    pub params: Vec<(String, String)>,
+    /// Whether to load the driver after booting.
+    pub load_driver: bool,
+    /// Damage to the debug line.
+    pub faults: Option<Faults>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            cpus: 2,
+            kernel_line: KernelLine::Lean,
+            memory_mib: 256,
+            params: Vec::new(),
+            load_driver: true,
+            faults: None,
+        }
+    }
+}
+
+/// A running debuggee.
+#[derive(Debug)]
+pub struct Machine {
+    // Order matters: the emulator ends before its lines do, and the directory goes last.
+    bochs: Bochs,
+    console: Console,
+    line: Line,
+    socket: PathBuf,
+    kernel: PathBuf,
+    _dir: tempfile::TempDir,
+}
+
+impl Machine {
+    /// Provisions and builds what is missing, boots, and loads the driver if asked to.
+    ///
+    /// # Errors
+    /// When any of that fails, with the reason the failing part gave.
+    pub fn boot(options: &Options) -> Result<Self> {
+        Self::boot_with(&provision()?, options)
+    }
+
+    /// As [`Machine::boot`], with provisions at hand.
+    ///
+    /// # Errors
+    /// As for [`Machine::boot`].
+    pub fn boot_with(provisions: &Provisions, options: &Options) -> Result<Self> {
+        let image = image::build(provisions, &options.kernel_line.text())?;
+        if options.load_driver && !image.has_driver {
+            bail!("the driver's platform package does not exist");
+        }
+        let mut machine = phase(format!("booting {} cores", options.cpus), |_| {
+            Self::start(provisions, image.disc, options)
+        })?;
+        if options.load_driver {
+            phase("loading the driver", |_| {
+                machine.load_driver(&options.params)
+            })?;
+        }
+        Ok(machine)
+    }
+
+    fn start(provisions: &Provisions, disc: PathBuf, options: &Options) -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("standstill-").tempdir()?;
+        let settings = Settings {
+            cpus: options.cpus,
+            memory_mib: options.memory_mib,
+            disc,
+            tree: provisions.tree.clone(),
+        };
+        let (bochs, console, line) = Bochs::start(&provisions.bochs, &settings, dir.path())?;
+        let socket = dir.path().join("line");
+        let mut machine = Self {
+            bochs,
+            console: Console::new(console)?,
+            line: Line::start(line, &socket, options.faults)?,
+            socket,
+            kernel: provisions.kernel_image(),
+            _dir: dir,
+        };
+        if let Err(error) = machine.console.wait_ready(BOOT_TIMEOUT) {
+            return Err(error.context(format!(
+                "booting; the emulator says:\n{}",
+                machine.bochs.words()
+            )));
+        }
+        Ok(machine)
+    }
+
+    /// Runs `command` on the debuggee's console and returns what it printed, whatever its exit status.
+    ///
+    /// # Errors
+    /// When it does not end within two minutes, for example because the debuggee is halted.
+    pub fn guest(&mut self, command: &str) -> Result<String> {
+        Ok(self.try_guest(command, COMMAND_TIMEOUT)?.output)
+    }
+
+    /// As [`Machine::guest`], with a time limit and the exit status. After a timeout the machine can still be used.
+    ///
+    /// # Errors
+    /// When it does not end within `timeout`.
+    pub fn try_guest(&mut self, command: &str, timeout: Duration) -> Result<Answer> {
+        self.console.run(command, timeout)
+    }
+
+    /// Starts `command` on the debuggee and does not wait. Its output appears in that of a later command, at the latest
+    /// in that of `wait`.
+    ///
+    /// # Errors
+    /// When the emulator is gone.
+    pub fn guest_background(&mut self, command: &str) -> Result<()> {
+        self.console.send(&format!("{{ {command}; }} &"))?;
+        Ok(())
+    }
+
+    /// The Unix socket that the host program connects to.
+    #[must_use]
+    pub fn socket_path(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Bytes that crossed the debug line so far.
+    #[must_use]
+    pub fn line_bytes(&self) -> LineCount {
+        self.line.count()
+    }
+
+    /// Damages the debug line from now on, or no longer.
+    pub fn set_faults(&mut self, faults: Option<Faults>) {
+        self.line.set_faults(faults);
+    }
+
+    /// Loses all bytes on the debug line for `time`.
+    pub fn cut_line(&mut self, time: Duration) {
+        self.line.cut(time);
+    }
+
+    /// Closes the host's connection, as if the cable's host end were pulled.
+    pub fn hang_up(&mut self) {
+        self.line.hang_up();
+    }
+
+    /// The image of the running kernel.
+    #[must_use]
+    pub fn kernel_image(&self) -> &Path {
+        &self.kernel
+    }
+
+    /// Loads the driver with `params` besides those that name the debug line.
+    ///
+    /// # Errors
+    /// With the kernel log's last lines.
+    pub fn load_driver(&mut self, params: &[(String, String)]) -> Result<()> {
+        let mut command = "insmod /standstill.ko com=2 baud=115200".to_owned();
+        for (name, value) in params {
+            command.push_str(&format!(" {name}={value}"));
+        }
+        let answer = self.try_guest(&command, COMMAND_TIMEOUT)?;
+        if answer.status != 0 {
+            let log = self.kernel_log()?;
+            bail!(
+                "`{command}` failed: {}\nthe kernel says:\n{}",
+                answer.output.trim(),
+                crate::run::tail(&log, 10)
+            );
+        }
+        Ok(())
+    }
+
+    /// Unloads the driver.
+    ///
+    /// # Errors
+    /// With what `rmmod` said.
+    pub fn unload_driver(&mut self) -> Result<()> {
+        let answer = self.try_guest("rmmod standstill", COMMAND_TIMEOUT)?;
+        if answer.status != 0 {
+            bail!("rmmod failed: {}", answer.output.trim());
+        }
+        Ok(())
+    }
+
+    /// Loads the lab's probe module; its files are in `/sys/module/lab_probe/parameters`.
+    ///
+    /// # Errors
+    /// With what `insmod` said.
+    pub fn load_probe(&mut self) -> Result<()> {
+        let answer = self.try_guest(
+            "test -d /sys/module/lab_probe || insmod /lab_probe.ko",
+            COMMAND_TIMEOUT,
+        )?;
+        if answer.status != 0 {
+            bail!("loading the probe failed: {}", answer.output.trim());
+        }
+        Ok(())
+    }
+
+    /// The kernel's log.
+    ///
+    /// # Errors
+    /// As for [`Machine::guest`].
+    pub fn kernel_log(&mut self) -> Result<String> {
+        self.guest("dmesg").context("reading the kernel log")
+    }
+
+    /// Everything the console showed since power-on.
+    #[must_use]
+    pub fn console_transcript(&self) -> String {
+        self.console.transcript()
+    }
+
+    /// Whether the emulator still runs.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        !self.bochs.has_ended()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clock_on_the_kernel_line_is_the_emulators() {
+        for line in [KernelLine::Lean, KernelLine::Stock] {
+            assert!(line.text().contains("tsc_early_khz=10000 "));
+        }
+    }
+
+    #[test]
+    fn stock_line_switches_no_protection_off() {
+        let text = KernelLine::Stock.text();
+        for word in ["nokaslr", "mitigations", "nopti", "nosmep", "nosmap"] {
+            assert!(!text.contains(word));
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Tests of `script` with both ends made up.
+
+use super::*;
+
+struct Fake;
+
+impl Ends for Fake {
+    fn host(&mut self, command: &str) -> Result<Reply> {
+        if command == "die" {
+            bail!("gone");
+        }
+        Ok(Reply {
+            output: format!("did {command}\n"),
+            ok: command != "bad",
+        })
+    }
+    fn guest(&mut self, command: &str) -> Result<String> {
+        if command == "hang" {
+            bail!("no answer");
+        }
+        Ok(format!("saw {command}"))
+    }
+    fn guest_background(&mut self, _command: &str) -> Result<()> {
+        Ok(())
+    }
+}
+
+fn session(text: &str, keep_going: bool) -> (usize, String) {
+    let mut out = Vec::new();
+    let failures = run(&parse(text).unwrap(), &mut Fake, keep_going, &mut out).unwrap();
+    (failures, String::from_utf8(out).unwrap())
+}
+
+#[test]
+fn transcript_looks_like_the_session() {
+    let (failures, told) = session(
+        "# why\n\nx 1\nexpect> ^did x\nguest> ls\nrefute> did\nguest>& spin\nfails> bad\nwait> 5\n",
+        false,
+    );
+    assert_eq!(failures, 0);
+    assert_eq!(
+        told,
+        "standstill> x 1\ndid x 1\nguest> ls\nsaw ls\nguest>& spin\n\
+         standstill> bad\ndid bad\nstandstill> .wait 5\ndid .wait 5\n"
+    );
+}
+
+#[test]
+fn first_failure_ends_the_session() {
+    let (failures, told) = session("bad\nx\n", false);
+    assert_eq!(failures, 1);
+    assert!(told.ends_with("*** line 1: the command failed\n"), "{told}");
+}
+
+#[test]
+fn keep_going_counts_every_failure() {
+    let (failures, told) = session(
+        "bad\nfails> x\nexpect> no\nrefute> did\nguest> hang\nx\n",
+        true,
+    );
+    assert_eq!(failures, 5);
+    assert!(told.ends_with("did x\n"));
+}
+
+#[test]
+fn lost_host_program_is_an_error() {
+    let told = run(
+        &parse("x\ndie\n").unwrap(),
+        &mut Fake,
+        true,
+        &mut Vec::new(),
+    )
+    .unwrap_err();
+    assert_eq!(format!("{told:#}"), "line 2: gone");
+}
+
+#[test]
+fn block_is_one_command() {
+    let script = parse("a {\n  b \"}\" {\n  }\n}\nc\n").unwrap();
+    assert_eq!(script.len(), 2);
+    assert!(matches!(&script[0].step, Step::Host(text) if text == "a {\n  b \"}\" {\n  }\n}"));
+    assert_eq!(script[1].number, 5);
+}
+
+#[test]
+fn braces_in_quotes_and_comments_do_not_count() {
+    assert_eq!(depth("x { \"{\" // {"), 1);
+    assert_eq!(depth("x { # {"), 1);
+    assert_eq!(depth("x \"\\\"{\" }"), -1);
+}
+
+#[test]
+fn nonsense_names_its_line() {
+    for (text, line) in [
+        ("x\nwait> soon\n", "line 2"),
+        ("expect> (\n", "line 1"),
+        ("a {\n", "line 1"),
+        ("guest>\n", "line 1"),
+    ] {
+        let told = format!("{:#}", parse(text).unwrap_err());
+        assert!(told.contains(line), "{told}");
+    }
+}
