@@ -86,13 +86,13 @@ impl<'b> Writer<'b> {
         self.varint(((distance << 1) ^ (distance >> 63)) as u64)
     }
 
-    /// A number of bytes, most often a whole number of pages.
+    /// A number of bytes, most often a whole number of pages, or else of cache lines.
     pub(crate) fn size(&mut self, value: u64) -> Result<(), EncodeError> {
         let (pages, rest) = (value >> 12, value & 0xfff);
         if rest == 0 {
             self.varint(pages << 1)
         } else {
-            self.varint(rest << 1 | 1)?;
+            self.varint(swap_halves(rest) << 1 | 1)?;
             self.varint(pages)
         }
     }
@@ -166,6 +166,14 @@ pub(crate) fn difference(from: u64) -> impl Fn(&[u8]) -> Parsed<'_, u64> {
     }
 }
 
+/// Twelve bits with both halves swapped: below 64 if the lower one was zero. More stays more.
+fn swap_halves(bits: u64) -> u64 {
+    if bits > 0xfff {
+        return bits;
+    }
+    bits >> 6 | (bits & 0x3f) << 6
+}
+
 /// Counterpart of [`Writer::size`].
 pub(crate) fn size(input: &[u8]) -> Parsed<'_, u64> {
     let (rest, first) = varint(input)?;
@@ -178,6 +186,7 @@ pub(crate) fn size(input: &[u8]) -> Parsed<'_, u64> {
         }
         (rest, pages, first >> 1)
     };
+    let bytes = swap_halves(bytes);
     if bytes > 0xfff || pages >> 52 != 0 {
         return reject(input);
     }

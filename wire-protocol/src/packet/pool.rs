@@ -1,7 +1,7 @@
 //! Pre-allocated objects: carving more of them, and counting them. Requests are made by the host
 //! and answered by the driver while the debuggee is halted.
 
-use crate::codec::{self, EncodeError, Parsed, Writer, narrow, one_of};
+use crate::codec::{self, EncodeError, Parsed, Writer, narrow, one_of, reject, when};
 use crate::event::{PoolClass, PoolLine};
 use crate::packet::list::{Item, List};
 use crate::packet::{Reply, Request};
@@ -51,6 +51,7 @@ pub(crate) fn parse_prealloc(input: &[u8]) -> Parsed<'_, Request<'_>> {
     Ok((rest, Request::Prealloc { class, count }))
 }
 
+/// The queue takes no byte when it is empty.
 pub(crate) fn write_carved(
     ready: u32,
     queued: u32,
@@ -58,15 +59,24 @@ pub(crate) fn write_carved(
     arena_left_bytes: u64,
     out: &mut Writer<'_>,
 ) -> Result<(), EncodeError> {
-    out.varint(ready)?;
-    out.varint(queued)?;
+    out.varint(u64::from(ready) << 1 | u64::from(queued != 0))?;
+    if queued != 0 {
+        out.varint(queued)?;
+    }
     out.varint(free)?;
     out.size(arena_left_bytes)
 }
 
 pub(crate) fn parse_carved(input: &[u8]) -> Parsed<'_, Reply<'_>> {
-    let (rest, ready) = narrow(input)?;
-    let (rest, queued) = narrow(rest)?;
+    let (rest, head) = codec::varint(input)?;
+    let Ok(ready) = u32::try_from(head >> 1) else {
+        return reject(input);
+    };
+    let (rest, queued) = when(head & 1 != 0, narrow, rest)?;
+    if queued == Some(0) {
+        return reject(input);
+    }
+    let queued = queued.unwrap_or_default();
     let (rest, free) = narrow(rest)?;
     let (rest, arena_left_bytes) = codec::size(rest)?;
     Ok((
