@@ -12,6 +12,7 @@ mod cpio;
 pub mod driver;
 mod emulator;
 pub mod faults;
+mod fuzz;
 pub mod host;
 mod image;
 mod kbuild;
@@ -22,6 +23,7 @@ pub mod provision;
 pub mod relax;
 pub mod run;
 pub mod script;
+pub mod suite;
 
 pub use faults::Faults;
 pub use line::LineCount;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use vm_lab::host::{self, Host, Reply};
 use vm_lab::progress::phase;
-use vm_lab::{KernelLine, Machine, Options, background, driver, provision, script};
+use vm_lab::{KernelLine, Machine, Options, background, driver, provision, script, suite};
 
 /// Boots a real kernel on emulated VT-x and connects the debugger to it.
 #[derive(Parser)]
@@ -53,6 +53,19 @@ enum What {
         keep_going: bool,
         #[command(flatten)]
         machine: MachineArgs,
+    },
+    /// Run every test: style, unit tests, interpreter, fuzzing, and sessions on a real kernel
+    Test {
+        /// Only tests whose names contain this; other checks only if their heading does
+        filter: Option<String>,
+        /// How long each fuzz target runs
+        #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+        fuzz_seconds: u32,
+    },
+    /// Run the measurements
+    Bench {
+        /// Only those whose names contain this
+        filter: Option<String>,
     },
     /// Holds a machine for `boot`
     #[command(hide = true)]
@@ -155,9 +168,27 @@ fn run(cli: Cli) -> Result<ExitCode> {
             keep_going,
             machine,
         }) => return run_script(&file, keep_going, &machine),
+        Some(What::Test {
+            filter,
+            fuzz_seconds,
+        }) => {
+            return Ok(exit_code(suite::run_all(&suite::Request {
+                filter,
+                fuzz_seconds,
+            })));
+        }
+        Some(What::Bench { filter }) => return Ok(exit_code(suite::bench(filter.as_deref())?)),
         Some(What::Hold(machine)) => background::hold(&machine.options())?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn exit_code(ok: bool) -> ExitCode {
+    if ok {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 /// Boots, and gives the terminal to the host program.
@@ -179,11 +210,7 @@ fn connect(machine: &MachineArgs) -> Result<ExitCode> {
         .status()
         .with_context(|| format!("starting {}", program.display()))?;
     drop(machine);
-    Ok(if status.success() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(exit_code(status.success()))
 }
 
 fn boot(machine: &MachineArgs) -> Result<()> {

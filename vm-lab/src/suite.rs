@@ -1,0 +1,286 @@
+//! `lab test`: every check the project has, in one go, ending in one line of numbers.
+//!
+//! Called by `main`. Each check is another program; its output is passed through as it appears, and what the test
+//! harness says in its `test result:` lines is added up. A check that is no test counts only when it fails.
+
+use crate::progress::phase;
+use crate::{driver, fuzz, provision, repository, run};
+use anyhow::{Context, Result};
+use regex::Regex;
+use std::io::{BufRead, BufReader, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Crates whose tests also run in the interpreter that finds undefined behaviour. They touch no hardware.
+const PURE: &[&str] = &["wire-protocol", "debuggee-driver"];
+
+/// Every check, in the order they run: what fails soonest comes first.
+const CHECKS: &[&str] = &["format", "clippy", "unit tests", "miri", "fuzz", "e2e"];
+/// The checks that are made of named tests, so that a filter applies inside them.
+const NAMED: &[&str] = &["unit tests", "e2e"];
+
+/// Tests that passed and failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Tests that passed.
+    pub passed: u64,
+    /// Tests that failed, and checks that failed for another reason.
+    pub failed: u64,
+}
+
+impl Tally {
+    fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+    }
+
+    /// One thing that passed or did not.
+    #[must_use]
+    pub fn of(ok: bool) -> Self {
+        Self {
+            passed: u64::from(ok),
+            failed: u64::from(!ok),
+        }
+    }
+}
+
+/// What `lab test` was asked for.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Run only tests whose names contain this, and of the other checks those whose headings do.
+    pub filter: Option<String>,
+    /// How long each fuzz target runs.
+    pub fuzz_seconds: u32,
+}
+
+impl Request {
+    fn wants(&self, heading: &str) -> bool {
+        self.filter
+            .as_ref()
+            .is_none_or(|filter| heading.contains(filter.as_str()))
+    }
+}
+
+/// Runs everything, prints the summary, says whether all is well.
+#[must_use]
+pub fn run_all(request: &Request) -> bool {
+    let filter = request.filter.as_deref();
+    let run_check = |heading: &str| match heading {
+        "format" => format(),
+        "clippy" => clippy(),
+        "unit tests" => unit_tests(filter),
+        "miri" => miri(),
+        "fuzz" => fuzz::run_all(request.fuzz_seconds),
+        _ => lab_tests("e2e", filter),
+    };
+    let mut total = Tally::default();
+    for heading in CHECKS.iter().filter(|heading| request.wants(heading)) {
+        println!("\n== {heading}");
+        total.add(run_check(heading).unwrap_or_else(|error| {
+            println!("{error:#}");
+            Tally::of(false)
+        }));
+    }
+    println!("\n{} passed, {} failed", total.passed, total.failed);
+    total.failed == 0
+}
+
+/// Runs the measurements of the tests crate.
+///
+/// # Errors
+/// When they can't be started.
+pub fn bench(filter: Option<&str>) -> Result<bool> {
+    Ok(lab_tests("bench", filter)?.failed == 0)
+}
+
+fn unit_tests(filter: Option<&str>) -> Result<Tally> {
+    let mut cargo = cargo(&repository());
+    cargo.args(["test", "--workspace", "--no-fail-fast", "--"]);
+    watch(cargo.args(filter))
+}
+
+fn lab_tests(target: &str, filter: Option<&str>) -> Result<Tally> {
+    // Here and not in the first test, where nobody would see it.
+    provision::provision()?;
+    phase("building the host program", |_| crate::host::build())?;
+    let mut cargo = cargo(&repository());
+    cargo.args([
+        "test",
+        "--release",
+        "--package",
+        "standstill-tests",
+        "--test",
+        target,
+        "--",
+    ]);
+    cargo.args((target == "bench").then_some("--nocapture"));
+    watch(cargo.args(filter))
+}
+
+/// Packages outside the workspace, which cargo's `--workspace` does not reach.
+fn excluded_packages() -> Vec<PathBuf> {
+    let root = repository();
+    [driver::source(), root.join(fuzz::PACKAGE)]
+        .into_iter()
+        .filter(|package| package.join("Cargo.toml").exists())
+        .collect()
+}
+
+fn format() -> Result<Tally> {
+    let mut tally = watch(cargo(&repository()).args(["fmt", "--all", "--check"]))?;
+    for package in excluded_packages() {
+        tally.add(watch(cargo(&package).args(["fmt", "--check"]))?);
+    }
+    Ok(tally)
+}
+
+fn clippy() -> Result<Tally> {
+    let root = repository();
+    let mut tally =
+        watch(cargo(&root).args(["clippy", "--workspace", "--all-targets", "--", "-Dwarnings"]))?;
+    if driver::source().join("Cargo.toml").exists() {
+        let mut platform = cargo(&driver::source());
+        platform.args(["clippy", "--release", "--", "-Dwarnings"]);
+        tally.add(watch(
+            platform.env("CARGO_TARGET_DIR", root.join("target/driver")),
+        )?);
+    }
+    Ok(tally)
+}
+
+fn miri() -> Result<Tally> {
+    nightly(&["miri", "rust-src"])?;
+    let mut miri = rustup_cargo(&repository());
+    miri.args(["miri", "test", "--lib"]);
+    for package in PURE {
+        miri.args(["--package", package]);
+    }
+    // Property tests read the environment and the clock. The interpreter is some hundred times slower than the machine.
+    miri.env("MIRIFLAGS", "-Zmiri-disable-isolation")
+        .env("PROPTEST_CASES", "4");
+    watch(&mut miri)
+}
+
+/// Makes sure there is a nightly toolchain with `components`.
+pub(crate) fn nightly(components: &[&str]) -> Result<()> {
+    let installed = run::output(Command::new("rustup").args(["toolchain", "list"]))?;
+    if !installed.lines().any(|line| line.starts_with("nightly")) {
+        phase("installing the nightly toolchain", |_| {
+            run::output(Command::new("rustup").args([
+                "toolchain",
+                "install",
+                "nightly",
+                "--profile",
+                "minimal",
+            ]))
+        })?;
+    }
+    if !components.is_empty() {
+        phase("adding to the nightly toolchain", |_| {
+            run::output(
+                Command::new("rustup")
+                    .args(["+nightly", "component", "add"])
+                    .args(components),
+            )
+        })?;
+    }
+    Ok(())
+}
+
+/// The pinned toolchain's cargo in `directory`.
+fn cargo(directory: &Path) -> Command {
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(directory);
+    cargo
+}
+
+/// The nightly toolchain's cargo in `directory`.
+pub(crate) fn rustup_cargo(directory: &Path) -> Command {
+    let mut cargo = Command::new("rustup");
+    cargo
+        .args(["run", "nightly", "cargo"])
+        .current_dir(directory);
+    cargo
+}
+
+/// Runs `command`, passes its output through, and counts its tests.
+fn watch(command: &mut Command) -> Result<Tally> {
+    if std::io::stdout().is_terminal() {
+        command.env("CARGO_TERM_COLOR", "always");
+    }
+    let name = command.get_program().to_string_lossy().into_owned();
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("starting {name}"))?;
+    let mut tally = Tally::default();
+    if let Some(output) = child.stdout.take() {
+        for line in BufReader::new(output).split(b'\n') {
+            let line = line?;
+            let line = String::from_utf8_lossy(&line);
+            println!("{line}");
+            tally.add(result_line(&line));
+        }
+    }
+    // Failing before or beside any test, for instance by not compiling, must not pass for success.
+    if !child.wait()?.success() && tally.failed == 0 {
+        tally.failed = 1;
+    }
+    Ok(tally)
+}
+
+/// What one line of a test harness adds.
+fn result_line(line: &str) -> Tally {
+    let none = Tally::default();
+    let Ok(pattern) = Regex::new(r"^test result: .* (\d+) passed; (\d+) failed;") else {
+        return none;
+    };
+    pattern.captures(line).map_or(none, |found| {
+        let number = |index: usize| found[index].parse().unwrap_or(0);
+        Tally {
+            passed: number(1),
+            failed: number(2),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn result_lines_are_counted_with_and_without_colour() {
+        let expected = Tally {
+            passed: 53,
+            failed: 1,
+        };
+        let plain =
+            "test result: FAILED. 53 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out";
+        assert_eq!(result_line(plain), expected);
+        let colour = "test result: \x1b[31mFAILED\x1b[m. 53 passed; 1 failed; 0 ignored";
+        assert_eq!(result_line(colour), expected);
+        assert_eq!(result_line("test a ... ok"), Tally::default());
+    }
+
+    #[test]
+    fn failing_check_without_tests_counts_once() {
+        let tally = watch(Command::new("sh").args(["-c", "exit 1"])).unwrap();
+        assert_eq!(tally, Tally::of(false));
+        let told = "echo 'test result: FAILED. 2 passed; 3 failed; 0 ignored'; exit 101";
+        let tally = watch(Command::new("sh").args(["-c", told])).unwrap();
+        assert_eq!((tally.passed, tally.failed), (2, 3));
+    }
+
+    #[test]
+    fn filter_selects_checks_by_heading() {
+        let request = |filter: Option<&str>| Request {
+            filter: filter.map(str::to_owned),
+            fuzz_seconds: 1,
+        };
+        assert!(request(None).wants("miri"));
+        assert!(request(Some("fuzz")).wants("fuzz"));
+        assert!(!request(Some("watch")).wants("format"));
+        assert!(request(Some("watch")).wants("unit tests"));
+    }
+}
