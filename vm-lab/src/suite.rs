@@ -55,9 +55,8 @@ pub struct Request {
 
 impl Request {
     fn wants(&self, heading: &str) -> bool {
-        self.filter
-            .as_ref()
-            .is_none_or(|filter| heading.contains(filter.as_str()))
+        let matches = |filter: &String| NAMED.contains(&heading) || heading.contains(filter);
+        self.filter.as_ref().is_none_or(matches)
     }
 }
 
