@@ -249,3 +249,6 @@ pub(crate) fn one_of<T>(from: impl Fn(u8) -> Option<T>, input: &[u8]) -> Parsed<
         None => reject(input),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -40,3 +40,22 @@ impl Default for Crc32 {
 pub fn crc32(bytes: &[u8]) -> u32 {
     TABLE.checksum(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn check_value_of_the_catalogue_comes_out() {
+        assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
+    }
+
+    #[test]
+    fn pieces_give_the_same_as_the_whole() {
+        let mut crc = Crc32::default();
+        crc.update(b"1234");
+        crc.update(b"");
+        crc.update(b"56789");
+        assert_eq!(crc.finish(), crc32(b"123456789"));
+    }
+}

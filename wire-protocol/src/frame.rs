@@ -293,14 +293,14 @@ impl<'b> Decoder<'b> {
 
     fn delimiter(&mut self) -> Option<Found> {
         let found = match self.state {
-            State::Fresh => None,
+            _ if self.tail_len == 0 => None,
             _ if self.tail_len == 3 && BREAK_IN.get(1..4) == Some(&self.tail) => {
                 Some(Found::BreakIn)
             }
             State::Inside { left: 0, .. } if self.len >= HEADER_BYTES + CRC_BYTES => {
                 Some(Found::Frame)
             }
-            State::Inside { .. } | State::Hunting => Some(Found::Broken),
+            _ => Some(Found::Broken),
         };
         self.state = State::Fresh;
         self.tail_len = 0;
@@ -339,3 +339,6 @@ fn group(code: u8) -> State {
         then_zero: code != 0xff,
     }
 }
+
+#[cfg(test)]
+mod tests;

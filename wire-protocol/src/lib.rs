@@ -26,3 +26,16 @@ pub mod link;
 pub mod packet;
 pub mod refusal;
 pub mod transport;
+
+#[cfg(test)]
+extern crate std;
+
+/// For tests: no files, and few cases where every step is slow.
+#[cfg(test)]
+fn proptest_config() -> proptest::test_runner::Config {
+    proptest::test_runner::Config {
+        cases: if cfg!(miri) { 8 } else { 512 },
+        failure_persistence: None,
+        ..proptest::test_runner::Config::default()
+    }
+}

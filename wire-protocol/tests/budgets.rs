@@ -127,7 +127,7 @@ fn epthook_with_break_fits_its_budget() {
 fn eighty_epthooks_from_a_script_fit_their_budget() {
     // Scattered over 16 MiB of text, as functions are.
     let addresses: Vec<_> = (0..80u64)
-        .map(|n| GuestVirtual(BASE.0 + n.wrapping_mul(0x9e_3779_b1) % (16 << 20)))
+        .map(|n| GuestVirtual(BASE.0 + n.wrapping_mul(0x9e37_79b1) % (16 << 20)))
         .collect();
     let work = addresses.chunks(40).map(|half| add(half, 0));
     let bytes = exchange_encoded(&work.collect::<Vec<_>>());

@@ -96,7 +96,8 @@ fn as_payloads(bytes: &[u8]) {
             link.release();
         };
         let syn = Header::from_bytes([2, 0]).expect("a header");
-        feed(link, syn, 0, &SESSION.to_le_bytes());
+        let nonce = SESSION.to_le_bytes();
+        feed(link, syn, 0, &nonce);
         while let [len, low, high, after @ ..] = rest {
             let (payload, after) = after.split_at(after.len().min(usize::from(*len)));
             rest = after;

@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test file takes what it needs")]
 #![allow(unreachable_pub, reason = "shared by test files as a module")]
 
+pub mod values;
+
 use wire_protocol::link::{Incoming, Link, Role, Storage, Timing};
 
 /// 115,200 baud.

@@ -1,0 +1,475 @@
+//! Any value of every type that can stand in a message. Lists keep their memory for as long as
+//! the test program runs (under Miri: `-Zmiri-ignore-leaks`).
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use wire_protocol::address::{CoreId, EventId, GuestPhysical, GuestVirtual};
+use wire_protocol::event::{
+    Actions, EventChange, EventEntry, EventSpec, Filter, FreeCounts, PoolClass, PoolLine, Trigger,
+};
+use wire_protocol::limits;
+use wire_protocol::packet::{
+    Constants, CoreState, Features, Hello, Item, List, MemoryAt, ModuleLayout, Notice, RamRange,
+    Register, RegisterSet, RegisterValues, Reply, Request, Stop, StopCause,
+};
+use wire_protocol::refusal::Refusal;
+
+fn forever(len_bytes: usize) -> &'static mut [u8] {
+    Box::leak(vec![0; len_bytes].into_boxed_slice())
+}
+
+fn list<T: Item>(items: &[T], base: GuestVirtual) -> List<'static, T> {
+    let scratch = forever(items.len() * 48);
+    List::encode_into(items.iter().copied(), base, scratch).expect("48 bytes are enough")
+}
+
+fn items<T: Strategy>(item: T, limit: usize) -> impl Strategy<Value = Vec<T::Value>> {
+    vec(item, 0..=limit.min(20))
+}
+
+/// Of any size in bits, so that every length on the wire comes up.
+pub fn number() -> BoxedStrategy<u64> {
+    (any::<u64>(), 0u32..64)
+        .prop_map(|(bits, shift)| bits >> shift)
+        .boxed()
+}
+
+fn number32() -> BoxedStrategy<u32> {
+    number().prop_map(|number| number as u32).boxed()
+}
+
+fn number16() -> BoxedStrategy<u16> {
+    number().prop_map(|number| number as u16).boxed()
+}
+
+pub fn base() -> BoxedStrategy<GuestVirtual> {
+    prop_oneof![
+        Just(GuestVirtual(0)),
+        Just(GuestVirtual(0xffff_ffff_8100_0000)),
+        any::<u64>().prop_map(GuestVirtual)
+    ]
+    .boxed()
+}
+
+fn address() -> BoxedStrategy<u64> {
+    prop_oneof![
+        (0u64..32 << 20).prop_map(|offset| 0xffff_ffff_8100_0000 + offset),
+        any::<u64>(),
+        number()
+    ]
+    .boxed()
+}
+
+fn guest_virtual() -> BoxedStrategy<GuestVirtual> {
+    address().prop_map(GuestVirtual).boxed()
+}
+
+fn guest_physical() -> BoxedStrategy<GuestPhysical> {
+    address().prop_map(GuestPhysical).boxed()
+}
+
+fn size() -> BoxedStrategy<u64> {
+    prop_oneof![
+        number(),
+        number().prop_map(|bytes| bytes & !0xfff),
+        number().prop_map(|bytes| bytes & !0x3f)
+    ]
+    .boxed()
+}
+
+fn core() -> BoxedStrategy<CoreId> {
+    number16().prop_map(CoreId).boxed()
+}
+
+fn event_id() -> BoxedStrategy<EventId> {
+    number32().prop_map(EventId).boxed()
+}
+
+fn class() -> BoxedStrategy<PoolClass> {
+    proptest::sample::select(PoolClass::ALL.as_slice()).boxed()
+}
+
+fn register() -> BoxedStrategy<Register> {
+    proptest::sample::select(Register::ALL.as_slice()).boxed()
+}
+
+fn register_set() -> BoxedStrategy<RegisterSet> {
+    number()
+        .prop_map(|bits| RegisterSet(bits & RegisterSet::ALL.0))
+        .boxed()
+}
+
+fn features() -> BoxedStrategy<Features> {
+    number32().prop_map(Features::from_bits_retain).boxed()
+}
+
+fn spec() -> BoxedStrategy<EventSpec> {
+    let trigger = prop_oneof![
+        guest_virtual().prop_map(|address| Trigger::EptHook { address }),
+        option::of(number32()).prop_map(|leaf| Trigger::Cpuid { leaf })
+    ];
+    let filter = (option::of(number32()), option::of(core()));
+    (trigger, filter, any::<bool>())
+        .prop_map(|(trigger, (pid, core), stops)| EventSpec {
+            trigger,
+            filter: Filter { pid, core },
+            actions: if stops {
+                Actions::BREAK
+            } else {
+                Actions::empty()
+            },
+        })
+        .boxed()
+}
+
+pub fn entry() -> BoxedStrategy<EventEntry> {
+    (event_id(), spec(), any::<bool>(), number())
+        .prop_map(|(id, spec, enabled, hits)| EventEntry {
+            id,
+            spec,
+            enabled,
+            hits,
+        })
+        .boxed()
+}
+
+pub fn refusal() -> BoxedStrategy<Refusal> {
+    prop_oneof![
+        number32().prop_map(|pid| Refusal::ProcessNotFound { pid }),
+        (class(), number32(), number32(), size()).prop_map(
+            |(class, reserved, object_bytes, arena_left_bytes)| Refusal::PoolExhausted {
+                class,
+                reserved,
+                object_bytes,
+                arena_left_bytes,
+            }
+        ),
+        (core(), event_id()).prop_map(|(core, event)| Refusal::ClearIncomplete { core, event }),
+        core().prop_map(|core| Refusal::CoreNotHeld { core }),
+        guest_virtual().prop_map(|address| Refusal::NotPresent { address }),
+        (guest_physical(), guest_physical())
+            .prop_map(|(address, limit)| Refusal::PhysicalOutOfRange { address, limit }),
+        guest_physical().prop_map(|address| Refusal::DebuggerMemory { address }),
+        number32().prop_map(|limit| Refusal::TooManyHooksOnPage { limit }),
+        event_id().prop_map(|event| Refusal::AlreadyHooked { event }),
+        event_id().prop_map(|event| Refusal::NoSuchEvent { event }),
+        (core(), number16()).prop_map(|(core, count)| Refusal::NoSuchCore { core, count }),
+        register().prop_map(|register| Refusal::ReadOnlyRegister { register }),
+        (register(), number())
+            .prop_map(|(register, value)| Refusal::BadRegisterValue { register, value }),
+        (size(), size()).prop_map(|(limit_bytes, asked_bytes)| Refusal::TooLong {
+            limit_bytes,
+            asked_bytes
+        }),
+        Just(Refusal::NotHalted),
+        number16().prop_map(|ours| Refusal::ProtocolVersion { ours }),
+        any::<u8>().prop_map(|kind| Refusal::UnknownRequest { kind }),
+        Just(Refusal::Malformed),
+        (class(), number32(), number32()).prop_map(|(class, asked, possible)| {
+            Refusal::ArenaTooSmall {
+                class,
+                asked,
+                possible,
+            }
+        }),
+    ]
+    .boxed()
+}
+
+fn memory_at() -> BoxedStrategy<MemoryAt> {
+    prop_oneof![
+        (core(), guest_virtual()).prop_map(|(core, address)| MemoryAt::Virtual { core, address }),
+        guest_physical().prop_map(|address| MemoryAt::Physical { address })
+    ]
+    .boxed()
+}
+
+fn content() -> BoxedStrategy<&'static [u8]> {
+    vec(any::<u8>(), 1..300)
+        .prop_map(|bytes| &*bytes.leak())
+        .boxed()
+}
+
+pub fn request(base: GuestVirtual) -> BoxedStrategy<Request<'static>> {
+    prop_oneof![
+        (number16(), features())
+            .prop_map(|(version, features)| Request::Hello { version, features }),
+        Just(Request::Go),
+        Just(Request::Cores),
+        Just(Request::Pools),
+        (core(), register_set()).prop_map(|(core, set)| Request::ReadRegisters { core, set }),
+        (core(), register(), number()).prop_map(|(core, register, value)| {
+            Request::WriteRegister {
+                core,
+                register,
+                value,
+            }
+        }),
+        (memory_at(), number32(), option::of(any::<u32>())).prop_map(
+            |(at, len_bytes, expected_crc)| Request::ReadMemory {
+                at,
+                len_bytes,
+                expected_crc,
+            }
+        ),
+        (memory_at(), content()).prop_map(|(at, bytes)| Request::WriteMemory { at, bytes }),
+        (core(), guest_virtual()).prop_map(|(core, address)| Request::Translate { core, address }),
+        (guest_physical(), size())
+            .prop_map(|(address, len_bytes)| Request::DigestMemory { address, len_bytes }),
+        (
+            core(),
+            any::<bool>(),
+            items(spec(), limits::EVENTS_PER_REQUEST)
+        )
+            .prop_map(move |(core, all_or_nothing, events)| Request::AddEvents {
+                core,
+                all_or_nothing,
+                events: list(&events, base),
+            }),
+        (0..3, option::of(event_id())).prop_map(|(change, event)| Request::ChangeEvents {
+            change: match change {
+                0 => EventChange::Enable,
+                1 => EventChange::Disable,
+                _ => EventChange::Clear,
+            },
+            event,
+        }),
+        event_id().prop_map(|from| Request::ListEvents { from }),
+        (class(), number32()).prop_map(|(class, count)| Request::Prealloc { class, count }),
+    ]
+    .boxed()
+}
+
+fn stop(base: GuestVirtual) -> BoxedStrategy<Stop<'static>> {
+    let cause = prop_oneof![
+        Just(StopCause::BreakIn),
+        event_id().prop_map(|event| StopCause::Event { event })
+    ];
+    let code = vec(any::<u8>(), 0..=limits::STOP_CODE_BYTES).prop_map(|code| &*code.leak());
+    let hits = items((event_id(), number()), limits::HITS_PER_STOP);
+    let missing = prop_oneof![Just(0), number()];
+    (
+        number32(),
+        cause,
+        core(),
+        guest_virtual(),
+        code,
+        missing,
+        hits,
+    )
+        .prop_map(
+            move |(halt, cause, core, rip, code, missing_cores, hits)| Stop {
+                halt,
+                cause,
+                core,
+                rip,
+                code,
+                missing_cores,
+                hits: list(&hits, base),
+            },
+        )
+        .boxed()
+}
+
+pub fn notice(base: GuestVirtual) -> BoxedStrategy<Notice<'static>> {
+    prop_oneof![
+        stop(base).prop_map(Notice::Stopped),
+        (core(), number16(), address(), number()).prop_map(|(core, vector, rip, detail)| {
+            Notice::Fault {
+                core,
+                vector,
+                rip,
+                detail,
+            }
+        }),
+    ]
+    .boxed()
+}
+
+fn modules() -> BoxedStrategy<ModuleLayout> {
+    (address(), vec(number32(), 8))
+        .prop_map(|(list_head, at)| ModuleLayout {
+            list_head,
+            list: at[0],
+            name: at[1],
+            base: at[2],
+            size: at[3],
+            kallsyms: at[4],
+            kallsyms_symtab: at[5],
+            kallsyms_count: at[6],
+            kallsyms_strtab: at[7],
+        })
+        .boxed()
+}
+
+fn constants() -> BoxedStrategy<Constants> {
+    (size(), size(), any::<bool>(), number32())
+        .prop_map(
+            |(arena_bytes, prealloc_only_bytes, hide_time, poll_hz)| Constants {
+                arena_bytes,
+                prealloc_only_bytes,
+                hide_time,
+                poll_hz,
+            },
+        )
+        .boxed()
+}
+
+fn hello() -> BoxedStrategy<Hello<'static>> {
+    guest_virtual()
+        .prop_flat_map(|kernel_base| {
+            let range =
+                (size(), size()).prop_map(|(start, len_bytes)| RamRange { start, len_bytes });
+            let machine = (
+                items(range, limits::RAM_RANGES),
+                option::of(stop(kernel_base)),
+            );
+            let numbers = (number16(), features(), any::<u64>(), number16(), number32());
+            let places = (guest_virtual(), guest_virtual(), size());
+            (
+                numbers,
+                places,
+                modules(),
+                constants(),
+                "\\PC{0,40}",
+                machine,
+            )
+                .prop_map(
+                    move |(numbers, places, modules, constants, banner, (ram, stop))| Hello {
+                        version: numbers.0,
+                        features: numbers.1,
+                        session: numbers.2,
+                        cores: numbers.3,
+                        tsc_khz: numbers.4,
+                        kernel_base,
+                        direct_map_base: places.0,
+                        driver_image: (places.1, places.2),
+                        modules,
+                        constants,
+                        banner: banner.leak(),
+                        ram: list(&ram, kernel_base),
+                        stop,
+                    },
+                )
+        })
+        .boxed()
+}
+
+fn free() -> BoxedStrategy<FreeCounts> {
+    (number32(), number32(), number32())
+        .prop_map(|(regular_events, big_events, ept_hooks)| FreeCounts {
+            regular_events,
+            big_events,
+            ept_hooks,
+        })
+        .boxed()
+}
+
+fn registers() -> BoxedStrategy<Reply<'static>> {
+    (register_set(), any::<[u64; 64]>(), any::<[u8; 64]>())
+        .prop_map(|(set, bits, shifts)| {
+            let values = bits.iter().zip(shifts).map(|(bits, shift)| {
+                let cut = *bits as i64 >> (shift % 64);
+                cut as u64
+            });
+            let values = values.take(set.len());
+            let values = RegisterValues::encode_into(values, forever(512)).expect("enough");
+            Reply::Registers { set, values }
+        })
+        .boxed()
+}
+
+fn core_state() -> BoxedStrategy<CoreState> {
+    prop_oneof![
+        guest_virtual().prop_map(|rip| CoreState::Halted { rip }),
+        Just(CoreState::WaitForSipi),
+        Just(CoreState::Missing),
+        Just(CoreState::Offline)
+    ]
+    .boxed()
+}
+
+fn pool_line() -> BoxedStrategy<PoolLine> {
+    (class(), number32(), number32(), number32())
+        .prop_map(|(class, object_bytes, reserved, in_use)| PoolLine {
+            class,
+            object_bytes,
+            reserved,
+            in_use,
+        })
+        .boxed()
+}
+
+pub fn reply(base: GuestVirtual) -> BoxedStrategy<Reply<'static>> {
+    let result = prop_oneof![event_id().prop_map(Ok), refusal().prop_map(Err)];
+    let system = prop_oneof![
+        hello().prop_map(Reply::Hello),
+        Just(Reply::Done),
+        refusal().prop_map(Reply::Refused),
+        items(core_state(), limits::CORES)
+            .prop_map(move |states| Reply::Cores(list(&states, base))),
+        registers(),
+    ];
+    let memory = prop_oneof![
+        content().prop_map(|bytes| Reply::Memory {
+            len_bytes: bytes.len() as u32,
+            compressed: false,
+            bytes,
+        }),
+        (content(), 1u32..1000).prop_map(|(bytes, gain)| Reply::Memory {
+            len_bytes: bytes.len() as u32 + gain,
+            compressed: true,
+            bytes,
+        }),
+        Just(Reply::MemoryAsExpected),
+        (guest_physical(), 0u32..64).prop_map(|(address, shift)| Reply::Physical {
+            address,
+            page_bytes: 1 << shift,
+        }),
+        any::<u64>().prop_map(Reply::Digest),
+    ];
+    let event = prop_oneof![
+        (
+            items(result, limits::EVENTS_PER_REQUEST),
+            free(),
+            any::<u16>()
+        )
+            .prop_map(move |(results, free, digest)| Reply::EventsAdded {
+                results: list(&results, base),
+                free,
+                digest,
+            }),
+        (number32(), free(), any::<u16>()).prop_map(|(count, free, digest)| {
+            Reply::EventsChanged {
+                count,
+                free,
+                digest,
+            }
+        }),
+        items(entry(), limits::EVENTS_PER_REPLY)
+            .prop_map(move |entries| Reply::Events(list(&entries, base))),
+    ];
+    let pool = prop_oneof![
+        (
+            number32(),
+            prop_oneof![Just(0), number32()],
+            number32(),
+            size()
+        )
+            .prop_map(|(ready, queued, free, arena_left_bytes)| Reply::Carved {
+                ready,
+                queued,
+                free,
+                arena_left_bytes,
+            }),
+        (items(pool_line(), PoolClass::ALL.len()), size(), size()).prop_map(
+            move |(lines, arena_carved_bytes, arena_left_bytes)| Reply::Pools {
+                lines: list(&lines, base),
+                arena_carved_bytes,
+                arena_left_bytes,
+            }
+        ),
+    ];
+    prop_oneof![system, memory, event, pool].boxed()
+}
