@@ -45,15 +45,13 @@ impl Link<'_> {
     /// Once [`Self::pull`] has nothing to say: when it will, if nothing comes in before.
     #[must_use]
     pub fn next_deadline_us(&self) -> Option<u64> {
-        let ack = if self.connecting {
+        let ack_us = if self.connecting {
             None
         } else {
             self.ack_due_us
         };
-        match (ack, self.retry_at_us) {
-            (Some(ack), Some(retry)) => Some(ack.min(retry)),
-            (ack, retry) => ack.or(retry),
-        }
+        let retry_us = self.retry_due_us();
+        ack_us.into_iter().chain(retry_us).min()
     }
 
     fn begin_frame(&mut self, now_us: u64) -> Option<()> {
@@ -143,10 +141,7 @@ impl Link<'_> {
 
     /// When it is time, everything unacknowledged goes out once more.
     fn check_retry(&mut self, now_us: u64) {
-        let Some(retry_at_us) = self.retry_at_us else {
-            return;
-        };
-        if now_us < retry_at_us || self.must_listen(retry_at_us, now_us) {
+        if self.retry_due_us().is_none_or(|due_us| now_us < due_us) {
             return;
         }
         self.retry_at_us = None;
@@ -156,13 +151,16 @@ impl Link<'_> {
         self.syn_wanted |= self.role == Role::Initiator && !self.confirmed;
     }
 
-    /// A frame is coming in that may hold the acknowledgement. Garbage can look like one, so that
-    /// is not believed for longer than the longest frame takes.
-    fn must_listen(&self, retry_at_us: u64, now_us: u64) -> bool {
-        let quiet_us = now_us.saturating_sub(self.last_byte_us);
+    /// The retry time, or later while a frame comes in: it may hold the acknowledgement. Garbage
+    /// can look like one, so that is not believed for longer than the longest frame takes.
+    fn retry_due_us(&self) -> Option<u64> {
+        let retry_at_us = self.retry_at_us?;
+        if !self.decoder.is_inside() {
+            return Some(retry_at_us);
+        }
         let patience_us = self.timing.line_us(WIRE_BYTES);
-        self.decoder.is_inside()
-            && quiet_us < self.timing.retry_us
-            && now_us < retry_at_us.saturating_add(patience_us)
+        let quiet_at_us = self.last_byte_us.saturating_add(self.timing.retry_us);
+        let latest_us = retry_at_us.saturating_add(patience_us);
+        Some(quiet_at_us.min(latest_us).max(retry_at_us))
     }
 }

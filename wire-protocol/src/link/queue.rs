@@ -123,3 +123,54 @@ impl<'b> Queue<'b> {
         end
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::VecDeque;
+    use std::vec::Vec;
+
+    fn payload(record: &Record<'_>) -> Vec<u8> {
+        [record.payload.0, record.payload.1].concat()
+    }
+
+    #[test]
+    fn records_come_out_as_they_went_in_wherever_the_ring_wraps() {
+        for ring_bytes in 5..40 {
+            let mut ring = std::vec![0; ring_bytes];
+            let mut queue = Queue::new(&mut ring);
+            let mut model = VecDeque::new();
+            for number in 0..100u8 {
+                let bytes = std::vec![number; usize::from(number) % 4];
+                while queue.free() < Queue::cost(bytes.len(), 100) {
+                    let oldest = queue.record(0).unwrap();
+                    assert_eq!(oldest.flags, Flags::LAST);
+                    assert_eq!(Some(payload(&oldest)), model.pop_front());
+                    queue.drop_oldest();
+                }
+                queue.append(Flags::LAST, &bytes);
+                let newest = queue.record(queue.len() - bytes.len() - 2).unwrap();
+                assert_eq!(payload(&newest), bytes);
+                model.push_back(bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn empty_queue_has_no_record() {
+        let mut ring = [0; 8];
+        let mut queue = Queue::new(&mut ring);
+        assert!(queue.record(0).is_none());
+        assert_eq!(queue.drop_oldest(), 0);
+        let mut none = Queue::new(&mut []);
+        assert!(none.record(0).is_none());
+        assert_eq!(none.drop_oldest(), 0);
+    }
+
+    #[test]
+    fn empty_message_costs_a_record() {
+        assert_eq!(Queue::cost(0, 100), 2);
+        assert_eq!(Queue::cost(100, 100), 102);
+        assert_eq!(Queue::cost(101, 100), 105);
+    }
+}

@@ -328,3 +328,6 @@ pub(crate) fn parse_changed(input: &[u8]) -> Parsed<'_, Reply<'_>> {
         },
     ))
 }
+
+#[cfg(test)]
+mod tests;

@@ -230,3 +230,136 @@ pub(crate) fn write_digest(digest: u64, out: &mut Writer<'_>) -> Result<(), Enco
 pub(crate) fn parse_digest(input: &[u8]) -> Parsed<'_, Reply<'_>> {
     fixed_u64(input).map(|(rest, digest)| (rest, Reply::Digest(digest)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::kind::{MEMORY, PHYSICAL, WRITE_MEMORY};
+    use crate::packet::testing::{
+        BASE, reply_body, reply_is_malformed, request_body, request_is_malformed, unencodable_reply,
+    };
+
+    const AT: MemoryAt = MemoryAt::Virtual {
+        core: CoreId(1),
+        address: GuestVirtual(BASE.0 + 1),
+    };
+    const PHYSICAL_AT: MemoryAt = MemoryAt::Physical {
+        address: GuestPhysical(5),
+    };
+
+    fn read(at: MemoryAt, expected_crc: Option<u32>) -> std::vec::Vec<u8> {
+        request_body(Request::ReadMemory {
+            at,
+            len_bytes: 16,
+            expected_crc,
+        })
+    }
+
+    fn content(len_bytes: u32, compressed: bool, bytes: &[u8]) -> Reply<'_> {
+        Reply::Memory {
+            len_bytes,
+            compressed,
+            bytes,
+        }
+    }
+
+    #[test]
+    fn read_names_place_length_and_expectation() {
+        assert_eq!(read(AT, None), [4, 2, 16]);
+        assert_eq!(read(AT, Some(0x0403_0201)), [6, 2, 16, 1, 2, 3, 4]);
+        assert_eq!(read(PHYSICAL_AT, None), [1, 5, 16]);
+    }
+
+    #[test]
+    fn physical_place_of_a_core_is_rejected() {
+        request_is_malformed(MEMORY, &[5, 5, 16]);
+    }
+
+    #[test]
+    fn expectation_that_is_cut_is_rejected() {
+        request_is_malformed(MEMORY, &[6, 2, 16, 1, 2, 3]);
+    }
+
+    #[test]
+    fn core_above_16_bits_is_rejected() {
+        request_is_malformed(MEMORY, &[0x80, 0x80, 0x10, 2, 16]);
+    }
+
+    #[test]
+    fn written_bytes_take_the_rest_of_the_message() {
+        let bytes = &[7, 8, 9];
+        assert_eq!(
+            request_body(Request::WriteMemory { at: AT, bytes }),
+            [4, 2, 7, 8, 9]
+        );
+    }
+
+    #[test]
+    fn write_with_an_expectation_is_rejected() {
+        request_is_malformed(WRITE_MEMORY, &[6, 2, 7, 8, 9]);
+    }
+
+    #[test]
+    fn content_takes_the_rest_of_the_message() {
+        assert_eq!(reply_body(content(2, false, &[7, 8])), [4, 7, 8]);
+        assert_eq!(reply_body(content(9, true, &[7, 8])), [19, 7, 8]);
+        assert_eq!(reply_body(Reply::MemoryAsExpected), []);
+    }
+
+    #[test]
+    fn content_of_another_length_is_rejected() {
+        assert!(unencodable_reply(content(3, false, &[7, 8])).is_some());
+        reply_is_malformed(MEMORY, &[6, 7, 8]);
+    }
+
+    #[test]
+    fn content_that_compression_made_longer_is_rejected() {
+        assert!(unencodable_reply(content(2, true, &[7, 8])).is_some());
+        reply_is_malformed(MEMORY, &[5, 7, 8]);
+    }
+
+    #[test]
+    fn empty_content_is_rejected() {
+        assert!(unencodable_reply(content(0, false, &[])).is_some());
+        reply_is_malformed(MEMORY, &[0]);
+    }
+
+    #[test]
+    fn content_above_the_limit_is_rejected() {
+        let len_bytes = limits::MEMORY_BYTES as u32 + 1;
+        assert!(unencodable_reply(content(len_bytes, true, &[7])).is_some());
+        reply_is_malformed(MEMORY, &[0x83, 0x80, 2, 7]);
+    }
+
+    #[test]
+    fn translation_has_address_and_page_size() {
+        let body = reply_body(Reply::Physical {
+            address: GuestPhysical(5),
+            page_bytes: 4096,
+        });
+        assert_eq!(body, [12, 5]);
+        let core = CoreId(1);
+        let address = BASE;
+        assert_eq!(request_body(Request::Translate { core, address }), [1, 0]);
+    }
+
+    #[test]
+    fn page_size_that_is_no_power_of_two_is_rejected() {
+        let error = unencodable_reply(Reply::Physical {
+            address: GuestPhysical(5),
+            page_bytes: 4097,
+        });
+        assert_eq!(error, Some(EncodeError::OverLimit));
+        reply_is_malformed(PHYSICAL, &[64, 5]);
+    }
+
+    #[test]
+    fn digest_of_pages_is_short_to_ask_for() {
+        let body = request_body(Request::DigestMemory {
+            address: GuestPhysical(0x1000),
+            len_bytes: 0x10_0000,
+        });
+        assert_eq!(body, [2, 0x80, 4]);
+        assert_eq!(reply_body(Reply::Digest(1)), [1, 0, 0, 0, 0, 0, 0, 0]);
+    }
+}

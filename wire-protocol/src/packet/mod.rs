@@ -21,6 +21,8 @@ mod reply;
 mod request;
 mod run;
 mod system;
+#[cfg(test)]
+mod testing;
 
 pub use event::{AddResults, EventEntries, EventSpecs, events_digest};
 pub use list::{Item, Iter, List};

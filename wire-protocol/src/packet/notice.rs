@@ -79,3 +79,35 @@ fn parse_fault(base: u64, input: &[u8]) -> Parsed<'_, Notice<'_>> {
         },
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::testing::{BASE, notice_body, notice_is_malformed};
+
+    #[test]
+    fn fault_names_core_vector_and_place() {
+        let body = notice_body(Notice::Fault {
+            core: CoreId(1),
+            vector: 14,
+            rip: BASE.0 + 2,
+            detail: 5,
+        });
+        assert_eq!(body, [1, 14, 4, 5]);
+    }
+
+    #[test]
+    fn fault_with_a_vector_above_16_bits_is_rejected() {
+        notice_is_malformed(kind::FAULT, &[1, 0x80, 0x80, 4, 4, 5]);
+    }
+
+    #[test]
+    fn fault_that_is_cut_is_rejected() {
+        notice_is_malformed(kind::FAULT, &[1, 14, 4]);
+    }
+
+    #[test]
+    fn fault_with_something_behind_it_is_rejected() {
+        notice_is_malformed(kind::FAULT, &[1, 14, 4, 5, 0]);
+    }
+}

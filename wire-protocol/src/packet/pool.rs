@@ -114,3 +114,73 @@ pub(crate) fn parse_pools(input: &[u8]) -> Parsed<'_, Reply<'_>> {
         },
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::kind::{POOLS, PREALLOC};
+    use crate::packet::testing::{
+        BASE, reply_body, reply_is_malformed, request_body, request_is_malformed,
+    };
+
+    fn carved(ready: u32, queued: u32) -> std::vec::Vec<u8> {
+        reply_body(Reply::Carved {
+            ready,
+            queued,
+            free: 9,
+            arena_left_bytes: 0x3000,
+        })
+    }
+
+    #[test]
+    fn prealloc_names_class_and_count() {
+        let class = PoolClass::EptHook;
+        let count = 50;
+        assert_eq!(request_body(Request::Prealloc { class, count }), [4, 50]);
+        assert_eq!(carved(50, 0), [100, 9, 6]);
+        assert_eq!(carved(49, 1), [99, 1, 9, 6]);
+        carved(u32::MAX, u32::MAX);
+    }
+
+    #[test]
+    fn unknown_class_is_rejected() {
+        request_is_malformed(PREALLOC, &[8, 50]);
+    }
+
+    #[test]
+    fn announced_but_empty_queue_is_rejected() {
+        reply_is_malformed(PREALLOC, &[99, 0, 9, 6]);
+    }
+
+    #[test]
+    fn count_above_32_bits_is_rejected() {
+        reply_is_malformed(PREALLOC, &[0x80, 0x80, 0x80, 0x80, 0x20, 9, 6]);
+    }
+
+    #[test]
+    fn pools_have_a_line_per_class() {
+        let line = |class| PoolLine {
+            class,
+            object_bytes: 128,
+            reserved: 60,
+            in_use: 3,
+        };
+        let mut scratch = [0; 64];
+        let lines = PoolClass::ALL.map(line);
+        let lines = PoolLines::encode_into(lines, BASE, &mut scratch).unwrap();
+        let body = reply_body(Reply::Pools {
+            lines,
+            arena_carved_bytes: 0x1000,
+            arena_left_bytes: 0x2000,
+        });
+        assert_eq!(body.len(), 1 + 8 * 5 + 2);
+        assert_eq!(request_body(Request::Pools), []);
+    }
+
+    #[test]
+    fn more_lines_than_classes_are_rejected() {
+        let mut body = [0; 1 + 9 * 4 + 2];
+        body[0] = 9;
+        reply_is_malformed(POOLS, &body);
+    }
+}

@@ -205,3 +205,46 @@ fn parse_core(input: &[u8]) -> Parsed<'_, CoreId> {
 fn parse_event(input: &[u8]) -> Parsed<'_, EventId> {
     narrow(input).map(|(rest, event)| (rest, EventId(event)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::Reply;
+    use crate::packet::kind::REFUSED;
+    use crate::packet::testing::{BASE, reply_body, reply_is_malformed};
+
+    #[test]
+    fn refusal_is_its_number_and_its_numbers() {
+        let address = GuestVirtual(BASE.0 + 1);
+        let refusal = Refusal::NotPresent { address };
+        assert_eq!(reply_body(Reply::Refused(refusal)), [4, 2]);
+        let refusal = Refusal::PoolExhausted {
+            class: PoolClass::EptHook,
+            reserved: 100,
+            object_bytes: 0x200,
+            arena_left_bytes: 0x4000,
+        };
+        assert_eq!(reply_body(Reply::Refused(refusal)), [1, 4, 100, 0x80, 4, 8]);
+    }
+
+    #[test]
+    fn unknown_refusal_is_rejected() {
+        reply_is_malformed(REFUSED, &[19]);
+    }
+
+    #[test]
+    fn refusal_that_is_cut_is_rejected() {
+        reply_is_malformed(REFUSED, &[]);
+        reply_is_malformed(REFUSED, &[10, 1]);
+    }
+
+    #[test]
+    fn refusal_of_an_unknown_register_is_rejected() {
+        reply_is_malformed(REFUSED, &[11, 45]);
+    }
+
+    #[test]
+    fn refusal_of_an_unknown_class_is_rejected() {
+        reply_is_malformed(REFUSED, &[18, 8, 1, 1]);
+    }
+}

@@ -377,3 +377,6 @@ fn parse_set(input: &[u8]) -> Parsed<'_, RegisterSet> {
         reject(input)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -186,3 +186,106 @@ pub(crate) fn parse_stop(base: u64, input: &[u8]) -> Parsed<'_, Stop<'_>> {
         },
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::kind::{CORES, STOPPED};
+    use crate::packet::testing::{
+        BASE, notice_body, notice_is_malformed, reply_body, reply_is_malformed, request_body,
+    };
+    use crate::packet::{Notice, Reply, Request};
+
+    const STOP: Stop<'static> = Stop {
+        halt: 3,
+        cause: StopCause::BreakIn,
+        core: CoreId(1),
+        rip: GuestVirtual(BASE.0 + 2),
+        code: &[0xcc, 0x90],
+        missing_cores: 0,
+        hits: Hits::EMPTY,
+    };
+
+    #[test]
+    fn stop_without_surprises_has_no_byte_too_many() {
+        let body = notice_body(Notice::Stopped(STOP));
+        assert_eq!(body, [0, 3, 1, 4, 2, 0xcc, 0x90]);
+    }
+
+    #[test]
+    fn stop_with_everything_comes_back() {
+        let mut scratch = [0; 16];
+        let event = EventId(9);
+        let body = notice_body(Notice::Stopped(Stop {
+            cause: StopCause::Event { event },
+            missing_cores: 4,
+            hits: Hits::encode_into([(event, 200)], BASE, &mut scratch).unwrap(),
+            ..STOP
+        }));
+        assert_eq!(body, [0x31, 9, 3, 1, 4, 2, 0xcc, 0x90, 4, 1, 9, 0xc8, 1]);
+    }
+
+    #[test]
+    fn unknown_cause_or_flag_is_rejected() {
+        notice_is_malformed(STOPPED, &[2, 3, 1, 4, 0]);
+        notice_is_malformed(STOPPED, &[0x40, 3, 1, 4, 0]);
+    }
+
+    #[test]
+    fn code_above_the_limit_is_rejected() {
+        let mut body = [0x90; 22];
+        body[..5].copy_from_slice(&[0, 3, 1, 4, 17]);
+        notice_is_malformed(STOPPED, &body);
+        let code = &[0x90; 17];
+        let stop = Stop { code, ..STOP };
+        let error = write_stop(&stop, 0, &mut Writer::new(&mut [0; 64]));
+        assert_eq!(error, Err(EncodeError::OverLimit));
+    }
+
+    #[test]
+    fn announced_but_empty_sets_are_rejected() {
+        notice_is_malformed(STOPPED, &[0x10, 3, 1, 4, 0, 0]);
+        notice_is_malformed(STOPPED, &[0x20, 3, 1, 4, 0, 0]);
+    }
+
+    #[test]
+    fn stop_that_is_cut_is_rejected() {
+        for len in 0..7 {
+            notice_is_malformed(STOPPED, &[0, 3, 1, 4, 2, 0xcc, 0x90][..len]);
+        }
+    }
+
+    #[test]
+    fn cores_have_their_states_in_order() {
+        let mut scratch = [0; 32];
+        let rip = GuestVirtual(BASE.0 + 2);
+        let states = [
+            CoreState::Halted { rip },
+            CoreState::Halted { rip },
+            CoreState::WaitForSipi,
+            CoreState::Missing,
+            CoreState::Offline,
+        ];
+        let states = CoreStates::encode_into(states, BASE, &mut scratch).unwrap();
+        assert_eq!(reply_body(Reply::Cores(states)), [5, 0, 4, 0, 0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn unknown_core_state_is_rejected() {
+        reply_is_malformed(CORES, &[1, 4]);
+    }
+
+    #[test]
+    fn more_cores_than_there_can_be_are_rejected() {
+        let mut body = [1; 66];
+        body[0] = 65;
+        reply_is_malformed(CORES, &body);
+    }
+
+    #[test]
+    fn going_on_needs_no_body() {
+        assert_eq!(request_body(Request::Go), []);
+        assert_eq!(request_body(Request::Cores), []);
+        assert_eq!(reply_body(Reply::Done), []);
+    }
+}

@@ -267,3 +267,128 @@ fn parse_constants(input: &[u8]) -> Parsed<'_, Constants> {
         },
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::kind::HELLO;
+    use crate::packet::testing::{BASE, ID, reply_body, reply_is_malformed, request_body};
+    use crate::packet::{Hits, Message, StopCause};
+    use std::vec::Vec;
+
+    fn hello(banner: &'static str, stop: Option<Stop<'static>>) -> Hello<'static> {
+        Hello {
+            version: PROTOCOL_VERSION,
+            features: Features::COMPRESSED_MEMORY,
+            session: 0x0102_0304_0506_0708,
+            cores: 2,
+            kernel_base: GuestVirtual(0xffff_ffff_9a00_0000),
+            direct_map_base: GuestVirtual(0xffff_8880_0000_0000),
+            driver_image: (GuestVirtual(0xffff_ffff_c012_3000), 0x20_0000),
+            tsc_khz: 2_400_000,
+            modules: ModuleLayout::default(),
+            constants: Constants::default(),
+            banner,
+            ram: RamRanges::EMPTY,
+            stop,
+        }
+    }
+
+    /// The same with one byte changed.
+    fn with(mut body: Vec<u8>, at: usize, byte: u8) -> Vec<u8> {
+        body[at] = byte;
+        body
+    }
+
+    #[test]
+    fn request_is_version_and_features() {
+        let version = 300;
+        let features = Features::all();
+        assert_eq!(
+            request_body(Request::Hello { version, features }),
+            [0xac, 2, 3]
+        );
+    }
+
+    #[test]
+    fn abilities_of_a_newer_side_are_kept() {
+        let version = 1;
+        let features = Features::from_bits_retain(0x41);
+        assert_eq!(
+            request_body(Request::Hello { version, features }),
+            [1, 0x41]
+        );
+    }
+
+    #[test]
+    fn reply_reads_the_same_with_any_base() {
+        let stop = Stop {
+            halt: 1,
+            cause: StopCause::BreakIn,
+            core: crate::address::CoreId(0),
+            rip: GuestVirtual(0xffff_ffff_9a00_0040),
+            code: &[0x90],
+            missing_cores: 0,
+            hits: Hits::EMPTY,
+        };
+        let reply = Reply::Hello(hello("Linux version 6.18.0", Some(stop)));
+        let mut message = [0; 256];
+        let mut out = Writer::new(&mut message);
+        reply.encode(ID, BASE, &mut out).unwrap();
+        let read = Message::decode(out.written(), GuestVirtual(0));
+        assert_eq!(read, Ok(Message::Reply { id: ID, reply }));
+    }
+
+    #[test]
+    fn ranges_of_ram_come_back() {
+        let low = RamRange {
+            start: 0x1000,
+            len_bytes: 0x9_e000,
+        };
+        let high = RamRange {
+            start: 1 << 32,
+            len_bytes: 1 << 31,
+        };
+        let mut scratch = [0; 64];
+        let ram = RamRanges::encode_into([low, high], BASE, &mut scratch).unwrap();
+        assert!(ram.iter().eq([low, high]));
+        reply_body(Reply::Hello(Hello {
+            ram,
+            ..hello("", None)
+        }));
+    }
+
+    #[test]
+    fn banner_that_is_no_text_is_rejected() {
+        let body = reply_body(Reply::Hello(hello("Z", None)));
+        let at = body.iter().rposition(|&byte| byte == b'Z').unwrap();
+        reply_is_malformed(HELLO, &with(body, at, 0xff));
+    }
+
+    #[test]
+    fn banner_above_the_limit_is_not_written() {
+        let long = std::string::String::from_utf8(std::vec![b'Z'; 193]).unwrap();
+        let hello = Hello {
+            banner: &long,
+            ..hello("", None)
+        };
+        let error = write_hello(&hello, &mut Writer::new(&mut [0; 512]));
+        assert_eq!(error, Err(EncodeError::OverLimit));
+    }
+
+    #[test]
+    fn stop_that_is_neither_there_nor_not_is_rejected() {
+        let body = reply_body(Reply::Hello(hello("", None)));
+        let last = body.len() - 1;
+        reply_is_malformed(HELLO, &with(body.clone(), last, 1));
+        reply_is_malformed(HELLO, &with(body, last, 2));
+    }
+
+    #[test]
+    fn reply_that_is_cut_is_rejected() {
+        let body = reply_body(Reply::Hello(hello("Linux", None)));
+        for len in 0..body.len() {
+            reply_is_malformed(HELLO, &body[..len]);
+        }
+    }
+}
