@@ -24,7 +24,9 @@ impl Phase {
     #[must_use]
     pub fn start(name: impl Into<String>) -> Self {
         let name = name.into();
-        let bar = std::io::stderr().is_terminal().then(|| {
+        // The terminal belongs to the lab's own command; machines booted side by side by tests would fight for it.
+        let alone = std::thread::current().name() == Some("main");
+        let bar = (alone && std::io::stderr().is_terminal()).then(|| {
             let bar = ProgressBar::new_spinner().with_message(name.clone());
             bar.enable_steady_tick(Duration::from_millis(100));
             bar
