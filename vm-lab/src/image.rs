@@ -16,24 +16,19 @@ use std::process::Command;
 /// Names under which the test programs' one binary is called.
 const PROGRAMS: &[&str] = &["lab-calls", "lab-cpuid", "lab-spin", "lab-check"];
 
-/// A disc image and what belongs to it.
-#[derive(Debug)]
-pub(crate) struct Image {
-    /// The ISO file.
-    pub(crate) disc: PathBuf,
-    /// Whether the driver's module is on it.
-    pub(crate) has_driver: bool,
-}
-
 /// Builds what changed and returns the disc that boots with kernel line `line`.
+///
+/// A driver that does not compile is an error if `needs_driver`; otherwise it is left out with a warning, so that work
+/// on the rest of a machine can go on.
 ///
 /// # Errors
 /// With the end of the failing tool's output.
-pub(crate) fn build(provisions: &Provisions, line: &str) -> Result<Image> {
+pub(crate) fn build(provisions: &Provisions, line: &str, needs_driver: bool) -> Result<PathBuf> {
     let mut modules = vec![probe(provisions)?];
-    let has_driver = driver::source().join("Cargo.toml").exists();
-    if has_driver {
-        modules.push(driver::build(provisions, None)?);
+    match driver::build(provisions, None) {
+        Ok(module) => modules.push(module),
+        Err(error) if needs_driver => return Err(error),
+        Err(error) => eprintln!("the disc has no driver: {error}"),
     }
     let _lock = provisions.cache.lock("image")?;
     let programs = programs(provisions)?;
@@ -52,10 +47,7 @@ pub(crate) fn build(provisions: &Provisions, line: &str) -> Result<Image> {
                 .entry(&name, |half| make_disc(provisions, &ramdisk, line, half))
         })?;
     }
-    Ok(Image {
-        disc: disc.join("disc.iso"),
-        has_driver,
-    })
+    Ok(disc.join("disc.iso"))
 }
 
 fn guest_directory() -> PathBuf {

@@ -104,12 +104,10 @@ impl Machine {
     /// # Errors
     /// As for [`Machine::boot`].
     pub fn boot_with(provisions: &Provisions, options: &Options) -> Result<Self> {
-        let image = image::build(provisions, &options.kernel_line.text())?;
-        if options.load_driver && !image.has_driver {
-            bail!("the driver's platform package does not exist");
-        }
+        let line = options.kernel_line.text();
+        let disc = image::build(provisions, &line, options.load_driver)?;
         let mut machine = phase(format!("booting {} cores", options.cpus), |_| {
-            Self::start(provisions, image.disc, options)
+            Self::start(provisions, disc, options)
         })?;
         if options.load_driver {
             phase("loading the driver", |_| {
@@ -220,7 +218,7 @@ impl Machine {
             bail!(
                 "`{command}` failed: {}\nthe kernel says:\n{}",
                 answer.output.trim(),
-                crate::run::tail(&log, 10)
+                crate::run::tail(&log, 6)
             );
         }
         Ok(())
