@@ -6,6 +6,9 @@ use std::vec::Vec;
 
 const SESSION: u32 = 0x1234_5678;
 
+/// Bytes of payload or garbage in property tests.
+const MANY: usize = if cfg!(miri) { 30 } else { 1200 };
+
 const HEADER: Header = Header {
     kind: Kind::Data,
     flags: Flags::FIRST.union(Flags::LAST),
@@ -96,7 +99,7 @@ fn every_group_boundary_comes_back() {
             payload[zero_at] = 0;
             let wire = wire_of(&payload);
             assert_eq!(decode(&wire), [(wire.len(), payload)]);
-            if cfg!(miri) && zero_at > 1 {
+            if cfg!(miri) {
                 break;
             }
         }
@@ -199,7 +202,7 @@ proptest! {
 
     #[test]
     fn any_payload_comes_back(
-        payload in prop::collection::vec(prop_oneof![Just(0u8), any::<u8>()], 0..1200),
+        payload in prop::collection::vec(prop_oneof![Just(0u8), any::<u8>()], 0..MANY),
     ) {
         let wire = wire_of(&payload);
         prop_assert_eq!(decode(&wire), [(wire.len(), payload)]);
@@ -207,8 +210,8 @@ proptest! {
 
     #[test]
     fn good_frame_is_found_at_its_own_end_after_any_garbage(
-        mut stream in prop::collection::vec(any::<u8>(), 0..2000),
-        payload in prop::collection::vec(any::<u8>(), 0..600),
+        mut stream in prop::collection::vec(any::<u8>(), 0..MANY),
+        payload in prop::collection::vec(any::<u8>(), 0..MANY),
     ) {
         stream.extend(wire_of(&payload));
         let frames = decode(&stream);
@@ -217,7 +220,7 @@ proptest! {
 
     #[test]
     fn break_in_is_found_after_any_garbage(
-        mut stream in prop::collection::vec(any::<u8>(), 0..600),
+        mut stream in prop::collection::vec(any::<u8>(), 0..MANY),
     ) {
         stream.extend(BREAK_IN);
         prop_assert_eq!(found(&stream).pop(), Some(Found::BreakIn));
