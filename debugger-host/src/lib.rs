@@ -1,1 +1,16 @@
-//! Placeholder.
+//! The host side of Standstill: everything of the `standstill` program but its `main`.
+//!
+//! Reading order: [`transport`] (ways to reach the debuggee), [`session`] (the conversation with
+//! it), [`symbol`] and [`expression`] (names and numbers), [`disasm`], [`command`] (what users
+//! type), [`render`] (what they see), [`repl`] (lines in, lines out).
+#![forbid(unsafe_code)]
+
+pub mod command;
+pub mod disasm;
+pub mod expression;
+pub mod patience;
+pub mod render;
+pub mod repl;
+pub mod session;
+pub mod symbol;
+pub mod transport;

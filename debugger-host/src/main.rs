@@ -1,2 +1,154 @@
-//! Placeholder.
-fn main() {}
+//! The `standstill` program: arguments in, exit code out.
+
+use anyhow::{Context, bail};
+use clap::{Args, Parser, Subcommand};
+use debugger_host::command::Debugger;
+use debugger_host::patience::{Interrupts, Patience};
+use debugger_host::render::Output;
+use debugger_host::repl::{batch, interactive, run_line, script};
+use debugger_host::session::Session;
+use debugger_host::symbol::{self, resolve::Symbols};
+use debugger_host::transport::Endpoint;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Longest wait for an answer when nobody can press Ctrl+C.
+const UNATTENDED_LIMIT: Duration = Duration::from_secs(60);
+
+#[derive(Parser)]
+#[command(name = "standstill", version, about = "Two-machine kernel debugger")]
+struct Cli {
+    #[command(subcommand)]
+    action: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Connect to a debuggee.
+    Connect(Connect),
+}
+
+#[derive(Args)]
+struct Connect {
+    #[command(flatten)]
+    line: Line,
+    /// Speed of the serial line.
+    #[arg(long, default_value_t = 115_200, requires = "serial")]
+    baud: u32,
+    /// The debuggee's kernel: vmlinuz, vmlinux, System.map, or a copy of /proc/kallsyms.
+    #[arg(long, value_name = "FILE")]
+    symbols: Option<PathBuf>,
+    /// Run this file of commands and leave.
+    #[arg(long, value_name = "FILE")]
+    script: Option<String>,
+    /// Go on with the script when a command fails.
+    #[arg(long, requires = "script")]
+    keep_going: bool,
+    /// For programs: commands from standard input, a mark after the output of each.
+    #[arg(long, conflicts_with = "script")]
+    batch: bool,
+    /// Halt the debuggee once connected.
+    #[arg(long)]
+    break_in: bool,
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct Line {
+    /// Serial device.
+    #[arg(long, value_name = "DEVICE")]
+    serial: Option<String>,
+    /// Unix socket of an emulated serial port.
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// Windows named pipe.
+    #[arg(long, value_name = "NAME")]
+    pipe: Option<String>,
+}
+
+impl Connect {
+    fn endpoint(&self) -> anyhow::Result<Endpoint> {
+        Ok(match &self.line {
+            Line {
+                serial: Some(device),
+                ..
+            } => Endpoint::Serial {
+                device: device.clone(),
+                baud: self.baud,
+            },
+            Line {
+                socket: Some(path), ..
+            } => Endpoint::Socket { path: path.clone() },
+            Line {
+                pipe: Some(name), ..
+            } => Endpoint::Pipe { name: name.clone() },
+            Line { .. } => bail!("one of --serial, --socket and --pipe is needed"),
+        })
+    }
+
+    fn open(&self, interrupts: &Interrupts) -> anyhow::Result<Debugger> {
+        let mut symbols = Symbols::default();
+        if let Some(path) = &self.symbols {
+            symbols.set_kernel(symbol::load(path)?);
+        }
+        if let Some(path) = &self.script
+            && let Err(error) = std::fs::File::open(path)
+        {
+            bail!("cannot read the script {path}: {error}");
+        }
+        let is_attended = !self.batch && self.script.is_none() && std::io::stdin().is_terminal();
+        let limit = (!is_attended).then_some(UNATTENDED_LIMIT);
+        let patience = Patience::new(interrupts.clone(), limit, |line| eprintln!("{line}"));
+        let endpoint = self.endpoint()?;
+        let name = endpoint.to_string();
+        let session =
+            Session::open(endpoint, patience).with_context(|| format!("cannot open {name}"))?;
+        let mut debugger = Debugger::new(session, symbols, Output::new(std::io::stdout()));
+        debugger.connect()?;
+        if self.break_in && debugger.session.halt().is_none() && !run_line(&mut debugger, "pause") {
+            bail!("the debuggee could not be halted");
+        }
+        Ok(debugger)
+    }
+
+    fn run(&self) -> anyhow::Result<()> {
+        let interrupts = Interrupts::default();
+        let counter = interrupts.clone();
+        ctrlc::set_handler(move || {
+            counter.fetch_add(1, Ordering::Relaxed);
+        })?;
+        if self.batch {
+            let mut debugger = match self.open(&interrupts) {
+                Ok(debugger) => debugger,
+                Err(error) => {
+                    println!("{error:#}\n{}", batch::mark(false));
+                    std::process::exit(1);
+                }
+            };
+            debugger.out.line(batch::mark(true));
+            batch::run(&mut debugger, std::io::stdin().lock())?;
+            return Ok(());
+        }
+        let mut debugger = self.open(&interrupts)?;
+        if let Some(path) = &self.script {
+            script::run(&mut debugger, path, &[], self.keep_going)?;
+            return Ok(());
+        }
+        interactive::run(&mut debugger, &interrupts)?;
+        Ok(())
+    }
+}
+
+fn main() -> ExitCode {
+    let What::Connect(connect) = Cli::parse().action;
+    match connect.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("standstill: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

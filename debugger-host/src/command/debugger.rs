@@ -1,0 +1,264 @@
+//! The state that commands work on: the session, the symbols, and where output goes. Also the
+//! source of values for expressions.
+
+use super::{CommandError, register};
+use crate::expression::eval::{Context, EvalError};
+use crate::expression::{Expression, Read};
+use crate::render::{self, Output};
+use crate::session::{News, Session, SessionError, Space};
+use crate::symbol::modules::{self, Memory};
+use crate::symbol::resolve::Symbols;
+use wire_protocol::packet::{Register, StopCause};
+
+/// Where Enter alone goes on.
+#[derive(Clone, Debug)]
+pub struct Continuation {
+    /// The command, to which the next address is appended.
+    pub command: String,
+    /// The next address.
+    pub address: u64,
+    /// As much as last time.
+    pub len: u64,
+}
+
+/// Everything commands can reach.
+pub struct Debugger {
+    /// The debuggee.
+    pub session: Session,
+    /// Names.
+    pub symbols: Symbols,
+    /// Where output goes.
+    pub out: Output,
+    /// Where Enter alone goes on.
+    pub continuation: Option<Continuation>,
+    /// The user wants to leave.
+    pub is_leaving: bool,
+    /// Scripts within scripts.
+    pub script_depth: usize,
+    /// The halt for which the list of modules was read.
+    modules_of_halt: Option<u32>,
+}
+
+impl Debugger {
+    /// A debugger that has not shaken hands yet.
+    #[must_use]
+    pub const fn new(session: Session, symbols: Symbols, out: Output) -> Self {
+        Self {
+            session,
+            symbols,
+            out,
+            continuation: None,
+            is_leaving: false,
+            script_depth: 0,
+            modules_of_halt: None,
+        }
+    }
+
+    /// Shakes hands and says with whom; shows halt, events and pools of a halted debuggee.
+    ///
+    /// # Errors
+    /// When the debuggee does not answer.
+    pub fn connect(&mut self) -> Result<(), CommandError> {
+        self.session.shake_hands()?;
+        let identity = self.session.identity();
+        self.symbols.place_kernel(identity.kernel_base.0);
+        let state = match self.session.halt() {
+            Some(_) => "halted",
+            None => "running",
+        };
+        let line = format!(
+            "connected: {}; {} cores; session {:016x}; {state}",
+            identity.banner, identity.cores, identity.session
+        );
+        self.out.line(line);
+        if self.session.halt().is_some() {
+            // The mirror is filled first, so that the halt can name its event.
+            let events = self.session.events()?;
+            self.show_news();
+            if !events.is_empty() {
+                super::event::show_events(self)?;
+            }
+            let pools = self.session.pools()?;
+            self.out.line(render::pools(&pools));
+        }
+        Ok(())
+    }
+
+    /// Shows what the debuggee said by itself. Returns whether there was anything.
+    pub fn show_news(&mut self) -> bool {
+        let mut any = false;
+        while let Some(news) = self.session.take_news() {
+            any = true;
+            let text = match news {
+                News::Stopped(halt) => {
+                    let event = match halt.cause {
+                        StopCause::Event { event } => {
+                            if self.session.known_event(event).is_none() {
+                                // Shown without its name if the list cannot be read.
+                                let _ = self.session.events();
+                            }
+                            self.session.known_event(event)
+                        }
+                        StopCause::BreakIn => None,
+                    };
+                    render::halt_lines(&halt, event.as_ref(), &self.symbols)
+                }
+                News::Fault {
+                    core,
+                    vector,
+                    rip,
+                    detail,
+                } => format!(
+                    "warning: the hypervisor met fault {vector:x} on core {core} at {rip:016x} \
+                     (detail {detail:x}); that core stands still for good"
+                ),
+                News::Unreadable { kind } => format!(
+                    "warning: the debuggee sent a notice of kind {kind:02x} that this program does \
+                     not know"
+                ),
+            };
+            self.out.line(text);
+        }
+        any
+    }
+
+    /// Value of an expression.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub fn value(&mut self, expression: &Expression) -> Result<u64, CommandError> {
+        expression.evaluate(self).map_err(|error| {
+            CommandError::Value(match error {
+                EvalError::UnknownSymbol { name, .. } => EvalError::UnknownSymbol {
+                    similar: self.symbols.similar(&name),
+                    name,
+                },
+                other => other,
+            })
+        })
+    }
+
+    /// The operating core's virtual memory.
+    #[must_use]
+    pub const fn here(&self) -> Space {
+        Space::Virtual(self.session.core())
+    }
+
+    /// Reads the list of modules, once in a halt.
+    ///
+    /// # Errors
+    /// When memory cannot be read.
+    pub fn refresh_modules(&mut self) -> Result<(), CommandError> {
+        let halt = self.session.halt().ok_or(SessionError::Running)?.number;
+        if self.modules_of_halt != Some(halt) {
+            let layout = self.session.identity().modules;
+            let list = modules::list(&mut SessionMemory(&mut self.session), &layout)?;
+            self.symbols.set_modules(list);
+            self.modules_of_halt = Some(halt);
+        }
+        Ok(())
+    }
+
+    /// Reads the symbols of a module, if that was not done.
+    ///
+    /// # Errors
+    /// When memory cannot be read, or there is no such module.
+    pub fn read_module_symbols(&mut self, name: &str) -> Result<(), CommandError> {
+        self.refresh_modules()?;
+        let module = self
+            .symbols
+            .modules()
+            .iter()
+            .find(|m| m.name.eq_ignore_ascii_case(name))
+            .cloned()
+            .ok_or_else(|| CommandError::NoModule {
+                name: name.to_owned(),
+            })?;
+        if module.table.is_none() {
+            let layout = self.session.identity().modules;
+            let table = modules::symbols(&mut SessionMemory(&mut self.session), &layout, &module)?;
+            self.symbols.set_module_table(&module.name, table);
+        }
+        Ok(())
+    }
+}
+
+struct SessionMemory<'a>(&'a mut Session);
+
+impl Memory for SessionMemory<'_> {
+    type Error = SessionError;
+
+    fn read(&mut self, address: u64, len: usize) -> Result<Vec<u8>, SessionError> {
+        let space = Space::Virtual(self.0.core());
+        self.0.memory(space, address, len)
+    }
+}
+
+fn unreadable(error: &SessionError) -> EvalError {
+    EvalError::Unreadable(error.to_string())
+}
+
+impl Context for Debugger {
+    fn register(&mut self, name: &str) -> Result<u64, EvalError> {
+        let part =
+            register::part(name).ok_or_else(|| EvalError::UnknownRegister { name: name.into() })?;
+        let whole = self
+            .session
+            .register(part.register)
+            .map_err(|error| unreadable(&error))?;
+        Ok(part.of(whole))
+    }
+
+    fn pseudo(&mut self, name: &str) -> Result<u64, EvalError> {
+        match name {
+            "ip" => self
+                .session
+                .register(Register::Rip)
+                .map_err(|error| unreadable(&error)),
+            "core" => match self.session.halt() {
+                Some(_) => Ok(u64::from(self.session.core().0)),
+                None => Err(unreadable(&SessionError::Running)),
+            },
+            _ => Err(EvalError::UnknownPseudo { name: name.into() }),
+        }
+    }
+
+    fn symbol(&mut self, name: &str) -> Option<u64> {
+        if let Some(address) = self.symbols.find(name) {
+            return Some(address);
+        }
+        let (module, _) = name.split_once('!')?;
+        if self.session.halt().is_some() && self.read_module_symbols(module).is_ok() {
+            return self.symbols.find(name);
+        }
+        None
+    }
+
+    fn memory(&mut self, read: Read, address: u64) -> Result<u64, EvalError> {
+        let space = if read.physical {
+            Space::Physical
+        } else {
+            self.here()
+        };
+        let bytes = self
+            .session
+            .memory(space, address, read.bytes)
+            .map_err(|error| unreadable(&error))?;
+        if bytes.len() < read.bytes {
+            return Err(EvalError::Unreadable(format!(
+                "memory at {address:016x} ends after {} bytes",
+                bytes.len()
+            )));
+        }
+        Ok(bytes
+            .iter()
+            .rev()
+            .fold(0, |value, b| value << 8 | u64::from(*b)))
+    }
+
+    fn ambiguous(&mut self, word: &str, value: u64, symbol: u64) {
+        self.out.line(format!(
+            "warning: `{word}` is taken as the number {value:x}; the symbol is vmlinux!{word} ({symbol:016x})"
+        ));
+    }
+}

@@ -1,0 +1,215 @@
+//! Arguments of commands. Called by the parsers of the command table.
+
+use crate::expression::{Expression, SyntaxError, parser};
+use nom::bytes::complete::{take_while, take_while1};
+use nom::error::{Error, ErrorKind};
+use nom::{IResult, Parser};
+
+/// Why a command line cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParseError {
+    /// No such command.
+    #[error("no command `{name}`{}; `.help` lists all", hint(.similar.as_ref()))]
+    UnknownCommand {
+        /// As typed.
+        name: String,
+        /// A command with a name close to it.
+        similar: Option<String>,
+    },
+    /// An argument that is no expression.
+    #[error("{argument}: {source}")]
+    Expression {
+        /// What it is for.
+        argument: &'static str,
+        /// What is wrong.
+        source: SyntaxError,
+    },
+    /// Something is not there.
+    #[error("{argument} is missing; usage: {syntax}")]
+    Missing {
+        /// What it is for.
+        argument: &'static str,
+        /// Of the command.
+        syntax: &'static str,
+    },
+    /// There is more than the command takes.
+    #[error("`{rest}` is not understood here; usage: {syntax}")]
+    Extra {
+        /// From there to the end.
+        rest: String,
+        /// Of the command.
+        syntax: &'static str,
+    },
+    /// A word that is none of those allowed.
+    #[error("`{word}` is not {expected}")]
+    BadWord {
+        /// As typed.
+        word: String,
+        /// What could stand there.
+        expected: &'static str,
+    },
+    /// An option given twice.
+    #[error("`{option}` is given twice")]
+    Twice {
+        /// Which.
+        option: &'static str,
+    },
+}
+
+fn hint(similar: Option<&String>) -> String {
+    similar.map_or_else(String::new, |name| format!("; is `{name}` meant?"))
+}
+
+/// What is left of a command line.
+#[derive(Clone, Debug)]
+pub struct Arguments<'a> {
+    /// Name of the command, in lower case.
+    pub name: &'a str,
+    syntax: &'static str,
+    rest: &'a str,
+}
+
+fn word(text: &str) -> IResult<&str, &str> {
+    take_while1(|c: char| !c.is_whitespace()).parse(text)
+}
+
+/// A word in which spaces may stand between parentheses.
+fn argument(text: &str) -> IResult<&str, &str> {
+    let mut depth = 0_usize;
+    let end = text
+        .char_indices()
+        .find(|(_, c)| {
+            match c {
+                '(' => depth += 1,
+                ')' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            depth == 0 && c.is_whitespace()
+        })
+        .map_or(text.len(), |(at, _)| at);
+    match text.split_at(end) {
+        ("", _) => Err(nom::Err::Error(Error::new(text, ErrorKind::TakeWhile1))),
+        (found, rest) => Ok((rest, found)),
+    }
+}
+
+/// Splits a line into the command's name and the rest.
+#[must_use]
+pub fn split(line: &str) -> (&str, &str) {
+    let line = line.trim();
+    // `?1+1` and `~1` need no space.
+    if let Some(first) = line.chars().next()
+        && matches!(first, '?' | '~')
+    {
+        return (&line[..1], line[1..].trim_start());
+    }
+    match word(line) {
+        Ok((rest, name)) => (name, rest.trim_start()),
+        Err(_) => ("", line),
+    }
+}
+
+impl<'a> Arguments<'a> {
+    /// Arguments of the command `name`.
+    #[must_use]
+    pub const fn new(name: &'a str, syntax: &'static str, rest: &'a str) -> Self {
+        Self { name, syntax, rest }
+    }
+
+    fn skip_space(&mut self) {
+        let trimmed: IResult<&str, &str> = take_while(char::is_whitespace).parse(self.rest);
+        if let Ok((rest, _)) = trimmed {
+            self.rest = rest;
+        }
+    }
+
+    /// Whether nothing is left.
+    pub fn is_empty(&mut self) -> bool {
+        self.skip_space();
+        self.rest.is_empty()
+    }
+
+    /// The longest expression that comes next.
+    ///
+    /// # Errors
+    /// When nothing or something else is there.
+    pub fn expression(&mut self, argument: &'static str) -> Result<Expression, ParseError> {
+        if self.is_empty() {
+            return Err(ParseError::Missing {
+                argument,
+                syntax: self.syntax,
+            });
+        }
+        let (expression, rest) = parser::parse_prefix(self.rest)
+            .map_err(|source| ParseError::Expression { argument, source })?;
+        self.rest = rest;
+        Ok(expression)
+    }
+
+    /// An expression without spaces, except within parentheses.
+    ///
+    /// # Errors
+    /// When nothing or something else is there.
+    pub fn tight_expression(&mut self, what: &'static str) -> Result<Expression, ParseError> {
+        self.skip_space();
+        let Ok((rest, text)) = argument(self.rest) else {
+            return Err(ParseError::Missing {
+                argument: what,
+                syntax: self.syntax,
+            });
+        };
+        self.rest = rest;
+        parser::parse(text).map_err(|source| ParseError::Expression {
+            argument: what,
+            source,
+        })
+    }
+
+    /// Takes `keyword` (any case) if it comes next.
+    pub fn keyword(&mut self, keyword: &str) -> bool {
+        self.skip_space();
+        match word(self.rest) {
+            Ok((rest, found)) if found.eq_ignore_ascii_case(keyword) => {
+                self.rest = rest;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The next word, if there is one.
+    pub fn word(&mut self) -> Option<&'a str> {
+        self.skip_space();
+        let (rest, found) = word(self.rest).ok()?;
+        self.rest = rest;
+        Some(found)
+    }
+
+    /// The next word, which must be there.
+    ///
+    /// # Errors
+    /// When nothing is left.
+    pub fn required_word(&mut self, argument: &'static str) -> Result<&'a str, ParseError> {
+        let syntax = self.syntax;
+        self.word().ok_or(ParseError::Missing { argument, syntax })
+    }
+
+    /// All that is left.
+    pub fn rest(&mut self) -> &'a str {
+        std::mem::take(&mut self.rest).trim()
+    }
+
+    /// Nothing may be left.
+    ///
+    /// # Errors
+    /// When something is.
+    pub fn end(&mut self) -> Result<(), ParseError> {
+        if self.is_empty() {
+            return Ok(());
+        }
+        Err(ParseError::Extra {
+            rest: self.rest.to_owned(),
+            syntax: self.syntax,
+        })
+    }
+}

@@ -1,0 +1,188 @@
+//! Names, modules, and code with names in it.
+
+use super::memory::{bounded, length};
+use super::{Action, Arguments, CommandError, Continuation, Debugger, ParseError};
+use crate::disasm::{INSTRUCTION_BYTES, disassemble};
+use crate::expression::Expression;
+use crate::render;
+use crate::symbol::resolve::KERNEL;
+use wire_protocol::packet::Register;
+
+type Parsed = Result<Box<dyn Action>, ParseError>;
+
+/// Bytes that `u` shows when no length is given.
+const CODE_BYTES: u64 = 0x40;
+
+struct Unassemble {
+    address: Option<Expression>,
+    len: Option<Expression>,
+}
+
+pub(super) fn unassemble(mut arguments: Arguments<'_>) -> Parsed {
+    let mut ahead = arguments.clone();
+    let address = if ahead.is_empty() || ahead.keyword("l") {
+        None
+    } else {
+        Some(arguments.expression("the address")?)
+    };
+    let len = length(&mut arguments)?;
+    arguments.end()?;
+    Ok(Box::new(Unassemble { address, len }))
+}
+
+impl Action for Unassemble {
+    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
+        let address = match &self.address {
+            Some(address) => debugger.value(address)?,
+            None => debugger.session.register(Register::Rip)?,
+        };
+        let len = bounded(debugger, self.len.as_ref(), CODE_BYTES)?;
+        let space = debugger.here();
+        // The last instruction may end behind the length.
+        let bytes =
+            debugger
+                .session
+                .memory(space, address, len as usize + INSTRUCTION_BYTES - 1)?;
+        let mut lines = disassemble(&bytes, address, &debugger.symbols);
+        lines.retain(|line| line.address.wrapping_sub(address) < len);
+        debugger.out.line(render::code(&lines, &debugger.symbols));
+        if let Some(last) = lines.last() {
+            debugger.continuation = Some(Continuation {
+                command: "u".into(),
+                address: last.address.wrapping_add(last.bytes.len() as u64),
+                len,
+            });
+        }
+        Ok(())
+    }
+}
+
+struct Search(String);
+
+pub(super) fn search(mut arguments: Arguments<'_>) -> Parsed {
+    let pattern = arguments.required_word("the pattern")?.to_owned();
+    arguments.end()?;
+    Ok(Box::new(Search(pattern)))
+}
+
+impl Action for Search {
+    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
+        if let Some((module, _)) = self.0.split_once('!')
+            && ![KERNEL, "nt", "kernel"]
+                .iter()
+                .any(|k| k.eq_ignore_ascii_case(module))
+        {
+            if module.contains(['*', '?']) {
+                debugger.refresh_modules()?;
+            } else {
+                debugger.read_module_symbols(module)?;
+            }
+        } else if debugger.symbols.kernel().is_none() {
+            return Err(CommandError::NoSymbols);
+        }
+        let lines: Vec<String> = debugger
+            .symbols
+            .matching(&self.0)
+            .into_iter()
+            .map(|(module, address, symbol)| format!("{address:016x} {module}!{}", symbol.name))
+            .collect();
+        if lines.is_empty() {
+            return Err(CommandError::NoMatch {
+                pattern: self.0.clone(),
+            });
+        }
+        debugger.out.line(lines.join("\n"));
+        Ok(())
+    }
+}
+
+struct Modules(Option<String>);
+
+pub(super) fn modules(mut arguments: Arguments<'_>) -> Parsed {
+    let part = if arguments.keyword("m") {
+        Some(arguments.required_word("the name")?.to_owned())
+    } else {
+        None
+    };
+    arguments.end()?;
+    Ok(Box::new(Modules(part)))
+}
+
+impl Action for Modules {
+    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
+        debugger.refresh_modules()?;
+        let base = debugger.session.identity().kernel_base.0;
+        let end = debugger.symbols.find("vmlinux!_end");
+        let symbols = debugger
+            .symbols
+            .kernel()
+            .map_or(0, crate::symbol::table::Table::len);
+        let wanted = |name: &str| {
+            self.0
+                .as_ref()
+                .is_none_or(|part| name.contains(part.as_str()))
+        };
+        if wanted(KERNEL) {
+            let end = end.map_or_else(|| " ".repeat(16), |end| format!("{end:016x}"));
+            debugger
+                .out
+                .line(format!("{base:016x} {end} {KERNEL:<24} {symbols} symbols"));
+        }
+        let lines: Vec<String> = debugger
+            .symbols
+            .modules()
+            .iter()
+            .filter(|module| wanted(&module.name))
+            .map(|module| {
+                let symbols = module
+                    .table
+                    .as_ref()
+                    .map_or_else(String::new, |table| format!(" {} symbols", table.len()));
+                let end = module.base.wrapping_add(module.size);
+                format!(
+                    "{:016x} {end:016x} {:<24}{symbols}",
+                    module.base, module.name
+                )
+            })
+            .collect();
+        for line in lines {
+            debugger.out.line(line.trim_end());
+        }
+        Ok(())
+    }
+}
+
+struct Nearest(Expression);
+
+pub(super) fn nearest(mut arguments: Arguments<'_>) -> Parsed {
+    let address = arguments.expression("the address")?;
+    arguments.end()?;
+    Ok(Box::new(Nearest(address)))
+}
+
+impl Action for Nearest {
+    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
+        let address = debugger.value(&self.0)?;
+        if debugger.symbols.place(address).is_none() && debugger.session.halt().is_some() {
+            debugger.refresh_modules()?;
+        }
+        if let Some(module) = debugger.symbols.module_at(address) {
+            let name = module.name.clone();
+            debugger.read_module_symbols(&name)?;
+        }
+        let place = debugger
+            .symbols
+            .place(address)
+            .ok_or(CommandError::NoPlace { address })?;
+        debugger.out.line(format!("({address:016x}) {place}"));
+        if let Some(kernel) = debugger.symbols.kernel()
+            && place.module == KERNEL
+            && let Some(next) = kernel.following(address)
+        {
+            let at = kernel.address_of(next);
+            let line = format!("({at:016x}) {KERNEL}!{}", next.name);
+            debugger.out.line(line);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,236 @@
+//! The debugger itself: help, status, scripts, values, leaving.
+
+use super::{Action, Arguments, COMMANDS, CommandError, Debugger, ParseError};
+use crate::expression::Expression;
+use crate::render;
+use crate::repl::script;
+use std::time::Duration;
+
+type Parsed = Result<Box<dyn Action>, ParseError>;
+
+struct Print(Expression);
+
+pub(super) fn print(mut arguments: Arguments<'_>) -> Parsed {
+    let value = arguments.expression("the expression")?;
+    arguments.end()?;
+    Ok(Box::new(Print(value)))
+}
+
+impl Action for Print {
+    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
+        let value = debugger.value(&self.0)?;
+        let name = debugger
+            .symbols
+            .place(value)
+            .map_or_else(String::new, |place| format!(" ({place})"));
+        debugger.out.line(format!("{value:x} = 0n{value}{name}"));
+        Ok(())
+    }
+}
+
+struct Formats(Expression);
+
+pub(super) fn formats(mut arguments: Arguments<'_>) -> Parsed {
+    let value = arguments.expression("the expression")?;
+    arguments.end()?;
+    Ok(Box::new(Formats(value)))
+}
+
+impl Action for Formats {
+    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
+        let value = debugger.value(&self.0)?;
+        let text = render::formats(value, &debugger.symbols);
+        debugger.out.line(text);
+        Ok(())
+    }
+}
+
+struct Status;
+
+pub(super) fn status(mut arguments: Arguments<'_>) -> Parsed {
+    arguments.end()?;
+    Ok(Box::new(Status))
+}
+
+impl Action for Status {
+    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
+        let session = &debugger.session;
+        let identity = session.identity();
+        let (link, lost) = session.health();
+        let line = lost.map_or_else(|| "open".to_owned(), |why| format!("lost: {why}"));
+        let state = match session.halt() {
+            Some(halt) => format!(
+                "halted (halt {}, operating core {})",
+                halt.number,
+                session.core()
+            ),
+            None => "running".to_owned(),
+        };
+        let constants = &identity.constants;
+        let symbols = debugger.symbols.kernel().map_or_else(
+            || "none".to_owned(),
+            |table| format!("{} of the kernel, slide {:x}", table.len(), table.slide()),
+        );
+        let text = [
+            format!("line        {} ({line})", session.endpoint()),
+            format!("debuggee    {}", identity.banner),
+            format!(
+                "session     {:016x}, {} cores, kernel at {:016x}, TSC {} kHz",
+                identity.session, identity.cores, identity.kernel_base, identity.tsc_khz
+            ),
+            format!("state       {state}"),
+            format!("symbols     {symbols}"),
+            format!(
+                "constants   arena {}, {} of it for prealloc alone; halted time {}; {} polls/s",
+                render::bytes(constants.arena_bytes),
+                render::bytes(constants.prealloc_only_bytes),
+                if constants.hide_time { "hidden" } else { "shown" },
+                constants.poll_hz
+            ),
+            format!(
+                "link        {} bytes sent, {} bytes received, {} requests",
+                link.sent_bytes,
+                link.received_bytes,
+                session.request_count()
+            ),
+            format!(
+                "frames      {} sent ({} repeated), {} received, {} broken, {} duplicate, {} after a gap",
+                link.sent_frames,
+                link.repeated_frames,
+                link.received_frames,
+                link.broken_frames,
+                link.duplicate_frames,
+                link.gap_frames
+            ),
+        ]
+        .join("\n");
+        debugger.out.line(text);
+        Ok(())
+    }
+}
+
+struct Help(Option<String>);
+
+pub(super) fn help(mut arguments: Arguments<'_>) -> Parsed {
+    let name = arguments.word().map(str::to_owned);
+    arguments.end()?;
+    Ok(Box::new(Help(name)))
+}
+
+/// Help of one command, from the table.
+#[must_use]
+pub fn help_text(command: &super::Command) -> String {
+    let mut lines = vec![command.syntax.to_owned(), format!("  {}", command.summary)];
+    lines.extend(command.details.lines().map(|line| format!("  {line}")));
+    if let [_, aliases @ ..] = command.names
+        && !aliases.is_empty()
+    {
+        lines.push(format!("  also: {}", aliases.join(", ")));
+    }
+    lines.extend(
+        command
+            .examples
+            .iter()
+            .map(|example| format!("  e.g. {example}")),
+    );
+    lines.join("\n")
+}
+
+impl Action for Help {
+    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
+        let Some(name) = &self.0 else {
+            let width = COMMANDS.iter().map(|c| c.names[0].len()).max().unwrap_or(0);
+            for command in COMMANDS {
+                debugger
+                    .out
+                    .line(format!("{:<width$}  {}", command.names[0], command.summary));
+            }
+            debugger
+                .out
+                .line("`.help COMMAND` tells more; numbers are hexadecimal, 0n10 is decimal ten");
+            return Ok(());
+        };
+        let command = super::find(name).ok_or_else(|| ParseError::UnknownCommand {
+            name: name.clone(),
+            similar: super::similar(name),
+        })?;
+        debugger.out.line(help_text(command));
+        Ok(())
+    }
+}
+
+struct Clear;
+
+pub(super) fn clear(mut arguments: Arguments<'_>) -> Parsed {
+    arguments.end()?;
+    Ok(Box::new(Clear))
+}
+
+impl Action for Clear {
+    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
+        debugger.out.raw("\x1b[2J\x1b[H");
+        Ok(())
+    }
+}
+
+struct Sleep(Expression);
+
+pub(super) fn sleep(mut arguments: Arguments<'_>) -> Parsed {
+    let milliseconds = arguments.expression("MS")?;
+    arguments.end()?;
+    Ok(Box::new(Sleep(milliseconds)))
+}
+
+impl Action for Sleep {
+    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
+        let milliseconds = debugger.value(&self.0)?;
+        std::thread::sleep(Duration::from_millis(milliseconds.min(3_600_000)));
+        debugger.show_news();
+        Ok(())
+    }
+}
+
+struct Script {
+    path: String,
+    arguments: Vec<String>,
+}
+
+pub(super) fn run_script(mut arguments: Arguments<'_>) -> Parsed {
+    let path = arguments
+        .required_word("the file")?
+        .trim_matches('"')
+        .to_owned();
+    let mut words = Vec::new();
+    while let Some(word) = arguments.word() {
+        words.push(word.to_owned());
+    }
+    Ok(Box::new(Script {
+        path,
+        arguments: words,
+    }))
+}
+
+impl Action for Script {
+    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
+        script::run(debugger, &self.path, &self.arguments, false)
+    }
+}
+
+struct Exit;
+
+pub(super) fn exit(mut arguments: Arguments<'_>) -> Parsed {
+    arguments.end()?;
+    Ok(Box::new(Exit))
+}
+
+impl Action for Exit {
+    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
+        if debugger.session.halt().is_some() {
+            debugger
+                .out
+                .line("the debuggee stays halted; connect again to go on with it");
+        }
+        debugger.is_leaving = true;
+        Ok(())
+    }
+}

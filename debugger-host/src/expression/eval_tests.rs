@@ -1,0 +1,269 @@
+//! Expressions, parsed and evaluated against a made-up debuggee and an independent evaluator.
+
+use super::super::parser::{parse, parse_prefix};
+use super::super::{Read, SyntaxError};
+use super::{Context, EvalError};
+use proptest::prelude::*;
+
+#[derive(Default)]
+struct MadeUp {
+    warnings: Vec<String>,
+}
+
+impl Context for MadeUp {
+    fn register(&mut self, name: &str) -> Result<u64, EvalError> {
+        match name {
+            "rax" => Ok(0x100),
+            "zf" => Ok(1),
+            "al" => Ok(0x55),
+            _ => Err(EvalError::UnknownRegister { name: name.into() }),
+        }
+    }
+    fn pseudo(&mut self, name: &str) -> Result<u64, EvalError> {
+        match name {
+            "ip" => Ok(0x4000),
+            _ => Err(EvalError::UnknownPseudo { name: name.into() }),
+        }
+    }
+    fn symbol(&mut self, name: &str) -> Option<u64> {
+        match name {
+            "vmlinux!do_sys_openat2" | "nt!do_sys_openat2" | "do_sys_openat2" => Some(0xffff_0000),
+            "add" => Some(0x7777),
+            _ => None,
+        }
+    }
+    fn memory(&mut self, read: Read, address: u64) -> Result<u64, EvalError> {
+        let bytes = [0x11_u8, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88];
+        let mut value = 0;
+        for i in (0..read.bytes).rev() {
+            value = value << 8 | u64::from(bytes[(i + (address & 7) as usize) % 8]);
+        }
+        Ok(value)
+    }
+    fn ambiguous(&mut self, word: &str, _: u64, _: u64) {
+        self.warnings.push(word.to_owned());
+    }
+}
+
+fn value(text: &str) -> Result<u64, EvalError> {
+    parse(text).expect(text).evaluate(&mut MadeUp::default())
+}
+
+#[test]
+fn precedence_is_that_of_c() {
+    for (text, expected) in [
+        ("1+2*3", 7),
+        ("(1+2)*3", 9),
+        ("10 - 4 - 2", 0xa),
+        ("1 << 4 + 1", 0x20),
+        ("f & 3 | 8 ^ 1", 0xb),
+        ("-1", u64::MAX),
+        ("~0 >> 3c", 0xf),
+        ("- - 5", 5),
+        ("0n100 / 0n7 % 5", 4),
+        ("!0 + !5", 1),
+        ("1 << 40", 0),
+    ] {
+        assert_eq!(value(text), Ok(expected), "{text}");
+    }
+}
+
+#[test]
+fn names_are_registers_pseudo_registers_and_symbols() {
+    for (text, expected) in [
+        ("@rax", 0x100),
+        ("@RAX+8", 0x108),
+        ("rax", 0x100),
+        ("@zf", 1),
+        ("al", 0x55),
+        ("$ip + 1", 0x4001),
+        ("do_sys_openat2+10", 0xffff_0010),
+        ("vmlinux!do_sys_openat2", 0xffff_0000),
+        ("nt!do_sys_openat2+@rax", 0xffff_0100),
+    ] {
+        assert_eq!(value(text), Ok(expected), "{text}");
+    }
+    assert!(matches!(
+        value("nothing_here"),
+        Err(EvalError::UnknownSymbol { .. })
+    ));
+}
+
+#[test]
+fn memory_functions_read_their_own_size() {
+    for (text, expected) in [
+        ("poi(0)", 0x8877_6655_4433_2211),
+        ("dq(0)", 0x8877_6655_4433_2211),
+        ("dd(0)", 0x4433_2211),
+        ("dw(2)", 0x4433),
+        ("db(@rax+1)", 0x22),
+        ("low(0)", 0x2211),
+        ("hi(0)", 0x4433),
+        ("db(db(0)-10)", 0x22),
+        ("*0 & ff", 0x11),
+        ("dd_pa(0)", 0x4433_2211),
+    ] {
+        assert_eq!(value(text), Ok(expected), "{text}");
+    }
+}
+
+#[test]
+fn a_word_that_is_number_and_symbol_is_a_number_with_a_warning() {
+    let mut context = MadeUp::default();
+    assert_eq!(
+        parse("add").expect("good").evaluate(&mut context),
+        Ok(0xadd)
+    );
+    assert_eq!(context.warnings, ["add"]);
+    assert_eq!(
+        parse("0add").expect("good").evaluate(&mut context),
+        Ok(0xadd)
+    );
+    assert_eq!(context.warnings.len(), 1);
+}
+
+#[test]
+fn errors_name_what_is_wrong() {
+    assert_eq!(parse(""), Err(SyntaxError::MissingValue));
+    assert_eq!(parse("1+"), Err(SyntaxError::MissingValue));
+    assert_eq!(parse("(1"), Err(SyntaxError::MissingParenthesis));
+    assert_eq!(
+        parse("1 2"),
+        Err(SyntaxError::Unexpected { rest: "2".into() })
+    );
+    assert_eq!(
+        parse("1 + )"),
+        Err(SyntaxError::Unexpected { rest: ")".into() })
+    );
+    assert!(matches!(parse("0n9a"), Err(SyntaxError::BadNumber { .. })));
+    assert!(matches!(
+        parse("12345678901234567"),
+        Err(SyntaxError::TooBig { .. })
+    ));
+    assert!(matches!(
+        parse(&"(".repeat(1000)),
+        Err(SyntaxError::TooDeep { .. })
+    ));
+    assert!(matches!(
+        parse(&"-".repeat(1000)),
+        Err(SyntaxError::TooDeep { .. })
+    ));
+    assert_eq!(value("5/0"), Err(EvalError::DivisionByZero));
+}
+
+#[test]
+fn an_expression_ends_before_a_keyword() {
+    let (_, rest) = parse_prefix("@rax + 8 l 20").expect("good");
+    assert_eq!(rest, "l 20");
+}
+
+/// A tree of our own, so that the evaluator under test is compared with something else.
+#[derive(Clone, Debug)]
+enum Tree {
+    Leaf(u64),
+    Op(char, Box<Self>, Box<Self>),
+    Sign(char, Box<Self>),
+}
+
+impl Tree {
+    fn value(&self) -> Option<i128> {
+        let modulus = 1_i128 << 64;
+        Some(
+            match self {
+                Self::Leaf(v) => i128::from(*v),
+                Self::Sign('-', a) => modulus - a.value()?,
+                Self::Sign(_, a) => modulus - 1 - a.value()?,
+                Self::Op(op, a, b) => {
+                    let (a, b) = (a.value()?, b.value()?);
+                    match op {
+                        '+' => a + b,
+                        '-' => a - b,
+                        '*' => (a.unsigned_abs().wrapping_mul(b.unsigned_abs())
+                            % modulus.unsigned_abs())
+                        .try_into()
+                        .ok()?,
+                        '/' => a.checked_div(b)?,
+                        '%' => a.checked_rem(b)?,
+                        '&' => a & b,
+                        '|' => a | b,
+                        '^' => a ^ b,
+                        '<' if b < 64 => (0..b).fold(a, |v, _| v * 2 % modulus),
+                        '>' if b < 64 => (0..b).fold(a, |v, _| v / 2),
+                        _ => 0,
+                    }
+                }
+            }
+            .rem_euclid(modulus),
+        )
+    }
+
+    /// As few parentheses as C needs.
+    fn text(&self, above: u8) -> String {
+        let (level, text) = match self {
+            Self::Leaf(v) => (9, format!("{v:x}")),
+            Self::Sign(sign, a) => (8, format!("{sign}{}", a.text(8))),
+            Self::Op(op, a, b) => {
+                let level = match op {
+                    '|' => 1,
+                    '^' => 2,
+                    '&' => 3,
+                    '<' | '>' => 4,
+                    '+' | '-' => 5,
+                    _ => 6,
+                };
+                let sign = match op {
+                    '<' => "<<".to_owned(),
+                    '>' => ">>".to_owned(),
+                    other => other.to_string(),
+                };
+                (
+                    level,
+                    format!("{} {sign} {}", a.text(level), b.text(level + 1)),
+                )
+            }
+        };
+        if level < above {
+            format!("({text})")
+        } else {
+            text
+        }
+    }
+}
+
+fn tree() -> impl Strategy<Value = Tree> {
+    let leaf = prop_oneof![any::<u64>(), 0..70_u64].prop_map(Tree::Leaf);
+    leaf.prop_recursive(6, 48, 2, |inner| {
+        prop_oneof![
+            (
+                prop::sample::select(vec!['+', '-', '*', '/', '%', '&', '|', '^', '<', '>']),
+                inner.clone(),
+                inner.clone()
+            )
+                .prop_map(|(op, a, b)| Tree::Op(op, Box::new(a), Box::new(b))),
+            (prop::sample::select(vec!['-', '~']), inner)
+                .prop_map(|(sign, a)| Tree::Sign(sign, Box::new(a))),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn values_agree_with_an_independent_evaluator(tree in tree()) {
+        let text = tree.text(0);
+        let got = parse(&text).expect(&text).evaluate(&mut MadeUp::default());
+        match tree.value() {
+            Some(expected) => prop_assert_eq!(got.map(i128::from), Ok(expected), "{}", text),
+            None => prop_assert_eq!(got, Err(EvalError::DivisionByZero), "{}", text),
+        }
+    }
+
+    #[test]
+    fn no_text_makes_the_parser_panic(text in ".{0,60}") {
+        let _ = parse(&text);
+    }
+
+    #[test]
+    fn no_text_of_likely_characters_makes_the_parser_panic(text in "[-+*/%~!&|^<>()@$`\\\\a-f0-9nxyt_ ]{0,60}") {
+        let _ = parse(&text);
+    }
+}

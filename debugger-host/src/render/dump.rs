@@ -1,0 +1,108 @@
+//! Memory dumps.
+
+use std::fmt::Write;
+
+/// How memory is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Bytes and characters.
+    Bytes,
+    /// Double words and characters.
+    DoubleWordsAndText,
+    /// Double words.
+    DoubleWords,
+    /// Quad words.
+    QuadWords,
+}
+
+impl Unit {
+    /// Bytes of one column.
+    #[must_use]
+    pub const fn size(self) -> usize {
+        match self {
+            Self::Bytes => 1,
+            Self::DoubleWordsAndText | Self::DoubleWords => 4,
+            Self::QuadWords => 8,
+        }
+    }
+}
+
+/// Sixteen bytes a line; what is missing of `len` is shown as question marks.
+#[must_use]
+pub fn dump(address: u64, bytes: &[u8], len: usize, unit: Unit) -> String {
+    let mut text = String::new();
+    for start in (0..len).step_by(16) {
+        let at = address.wrapping_add(start as u64);
+        let _ = write!(text, "{:08x}`{:08x} ", at >> 32, at & 0xffff_ffff);
+        let row = 16.min(len - start);
+        for column in (0..16).step_by(unit.size()) {
+            let gap = if unit == Unit::Bytes && column == 8 && row > 8 {
+                '-'
+            } else {
+                ' '
+            };
+            text.push(gap);
+            if column >= row {
+                text.extend(std::iter::repeat_n(' ', unit.size() * 2));
+                continue;
+            }
+            for byte in (0..unit.size()).rev() {
+                match bytes.get(start + column + byte) {
+                    Some(b) if column + byte < row => {
+                        let _ = write!(text, "{b:02x}");
+                    }
+                    _ => text.push_str("??"),
+                }
+                if unit == Unit::QuadWords && byte == 4 {
+                    text.push('`');
+                }
+            }
+        }
+        if matches!(unit, Unit::Bytes | Unit::DoubleWordsAndText) {
+            text.push_str("  ");
+            for at in start..start + row {
+                text.push(match bytes.get(at) {
+                    Some(b) if b.is_ascii_graphic() || *b == b' ' => char::from(*b),
+                    Some(_) => '.',
+                    None => '?',
+                });
+            }
+        }
+        text.truncate(text.trim_end().len());
+        text.push('\n');
+    }
+    text.truncate(text.trim_end().len());
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_come_with_their_characters() {
+        let bytes: Vec<u8> = (0x3e..0x50).collect();
+        assert_eq!(
+            dump(0xffff_ffff_8100_0000, &bytes, 18, Unit::Bytes),
+            "ffffffff`81000000  3e 3f 40 41 42 43 44 45-46 47 48 49 4a 4b 4c 4d  >?@ABCDEFGHIJKLM\n\
+             ffffffff`81000010  4e 4f                                            NO"
+        );
+    }
+
+    #[test]
+    fn quad_words_have_a_tick_in_the_middle() {
+        let bytes = [0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11];
+        assert_eq!(
+            dump(0x1000, &bytes, 8, Unit::QuadWords),
+            "00000000`00001000  11223344`55667788"
+        );
+    }
+
+    #[test]
+    fn memory_that_is_not_there_is_question_marks() {
+        assert_eq!(
+            dump(0, &[1, 0, 0, 0], 8, Unit::DoubleWords),
+            "00000000`00000000  00000001 ????????"
+        );
+    }
+}

@@ -1,0 +1,164 @@
+//! What a refusal means: what was not done, why, and what to do. One line each.
+
+use super::bytes;
+use wire_protocol::event::PoolClass;
+use wire_protocol::refusal::Refusal;
+
+/// One line, beginning with the number that users look up.
+#[must_use]
+pub fn refusal(refusal: &Refusal) -> String {
+    format!("{:08x}: {}", refusal.code(), words(refusal))
+}
+
+fn words(refusal: &Refusal) -> String {
+    match *refusal {
+        Refusal::ProcessNotFound { pid } => format!(
+            "no process {pid:x} (0n{pid}) can be found, or its address space cannot be walked; \
+             `events` filters take the pid of a live process, in hexadecimal"
+        ),
+        Refusal::PoolExhausted {
+            class,
+            reserved,
+            object_bytes,
+            arena_left_bytes,
+        } => exhausted(class, reserved, object_bytes, arena_left_bytes),
+        Refusal::ClearIncomplete { core, event } => format!(
+            "core {core} did not confirm that event {event} is cleared; the event is still listed: \
+             `events c {event}` tries again"
+        ),
+        Refusal::CoreNotHeld { core } => format!(
+            "core {core} is not held, so nothing was applied; `g` and `pause` gather the cores anew"
+        ),
+        Refusal::NotPresent { address } => format!(
+            "nothing is mapped at {address:016x} in the address space of this core; \
+             another core (`~ N`) may be in a process that has it"
+        ),
+        Refusal::PhysicalOutOfRange { address, limit } => format!(
+            "no memory at physical address {address:x}; physical addresses end at {limit:x}"
+        ),
+        Refusal::DebuggerMemory { address } => format!(
+            "physical address {address:x} belongs to the debugger itself, which cannot be read, \
+             written or hooked"
+        ),
+        Refusal::TooManyHooksOnPage { limit } => format!(
+            "this page has {limit} hooks already, the most there can be; `events c N` clears one"
+        ),
+        Refusal::AlreadyHooked { event } => {
+            format!("event {event} hooks this address already; `events c {event}` clears it first")
+        }
+        Refusal::NoSuchEvent { event } => {
+            format!("there is no event {event}; `events` lists them")
+        }
+        Refusal::NoSuchCore { core, count } => format!(
+            "there is no core {core}: the debuggee has {count}, from 0 to {:x}",
+            count.saturating_sub(1)
+        ),
+        Refusal::ReadOnlyRegister { register } => {
+            format!("register {} can only be read", name(register))
+        }
+        Refusal::BadRegisterValue { register, value } => format!(
+            "the processor would not accept {value:x} in {}; nothing was changed",
+            name(register)
+        ),
+        Refusal::TooLong {
+            limit_bytes,
+            asked_bytes,
+        } => format!("{asked_bytes:x} bytes are more than one request may name ({limit_bytes:x})"),
+        Refusal::NotHalted => "the debuggee is running; `pause` halts it".into(),
+        Refusal::ProtocolVersion { ours } => format!(
+            "the driver speaks version {ours} of the protocol, this program version {}; \
+             use a program and a driver of one release",
+            wire_protocol::packet::PROTOCOL_VERSION
+        ),
+        Refusal::UnknownRequest { kind } => {
+            format!("the driver does not know request {kind:02x}; it is older than this program")
+        }
+        Refusal::Malformed => "the driver could not read the request; use a program and a driver \
+                               of one release"
+            .into(),
+        Refusal::ArenaTooSmall {
+            class,
+            asked,
+            possible,
+        } => format!(
+            "the arena has no room for {asked} objects of {}: it can give {possible} now; \
+             `prealloc {} {possible:x}`, or load the driver with a larger arena",
+            class.name(),
+            class.name()
+        ),
+    }
+}
+
+fn name(register: wire_protocol::packet::Register) -> String {
+    format!("{register:?}").to_ascii_lowercase()
+}
+
+fn exhausted(class: PoolClass, reserved: u32, object_bytes: u32, arena_left_bytes: u64) -> String {
+    let (what, help) = match class {
+        PoolClass::RegularEvent => ("no regular event left", "prealloc regular-event 1"),
+        PoolClass::BigEvent => ("no big event left", "prealloc big-event 1"),
+        PoolClass::RegularSafeBuffer => (
+            "no regular safe buffer left",
+            "prealloc regular-safe-buffer 1",
+        ),
+        PoolClass::BigSafeBuffer => ("no big safe buffer left", "prealloc big-safe-buffer 1"),
+        PoolClass::EptHook => ("no EPT-hook page left", "prealloc epthook 1"),
+        PoolClass::EptHook2 => ("no detour page left", "prealloc epthook2 1"),
+        PoolClass::Monitor => ("no monitored page left", "prealloc monitor 1"),
+        PoolClass::ThreadInterception => (
+            "no thread interception left",
+            "prealloc thread-interception 1",
+        ),
+    };
+    let count = match reserved {
+        0 => "none is reserved".to_owned(),
+        n => format!("all {n} are in use"),
+    };
+    if arena_left_bytes >= u64::from(object_bytes) {
+        format!(
+            "{what}: {count} and the arena's last {} are kept for prealloc; run `{help}`, or `g` \
+             and break in again",
+            bytes(arena_left_bytes)
+        )
+    } else {
+        format!(
+            "{what}: {count} and the arena has {} left where one takes {}; clear an event \
+             (`events c N`), or load the driver with a larger arena",
+            bytes(arena_left_bytes),
+            bytes(u64::from(object_bytes))
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_pool_names_the_command_that_helps() {
+        let text = refusal(&Refusal::PoolExhausted {
+            class: PoolClass::RegularEvent,
+            reserved: 20,
+            object_bytes: 9000,
+            arena_left_bytes: 655_360,
+        });
+        assert!(
+            text.starts_with("c0000042: no regular event left: all 20 are in use"),
+            "{text}"
+        );
+        assert!(text.contains("`prealloc regular-event 1`"), "{text}");
+        assert!(!text.contains('\n'));
+    }
+
+    #[test]
+    fn an_empty_arena_does_not_suggest_prealloc() {
+        let text = refusal(&Refusal::PoolExhausted {
+            class: PoolClass::EptHook,
+            reserved: 0,
+            object_bytes: 9000,
+            arena_left_bytes: 100,
+        });
+        assert!(!text.contains("prealloc"), "{text}");
+        assert!(text.contains("none is reserved"), "{text}");
+    }
+}

@@ -1,0 +1,234 @@
+//! Files of commands. Neighbouring commands that add events travel in one message, yet each
+//! reports its own result. Called by `main` and by `.script`.
+
+use super::{prompt, run_line};
+use crate::command::event::{AddEvent, report};
+use crate::command::{self, Action, CommandError, Debugger, open_braces};
+use crate::session::SessionError;
+use wire_protocol::event::EventSpec;
+use wire_protocol::limits::EVENTS_PER_REQUEST;
+
+/// Scripts within scripts.
+const DEPTH_LIMIT: usize = 16;
+
+struct Line {
+    /// Counted from 1.
+    number: usize,
+    text: String,
+}
+
+/// Commands of a script: lines, joined until their braces are closed.
+fn commands(text: &str) -> Vec<Line> {
+    let mut commands: Vec<Line> = Vec::new();
+    let mut open: Option<Line> = None;
+    for (index, line) in text.lines().enumerate() {
+        let command = match open.take() {
+            None => Line {
+                number: index + 1,
+                text: line.to_owned(),
+            },
+            Some(mut begun) => {
+                begun.text.push('\n');
+                begun.text.push_str(line);
+                begun
+            }
+        };
+        if open_braces(&command.text) > 0 {
+            open = Some(command);
+        } else {
+            commands.push(command);
+        }
+    }
+    commands.extend(open);
+    commands.retain(|line| !line.text.trim().is_empty());
+    commands
+}
+
+/// `$arg0`, `$arg1` … replaced; the highest number first, since `$arg1` begins `$arg10`.
+fn with_arguments(text: &str, path: &str, arguments: &[String]) -> String {
+    let mut text = text.to_owned();
+    for (index, argument) in arguments.iter().enumerate().rev() {
+        text = text.replace(&format!("$arg{}", index + 1), argument);
+    }
+    text.replace("$arg0", path)
+}
+
+/// Runs a file of commands, echoing each with its prompt.
+///
+/// # Errors
+/// When the file cannot be read, or a command fails: at once, or at the end with `keep_going`.
+pub fn run(
+    debugger: &mut Debugger,
+    path: &str,
+    arguments: &[String],
+    keep_going: bool,
+) -> Result<(), CommandError> {
+    if debugger.script_depth >= DEPTH_LIMIT {
+        return Err(CommandError::ScriptDepth { limit: DEPTH_LIMIT });
+    }
+    let text = std::fs::read(path).map_err(|error| CommandError::Script {
+        path: path.to_owned(),
+        why: error.to_string(),
+    })?;
+    let text = with_arguments(&String::from_utf8_lossy(&text), path, arguments);
+    debugger.script_depth += 1;
+    let result = run_commands(debugger, &commands(&text), path, keep_going);
+    debugger.script_depth -= 1;
+    result
+}
+
+fn run_commands(
+    debugger: &mut Debugger,
+    lines: &[Line],
+    path: &str,
+    keep_going: bool,
+) -> Result<(), CommandError> {
+    let (mut count, mut failed) = (0, 0);
+    let mut rest = lines;
+    while let [first, after @ ..] = rest {
+        if debugger.is_leaving {
+            break;
+        }
+        let group = event_group(rest);
+        if group.len() > 1 {
+            debugger.show_news();
+            let results = add_together(debugger, &rest[..group.len()], &group, keep_going);
+            count += results.len();
+            let bad = results.iter().filter(|is_good| !**is_good).count();
+            failed += bad;
+            if bad > 0 && !keep_going {
+                let line = results.iter().position(|is_good| !is_good).unwrap_or(0);
+                return Err(CommandError::ScriptFailed {
+                    path: path.to_owned(),
+                    line: rest[line].number,
+                });
+            }
+            rest = &rest[group.len()..];
+            continue;
+        }
+        echo(debugger, &first.text);
+        count += 1;
+        if !run_line(debugger, &first.text) {
+            failed += 1;
+            if !keep_going {
+                return Err(CommandError::ScriptFailed {
+                    path: path.to_owned(),
+                    line: first.number,
+                });
+            }
+        }
+        rest = after;
+    }
+    match failed {
+        0 => Ok(()),
+        _ => Err(CommandError::Partly { failed, count }),
+    }
+}
+
+fn echo(debugger: &mut Debugger, text: &str) {
+    debugger.show_news();
+    let prompt = match prompt(debugger).as_str() {
+        "" => "> ".to_owned(),
+        prompt => prompt.to_owned(),
+    };
+    debugger.out.line(format!("{prompt}{text}"));
+}
+
+/// Commands at the front that add an event each.
+fn event_group(lines: &[Line]) -> Vec<Box<dyn Action>> {
+    lines
+        .iter()
+        .take(EVENTS_PER_REQUEST)
+        .map_while(|line| match command::parse_line(&line.text) {
+            Ok(Some(action)) if action.as_event().is_some() => Some(action),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Adds the events of `lines` with one message. One result for each line that was run.
+fn add_together(
+    debugger: &mut Debugger,
+    lines: &[Line],
+    group: &[Box<dyn Action>],
+    keep_going: bool,
+) -> Vec<bool> {
+    let events: Vec<&AddEvent> = group
+        .iter()
+        .filter_map(|action| action.as_event())
+        .collect();
+    let mut specs: Vec<Result<EventSpec, CommandError>> = Vec::new();
+    for event in events {
+        let spec = event.spec(debugger);
+        let is_bad = spec.is_err();
+        specs.push(spec);
+        if is_bad && !keep_going {
+            break;
+        }
+    }
+    let good: Vec<EventSpec> = specs
+        .iter()
+        .filter_map(|s| s.as_ref().ok())
+        .copied()
+        .collect();
+    let added = if good.is_empty() {
+        None
+    } else {
+        Some(debugger.session.add_events(&good))
+    };
+    let mut added_results = match &added {
+        Some(Ok(added)) => added.results.iter(),
+        _ => [].iter(),
+    };
+    let free = match &added {
+        Some(Ok(added)) => Some(added.free),
+        _ => None,
+    };
+    let mut results = Vec::new();
+    for (index, (line, spec)) in lines.iter().zip(&specs).enumerate() {
+        echo(debugger, &line.text);
+        let is_last = index + 1 == specs.len();
+        let result = match (spec, &added) {
+            (Err(error), _) => Err(error.to_string()),
+            (Ok(_), Some(Err(error))) => Err(SessionError::to_string(error)),
+            (Ok(spec), _) => match added_results.next() {
+                Some(result) => report(debugger, spec, result, free.as_ref().filter(|_| is_last))
+                    .map_err(|error| error.to_string()),
+                None => Err("the debuggee gave no result for it".to_owned()),
+            },
+        };
+        results.push(result.is_ok());
+        if let Err(error) = result {
+            debugger.out.line(error);
+        }
+    }
+    results
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_joined_until_their_braces_close() {
+        let lines = commands("g\n\na {\n b\n}\npause\n");
+        let texts: Vec<_> = lines.iter().map(|l| (l.number, l.text.as_str())).collect();
+        assert_eq!(texts, [(1, "g"), (3, "a {\n b\n}"), (6, "pause")]);
+    }
+
+    #[test]
+    fn arguments_are_replaced_by_number() {
+        let arguments: Vec<String> = (1..=11).map(|n| format!("<{n}>")).collect();
+        assert_eq!(
+            with_arguments("$arg0 $arg1 $arg11 $arg12", "f", &arguments),
+            "f <1> <11> <1>2"
+        );
+    }
+
+    #[test]
+    fn neighbouring_events_form_a_group() {
+        let lines = commands("!epthook 1000\n!cpuid 1\nevents\n!cpuid\n");
+        assert_eq!(event_group(&lines).len(), 2);
+        assert_eq!(event_group(&lines[2..]).len(), 0);
+    }
+}

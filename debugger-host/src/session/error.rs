@@ -1,0 +1,71 @@
+//! Why the session could not do something. Shown to the user by [`crate::render`].
+
+use wire_protocol::refusal::Refusal;
+
+/// Why a request has no result.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum SessionError {
+    /// The debuggee refused; nothing was changed.
+    #[error("{}", crate::render::refusal(.0))]
+    Refused(Refusal),
+    /// The debuggee did not answer in time.
+    #[error("no answer from the debuggee to `{what}` for {seconds} s; {line}")]
+    NoAnswer {
+        /// The request.
+        what: &'static str,
+        /// How long.
+        seconds: u64,
+        /// State of the line.
+        line: String,
+    },
+    /// The user gave up with Ctrl+C.
+    #[error("given up: `{what}` has no answer yet")]
+    GivenUp {
+        /// The request.
+        what: &'static str,
+    },
+    /// The reply is damaged, or of another kind than asked for.
+    #[error(
+        "the answer to `{what}` can't be read (kind {kind:#04x}): do both ends have the same version?"
+    )]
+    BadReply {
+        /// The request.
+        what: &'static str,
+        /// First byte of the reply.
+        kind: u8,
+    },
+    /// The request could not be put on the line.
+    #[error("`{what}` could not be sent: {why}")]
+    Unsent {
+        /// The request.
+        what: &'static str,
+        /// What the link says.
+        why: String,
+    },
+    /// Needs a halted debuggee.
+    #[error("the debuggee is running; `pause` halts it")]
+    Running,
+    /// Needs a running debuggee.
+    #[error("the debuggee is halted already")]
+    Halted,
+    /// Not halted in time.
+    #[error("the debuggee did not halt within {seconds} s")]
+    NotStopped {
+        /// How long.
+        seconds: u64,
+    },
+    /// The request is longer than a message can be.
+    #[error("`{what}` is longer than a message can be")]
+    TooLong {
+        /// The request.
+        what: &'static str,
+    },
+    /// Another version of the protocol.
+    #[error("the debuggee speaks version {theirs} of the protocol, this program version {ours}")]
+    Version {
+        /// Of the debuggee.
+        theirs: u16,
+        /// Of this program.
+        ours: u16,
+    },
+}

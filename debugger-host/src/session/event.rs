@@ -1,0 +1,250 @@
+//! Installed events and pools: changed by requests, mirrored here, so that listing them costs
+//! nothing. Each reply carries a digest of the debuggee's list; when the mirror's differs, the
+//! list is read anew.
+
+use super::{Session, SessionError};
+use wire_protocol::address::EventId;
+use wire_protocol::event::{EventChange, EventEntry, EventSpec, FreeCounts, PoolClass, PoolLine};
+use wire_protocol::limits;
+use wire_protocol::packet::{EventSpecs, Reply, Request, events_digest};
+use wire_protocol::refusal::Refusal;
+
+/// What the host knows of the debuggee's events and pools.
+#[derive(Default)]
+pub(super) struct Mirror {
+    /// `None` until they have been read.
+    events: Option<Vec<EventEntry>>,
+    pools: Option<Pools>,
+}
+
+/// Reply to `pools`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pools {
+    /// One line per class.
+    pub lines: Vec<PoolLine>,
+    /// Arena bytes carved.
+    pub arena_carved_bytes: u64,
+    /// Arena bytes left.
+    pub arena_left_bytes: u64,
+}
+
+/// Reply to `prealloc`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Carved {
+    /// Ready now because of this request.
+    pub ready: u32,
+    /// Ready after the next `g`.
+    pub queued: u32,
+    /// Free objects of the class.
+    pub free: u32,
+    /// Arena bytes left.
+    pub arena_left_bytes: u64,
+}
+
+/// Results of adding events, one per event, in order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Added {
+    /// Its number, or why not.
+    pub results: Vec<Result<EventId, Refusal>>,
+    /// What is left.
+    pub free: FreeCounts,
+}
+
+impl Mirror {
+    pub(super) fn forget(&mut self) {
+        self.events = None;
+        self.pools = None;
+    }
+
+    pub(super) fn forget_pools(&mut self) {
+        self.pools = None;
+    }
+
+    pub(super) fn count_hits(&mut self, hits: impl Iterator<Item = (EventId, u64)>) {
+        for (id, hits) in hits {
+            if let Some(entry) = self.events.iter_mut().flatten().find(|e| e.id == id) {
+                entry.hits = hits;
+            }
+        }
+    }
+
+    fn compare(&mut self, digest: u16) {
+        if let Some(events) = &self.events
+            && events_digest(events.iter().copied()) != digest
+        {
+            self.events = None;
+        }
+    }
+}
+
+impl Session {
+    /// All events. Costs nothing while the mirror is right.
+    ///
+    /// # Errors
+    /// When it must be read, and the debuggee refuses or does not answer.
+    pub fn events(&mut self) -> Result<Vec<EventEntry>, SessionError> {
+        if let Some(events) = &self.mirror.events {
+            return Ok(events.clone());
+        }
+        let mut events: Vec<EventEntry> = Vec::new();
+        loop {
+            let from = EventId(events.last().map_or(0, |last| last.id.0.saturating_add(1)));
+            let part = self.ask(
+                "list events",
+                &Request::ListEvents { from },
+                |reply| match reply {
+                    Reply::Events(entries) => Some(entries.iter().collect::<Vec<_>>()),
+                    _ => None,
+                },
+            )?;
+            let is_last = part.len() < limits::EVENTS_PER_REPLY;
+            events.extend(part);
+            if is_last {
+                break;
+            }
+        }
+        self.mirror.events = Some(events.clone());
+        Ok(events)
+    }
+
+    /// An event of the mirror, without asking.
+    #[must_use]
+    pub fn known_event(&self, id: EventId) -> Option<EventEntry> {
+        self.mirror
+            .events
+            .iter()
+            .flatten()
+            .find(|e| e.id == id)
+            .copied()
+    }
+
+    /// Adds events with one message, each for itself.
+    ///
+    /// # Errors
+    /// When the debuggee runs, refuses the message as a whole, or does not answer.
+    pub fn add_events(&mut self, specs: &[EventSpec]) -> Result<Added, SessionError> {
+        self.must_be_halted()?;
+        let what = "add events";
+        let mut scratch = vec![0; limits::MESSAGE_BYTES];
+        let events = EventSpecs::encode_into(specs.iter().copied(), self.base, &mut scratch)
+            .map_err(|_| SessionError::TooLong { what })?;
+        let request = Request::AddEvents {
+            core: self.core(),
+            all_or_nothing: false,
+            events,
+        };
+        self.mirror.forget_pools();
+        let (added, digest) = self.ask(what, &request, |reply| match reply {
+            Reply::EventsAdded {
+                results,
+                free,
+                digest,
+            } if results.len() == specs.len() => Some((
+                Added {
+                    results: results.iter().collect(),
+                    free,
+                },
+                digest,
+            )),
+            _ => None,
+        })?;
+        if let Some(known) = &mut self.mirror.events {
+            for (spec, result) in specs.iter().zip(&added.results) {
+                if let Ok(id) = result {
+                    known.push(EventEntry {
+                        id: *id,
+                        spec: *spec,
+                        enabled: true,
+                        hits: 0,
+                    });
+                }
+            }
+        }
+        self.mirror.compare(digest);
+        Ok(added)
+    }
+
+    /// Enables, disables or clears one event, or all; returns how many were concerned.
+    ///
+    /// # Errors
+    /// When the debuggee runs, refuses or does not answer.
+    pub fn change_events(
+        &mut self,
+        change: EventChange,
+        event: Option<EventId>,
+    ) -> Result<(u32, FreeCounts), SessionError> {
+        self.must_be_halted()?;
+        self.mirror.forget_pools();
+        let request = Request::ChangeEvents { change, event };
+        let (count, free, digest) = self.ask("change events", &request, |reply| match reply {
+            Reply::EventsChanged {
+                count,
+                free,
+                digest,
+            } => Some((count, free, digest)),
+            _ => None,
+        })?;
+        if let Some(known) = &mut self.mirror.events {
+            let concerned = |entry: &EventEntry| event.is_none_or(|id| id == entry.id);
+            match change {
+                EventChange::Clear => known.retain(|entry| !concerned(entry)),
+                EventChange::Enable | EventChange::Disable => {
+                    for entry in known.iter_mut().filter(|entry| concerned(entry)) {
+                        entry.enabled = change == EventChange::Enable;
+                    }
+                }
+            }
+        }
+        self.mirror.compare(digest);
+        Ok((count, free))
+    }
+
+    /// Carves objects from the arena.
+    ///
+    /// # Errors
+    /// When the debuggee refuses or does not answer.
+    pub fn prealloc(&mut self, class: PoolClass, count: u32) -> Result<Carved, SessionError> {
+        self.mirror.forget_pools();
+        let request = Request::Prealloc { class, count };
+        self.ask("prealloc", &request, |reply| match reply {
+            Reply::Carved {
+                ready,
+                queued,
+                free,
+                arena_left_bytes,
+            } => Some(Carved {
+                ready,
+                queued,
+                free,
+                arena_left_bytes,
+            }),
+            _ => None,
+        })
+    }
+
+    /// State of all pools. Costs nothing when it cannot have changed.
+    ///
+    /// # Errors
+    /// When the debuggee refuses or does not answer.
+    pub fn pools(&mut self) -> Result<Pools, SessionError> {
+        if let Some(pools) = &self.mirror.pools
+            && self.halted.is_some()
+        {
+            return Ok(pools.clone());
+        }
+        let pools = self.ask("pools", &Request::Pools, |reply| match reply {
+            Reply::Pools {
+                lines,
+                arena_carved_bytes,
+                arena_left_bytes,
+            } => Some(Pools {
+                lines: lines.iter().collect(),
+                arena_carved_bytes,
+                arena_left_bytes,
+            }),
+            _ => None,
+        })?;
+        self.mirror.pools = Some(pools.clone());
+        Ok(pools)
+    }
+}

@@ -1,0 +1,121 @@
+//! What the debuggee said about itself in the handshake, and about its halts, owned.
+
+use wire_protocol::address::{CoreId, GuestVirtual};
+use wire_protocol::packet::{Constants, Features, Hello, ModuleLayout, RamRange, Stop, StopCause};
+
+/// The debuggee, as it introduced itself.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// What both ends can do.
+    pub features: Features,
+    /// Changes when the driver is loaded anew.
+    pub session: u64,
+    /// Cores under the hypervisor.
+    pub cores: u16,
+    /// Where `_text` is.
+    pub kernel_base: GuestVirtual,
+    /// Where all physical memory is mapped; 0 if nowhere.
+    pub direct_map_base: GuestVirtual,
+    /// The driver's own image: first byte and length.
+    pub driver_image: (GuestVirtual, u64),
+    /// Ticks of the time-stamp counter in a millisecond.
+    pub tsc_khz: u32,
+    /// Where things stand in the kernel's module list.
+    pub modules: ModuleLayout,
+    /// Design constants in force.
+    pub constants: Constants,
+    /// The kernel's version line.
+    pub banner: String,
+    /// RAM, ascending.
+    pub ram: Vec<RamRange>,
+}
+
+impl From<&Hello<'_>> for Identity {
+    fn from(hello: &Hello<'_>) -> Self {
+        Self {
+            features: hello.features,
+            session: hello.session,
+            cores: hello.cores,
+            kernel_base: hello.kernel_base,
+            direct_map_base: hello.direct_map_base,
+            driver_image: hello.driver_image,
+            tsc_khz: hello.tsc_khz,
+            modules: hello.modules,
+            constants: hello.constants,
+            banner: hello.banner.trim_end().to_owned(),
+            ram: hello.ram.iter().collect(),
+        }
+    }
+}
+
+/// A halt, without the hit counts, which go to the mirror of events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Halt {
+    /// Counts halts since the driver was loaded.
+    pub number: u32,
+    /// Why.
+    pub cause: StopCause,
+    /// On which core.
+    pub core: CoreId,
+    /// Where that core stands.
+    pub rip: GuestVirtual,
+    /// Instruction bytes there.
+    pub code: Vec<u8>,
+    /// Bit N set: core N may still run.
+    pub missing_cores: u64,
+}
+
+impl From<&Stop<'_>> for Halt {
+    fn from(stop: &Stop<'_>) -> Self {
+        Self {
+            number: stop.halt,
+            cause: stop.cause,
+            core: stop.core,
+            rip: stop.rip,
+            code: stop.code.to_vec(),
+            missing_cores: stop.missing_cores,
+        }
+    }
+}
+
+/// Something the debuggee said by itself that the user has not seen yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// It halted.
+    Stopped(Halt),
+    /// The hypervisor met a fault of its own.
+    Fault {
+        /// On which core.
+        core: CoreId,
+        /// Exception vector, or VM-instruction error + 256.
+        vector: u16,
+        /// Host instruction pointer.
+        rip: u64,
+        /// CR2, error code or exit reason.
+        detail: u64,
+    },
+    /// A message that this program can't read.
+    Unreadable {
+        /// Its first byte.
+        kind: u8,
+    },
+}
+
+impl Identity {
+    /// Before the handshake.
+    pub(super) fn unknown() -> Self {
+        Self {
+            features: Features::empty(),
+            session: 0,
+            cores: 0,
+            kernel_base: GuestVirtual(0),
+            direct_map_base: GuestVirtual(0),
+            driver_image: (GuestVirtual(0), 0),
+            tsc_khz: 0,
+            modules: ModuleLayout::default(),
+            constants: Constants::default(),
+            banner: String::new(),
+            ram: Vec::new(),
+        }
+    }
+}

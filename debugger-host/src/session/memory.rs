@@ -1,0 +1,135 @@
+//! Memory of the halted debuggee.
+
+use super::{Session, SessionError, Space};
+use wire_protocol::address::{CoreId, GuestPhysical, GuestVirtual};
+use wire_protocol::limits;
+use wire_protocol::packet::{MemoryAt, Reply, Request};
+
+const fn place(space: Space, address: u64) -> MemoryAt {
+    match space {
+        Space::Virtual(core) => MemoryAt::Virtual {
+            core,
+            address: GuestVirtual(address),
+        },
+        Space::Physical => MemoryAt::Physical {
+            address: GuestPhysical(address),
+        },
+    }
+}
+
+impl Session {
+    /// Up to `len` bytes: fewer if the memory ends before, at least one. Known bytes cost nothing.
+    ///
+    /// # Errors
+    /// When the first byte is not there, or the debuggee runs or does not answer.
+    pub fn memory(
+        &mut self,
+        space: Space,
+        address: u64,
+        len: usize,
+    ) -> Result<Vec<u8>, SessionError> {
+        self.must_be_halted()?;
+        let mut bytes = self.cache.memory(space, address, len);
+        while bytes.len() < len {
+            let Some(at) = address.checked_add(bytes.len() as u64) else {
+                break;
+            };
+            let wanted = (len - bytes.len()).min(limits::MEMORY_BYTES);
+            let got = match self.read_part(place(space, at), wanted) {
+                Err(SessionError::Refused(_)) if !bytes.is_empty() => break,
+                other => other?,
+            };
+            self.cache.keep_memory(space, at, &got);
+            let ended = got.len() < wanted;
+            bytes.extend(got);
+            if ended {
+                break;
+            }
+        }
+        Ok(bytes)
+    }
+
+    fn read_part(&mut self, at: MemoryAt, len: usize) -> Result<Vec<u8>, SessionError> {
+        let request = Request::ReadMemory {
+            at,
+            len_bytes: len as u32,
+            expected_crc: None,
+        };
+        self.ask("read memory", &request, |reply| match reply {
+            Reply::Memory {
+                len_bytes,
+                compressed,
+                bytes,
+            } => {
+                let unpacked = len_bytes as usize;
+                let bytes = if compressed && unpacked <= limits::MEMORY_BYTES {
+                    lz4_flex::block::decompress(bytes, unpacked).ok()?
+                } else {
+                    bytes.to_vec()
+                };
+                (bytes.len() == unpacked && (1..=len).contains(&unpacked)).then_some(bytes)
+            }
+            _ => None,
+        })
+    }
+
+    /// Writes all of `bytes` or nothing.
+    ///
+    /// # Errors
+    /// When the debuggee runs, refuses or does not answer.
+    pub fn write_memory(
+        &mut self,
+        space: Space,
+        address: u64,
+        bytes: &[u8],
+    ) -> Result<(), SessionError> {
+        self.must_be_halted()?;
+        let request = Request::WriteMemory {
+            at: place(space, address),
+            bytes,
+        };
+        self.cache.forget_memory();
+        self.ask("write memory", &request, |reply| {
+            matches!(reply, Reply::Done).then_some(())
+        })
+    }
+
+    /// Physical address of a virtual one, and the size of the page it stands in.
+    ///
+    /// # Errors
+    /// When it is not mapped, or the debuggee runs or does not answer.
+    pub fn translate(
+        &mut self,
+        core: CoreId,
+        address: u64,
+    ) -> Result<(GuestPhysical, u64), SessionError> {
+        self.must_be_halted()?;
+        let request = Request::Translate {
+            core,
+            address: GuestVirtual(address),
+        };
+        self.ask("translate", &request, |reply| match reply {
+            Reply::Physical {
+                address,
+                page_bytes,
+            } => Some((address, page_bytes)),
+            _ => None,
+        })
+    }
+
+    /// XXH64 of whole pages of physical memory.
+    ///
+    /// # Errors
+    /// When the debuggee runs, refuses or does not answer.
+    pub fn digest(&mut self, address: u64, len_bytes: u64) -> Result<u64, SessionError> {
+        self.must_be_halted()?;
+        let request = Request::DigestMemory {
+            address: GuestPhysical(address),
+            len_bytes,
+        };
+        self.ask("digest memory", &request, |reply| match reply {
+            Reply::Digest(digest) => Some(digest),
+            _ => None,
+        })
+    }
+}

@@ -1,0 +1,303 @@
+//! The conversation with one debuggee: requests and replies, what is known of its state, and
+//! news. The only owner of the line. Called by [`crate::command`] and [`crate::repl`].
+
+mod cache;
+mod error;
+mod event;
+mod identity;
+mod line;
+mod memory;
+mod register;
+mod run;
+
+pub use cache::Space;
+pub use error::SessionError;
+pub use event::{Added, Carved, Pools};
+pub use identity::{Halt, Identity, News};
+
+use crate::patience::Patience;
+use crate::transport::Endpoint;
+use cache::Cache;
+use event::Mirror;
+use line::{Event, LinkThread};
+use std::collections::VecDeque;
+use std::time::{Duration, Instant, SystemTime};
+use wire_protocol::address::{CoreId, GuestVirtual};
+use wire_protocol::codec::Writer;
+use wire_protocol::link::Statistics;
+use wire_protocol::packet::{
+    DecodeError, Features, Message, Notice, PROTOCOL_VERSION, Reply, Request, Stop,
+};
+
+/// A wait longer than this is explained to the user.
+const EXPLAIN_AFTER: Duration = Duration::from_secs(5);
+/// Between two looks at Ctrl+C.
+const SLICE: Duration = Duration::from_millis(50);
+
+/// One debuggee.
+pub struct Session {
+    line: LinkThread,
+    endpoint: Endpoint,
+    patience: Patience,
+    /// Given to encoder and decoder; 0 until the handshake is over.
+    base: GuestVirtual,
+    next_id: u8,
+    identity: Identity,
+    halted: Option<Halt>,
+    core: CoreId,
+    cache: Cache,
+    mirror: Mirror,
+    news: VecDeque<News>,
+    requests: u64,
+}
+
+impl Session {
+    /// Opens the line, shakes hands, and learns which events there are.
+    ///
+    /// # Errors
+    /// When the line cannot be opened.
+    pub fn open(endpoint: Endpoint, patience: Patience) -> std::io::Result<Self> {
+        Ok(Self {
+            line: LinkThread::start(endpoint.clone())?,
+            endpoint,
+            patience,
+            base: GuestVirtual(0),
+            next_id: 0,
+            identity: Identity::unknown(),
+            halted: None,
+            core: CoreId(0),
+            cache: Cache::default(),
+            mirror: Mirror::default(),
+            news: VecDeque::new(),
+            requests: 0,
+        })
+    }
+
+    /// Begins a new session with the debuggee, which may be running or halted.
+    ///
+    /// # Errors
+    /// When it does not answer, or speaks another version.
+    pub fn shake_hands(&mut self) -> Result<(), SessionError> {
+        self.base = GuestVirtual(0);
+        self.news.clear();
+        self.cache.forget_all();
+        self.mirror.forget();
+        self.halted = None;
+        while self.line.next(Duration::ZERO).is_some() {}
+        self.line.connect(draw_nonce());
+        let features = Features::COMPRESSED_MEMORY | Features::EXPECTED_MEMORY;
+        let request = Request::Hello {
+            version: PROTOCOL_VERSION,
+            features,
+        };
+        let reply = self.exchange("connect", &request)?;
+        match Message::decode(&reply, GuestVirtual(0)) {
+            Ok(Message::Reply {
+                reply: Reply::Hello(hello),
+                ..
+            }) => {
+                if hello.version != PROTOCOL_VERSION {
+                    return Err(SessionError::Version {
+                        theirs: hello.version,
+                        ours: PROTOCOL_VERSION,
+                    });
+                }
+                self.identity = Identity::from(&hello);
+                self.identity.features &= features;
+                self.base = hello.kernel_base;
+                if let Some(stop) = hello.stop {
+                    self.stopped(&stop);
+                }
+                Ok(())
+            }
+            Ok(Message::Reply {
+                reply: Reply::Refused(refusal),
+                ..
+            }) => Err(SessionError::Refused(refusal)),
+            _ => Err(SessionError::BadReply {
+                what: "connect",
+                kind: reply.first().copied().unwrap_or_default(),
+            }),
+        }
+    }
+
+    /// What the debuggee said of itself.
+    #[must_use]
+    pub const fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Where the debuggee is.
+    #[must_use]
+    pub const fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Counts of the link, and why the line is not open, if it is not.
+    #[must_use]
+    pub fn health(&self) -> (Statistics, Option<String>) {
+        let health = self.line.health();
+        (health.statistics, health.lost)
+    }
+
+    /// Requests made so far.
+    #[must_use]
+    pub const fn request_count(&self) -> u64 {
+        self.requests
+    }
+
+    /// Who says when to give up.
+    pub const fn patience(&self) -> &Patience {
+        &self.patience
+    }
+
+    /// The oldest news not seen yet.
+    pub fn take_news(&mut self) -> Option<News> {
+        while let Some(event) = self.line.next(Duration::ZERO) {
+            self.receive(event);
+        }
+        self.news.pop_front()
+    }
+
+    /// Waits for news.
+    pub fn wait_for_news(&mut self, limit: Duration) {
+        if self.news.is_empty()
+            && let Some(event) = self.line.next(limit)
+        {
+            self.receive(event);
+        }
+    }
+
+    /// Takes what is not the reply to a request.
+    fn receive(&mut self, event: Event) {
+        let Event::Message(message) = event else {
+            return;
+        };
+        match Message::decode(&message, self.base) {
+            Ok(Message::Notice(Notice::Stopped(stop))) => self.stopped(&stop),
+            Ok(Message::Notice(Notice::Fault {
+                core,
+                vector,
+                rip,
+                detail,
+            })) => self.news.push_back(News::Fault {
+                core,
+                vector,
+                rip,
+                detail,
+            }),
+            Err(DecodeError::UnknownNotice { kind } | DecodeError::MalformedNotice { kind }) => {
+                self.news.push_back(News::Unreadable { kind });
+            }
+            // The late answer to a request that was given up.
+            Ok(Message::Reply { .. }) | Err(_) => {}
+        }
+    }
+
+    fn stopped(&mut self, stop: &Stop<'_>) {
+        let halt = Halt::from(stop);
+        if self
+            .halted
+            .as_ref()
+            .is_some_and(|known| known.number == halt.number)
+        {
+            return;
+        }
+        self.cache.forget_all();
+        self.mirror.count_hits(stop.hits.iter());
+        self.core = halt.core;
+        self.halted = Some(halt.clone());
+        self.news.push_back(News::Stopped(halt));
+    }
+
+    /// Sends a request and gives its reply, if it is one that `read` can use.
+    fn ask<T>(
+        &mut self,
+        what: &'static str,
+        request: &Request<'_>,
+        read: impl FnOnce(Reply<'_>) -> Option<T>,
+    ) -> Result<T, SessionError> {
+        let message = self.exchange(what, request)?;
+        let bad = SessionError::BadReply {
+            what,
+            kind: message.first().copied().unwrap_or_default(),
+        };
+        match Message::decode(&message, self.base) {
+            Ok(Message::Reply {
+                reply: Reply::Refused(refusal),
+                ..
+            }) => Err(SessionError::Refused(refusal)),
+            Ok(Message::Reply { reply, .. }) => read(reply).ok_or(bad),
+            _ => Err(bad),
+        }
+    }
+
+    /// Sends a request and waits for the message with its number.
+    fn exchange(
+        &mut self,
+        what: &'static str,
+        request: &Request<'_>,
+    ) -> Result<Vec<u8>, SessionError> {
+        let id = self.next_id;
+        self.next_id = self.next_id.wrapping_add(1);
+        let mut buffer = vec![0; wire_protocol::limits::MESSAGE_BYTES];
+        let mut out = Writer::new(&mut buffer);
+        request
+            .encode(id, self.base, &mut out)
+            .map_err(|_| SessionError::TooLong { what })?;
+        self.requests += 1;
+        self.line.send(out.written().to_vec());
+        let started = Instant::now();
+        let mut explained = false;
+        self.patience.begin();
+        loop {
+            match self.line.next(SLICE) {
+                Some(Event::Message(message)) if is_reply_to(&message, id) => return Ok(message),
+                Some(Event::Unsent(why)) => return Err(SessionError::Unsent { what, why }),
+                Some(event) => self.receive(event),
+                None => {}
+            }
+            if self.patience.is_interrupted() {
+                return Err(SessionError::GivenUp { what });
+            }
+            let waited = started.elapsed();
+            if self.patience.limit().is_some_and(|limit| waited >= limit) {
+                return Err(SessionError::NoAnswer {
+                    what,
+                    seconds: waited.as_secs(),
+                    line: self.line_state(),
+                });
+            }
+            if !explained && waited >= EXPLAIN_AFTER {
+                explained = true;
+                self.patience.explain(&format!(
+                    "no answer from the debuggee to `{what}` for {} s; {}; Ctrl+C to give up",
+                    waited.as_secs(),
+                    self.line_state()
+                ));
+            }
+        }
+    }
+
+    fn line_state(&self) -> String {
+        match self.line.health().lost {
+            None => "the line is open".into(),
+            Some(why) => format!("the line is lost ({why}) and is being opened again"),
+        }
+    }
+}
+
+/// Notices have no number; what has one is a reply.
+fn is_reply_to(message: &[u8], id: u8) -> bool {
+    matches!(message, [kind, number, ..] if *kind < 0x80 && *number == id)
+}
+
+/// Differs from that of every session whose frames may still be under way.
+fn draw_nonce() -> u32 {
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_nanos();
+    let seed = u64::from(std::process::id());
+    (xxhash_rust::xxh64::xxh64(&now.to_le_bytes(), seed) >> 16) as u32
+}

@@ -1,0 +1,149 @@
+//! Running and halting, and the core that commands work on.
+
+use super::{EXPLAIN_AFTER, Halt, SLICE, Session, SessionError};
+use std::time::{Duration, Instant};
+use wire_protocol::address::CoreId;
+use wire_protocol::packet::{CoreState, Reply, Request};
+use wire_protocol::refusal::Refusal;
+
+/// A break-in is repeated until the halt is reported.
+const BREAK_IN_EVERY: Duration = Duration::from_millis(200);
+
+impl Session {
+    /// The halt the debuggee is in.
+    #[must_use]
+    pub const fn halt(&self) -> Option<&Halt> {
+        self.halted.as_ref()
+    }
+
+    /// Refuses when the debuggee runs.
+    pub(super) const fn must_be_halted(&self) -> Result<(), SessionError> {
+        match self.halted {
+            Some(_) => Ok(()),
+            None => Err(SessionError::Running),
+        }
+    }
+
+    /// The core that commands work on.
+    #[must_use]
+    pub const fn core(&self) -> CoreId {
+        self.core
+    }
+
+    /// Makes commands work on another core. Nothing is sent.
+    ///
+    /// # Errors
+    /// When there is no such core, or it is not held.
+    pub fn set_core(&mut self, core: CoreId) -> Result<(), SessionError> {
+        let halt = self.halted.as_ref().ok_or(SessionError::Running)?;
+        if core.0 >= self.identity.cores {
+            return Err(SessionError::Refused(Refusal::NoSuchCore {
+                core,
+                count: self.identity.cores,
+            }));
+        }
+        if core.0 < 64 && halt.missing_cores & (1 << core.0) != 0 {
+            return Err(SessionError::Refused(Refusal::CoreNotHeld { core }));
+        }
+        self.core = core;
+        Ok(())
+    }
+
+    /// Lets the debuggee go on.
+    ///
+    /// # Errors
+    /// When it runs already, refuses or does not answer.
+    pub fn go(&mut self) -> Result<(), SessionError> {
+        self.must_be_halted()?;
+        let before = self.halted.as_ref().map(|halt| halt.number);
+        self.ask("g", &Request::Go, |reply| {
+            matches!(reply, Reply::Done).then_some(())
+        })?;
+        // A stop that came right behind the reply is news of its own.
+        if self.halted.as_ref().map(|halt| halt.number) == before {
+            self.halted = None;
+        }
+        self.cache.forget_all();
+        self.mirror.forget_pools();
+        Ok(())
+    }
+
+    /// Halts the debuggee.
+    ///
+    /// # Errors
+    /// When it does not halt in time, or the user gives up.
+    pub fn break_in(&mut self) -> Result<(), SessionError> {
+        let started = Instant::now();
+        let mut explained = false;
+        let mut sent: Option<Instant> = None;
+        self.patience.begin();
+        while self.halted.is_none() {
+            if sent.is_none_or(|at| at.elapsed() >= BREAK_IN_EVERY) {
+                sent = Some(Instant::now());
+                self.line.break_in();
+            }
+            if let Some(event) = self.line.next(SLICE) {
+                self.receive(event);
+            }
+            let waited = started.elapsed();
+            if self.patience.is_interrupted() {
+                return Err(SessionError::GivenUp { what: "pause" });
+            }
+            if self.patience.limit().is_some_and(|limit| waited >= limit) {
+                return Err(SessionError::NotStopped {
+                    seconds: waited.as_secs(),
+                });
+            }
+            if !explained && waited >= EXPLAIN_AFTER && self.halted.is_none() {
+                explained = true;
+                self.patience.explain(&format!(
+                    "waiting for the debuggee to halt for {} s; {}; Ctrl+C to give up",
+                    waited.as_secs(),
+                    self.line_state()
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the debuggee halts; succeeds at once if it is halted.
+    ///
+    /// # Errors
+    /// When it does not halt in time, or the user gives up.
+    pub fn wait_for_halt(&mut self, limit: Option<Duration>) -> Result<(), SessionError> {
+        let started = Instant::now();
+        self.patience.begin();
+        loop {
+            if let Some(event) = self.line.next(if self.halted.is_some() {
+                Duration::ZERO
+            } else {
+                SLICE
+            }) {
+                self.receive(event);
+            }
+            if self.halted.is_some() {
+                return Ok(());
+            }
+            let waited = started.elapsed();
+            if limit.is_some_and(|limit| waited >= limit) {
+                return Err(SessionError::NotStopped {
+                    seconds: waited.as_secs(),
+                });
+            }
+            if self.patience.is_interrupted() {
+                return Err(SessionError::GivenUp { what: ".wait" });
+            }
+        }
+    }
+
+    /// State of every core.
+    ///
+    /// # Errors
+    /// When the debuggee refuses or does not answer.
+    pub fn cores(&mut self) -> Result<Vec<CoreState>, SessionError> {
+        self.ask("list cores", &Request::Cores, |reply| match reply {
+            Reply::Cores(states) => Some(states.iter().collect()),
+            _ => None,
+        })
+    }
+}

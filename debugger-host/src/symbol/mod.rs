@@ -1,0 +1,82 @@
+//! Names of addresses: read from a kernel image on the host and from the debuggee's own memory.
+//! Called by the expression evaluator and by every command that prints an address.
+//!
+//! [`bzimage`] unpacks a kernel image, [`kallsyms`] finds the symbol table inside it,
+//! [`system_map`] reads the same facts from text, [`modules`] walks the debuggee's list of loaded
+//! modules, and [`resolve`] answers questions about all of them together.
+
+pub mod bzimage;
+pub mod kallsyms;
+pub mod modules;
+pub mod resolve;
+pub mod system_map;
+pub mod table;
+
+use std::path::{Path, PathBuf};
+use table::Table;
+
+/// Why no symbols could be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file could not be read.
+    #[error("cannot read symbols from {path}: {source}")]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The kernel image could not be unpacked.
+    #[error("{path}: {source}")]
+    Image {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: bzimage::ImageError,
+    },
+    /// The kernel image holds no symbol table that passes the checks.
+    #[error("{path}: {source}")]
+    Kallsyms {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: kallsyms::KallsymsError,
+    },
+    /// The text file is no symbol list.
+    #[error("{path}: {source}")]
+    Text {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: system_map::TextError,
+    },
+}
+
+/// Reads a bzImage, a vmlinux, a `System.map` or a `/proc/kallsyms` dump.
+///
+/// # Errors
+/// When the file cannot be read, or holds no symbols that pass the checks.
+pub fn load(path: &Path) -> Result<Table, LoadError> {
+    let named = || path.to_path_buf();
+    let bytes = std::fs::read(path).map_err(|source| LoadError::Unreadable {
+        path: named(),
+        source,
+    })?;
+    if bytes.starts_with(b"\x7fELF") || bzimage::is_bzimage(&bytes) {
+        let kernel = bzimage::unpack(&bytes).map_err(|source| LoadError::Image {
+            path: named(),
+            source,
+        })?;
+        if let Some(table) = system_map::from_elf_symbols(&kernel) {
+            return Ok(table);
+        }
+        return kallsyms::find(&kernel).map_err(|source| LoadError::Kallsyms {
+            path: named(),
+            source,
+        });
+    }
+    system_map::parse(&bytes).map_err(|source| LoadError::Text {
+        path: named(),
+        source,
+    })
+}
