@@ -15,6 +15,8 @@ use std::time::Duration;
 
 const BOOT_TIMEOUT: Duration = Duration::from_secs(180);
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(120);
+/// Goes into the kernel log before the driver is loaded.
+const LOADING: &str = "lab: loading the driver";
 
 /// Which kernel parameters the debuggee boots with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -212,13 +214,13 @@ impl Machine {
         for (name, value) in params {
             command.push_str(&format!(" {name}={value}"));
         }
-        let answer = self.try_guest(&command, COMMAND_TIMEOUT)?;
+        let marked = format!("echo '{LOADING}' > /dev/kmsg; {command}");
+        let answer = self.try_guest(&marked, COMMAND_TIMEOUT)?;
         if answer.status != 0 {
             let log = self.kernel_log()?;
             bail!(
-                "`{command}` failed: {}\nthe kernel says:\n{}",
-                answer.output.trim(),
-                crate::run::tail(&log, 6)
+                "`{command}` failed:\n{}",
+                load_failure(&answer.output, &log)
             );
         }
         Ok(())
@@ -272,9 +274,30 @@ impl Machine {
     }
 }
 
+/// What `insmod` said and what the kernel logged since the driver began to load.
+fn load_failure(said: &str, log: &str) -> String {
+    let since = log
+        .rfind(LOADING)
+        .map_or(log, |at| &log[at + LOADING.len()..]);
+    // An emergency is printed on the console as well as logged.
+    let words = said.lines().filter(|line| !line.starts_with('['));
+    let told: Vec<&str> = words.chain(since.trim_start().lines()).collect();
+    told.join("\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn load_failure_shows_the_log_since_loading_once() {
+        let log = format!("[ 1.0] old\n[ 2.0] {LOADING}\n[ 3.0] standstill: no VMX\n");
+        let said = "[ 3.0] standstill: no VMX\ninsmod: can't insert\n";
+        assert_eq!(
+            load_failure(said, &log),
+            "insmod: can't insert\n[ 3.0] standstill: no VMX"
+        );
+    }
 
     #[test]
     fn clock_on_the_kernel_line_is_the_emulators() {
