@@ -2,8 +2,8 @@
 
 use crate::symbol::resolve::Symbols;
 use iced_x86::{
-    Decoder, DecoderOptions, Formatter, Instruction, IntelFormatter, OpKind, Register,
-    SymbolResolver, SymbolResult,
+    Decoder, DecoderOptions, Formatter, Instruction, IntelFormatter, MemorySizeOptions, OpKind,
+    Register, SymbolResolver, SymbolResult,
 };
 use std::collections::HashMap;
 
@@ -81,6 +81,7 @@ pub fn disassemble(bytes: &[u8], address: u64, symbols: &Symbols) -> Vec<Line> {
     options.set_small_hex_numbers_in_decimal(false);
     options.set_show_symbol_address(true);
     options.set_rip_relative_addresses(false);
+    options.set_memory_size_options(MemorySizeOptions::Always);
     let mut decoder = Decoder::with_ip(64, bytes, address, DecoderOptions::NONE);
     let mut lines = Vec::new();
     while decoder.can_decode() {

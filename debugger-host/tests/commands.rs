@@ -1,0 +1,330 @@
+//! The program against a made-up debuggee, through the pipe that programs use.
+#![cfg(unix)]
+#![allow(missing_docs, reason = "a test")]
+
+mod fake;
+
+use fake::Debuggee;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::atomic::Ordering;
+
+struct Host {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Host {
+    fn connect(debuggee: &Debuggee) -> (Self, String) {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_standstill"))
+            .args(["connect", "--batch", "--socket"])
+            .arg(&debuggee.socket)
+            .arg("--symbols")
+            .arg(debuggee.symbols())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let input = child.stdin.take().expect("piped");
+        let output = BufReader::new(child.stdout.take().expect("piped"));
+        let mut host = Self {
+            child,
+            input,
+            output,
+        };
+        let (text, is_good) = host.reply();
+        assert!(is_good, "{text}");
+        (host, text)
+    }
+
+    fn reply(&mut self) -> (String, bool) {
+        let mut text = String::new();
+        loop {
+            let mut line = String::new();
+            assert_ne!(
+                self.output.read_line(&mut line).expect("text"),
+                0,
+                "ended: {text}"
+            );
+            match line.trim_end() {
+                "\x1e0" => return (text, true),
+                "\x1e1" => return (text, false),
+                _ => text.push_str(&line),
+            }
+        }
+    }
+
+    fn run(&mut self, line: &str) -> (String, bool) {
+        writeln!(self.input, "{line}").expect("the program listens");
+        self.reply()
+    }
+
+    fn good(&mut self, line: &str) -> String {
+        let (text, is_good) = self.run(line);
+        assert!(is_good, "{line}: {text}");
+        text
+    }
+
+    fn bad(&mut self, line: &str) -> String {
+        let (text, is_good) = self.run(line);
+        assert!(!is_good, "{line}: {text}");
+        assert_eq!(text.lines().count(), 1, "{text}");
+        text
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn halted() -> (Debuggee, Host) {
+    let debuggee = Debuggee::start();
+    let (mut host, _) = Host::connect(&debuggee);
+    host.good("pause");
+    debuggee.take_requests();
+    (debuggee, host)
+}
+
+#[test]
+fn connecting_names_the_debuggee_and_its_state() {
+    let debuggee = Debuggee::start();
+    let (mut host, text) = Host::connect(&debuggee);
+    assert_eq!(
+        text,
+        "connected: Linux version 6.1 (made up); 2 cores; session 0000000000001234; running\n"
+    );
+    assert!(host.bad("r").contains("`pause` halts it"));
+}
+
+#[test]
+fn a_break_in_shows_where_the_debuggee_is() {
+    let debuggee = Debuggee::start();
+    let (mut host, _) = Host::connect(&debuggee);
+    debuggee.controls.deaf_for.store(2, Ordering::Relaxed);
+    let text = host.good("pause");
+    assert_eq!(
+        text,
+        "break-in on core 0\nvmlinux!do_sys_openat2:\n\
+         ffffffff91001000 0f1f440000      nop     dword ptr [rax+rax]\n"
+    );
+}
+
+#[test]
+fn what_is_known_costs_nothing() {
+    let (debuggee, mut host) = halted();
+    for line in [
+        "r",
+        "r",
+        "r rax",
+        "db vfs_read",
+        "db vfs_read",
+        "events",
+        "events",
+    ] {
+        host.good(line);
+    }
+    assert_eq!(
+        debuggee.take_requests(),
+        ["ReadRegisters", "ReadMemory", "ListEvents"]
+    );
+    host.good("!epthook vfs_read");
+    assert!(host.good("events").contains("vmlinux!vfs_read"));
+    assert_eq!(debuggee.take_requests(), ["AddEvents"]);
+}
+
+#[test]
+fn registers_and_memory_are_written_and_read_back() {
+    let (_debuggee, mut host) = halted();
+    host.good("r @rax = 1122334455667788");
+    host.good("r al = 99");
+    assert_eq!(host.good("r rax"), "rax=1122334455667799\n");
+    host.good("r @rflags = 2");
+    host.good("r @zf = 1");
+    assert_eq!(host.good("? @rflags"), "42 = 0n66\n");
+    assert!(host.bad("r @zf = 2").contains("more than 1"));
+    host.good("ed vfs_read 11223344 55667788");
+    assert_eq!(host.good("? dd(vfs_read+4)"), "55667788 = 0n1432778632\n");
+    assert_eq!(host.good("!dd 2000 l 4"), "00000000`00002000  11223344\n");
+    assert!(
+        host.bad("db 10")
+            .starts_with("c0000005: nothing is mapped at 0000000000000010")
+    );
+    let text = host.good("db vmlinux!_end-8 l 10");
+    assert!(text.contains("00 00 00 00 00 00 00 00-?? ??"), "{text}");
+}
+
+#[test]
+fn events_are_added_listed_changed_and_refused() {
+    let (debuggee, mut host) = halted();
+    assert_eq!(
+        host.good("!epthook do_sys_openat2 pid 1c core 1"),
+        "event 0: epthook vmlinux!do_sys_openat2 (ffffffff91001000), pid 1c, core 1, break; \
+         19 regular events and 19 hooks left\n"
+    );
+    for n in 1..20 {
+        host.good(&format!("!cpuid {n:x}"));
+    }
+    assert!(
+        host.bad("!cpuid")
+            .starts_with("c0000042: no regular event left: all 20 are in use")
+    );
+    host.good("events d 0");
+    assert!(
+        host.good("events")
+            .lines()
+            .next()
+            .is_some_and(|l| l.contains("disabled"))
+    );
+    assert!(host.bad("events c 99").contains("there is no event 99"));
+    assert!(
+        host.good("events c all")
+            .starts_with("20 events cleared; 20 regular events")
+    );
+    assert_eq!(host.good("events"), "no events\n");
+    debuggee.take_requests();
+    debuggee.controls.extra_event.store(true, Ordering::Relaxed);
+    host.good("!cpuid 5");
+    assert!(host.good("events").contains("cpuid 77"));
+    assert_eq!(debuggee.take_requests(), ["AddEvents", "ListEvents"]);
+}
+
+#[test]
+fn a_hit_is_shown_by_the_command_that_waits() {
+    let (debuggee, mut host) = halted();
+    host.good("!epthook do_sys_openat2");
+    debuggee
+        .controls
+        .hit_after_go
+        .store(true, Ordering::Relaxed);
+    let text = host.good("g") + &host.good(".wait 5");
+    assert!(
+        text.starts_with(
+            "event 0 hit on core 1: epthook vmlinux!do_sys_openat2\nvmlinux!do_sys_openat2:\n"
+        ),
+        "{text}"
+    );
+    assert_eq!(host.good("? $core"), "1 = 0n1\n");
+    assert!(host.good("events").contains("1 hits"));
+    // The halt was shown once; waiting again shows nothing new.
+    assert_eq!(host.good(".wait"), "");
+    debuggee
+        .controls
+        .hit_after_go
+        .store(false, Ordering::Relaxed);
+    host.good("g");
+    assert!(host.bad(".wait 1").contains("did not halt within 1 s"));
+}
+
+#[test]
+fn a_new_host_finds_the_debuggee_halted_with_its_events() {
+    let (debuggee, mut host) = halted();
+    host.good("!epthook vfs_read");
+    drop(host);
+    let (mut host, text) = Host::connect(&debuggee);
+    assert!(text.contains("; halted\nbreak-in on core 0\n"), "{text}");
+    assert!(text.contains("epthook vmlinux!vfs_read"), "{text}");
+    assert!(text.contains("regular-event"), "{text}");
+    assert_eq!(host.good("~ 1"), "operating core 1\n");
+}
+
+#[test]
+fn a_lost_line_is_opened_again_without_a_word() {
+    let (debuggee, mut host) = halted();
+    debuggee.controls.hang_up.store(true, Ordering::Relaxed);
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    host.good("r");
+    host.good("!epthook vfs_read");
+    assert!(host.good(".status").contains("(open)"));
+}
+
+#[test]
+fn digests_cover_memory_and_registers() {
+    let (_debuggee, mut host) = halted();
+    let memory = host.good("!digest");
+    assert_eq!(memory.trim().len(), 16);
+    let registers = host.good("!digest registers");
+    host.good("eb vfs_read 1");
+    host.good("r rbx = 5");
+    assert_ne!(host.good("!digest"), memory);
+    assert_ne!(host.good("!digest registers"), registers);
+}
+
+#[test]
+fn translations_go_both_ways() {
+    let (_debuggee, mut host) = halted();
+    assert_eq!(
+        host.good("!va2pa vfs_read"),
+        "virtual ffffffff91002000 is physical 2000 (2 MiB page)\n"
+    );
+    assert!(
+        host.good("!pa2va 2000")
+            .contains("vmlinux!vfs_read (ffffffff91002000) (kernel image)")
+    );
+}
+
+#[test]
+fn many_hooks_of_a_script_travel_in_one_message() {
+    let (debuggee, mut host) = halted();
+    let hooks: String = (0..10)
+        .map(|n| format!("!epthook vfs_read+{n:x}\n"))
+        .collect();
+    let script = debuggee.file("hooks.ds", &hooks);
+    host.good("events");
+    debuggee.take_requests();
+    let text = host.good(&format!(".script {}", script.display()));
+    assert_eq!(debuggee.take_requests(), ["AddEvents"]);
+    assert_eq!(text.lines().count(), 20, "{text}");
+    assert!(
+        text.starts_with("0: kd> !epthook vfs_read+0\nevent 0: epthook vmlinux!vfs_read ("),
+        "{text}"
+    );
+    assert!(
+        text.ends_with("10 regular events and 10 hooks left\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_script_ends_at_its_first_failure_unless_told_to_go_on() {
+    let (debuggee, host) = halted();
+    drop(host);
+    let script = debuggee.file("bad.ds", "r rax\nfrobnicate\nr rbx\n");
+    let run = |keep_going: bool| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_standstill"));
+        command.args(["connect", "--socket"]).arg(&debuggee.socket);
+        command.arg("--script").arg(&script);
+        if keep_going {
+            command.arg("--keep-going");
+        }
+        let output = command.output().expect("the program starts");
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let text = run(false);
+    assert!(
+        text.contains("0: kd> r rax\nrax=") && !text.contains("rbx"),
+        "{text}"
+    );
+    assert!(run(true).contains("0: kd> r rbx\nrbx="));
+}
+
+#[test]
+fn a_missing_script_is_one_clear_line() {
+    let debuggee = Debuggee::start();
+    let output = Command::new(env!("CARGO_BIN_EXE_standstill"))
+        .args(["connect", "--script", "/nowhere/x.ds", "--socket"])
+        .arg(&debuggee.socket)
+        .output()
+        .expect("the program starts");
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(
+        text.contains("cannot read the script /nowhere/x.ds"),
+        "{text}"
+    );
+}
