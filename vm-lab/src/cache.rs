@@ -7,6 +7,10 @@ use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const UNFINISHED: &str = "half-";
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The lab's directory outside the source tree.
 #[derive(Clone, Debug)]
@@ -53,8 +57,10 @@ impl Cache {
         if place.exists() {
             return Ok(place);
         }
+        // A start that was killed could not clean up after itself.
+        forget_old(&self.root, UNFINISHED);
         let scratch = tempfile::Builder::new()
-            .prefix("half-")
+            .prefix(UNFINISHED)
             .tempdir_in(&self.root)?;
         let half = scratch.path().join("entry");
         fs::create_dir(&half)?;
@@ -64,6 +70,19 @@ impl Cache {
         }
         fs::rename(&half, &place).with_context(|| format!("placing {}", place.display()))?;
         Ok(place)
+    }
+}
+
+/// Removes the directories in `place` whose names start with `prefix` and that are more than a day old.
+pub(crate) fn forget_old(place: &Path, prefix: &str) {
+    for entry in fs::read_dir(place).into_iter().flatten().flatten() {
+        let changed = entry.metadata().and_then(|meta| meta.modified()).ok();
+        let age = changed.and_then(|time| time.elapsed().ok());
+        let named = entry.file_name().to_string_lossy().starts_with(prefix);
+        if named && age.is_some_and(|age| age > DAY) {
+            // Another start may be doing the same.
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 
@@ -144,6 +163,25 @@ mod tests {
         let made = cache.entry("a", |half| Ok(fs::write(half.join("x"), "1")?));
         assert!(made.unwrap().join("x").exists());
         cache.entry("a", |_| bail!("must not run again")).unwrap();
+    }
+
+    #[test]
+    fn only_old_directories_of_that_name_are_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let old = std::time::SystemTime::now() - 2 * DAY;
+        for (name, aged) in [("half-a", true), ("half-b", false), ("c", true)] {
+            let place = dir.path().join(name);
+            fs::create_dir(&place).unwrap();
+            if aged {
+                File::open(place).unwrap().set_modified(old).unwrap();
+            }
+        }
+        forget_old(dir.path(), UNFINISHED);
+        let left = |name| dir.path().join(name).exists();
+        assert_eq!(
+            (left("half-a"), left("half-b"), left("c")),
+            (false, true, true)
+        );
     }
 
     #[test]

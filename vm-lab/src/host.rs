@@ -68,14 +68,6 @@ pub struct Host {
 }
 
 impl Host {
-    /// Builds the host program and connects it.
-    ///
-    /// # Errors
-    /// When it can't be built, started or connected.
-    pub fn connect(socket: &Path, symbols: &Path) -> Result<Self> {
-        Self::start(&build()?, socket, symbols)
-    }
-
     /// Starts `program` and waits until it is connected.
     ///
     /// # Errors

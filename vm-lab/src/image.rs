@@ -40,7 +40,8 @@ pub(crate) fn build(provisions: &Provisions, line: &str, needs_driver: bool) -> 
     let disc = provisions.cache.path(&name);
     if !disc.exists() {
         phase("making the boot disc", |_| {
-            forget_old_discs(&provisions.cache.path("discs"));
+            // A running machine keeps its own disc open.
+            cache::forget_old(&provisions.cache.path("discs"), "");
             let ramdisk = ramdisk(provisions, &programs, &modules)?;
             provisions
                 .cache
@@ -145,22 +146,4 @@ fn make_disc(provisions: &Provisions, ramdisk: &[u8], line: &str, half: &Path) -
     .context("making the boot disc")?;
     fs::remove_dir_all(files)?;
     Ok(())
-}
-
-/// Removes discs that nobody booted for a day; a running machine keeps its own open.
-fn forget_old_discs(discs: &Path) {
-    const DAY: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
-    let Ok(entries) = fs::read_dir(discs) else {
-        return;
-    };
-    for entry in entries.flatten() {
-        let age = entry
-            .metadata()
-            .and_then(|meta| meta.modified())
-            .ok()
-            .and_then(|time| time.elapsed().ok());
-        if age.is_some_and(|age| age > DAY) {
-            let _ = fs::remove_dir_all(entry.path());
-        }
-    }
 }

@@ -26,6 +26,7 @@ pub mod script;
 pub mod suite;
 
 pub use faults::Faults;
+pub use host::Host;
 pub use line::LineCount;
 pub use machine::{KernelLine, Machine, Options};
 

@@ -5,12 +5,14 @@
 use crate::bochs::{Bochs, INSTRUCTIONS_PER_SECOND, Settings};
 use crate::console::{Answer, Console};
 use crate::faults::Faults;
+use crate::host::{self, Host};
 use crate::image;
 use crate::line::{Line, LineCount};
 use crate::progress::phase;
 use crate::provision::{Provisions, provision};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 const BOOT_TIMEOUT: Duration = Duration::from_secs(180);
@@ -176,6 +178,21 @@ impl Machine {
     #[must_use]
     pub fn socket_path(&self) -> &Path {
         &self.socket
+    }
+
+    /// Connects the host program in batch mode, building it first if this process has not done so yet.
+    ///
+    /// # Errors
+    /// When it can't be built, started or connected.
+    pub fn connect_host(&self) -> Result<Host> {
+        static BUILT: Mutex<Option<PathBuf>> = Mutex::new(None);
+        let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+        let program = match &*built {
+            Some(program) => program.clone(),
+            None => built.insert(host::build()?).clone(),
+        };
+        drop(built);
+        Host::start(&program, &self.socket, &self.kernel)
     }
 
     /// Bytes that crossed the debug line so far.
