@@ -1,0 +1,61 @@
+/* What the shim tells the Rust part at load; src/facts.rs repeats it field by field. */
+#ifndef STANDSTILL_FACTS_H
+#define STANDSTILL_FACTS_H
+
+#define SS_CHUNKS 256
+#define SS_CORES 64
+#define SS_RAM_RANGES 32
+#define SS_BANNER 192
+#define SS_CONSTANTS 17
+#define SS_REASON 192
+
+struct ss_image_page {
+	u64 linear;
+	u64 physical;
+	u64 kind; /* 0 data, 1 code, 2 read-only data */
+};
+
+struct ss_ram {
+	u64 start;
+	u64 len_bytes;
+};
+
+struct ss_facts {
+	u64 size_bytes; /* of this structure: both sides must agree */
+	u64 chunk_count;
+	u64 chunks[SS_CHUNKS];
+	u64 image_page_count;
+	const struct ss_image_page *image_pages;
+	u64 image_base;
+	u64 image_bytes;
+	u64 direct_map_base;
+	u64 physical_limit;
+	u64 kernel_base;
+	u64 kernel_cr3;
+	u64 kernel_cr4;
+	u64 core_count;
+	u64 tsc_khz;
+	u64 port;
+	u64 baud_hz;
+	u64 session;
+	u64 constants[SS_CONSTANTS];
+	u64 current_task_slot[SS_CORES];
+	u64 init_task;
+	u64 task_tasks, task_tgid, task_pid, task_mm, task_active_mm, task_comm, mm_pgd;
+	u64 modules_head, module_list, module_name, module_base, module_size;
+	u64 module_kallsyms, kallsyms_symtab, kallsyms_count, kallsyms_strtab;
+	struct ss_ram ram[SS_RAM_RANGES];
+	u64 banner_bytes;
+	char banner[SS_BANNER];
+};
+
+/* Builds the hypervisor on the given stack; NULL with a reason if it cannot. */
+void *standstill_build(const struct ss_facts *facts, unsigned long stack_top, char *reason, size_t reason_bytes);
+/* On the core, interrupts off. 0, or the code of a failed launch. */
+u64 standstill_start_core(void *hypervisor, u64 core);
+/* On a core that was started. */
+void standstill_stop_core(void);
+void standstill_arm(void);
+void standstill_disarm(void);
+
+#endif

@@ -1,0 +1,419 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0
+/* The Linux side of the driver: everything the Rust core needs from the kernel, and nothing else. */
+#define pr_fmt(fmt) "standstill: " fmt
+
+#include <linux/cpu.h>
+#include <linux/cpuhotplug.h>
+#include <linux/gfp.h>
+#include <linux/ioport.h>
+#include <linux/kernel.h>
+#include <linux/kprobes.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/nmi.h>
+#include <linux/random.h>
+#include <linux/sched.h>
+#include <linux/sched/task.h>
+#include <linux/slab.h>
+#include <linux/smp.h>
+#include <linux/stop_machine.h>
+#include <linux/utsname.h>
+#include <linux/version.h>
+#include <linux/vmalloc.h>
+#include <asm/pgtable.h>
+#include <asm/processor.h>
+#include <asm/tsc.h>
+
+#include "facts.h"
+
+#define CHUNK_ORDER 9 /* 2 MiB */
+#define BOOT_STACK_BYTES (4UL << 20)
+
+/* Parameters: the line, and every design constant under the name it has in constants.rs. */
+static uint com = 2;
+module_param(com, uint, 0444);
+MODULE_PARM_DESC(com, "serial port of the debugger's line, 1 to 4");
+static uint baud = 115200;
+module_param(baud, uint, 0444);
+MODULE_PARM_DESC(baud, "baud rate of the line");
+
+#define CONSTANT(name, value) \
+	static ulong name = value; \
+	module_param(name, ulong, 0444)
+CONSTANT(arena_bytes, 16 << 20);
+CONSTANT(prealloc_only_bytes, 8 << 20);
+CONSTANT(regular_events, 20);
+CONSTANT(big_events, 0);
+CONSTANT(ept_hooks, 20);
+CONSTANT(ept_hooks2, 20);
+CONSTANT(monitors, 20);
+CONSTANT(regular_safe_buffers, 0);
+CONSTANT(big_safe_buffers, 0);
+CONSTANT(regular_condition_bytes, 100);
+CONSTANT(big_condition_bytes, 4096);
+CONSTANT(regular_action_bytes, 8192);
+CONSTANT(big_action_bytes, 81920);
+CONSTANT(regular_safe_buffer_bytes, 4096);
+CONSTANT(big_safe_buffer_bytes, 81920);
+CONSTANT(poll_hz, 1000);
+CONSTANT(hide_time, 1);
+
+static struct ss_facts *facts;
+static struct page *chunks[SS_CHUNKS];
+static void *hypervisor;
+static enum cpuhp_state hotplug_state;
+static u64 launch_errors[SS_CORES];
+static bool started[SS_CORES];
+
+/* kallsyms_lookup_name is not exported; a probe that is never armed tells where it is. */
+static unsigned long (*lookup)(const char *name);
+
+static int find_lookup(void)
+{
+	struct kprobe probe = { .symbol_name = "kallsyms_lookup_name" };
+	int error = register_kprobe(&probe);
+
+	if (error)
+		return error;
+	lookup = (void *)probe.addr;
+	unregister_kprobe(&probe);
+	return 0;
+}
+
+static const u16 com_ports[] = { 0x3f8, 0x2f8, 0x3e8, 0x2e8 };
+
+/* --- the arena --- */
+
+static void free_chunks(void)
+{
+	u64 i;
+
+	for (i = 0; i < facts->chunk_count; i++)
+		__free_pages(chunks[i], CHUNK_ORDER);
+	facts->chunk_count = 0;
+}
+
+static int allocate_chunks(void)
+{
+	u64 wanted = arena_bytes >> 21;
+
+	if (!wanted || wanted > SS_CHUNKS || arena_bytes & ((1 << 21) - 1)) {
+		pr_err("arena_bytes=%lu must be a multiple of 2097152, at most %u of them\n", arena_bytes, SS_CHUNKS);
+		return -EINVAL;
+	}
+	while (facts->chunk_count < wanted) {
+		struct page *page = alloc_pages(GFP_KERNEL | __GFP_ZERO | __GFP_NOWARN, CHUNK_ORDER);
+
+		if (!page) {
+			pr_err("no contiguous memory for the arena (%llu of %llu MiB found); load earlier after the boot or with a smaller arena_bytes\n",
+			       facts->chunk_count * 2, wanted * 2);
+			free_chunks();
+			return -ENOMEM;
+		}
+		chunks[facts->chunk_count] = page;
+		facts->chunks[facts->chunk_count++] = page_to_phys(page);
+	}
+	return 0;
+}
+
+/* --- facts --- */
+
+static struct ss_image_page *image_pages;
+
+static void image_range(u64 *count, void *base, unsigned long bytes, u64 kind)
+{
+	unsigned long at;
+
+	for (at = 0; at < PAGE_ALIGN(bytes); at += PAGE_SIZE) {
+		struct ss_image_page *page = &image_pages[(*count)++];
+
+		page->linear = (u64)base + at;
+		page->physical = page_to_phys(vmalloc_to_page(base + at));
+		page->kind = kind;
+	}
+}
+
+static int gather_image(void)
+{
+	struct module *self = THIS_MODULE;
+	u64 count = 0;
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 4, 0)
+	static const u64 kinds[] = {
+		[MOD_TEXT] = 1, [MOD_DATA] = 0, [MOD_RODATA] = 2, [MOD_RO_AFTER_INIT] = 0,
+	};
+	unsigned long pages = 0;
+	int type;
+
+	for (type = MOD_TEXT; type <= MOD_RO_AFTER_INIT; type++)
+		pages += PAGE_ALIGN(self->mem[type].size) >> PAGE_SHIFT;
+	image_pages = kcalloc(pages, sizeof(*image_pages), GFP_KERNEL);
+	if (!image_pages)
+		return -ENOMEM;
+	for (type = MOD_TEXT; type <= MOD_RO_AFTER_INIT; type++)
+		image_range(&count, self->mem[type].base, self->mem[type].size, kinds[type]);
+	facts->image_base = (u64)self->mem[MOD_TEXT].base;
+	facts->image_bytes = PAGE_ALIGN(self->mem[MOD_TEXT].size);
+#else
+	struct module_layout *layout = &self->core_layout;
+
+	image_pages = kcalloc(PAGE_ALIGN(layout->size) >> PAGE_SHIFT, sizeof(*image_pages), GFP_KERNEL);
+	if (!image_pages)
+		return -ENOMEM;
+	image_range(&count, layout->base, layout->text_size, 1);
+	image_range(&count, layout->base + layout->text_size, layout->ro_size - layout->text_size, 2);
+	image_range(&count, layout->base + layout->ro_size, layout->size - layout->ro_size, 0);
+	facts->image_base = (u64)layout->base;
+	facts->image_bytes = layout->size;
+#endif
+	facts->image_pages = image_pages;
+	facts->image_page_count = count;
+	return 0;
+}
+
+static void gather_memory(void)
+{
+	struct resource *resource;
+	u64 count = 0;
+
+	for (resource = iomem_resource.child; resource; resource = resource->sibling) {
+		u64 end = resource->end + 1;
+
+		if (end > facts->physical_limit)
+			facts->physical_limit = end;
+		if ((resource->flags & IORESOURCE_SYSTEM_RAM) == IORESOURCE_SYSTEM_RAM && count < SS_RAM_RANGES) {
+			/* Whole pages: firmware tables may begin in the middle of one. */
+			u64 start = PAGE_ALIGN(resource->start);
+
+			facts->ram[count].start = start;
+			facts->ram[count].len_bytes = (end & PAGE_MASK) - start;
+			count++;
+		}
+	}
+	/* The local APIC and the flash sit below 4 GiB whatever the list says. */
+	facts->physical_limit = ALIGN(max_t(u64, facts->physical_limit, 1ULL << 32), 1ULL << 30);
+}
+
+static void gather_layout(void)
+{
+	unsigned int core;
+
+	facts->init_task = (u64)&init_task;
+	facts->task_tasks = offsetof(struct task_struct, tasks);
+	facts->task_tgid = offsetof(struct task_struct, tgid);
+	facts->task_pid = offsetof(struct task_struct, pid);
+	facts->task_mm = offsetof(struct task_struct, mm);
+	facts->task_active_mm = offsetof(struct task_struct, active_mm);
+	facts->task_comm = offsetof(struct task_struct, comm);
+	facts->mm_pgd = offsetof(struct mm_struct, pgd);
+	for_each_possible_cpu(core) {
+		if (core >= SS_CORES)
+			break;
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 15, 0)
+		facts->current_task_slot[core] = slow_virt_to_phys(per_cpu_ptr((void __percpu *)&current_task, core));
+#elif LINUX_VERSION_CODE >= KERNEL_VERSION(6, 2, 0)
+		facts->current_task_slot[core] = slow_virt_to_phys(&per_cpu(pcpu_hot, core).current_task);
+#else
+		facts->current_task_slot[core] = slow_virt_to_phys(&per_cpu(current_task, core));
+#endif
+	}
+	/* A new module stands first in the list, so the head is right before it. */
+	facts->modules_head = (u64)THIS_MODULE->list.prev;
+	facts->module_list = offsetof(struct module, list);
+	facts->module_name = offsetof(struct module, name);
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 4, 0)
+	facts->module_base = offsetof(struct module, mem[MOD_TEXT].base);
+	facts->module_size = offsetof(struct module, mem[MOD_TEXT].size);
+#else
+	facts->module_base = offsetof(struct module, core_layout.base);
+	facts->module_size = offsetof(struct module, core_layout.size);
+#endif
+	facts->module_kallsyms = offsetof(struct module, kallsyms);
+	facts->kallsyms_symtab = offsetof(struct mod_kallsyms, symtab);
+	facts->kallsyms_count = offsetof(struct mod_kallsyms, num_symtab);
+	facts->kallsyms_strtab = offsetof(struct mod_kallsyms, strtab);
+}
+
+static int gather_facts(void)
+{
+	const ulong constants[SS_CONSTANTS] = {
+		arena_bytes, prealloc_only_bytes, regular_events, big_events, ept_hooks, ept_hooks2, monitors,
+		regular_safe_buffers, big_safe_buffers, regular_condition_bytes, big_condition_bytes,
+		regular_action_bytes, big_action_bytes, regular_safe_buffer_bytes, big_safe_buffer_bytes,
+		poll_hz, hide_time,
+	};
+	struct mm_struct *kernel_mm;
+	int i, error;
+
+	if (com < 1 || com > ARRAY_SIZE(com_ports)) {
+		pr_err("com=%u: the serial ports are 1 to 4\n", com);
+		return -EINVAL;
+	}
+	if (nr_cpu_ids > SS_CORES) {
+		pr_err("%u cores are more than the %u this driver supports\n", nr_cpu_ids, SS_CORES);
+		return -E2BIG;
+	}
+	error = find_lookup();
+	if (error) {
+		pr_err("the kernel has no kprobes, which finding its symbols needs (error %d)\n", error);
+		return error;
+	}
+	kernel_mm = (struct mm_struct *)lookup("init_mm");
+	facts->kernel_base = lookup("_text");
+	if (!kernel_mm || !facts->kernel_base) {
+		pr_err("the kernel lists no symbols (CONFIG_KALLSYMS_ALL)\n");
+		return -ENOENT;
+	}
+	facts->size_bytes = sizeof(*facts);
+	facts->kernel_cr3 = __pa(kernel_mm->pgd);
+	facts->kernel_cr4 = __read_cr4();
+	facts->direct_map_base = PAGE_OFFSET;
+	facts->core_count = nr_cpu_ids;
+	facts->tsc_khz = tsc_khz;
+	facts->port = com_ports[com - 1];
+	facts->baud_hz = baud;
+	facts->session = get_random_u64();
+	for (i = 0; i < SS_CONSTANTS; i++)
+		facts->constants[i] = constants[i];
+	facts->banner_bytes = min_t(int, SS_BANNER, scnprintf(facts->banner, SS_BANNER, "%s %s %s", init_utsname()->sysname,
+							      init_utsname()->release, init_utsname()->version));
+	gather_memory();
+	gather_layout();
+	return gather_image();
+}
+
+/* --- cores --- */
+
+static void start_this_core(void *unused)
+{
+	unsigned int core = smp_processor_id();
+
+	if (started[core])
+		return;
+	launch_errors[core] = standstill_start_core(hypervisor, core);
+	started[core] = !launch_errors[core];
+}
+
+/* A core that was offline at load and comes online later. */
+static int core_online(unsigned int core)
+{
+	unsigned long flags;
+
+	local_irq_save(flags);
+	start_this_core(NULL);
+	local_irq_restore(flags);
+	if (launch_errors[core])
+		pr_err("core %u: launch failed (%#llx)\n", core, launch_errors[core]);
+	return launch_errors[core] ? -EIO : 0;
+}
+
+/*
+ * All cores leave together, and each tells the kernel's watchdogs that it was away: the time that was hidden from
+ * the guest appears at once.
+ */
+static void (*reset_rcu_stall)(void);
+
+static int leave_here(void *unused)
+{
+	if (!started[smp_processor_id()])
+		return 0;
+	standstill_stop_core();
+	started[smp_processor_id()] = false;
+	touch_nmi_watchdog();
+	if (reset_rcu_stall)
+		reset_rcu_stall();
+	return 0;
+}
+
+static void stop_all(void)
+{
+	void (*touch_clocksource)(void) = (void *)lookup("clocksource_touch_watchdog");
+
+	reset_rcu_stall = (void *)lookup("rcu_cpu_stall_reset");
+	if (started[raw_smp_processor_id()])
+		standstill_disarm();
+	stop_machine(leave_here, NULL, cpu_online_mask);
+	if (touch_clocksource)
+		touch_clocksource();
+}
+
+static int start_all(void)
+{
+	unsigned int core;
+	int error = 0;
+
+	/* Calls `core_online` on every core that is online now, too. */
+	error = cpuhp_setup_state(CPUHP_AP_ONLINE_DYN, "standstill:online", core_online, NULL);
+	if (error < 0) {
+		for_each_online_cpu(core)
+			if (launch_errors[core])
+				pr_err("core %u: launch failed (%#llx)\n", core, launch_errors[core]);
+		stop_all();
+		return error;
+	}
+	hotplug_state = error;
+	standstill_arm();
+	return 0;
+}
+
+/* --- load and unload --- */
+
+static int build(void)
+{
+	char reason[SS_REASON] = "";
+	void *stack = vmalloc(BOOT_STACK_BYTES);
+
+	if (!stack)
+		return -ENOMEM;
+	hypervisor = standstill_build(facts, (unsigned long)stack + BOOT_STACK_BYTES, reason, sizeof(reason));
+	vfree(stack);
+	if (hypervisor)
+		return 0;
+	pr_err("not loaded: %s\n", reason);
+	return -ENODEV;
+}
+
+static int __init standstill_init(void)
+{
+	int error;
+
+	facts = kvzalloc(sizeof(*facts), GFP_KERNEL);
+	if (!facts)
+		return -ENOMEM;
+	error = gather_facts();
+	if (error)
+		goto free_facts;
+	error = allocate_chunks();
+	if (error)
+		goto free_facts;
+	error = build();
+	if (error)
+		goto free_arena;
+	error = start_all();
+	if (error)
+		goto free_arena;
+	pr_info("%u cores under the hypervisor, line on com%u at %u baud, arena %lu MiB\n", num_online_cpus(), com, baud,
+		arena_bytes >> 20);
+	return 0;
+
+free_arena:
+	free_chunks();
+free_facts:
+	kfree(image_pages);
+	kvfree(facts);
+	return error;
+}
+
+static void __exit standstill_exit(void)
+{
+	cpuhp_remove_state_nocalls(hotplug_state);
+	stop_all();
+	free_chunks();
+	kfree(image_pages);
+	kvfree(facts);
+	pr_info("unloaded\n");
+}
+
+module_init(standstill_init);
+module_exit(standstill_exit);
+MODULE_DESCRIPTION("Standstill: a kernel debugger's hypervisor");
+MODULE_LICENSE("Dual MIT/GPL");

@@ -1,0 +1,223 @@
+//! The Linux platform: what the C shim calls. It turns the shim's facts into the core's, and
+//! nothing else.
+#![no_std]
+
+mod facts;
+
+use core::ffi::c_void;
+use core::fmt::{self, Write};
+use debuggee_driver::boot::{self, Hypervisor, Plan};
+use debuggee_driver::constants::Constants;
+use debuggee_driver::exit::hypercall;
+use debuggee_driver::facts::Facts;
+use debuggee_driver::guest::process::GuestLayout;
+use debuggee_driver::hw::launch;
+use debuggee_driver::hw::phys::DirectMap;
+use facts::RawFacts;
+use wire_protocol::address::GuestVirtual;
+use wire_protocol::limits;
+use wire_protocol::packet::{ModuleLayout, RamRange};
+
+/// Nothing in the driver panics on purpose; should it happen, the core takes an exception that is
+/// reported, in the kernel as an oops, in VMX-root to the host.
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {
+        // SAFETY: raises #UD, which both worlds report.
+        unsafe { core::arch::asm!("ud2") }
+    }
+}
+
+/// Argument and result of [`build_here`], which runs on another stack.
+struct Job<'a> {
+    facts: &'a RawFacts,
+    reason: Reason<'a>,
+    built: Option<&'static Hypervisor>,
+}
+
+/// Text for the kernel log, cut at the end of its buffer.
+struct Reason<'a> {
+    buffer: &'a mut [u8],
+    len_bytes: usize,
+}
+
+impl Write for Reason<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        // The last byte stays NUL.
+        let room = self.buffer.len().saturating_sub(1);
+        for byte in text.bytes() {
+            match self.buffer.get_mut(self.len_bytes) {
+                Some(slot) if self.len_bytes < room => *slot = byte,
+                _ => return Err(fmt::Error),
+            }
+            self.len_bytes += 1;
+        }
+        Ok(())
+    }
+}
+
+/// Builds the hypervisor. Null, with a reason, if it cannot be.
+///
+/// # Safety
+/// Called by the shim at module load: `facts` is complete and true, `stack_top` ends a stack of
+/// 4 MiB, `reason` has `reason_bytes` zeroed bytes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn standstill_build(
+    facts: *const RawFacts,
+    stack_top: u64,
+    reason: *mut u8,
+    reason_bytes: usize,
+) -> *const Hypervisor {
+    // SAFETY: by contract.
+    let facts = unsafe { &*facts };
+    // SAFETY: by contract.
+    let buffer = unsafe { core::slice::from_raw_parts_mut(reason, reason_bytes) };
+    let mut job = Job {
+        facts,
+        reason: Reason {
+            buffer,
+            len_bytes: 0,
+        },
+        built: None,
+    };
+    // SAFETY: `build_here` takes a job; the stack is ours.
+    unsafe { launch::on_stack((&raw mut job).cast(), stack_top, build_here) };
+    job.built
+        .map_or(core::ptr::null(), |hypervisor| &raw const *hypervisor)
+}
+
+/// # Safety
+/// `job` points to a [`Job`].
+unsafe extern "C" fn build_here(job: *mut c_void) -> u64 {
+    // SAFETY: by contract.
+    let job = unsafe { &mut *job.cast::<Job<'_>>() };
+    if job.facts.size_bytes != size_of::<RawFacts>() as u64 {
+        let _ = job.reason.write_str("shim and core were not built together");
+        return 1;
+    }
+    // SAFETY: the shim's facts are true.
+    let plan = unsafe { plan(job.facts) };
+    // SAFETY: at module load, on a stack of 4 MiB; the chunks are the module's own.
+    match unsafe { boot::build(&plan) } {
+        Ok(hypervisor) => {
+            job.built = Some(hypervisor);
+            0
+        }
+        Err(error) => {
+            let _ = write!(job.reason, "{error}");
+            1
+        }
+    }
+}
+
+/// # Safety
+/// The facts are true.
+unsafe fn plan(raw: &RawFacts) -> Plan<'_> {
+    let constants = constants(raw);
+    let image_count = raw.image_page_count as usize;
+    Plan {
+        chunks: raw.chunks.get(..raw.chunk_count as usize).unwrap_or(&[]),
+        // SAFETY: the shim's array has as many elements.
+        image: unsafe { core::slice::from_raw_parts(raw.image_pages, image_count) },
+        // SAFETY: the kernel's direct map.
+        memory: unsafe { DirectMap::new(raw.direct_map_base, raw.physical_limit) },
+        port: raw.port as u16,
+        baud_hz: raw.baud_hz as u32,
+        constants,
+        facts: facts_for_core(raw, &constants),
+    }
+}
+
+fn constants(raw: &RawFacts) -> Constants {
+    // SAFETY: both are as many 64-bit words; any value is valid.
+    unsafe { core::mem::transmute_copy(&raw.constants) }
+}
+
+fn facts_for_core(raw: &RawFacts, constants: &Constants) -> Facts {
+    let mut ram = [RamRange::default(); limits::RAM_RANGES];
+    for (slot, range) in ram.iter_mut().zip(raw.ram) {
+        *slot = RamRange {
+            start: range.start,
+            len_bytes: range.len_bytes,
+        };
+    }
+    Facts {
+        session: raw.session,
+        core_count: raw.core_count as u16,
+        tsc_khz: raw.tsc_khz as u32,
+        kernel_base: GuestVirtual(raw.kernel_base),
+        driver_image: (GuestVirtual(raw.image_base), raw.image_bytes),
+        layout: GuestLayout {
+            direct_map_base: raw.direct_map_base,
+            direct_map_bytes: raw.physical_limit,
+            kernel_cr3: raw.kernel_cr3,
+            kernel_cr4: raw.kernel_cr4,
+            current_task_slot: raw.current_task_slot,
+            init_task: raw.init_task,
+            task_tasks: raw.task_tasks as u32,
+            task_tgid: raw.task_tgid as u32,
+            task_pid: raw.task_pid as u32,
+            task_mm: raw.task_mm as u32,
+            task_active_mm: raw.task_active_mm as u32,
+            task_comm: raw.task_comm as u32,
+            mm_pgd: raw.mm_pgd as u32,
+        },
+        modules: ModuleLayout {
+            list_head: raw.modules_head,
+            list: raw.module_list as u32,
+            name: raw.module_name as u32,
+            base: raw.module_base as u32,
+            size: raw.module_size as u32,
+            kallsyms: raw.module_kallsyms as u32,
+            kallsyms_symtab: raw.kallsyms_symtab as u32,
+            kallsyms_count: raw.kallsyms_count as u32,
+            kallsyms_strtab: raw.kallsyms_strtab as u32,
+        },
+        constants: constants.for_host(),
+        banner: raw.banner,
+        banner_bytes: raw.banner_bytes as usize,
+        ram,
+    }
+}
+
+/// Puts this core under the hypervisor; 0, or the code of a failed launch.
+///
+/// # Safety
+/// `hypervisor` came from [`standstill_build`]; on core `core`, interrupts off.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn standstill_start_core(hypervisor: *const Hypervisor, core: u64) -> u64 {
+    // SAFETY: by contract.
+    let hypervisor = unsafe { &*hypervisor };
+    // SAFETY: by contract.
+    unsafe { boot::start_core(hypervisor, core as u16) }
+}
+
+/// Takes this core out of the hypervisor.
+///
+/// # Safety
+/// The core was started; interrupts off.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn standstill_stop_core() {
+    // SAFETY: by contract.
+    unsafe { boot::call(hypercall::LEAVE) }
+}
+
+/// Lets the host break in.
+///
+/// # Safety
+/// The calling core was started and cannot be left meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn standstill_arm() {
+    // SAFETY: by contract.
+    unsafe { boot::call(hypercall::ARM) }
+}
+
+/// The host can no longer break in.
+///
+/// # Safety
+/// As [`standstill_arm`].
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn standstill_disarm() {
+    // SAFETY: by contract.
+    unsafe { boot::call(hypercall::DISARM) }
+}

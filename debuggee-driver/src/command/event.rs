@@ -1,0 +1,186 @@
+//! Events and pools. Every change is one transaction: plan, reserve, commit on all cores, flush,
+//! reply; on failure nothing has changed.
+
+use super::{Context, memory, too_long};
+use crate::event::{Installed, Resolver};
+use crate::port::{Cpu, Ports};
+use wire_protocol::address::{CoreId, EventId};
+use wire_protocol::event::{EventChange, PoolClass};
+use wire_protocol::limits;
+use wire_protocol::packet::{AddResults, EventEntries, EventSpecs, PoolLines, Reply};
+use wire_protocol::refusal::Refusal;
+
+/// Changes what is installed, with the proof that nothing runs.
+fn edit<P: Ports, R>(
+    context: &mut Context<'_, '_, P>,
+    change: impl FnOnce(&mut Installed) -> R,
+) -> Result<R, Refusal> {
+    let mut proof = context
+        .halt
+        .all_halted()
+        .map_err(|core| Refusal::CoreNotHeld { core })?;
+    let installed = context.shared.installed.edit(&mut proof);
+    let result = change(installed);
+    context.shared.publish(installed.controls());
+    Ok(result)
+}
+
+/// Makes every core take over what was edited.
+fn commit<P: Ports>(context: &mut Context<'_, '_, P>) -> Result<(), CoreId> {
+    let shared = context.shared;
+    shared.load_published(context.cpu);
+    let cpu = &*context.cpu;
+    context
+        .halt
+        .commit_everywhere(|| cpu.tsc(), shared.patience_ticks())
+}
+
+/// Adds events.
+///
+/// # Errors
+/// Not every core is held. Refusals of single events stand in the reply.
+pub fn add<'s, P: Ports>(
+    context: &mut Context<'_, '_, P>,
+    core: CoreId,
+    all_or_nothing: bool,
+    events: &EventSpecs<'_>,
+    scratch: &'s mut [u8],
+) -> Result<Reply<'s>, Refusal> {
+    let (cr3, cr4) = memory::address_space(context, core)?;
+    let shared = context.shared;
+    let resolver = Resolver {
+        cr3,
+        cr4,
+        core_count: shared.facts.core_count,
+        layout: &shared.facts.layout,
+    };
+    let mut physical = shared.memory.clone();
+    let mut results = [Err(Refusal::Malformed); limits::EVENTS_PER_REQUEST];
+    edit(context, |installed| {
+        installed.add_all(
+            &mut physical,
+            &resolver,
+            events.iter(),
+            all_or_nothing,
+            &mut results,
+        );
+    })?;
+    if let Err(core) = commit(context) {
+        edit(context, |installed| {
+            for event in results.iter().flatten() {
+                let _ = installed.change(&mut physical, EventChange::Clear, Some(*event));
+            }
+        })?;
+        let _ = commit(context);
+        return Err(Refusal::CoreNotHeld { core });
+    }
+    let room = scratch.len();
+    let results = AddResults::encode_into(
+        results.into_iter().take(events.len()),
+        shared.facts.kernel_base,
+        scratch,
+    )
+    .map_err(|_| too_long(room))?;
+    let (free, digest) = shared
+        .installed
+        .read(|installed| (installed.free_counts(), installed.digest()));
+    Ok(Reply::EventsAdded {
+        results,
+        free,
+        digest,
+    })
+}
+
+/// `events e|d|c`.
+///
+/// # Errors
+/// No such event, or not every core is held or acknowledged.
+pub fn change<'s, P: Ports>(
+    context: &mut Context<'_, '_, P>,
+    change: EventChange,
+    event: Option<EventId>,
+) -> Result<Reply<'s>, Refusal> {
+    let mut physical = context.shared.memory.clone();
+    let count = edit(context, |installed| {
+        installed.change(&mut physical, change, event)
+    })??;
+    commit(context).map_err(|core| match event {
+        Some(event) => Refusal::ClearIncomplete { core, event },
+        None => Refusal::CoreNotHeld { core },
+    })?;
+    let (free, digest) = context
+        .shared
+        .installed
+        .read(|installed| (installed.free_counts(), installed.digest()));
+    Ok(Reply::EventsChanged {
+        count,
+        free,
+        digest,
+    })
+}
+
+/// Installed events from a number on, as many as one reply holds.
+///
+/// # Errors
+/// None that the limits leave.
+pub fn list<'s, P: Ports>(
+    context: &mut Context<'_, '_, P>,
+    from: EventId,
+    scratch: &'s mut [u8],
+) -> Result<Reply<'s>, Refusal> {
+    let room = scratch.len();
+    let base = context.shared.facts.kernel_base;
+    context.shared.installed.read(|installed| {
+        let entries = installed.entries().filter(|entry| entry.id >= from);
+        EventEntries::encode_into(entries.take(limits::EVENTS_PER_REPLY), base, scratch)
+            .map(Reply::Events)
+            .map_err(|_| too_long(room))
+    })
+}
+
+/// Carves objects from the arena; the guest is not needed for it.
+///
+/// # Errors
+/// The arena cannot give that many.
+pub fn prealloc<'s, P: Ports>(
+    context: &mut Context<'_, '_, P>,
+    class: PoolClass,
+    count: u32,
+) -> Result<Reply<'s>, Refusal> {
+    if count > limits::PREALLOC_COUNT {
+        return Err(Refusal::TooLong {
+            limit_bytes: u64::from(limits::PREALLOC_COUNT),
+            asked_bytes: u64::from(count),
+        });
+    }
+    let carved = edit(context, |installed| {
+        installed.pools_mut().prealloc(class, count)
+    })??;
+    Ok(Reply::Carved {
+        ready: carved.ready,
+        queued: carved.queued,
+        free: carved.free,
+        arena_left_bytes: carved.arena_left_bytes,
+    })
+}
+
+/// The state of all pools.
+///
+/// # Errors
+/// None that the limits leave.
+pub fn pools<'s, P: Ports>(
+    context: &mut Context<'_, '_, P>,
+    scratch: &'s mut [u8],
+) -> Result<Reply<'s>, Refusal> {
+    let room = scratch.len();
+    let base = context.shared.facts.kernel_base;
+    context.shared.installed.read(|installed| {
+        let pools = installed.pools();
+        Ok(Reply::Pools {
+            lines: PoolLines::encode_into(pools.lines(), base, scratch)
+                .map_err(|_| too_long(room))?,
+            arena_carved_bytes: pools.arena().carved_bytes(),
+            arena_left_bytes: pools.arena().left_bytes(),
+        })
+    })
+}

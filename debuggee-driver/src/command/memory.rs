@@ -1,0 +1,162 @@
+//! Guest memory.
+
+use super::{Context, register};
+use crate::guest::memory;
+use crate::guest::walk;
+use crate::port::{Hidden, PhysicalMemory, Ports};
+use wire_protocol::address::{CoreId, GuestPhysical, GuestVirtual, PAGE_BYTES};
+use wire_protocol::limits;
+use wire_protocol::packet::{MemoryAt, Register, Reply};
+use wire_protocol::refusal::Refusal;
+use xxhash_rust::xxh64::Xxh64;
+
+/// CR3 and CR4 of a held core.
+pub(super) fn address_space<P: Ports>(
+    context: &mut Context<'_, '_, P>,
+    core: CoreId,
+) -> Result<(u64, u64), Refusal> {
+    let file = register::file(context, core)?;
+    Ok((file.get(Register::Cr3), file.get(Register::Cr4)))
+}
+
+fn check_length(asked: usize) -> Result<(), Refusal> {
+    if asked > limits::MEMORY_BYTES {
+        return Err(Refusal::TooLong {
+            limit_bytes: limits::MEMORY_BYTES as u64,
+            asked_bytes: asked as u64,
+        });
+    }
+    Ok(())
+}
+
+/// Reads as much as is present.
+///
+/// # Errors
+/// Nothing is present, or it is the debugger's own.
+pub fn read<'s, P: Ports>(
+    context: &mut Context<'_, '_, P>,
+    at: MemoryAt,
+    len_bytes: u32,
+    expected_crc: Option<u32>,
+    scratch: &'s mut [u8],
+) -> Result<Reply<'s>, Refusal> {
+    check_length(len_bytes as usize)?;
+    let out = scratch.get_mut(..len_bytes as usize).unwrap_or(&mut []);
+    let shared = context.shared;
+    let present = match at {
+        MemoryAt::Virtual { core, address } => {
+            let (cr3, cr4) = address_space(context, core)?;
+            shared.installed.read(|installed| {
+                memory::read_virtual(&shared.memory, installed, cr3, cr4, address, out)
+            })?
+        }
+        MemoryAt::Physical { address } => shared
+            .installed
+            .read(|installed| memory::read_physical(&shared.memory, installed, address, out))?,
+    };
+    let bytes = scratch.get(..present).unwrap_or(&[]);
+    if present == len_bytes as usize
+        && expected_crc.is_some_and(|crc| crc == wire_protocol::crc::crc32(bytes))
+    {
+        return Ok(Reply::MemoryAsExpected);
+    }
+    Ok(Reply::Memory {
+        len_bytes: present as u32,
+        compressed: false,
+        bytes,
+    })
+}
+
+/// Writes all or nothing. Shadows of hooked pages follow.
+///
+/// # Errors
+/// Some of it is not present, or is the debugger's own.
+pub fn write<'s, P: Ports>(
+    context: &mut Context<'_, '_, P>,
+    at: MemoryAt,
+    bytes: &[u8],
+) -> Result<Reply<'s>, Refusal> {
+    check_length(bytes.len())?;
+    let shared = context.shared;
+    let mut physical = shared.memory.clone();
+    match at {
+        MemoryAt::Virtual { core, address } => {
+            let (cr3, cr4) = address_space(context, core)?;
+            shared.installed.read(|installed| {
+                memory::write_virtual(&mut physical, installed, cr3, cr4, address, bytes, |page| {
+                    installed.refresh_shadow(&mut shared.memory.clone(), page);
+                })
+            })?;
+        }
+        MemoryAt::Physical { address } => {
+            shared.installed.read(|installed| {
+                memory::write_physical(&mut physical, installed, address, bytes, |page| {
+                    installed.refresh_shadow(&mut shared.memory.clone(), page);
+                })
+            })?;
+        }
+    }
+    Ok(Reply::Done)
+}
+
+/// Where a linear address is in memory.
+///
+/// # Errors
+/// It is not present.
+pub fn translate<'s, P: Ports>(
+    context: &mut Context<'_, '_, P>,
+    core: CoreId,
+    address: GuestVirtual,
+) -> Result<Reply<'s>, Refusal> {
+    let (cr3, cr4) = address_space(context, core)?;
+    let found = walk::translate(&context.shared.memory, cr3, cr4, address).map_err(|missing| {
+        Refusal::NotPresent {
+            address: missing.address,
+        }
+    })?;
+    Ok(Reply::Physical {
+        address: found.address,
+        page_bytes: found.page_bytes,
+    })
+}
+
+/// Digest of physical memory, the debugger's own memory counted as zeroes.
+///
+/// # Errors
+/// The range is not made of whole pages, too long, or beyond memory.
+pub fn digest<'s, P: Ports>(
+    context: &mut Context<'_, '_, P>,
+    address: GuestPhysical,
+    len_bytes: u64,
+) -> Result<Reply<'s>, Refusal> {
+    if len_bytes > limits::DIGEST_BYTES {
+        return Err(Refusal::TooLong {
+            limit_bytes: limits::DIGEST_BYTES,
+            asked_bytes: len_bytes,
+        });
+    }
+    if address.offset() != 0 || len_bytes % PAGE_BYTES != 0 {
+        return Err(Refusal::Malformed);
+    }
+    let shared = context.shared;
+    let limit = GuestPhysical(shared.memory.limit());
+    if address
+        .0
+        .checked_add(len_bytes)
+        .is_none_or(|end| end > limit.0)
+    {
+        return Err(Refusal::PhysicalOutOfRange { address, limit });
+    }
+    let mut hasher = Xxh64::new(0);
+    let mut page = [0; PAGE_BYTES as usize];
+    for offset in (0..len_bytes).step_by(PAGE_BYTES as usize) {
+        let at = GuestPhysical(address.0 + offset);
+        if shared.installed.read(|installed| installed.hides(at)) {
+            page.fill(0);
+        } else {
+            shared.memory.read(at.0, &mut page);
+        }
+        hasher.update(&page);
+    }
+    Ok(Reply::Digest(hasher.digest()))
+}

@@ -1,0 +1,97 @@
+//! One request from the host, answered while everything stands still.
+//!
+//! Called by `halt::serve`. [`answer`] is one match; the handlers stand in files named like the
+//! packet families of `wire-protocol`.
+
+pub mod event;
+pub mod memory;
+pub mod register;
+pub mod run;
+pub mod system;
+
+use crate::cores::rendezvous::Halt;
+use crate::port::Ports;
+use crate::shared::Shared;
+use wire_protocol::packet::{Reply, Request, StopCause};
+use wire_protocol::refusal::Refusal;
+
+/// What the handlers work with.
+pub struct Context<'a, 'r, P: Ports> {
+    /// The halt, for proofs and commits.
+    pub halt: &'a mut Halt<'r>,
+    /// The core that serves.
+    pub cpu: &'a mut P::Cpu,
+    /// What all cores share.
+    pub shared: &'a Shared<P>,
+    /// Why the machine was halted.
+    pub cause: StopCause,
+}
+
+/// What the serving loop does after the reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Wait for the next request.
+    Stay,
+    /// Let every core go.
+    Go,
+}
+
+/// Answers a request. `scratch` holds what the reply borrows.
+pub fn answer<'s, P: Ports>(
+    request: &Request<'_>,
+    context: &mut Context<'_, '_, P>,
+    scratch: &'s mut [u8],
+) -> (Reply<'s>, Next) {
+    if matches!(request, Request::Go) {
+        return (Reply::Done, Next::Go);
+    }
+    let reply = match *request {
+        Request::Hello { version, .. } => Ok(hello(context, version, scratch)),
+        Request::Go => Ok(Reply::Done),
+        Request::Cores => run::cores(context, scratch),
+        Request::ReadRegisters { core, set } => register::read(context, core, set, scratch),
+        Request::WriteRegister {
+            core,
+            register,
+            value,
+        } => register::write(context, core, register, value),
+        Request::ReadMemory {
+            at,
+            len_bytes,
+            expected_crc,
+        } => memory::read(context, at, len_bytes, expected_crc, scratch),
+        Request::WriteMemory { at, bytes } => memory::write(context, at, bytes),
+        Request::Translate { core, address } => memory::translate(context, core, address),
+        Request::DigestMemory { address, len_bytes } => memory::digest(context, address, len_bytes),
+        Request::AddEvents {
+            core,
+            all_or_nothing,
+            events,
+        } => event::add(context, core, all_or_nothing, &events, scratch),
+        Request::ChangeEvents { change, event } => event::change(context, change, event),
+        Request::ListEvents { from } => event::list(context, from, scratch),
+        Request::Prealloc { class, count } => event::prealloc(context, class, count),
+        Request::Pools => event::pools(context, scratch),
+    };
+    (reply.unwrap_or_else(Reply::Refused), Next::Stay)
+}
+
+/// The handshake of a host that comes, or comes back, while everything stands still.
+fn hello<'s, P: Ports>(
+    context: &mut Context<'_, '_, P>,
+    version: u16,
+    scratch: &'s mut [u8],
+) -> Reply<'s> {
+    let (for_stop, for_ram) = scratch.split_at_mut(scratch.len() / 2);
+    let (code, for_hits) = for_stop.split_at_mut(wire_protocol::limits::STOP_CODE_BYTES);
+    let stop = run::stop(context, code, for_hits);
+    system::hello(context.shared, version, Some(stop), for_ram)
+}
+
+/// The refusal for lists that do not fit their buffer; the protocol's limits rule it out.
+fn too_long(limit_bytes: usize) -> Refusal {
+    Refusal::TooLong {
+        limit_bytes: limit_bytes as u64,
+        asked_bytes: limit_bytes as u64 + 1,
+    }
+}

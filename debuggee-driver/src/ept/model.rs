@@ -1,0 +1,139 @@
+//! A small machine for tests: memory, an arena, views, and ways to look at them.
+
+extern crate std;
+
+use super::entry::{ENTRIES, Entry, Level};
+use super::mtrr::{RawMtrrs, VARIABLE_MAX};
+use super::table::View;
+use super::view::{HiddenChunks, MapRequest, Views};
+use crate::event::Installed;
+use crate::fake::FlatMemory;
+use crate::pool::TableSource;
+use crate::pool::arena::{Arena, CHUNK_BYTES};
+use crate::pool::budget::Design;
+use crate::port::PhysicalMemory;
+use proptest::test_runner::Config;
+use std::boxed::Box;
+use std::vec::Vec;
+
+pub(crate) const GIB: u64 = 1 << 30;
+pub(crate) const MIB: u64 = 1 << 20;
+
+/// Few cases under Miri, which is slow; no files with old failures anywhere.
+pub(crate) fn config() -> Config {
+    Config {
+        cases: if cfg!(miri) { 2 } else { 64 },
+        failure_persistence: None,
+        ..Config::default()
+    }
+}
+
+/// Everything write-back but the VGA hole, the ROMs and what is from 3 to 4 GiB.
+pub(crate) fn mtrrs() -> RawMtrrs {
+    const WB: u64 = 6;
+    const ALL_WB: u64 = 0x0606_0606_0606_0606;
+    let mut fixed = [0; 11];
+    fixed[0] = ALL_WB;
+    fixed[1] = ALL_WB;
+    let mut variable = [(0, 0); VARIABLE_MAX];
+    variable[0] = (3 * GIB, !(GIB - 1) & ((1 << 39) - 1) | 1 << 11);
+    RawMtrrs {
+        cap: 0x508,
+        def_type: 1 << 11 | 1 << 10 | WB,
+        fixed,
+        variable,
+        physical_address_bits: 39,
+    }
+}
+
+/// Where the chunks of the test arena are: under a 1 GiB leaf, and one alone under another.
+pub(crate) const CHUNKS: [u64; 3] = [128 * MIB, 256 * MIB, GIB + 512 * MIB];
+
+pub(crate) fn arena() -> Arena {
+    let mut arena = Arena::new();
+    for chunk in CHUNKS {
+        arena.add_chunk(chunk).unwrap();
+    }
+    arena
+}
+
+/// A machine with events installed in it.
+pub(crate) struct World {
+    pub(crate) mem: FlatMemory,
+    pub(crate) installed: Box<Installed>,
+    pub(crate) zero_page: u64,
+    pub(crate) sink_page: u64,
+}
+
+/// No part of the arena is kept for `prealloc`; a handful of objects are reserved at load.
+pub(crate) fn design() -> Design {
+    let mut design = Design {
+        prealloc_only_bytes: 0,
+        ..Design::DEFAULT
+    };
+    design.levels.0 = [4, 0, 0, 0, 4, 2, 2, 0];
+    design
+}
+
+/// Memory of 8 GiB, of which 6 GiB are mapped.
+pub(crate) fn world(has_1gib_leaves: bool, design: Design) -> World {
+    let mut mem = FlatMemory::new(8 * GIB);
+    let mut arena = arena();
+    let zero_page = arena.take().unwrap();
+    let sink_page = arena.take().unwrap();
+    let hidden = HiddenChunks::new(arena.chunks());
+    let request = MapRequest {
+        limit: if cfg!(miri) { 2 * GIB } else { 6 * GIB },
+        mtrrs: &mtrrs(),
+        has_1gib_leaves,
+        hidden: &hidden,
+        zero_page,
+        sink_page,
+    };
+    let carved_before = arena.carved_bytes();
+    let views = Views::build(&request, &mut mem, &mut arena).unwrap();
+    let tables = (arena.carved_bytes() - carved_before) / 4096;
+    assert_eq!(tables, request.tables_needed());
+    let mut installed = Box::new(Installed::new());
+    installed.init(arena, design, views).unwrap();
+    World {
+        mem,
+        installed,
+        zero_page,
+        sink_page,
+    }
+}
+
+/// All tables of a view, as (address, entries), in the order of a walk.
+pub(crate) fn dump(mem: &FlatMemory, view: &View) -> Vec<(u64, Vec<u64>)> {
+    let mut tables = Vec::new();
+    dump_table(mem, view.root(), Level::Root, &mut tables);
+    tables
+}
+
+fn dump_table(mem: &FlatMemory, table: u64, level: Level, tables: &mut Vec<(u64, Vec<u64>)>) {
+    let entries: Vec<u64> = (0..ENTRIES)
+        .map(|index| mem.read_u64(table + index * 8))
+        .collect();
+    tables.push((table, entries.clone()));
+    for entry in entries.into_iter().map(Entry) {
+        if entry.is_table(level) && !entry.is_shared() {
+            dump_table(mem, entry.address(), level.below().unwrap(), tables);
+        }
+    }
+}
+
+/// Physical address that a view leads to, with the permission bits, as the processor walks.
+pub(crate) fn translate(mem: &FlatMemory, view: &View, gpa: u64) -> Option<(u64, u64)> {
+    let leaf = view.walk(mem, gpa);
+    let offset_mask = leaf.level.bytes() - 1;
+    let page = leaf.entry.address() & !offset_mask;
+    leaf.entry
+        .is_present()
+        .then_some((page | gpa & offset_mask, leaf.entry.0 & 7))
+}
+
+#[test]
+fn chunks_are_whole_large_pages() {
+    assert_eq!(CHUNK_BYTES, Level::Page2M.bytes());
+}

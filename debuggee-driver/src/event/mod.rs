@@ -1,0 +1,17 @@
+//! Events: planned, installed and removed with every core halted; matched by all cores while the
+//! guest runs.
+//!
+//! [`plan`] says what an event needs, [`transaction`] reserves and commits, [`registry`] knows
+//! what is installed, and [`dispatch`] matches exits to events.
+
+pub mod dispatch;
+pub mod index;
+pub mod plan;
+pub mod registry;
+#[cfg(test)]
+mod tests;
+pub mod transaction;
+
+pub use dispatch::{ExitFacts, Hit};
+pub use plan::{Facts, Resolver};
+pub use transaction::{Controls, Installed};

@@ -1,0 +1,129 @@
+//! What an event needs, found out without touching anything. First [`Resolver::resolve`] turns names
+//! into addresses, then [`Plan::new`] checks against what is installed.
+
+use super::transaction::Installed;
+use crate::ept::table::SplitPlan;
+use crate::guest::process::{self, GuestLayout};
+use crate::guest::walk;
+use crate::port::{Hidden, PhysicalMemory};
+use wire_protocol::address::{CoreId, GuestPhysical};
+use wire_protocol::event::{EventSpec, PoolClass, Trigger};
+use wire_protocol::refusal::Refusal;
+
+/// What an event's parameters mean in the machine as it is now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Where the hook of an `!epthook` goes.
+    pub hook: Option<GuestPhysical>,
+}
+
+/// What names and addresses are resolved with.
+#[derive(Clone, Copy, Debug)]
+pub struct Resolver<'a> {
+    /// CR3 of the address space that the user looks at.
+    pub cr3: u64,
+    /// CR4 that goes with it.
+    pub cr4: u64,
+    /// Cores there are.
+    pub core_count: u16,
+    /// Where processes are found.
+    pub layout: &'a GuestLayout,
+}
+
+impl Resolver<'_> {
+    /// Looks up the core, the process and the address that `spec` names. An address is one of the
+    /// process if a process is named, else of the user's address space.
+    ///
+    /// # Errors
+    /// Which of them does not exist.
+    pub fn resolve(&self, mem: &impl PhysicalMemory, spec: &EventSpec) -> Result<Facts, Refusal> {
+        let count = self.core_count;
+        if let Some(core) = spec.filter.core.filter(|core| core.0 >= count) {
+            return Err(Refusal::NoSuchCore { core, count });
+        }
+        let cr3 = match spec.filter.pid {
+            None => self.cr3,
+            Some(pid) => process::find_process(mem, self.layout, pid)
+                .map(|process| process.cr3)
+                .ok_or(Refusal::ProcessNotFound { pid })?,
+        };
+        let hook = match spec.trigger {
+            Trigger::EptHook { address } => {
+                Some(walk::translate(mem, cr3, self.cr4, address)?.address)
+            }
+            Trigger::Cpuid { .. } => None,
+        };
+        Ok(Facts { hook })
+    }
+}
+
+/// What the hook of an event needs.
+#[derive(Clone, Copy, Debug)]
+pub struct HookPlan {
+    /// First byte of the instruction.
+    pub at: GuestPhysical,
+    /// How its page gets a 4 KiB leaf; `None` if it carries hooks already, and then no page object
+    /// is needed either.
+    pub new_page: Option<SplitPlan>,
+}
+
+/// What an event needs.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// The class of its event object.
+    pub event_class: PoolClass,
+    /// Its hook, if its trigger has one.
+    pub hook: Option<HookPlan>,
+}
+
+impl Plan {
+    /// Checks an event against what is installed. Only pools are not looked at: reserving does
+    /// that.
+    ///
+    /// # Errors
+    /// Why it cannot be installed.
+    pub fn new(
+        facts: &Facts,
+        installed: &Installed,
+        mem: &impl PhysicalMemory,
+    ) -> Result<Self, Refusal> {
+        let hook = facts
+            .hook
+            .map(|at| plan_hook(at, installed, mem))
+            .transpose()?;
+        Ok(Self {
+            event_class: PoolClass::RegularEvent,
+            hook,
+        })
+    }
+}
+
+fn plan_hook(
+    at: GuestPhysical,
+    installed: &Installed,
+    mem: &impl PhysicalMemory,
+) -> Result<HookPlan, Refusal> {
+    let views = installed.views();
+    if at.0 >= views.limit {
+        return Err(Refusal::PhysicalOutOfRange {
+            address: at,
+            limit: GuestPhysical(views.limit),
+        });
+    }
+    if installed.hides(at) {
+        return Err(Refusal::DebuggerMemory { address: at });
+    }
+    installed.hooked().check(at)?;
+    if installed.hooked().has_page(at) {
+        return Ok(HookPlan { at, new_page: None });
+    }
+    let split = views.hooked.plan_split(mem, at.0);
+    let new_page = Some(split.ok_or(Refusal::DebuggerMemory { address: at })?);
+    Ok(HookPlan { at, new_page })
+}
+
+/// Whether a core is the one an event is for.
+#[must_use]
+pub fn core_matches(spec: &EventSpec, core: CoreId) -> bool {
+    spec.filter.core.is_none_or(|wanted| wanted == core)
+}

@@ -1,0 +1,364 @@
+//! Installing and removing events, with every core halted: plan, reserve all, commit. What can
+//! fail comes before the first change; a refused event leaves no trace.
+//!
+//! The caller flushes: after any change, every core invalidates its EPT caches and loads
+//! [`Installed::controls`] before it resumes.
+
+use super::index::Index;
+use super::plan::{Facts, Plan, Resolver};
+use super::registry::{Record, Registry};
+use crate::ept::table::SplitPlan;
+use crate::ept::view::Views;
+use crate::ept::watch::{HookedPages, NewPage};
+use crate::pool::arena::Arena;
+use crate::pool::budget::Design;
+use crate::pool::slab::Reserved;
+use crate::pool::{PoolMark, Pools};
+use crate::port::{Hidden, PhysicalMemory};
+use wire_protocol::address::{EventId, GuestPhysical};
+use wire_protocol::event::{EventChange, EventEntry, EventSpec, FreeCounts, PoolClass, Trigger};
+use wire_protocol::packet;
+use wire_protocol::refusal::Refusal;
+
+/// #BP in the exception bitmap.
+const BREAKPOINT_BIT: u32 = 1 << 3;
+
+/// What every core's VMCS must say for the installed events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Controls {
+    /// Exceptions that leave the guest, one bit per vector. SDM "Exception Bitmap" 25.6.3.
+    pub exception_bitmap: u32,
+}
+
+/// State before a transaction; see [`Installed::roll_back`].
+#[derive(Clone, Debug)]
+pub struct Begun {
+    pools: PoolMark,
+    next_id: EventId,
+}
+
+/// Everything that events are made of. One for the whole machine; about half a megabyte, so it
+/// is copied to its place in the arena from a `static`.
+#[derive(Debug)]
+pub struct Installed {
+    pools: Pools,
+    registry: Registry,
+    pub(super) cpuid: Index,
+    hooked: HookedPages,
+    views: Views,
+}
+
+impl Default for Installed {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Installed {
+    /// Without memory and without views; [`Self::init`] gives it both.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            pools: Pools::new(),
+            registry: Registry::new(),
+            cpuid: Index::new(),
+            hooked: HookedPages::new(),
+            views: Views::NONE,
+        }
+    }
+
+    /// Takes over the rest of the arena and the views. Once, at load.
+    ///
+    /// # Errors
+    /// The arena is too small for the design levels.
+    pub fn init(&mut self, arena: Arena, design: Design, views: Views) -> Result<(), Refusal> {
+        self.views = views;
+        self.pools.init(arena, design)
+    }
+
+    /// Pre-allocated objects, and the arena.
+    #[must_use]
+    pub const fn pools(&self) -> &Pools {
+        &self.pools
+    }
+
+    /// Pre-allocated objects, and the arena, to carve from.
+    #[must_use]
+    pub const fn pools_mut(&mut self) -> &mut Pools {
+        &mut self.pools
+    }
+
+    /// The two views.
+    #[must_use]
+    pub const fn views(&self) -> &Views {
+        &self.views
+    }
+
+    /// The hooked pages.
+    #[must_use]
+    pub const fn hooked(&self) -> &HookedPages {
+        &self.hooked
+    }
+
+    /// What is installed.
+    #[must_use]
+    pub const fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// All events in ascending order of number.
+    pub fn entries(&self) -> impl Iterator<Item = EventEntry> {
+        self.registry.entries()
+    }
+
+    /// See [`packet::events_digest`].
+    #[must_use]
+    pub fn digest(&self) -> u16 {
+        packet::events_digest(self.entries())
+    }
+
+    /// What is left, for the prompt.
+    #[must_use]
+    pub fn free_counts(&self) -> FreeCounts {
+        self.pools.free_counts()
+    }
+
+    /// See [`Registry::begin_report`].
+    pub fn begin_report(&self) {
+        self.registry.begin_report();
+    }
+
+    /// See [`Registry::hits_since_last_stop`].
+    pub fn hits_since_last_stop(&self) -> impl Iterator<Item = (EventId, u64)> {
+        self.registry.hits_since_last_stop()
+    }
+
+    /// Whether the page of `at` carries hooks, enabled or not.
+    #[must_use]
+    pub fn is_hooked_page(&self, at: GuestPhysical) -> bool {
+        self.hooked.has_page(at)
+    }
+
+    /// Brings the shadow of a hooked page up to date after the page was written; other pages have
+    /// none. By any core, also while others run.
+    pub fn refresh_shadow(&self, mem: &mut impl PhysicalMemory, page: GuestPhysical) {
+        self.hooked.refresh(mem, page);
+    }
+
+    /// What every core has to load before it resumes.
+    #[must_use]
+    pub fn controls(&self) -> Controls {
+        let exception_bitmap = if self.hooked.any_enabled() {
+            BREAKPOINT_BIT
+        } else {
+            0
+        };
+        Controls { exception_bitmap }
+    }
+
+    /// Installs one event, enabled.
+    ///
+    /// # Errors
+    /// Why not; nothing has changed.
+    pub fn add(
+        &mut self,
+        mem: &mut impl PhysicalMemory,
+        spec: EventSpec,
+        facts: &Facts,
+    ) -> Result<EventId, Refusal> {
+        let plan = Plan::new(facts, self, mem)?;
+        let reservation = self.reserve(&plan)?;
+        Ok(self.commit(mem, spec, plan, reservation))
+    }
+
+    /// Installs several events, enabled; one result each, in order, as far as there are `results`.
+    ///
+    /// With `all_or_nothing`, the first refusal takes all events back, is the result of every one,
+    /// and nothing has changed.
+    pub fn add_all(
+        &mut self,
+        mem: &mut impl PhysicalMemory,
+        resolver: &Resolver<'_>,
+        events: impl Iterator<Item = EventSpec>,
+        all_or_nothing: bool,
+        results: &mut [Result<EventId, Refusal>],
+    ) {
+        let begun = self.begin();
+        let mut refused = None;
+        for (spec, result) in events.zip(results.iter_mut()) {
+            let facts = resolver.resolve(mem, &spec);
+            *result = facts.and_then(|facts| self.add(mem, spec, &facts));
+            refused = refused.or(result.err());
+            if all_or_nothing && refused.is_some() {
+                break;
+            }
+        }
+        if let Some(refusal) = refused.filter(|_| all_or_nothing) {
+            self.roll_back(mem, &begun);
+            results.fill(Err(refusal));
+        }
+    }
+
+    /// Enables, disables or clears one event, or all of them. Returns how many were concerned.
+    ///
+    /// # Errors
+    /// There is no such event.
+    pub fn change(
+        &mut self,
+        mem: &mut impl PhysicalMemory,
+        change: EventChange,
+        which: Option<EventId>,
+    ) -> Result<u32, Refusal> {
+        if let Some(event) = which {
+            self.registry
+                .get(event)
+                .ok_or(Refusal::NoSuchEvent { event })?;
+            self.change_one(mem, change, event);
+            return Ok(1);
+        }
+        let mut count = 0;
+        // From the newest to the oldest, so that clearing all moves no records. Every turn is
+        // another event, and there are at most as many as records.
+        let mut next = self.registry.newest_below(None);
+        while let Some(event) = next {
+            self.change_one(mem, change, event);
+            count += 1;
+            next = self.registry.newest_below(Some(event));
+        }
+        Ok(count)
+    }
+
+    /// Remembers the state, for events that are to be added together or not at all.
+    #[must_use]
+    pub fn begin(&self) -> Begun {
+        Begun {
+            pools: self.pools.mark(),
+            next_id: self.registry.next_id(),
+        }
+    }
+
+    /// Takes back everything that was added since `begun`, in the same halt, as if it had never
+    /// been asked for.
+    pub fn roll_back(&mut self, mem: &mut impl PhysicalMemory, begun: &Begun) {
+        while let Some(event) = self
+            .registry
+            .newest_below(None)
+            .filter(|id| *id >= begun.next_id)
+        {
+            self.clear(mem, event);
+        }
+        self.pools.rewind(&begun.pools);
+        self.registry.reuse_ids_from(begun.next_id);
+    }
+
+    /// Takes every object that the plan needs, or none.
+    fn reserve(&mut self, plan: &Plan) -> Result<Reservation, Refusal> {
+        let mark = self.pools.mark();
+        let reserved = self.reserve_objects(plan);
+        if reserved.is_err() {
+            self.pools.rewind(&mark);
+        }
+        reserved
+    }
+
+    fn reserve_objects(&mut self, plan: &Plan) -> Result<Reservation, Refusal> {
+        let event = self.pools.reserve(plan.event_class)?;
+        let split = plan.hook.and_then(|hook| hook.new_page);
+        match split.map(|split| self.reserve_page(split)).transpose() {
+            Ok(new_page) => Ok(Reservation { event, new_page }),
+            Err(refusal) => {
+                self.pools.release(event);
+                Err(refusal)
+            }
+        }
+    }
+
+    fn reserve_page(&mut self, split: SplitPlan) -> Result<NewPage, Refusal> {
+        let object = self.pools.reserve(PoolClass::EptHook)?;
+        let shadow = self.pools.phys(&object);
+        // There are tables enough, see `ept::watch`; if that were wrong, nothing would be lost.
+        let enough = u32::from(self.pools.spare_tables()) >= split.tables_needed();
+        debug_assert!(enough, "two tables per page object in use");
+        let split = enough.then(|| split.take_tables(&mut self.pools)).flatten();
+        match split {
+            Some(split) => Ok(NewPage {
+                object,
+                shadow,
+                split,
+            }),
+            None => {
+                self.pools.release(object);
+                Err(self.pools.exhausted(PoolClass::EptHook))
+            }
+        }
+    }
+
+    /// Cannot fail.
+    fn commit(
+        &mut self,
+        mem: &mut impl PhysicalMemory,
+        spec: EventSpec,
+        plan: Plan,
+        reservation: Reservation,
+    ) -> EventId {
+        let id = self.registry.next_id();
+        let hook = plan.hook.map(|hook| hook.at);
+        if let Some(at) = hook {
+            let view = &self.views.hooked;
+            self.hooked.add(mem, view, at, id, reservation.new_page);
+        }
+        match spec.trigger {
+            Trigger::EptHook { .. } => {}
+            Trigger::Cpuid { leaf } => self.cpuid.add(leaf.into(), id),
+        }
+        self.registry
+            .push(Record::new(id, spec, reservation.event, hook));
+        id
+    }
+
+    fn change_one(&mut self, mem: &mut impl PhysicalMemory, change: EventChange, event: EventId) {
+        match change {
+            EventChange::Enable => self.set_enabled(mem, event, true),
+            EventChange::Disable => self.set_enabled(mem, event, false),
+            EventChange::Clear => self.clear(mem, event),
+        }
+    }
+
+    fn set_enabled(&mut self, mem: &mut impl PhysicalMemory, event: EventId, enabled: bool) {
+        let Some(record) = self.registry.get_mut(event) else {
+            return;
+        };
+        record.enabled = enabled;
+        if let Some(at) = record.hook {
+            self.hooked
+                .set_enabled(mem, &self.views.hooked, at, enabled);
+        }
+    }
+
+    fn clear(&mut self, mem: &mut impl PhysicalMemory, event: EventId) {
+        let Some(record) = self.registry.remove(event) else {
+            return;
+        };
+        if let Some(at) = record.hook {
+            let view = &self.views.hooked;
+            self.hooked.remove(mem, view, &mut self.pools, at);
+        }
+        match record.spec.trigger {
+            Trigger::EptHook { .. } => {}
+            Trigger::Cpuid { leaf } => self.cpuid.remove(leaf.into(), event),
+        }
+        self.pools.release(record.object);
+    }
+}
+
+impl Hidden for Installed {
+    fn hides(&self, page: GuestPhysical) -> bool {
+        self.pools.arena().hides(page)
+    }
+}
+
+/// Everything one event needs, taken.
+struct Reservation {
+    event: Reserved,
+    new_page: Option<NewPage>,
+}

@@ -1,0 +1,41 @@
+//! VMCALL. The driver's part in the guest uses it, since it cannot reach the hypervisor's memory
+//! once it runs as a guest; for everybody else it does not exist.
+
+use super::{Core, Outcome};
+use crate::port::{Cpu, Ports, gpr};
+use crate::shared::Shared;
+use crate::vmx::guest;
+use crate::vmx::interruption::UNDEFINED_OPCODE;
+
+/// RAX of the driver's calls.
+pub const MAGIC: u64 = 0x5374_616e_6473_7469;
+
+/// RCX: leave VMX operation on this core.
+pub const LEAVE: u64 = 1;
+
+/// RCX: begin to poll the line.
+pub const ARM: u64 = 2;
+
+/// RCX: poll the line no more, so that no halt begins while cores leave.
+pub const DISARM: u64 = 3;
+
+/// CPL is the DPL of SS ("Guest Register State", 25.4.1).
+const SS_DPL_SHIFT: u64 = 5;
+
+/// Carries out a call that comes from the driver's own image at CPL 0.
+pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
+    let cpl = core.cpu.vmread(guest::SS_ACCESS_RIGHTS) >> SS_DPL_SHIFT & 3;
+    let rip = core.cpu.vmread(guest::RIP);
+    let registers = core.cpu.registers();
+    if cpl != 0 || !shared.is_driver_code(rip) || registers[gpr::RAX] != MAGIC {
+        return Outcome::Inject(UNDEFINED_OPCODE);
+    }
+    match registers[gpr::RCX] {
+        LEAVE => Outcome::Leave,
+        number @ (ARM | DISARM) => {
+            shared.set_polling(number == ARM);
+            Outcome::Advance
+        }
+        _ => Outcome::Inject(UNDEFINED_OPCODE),
+    }
+}

@@ -1,0 +1,43 @@
+//! INIT and start-up IPIs: a core that the operating system takes offline and brings back.
+
+use super::{Core, Outcome};
+use crate::cores::rendezvous::Seat;
+use crate::port::{Cpu, Gprs, Ports, gpr};
+use crate::shared::Shared;
+use crate::vmx::control::{cr0, cr4};
+use crate::vmx::{control_field, reset, ro};
+use x86::vmx::vmcs::control::EntryControls;
+
+/// INIT: the core loses its state and waits for a start-up IPI.
+pub fn on_init<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
+    super::step::end(core, shared);
+    let signature = core.cpu.cpuid(1, 0)[0];
+    let reset = reset::after_init(cr0::NE, cr4::VMXE, signature);
+    for (field, value) in reset.fields() {
+        core.cpu.vmwrite(field, value);
+    }
+    let entry = core.cpu.vmread(control_field::VMENTRY_CONTROLS);
+    let long_mode = u64::from(EntryControls::IA32E_MODE_GUEST.bits());
+    core.cpu
+        .vmwrite(control_field::VMENTRY_CONTROLS, entry & !long_mode);
+    core.cpu
+        .vmwrite(control_field::VMENTRY_INTERRUPTION_INFO_FIELD, 0);
+    let mut registers: Gprs = [0; 16];
+    registers[gpr::RDX] = reset.rdx;
+    *core.cpu.registers_mut() = registers;
+    core.nmi_pending = false;
+    shared.hand_over_polling(core.id);
+    shared.rendezvous.set_seat(core.id, Seat::WaitForSipi);
+    Outcome::Stay
+}
+
+/// Start-up IPI: the core begins at the page that the vector names.
+pub fn on_sipi<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
+    // `before_entry` asks whether a halt waits for this core before the guest runs.
+    shared.rendezvous.set_seat(core.id, Seat::Running);
+    let vector = core.cpu.vmread(ro::EXIT_QUALIFICATION) as u8;
+    for (field, value) in reset::after_sipi(vector) {
+        core.cpu.vmwrite(field, value);
+    }
+    Outcome::Stay
+}

@@ -1,0 +1,254 @@
+//! One VM exit: what happened, what the guest gets, how the core goes on.
+//!
+//! Called by `boot`'s core loop, in VMX-root, by every core for itself. [`handle`] is one match;
+//! each reason has its own file. Handlers return an [`Outcome`]; RIP moves in one place.
+
+pub mod control_register;
+pub mod cpuid;
+pub mod ept_violation;
+pub mod exception;
+pub mod hypercall;
+pub mod init;
+pub mod msr;
+pub mod nmi;
+pub mod step;
+pub mod timer;
+pub mod xsetbv;
+
+use crate::cores::rendezvous::Seat;
+use crate::port::{Cpu, Ports};
+use crate::shared::Shared;
+use crate::vmx::interruption::{self, Event, Kind};
+use crate::vmx::{control_field, guest, interruptibility, reason, ro};
+use wire_protocol::address::CoreId;
+
+/// One core's own state in VMX-root.
+pub struct Core<C> {
+    /// Its number.
+    pub id: CoreId,
+    /// Its processor.
+    pub cpu: C,
+    /// Whether it runs one instruction in the clean view right now.
+    pub step: step::Step,
+    /// The guest is owed an NMI.
+    pub nmi_pending: bool,
+    /// NMIs in VMX-root that were looked at.
+    pub root_nmis_seen: u64,
+    /// Hidden ticks that the TSC offset accounts for.
+    pub hidden_ticks: u64,
+}
+
+impl<C> Core<C> {
+    /// A core that is about to be launched.
+    pub const fn new(id: CoreId, cpu: C) -> Self {
+        Self {
+            id,
+            cpu,
+            step: step::Step::None,
+            nmi_pending: false,
+            root_nmis_seen: 0,
+            hidden_ticks: 0,
+        }
+    }
+}
+
+/// How the guest goes on after an exit was handled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The instruction was carried out for the guest: go on behind it.
+    Advance,
+    /// Go on where the guest stands; an instruction that exited runs again.
+    Stay,
+    /// The guest gets an exception instead.
+    Inject(Event),
+    /// The hypervisor leaves this core.
+    Leave,
+    /// The guest cannot go on, or an entry failed.
+    Dead(Fault),
+}
+
+/// Why a core stands still for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Exit reason + 512, to tell it from exception vectors and VM-instruction errors.
+    pub code: u16,
+    /// Exit qualification or guest-physical address.
+    pub detail: u64,
+}
+
+impl Fault {
+    /// A fault named by its exit reason.
+    #[must_use]
+    pub const fn of_exit(reason: u16, detail: u64) -> Self {
+        Self {
+            code: reason + 512,
+            detail,
+        }
+    }
+}
+
+/// What the core loop does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// Enter the guest.
+    Enter,
+    /// Leave VMX operation and go on without a hypervisor.
+    Leave,
+    /// Stand still and report.
+    Dead(Fault),
+}
+
+/// Handles the exit that `core` just took and makes it ready for the next entry.
+pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Flow {
+    redeliver(&mut core.cpu);
+    let raw = core.cpu.vmread(ro::EXIT_REASON);
+    let reason = raw as u16;
+    // An instruction that exited while another core halts everything runs again after the halt:
+    // its hit is neither lost nor counted twice, and the registers show the moment before it.
+    if !(repeats(reason) && shared.rendezvous.is_wanted(core.id)) {
+        let outcome = dispatch(core, shared, reason);
+        match outcome {
+            Outcome::Advance => {
+                advance(&mut core.cpu);
+                step::end(core, shared);
+            }
+            Outcome::Stay => {}
+            Outcome::Inject(event) => inject(&mut core.cpu, event),
+            Outcome::Leave => {
+                advance(&mut core.cpu);
+                return Flow::Leave;
+            }
+            Outcome::Dead(fault) => return Flow::Dead(fault),
+        }
+    }
+    before_entry(core, shared);
+    Flow::Enter
+}
+
+fn dispatch<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, reason: u16) -> Outcome {
+    match reason {
+        reason::EXCEPTION_OR_NMI => exception::handle(core, shared),
+        reason::INIT => init::on_init(core, shared),
+        reason::SIPI => init::on_sipi(core, shared),
+        reason::NMI_WINDOW => nmi::on_window(core),
+        reason::CPUID => cpuid::handle(core, shared),
+        reason::INVD => {
+            // INVD would throw away the hypervisor's own dirty lines; the guest loses nothing by
+            // having its data written back first ("Changes to Instruction Behavior", 26.1.2).
+            core.cpu.write_back_caches();
+            Outcome::Advance
+        }
+        reason::VMCALL => hypercall::handle(core, shared),
+        reason::GETSEC
+        | reason::VMCLEAR..=reason::VMXON
+        | reason::INVEPT
+        | reason::INVVPID
+        | reason::VMFUNC => Outcome::Inject(interruption::UNDEFINED_OPCODE),
+        reason::CR_ACCESS => control_register::handle(&mut core.cpu),
+        reason::RDMSR => msr::on_read(core),
+        reason::WRMSR => msr::on_write(core),
+        reason::MONITOR_TRAP_FLAG => step::on_trap(core, shared),
+        reason::EPT_VIOLATION => ept_violation::handle(core, shared),
+        reason::PREEMPTION_TIMER => timer::handle(core, shared),
+        reason::XSETBV => xsetbv::handle(&mut core.cpu),
+        reason::ENTRY_FAILED_MACHINE_CHECK => Outcome::Inject(interruption::MACHINE_CHECK),
+        other => Outcome::Dead(Fault::of_exit(
+            other & 0xff,
+            core.cpu.vmread(ro::EXIT_QUALIFICATION),
+        )),
+    }
+}
+
+/// Exits that happen again if the guest is entered without handling them.
+const fn repeats(reason: u16) -> bool {
+    matches!(
+        reason,
+        reason::CPUID | reason::GETSEC | reason::INVD | reason::VMCALL
+            ..=reason::VMXON
+                | reason::CR_ACCESS
+                | reason::RDMSR
+                | reason::WRMSR
+                | reason::EPT_VIOLATION
+                | reason::INVEPT
+                | reason::INVVPID
+                | reason::XSETBV
+                | reason::VMFUNC
+    )
+}
+
+/// The event that the processor was delivering when it exited is delivered at the next entry
+/// ("Information for VM Exits During Event Delivery", 28.2.4).
+fn redeliver(cpu: &mut impl Cpu) {
+    let info = cpu.vmread(ro::IDT_VECTORING_INFO) as u32;
+    let error_code = cpu.vmread(ro::IDT_VECTORING_ERR_CODE) as u32;
+    if let Some(event) = Event::decode(info, error_code) {
+        inject(cpu, event);
+        if event.kind == Kind::Nmi {
+            let blocking = cpu.vmread(guest::INTERRUPTIBILITY_STATE);
+            cpu.vmwrite(
+                guest::INTERRUPTIBILITY_STATE,
+                blocking & !interruptibility::NMI,
+            );
+        }
+    }
+}
+
+/// Delivers an event at the next entry.
+fn inject(cpu: &mut impl Cpu, event: Event) {
+    cpu.vmwrite(
+        control_field::VMENTRY_INTERRUPTION_INFO_FIELD,
+        u64::from(event.encode()),
+    );
+    if let Some(code) = event.error_code {
+        cpu.vmwrite(control_field::VMENTRY_EXCEPTION_ERR_CODE, u64::from(code));
+    }
+    if event.needs_instruction_length() {
+        let length = cpu.vmread(ro::VMEXIT_INSTRUCTION_LEN);
+        cpu.vmwrite(control_field::VMENTRY_INSTRUCTION_LEN, length);
+    }
+}
+
+const RFLAGS_TF: u64 = 1 << 8;
+/// "BS" of the pending debug exceptions: a single step was completed.
+const PENDING_SINGLE_STEP: u64 = 1 << 14;
+
+/// Moves RIP behind the instruction that was carried out, with the side effects of retiring it.
+fn advance(cpu: &mut impl Cpu) {
+    let length = cpu.vmread(ro::VMEXIT_INSTRUCTION_LEN);
+    let rip = cpu.vmread(guest::RIP);
+    cpu.vmwrite(guest::RIP, rip.wrapping_add(length));
+    let blocking = cpu.vmread(guest::INTERRUPTIBILITY_STATE);
+    let shadow = interruptibility::STI | interruptibility::MOV_SS;
+    if blocking & shadow != 0 {
+        cpu.vmwrite(guest::INTERRUPTIBILITY_STATE, blocking & !shadow);
+    }
+    if cpu.vmread(guest::RFLAGS) & RFLAGS_TF != 0 {
+        let pending = cpu.vmread(guest::PENDING_DBG_EXCEPTIONS);
+        cpu.vmwrite(guest::PENDING_DBG_EXCEPTIONS, pending | PENDING_SINGLE_STEP);
+    }
+}
+
+/// Last things before the guest runs: the timer, NMIs, a halt that waits for this core, what was
+/// committed since the last entry.
+///
+/// The timer is set first. An NMI that arrives in VMX-root later than the look at the counter
+/// sets it to zero, so the core comes right back instead of missing the halt.
+pub fn before_entry<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
+    loop {
+        timer::rearm(core, shared);
+        nmi::look_at_root_nmis(core, shared);
+        // A core that waits for a start-up IPI runs nothing and is not waited for.
+        if !shared.rendezvous.is_wanted(core.id)
+            || shared.rendezvous.seat(core.id) == Seat::WaitForSipi
+        {
+            break;
+        }
+        crate::halt::park(core.id, &mut core.cpu, shared);
+    }
+    shared.take_over(core.id, &mut core.cpu);
+    shared.hide_time(&mut core.cpu, &mut core.hidden_ticks);
+    if core.cpu.take_machine_check() {
+        inject(&mut core.cpu, interruption::MACHINE_CHECK);
+    }
+    nmi::deliver(core);
+}

@@ -1,0 +1,74 @@
+//! NMIs: those that ask this core to halt, and the guest's own, which it gets.
+
+use super::{Core, Outcome};
+use crate::port::{Cpu, Ports};
+use crate::shared::Shared;
+use crate::vmx::interruption::NMI;
+use crate::vmx::{control_field, guest, interruptibility};
+use x86::vmx::vmcs::control::PrimaryControls;
+
+const NMI_WINDOW: u64 = PrimaryControls::NMI_WINDOW_EXITING.bits() as u64;
+
+/// An NMI reached this core in its guest.
+pub fn on_exit<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
+    core.cpu.end_nmi_blocking();
+    arrived(core, shared);
+    Outcome::Stay
+}
+
+/// Looks at the NMIs that reached this core in VMX-root.
+pub fn look_at_root_nmis<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
+    let count = core.cpu.root_nmis();
+    if count != core.root_nmis_seen {
+        core.root_nmis_seen = count;
+        arrived(core, shared);
+    }
+}
+
+/// An expected NMI has done its work by making the core exit: the halt itself is seen by
+/// `before_entry`. Any other NMI is the guest's.
+fn arrived<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
+    if !shared.rendezvous.take_expected_nmi(core.id) {
+        core.nmi_pending = true;
+    }
+}
+
+/// The guest can take an NMI now.
+pub fn on_window<C: Cpu>(core: &mut Core<C>) -> Outcome {
+    set_window(&mut core.cpu, false);
+    core.nmi_pending = true;
+    Outcome::Stay
+}
+
+/// Gives the guest the NMI it is owed, or asks for the moment when it can take it.
+pub fn deliver<C: Cpu>(core: &mut Core<C>) {
+    if !core.nmi_pending {
+        return;
+    }
+    core.nmi_pending = false;
+    let cpu = &mut core.cpu;
+    let blocked = cpu.vmread(guest::INTERRUPTIBILITY_STATE)
+        & (interruptibility::STI | interruptibility::MOV_SS | interruptibility::NMI)
+        != 0;
+    let busy = cpu.vmread(control_field::VMENTRY_INTERRUPTION_INFO_FIELD) & 1 << 31 != 0;
+    if blocked || busy || core.step != super::step::Step::None {
+        set_window(&mut core.cpu, true);
+    } else {
+        core.cpu.vmwrite(
+            control_field::VMENTRY_INTERRUPTION_INFO_FIELD,
+            u64::from(NMI.encode()),
+        );
+    }
+}
+
+fn set_window(cpu: &mut impl Cpu, on: bool) {
+    let primary = cpu.vmread(control_field::PRIMARY_PROCBASED_EXEC_CONTROLS);
+    cpu.vmwrite(
+        control_field::PRIMARY_PROCBASED_EXEC_CONTROLS,
+        if on {
+            primary | NMI_WINDOW
+        } else {
+            primary & !NMI_WINDOW
+        },
+    );
+}

@@ -1,0 +1,23 @@
+//! XSETBV, which VMX makes exit.
+
+use super::Outcome;
+use crate::port::{Cpu, gpr};
+use crate::vmx::control;
+use crate::vmx::interruption::GENERAL_PROTECTION;
+
+/// CPUID leaf of the XSAVE state components.
+const XSAVE_LEAF: u32 = 0xd;
+
+/// Writes XCR0 for the guest, or faults as the processor would.
+pub fn handle(cpu: &mut impl Cpu) -> Outcome {
+    let registers = cpu.registers();
+    let index = registers[gpr::RCX] as u32;
+    let value = registers[gpr::RDX] << 32 | registers[gpr::RAX] & 0xffff_ffff;
+    let [low, _, _, high] = cpu.cpuid(XSAVE_LEAF, 0);
+    let supported = u64::from(high) << 32 | u64::from(low);
+    if index != 0 || !control::xcr0_is_valid(value, supported) {
+        return Outcome::Inject(GENERAL_PROTECTION);
+    }
+    cpu.set_xcr0(value);
+    Outcome::Advance
+}

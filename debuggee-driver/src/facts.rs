@@ -1,0 +1,50 @@
+//! What the platform found out at load and nothing changes afterwards.
+
+use crate::guest::process::GuestLayout;
+use wire_protocol::address::GuestVirtual;
+use wire_protocol::limits;
+use wire_protocol::packet::{Constants, ModuleLayout, RamRange};
+
+/// See the module.
+#[derive(Clone, Copy)]
+pub struct Facts {
+    /// Drawn at load.
+    pub session: u64,
+    /// Cores the system may have, numbered from 0.
+    pub core_count: u16,
+    /// Ticks of the TSC in a millisecond.
+    pub tsc_khz: u32,
+    /// Where the kernel image starts.
+    pub kernel_base: GuestVirtual,
+    /// The driver's own image: first byte and length.
+    pub driver_image: (GuestVirtual, u64),
+    /// Where things stand in the kernel's structures.
+    pub layout: GuestLayout,
+    /// Where things stand in the kernel's list of modules.
+    pub modules: ModuleLayout,
+    /// Design constants that the host shows.
+    pub constants: Constants,
+    /// The kernel's version line, UTF-8, `banner_bytes` long.
+    pub banner: [u8; limits::BANNER_BYTES],
+    /// See [`Self::banner`].
+    pub banner_bytes: usize,
+    /// RAM, ascending; ranges of length 0 are unused.
+    pub ram: [RamRange; limits::RAM_RANGES],
+}
+
+impl Facts {
+    /// The kernel's version line.
+    #[must_use]
+    pub fn banner(&self) -> &str {
+        let bytes = self.banner.get(..self.banner_bytes).unwrap_or(&[]);
+        core::str::from_utf8(bytes).unwrap_or("")
+    }
+
+    /// RAM, ascending.
+    pub fn ram(&self) -> impl Iterator<Item = RamRange> + '_ {
+        self.ram
+            .iter()
+            .copied()
+            .filter(|range| range.len_bytes != 0)
+    }
+}

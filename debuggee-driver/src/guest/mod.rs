@@ -1,0 +1,9 @@
+//! The guest's memory and processes, read from VMX-root without the guest's help: page walks,
+//! reads and writes by virtual and physical address, and process lookup from layout data.
+
+pub mod memory;
+pub mod process;
+pub mod walk;
+
+#[cfg(test)]
+pub(crate) mod model;

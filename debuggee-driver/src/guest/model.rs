@@ -1,0 +1,47 @@
+//! A guest's page tables for tests.
+
+use crate::fake::FlatMemory;
+use crate::port::PhysicalMemory;
+
+pub(crate) const PRESENT: u64 = 1;
+pub(crate) const WRITE: u64 = 2;
+pub(crate) const USER: u64 = 4;
+pub(crate) const LARGE: u64 = 0x80;
+pub(crate) const NO_EXECUTE: u64 = 1 << 63;
+
+/// Tables under construction: the root, and where the next table goes.
+pub(crate) struct GuestTables {
+    pub(crate) root: u64,
+    next: u64,
+    levels: u32,
+}
+
+impl GuestTables {
+    pub(crate) fn new(root: u64, levels: u32) -> Self {
+        Self {
+            root,
+            next: root + 4096,
+            levels,
+        }
+    }
+
+    /// Maps the page of `1 << shift` bytes at `va` to `pa`; all flags go into the leaf.
+    pub(crate) fn map(&mut self, mem: &mut FlatMemory, va: u64, pa: u64, shift: u32, flags: u64) {
+        let mut table = self.root;
+        let mut level_shift = 12 + 9 * (self.levels - 1);
+        while level_shift > shift {
+            let at = table + ((va >> level_shift) & 511) * 8;
+            let mut entry = mem.read_u64(at);
+            if entry & PRESENT == 0 {
+                entry = self.next | PRESENT | WRITE | USER;
+                self.next += 4096;
+                mem.write_u64(at, entry);
+            }
+            table = entry & 0x000f_ffff_ffff_f000;
+            level_shift -= 9;
+        }
+        let large = if shift > 12 { LARGE } else { 0 };
+        let at = table + ((va >> shift) & 511) * 8;
+        mem.write_u64(at, pa | flags | large);
+    }
+}

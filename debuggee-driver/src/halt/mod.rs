@@ -1,0 +1,145 @@
+//! Halting: every core stops and waits in VMX-root until the host lets it go.
+//!
+//! Called by `exit`. The core that claims the halt serves the host; all others are parked.
+
+mod serve;
+
+use crate::cores::rendezvous::Halt;
+use crate::event::Hit;
+use crate::line::{self, Line};
+use crate::port::{Cpu, Ports};
+use crate::shared::Shared;
+use core::sync::atomic::Ordering::SeqCst;
+use wire_protocol::address::CoreId;
+use wire_protocol::link::Incoming;
+use wire_protocol::packet::{DecodeError, Message, Reply, Request, StopCause};
+use wire_protocol::refusal::Refusal;
+
+/// What became of an attempt to halt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// The machine was halted and has been let go.
+    Served,
+    /// Another core halts right now; nothing was done, and this core should exit again.
+    OtherCoreHalts,
+}
+
+/// Halts every core, serves the host until it says go, and lets every core go.
+///
+/// `hit` is counted once the halt is this core's, so that an exit that has to be repeated after
+/// another core's halt is counted once.
+pub fn stop<P: Ports>(
+    core: CoreId,
+    cpu: &mut P::Cpu,
+    shared: &Shared<P>,
+    cause: StopCause,
+    hit: Option<Hit>,
+) -> Stopped {
+    let Some(mut halt) = shared.rendezvous.claim(core) else {
+        return Stopped::OtherCoreHalts;
+    };
+    if let Some(hit) = hit {
+        shared.installed.read(|installed| installed.count(&hit));
+    }
+    shared.files.with_mine(core, |file| file.capture(cpu));
+    let still_since = halt.gather(
+        |other| cpu.send_nmi(shared.apic_id(other)),
+        || cpu.tsc(),
+        shared.patience_ticks(),
+    );
+    shared.halts.fetch_add(1, SeqCst);
+    serve::serve(&mut halt, cpu, shared, cause);
+    let_go(halt, core, cpu, shared, still_since);
+    Stopped::Served
+}
+
+/// Time since the last core checked in is hidden from all of them, so that their counters neither
+/// drift apart nor run backwards.
+fn let_go<P: Ports>(
+    halt: Halt<'_>,
+    core: CoreId,
+    cpu: &mut P::Cpu,
+    shared: &Shared<P>,
+    still_since: u64,
+) {
+    if shared.facts.constants.hide_time {
+        shared.add_hidden_ticks(cpu.tsc().saturating_sub(still_since));
+    }
+    shared.files.with_mine(core, |file| file.apply(cpu));
+    halt.release(|| cpu.tsc(), shared.patience_ticks());
+}
+
+/// Checks in with the core that halts and waits until it lets go.
+pub fn park<P: Ports>(core: CoreId, cpu: &mut P::Cpu, shared: &Shared<P>) {
+    shared.files.with_mine(core, |file| file.capture(cpu));
+    let now = cpu.tsc();
+    shared
+        .rendezvous
+        .park(core, now, || shared.load_published(cpu));
+    shared.files.with_mine(core, |file| file.apply(cpu));
+}
+
+/// One look at the line while the guest runs. True if the host wants a halt.
+pub fn poll<P: Ports>(core: CoreId, cpu: &P::Cpu, shared: &Shared<P>) -> bool {
+    let now_us = shared.microseconds(cpu.tsc());
+    let wanted = shared.line.try_with(|line| match line.turn(now_us) {
+        Some(Incoming::BreakIn) => true,
+        Some(Incoming::Message) => {
+            answer_running(line, shared);
+            false
+        }
+        Some(Incoming::Connected) | None => false,
+    });
+    // Another core holds the line only while it serves a halt, and then this one is wanted there.
+    let _ = core;
+    wanted.unwrap_or(false)
+}
+
+/// While the guest runs, only the handshake is answered.
+fn answer_running<P: Ports>(line: &mut Line<P::Io>, shared: &Shared<P>) {
+    let base = line.base;
+    let (message, buffers) = line.received();
+    let (reply_base, len_bytes) = match Request::decode(message, base) {
+        Ok((id, Request::Hello { version, .. })) => {
+            let reply = crate::command::system::hello(shared, version, None, buffers.lists);
+            let reply = Message::Reply { id, reply };
+            let len_bytes = line::encode(&reply, base, buffers.message);
+            (shared.facts.kernel_base, len_bytes)
+        }
+        Ok((id, _)) => (base, refuse(id, Refusal::NotHalted, base, buffers.message)),
+        Err(error) => (base, refuse_undecoded(error, base, buffers.message)),
+    };
+    line.release();
+    line.base = reply_base;
+    // A host that is gone needs no answer.
+    let _ = line.send_encoded(len_bytes);
+}
+
+/// Encodes a refusal.
+fn refuse(
+    id: u8,
+    refusal: Refusal,
+    base: wire_protocol::address::GuestVirtual,
+    buffer: &mut [u8],
+) -> usize {
+    let reply = Message::Reply {
+        id,
+        reply: Reply::Refused(refusal),
+    };
+    line::encode(&reply, base, buffer)
+}
+
+/// Encodes the refusal of a message that has no meaning here.
+fn refuse_undecoded(
+    error: DecodeError,
+    base: wire_protocol::address::GuestVirtual,
+    buffer: &mut [u8],
+) -> usize {
+    match error {
+        DecodeError::UnknownKind { kind, id } => {
+            refuse(id, Refusal::UnknownRequest { kind }, base, buffer)
+        }
+        DecodeError::Malformed { id, .. } => refuse(id, Refusal::Malformed, base, buffer),
+        _ => 0,
+    }
+}

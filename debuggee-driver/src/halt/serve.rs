@@ -1,0 +1,98 @@
+//! The loop of a halt: poll, decode, answer. Runs on the core that claimed the halt, in VMX-root,
+//! with every other core parked.
+
+use super::{Shared, refuse_undecoded};
+use crate::command::{self, Context, Next};
+use crate::cores::rendezvous::Halt;
+use crate::line::{self, Line};
+use crate::port::{Cpu, Ports};
+use wire_protocol::address::GuestVirtual;
+use wire_protocol::link::Incoming;
+use wire_protocol::packet::{Message, Notice, Request, StopCause};
+
+/// Serves the host until it says go.
+pub(super) fn serve<P: Ports>(
+    halt: &mut Halt<'_>,
+    cpu: &mut P::Cpu,
+    shared: &Shared<P>,
+    cause: StopCause,
+) {
+    let mut context = Context {
+        halt,
+        cpu,
+        shared,
+        cause,
+    };
+    // The polling core has left the line when it checked in; only a core that is missing can hold
+    // it, and then there is no way to the host: the guest goes on.
+    shared.line.try_with(|line| serve_line(line, &mut context));
+}
+
+fn serve_line<P: Ports>(line: &mut Line<P::Io>, context: &mut Context<'_, '_, P>) {
+    announce(line, context);
+    // Ends with the host's `g`. Until then the machine stands still, which is what was asked for.
+    loop {
+        let now_us = context.shared.microseconds(context.cpu.tsc());
+        if line.turn(now_us) == Some(Incoming::Message) && answer(line, context) == Next::Go {
+            break;
+        }
+    }
+    send_rest(line, context);
+}
+
+/// Tells the host that the machine stands still. Before the handshake nothing is sent: its reply
+/// reports the halt.
+fn announce<P: Ports>(line: &mut Line<P::Io>, context: &mut Context<'_, '_, P>) {
+    let base = line.base;
+    if base == GuestVirtual(0) {
+        return;
+    }
+    let mut code = command::run::CodeBytes::default();
+    let buffers = &mut line.buffers;
+    context
+        .shared
+        .installed
+        .read(|installed| installed.begin_report());
+    let stop = command::run::stop(context, &mut code, buffers.lists);
+    let len_bytes = line::encode(
+        &Message::Notice(Notice::Stopped(stop)),
+        base,
+        buffers.message,
+    );
+    let _ = line.send_encoded(len_bytes);
+}
+
+fn answer<P: Ports>(line: &mut Line<P::Io>, context: &mut Context<'_, '_, P>) -> Next {
+    let base = line.base;
+    let mut base_after = base;
+    let (message, buffers) = line.received();
+    let (len_bytes, next) = match Request::decode(message, base) {
+        Ok((id, request)) => {
+            if matches!(request, Request::Hello { .. }) {
+                base_after = context.shared.facts.kernel_base;
+            }
+            let (reply, next) = command::answer(&request, context, buffers.lists);
+            let reply = Message::Reply { id, reply };
+            (line::encode(&reply, base, buffers.message), next)
+        }
+        Err(error) => (refuse_undecoded(error, base, buffers.message), Next::Stay),
+    };
+    line.release();
+    line.base = base_after;
+    // A host that is gone needs no answer; a `g` is carried out all the same.
+    let _ = line.send_encoded(len_bytes);
+    next
+}
+
+/// Puts the last reply on the line before the guest runs: from then on only sixteen bytes leave
+/// with each poll.
+fn send_rest<P: Ports>(line: &mut Line<P::Io>, context: &mut Context<'_, '_, P>) {
+    let start = context.cpu.tsc();
+    loop {
+        let now = context.cpu.tsc();
+        let more = line.transmit(context.shared.microseconds(now));
+        if !more || now.wrapping_sub(start) > context.shared.patience_ticks() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Where plain memory becomes Rust values, and where the assembly calls back.
+//!
+//! Used by `boot` alone.
+
+use super::instructions as ins;
+use super::io::IoPorts;
+use super::percore::{self, PerCore};
+use super::phys::DirectMap;
+use super::vmx_cpu::VmxCpu;
+use crate::boot;
+use crate::ept::mtrr::{RawMtrrs, VARIABLE_MAX};
+use crate::pool::arena::Block;
+use crate::port::Ports;
+use x86::msr;
+
+/// The real hardware.
+pub struct Hardware;
+
+impl Ports for Hardware {
+    type Cpu = VmxCpu;
+    type Memory = DirectMap;
+    type Io = IoPorts;
+}
+
+/// A block of the arena as bytes.
+///
+/// # Safety
+/// The block was carved for this and nothing else refers to it.
+#[must_use]
+pub unsafe fn bytes(memory: &DirectMap, block: &Block) -> &'static mut [u8] {
+    let start = memory.address_of(block.phys) as *mut u8;
+    // SAFETY: mapped for good, and exclusive by contract; the arena was zeroed.
+    unsafe { core::slice::from_raw_parts_mut(start, block.len_bytes as usize) }
+}
+
+/// Puts a value into a block of the arena.
+///
+/// # Safety
+/// As [`bytes`]; the block is large enough and aligned for `T`.
+pub unsafe fn place<T>(memory: &DirectMap, block: &Block, value: T) -> &'static mut T {
+    let at = memory.address_of(block.phys) as *mut T;
+    // SAFETY: by contract.
+    unsafe { at.write(value) };
+    // SAFETY: just written, and exclusive by contract.
+    unsafe { &mut *at }
+}
+
+/// Memory type registers of the core that boots the driver.
+///
+/// # Safety
+/// CPL 0 on a processor with MTRRs, which every one with VMX has.
+#[must_use]
+pub unsafe fn read_mtrrs() -> RawMtrrs {
+    // SAFETY: the registers exist by contract, and as far as the capability register says.
+    let read = |number| unsafe { msr::rdmsr(number) };
+    let cap = read(msr::IA32_MTRRCAP);
+    let has_fixed = cap & 1 << 8 != 0;
+    let fixed = [
+        msr::IA32_MTRR_FIX64K_00000,
+        msr::IA32_MTRR_FIX16K_80000,
+        msr::IA32_MTRR_FIX16K_A0000,
+        msr::IA32_MTRR_FIX4K_C0000,
+        msr::IA32_MTRR_FIX4K_C8000,
+        msr::IA32_MTRR_FIX4K_D0000,
+        msr::IA32_MTRR_FIX4K_D8000,
+        msr::IA32_MTRR_FIX4K_E0000,
+        msr::IA32_MTRR_FIX4K_E8000,
+        msr::IA32_MTRR_FIX4K_F0000,
+        msr::IA32_MTRR_FIX4K_F8000,
+    ]
+    .map(|number| if has_fixed { read(number) } else { 0 });
+    let mut variable = [(0, 0); VARIABLE_MAX];
+    let count = (cap & 0xff) as usize;
+    for (pair, slot) in (0u32..).zip(variable.iter_mut().take(count)) {
+        *slot = (
+            read(msr::IA32_MTRR_PHYSBASE0 + 2 * pair),
+            read(msr::IA32_MTRR_PHYSMASK0 + 2 * pair),
+        );
+    }
+    RawMtrrs {
+        cap,
+        def_type: read(msr::IA32_MTRR_DEF_TYPE),
+        fixed,
+        variable,
+        physical_address_bits: ins::cpuid(0x8000_0008, 0)[0] & 0xff,
+    }
+}
+
+/// Whether the processor's own paging has 1 GiB pages.
+#[must_use]
+pub fn has_1gib_pages() -> bool {
+    ins::cpuid(0x8000_0001, 0)[3] & 1 << 26 != 0
+}
+
+/// This core's local APIC id, in x2APIC width if there is one.
+#[must_use]
+pub fn apic_id() -> u32 {
+    let has_leaf_b = ins::cpuid(0, 0)[0] >= 0xb && ins::cpuid(0xb, 0)[1] != 0;
+    if has_leaf_b {
+        ins::cpuid(0xb, 0)[3]
+    } else {
+        ins::cpuid(1, 0)[1] >> 24
+    }
+}
+
+/// Enters the hypervisor on this core; 0 once it runs as a guest.
+///
+/// # Safety
+/// As `VmxCpu::start`, for the core that `core` describes.
+pub unsafe fn enter(core: *mut PerCore) -> u64 {
+    // SAFETY: by contract.
+    unsafe { percore::standstill_enter(core) }
+}
+
+/// Calls the hypervisor below this core.
+///
+/// # Safety
+/// CPL 0 in the driver's image, on a core that runs as a guest.
+pub unsafe fn hypercall(number: u64) {
+    // SAFETY: the hypervisor carries the call out and returns behind it.
+    unsafe {
+        core::arch::asm!(
+            "vmcall",
+            inout("rax") crate::exit::hypercall::MAGIC => _,
+            inout("rcx") number => _,
+        );
+    }
+}
+
+/// Runs `function` on a stack of its own.
+///
+/// # Safety
+/// `stack_top` ends a stack that nobody else uses; `function` takes `argument`.
+pub unsafe fn on_stack(
+    argument: *mut core::ffi::c_void,
+    stack_top: u64,
+    function: unsafe extern "C" fn(*mut core::ffi::c_void) -> u64,
+) -> u64 {
+    // SAFETY: by contract.
+    unsafe { percore::standstill_call_on_stack(argument, stack_top & !0xf, function) }
+}
+
+/// Called by the assembly on the new stack.
+///
+/// # Safety
+/// `core` was made by `boot` for the core that runs this.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn standstill_core_main(core: *mut PerCore) -> u64 {
+    // SAFETY: by contract.
+    unsafe { boot::core_main(core) }
+}
+
+/// An exception in VMX-root that no rule expects. The core reports it and stands still: nothing
+/// that could be done is safer.
+///
+/// # Safety
+/// Called by the assembly with a pointer to vector, maybe error code, RIP.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn standstill_root_fault(frame: *const u64, core: *const PerCore) -> ! {
+    // SAFETY: the stub pushed the vector.
+    let vector = unsafe { frame.read() } as u16;
+    // Vectors whose frame starts with an error code ("Error Code", 6.13).
+    let has_code = matches!(vector, 8 | 10..=14 | 17 | 21);
+    // SAFETY: the processor pushed at least four words.
+    let rip = unsafe { frame.add(if has_code { 2 } else { 1 }).read() };
+    // SAFETY: reading has no effect.
+    let detail = unsafe { ins::cr2() };
+    // SAFETY: `core` came from FS, which points to a core of `boot`'s.
+    unsafe { boot::report_fault(&*core, vector, rip, detail) }
+}

@@ -1,0 +1,11 @@
+//! The hardware: the only module with `unsafe`, next to `cores::cells`. Everything here is a thin
+//! layer; what to do is decided elsewhere.
+
+pub mod apic;
+pub mod host_pages;
+pub mod instructions;
+pub mod io;
+pub mod launch;
+pub mod percore;
+pub mod phys;
+pub mod vmx_cpu;

@@ -1,0 +1,121 @@
+//! One core's own memory: what the assembly reaches through FS, its descriptor tables, its stack.
+//!
+//! Built by `boot` in the arena, one per core; used by that core alone once it runs, in VMX-root.
+
+use crate::port::Gprs;
+use core::arch::global_asm;
+use core::mem::offset_of;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+/// Bytes of a core's VMX-root stack.
+pub const STACK_BYTES: u32 = 64 * 1024;
+
+/// Selectors in the host's GDT.
+pub const HOST_CS: u16 = 0x10;
+/// See [`HOST_CS`].
+pub const HOST_SS: u16 = 0x18;
+/// See [`HOST_CS`].
+pub const HOST_TR: u16 = 0x40;
+
+/// What the assembly knows of a core. FS base points here in VMX-root.
+#[repr(C)]
+pub struct PerCore {
+    /// Address of this structure.
+    pub self_address: u64,
+    /// NMIs taken in VMX-root so far.
+    pub root_nmis: AtomicU64,
+    /// Machine checks taken in VMX-root and not yet given to the guest.
+    pub machine_checks: AtomicU64,
+    /// First address above the stack.
+    pub stack_top: u64,
+    /// Where the guest continues after the launch.
+    pub guest_rsp: u64,
+    /// See [`Self::guest_rsp`].
+    pub guest_rip: u64,
+    /// The guest's general registers while the core is in VMX-root (slot 4, RSP, is in the VMCS).
+    pub registers: Gprs,
+    /// IRET frame for leaving: RIP, CS, RFLAGS, RSP, SS.
+    pub leave_frame: [u64; 5],
+    /// The hypervisor this core belongs to (`boot` knows its type).
+    pub hypervisor: u64,
+    /// The core's number.
+    pub number: u64,
+}
+
+impl PerCore {
+    /// Takes the machine checks that arrived in VMX-root: at most one is given to the guest.
+    pub fn take_machine_check(&self) -> bool {
+        self.machine_checks.load(Ordering::Relaxed) != 0
+            && self.machine_checks.swap(0, Ordering::Relaxed) != 0
+    }
+}
+
+global_asm!(
+    include_str!("vmx_entry.S"),
+    GUEST_RSP = const offset_of!(PerCore, guest_rsp),
+    GUEST_RIP = const offset_of!(PerCore, guest_rip),
+    STACK_TOP = const offset_of!(PerCore, stack_top),
+    ROOT_NMIS = const offset_of!(PerCore, root_nmis),
+    MACHINE_CHECKS = const offset_of!(PerCore, machine_checks),
+    SELF = const offset_of!(PerCore, self_address),
+);
+
+unsafe extern "C" {
+    /// Enters the hypervisor; 0 once the core runs as a guest.
+    pub(super) fn standstill_enter(core: *mut PerCore) -> u64;
+    /// Runs the guest until its next VM exit.
+    pub(super) fn standstill_vm_run(registers: *mut Gprs, launched: u64) -> u64;
+    /// Continues the guest without a hypervisor.
+    pub(super) fn standstill_leave(registers: *const Gprs, frame: *const u64) -> !;
+    /// Calls a function on another stack.
+    pub(super) fn standstill_call_on_stack(
+        argument: *mut core::ffi::c_void,
+        stack_top: u64,
+        function: unsafe extern "C" fn(*mut core::ffi::c_void) -> u64,
+    ) -> u64;
+    fn standstill_vm_exit();
+    fn standstill_nmi();
+    fn standstill_machine_check();
+    fn standstill_fault_table();
+}
+
+/// Host RIP of the VMCS.
+#[must_use]
+pub fn vm_exit_address() -> u64 {
+    standstill_vm_exit as *const () as u64
+}
+
+/// Fills a page with the host's GDT and TSS: code, data and task-state segment.
+/// The TSS stands at offset 0x200; its interrupt stacks are unused.
+#[must_use]
+pub fn gdt_page(page_address: u64) -> [u64; 10] {
+    let tss = page_address + TSS_OFFSET;
+    let mut gdt = [0; 10];
+    gdt[usize::from(HOST_CS) / 8] = 0x00af_9b00_0000_ffff;
+    gdt[usize::from(HOST_SS) / 8] = 0x00cf_9300_0000_ffff;
+    gdt[usize::from(HOST_TR) / 8] =
+        0x67 | (tss & 0x00ff_ffff) << 16 | 0x8b << 40 | (tss >> 24 & 0xff) << 56;
+    gdt[usize::from(HOST_TR) / 8 + 1] = tss >> 32;
+    gdt
+}
+
+/// Offset of the TSS in the page of [`gdt_page`].
+pub const TSS_OFFSET: u64 = 0x200;
+
+/// The gate of one exception vector in the host's IDT, as two quadwords
+/// ("64-Bit IDT Gate Descriptors", 6.14.1).
+#[must_use]
+pub fn idt_gate(vector: u8) -> [u64; 2] {
+    let handler = match vector {
+        2 => standstill_nmi as *const () as u64,
+        18 => standstill_machine_check as *const () as u64,
+        _ => standstill_fault_table as *const () as u64 + 16 * u64::from(vector.min(31)),
+    };
+    [
+        (handler & 0xffff)
+            | u64::from(HOST_CS) << 16
+            | 0x8e00 << 32
+            | (handler >> 16 & 0xffff) << 48,
+        handler >> 32,
+    ]
+}

@@ -1,0 +1,653 @@
+//! One core under VMX: turning it on, filling the VMCS, running the guest, leaving.
+//!
+//! Created by `boot` on the core it stands for; used by that core only.
+
+use super::instructions as ins;
+use super::percore::{self, PerCore};
+use super::phys::DirectMap;
+use crate::port::{Cpu, Gprs, LiveRegister, PhysicalMemory};
+use crate::vmx::capability::{self, ControlValues, RawCapabilities, Unsupported};
+use crate::vmx::control::{cr0, cr4};
+use crate::vmx::segment::{self, Segment};
+use crate::vmx::{activity, control_field, guest, host, ro};
+use x86::msr;
+
+/// Physical addresses and values that go into every core's VMCS.
+#[derive(Clone, Copy, Debug)]
+pub struct VmcsPlan {
+    /// What the processor allows and we use.
+    pub controls: ControlValues,
+    /// EPT pointer of the hooked view.
+    pub eptp: u64,
+    /// The MSR bitmap's page.
+    pub msr_bitmap: u64,
+    /// Root of the host's page tables.
+    pub host_cr3: u64,
+    /// This core's VMXON region.
+    pub vmxon_region: u64,
+    /// This core's VMCS.
+    pub vmcs: u64,
+    /// Linear address of this core's page with GDT and TSS.
+    pub gdt: u64,
+    /// Linear address of this core's IDT.
+    pub idt: u64,
+}
+
+/// A core in VMX operation.
+pub struct VmxCpu {
+    core: *mut PerCore,
+    plan: VmcsPlan,
+    memory: DirectMap,
+    launched: bool,
+    /// First field the processor refused, for the report of a failed entry.
+    refused_field: u32,
+}
+
+/// Why a core could not be launched, as a number for the kernel log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LaunchError {
+    /// VMXON failed.
+    Vmxon,
+    /// VMCLEAR or VMPTRLD failed.
+    VmcsPointer,
+    /// A field of the VMCS was refused.
+    Field(u32),
+    /// VMLAUNCH failed with this VM-instruction error.
+    Entry(u32),
+}
+
+impl LaunchError {
+    /// Nonzero, as the platform passes it through C.
+    #[must_use]
+    pub const fn code(self) -> u64 {
+        match self {
+            Self::Vmxon => 1,
+            Self::VmcsPointer => 2,
+            Self::Field(field) => 0x1_0000_0000 | field as u64,
+            Self::Entry(error) => 0x2_0000_0000 | error as u64,
+        }
+    }
+}
+
+/// Reads what decides whether this core can carry the hypervisor.
+///
+/// # Safety
+/// CPL 0.
+#[must_use]
+pub unsafe fn raw_capabilities() -> RawCapabilities {
+    // SAFETY: CPL 0 by contract.
+    let cr4 = unsafe { ins::cr4() };
+    let cpuid_1_ecx = ins::cpuid(1, 0)[2];
+    if cpuid_1_ecx & 1 << 5 == 0 {
+        return RawCapabilities {
+            cpuid_1_ecx,
+            cr4,
+            ..RawCapabilities::default()
+        };
+    }
+    // SAFETY: a processor with VMX has these registers ("VMX Capability Reporting Facility", A).
+    let read = |number| unsafe { msr::rdmsr(number) };
+    let basic = read(msr::IA32_VMX_BASIC);
+    let has_true_controls = basic & 1 << 55 != 0;
+    let control = |plain, exact| read(if has_true_controls { exact } else { plain });
+    let primary = control(
+        msr::IA32_VMX_PROCBASED_CTLS,
+        msr::IA32_VMX_TRUE_PROCBASED_CTLS,
+    );
+    let has_secondary = primary & 1 << 63 != 0;
+    let secondary = if has_secondary {
+        read(msr::IA32_VMX_PROCBASED_CTLS2)
+    } else {
+        0
+    };
+    let has_ept = secondary & 1 << 33 != 0;
+    RawCapabilities {
+        cpuid_1_ecx,
+        cr4,
+        feature_control: read(msr::IA32_FEATURE_CONTROL),
+        basic,
+        pin: control(
+            msr::IA32_VMX_PINBASED_CTLS,
+            msr::IA32_VMX_TRUE_PINBASED_CTLS,
+        ),
+        primary,
+        secondary,
+        exit: control(msr::IA32_VMX_EXIT_CTLS, msr::IA32_VMX_TRUE_EXIT_CTLS),
+        entry: control(msr::IA32_VMX_ENTRY_CTLS, msr::IA32_VMX_TRUE_ENTRY_CTLS),
+        ept_vpid: if has_ept {
+            read(msr::IA32_VMX_EPT_VPID_CAP)
+        } else {
+            0
+        },
+        misc: read(msr::IA32_VMX_MISC),
+    }
+}
+
+/// Whether this core can carry the hypervisor.
+///
+/// # Errors
+/// What is missing.
+///
+/// # Safety
+/// CPL 0.
+pub unsafe fn check() -> Result<ControlValues, Unsupported> {
+    // SAFETY: CPL 0 by contract.
+    capability::check(&unsafe { raw_capabilities() })
+}
+
+/// Any number but 0, which is the host's.
+const VPID: u64 = 1;
+
+impl VmxCpu {
+    /// Turns VMX on and fills the VMCS with this core as it stands; the guest will continue at the
+    /// stack and address that the assembly stored in `core`.
+    ///
+    /// # Errors
+    /// VMX is off again if it fails.
+    ///
+    /// # Safety
+    /// On the core that `core` stands for, CPL 0, interrupts off, in a kernel context whose page
+    /// tables map the arena and the driver; all addresses of `plan` are of this core's own, zeroed
+    /// pages in the arena; the host's page tables are complete.
+    pub unsafe fn start(
+        core: *mut PerCore,
+        plan: VmcsPlan,
+        memory: DirectMap,
+    ) -> Result<Self, LaunchError> {
+        let mut cpu = Self {
+            core,
+            plan,
+            memory,
+            launched: false,
+            refused_field: 0,
+        };
+        // SAFETY: by contract.
+        unsafe { cpu.turn_on()? };
+        // SAFETY: VMX is on with our VMCS current.
+        unsafe { cpu.fill() };
+        if cpu.refused_field != 0 {
+            let error = LaunchError::Field(cpu.refused_field);
+            // SAFETY: nothing was launched.
+            unsafe { cpu.turn_off() };
+            return Err(error);
+        }
+        Ok(cpu)
+    }
+
+    /// # Safety
+    /// As [`Self::start`].
+    unsafe fn turn_on(&mut self) -> Result<(), LaunchError> {
+        // SAFETY: VMX exists, so does the register; it is written only while unlocked.
+        let feature_control = unsafe { msr::rdmsr(msr::IA32_FEATURE_CONTROL) };
+        if let Some(value) = capability::feature_control_to_write(feature_control) {
+            // SAFETY: as above.
+            unsafe { msr::wrmsr(msr::IA32_FEATURE_CONTROL, value) };
+        }
+        // SAFETY: CPL 0.
+        let cr4_now = unsafe { ins::cr4() };
+        // SAFETY: VMXE is a bit this processor has; the kernel does not look at it.
+        unsafe { ins::set_cr4(cr4_now | cr4::VMXE) };
+        // SAFETY: VMX exists.
+        let revision = unsafe { msr::rdmsr(msr::IA32_VMX_BASIC) } & 0x7fff_ffff;
+        self.memory.write_u64(self.plan.vmxon_region, revision);
+        self.memory.write_u64(self.plan.vmcs, revision);
+        // SAFETY: the region is ours and carries the revision.
+        if unsafe { ins::vmxon(self.plan.vmxon_region) }.is_err() {
+            // SAFETY: as it was.
+            unsafe { ins::set_cr4(cr4_now) };
+            return Err(LaunchError::Vmxon);
+        }
+        // SAFETY: in VMX operation, with a region of ours.
+        let cleared = unsafe { ins::vmclear(self.plan.vmcs) };
+        // SAFETY: as above.
+        let loaded = unsafe { ins::vmptrld(self.plan.vmcs) };
+        if cleared.is_err() || loaded.is_err() {
+            // SAFETY: nothing was launched.
+            unsafe { self.turn_off() };
+            return Err(LaunchError::VmcsPointer);
+        }
+        self.invalidate_ept();
+        // SAFETY: VMX-root; `capability::check` saw that type 2 exists.
+        unsafe { ins::invvpid_all() };
+        Ok(())
+    }
+
+    /// # Safety
+    /// The core runs on the kernel's state, in VMX-root, and needs no VMCS any more.
+    unsafe fn turn_off(&mut self) {
+        // SAFETY: by contract.
+        unsafe { ins::vmxoff() };
+        // SAFETY: CPL 0.
+        let cr4_now = unsafe { ins::cr4() };
+        // SAFETY: VMX is off, so VMXE may be cleared.
+        unsafe { ins::set_cr4(cr4_now & !cr4::VMXE) };
+    }
+
+    /// # Safety
+    /// VMX-root with our VMCS current, on the kernel's state.
+    unsafe fn fill(&mut self) {
+        self.fill_controls();
+        // SAFETY: by contract.
+        unsafe { self.fill_guest() };
+        // SAFETY: by contract.
+        unsafe { self.fill_host() };
+    }
+
+    fn fill_controls(&mut self) {
+        let plan = self.plan;
+        for (field, value) in [
+            (
+                control_field::PINBASED_EXEC_CONTROLS,
+                u64::from(plan.controls.pin),
+            ),
+            (
+                control_field::PRIMARY_PROCBASED_EXEC_CONTROLS,
+                u64::from(plan.controls.primary),
+            ),
+            (
+                control_field::SECONDARY_PROCBASED_EXEC_CONTROLS,
+                u64::from(plan.controls.secondary),
+            ),
+            (
+                control_field::VMEXIT_CONTROLS,
+                u64::from(plan.controls.exit),
+            ),
+            (
+                control_field::VMENTRY_CONTROLS,
+                u64::from(plan.controls.entry),
+            ),
+            (control_field::EPTP_FULL, plan.eptp),
+            (control_field::MSR_BITMAPS_ADDR_FULL, plan.msr_bitmap),
+            (control_field::EXCEPTION_BITMAP, 0),
+            (control_field::TSC_OFFSET_FULL, 0),
+            (control_field::CR0_GUEST_HOST_MASK, cr0::NE),
+            (control_field::CR4_GUEST_HOST_MASK, cr4::VMXE),
+        ] {
+            self.vmwrite(field, value);
+        }
+        if plan.controls.secondary & 1 << 5 != 0 {
+            self.vmwrite(control_field::VPID, VPID);
+        }
+        if plan.controls.secondary & 1 << 20 != 0 {
+            self.vmwrite(control_field::XSS_EXITING_BITMAP_FULL, 0);
+        }
+    }
+
+    /// # Safety
+    /// As [`Self::fill`].
+    unsafe fn fill_guest(&mut self) {
+        // SAFETY: CPL 0, reading only; the same for all reads below.
+        let (cr0_now, cr3_now, cr4_now, dr7_now) = (
+            unsafe { ins::cr0() },
+            unsafe { ins::cr3() },
+            unsafe { ins::cr4() },
+            unsafe { ins::dr7() },
+        );
+        // SAFETY: these registers exist on every 64-bit processor.
+        let read = |number| unsafe { msr::rdmsr(number) };
+        // SAFETY: `core` is valid by contract of `start`.
+        let (rsp, rip) = unsafe { ((*self.core).guest_rsp, (*self.core).guest_rip) };
+        for (field, value) in [
+            (guest::CR0, cr0_now),
+            (control_field::CR0_READ_SHADOW, cr0_now),
+            (guest::CR3, cr3_now),
+            (guest::CR4, cr4_now),
+            (control_field::CR4_READ_SHADOW, cr4_now & !cr4::VMXE),
+            (guest::DR7, dr7_now),
+            (guest::RSP, rsp),
+            (guest::RIP, rip),
+            (guest::RFLAGS, 2),
+            (guest::LINK_PTR_FULL, !0),
+            (guest::IA32_DEBUGCTL_FULL, read(msr::IA32_DEBUGCTL)),
+            (guest::IA32_PAT_FULL, read(msr::IA32_PAT)),
+            (guest::IA32_EFER_FULL, read(msr::IA32_EFER)),
+            (guest::IA32_SYSENTER_CS, read(msr::IA32_SYSENTER_CS)),
+            (guest::IA32_SYSENTER_ESP, read(msr::IA32_SYSENTER_ESP)),
+            (guest::IA32_SYSENTER_EIP, read(msr::IA32_SYSENTER_EIP)),
+            (guest::INTERRUPTIBILITY_STATE, 0),
+            (guest::ACTIVITY_STATE, activity::ACTIVE),
+            (guest::PENDING_DBG_EXCEPTIONS, 0),
+        ] {
+            self.vmwrite(field, value);
+        }
+        // SAFETY: CPL 0.
+        let (gdtr, idtr) = (unsafe { ins::sgdt() }, unsafe { ins::sidt() });
+        self.vmwrite(guest::GDTR_BASE, gdtr.base);
+        self.vmwrite(guest::GDTR_LIMIT, u64::from(gdtr.limit));
+        self.vmwrite(guest::IDTR_BASE, idtr.base);
+        self.vmwrite(guest::IDTR_LIMIT, u64::from(idtr.limit));
+        // SAFETY: by contract.
+        let segments = unsafe { segments(gdtr.base) };
+        for (index, segment) in (0u32..).zip(segments) {
+            self.vmwrite(guest::ES_SELECTOR + 2 * index, u64::from(segment.selector));
+            self.vmwrite(guest::ES_BASE + 2 * index, segment.base);
+            self.vmwrite(guest::ES_LIMIT + 2 * index, u64::from(segment.limit));
+            self.vmwrite(
+                guest::ES_ACCESS_RIGHTS + 2 * index,
+                u64::from(segment.access_rights),
+            );
+        }
+    }
+
+    /// # Safety
+    /// As [`Self::fill`].
+    unsafe fn fill_host(&mut self) {
+        let plan = self.plan;
+        // SAFETY: CPL 0, reading only.
+        let (cr0_now, cr4_now) = (unsafe { ins::cr0() }, unsafe { ins::cr4() });
+        // SAFETY: these registers exist on every 64-bit processor.
+        let read = |number| unsafe { msr::rdmsr(number) };
+        for (field, value) in [
+            (host::CR0, cr0_now),
+            (host::CR3, plan.host_cr3),
+            (host::CR4, cr4_now | cr4::VMXE),
+            (host::CS_SELECTOR, u64::from(percore::HOST_CS)),
+            (host::SS_SELECTOR, u64::from(percore::HOST_SS)),
+            (host::TR_SELECTOR, u64::from(percore::HOST_TR)),
+            (host::DS_SELECTOR, 0),
+            (host::ES_SELECTOR, 0),
+            (host::FS_SELECTOR, 0),
+            (host::GS_SELECTOR, 0),
+            (host::FS_BASE, self.core as u64),
+            (host::GS_BASE, 0),
+            (host::TR_BASE, plan.gdt + percore::TSS_OFFSET),
+            (host::GDTR_BASE, plan.gdt),
+            (host::IDTR_BASE, plan.idt),
+            (host::IA32_SYSENTER_CS, 0),
+            (host::IA32_SYSENTER_ESP, 0),
+            (host::IA32_SYSENTER_EIP, 0),
+            (host::IA32_PAT_FULL, read(msr::IA32_PAT)),
+            (host::IA32_EFER_FULL, read(msr::IA32_EFER)),
+            (host::RIP, percore::vm_exit_address()),
+        ] {
+            self.vmwrite(field, value);
+        }
+    }
+
+    /// Runs the guest until its next VM exit.
+    ///
+    /// # Errors
+    /// The VM-instruction error of an entry that failed before it began.
+    pub fn run(&mut self) -> Result<(), LaunchError> {
+        let launched = u64::from(self.launched);
+        // SAFETY: `core` is valid by contract of `start`; only this core uses it.
+        let registers = unsafe { &raw mut (*self.core).registers };
+        // SAFETY: the VMCS is current and complete; the assembly keeps all that Rust relies on.
+        let failed = unsafe { percore::standstill_vm_run(registers, launched) };
+        if failed != 0 {
+            return Err(LaunchError::Entry(
+                self.vmread(ro::VM_INSTRUCTION_ERROR) as u32
+            ));
+        }
+        self.launched = true;
+        Ok(())
+    }
+
+    /// Turns VMX off after a launch that failed.
+    ///
+    /// # Safety
+    /// The core still runs on the kernel's state: it has not taken a VM exit yet.
+    pub unsafe fn abandon(&mut self) {
+        // SAFETY: by contract.
+        unsafe { self.turn_off() };
+    }
+
+    /// Leaves VMX operation and continues the guest where it stands.
+    ///
+    /// # Safety
+    /// The guest is the kernel at CPL 0 in 64-bit mode, with the driver, the arena and its own
+    /// descriptor tables mapped by its page tables.
+    pub unsafe fn leave(mut self) -> ! {
+        let frame = [
+            self.vmread(guest::RIP),
+            self.vmread(guest::CS_SELECTOR),
+            self.vmread(guest::RFLAGS),
+            self.vmread(guest::RSP),
+            self.vmread(guest::SS_SELECTOR),
+        ];
+        let [es, ds, fs, gs, tr] = [
+            guest::ES_SELECTOR,
+            guest::DS_SELECTOR,
+            guest::FS_SELECTOR,
+            guest::GS_SELECTOR,
+            guest::TR_SELECTOR,
+        ]
+        .map(|field| self.vmread(field) as u16);
+        let gdt = ins::TableRegister {
+            limit: self.vmread(guest::GDTR_LIMIT) as u16,
+            base: self.vmread(guest::GDTR_BASE),
+        };
+        let idt = ins::TableRegister {
+            limit: self.vmread(guest::IDTR_LIMIT) as u16,
+            base: self.vmread(guest::IDTR_BASE),
+        };
+        let [cr0_guest, cr3_guest, cr4_guest, dr7_guest] =
+            [guest::CR0, guest::CR3, guest::CR4, guest::DR7].map(|field| self.vmread(field));
+        let msrs = [
+            (msr::IA32_FS_BASE, guest::FS_BASE),
+            (msr::IA32_GS_BASE, guest::GS_BASE),
+            (msr::IA32_SYSENTER_CS, guest::IA32_SYSENTER_CS),
+            (msr::IA32_SYSENTER_ESP, guest::IA32_SYSENTER_ESP),
+            (msr::IA32_SYSENTER_EIP, guest::IA32_SYSENTER_EIP),
+            (msr::IA32_DEBUGCTL, guest::IA32_DEBUGCTL_FULL),
+            (msr::IA32_PAT, guest::IA32_PAT_FULL),
+            (msr::IA32_EFER, guest::IA32_EFER_FULL),
+        ]
+        .map(|(number, field)| (number, self.vmread(field)));
+        // SAFETY: `core` is valid; nobody else uses its frame.
+        unsafe { (*self.core).leave_frame = frame };
+        self.invalidate_ept();
+        // SAFETY: VMX-root; type 2 exists.
+        unsafe { ins::invvpid_all() };
+        // SAFETY: the VMCS is ours; its launch state and cached data are written back.
+        let _ = unsafe { ins::vmclear(self.plan.vmcs) };
+        // SAFETY: no VMCS is needed any more.
+        unsafe { ins::vmxoff() };
+        // CR3 before CR4: CR4.PCIDE may only be set while the PCID is the guest's own.
+        // SAFETY: the guest's page tables map all that runs from here on, by contract.
+        unsafe { ins::set_cr3(cr3_guest & !(1 << 63)) };
+        let cr4_guest = cr4_guest & !cr4::VMXE;
+        // Translations of VPID 0 date from before the launch: changing CR4.PGE drops them all.
+        // SAFETY: the guest's CR4 but for PGE.
+        unsafe { ins::set_cr4(cr4_guest ^ cr4::PGE) };
+        // SAFETY: the guest's CR4.
+        unsafe { ins::set_cr4(cr4_guest) };
+        // SAFETY: the guest's tables, valid by contract.
+        unsafe { ins::lgdt(gdt) };
+        // SAFETY: as above.
+        unsafe { ins::lidt(idt) };
+        // LTR wants the descriptor "available", and Linux maps its GDT read-only.
+        // SAFETY: write protection is off for the two instructions that change the descriptor.
+        unsafe { ins::set_cr0(cr0_guest & !cr0::WP) };
+        let descriptor = (gdt.base + u64::from(tr & !7)) as *mut u64;
+        // SAFETY: the descriptor of the guest's own TSS.
+        let available = unsafe { descriptor.read_volatile() } & !(1 << 41);
+        // SAFETY: as above, with write protection off.
+        unsafe { descriptor.write_volatile(available) };
+        // SAFETY: the descriptor is available now.
+        unsafe { ins::ltr(tr) };
+        // SAFETY: the guest's CR0.
+        unsafe { ins::set_cr0(cr0_guest) };
+        // SAFETY: the guest's selectors, defined by its GDT.
+        unsafe { ins::load_data_segments(es, ds, fs, gs) };
+        for (number, value) in msrs {
+            // SAFETY: values the guest had in these registers.
+            unsafe { msr::wrmsr(number, value) };
+        }
+        // SAFETY: the guest's DR7.
+        unsafe { ins::set_dr7(dr7_guest) };
+        // SAFETY: `core` is mapped in the guest's page tables too.
+        let (registers, frame) = unsafe {
+            (
+                &raw const (*self.core).registers,
+                (&raw const (*self.core).leave_frame).cast(),
+            )
+        };
+        // SAFETY: everything the guest had is loaded.
+        unsafe { percore::standstill_leave(registers, frame) }
+    }
+
+    fn per_core(&self) -> &PerCore {
+        // SAFETY: valid by contract of `start`; the assembly changes it only while `run` runs.
+        unsafe { &*self.core }
+    }
+}
+
+/// The eight segment registers in VMCS order: ES, CS, SS, DS, FS, GS, LDTR, TR.
+///
+/// # Safety
+/// CPL 0; `gdt` is the base of the loaded GDT.
+unsafe fn segments(gdt: u64) -> [Segment; 8] {
+    // SAFETY: CPL 0, reading only.
+    let (ldtr, tr) = (unsafe { ins::sldt() }, unsafe { ins::str() });
+    let selectors = [
+        x86::segmentation::es().bits(),
+        x86::segmentation::cs().bits(),
+        x86::segmentation::ss().bits(),
+        x86::segmentation::ds().bits(),
+        x86::segmentation::fs().bits(),
+        x86::segmentation::gs().bits(),
+        ldtr,
+        tr,
+    ];
+    // SAFETY: both registers exist on every 64-bit processor.
+    let (fs_base, gs_base) = (unsafe { msr::rdmsr(msr::IA32_FS_BASE) }, unsafe {
+        msr::rdmsr(msr::IA32_GS_BASE)
+    });
+    let system_base = |selector: u16| {
+        if selector & !7 == 0 {
+            return 0;
+        }
+        let descriptor = (gdt + u64::from(selector & !7)) as *const [u64; 2];
+        // SAFETY: a system descriptor of the loaded GDT takes 16 bytes.
+        segment::system_base(unsafe { descriptor.read_unaligned() })
+    };
+    let bases = [
+        0,
+        0,
+        0,
+        0,
+        fs_base,
+        gs_base,
+        system_base(ldtr),
+        system_base(tr),
+    ];
+    let mut all = [Segment::default(); 8];
+    for ((slot, selector), base) in all.iter_mut().zip(selectors).zip(bases) {
+        let is_null = selector & !3 == 0;
+        // SAFETY: CPL 0, reading descriptors only.
+        let (limit, rights) = (unsafe { ins::segment_limit(selector) }, unsafe {
+            ins::segment_rights(selector)
+        });
+        *slot = Segment {
+            selector,
+            base,
+            limit: if is_null { 0 } else { limit },
+            access_rights: segment::access_rights(if is_null { None } else { rights }),
+        };
+    }
+    all
+}
+
+impl Cpu for VmxCpu {
+    fn vmread(&self, field: u32) -> u64 {
+        // SAFETY: VMX-root with our VMCS current, as long as this value lives.
+        unsafe { ins::vmread(field) }
+    }
+
+    fn vmwrite(&mut self, field: u32, value: u64) {
+        // SAFETY: as in `vmread`.
+        if unsafe { ins::vmwrite(field, value) }.is_err() && self.refused_field == 0 {
+            self.refused_field = field;
+        }
+    }
+
+    fn registers(&self) -> &Gprs {
+        &self.per_core().registers
+    }
+
+    fn registers_mut(&mut self) -> &mut Gprs {
+        // SAFETY: valid by contract of `start`, and borrowed from `self` exclusively.
+        unsafe { &mut (*self.core).registers }
+    }
+
+    fn cpuid(&self, leaf: u32, subleaf: u32) -> [u32; 4] {
+        ins::cpuid(leaf, subleaf)
+    }
+
+    fn live(&self, register: LiveRegister) -> u64 {
+        // SAFETY: CPL 0, reading only; the MSRs exist where the guest could use them.
+        unsafe {
+            match register {
+                LiveRegister::Cr2 => ins::cr2(),
+                LiveRegister::Cr8 => ins::cr8(),
+                LiveRegister::Dr0 => ins::dr0(),
+                LiveRegister::Dr1 => ins::dr1(),
+                LiveRegister::Dr2 => ins::dr2(),
+                LiveRegister::Dr3 => ins::dr3(),
+                LiveRegister::Dr6 => ins::dr6(),
+                LiveRegister::KernelGsBase => msr::rdmsr(msr::IA32_KERNEL_GSBASE),
+                LiveRegister::TscDeadline => msr::rdmsr(msr::IA32_TSC_DEADLINE),
+                LiveRegister::ApicBase => msr::rdmsr(msr::IA32_APIC_BASE),
+            }
+        }
+    }
+
+    fn set_live(&mut self, register: LiveRegister, value: u64) {
+        // SAFETY: VMX-root uses none of these registers; the value was checked by the caller.
+        unsafe {
+            match register {
+                LiveRegister::Cr2 => ins::set_cr2(value),
+                LiveRegister::Cr8 => ins::set_cr8(value),
+                LiveRegister::Dr0 => ins::set_dr0(value),
+                LiveRegister::Dr1 => ins::set_dr1(value),
+                LiveRegister::Dr2 => ins::set_dr2(value),
+                LiveRegister::Dr3 => ins::set_dr3(value),
+                LiveRegister::Dr6 => ins::set_dr6(value),
+                LiveRegister::KernelGsBase => msr::wrmsr(msr::IA32_KERNEL_GSBASE, value),
+                LiveRegister::TscDeadline => msr::wrmsr(msr::IA32_TSC_DEADLINE, value),
+                LiveRegister::ApicBase => {}
+            }
+        }
+    }
+
+    fn set_xcr0(&mut self, value: u64) {
+        // SAFETY: the caller checked the value; host CR4.OSXSAVE is the kernel's, and a guest
+        // that executes XSETBV has it set as well.
+        unsafe { ins::xsetbv(0, value) }
+    }
+
+    fn write_back_caches(&mut self) {
+        // SAFETY: CPL 0.
+        unsafe { ins::wbinvd() }
+    }
+
+    fn invalidate_ept(&mut self) {
+        // SAFETY: VMX-root; `capability::check` saw that type 2 exists.
+        unsafe { ins::invept_all() }
+    }
+
+    fn end_nmi_blocking(&mut self) {
+        // SAFETY: on our own stack.
+        unsafe { ins::end_nmi_blocking() }
+    }
+
+    fn tsc(&self) -> u64 {
+        // SAFETY: CPL 0; RDTSC in VMX-root gives the counter itself.
+        unsafe { x86::time::rdtsc() }
+    }
+
+    fn root_nmis(&self) -> u64 {
+        self.per_core()
+            .root_nmis
+            .load(core::sync::atomic::Ordering::SeqCst)
+    }
+
+    fn take_machine_check(&mut self) -> bool {
+        self.per_core().take_machine_check()
+    }
+
+    fn send_nmi(&self, apic_id: u32) {
+        super::apic::send_nmi(&self.memory, self.live(LiveRegister::ApicBase), apic_id);
+    }
+}

@@ -1,0 +1,109 @@
+//! What the driver's logic needs from hardware and operating system, split by when it may be
+//! called. `hw/` and the platform packages implement these; everything else sees the traits.
+
+use wire_protocol::address::GuestPhysical;
+
+/// Physical memory, as it is, guest's and debugger's alike. VMX-root safe.
+///
+/// Accesses never fault: the implementation maps all that [`PhysicalMemory::limit`] covers.
+pub trait PhysicalMemory {
+    /// One past the highest address that may be used.
+    fn limit(&self) -> u64;
+    /// Copies memory out; `at + out.len()` must not exceed the limit (else nothing is read and
+    /// `out` is zeroed).
+    fn read(&self, at: u64, out: &mut [u8]);
+    /// Copies bytes in; beyond the limit nothing is written.
+    fn write(&mut self, at: u64, bytes: &[u8]);
+    /// One aligned 64-bit load.
+    fn read_u64(&self, at: u64) -> u64;
+    /// One aligned 64-bit store: another core or a page walker sees the old or the new value.
+    fn write_u64(&mut self, at: u64, value: u64);
+}
+
+/// An address range the guest may not see: the debugger's own memory.
+pub trait Hidden {
+    /// Whether any byte of the page at `page` belongs to the debugger.
+    fn hides(&self, page: GuestPhysical) -> bool;
+}
+
+/// Byte-wide device registers by I/O port. VMX-root safe.
+pub trait RegisterIo {
+    /// Reads the register at `port`.
+    fn read(&mut self, port: u16) -> u8;
+    /// Writes the register at `port`.
+    fn write(&mut self, port: u16, value: u8);
+}
+
+/// The guest's general registers in instruction-encoding order: RAX, RCX, RDX, RBX, RSP, RBP, RSI,
+/// RDI, R8 to R15. The slot of RSP is unused, as the VMCS holds it.
+pub type Gprs = [u64; 16];
+
+/// Positions in [`Gprs`].
+pub mod gpr {
+    #![allow(missing_docs, reason = "the names are the processor's")]
+    pub const RAX: usize = 0;
+    pub const RCX: usize = 1;
+    pub const RDX: usize = 2;
+    pub const RBX: usize = 3;
+    pub const RSP: usize = 4;
+}
+
+/// Registers that a VM exit leaves in the processor, since VMX-root never uses them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are the processor's")]
+pub enum LiveRegister {
+    Cr2,
+    Cr8,
+    Dr0,
+    Dr1,
+    Dr2,
+    Dr3,
+    Dr6,
+    KernelGsBase,
+    TscDeadline,
+    ApicBase,
+}
+
+/// One core as its own VM exits see it. VMX-root safe, and only for the core that runs the code.
+pub trait Cpu {
+    /// Reads a VMCS field.
+    fn vmread(&self, field: u32) -> u64;
+    /// Writes a VMCS field; a value the processor refuses shows at the next entry.
+    fn vmwrite(&mut self, field: u32, value: u64);
+    /// The guest's general registers.
+    fn registers(&self) -> &Gprs;
+    /// The guest's general registers, to change them.
+    fn registers_mut(&mut self) -> &mut Gprs;
+    /// What CPUID answers here.
+    fn cpuid(&self, leaf: u32, subleaf: u32) -> [u32; 4];
+    /// Reads a register that is live.
+    fn live(&self, register: LiveRegister) -> u64;
+    /// Writes a register that is live; the caller has checked that the value is acceptable.
+    fn set_live(&mut self, register: LiveRegister, value: u64);
+    /// Writes XCR0 for the guest; the caller has checked the value.
+    fn set_xcr0(&mut self, value: u64);
+    /// Writes back and invalidates all caches.
+    fn write_back_caches(&mut self);
+    /// Drops every translation derived from EPT.
+    fn invalidate_ept(&mut self);
+    /// Ends the NMI blocking that an NMI exit leaves.
+    fn end_nmi_blocking(&mut self);
+    /// The time-stamp counter, without the guest's offset.
+    fn tsc(&self) -> u64;
+    /// NMIs that arrived in VMX-root since this core started.
+    fn root_nmis(&self) -> u64;
+    /// Takes a machine check that arrived in VMX-root, if one did.
+    fn take_machine_check(&mut self) -> bool;
+    /// Sends an NMI to the core with this local APIC id.
+    fn send_nmi(&self, apic_id: u32);
+}
+
+/// The hardware as one parameter, so that signatures stay short.
+pub trait Ports {
+    /// One core.
+    type Cpu: Cpu;
+    /// Physical memory; a handle that every core may copy.
+    type Memory: PhysicalMemory + Clone;
+    /// The line's device.
+    type Io: RegisterIo;
+}

@@ -1,0 +1,268 @@
+//! What all cores share. One value in the arena, made by `boot`, dropped never.
+
+use crate::cores::cells::{Exclusive, HaltCell, PerCoreCells};
+use crate::cores::registers::RegisterFile;
+use crate::cores::rendezvous::{Rendezvous, Seat};
+use crate::ept::entry::Permissions;
+use crate::event::{Controls, ExitFacts, Installed};
+use crate::facts::Facts;
+use crate::guest::process;
+use crate::guest::walk;
+use crate::line::Line;
+use crate::port::{Cpu, Hidden, PhysicalMemory, Ports};
+use crate::vmx::{control_field, guest};
+use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering::SeqCst};
+use wire_protocol::address::{CoreId, GuestPhysical, GuestVirtual, PAGE_BYTES};
+use wire_protocol::limits;
+
+/// See the module.
+pub struct Shared<P: Ports> {
+    /// Who has stopped.
+    pub rendezvous: Rendezvous,
+    /// Registers of held cores.
+    pub files: PerCoreCells<RegisterFile>,
+    /// Events, hooks, pools and EPT views.
+    pub installed: HaltCell<Installed>,
+    /// The way to the host.
+    pub line: Exclusive<Line<P::Io>>,
+    /// Physical memory.
+    pub memory: P::Memory,
+    /// What does not change after the load.
+    pub facts: Facts,
+    /// EPT pointer of the view with hooks.
+    pub eptp_hooked: u64,
+    /// EPT pointer of the view without.
+    pub eptp_clean: u64,
+    /// The page that swallows writes to the debugger's memory.
+    pub sink_page: u64,
+    /// The page with the MSR bitmap.
+    pub msr_bitmap: u64,
+    /// Ticks of the TSC between two polls of the line.
+    pub poll_ticks: u64,
+    /// See `ControlValues::preemption_timer_shift`.
+    pub preemption_timer_shift: u8,
+    /// Local APIC id of each core.
+    pub apic_ids: [AtomicU32; limits::CORES],
+    /// Halts so far.
+    pub halts: AtomicU32,
+    exception_bitmap: AtomicU32,
+    hidden_ticks: AtomicU64,
+    poller: AtomicU16,
+    polling: AtomicBool,
+}
+
+/// The parts that `boot` brings.
+pub struct Parts<P: Ports> {
+    /// See [`Shared::installed`].
+    pub installed: Installed,
+    /// See [`Shared::line`].
+    pub line: Line<P::Io>,
+    /// See [`Shared::memory`].
+    pub memory: P::Memory,
+    /// See [`Shared::facts`].
+    pub facts: Facts,
+    /// See [`Shared::eptp_hooked`].
+    pub eptp_hooked: u64,
+    /// See [`Shared::eptp_clean`].
+    pub eptp_clean: u64,
+    /// See [`Shared::sink_page`].
+    pub sink_page: u64,
+    /// See [`Shared::msr_bitmap`].
+    pub msr_bitmap: u64,
+    /// See [`Shared::preemption_timer_shift`].
+    pub preemption_timer_shift: u8,
+}
+
+/// A second, in milliseconds: `tsc_khz` ticks make one of them.
+const MILLISECONDS: u64 = 1000;
+
+impl<P: Ports> Shared<P> {
+    /// Puts the parts together.
+    pub fn new(parts: Parts<P>) -> Self {
+        let hz = u64::from(parts.facts.tsc_khz) * MILLISECONDS;
+        let poll_ticks = hz / u64::from(parts.facts.constants.poll_hz.max(1));
+        Self {
+            rendezvous: Rendezvous::default(),
+            files: PerCoreCells::default(),
+            installed: HaltCell::new(parts.installed),
+            line: Exclusive::new(parts.line),
+            memory: parts.memory,
+            facts: parts.facts,
+            eptp_hooked: parts.eptp_hooked,
+            eptp_clean: parts.eptp_clean,
+            sink_page: parts.sink_page,
+            msr_bitmap: parts.msr_bitmap,
+            poll_ticks,
+            preemption_timer_shift: parts.preemption_timer_shift,
+            apic_ids: [const { AtomicU32::new(0) }; limits::CORES],
+            halts: AtomicU32::new(0),
+            exception_bitmap: AtomicU32::new(0),
+            hidden_ticks: AtomicU64::new(0),
+            poller: AtomicU16::new(0),
+            polling: AtomicBool::new(false),
+        }
+    }
+
+    /// Ticks that no core in order needs to come or to acknowledge: one second.
+    pub fn patience_ticks(&self) -> u64 {
+        u64::from(self.facts.tsc_khz) * MILLISECONDS
+    }
+
+    /// Microseconds since power-on, from ticks.
+    pub fn microseconds(&self, ticks: u64) -> u64 {
+        let khz = u64::from(self.facts.tsc_khz.max(1));
+        ticks / khz * 1000 + ticks % khz * 1000 / khz
+    }
+
+    /// Starts or stops polling the line while the guest runs.
+    pub fn set_polling(&self, on: bool) {
+        self.polling.store(on, SeqCst);
+    }
+
+    /// Whether `core` is the one that polls.
+    pub fn polls(&self, core: CoreId) -> bool {
+        self.polling.load(SeqCst) && self.poller.load(SeqCst) == core.0
+    }
+
+    /// `core` will execute nothing for a while: another one polls.
+    pub fn hand_over_polling(&self, core: CoreId) {
+        if self.poller.load(SeqCst) != core.0 {
+            return;
+        }
+        let next = self
+            .rendezvous
+            .present()
+            .find(|other| *other != core && self.rendezvous.seat(*other) != Seat::WaitForSipi);
+        if let Some(next) = next {
+            self.poller.store(next.0, SeqCst);
+        }
+    }
+
+    /// Local APIC id of a core.
+    pub fn apic_id(&self, core: CoreId) -> u32 {
+        self.apic_ids
+            .get(usize::from(core.0))
+            .map_or(0, |id| id.load(SeqCst))
+    }
+
+    /// Makes what every core must load known; they take it over by `take_over` or when parked.
+    pub fn publish(&self, controls: Controls) {
+        self.exception_bitmap
+            .store(controls.exception_bitmap, SeqCst);
+    }
+
+    /// Loads what is published into this core.
+    pub fn load_published(&self, cpu: &mut P::Cpu) {
+        let bitmap = self.exception_bitmap.load(SeqCst);
+        cpu.vmwrite(control_field::EXCEPTION_BITMAP, u64::from(bitmap));
+        cpu.invalidate_ept();
+    }
+
+    /// Loads what was committed since this core last looked, if anything.
+    pub fn take_over(&self, core: CoreId, cpu: &mut P::Cpu) {
+        if self.rendezvous.take_generation(core) {
+            self.load_published(cpu);
+            self.rendezvous.acknowledge(core);
+        }
+    }
+
+    /// Takes `ticks` out of the guest's time, on every core before it runs again.
+    pub fn add_hidden_ticks(&self, ticks: u64) {
+        if self.hidden_ticks.fetch_add(ticks, SeqCst) == 0 && ticks != 0 {
+            self.intercept_tsc_deadline();
+        }
+    }
+
+    /// Lets the guest's reads of the TSC skip the hidden time. `accounted` is what this core's
+    /// offset holds already.
+    pub fn hide_time(&self, cpu: &mut P::Cpu, accounted: &mut u64) {
+        let hidden = self.hidden_ticks.load(SeqCst);
+        if *accounted != hidden {
+            *accounted = hidden;
+            cpu.vmwrite(control_field::TSC_OFFSET_FULL, hidden.wrapping_neg());
+        }
+    }
+
+    /// Sets the bits of IA32_TSC_DEADLINE in the bitmaps for reads and writes of low MSRs
+    /// ("MSR-Bitmap Address", 25.6.9).
+    fn intercept_tsc_deadline(&self) {
+        const WRITE_LOW: u64 = 2048;
+        let number = u64::from(crate::vmx::TSC_DEADLINE);
+        let mut memory = self.memory.clone();
+        for half in [0, WRITE_LOW] {
+            let at = self.msr_bitmap + half + number / 64 * 8;
+            let bits = memory.read_u64(at);
+            memory.write_u64(at, bits | 1 << (number % 64));
+        }
+    }
+
+    /// Brings the shadow of a hooked page up to date after the original was written.
+    pub fn refresh_shadow(&self, page: GuestPhysical) {
+        let mut memory = self.memory.clone();
+        self.installed
+            .read(|installed| installed.refresh_shadow(&mut memory, page));
+    }
+
+    /// Throws away what the guest wrote to the debugger's memory.
+    pub fn clear_sink(&self) {
+        let mut memory = self.memory.clone();
+        for offset in (0..PAGE_BYTES).step_by(8) {
+            memory.write_u64(self.sink_page + offset, 0);
+        }
+    }
+
+    /// Where a linear address of this core's guest is in memory; `None` if it is not present.
+    pub fn translate(&self, cpu: &P::Cpu, address: u64) -> Option<GuestPhysical> {
+        let (cr3, cr4) = (cpu.vmread(guest::CR3), cpu.vmread(guest::CR4));
+        walk::translate(&self.memory, cr3, cr4, GuestVirtual(address))
+            .ok()
+            .map(|translation| translation.address)
+    }
+
+    /// One byte of memory as it is.
+    pub fn read_byte(&self, at: GuestPhysical) -> u8 {
+        let mut byte = [0];
+        self.memory.read(at.0, &mut byte);
+        byte[0]
+    }
+
+    /// Whether the EPT views map an address.
+    pub fn is_mapped(&self, at: GuestPhysical) -> bool {
+        at.0 < self.memory.limit()
+    }
+
+    /// The process that `core` runs, as the operating system numbers it.
+    pub fn current_pid(&self, core: CoreId) -> Option<u32> {
+        process::current_pid(&self.memory, &self.facts.layout, core)
+    }
+
+    /// What dispatching an exit of `core` needs to know.
+    pub fn dispatch_facts(&self, core: CoreId) -> ExitFacts<impl Fn() -> Option<u32> + '_> {
+        ExitFacts {
+            core,
+            pid: move || self.current_pid(core),
+        }
+    }
+
+    /// Whether the guest may not write, or not even see, the page of `at`: the arena, or the
+    /// driver's code.
+    pub fn is_guarded(&self, at: GuestPhysical) -> bool {
+        self.installed.read(|installed| {
+            installed.hides(at.page())
+                || !installed.is_hooked_page(at)
+                    && !installed
+                        .views()
+                        .hooked
+                        .walk(&self.memory, at.0)
+                        .entry
+                        .permissions()
+                        .contains(Permissions::WRITE)
+        }) && self.is_mapped(at)
+    }
+
+    /// Whether an address is in the driver's own image.
+    pub fn is_driver_code(&self, address: u64) -> bool {
+        let (start, len_bytes) = self.facts.driver_image;
+        address.wrapping_sub(start.0) < len_bytes
+    }
+}

@@ -1,0 +1,4 @@
+//! Ways to move bytes to the host, each generic over the device's registers and polled: no
+//! interrupts, no memory of their own.
+
+pub mod uart16550;

@@ -1,0 +1,296 @@
+//! Whether this processor can carry the hypervisor, and with which control values.
+//!
+//! Called by `boot` with raw register values, before anything is changed.
+
+use x86::vmx::vmcs::control::{
+    EntryControls, ExitControls, PinbasedControls, PrimaryControls, SecondaryControls,
+};
+
+/// Registers that decide, as read.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RawCapabilities {
+    /// ECX of CPUID leaf 1.
+    pub cpuid_1_ecx: u32,
+    /// CR4 as the operating system has it.
+    pub cr4: u64,
+    /// IA32_FEATURE_CONTROL (0x3a).
+    pub feature_control: u64,
+    /// IA32_VMX_BASIC (0x480).
+    pub basic: u64,
+    /// Pin-based controls; the TRUE register if there is one, as the next three.
+    pub pin: u64,
+    /// Primary processor-based controls.
+    pub primary: u64,
+    /// IA32_VMX_PROCBASED_CTLS2 (0x48b), 0 if absent.
+    pub secondary: u64,
+    /// VM-exit controls.
+    pub exit: u64,
+    /// VM-entry controls.
+    pub entry: u64,
+    /// IA32_VMX_EPT_VPID_CAP (0x48c), 0 if absent.
+    pub ept_vpid: u64,
+    /// IA32_VMX_MISC (0x485).
+    pub misc: u64,
+}
+
+/// Why the hypervisor cannot start. The text goes to the kernel log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsupported {
+    /// CPUID announces no VMX.
+    NoVmx,
+    /// IA32_FEATURE_CONTROL is locked with VMX off.
+    LockedByFirmware,
+    /// CR4.VMXE is set already.
+    AnotherHypervisor,
+    /// A control that we cannot do without cannot be set.
+    Control(&'static str),
+    /// An EPT or VPID capability is missing.
+    Ept(&'static str),
+}
+
+impl Unsupported {
+    /// One line for the kernel log.
+    #[must_use]
+    pub const fn text(&self) -> &'static str {
+        match self {
+            Self::NoVmx => {
+                "this processor has no VT-x, or the hypervisor below does not offer it (turn on nested virtualization)"
+            }
+            Self::LockedByFirmware => "VT-x is locked off by the firmware; enable it in the setup",
+            Self::AnotherHypervisor => {
+                "another hypervisor has VT-x on (CR4.VMXE is set); unload it first, for example kvm_intel"
+            }
+            Self::Control(what) | Self::Ept(what) => what,
+        }
+    }
+}
+
+/// Values for the VMCS, allowed by the capability registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ControlValues {
+    /// Pin-based controls.
+    pub pin: u32,
+    /// Primary processor-based controls.
+    pub primary: u32,
+    /// Secondary processor-based controls.
+    pub secondary: u32,
+    /// VM-exit controls.
+    pub exit: u32,
+    /// VM-entry controls.
+    pub entry: u32,
+    /// The preemption timer counts once in `1 << this` ticks of the time-stamp counter.
+    pub preemption_timer_shift: u8,
+    /// EPT may use 1 GiB leaves.
+    pub ept_1gib_leaves: bool,
+}
+
+/// IA32_FEATURE_CONTROL: lock bit, and "VMX outside SMX" ("Enabling and Entering VMX Operation", 24.7).
+const FEATURE_CONTROL_LOCK: u64 = 1;
+const FEATURE_CONTROL_VMX: u64 = 1 << 2;
+
+/// What must be written to IA32_FEATURE_CONTROL, if anything.
+#[must_use]
+pub const fn feature_control_to_write(raw: u64) -> Option<u64> {
+    if raw & FEATURE_CONTROL_LOCK == 0 {
+        Some(raw | FEATURE_CONTROL_LOCK | FEATURE_CONTROL_VMX)
+    } else {
+        None
+    }
+}
+
+/// Applies a capability register: the low half holds bits that must be 1, the high half bits that
+/// may be 1 ("Algorithms for Determining VMX Capabilities", 32.5.1).
+const fn adjust(capability: u64, wanted: u32) -> u32 {
+    (wanted | capability as u32) & (capability >> 32) as u32
+}
+
+fn require(
+    capability: u64,
+    wanted: u32,
+    optional: u32,
+    missing: &'static str,
+) -> Result<u32, Unsupported> {
+    let value = adjust(capability, wanted | optional);
+    if value & wanted == wanted {
+        Ok(value)
+    } else {
+        Err(Unsupported::Control(missing))
+    }
+}
+
+/// EPT and VPID capabilities that must be there: bit of IA32_VMX_EPT_VPID_CAP, and what to say
+/// ("VPID and EPT Capabilities", A.10).
+const EPT_NEEDS: [(u32, &str); 6] = [
+    (
+        0,
+        "this processor's EPT has no execute-only pages, which hidden hooks need",
+    ),
+    (6, "this processor's EPT has no 4-level walk"),
+    (14, "this processor's EPT tables cannot be write-back"),
+    (16, "this processor's EPT has no 2 MiB pages"),
+    (26, "this processor cannot invalidate EPT for all contexts"),
+    (42, "this processor cannot invalidate VPID for all contexts"),
+];
+
+/// Checks everything and chooses the controls.
+///
+/// # Errors
+/// The first thing that is missing.
+pub fn check(raw: &RawCapabilities) -> Result<ControlValues, Unsupported> {
+    if raw.cpuid_1_ecx & 1 << 5 == 0 {
+        return Err(Unsupported::NoVmx);
+    }
+    if raw.cr4 & 1 << 13 != 0 {
+        return Err(Unsupported::AnotherHypervisor);
+    }
+    if raw.feature_control & FEATURE_CONTROL_LOCK != 0
+        && raw.feature_control & FEATURE_CONTROL_VMX == 0
+    {
+        return Err(Unsupported::LockedByFirmware);
+    }
+    let pin = require(
+        raw.pin,
+        (PinbasedControls::NMI_EXITING
+            | PinbasedControls::VIRTUAL_NMIS
+            | PinbasedControls::VMX_PREEMPTION_TIMER)
+            .bits(),
+        0,
+        "this processor lacks NMI exiting, virtual NMIs or the VMX preemption timer",
+    )?;
+    let primary = require(
+        raw.primary,
+        (PrimaryControls::USE_MSR_BITMAPS
+            | PrimaryControls::SECONDARY_CONTROLS
+            | PrimaryControls::USE_TSC_OFFSETTING)
+            .bits(),
+        0,
+        "this processor lacks MSR bitmaps, secondary controls or TSC offsetting",
+    )?;
+    if (raw.primary >> 32) as u32 & PrimaryControls::MONITOR_TRAP_FLAG.bits() == 0 {
+        return Err(Unsupported::Control(
+            "this processor has no monitor trap flag, which stepping over hooks needs",
+        ));
+    }
+    let secondary = require(
+        raw.secondary,
+        (SecondaryControls::ENABLE_EPT | SecondaryControls::UNRESTRICTED_GUEST).bits(),
+        0,
+        "this processor has no EPT or no unrestricted guest",
+    )?;
+    // The guest keeps every instruction it has.
+    let secondary = secondary
+        | adjust(
+            raw.secondary,
+            (SecondaryControls::ENABLE_RDTSCP
+                | SecondaryControls::ENABLE_VPID
+                | SecondaryControls::ENABLE_INVPCID
+                | SecondaryControls::ENABLE_XSAVES_XRSTORS
+                | SecondaryControls::ENABLE_USER_WAIT_PAUSE)
+                .bits(),
+        );
+    let exit = require(
+        raw.exit,
+        (ExitControls::HOST_ADDRESS_SPACE_SIZE
+            | ExitControls::SAVE_DEBUG_CONTROLS
+            | ExitControls::SAVE_IA32_EFER
+            | ExitControls::LOAD_IA32_EFER
+            | ExitControls::SAVE_IA32_PAT
+            | ExitControls::LOAD_IA32_PAT)
+            .bits(),
+        0,
+        "this processor cannot switch EFER and PAT on a VM exit",
+    )?;
+    let entry = require(
+        raw.entry,
+        (EntryControls::IA32E_MODE_GUEST
+            | EntryControls::LOAD_DEBUG_CONTROLS
+            | EntryControls::LOAD_IA32_EFER
+            | EntryControls::LOAD_IA32_PAT)
+            .bits(),
+        0,
+        "this processor cannot switch EFER and PAT on a VM entry",
+    )?;
+    for (bit, missing) in EPT_NEEDS {
+        if raw.ept_vpid & 1 << bit == 0 {
+            return Err(Unsupported::Ept(missing));
+        }
+    }
+    Ok(ControlValues {
+        pin,
+        primary,
+        secondary,
+        exit,
+        entry,
+        preemption_timer_shift: (raw.misc & 0x1f) as u8,
+        ept_1gib_leaves: raw.ept_vpid & 1 << 17 != 0,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn capable() -> RawCapabilities {
+        RawCapabilities {
+            cpuid_1_ecx: 1 << 5,
+            cr4: 0x6b0,
+            feature_control: 5,
+            basic: 0,
+            pin: 0x0000_007f_0000_0016,
+            primary: 0xffff_ffff_0401_e172,
+            secondary: 0xffff_ffff_0000_0000,
+            exit: 0xffff_ffff_0003_6dff,
+            entry: 0xffff_ffff_0000_11ff,
+            ept_vpid: u64::MAX,
+            misc: 5,
+        }
+    }
+
+    #[test]
+    fn a_capable_processor_gets_every_control_that_must_be_one() {
+        let values = check(&capable()).unwrap();
+        assert_eq!(values.pin & 0x16, 0x16);
+        assert_eq!(values.preemption_timer_shift, 5);
+        assert!(values.ept_1gib_leaves);
+    }
+
+    #[test]
+    fn each_missing_piece_is_named() {
+        let without = |change: fn(&mut RawCapabilities)| {
+            let mut raw = capable();
+            change(&mut raw);
+            check(&raw).unwrap_err()
+        };
+        assert_eq!(without(|r| r.cpuid_1_ecx = 0), Unsupported::NoVmx);
+        assert_eq!(
+            without(|r| r.cr4 |= 1 << 13),
+            Unsupported::AnotherHypervisor
+        );
+        assert_eq!(
+            without(|r| r.feature_control = 1),
+            Unsupported::LockedByFirmware
+        );
+        assert!(
+            without(|r| r.primary &= !(1 << 59))
+                .text()
+                .contains("monitor trap flag")
+        );
+        assert!(without(|r| r.secondary = 0).text().contains("EPT"));
+        assert!(
+            without(|r| r.ept_vpid &= !1)
+                .text()
+                .contains("execute-only")
+        );
+        assert!(
+            without(|r| r.pin &= !(1 << 38))
+                .text()
+                .contains("preemption timer")
+        );
+    }
+
+    #[test]
+    fn an_unlocked_feature_control_is_locked_with_vmx_on() {
+        assert_eq!(feature_control_to_write(0), Some(5));
+        assert_eq!(feature_control_to_write(5), None);
+    }
+}

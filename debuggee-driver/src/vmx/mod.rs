@@ -1,0 +1,60 @@
+//! VMX facts: fields, controls, capabilities and the rules of the guest state. Pure.
+//!
+//! Citations name the section title and number of the Intel SDM, order number 325462-088US.
+
+pub mod capability;
+pub mod control;
+pub mod interruption;
+pub mod reset;
+pub mod segment;
+
+pub use x86::vmx::vmcs::{control as control_field, guest, host, ro};
+
+/// Basic exit reasons ("VMX Basic Exit Reasons", appendix C).
+#[allow(missing_docs, reason = "the names are the manual's")]
+pub mod reason {
+    pub const EXCEPTION_OR_NMI: u16 = 0;
+    pub const TRIPLE_FAULT: u16 = 2;
+    pub const INIT: u16 = 3;
+    pub const SIPI: u16 = 4;
+    pub const NMI_WINDOW: u16 = 8;
+    pub const CPUID: u16 = 10;
+    pub const GETSEC: u16 = 11;
+    pub const INVD: u16 = 13;
+    pub const VMCALL: u16 = 18;
+    pub const VMCLEAR: u16 = 19;
+    pub const VMXON: u16 = 27;
+    pub const CR_ACCESS: u16 = 28;
+    pub const RDMSR: u16 = 31;
+    pub const WRMSR: u16 = 32;
+    pub const ENTRY_FAILED_GUEST_STATE: u16 = 33;
+    pub const ENTRY_FAILED_MSR_LOADING: u16 = 34;
+    pub const MONITOR_TRAP_FLAG: u16 = 37;
+    pub const ENTRY_FAILED_MACHINE_CHECK: u16 = 41;
+    pub const EPT_VIOLATION: u16 = 48;
+    pub const EPT_MISCONFIGURATION: u16 = 49;
+    pub const INVEPT: u16 = 50;
+    pub const PREEMPTION_TIMER: u16 = 52;
+    pub const INVVPID: u16 = 53;
+    pub const XSETBV: u16 = 55;
+    pub const VMFUNC: u16 = 59;
+}
+
+/// Guest activity states ("Guest Non-Register State", 25.4.2).
+#[allow(missing_docs, reason = "the names are the manual's")]
+pub mod activity {
+    pub const ACTIVE: u64 = 0;
+    pub const WAIT_FOR_SIPI: u64 = 3;
+}
+
+/// Bits of the guest interruptibility state (25.4.2, table 25-3).
+#[allow(missing_docs, reason = "the names are the manual's")]
+pub mod interruptibility {
+    pub const STI: u64 = 1 << 0;
+    pub const MOV_SS: u64 = 1 << 1;
+    pub const NMI: u64 = 1 << 3;
+}
+
+/// IA32_TSC_DEADLINE: compared with the counter itself, not with what the guest reads of it
+/// ("TSC-Deadline Mode", 11.5.4.1), so it is moved by the hidden time.
+pub const TSC_DEADLINE: u32 = 0x6e0;
