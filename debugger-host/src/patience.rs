@@ -31,7 +31,7 @@ impl Patience {
         }
     }
 
-    /// A wait begins: Ctrl+C before it does not count.
+    /// A command begins: Ctrl+C before it does not count.
     pub fn begin(&mut self) {
         self.seen = self.interrupts.load(Ordering::Relaxed);
     }

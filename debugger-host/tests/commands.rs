@@ -17,11 +17,15 @@ struct Host {
 
 impl Host {
     fn connect(debuggee: &Debuggee) -> (Self, String) {
+        Self::connect_with(debuggee, &debuggee.symbols())
+    }
+
+    fn connect_with(debuggee: &Debuggee, symbols: &std::path::Path) -> (Self, String) {
         let mut child = Command::new(env!("CARGO_BIN_EXE_standstill"))
             .args(["connect", "--batch", "--socket"])
             .arg(&debuggee.socket)
             .arg("--symbols")
-            .arg(debuggee.symbols())
+            .arg(symbols)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -327,4 +331,68 @@ fn a_missing_script_is_one_clear_line() {
         text.contains("cannot read the script /nowhere/x.ds"),
         "{text}"
     );
+}
+
+#[test]
+fn modules_and_their_symbols_are_read_from_the_debuggee() {
+    let (debuggee, mut host) = halted();
+    let text = host.good("lm");
+    assert!(
+        text.contains("ffffffff91000000 ffffffff91010000 vmlinux"),
+        "{text}"
+    );
+    assert!(
+        text.contains("ffffffffc0000000 ffffffffc0001000 toy\n"),
+        "{text}"
+    );
+    assert_eq!(host.good("x toy!*"), "ffffffffc0000040 toy!toy_play\n");
+    assert_eq!(
+        host.good("ln toy!toy_play+4"),
+        "(ffffffffc0000044) toy!toy_play+4\n"
+    );
+    debuggee.take_requests();
+    assert_eq!(
+        host.good("? toy_play"),
+        "ffffffffc0000040 = 0n18446744072635809856 (toy!toy_play)\n"
+    );
+    assert!(debuggee.take_requests().is_empty());
+    assert!(
+        host.bad("x nothing!*")
+            .contains("no module `nothing` is loaded")
+    );
+}
+
+#[test]
+fn memory_that_did_not_change_since_the_last_halt_is_only_confirmed() {
+    let (debuggee, mut host) = halted();
+    let before = host.good("db vfs_read l 200");
+    host.good("g");
+    host.good("pause");
+    assert_eq!(host.good("db vfs_read l 200"), before);
+    assert_eq!(debuggee.controls.confirmed.load(Ordering::Relaxed), 1);
+    host.good("eb vfs_read 7");
+    assert_ne!(host.good("db vfs_read l 200"), before);
+    assert_eq!(debuggee.controls.confirmed.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn a_new_session_can_be_begun_on_the_same_line() {
+    let (_debuggee, mut host) = halted();
+    assert!(host.good(".reconnect").contains("; halted\n"));
+    host.good("r");
+    host.good("g");
+    assert!(host.good(".reconnect").ends_with("; running\n"));
+}
+
+#[test]
+fn names_that_are_numbers_are_numbers_with_a_warning() {
+    let debuggee = Debuggee::start();
+    let map = debuggee.file("Map", "ffffffff81000000 T _text\nffffffff81001000 T dead\n");
+    let (mut host, _) = Host::connect_with(&debuggee, &map);
+    let text = host.good("? dead + 1");
+    assert!(
+        text.starts_with("warning: `dead` is taken as the number dead"),
+        "{text}"
+    );
+    assert!(text.ends_with("deae = 0n57006\n"), "{text}");
 }

@@ -1,9 +1,9 @@
 //! The state that commands work on: the session, the symbols, and where output goes. Also the
 //! source of values for expressions.
 
-use super::{CommandError, register};
+use super::CommandError;
 use crate::expression::eval::{Context, EvalError};
-use crate::expression::{Expression, Read};
+use crate::expression::{Expression, Read, register};
 use crate::render::{self, Output};
 use crate::session::{News, Session, SessionError, Space};
 use crate::symbol::modules::{self, Memory};
@@ -59,6 +59,7 @@ impl Debugger {
     /// # Errors
     /// When the debuggee does not answer.
     pub fn connect(&mut self) -> Result<(), CommandError> {
+        self.modules_of_halt = None;
         self.session.shake_hands()?;
         let identity = self.session.identity();
         self.symbols.place_kernel(identity.kernel_base.0);

@@ -155,7 +155,11 @@ pub fn find(name: &str) -> Option<&'static Command> {
 /// # Errors
 /// What is wrong with it.
 pub fn parse_line(line: &str) -> Result<Option<Box<dyn Action>>, ParseError> {
-    let line = line.trim();
+    // A comment may stand behind a command, too.
+    let line = line
+        .split_once(" //")
+        .map_or(line, |(before, _)| before)
+        .trim();
     if line.is_empty() || line.starts_with("//") || line.starts_with('#') {
         return Ok(None);
     }

@@ -4,9 +4,12 @@ use super::{Action, Arguments, COMMANDS, CommandError, Debugger, ParseError};
 use crate::expression::Expression;
 use crate::render;
 use crate::repl::script;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 type Parsed = Result<Box<dyn Action>, ParseError>;
+
+/// Longest `sleep`.
+const SLEEP_LIMIT_MS: u64 = 3_600_000;
 
 struct Print(Expression);
 
@@ -42,6 +45,19 @@ impl Action for Formats {
         let text = render::formats(value, &debugger.symbols);
         debugger.out.line(text);
         Ok(())
+    }
+}
+
+struct Reconnect;
+
+pub(super) fn reconnect(mut arguments: Arguments<'_>) -> Parsed {
+    arguments.end()?;
+    Ok(Box::new(Reconnect))
+}
+
+impl Action for Reconnect {
+    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
+        debugger.connect()
     }
 }
 
@@ -184,8 +200,15 @@ pub(super) fn sleep(mut arguments: Arguments<'_>) -> Parsed {
 impl Action for Sleep {
     fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
         let milliseconds = debugger.value(&self.0)?;
-        std::thread::sleep(Duration::from_millis(milliseconds.min(3_600_000)));
-        debugger.show_news();
+        let until = Instant::now() + Duration::from_millis(milliseconds.min(SLEEP_LIMIT_MS));
+        while !debugger.session.patience().is_interrupted() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            std::thread::sleep(left.min(Duration::from_millis(20)));
+            debugger.show_news();
+        }
         Ok(())
     }
 }

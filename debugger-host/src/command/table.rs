@@ -24,7 +24,8 @@ pub static COMMANDS: &[Command] = &[
         names: &[".wait"],
         syntax: ".wait [SECONDS]",
         summary: "wait until the debuggee is halted, and show why",
-        details: "Succeeds at once if it is halted already; fails when it is not halted in time.",
+        details: "Succeeds at once if it is halted already; fails when it is not halted in time.\n\
+            SECONDS is hexadecimal, as every number.",
         examples: &[".wait", ".wait 0n30"],
         parse: run::wait,
     },
@@ -208,6 +209,14 @@ pub static COMMANDS: &[Command] = &[
         details: "",
         examples: &[".status"],
         parse: system::status,
+    },
+    Command {
+        names: &[".reconnect"],
+        syntax: ".reconnect",
+        summary: "begin a new session on the same line, after the debuggee was started anew",
+        details: "A lost line is opened again by itself; this is for a debuggee that forgot the session.",
+        examples: &[".reconnect"],
+        parse: system::reconnect,
     },
     Command {
         names: &[".help", ".hh", "help", "!help"],

@@ -39,6 +39,7 @@ fn empty_lines_and_comments_are_no_commands() {
     for line in ["", "   ", "// a comment", "# a comment"] {
         assert!(matches!(parse_line(line), Ok(None)), "{line}");
     }
+    assert!(matches!(parse_line("g // and now"), Ok(Some(_))));
 }
 
 #[test]

@@ -7,6 +7,7 @@
 pub mod eval;
 pub mod number;
 pub mod parser;
+pub mod register;
 
 /// Why text is no expression.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

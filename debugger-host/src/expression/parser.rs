@@ -1,6 +1,6 @@
-//! Text to expression tree, with the precedence of C. Called by [`super::super::command`].
+//! Text to expression tree, with the precedence of C. Called by [`crate::command`].
 
-use super::{Binary, Expression, Read, SyntaxError, Unary, number};
+use super::{Binary, Expression, Read, SyntaxError, Unary, number, register};
 use nom::branch::alt;
 use nom::bytes::complete::{tag, take_while, take_while1};
 use nom::character::complete::{char, satisfy};
@@ -11,108 +11,6 @@ use nom::{IResult, Parser};
 
 /// Parentheses and signs within each other.
 const DEPTH_LIMIT: usize = 64;
-
-/// Names of registers: the parser must know them, to tell `rax` from a symbol.
-const REGISTERS: &[&str] = &[
-    "rax",
-    "rcx",
-    "rdx",
-    "rbx",
-    "rsp",
-    "rbp",
-    "rsi",
-    "rdi",
-    "rip",
-    "rflags",
-    "eax",
-    "ecx",
-    "edx",
-    "ebx",
-    "esp",
-    "ebp",
-    "esi",
-    "edi",
-    "eip",
-    "eflags",
-    "flags",
-    "ax",
-    "cx",
-    "dx",
-    "bx",
-    "sp",
-    "bp",
-    "si",
-    "di",
-    "ip",
-    "al",
-    "cl",
-    "dl",
-    "bl",
-    "ah",
-    "ch",
-    "dh",
-    "bh",
-    "spl",
-    "bpl",
-    "sil",
-    "dil",
-    "es",
-    "cs",
-    "ss",
-    "ds",
-    "fs",
-    "gs",
-    "cr0",
-    "cr2",
-    "cr3",
-    "cr4",
-    "cr8",
-    "dr0",
-    "dr1",
-    "dr2",
-    "dr3",
-    "dr6",
-    "dr7",
-    "fs_base",
-    "gs_base",
-    "kernel_gs_base",
-    "efer",
-    "gdtr",
-    "idtr",
-    "gdtr_limit",
-    "idtr_limit",
-    "ldtr",
-    "tr",
-    "cf",
-    "pf",
-    "af",
-    "zf",
-    "sf",
-    "tf",
-    "if",
-    "df",
-    "of",
-    "iopl",
-    "nt",
-    "rf",
-    "vm",
-    "ac",
-    "vif",
-    "vip",
-    "id",
-];
-
-/// Whether `name` (lower case) is a register, part of one, or a flag.
-#[must_use]
-pub fn is_register(name: &str) -> bool {
-    if let Some(rest) = name.strip_prefix('r') {
-        let digits = rest.trim_end_matches(['d', 'w', 'b']);
-        if rest.len() - digits.len() <= 1 && matches!(digits.parse(), Ok(8..=15_u8)) {
-            return true;
-        }
-    }
-    REGISTERS.contains(&name)
-}
 
 /// A failure carries its own explanation; the rest is backtracking.
 #[derive(Debug)]
@@ -332,7 +230,7 @@ fn word<'a>(rest: &'a str, token: &str) -> Parsed<'a, Expression> {
             Ok((rest, Expression::Number { value, word }))
         }
         Err(error @ SyntaxError::TooBig { .. }) if !token.contains('_') => fail(error),
-        Err(_) if is_register(&token.to_ascii_lowercase()) => {
+        Err(_) if register::part(&token.to_ascii_lowercase()).is_some() => {
             Ok((rest, Expression::Register(token.to_ascii_lowercase())))
         }
         Err(error) if token.starts_with(|c: char| c.is_ascii_digit()) => fail(error),

@@ -10,7 +10,7 @@ mod size;
 pub use dump::{Unit, dump};
 pub use event::{event_line, free_counts, halt_lines, pools, trigger};
 pub use refusal::refusal;
-pub use register::{FLAGS, flags, registers};
+pub use register::{flags, registers};
 pub use size::bytes;
 
 use crate::disasm::Line;

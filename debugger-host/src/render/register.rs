@@ -1,27 +1,7 @@
 //! Registers.
 
+use crate::expression::register::FLAGS;
 use wire_protocol::packet::Register;
-
-/// Flags by name, with bit number and width.
-pub const FLAGS: [(&str, u32, u32); 17] = [
-    ("cf", 0, 1),
-    ("pf", 2, 1),
-    ("af", 4, 1),
-    ("zf", 6, 1),
-    ("sf", 7, 1),
-    ("tf", 8, 1),
-    ("if", 9, 1),
-    ("df", 10, 1),
-    ("of", 11, 1),
-    ("iopl", 12, 2),
-    ("nt", 14, 1),
-    ("rf", 16, 1),
-    ("vm", 17, 1),
-    ("ac", 18, 1),
-    ("vif", 19, 1),
-    ("vip", 20, 1),
-    ("id", 21, 1),
-];
 
 /// `iopl=0 if zf pf`: the flags that are set.
 #[must_use]

@@ -10,6 +10,7 @@ use crate::command::{self, CommandError, Debugger};
 
 /// Runs one command, and shows what went wrong, if it did. Returns whether it went well.
 pub fn run_line(debugger: &mut Debugger, line: &str) -> bool {
+    debugger.session.begin_command();
     debugger.show_news();
     let line = match continued(debugger, line) {
         Some(line) => line,

@@ -91,6 +91,7 @@ fn run_commands(
         }
         let group = event_group(rest);
         if group.len() > 1 {
+            debugger.session.begin_command();
             debugger.show_news();
             let results = add_together(debugger, &rest[..group.len()], &group, keep_going);
             count += results.len();
@@ -110,7 +111,7 @@ fn run_commands(
         count += 1;
         if !run_line(debugger, &first.text) {
             failed += 1;
-            if !keep_going {
+            if !keep_going || debugger.session.patience().is_interrupted() {
                 return Err(CommandError::ScriptFailed {
                     path: path.to_owned(),
                     line: first.number,

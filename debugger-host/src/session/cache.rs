@@ -16,6 +16,9 @@ pub enum Space {
 
 const PAGE: usize = PAGE_BYTES as usize;
 
+/// Pages of earlier halts that are kept.
+const EARLIER_PAGES: usize = 4096;
+
 struct Page {
     bytes: Box<[u8; PAGE]>,
     known: [u64; PAGE / 64],
@@ -27,23 +30,77 @@ impl Page {
     }
 }
 
-/// Registers and memory, each byte by itself.
+/// Memory, each byte by itself.
+#[derive(Default)]
+struct Pages(HashMap<(Space, u64), Page>);
+
+impl Pages {
+    /// Known bytes from `address` on, at most `len`.
+    fn get(&self, space: Space, address: u64, len: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        while bytes.len() < len {
+            let Some(at) = address.checked_add(bytes.len() as u64) else {
+                break;
+            };
+            let offset = (at % PAGE_BYTES) as usize;
+            let Some(page) = self.0.get(&(space, at / PAGE_BYTES)) else {
+                break;
+            };
+            let end = PAGE.min(offset + len - bytes.len());
+            let before = bytes.len();
+            bytes.extend(
+                (offset..end)
+                    .take_while(|at| page.is_known(*at))
+                    .map(|at| page.bytes[at]),
+            );
+            if bytes.len() - before < end - offset {
+                break;
+            }
+        }
+        bytes
+    }
+
+    fn keep(&mut self, space: Space, address: u64, bytes: &[u8]) {
+        for (i, byte) in bytes.iter().enumerate() {
+            let Some(at) = address.checked_add(i as u64) else {
+                return;
+            };
+            let offset = (at % PAGE_BYTES) as usize;
+            let page = self
+                .0
+                .entry((space, at / PAGE_BYTES))
+                .or_insert_with(|| Page {
+                    bytes: Box::new([0; PAGE]),
+                    known: [0; PAGE / 64],
+                });
+            page.bytes[offset] = *byte;
+            page.known[offset / 64] |= 1 << (offset % 64);
+        }
+    }
+}
+
+/// Registers and memory of one halt, and what memory was before.
 #[derive(Default)]
 pub(super) struct Cache {
     registers: HashMap<(CoreId, Register), u64>,
-    pages: HashMap<(Space, u64), Page>,
+    pages: Pages,
+    /// Memory as it was in earlier halts: worth asking whether it still is.
+    earlier: Pages,
 }
 
 impl Cache {
     /// The debuggee runs, or has run.
     pub(super) fn forget_all(&mut self) {
         self.registers.clear();
-        self.pages.clear();
+        self.forget_memory();
     }
 
     /// Memory was written. Other addresses may lead to the same page, so all pages go.
     pub(super) fn forget_memory(&mut self) {
-        self.pages.clear();
+        if self.earlier.0.len() > EARLIER_PAGES {
+            self.earlier.0.clear();
+        }
+        self.earlier.0.extend(self.pages.0.drain());
     }
 
     pub(super) fn forget_register(&mut self, core: CoreId, register: Register) {
@@ -52,7 +109,7 @@ impl Cache {
             register,
             Register::Cr0 | Register::Cr3 | Register::Cr4 | Register::Efer
         ) {
-            self.pages.clear();
+            self.forget_memory();
         }
     }
 
@@ -77,45 +134,17 @@ impl Cache {
 
     /// Known bytes from `address` on, at most `len`.
     pub(super) fn memory(&self, space: Space, address: u64, len: usize) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        while bytes.len() < len {
-            let Some(at) = address.checked_add(bytes.len() as u64) else {
-                break;
-            };
-            let offset = (at % PAGE_BYTES) as usize;
-            let Some(page) = self.pages.get(&(space, at / PAGE_BYTES)) else {
-                break;
-            };
-            let end = PAGE.min(offset + len - bytes.len());
-            let before = bytes.len();
-            bytes.extend(
-                (offset..end)
-                    .take_while(|at| page.is_known(*at))
-                    .map(|at| page.bytes[at]),
-            );
-            if bytes.len() - before < end - offset {
-                break;
-            }
-        }
-        bytes
+        self.pages.get(space, address, len)
+    }
+
+    /// What probably is at `address`, if all `len` bytes were read before.
+    pub(super) fn expected(&self, space: Space, address: u64, len: usize) -> Option<Vec<u8>> {
+        let bytes = self.earlier.get(space, address, len);
+        (bytes.len() == len).then_some(bytes)
     }
 
     pub(super) fn keep_memory(&mut self, space: Space, address: u64, bytes: &[u8]) {
-        for (i, byte) in bytes.iter().enumerate() {
-            let Some(at) = address.checked_add(i as u64) else {
-                return;
-            };
-            let offset = (at % PAGE_BYTES) as usize;
-            let page = self
-                .pages
-                .entry((space, at / PAGE_BYTES))
-                .or_insert_with(|| Page {
-                    bytes: Box::new([0; PAGE]),
-                    known: [0; PAGE / 64],
-                });
-            page.bytes[offset] = *byte;
-            page.known[offset / 64] |= 1 << (offset % 64);
-        }
+        self.pages.keep(space, address, bytes);
     }
 }
 
@@ -157,5 +186,15 @@ mod tests {
         cache.keep_memory(Space::Virtual(CoreId(0)), 0, &[1]);
         cache.forget_register(CoreId(0), Register::Cr3);
         assert!(cache.memory(Space::Virtual(CoreId(0)), 0, 1).is_empty());
+    }
+
+    #[test]
+    fn memory_of_an_earlier_halt_is_expected_but_not_known() {
+        let mut cache = Cache::default();
+        cache.keep_memory(Space::Physical, 0, &[1, 2]);
+        cache.forget_all();
+        assert!(cache.memory(Space::Physical, 0, 2).is_empty());
+        assert_eq!(cache.expected(Space::Physical, 0, 2), Some(vec![1, 2]));
+        assert_eq!(cache.expected(Space::Physical, 0, 3), None);
     }
 }

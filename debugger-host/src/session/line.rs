@@ -81,6 +81,7 @@ impl LinkThread {
             health: Arc::clone(&health),
             started: Instant::now(),
             writer: None,
+            unsent: Vec::new(),
             opened: 0,
             wanted: Arc::new(AtomicU32::new(0)),
             ended: Arc::new(AtomicBool::new(false)),
@@ -132,6 +133,8 @@ struct Worker {
     health: Arc<Mutex<Health>>,
     started: Instant,
     writer: Option<Box<dyn Write + Send>>,
+    /// Bytes that the line did not take yet.
+    unsent: Vec<u8>,
     /// Counts how often the line was opened: what an old reader says does not count.
     opened: u32,
     wanted: Arc<AtomicU32>,
@@ -162,6 +165,7 @@ impl Worker {
 
     fn lose(&mut self, why: String) {
         self.writer = None;
+        self.unsent.clear();
         self.wanted.store(0, Ordering::Relaxed);
         self.lost = Some(why);
     }
@@ -182,6 +186,7 @@ impl Worker {
             self.report(&link);
             let limit = match (&self.writer, link.next_deadline_us()) {
                 (None, _) => REOPEN_EVERY,
+                (Some(_), _) if !self.unsent.is_empty() => Duration::from_millis(1),
                 (Some(_), Some(at)) => {
                     Duration::from_micros(at.saturating_sub(self.now_us()).max(500))
                 }
@@ -252,19 +257,24 @@ impl Worker {
         }
     }
 
+    /// Gives the line what it takes now.
     fn write_out(&mut self, link: &mut Link<'_>) {
-        let mut bytes = [0; 4096];
         while let Some(writer) = self.writer.as_mut() {
-            let now = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
-            let count = link.pull_into(&mut bytes, now);
-            if count == 0 {
+            if self.unsent.is_empty() {
+                let now = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+                let mut bytes = [0; 4096];
+                let count = link.pull_into(&mut bytes, now);
+                self.unsent.extend_from_slice(&bytes[..count]);
+            }
+            if self.unsent.is_empty() {
                 return;
             }
-            if let Err(error) = writer
-                .write_all(&bytes[..count])
-                .and_then(|()| writer.flush())
-            {
-                self.lose(error.to_string());
+            match writer.write(&self.unsent) {
+                Ok(count) => {
+                    self.unsent.drain(..count);
+                }
+                Err(error) if is_passing(&error) => return,
+                Err(error) => self.lose(error.to_string()),
             }
         }
     }
@@ -275,6 +285,14 @@ impl Worker {
             health.lost.clone_from(&self.lost);
         }
     }
+}
+
+/// Not yet, but the line is good.
+fn is_passing(error: &std::io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::TimedOut | ErrorKind::WouldBlock | ErrorKind::Interrupted
+    )
 }
 
 fn read_line(
@@ -295,14 +313,7 @@ fn read_line(
                 opened,
                 bytes: bytes[..count].to_vec(),
             },
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    ErrorKind::TimedOut | ErrorKind::WouldBlock | ErrorKind::Interrupted
-                ) =>
-            {
-                continue;
-            }
+            Err(error) if is_passing(&error) => continue,
             Err(error) => Order::Lost {
                 opened,
                 why: error.to_string(),

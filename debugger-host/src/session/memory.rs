@@ -2,8 +2,12 @@
 
 use super::{Session, SessionError, Space};
 use wire_protocol::address::{CoreId, GuestPhysical, GuestVirtual};
+use wire_protocol::crc::crc32;
 use wire_protocol::limits;
-use wire_protocol::packet::{MemoryAt, Reply, Request};
+use wire_protocol::packet::{Features, MemoryAt, Reply, Request};
+
+/// Asking whether fewer bytes are still the same costs more than they do.
+const EXPECT_FROM_BYTES: usize = 64;
 
 const fn place(space: Space, address: u64) -> MemoryAt {
     match space {
@@ -35,7 +39,7 @@ impl Session {
                 break;
             };
             let wanted = (len - bytes.len()).min(limits::MEMORY_BYTES);
-            let got = match self.read_part(place(space, at), wanted) {
+            let got = match self.read_part(space, at, wanted) {
                 Err(SessionError::Refused(_)) if !bytes.is_empty() => break,
                 other => other?,
             };
@@ -49,13 +53,24 @@ impl Session {
         Ok(bytes)
     }
 
-    fn read_part(&mut self, at: MemoryAt, len: usize) -> Result<Vec<u8>, SessionError> {
+    fn read_part(
+        &mut self,
+        space: Space,
+        address: u64,
+        len: usize,
+    ) -> Result<Vec<u8>, SessionError> {
+        let can_expect = self.identity.features.contains(Features::EXPECTED_MEMORY);
+        let expected = match len {
+            EXPECT_FROM_BYTES.. if can_expect => self.cache.expected(space, address, len),
+            _ => None,
+        };
         let request = Request::ReadMemory {
-            at,
+            at: place(space, address),
             len_bytes: len as u32,
-            expected_crc: None,
+            expected_crc: expected.as_deref().map(crc32),
         };
         self.ask("read memory", &request, |reply| match reply {
+            Reply::MemoryAsExpected => expected,
             Reply::Memory {
                 len_bytes,
                 compressed,

@@ -151,6 +151,11 @@ impl Session {
         &self.patience
     }
 
+    /// A command begins: Ctrl+C before it does not count.
+    pub fn begin_command(&mut self) {
+        self.patience.begin();
+    }
+
     /// The oldest news not seen yet.
     pub fn take_news(&mut self) -> Option<News> {
         while let Some(event) = self.line.next(Duration::ZERO) {
@@ -249,7 +254,6 @@ impl Session {
         self.line.send(out.written().to_vec());
         let started = Instant::now();
         let mut explained = false;
-        self.patience.begin();
         loop {
             match self.line.next(SLICE) {
                 Some(Event::Message(message)) if is_reply_to(&message, id) => return Ok(message),

@@ -76,7 +76,6 @@ impl Session {
         let started = Instant::now();
         let mut explained = false;
         let mut sent: Option<Instant> = None;
-        self.patience.begin();
         while self.halted.is_none() {
             if sent.is_none_or(|at| at.elapsed() >= BREAK_IN_EVERY) {
                 sent = Some(Instant::now());
@@ -112,7 +111,6 @@ impl Session {
     /// When it does not halt in time, or the user gives up.
     pub fn wait_for_halt(&mut self, limit: Option<Duration>) -> Result<(), SessionError> {
         let started = Instant::now();
-        self.patience.begin();
         loop {
             if let Some(event) = self.line.next(if self.halted.is_some() {
                 Duration::ZERO

@@ -7,8 +7,9 @@ use std::path::Path;
 pub(super) fn open(path: &Path) -> std::io::Result<Line> {
     let writer = std::os::unix::net::UnixStream::connect(path)?;
     let reader = writer.try_clone()?;
-    // The reader looks this often whether it is still wanted.
+    // Neither direction may wait for good: the threads look this often whether they are wanted.
     reader.set_read_timeout(Some(std::time::Duration::from_millis(200)))?;
+    writer.set_write_timeout(Some(std::time::Duration::from_millis(200)))?;
     Ok(Line {
         reader: Box::new(reader),
         writer: Box::new(writer),

@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use wire_protocol::address::{CoreId, EventId, GuestPhysical, GuestVirtual};
 use wire_protocol::codec::Writer;
+use wire_protocol::crc::crc32;
 use wire_protocol::event::{EventChange, EventEntry, FreeCounts, PoolClass, PoolLine, Trigger};
 use wire_protocol::limits;
 use wire_protocol::link::{Incoming, Link, Role, Storage, Timing};
@@ -26,6 +27,38 @@ pub(crate) const MEMORY_BYTES: u64 = 0x1_0000;
 const POOL: u32 = 20;
 const CODE: [u8; 6] = [0x0f, 0x1f, 0x44, 0x00, 0x00, 0xc3];
 
+/// One module, `toy`, in the kernel's own shape.
+const MODULES: ModuleLayout = ModuleLayout {
+    list_head: KERNEL + 0x4000,
+    list: 8,
+    name: 24,
+    base: 0x60,
+    size: 0x68,
+    kallsyms: 0x70,
+    kallsyms_symtab: 0,
+    kallsyms_count: 8,
+    kallsyms_strtab: 16,
+};
+/// Where the module's code is.
+pub(crate) const TOY: u64 = 0xffff_ffff_c000_0000;
+
+fn put_module(memory: &mut [u8]) {
+    let mut put = |at: usize, value: u64| memory[at..at + 8].copy_from_slice(&value.to_le_bytes());
+    put(0x4000, KERNEL + 0x4108);
+    put(0x4108, KERNEL + 0x4000);
+    put(0x4118, u64::from_le_bytes(*b"toy\0\0\0\0\0"));
+    put(0x4160, TOY);
+    put(0x4168, 0x1000);
+    put(0x4170, KERNEL + 0x4200);
+    put(0x4200, KERNEL + 0x4300);
+    put(0x4208, 2);
+    put(0x4210, KERNEL + 0x4400);
+    // A global function, name at 1, in section 1.
+    put(0x4318, 1 | 0x12 << 32 | 1 << 48);
+    put(0x4320, TOY + 0x40);
+    put(0x4401, u64::from_le_bytes(*b"toy_play"));
+}
+
 /// What tests can change and look at while the debuggee works.
 #[derive(Default)]
 pub(crate) struct Controls {
@@ -39,6 +72,8 @@ pub(crate) struct Controls {
     pub(crate) hit_after_go: AtomicBool,
     /// Answers with a wrong digest of events once, and lists one more event.
     pub(crate) extra_event: AtomicBool,
+    /// Reads that were answered with "as expected".
+    pub(crate) confirmed: AtomicU32,
     /// Kinds of all requests, in order.
     pub(crate) requests: Mutex<Vec<String>>,
 }
@@ -136,6 +171,7 @@ fn serve(listener: &UnixListener, controls: &Controls, end: &AtomicBool) {
         next_event: 0,
     };
     machine.memory[0x1000..0x1000 + CODE.len()].copy_from_slice(&CODE);
+    put_module(&mut machine.memory);
     for core in &mut machine.registers {
         core.insert(16, KERNEL + 0x1000);
     }
@@ -316,11 +352,20 @@ fn answer(machine: &mut Machine, link: &mut Link<'_>, message: &[u8], controls: 
             machine.registers[usize::from(core.0)].insert(register as u8, value);
             Reply::Done
         }
-        Request::ReadMemory { at, len_bytes, .. } => match machine.at(at) {
+        Request::ReadMemory {
+            at,
+            len_bytes,
+            expected_crc,
+        } => match machine.at(at) {
             Err(refusal) => Reply::Refused(refusal),
             Ok(start) => {
                 let end = machine.memory.len().min(start + len_bytes as usize);
                 let bytes = &machine.memory[start..end];
+                if expected_crc == Some(crc32(bytes)) {
+                    controls.confirmed.fetch_add(1, Ordering::Relaxed);
+                    let reply = Reply::MemoryAsExpected;
+                    return send(link, &Message::Reply { id, reply }, base);
+                }
                 let packed = lz4_flex::block::compress(bytes);
                 let compressed = packed.len() < bytes.len();
                 let content = if compressed { &packed[..] } else { bytes };
@@ -455,14 +500,14 @@ fn hello<'s>(machine: &Machine, scratch: &'s mut [u8], more: &'s mut [u8]) -> Re
     }];
     Reply::Hello(Hello {
         version: PROTOCOL_VERSION,
-        features: Features::COMPRESSED_MEMORY,
+        features: Features::COMPRESSED_MEMORY | Features::EXPECTED_MEMORY,
         session: 0x1234,
         cores: 2,
         kernel_base: GuestVirtual(KERNEL),
         direct_map_base: GuestVirtual(0xffff_8880_0000_0000),
         driver_image: (GuestVirtual(0), 0),
         tsc_khz: 2_000_000,
-        modules: ModuleLayout::default(),
+        modules: MODULES,
         constants: Constants::default(),
         banner: "Linux version 6.1 (made up)",
         ram: RamRanges::encode_into(ram, GuestVirtual(0), more).expect("fits"),
