@@ -28,7 +28,9 @@ struct Cli {
 #[derive(Subcommand)]
 enum What {
     /// Connect to a debuggee.
-    Connect(Connect),
+    Connect(Box<Connect>),
+    /// Print the reference of all commands as Markdown.
+    Commands,
 }
 
 #[derive(Args)]
@@ -143,8 +145,14 @@ impl Connect {
 }
 
 fn main() -> ExitCode {
-    let What::Connect(connect) = Cli::parse().action;
-    match connect.run() {
+    let result = match Cli::parse().action {
+        What::Connect(connect) => connect.run(),
+        What::Commands => {
+            print!("{}", debugger_host::command::system::reference());
+            Ok(())
+        }
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("standstill: {error:#}");

@@ -152,6 +152,44 @@ pub fn help_text(command: &super::Command) -> String {
     lines.join("\n")
 }
 
+/// All commands as a Markdown document.
+#[must_use]
+pub fn reference() -> String {
+    let mut text = String::from(
+        "# Commands\n\nNumbers are hexadecimal unless a prefix says otherwise (0n10 is decimal ten).\n",
+    );
+    for command in COMMANDS {
+        text.push_str(&format!(
+            "\n## `{}`\n\n{}\n",
+            command.syntax,
+            sentence(command.summary)
+        ));
+        if !command.details.is_empty() {
+            text.push_str(&format!("\n{}\n", command.details));
+        }
+        if let [_, aliases @ ..] = command.names
+            && !aliases.is_empty()
+        {
+            let names: Vec<String> = aliases.iter().map(|name| format!("`{name}`")).collect();
+            text.push_str(&format!("\nAlso: {}.\n", names.join(", ")));
+        }
+        text.push_str("\n```text\n");
+        for example in command.examples {
+            text.push_str(&format!("{example}\n"));
+        }
+        text.push_str("```\n");
+    }
+    text
+}
+
+/// A summary as a sentence.
+fn sentence(summary: &str) -> String {
+    let mut letters = summary.chars();
+    letters.next().map_or_else(String::new, |first| {
+        format!("{}{}.", first.to_uppercase(), letters.as_str())
+    })
+}
+
 impl Action for Help {
     fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
         let Some(name) = &self.0 else {

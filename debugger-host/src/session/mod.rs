@@ -28,6 +28,7 @@ use wire_protocol::link::Statistics;
 use wire_protocol::packet::{
     DecodeError, Features, Message, Notice, PROTOCOL_VERSION, Reply, Request, Stop,
 };
+use wire_protocol::refusal::Refusal;
 
 /// A wait longer than this is explained to the user.
 const EXPLAIN_AFTER: Duration = Duration::from_secs(5);
@@ -231,7 +232,13 @@ impl Session {
             Ok(Message::Reply {
                 reply: Reply::Refused(refusal),
                 ..
-            }) => Err(SessionError::Refused(refusal)),
+            }) => {
+                // The answer to a `g` that was given up came after all.
+                if refusal == Refusal::NotHalted && self.halted.take().is_some() {
+                    self.cache.forget_all();
+                }
+                Err(SessionError::Refused(refusal))
+            }
             Ok(Message::Reply { reply, .. }) => read(reply).ok_or(bad),
             _ => Err(bad),
         }

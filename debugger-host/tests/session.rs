@@ -1,0 +1,81 @@
+//! The session against a made-up debuggee: time limits, and what is said while waiting.
+#![cfg(unix)]
+#![allow(missing_docs, reason = "a test")]
+
+#[allow(dead_code, reason = "the other test file uses the rest")]
+mod fake;
+
+use debugger_host::patience::{Interrupts, Patience};
+use debugger_host::session::{Session, SessionError};
+use debugger_host::transport::Endpoint;
+use fake::Debuggee;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+fn session(debuggee: &Debuggee, limit: Duration) -> (Session, Interrupts) {
+    let interrupts = Interrupts::default();
+    let endpoint = Endpoint::Socket {
+        path: debuggee.socket.clone(),
+    };
+    let patience = Patience::new(interrupts.clone(), Some(limit), |_| {});
+    let mut session = Session::open(endpoint, patience).expect("the socket is there");
+    session.shake_hands().expect("the debuggee answers");
+    session.break_in().expect("the debuggee halts");
+    (session, interrupts)
+}
+
+#[test]
+fn a_mute_debuggee_ends_in_a_message_that_names_the_request() {
+    let debuggee = Debuggee::start();
+    let (mut session, _) = session(&debuggee, Duration::from_millis(300));
+    debuggee.controls.is_mute.store(true, Ordering::Relaxed);
+    let error = session.events().expect_err("no answer comes");
+    assert_eq!(
+        error.to_string(),
+        "no answer from the debuggee to `list events` for 0 s; the line is open"
+    );
+}
+
+#[test]
+fn control_c_ends_a_wait() {
+    let debuggee = Debuggee::start();
+    let (mut session, interrupts) = session(&debuggee, Duration::from_secs(60));
+    debuggee.controls.is_mute.store(true, Ordering::Relaxed);
+    session.begin_command();
+    let pressed = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(200));
+        interrupts.fetch_add(1, Ordering::Relaxed);
+    });
+    let started = Instant::now();
+    let error = session.pools().expect_err("no answer comes");
+    assert_eq!(error, SessionError::GivenUp { what: "pools" });
+    assert!(started.elapsed() < Duration::from_secs(5));
+    pressed.join().expect("it sleeps and counts");
+}
+
+#[test]
+fn a_late_answer_is_not_taken_for_the_next_one() {
+    let debuggee = Debuggee::start();
+    let (mut session, interrupts) = session(&debuggee, Duration::from_secs(10));
+    session.begin_command();
+    interrupts.fetch_add(1, Ordering::Relaxed);
+    // Given up at the first look; its answer comes while the next request waits.
+    let first = session.pools();
+    session.begin_command();
+    assert!(session.cores().is_ok(), "{first:?}");
+    assert!(session.events().is_ok());
+}
+
+#[test]
+fn a_line_that_is_gone_is_named_in_the_message() {
+    let debuggee = Debuggee::start();
+    let (mut session, _) = session(&debuggee, Duration::from_millis(700));
+    std::fs::remove_file(&debuggee.socket).expect("it is there");
+    debuggee.controls.hang_up.store(true, Ordering::Relaxed);
+    std::thread::sleep(Duration::from_millis(100));
+    let error = session.events().expect_err("no answer comes").to_string();
+    assert!(
+        error.contains("the line is lost (the other end has closed it)"),
+        "{error}"
+    );
+}
