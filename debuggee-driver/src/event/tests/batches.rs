@@ -1,0 +1,156 @@
+//! Several events at once, and what their names mean.
+
+use super::*;
+use crate::ept::model::MIB;
+use crate::event::Resolver;
+use crate::guest::model::{GuestTables, PRESENT, WRITE};
+use crate::guest::process::GuestLayout;
+use std::vec;
+use wire_protocol::limits;
+
+#[test]
+fn numbers_of_cleared_events_are_not_used_again() {
+    let mut world = world(true, design());
+    let first = world.hook(RAM).unwrap();
+    world.change(EventChange::Clear, first);
+    assert_eq!(world.hook(RAM), Ok(EventId(first.0 + 1)));
+}
+
+#[test]
+fn a_change_can_concern_all_events() {
+    let mut world = world(true, design());
+    let state = world.state();
+    for index in 0..3 {
+        world.hook(RAM + index).unwrap();
+    }
+    let World { installed, mem, .. } = &mut world;
+    assert_eq!(installed.change(mem, EventChange::Disable, None), Ok(3));
+    assert!(installed.entries().all(|entry| !entry.enabled));
+    assert_eq!(installed.change(mem, EventChange::Enable, None), Ok(3));
+    assert_eq!(installed.change(mem, EventChange::Clear, None), Ok(3));
+    assert_eq!(installed.change(mem, EventChange::Clear, None), Ok(0));
+    assert_eq!(world.state(), state);
+}
+
+/// A guest whose virtual 0x10000 and 0x11000 are at [`RAM`].
+fn resolver_and_world(layout: &GuestLayout) -> (Resolver<'_>, World) {
+    let mut world = world(true, design());
+    let root = 16 * MIB;
+    let mut tables = GuestTables::new(root, 4);
+    for page in 0..2 {
+        let (va, pa) = (0x1_0000 + page * 4096, RAM + page * 4096);
+        tables.map(&mut world.mem, va, pa, 12, PRESENT | WRITE);
+    }
+    let resolver = Resolver {
+        cr3: root,
+        cr4: 0,
+        core_count: 2,
+        layout,
+    };
+    (resolver, world)
+}
+
+fn no_processes() -> GuestLayout {
+    GuestLayout {
+        direct_map_base: 0,
+        direct_map_bytes: 0,
+        kernel_cr3: 0,
+        kernel_cr4: 0,
+        current_task_slot: [0; limits::CORES],
+        init_task: 0,
+        task_tasks: 0,
+        task_tgid: 0,
+        task_pid: 0,
+        task_mm: 0,
+        task_active_mm: 0,
+        task_comm: 0,
+        mm_pgd: 0,
+    }
+}
+
+fn hook_at(address: u64) -> EventSpec {
+    spec(Trigger::EptHook {
+        address: GuestVirtual(address),
+    })
+}
+
+#[test]
+fn names_and_addresses_are_resolved_before_anything_is_touched() {
+    let layout = no_processes();
+    let (resolver, world) = resolver_and_world(&layout);
+    let mem = &world.mem;
+    assert_eq!(
+        resolver.resolve(mem, &hook_at(0x1_0123)),
+        Ok(at(RAM + 0x123))
+    );
+    let address = GuestVirtual(0x2_0000);
+    assert_eq!(
+        resolver.resolve(mem, &hook_at(address.0)),
+        Err(Refusal::NotPresent { address })
+    );
+    let mut on_core_2 = cpuid(None);
+    on_core_2.filter.core = Some(CoreId(2));
+    assert_eq!(
+        resolver.resolve(mem, &on_core_2),
+        Err(Refusal::NoSuchCore {
+            core: CoreId(2),
+            count: 2
+        })
+    );
+    let mut of_process = cpuid(None);
+    of_process.filter.pid = Some(12);
+    assert_eq!(
+        resolver.resolve(mem, &of_process),
+        Err(Refusal::ProcessNotFound { pid: 12 })
+    );
+}
+
+#[test]
+fn best_effort_gives_each_event_its_own_result() {
+    let layout = no_processes();
+    let (resolver, mut world) = resolver_and_world(&layout);
+    let specs = [hook_at(0x1_0000), hook_at(0x2_0000), hook_at(0x1_1000)];
+    let mut results = [Err(Refusal::Malformed); 4];
+    let World { installed, mem, .. } = &mut world;
+    installed.add_all(mem, &resolver, specs.into_iter(), false, &mut results);
+    let address = GuestVirtual(0x2_0000);
+    assert_eq!(results[0], Ok(EventId(0)));
+    assert_eq!(results[1], Err(Refusal::NotPresent { address }));
+    assert_eq!(results[2], Ok(EventId(1)));
+    assert_eq!(results[3], Err(Refusal::Malformed));
+}
+
+#[test]
+fn all_or_nothing_leaves_no_trace_of_a_refused_batch() {
+    let layout = no_processes();
+    let (resolver, mut world) = resolver_and_world(&layout);
+    let (view, state) = (world.view(), world.state());
+    // More pages than are reserved, so that the batch carves some.
+    let mut specs: Vec<EventSpec> = vec![cpuid(None); 9];
+    specs.push(hook_at(0x1_0000));
+    specs.push(hook_at(0x1_1000));
+    specs.push(hook_at(0x1_0000));
+    let mut results = vec![Err(Refusal::Malformed); specs.len()];
+    let World { installed, mem, .. } = &mut world;
+    installed.add_all(
+        mem,
+        &resolver,
+        specs.clone().into_iter(),
+        true,
+        &mut results,
+    );
+    let event = EventId(9);
+    assert!(
+        results
+            .iter()
+            .all(|result| *result == Err(Refusal::AlreadyHooked { event }))
+    );
+    assert_eq!(world.view(), view);
+    assert_eq!(world.state(), state);
+    assert!(world.installed.registry().is_empty());
+    // The same without the culprit gets the same numbers.
+    specs.pop();
+    let World { installed, mem, .. } = &mut world;
+    installed.add_all(mem, &resolver, specs.into_iter(), true, &mut results);
+    assert_eq!(results[10], Ok(EventId(10)));
+}

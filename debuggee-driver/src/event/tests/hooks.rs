@@ -1,0 +1,172 @@
+//! Hooks of single events: what the guest sees, and what is refused.
+
+use super::*;
+use crate::ept::entry::Level;
+use crate::ept::model::CHUNKS;
+use crate::ept::watch::HOOKS_PER_PAGE;
+use crate::port::Hidden;
+
+#[test]
+fn a_hook_is_executed_but_not_read() {
+    let mut world = world(true, design());
+    world.mem.write(RAM, &[1, 2, 3, 4, 5]);
+    world.hook(RAM + 2).unwrap();
+    assert_eq!(world.executed(RAM + 1), 2);
+    assert_eq!(world.executed(RAM + 2), 0xcc);
+    assert_eq!(world.executed(RAM + 3), 4);
+    assert_eq!(world.mem.bytes(RAM, 5), [1, 2, 3, 4, 5]);
+    let leaf = world.installed.views().hooked.walk(&world.mem, RAM);
+    assert_eq!((leaf.level, leaf.entry.0 & 7), (Level::Page4K, 4));
+    // The clean view knows nothing of it.
+    let clean = world.installed.views().clean.walk(&world.mem, RAM);
+    assert_eq!(clean.entry.0 & 7, 7);
+}
+
+#[test]
+fn clearing_restores_the_view_and_the_pools() {
+    let mut world = world(true, design());
+    let (view, state) = (world.view(), world.state());
+    let hook = world.hook(RAM + 2).unwrap();
+    assert_ne!(world.view(), view);
+    world.change(EventChange::Clear, hook);
+    assert_eq!(world.view(), view);
+    assert_eq!(world.state(), state);
+    assert_eq!(
+        world
+            .installed
+            .change(&mut world.mem, EventChange::Clear, Some(hook)),
+        Err(Refusal::NoSuchEvent { event: hook })
+    );
+}
+
+#[test]
+fn a_disabled_hook_costs_nothing_and_comes_back() {
+    let mut world = world(true, design());
+    let first = world.hook(RAM + 2).unwrap();
+    let second = world.hook(RAM + 9).unwrap();
+    assert_eq!(world.installed.controls().exception_bitmap, 8);
+    world.change(EventChange::Disable, first);
+    assert_eq!(world.executed(RAM + 2), 0);
+    assert!(!world.installed.is_hooked(GuestPhysical(RAM + 2)));
+    assert_eq!(world.executed(RAM + 9), 0xcc);
+    world.change(EventChange::Disable, second);
+    // With no hook enabled the page is the original again, and may be written freely.
+    let leaf = world.installed.views().hooked.walk(&world.mem, RAM);
+    assert_eq!(leaf.entry.0 & 7, 7);
+    assert_eq!(world.installed.controls().exception_bitmap, 0);
+    assert!(world.installed.is_hooked_page(GuestPhysical(RAM)));
+    world.mem.write(RAM + 3, &[7]);
+    world.change(EventChange::Enable, first);
+    assert_eq!(world.executed(RAM + 2), 0xcc);
+    assert_eq!(world.executed(RAM + 3), 7);
+    assert_eq!(world.executed(RAM + 9), 0);
+}
+
+#[test]
+fn a_second_hook_on_a_page_needs_no_second_page_object() {
+    let mut world = world(true, design());
+    world.hook(RAM).unwrap();
+    let before = world.counts(PoolClass::EptHook);
+    world.hook(RAM + 4095).unwrap();
+    assert_eq!(world.counts(PoolClass::EptHook), before);
+    assert_eq!(world.counts(PoolClass::RegularEvent).in_use, 2);
+    world.hook(RAM + 4096).unwrap();
+    assert_eq!(world.counts(PoolClass::EptHook).in_use, 2);
+}
+
+#[test]
+fn two_hooks_cannot_share_an_address() {
+    let mut world = world(true, design());
+    let event = world.hook(RAM).unwrap();
+    let state = world.state();
+    assert_eq!(world.hook(RAM), Err(Refusal::AlreadyHooked { event }));
+    assert_eq!(world.state(), state);
+}
+
+#[test]
+fn a_page_has_a_limit_of_hooks() {
+    let mut world = world(true, design());
+    for index in 0..u64::from(HOOKS_PER_PAGE) {
+        world.hook(RAM + index * 64).unwrap();
+    }
+    let state = world.state();
+    assert_eq!(
+        world.hook(RAM + 1),
+        Err(Refusal::TooManyHooksOnPage {
+            limit: HOOKS_PER_PAGE
+        })
+    );
+    assert_eq!(world.state(), state);
+    world.hook(RAM + 4096).unwrap();
+}
+
+#[test]
+fn the_debuggers_memory_cannot_be_hooked() {
+    let mut world = world(true, design());
+    let address = GuestPhysical(CHUNKS[0] + 5);
+    assert_eq!(
+        world.hook(address.0),
+        Err(Refusal::DebuggerMemory { address })
+    );
+    assert!(world.installed.hides(address.page()));
+}
+
+#[test]
+fn memory_that_is_not_mapped_cannot_be_hooked() {
+    let mut world = world(true, design());
+    let limit = world.installed.views().limit;
+    assert_eq!(
+        world.hook(limit),
+        Err(Refusal::PhysicalOutOfRange {
+            address: GuestPhysical(limit),
+            limit: GuestPhysical(limit)
+        })
+    );
+}
+
+#[test]
+fn an_event_that_is_refused_half_way_leaves_no_trace() {
+    let mut design = design();
+    design.levels.0 = [1, 0, 0, 0, 0, 0, 0, 0];
+    let mut world = world(true, design);
+    let view = world.view();
+    // Room for event objects is left, but not for a page object.
+    let fill = world.installed.pools_mut();
+    while fill.arena_mut().carve(12 * 1024, 4096).is_ok() {}
+    let state = world.state();
+    let id = world.installed.registry().next_id();
+    for _ in 0..3 {
+        let refused = world.hook(RAM);
+        assert!(matches!(
+            refused,
+            Err(Refusal::PoolExhausted {
+                class: PoolClass::EptHook,
+                ..
+            })
+        ));
+        assert_eq!(world.state(), state);
+        assert_eq!(world.view(), view);
+        assert_eq!(world.installed.registry().next_id(), id);
+    }
+    // An event without a hook still finds its object.
+    let added = world.installed.add(&mut world.mem, cpuid(None), &NOWHERE);
+    assert_eq!(added, Ok(id));
+}
+
+#[test]
+fn shadows_follow_the_original_but_for_the_hooks() {
+    let mut world = world(true, design());
+    world.hook(RAM + 8).unwrap();
+    world.mem.write(RAM + 6, &[1, 2, 3, 4]);
+    assert_eq!(world.executed(RAM + 7), 0);
+    let (installed, mem) = (&world.installed, &mut world.mem);
+    installed.refresh_shadow(mem, GuestPhysical(RAM + 6));
+    let executed: Vec<u8> = (6..10).map(|offset| world.executed(RAM + offset)).collect();
+    assert_eq!(executed, [1, 2, 0xcc, 4]);
+    // What is right already is not written again.
+    let writes = world.mem.writes();
+    let (installed, mem) = (&world.installed, &mut world.mem);
+    installed.refresh_shadow(mem, GuestPhysical(RAM));
+    installed.refresh_shadow(mem, GuestPhysical(RAM + 4096));
+    assert_eq!(world.mem.writes(), writes);
+}

@@ -1,0 +1,105 @@
+//! From exits to events, and the counts.
+
+use super::*;
+use core::cell::Cell;
+use wire_protocol::event::Filter;
+
+#[test]
+fn a_hook_hits_only_for_its_core_and_process() {
+    let mut world = world(true, design());
+    let mut for_one = hook_spec();
+    for_one.filter = Filter {
+        pid: Some(7),
+        core: Some(CoreId(1)),
+    };
+    let (mem, gpa) = (&mut world.mem, GuestPhysical(RAM));
+    let event = world.installed.add(mem, for_one, &at(RAM)).unwrap();
+    let asked = Cell::new(0);
+    for (core, pid, hits) in [(0, 7, false), (1, 8, false), (1, 7, true)] {
+        let facts = ExitFacts {
+            core: CoreId(core),
+            pid: || {
+                asked.set(asked.get() + 1);
+                Some(pid)
+            },
+        };
+        let hit = world.installed.on_execute(gpa, &facts);
+        assert_eq!(hit.map(|hit| hit.event), hits.then_some(event));
+        assert!(world.installed.is_hooked(gpa));
+        if let Some(hit) = hit {
+            world.installed.count(&hit);
+        }
+    }
+    // The wrong core needs no look at the process.
+    assert_eq!(asked.get(), 2);
+    assert_eq!(world.installed.entries().next().unwrap().hits, 1);
+    let elsewhere = GuestPhysical(RAM + 1);
+    assert!(world.installed.on_execute(elsewhere, &on_core(1)).is_none());
+}
+
+#[test]
+fn cpuid_events_match_their_leaf_or_all() {
+    let mut world = world(true, design());
+    let mut log_only = cpuid(None);
+    log_only.actions = Actions::empty();
+    let mut add = |spec| world.installed.add(&mut world.mem, spec, &NOWHERE).unwrap();
+    let any = add(log_only);
+    let seven = add(cpuid(Some(7)));
+    let installed = &world.installed;
+    let hit = installed.on_cpuid(7, &on_core(0)).unwrap();
+    assert_eq!((hit.event, hit.actions), (seven, Actions::BREAK));
+    installed.count(&hit);
+    let hit = installed.on_cpuid(8, &on_core(0)).unwrap();
+    assert_eq!((hit.event, hit.actions), (any, Actions::empty()));
+    installed.count(&hit);
+    let hits: Vec<u64> = installed.entries().map(|entry| entry.hits).collect();
+    assert_eq!(hits, [2, 1]);
+    world.change(EventChange::Disable, any);
+    assert!(world.installed.on_cpuid(8, &on_core(0)).is_none());
+    world.change(EventChange::Clear, seven);
+    assert!(world.installed.on_cpuid(7, &on_core(0)).is_none());
+}
+
+#[test]
+fn each_stop_reports_the_hits_since_the_one_before() {
+    let mut world = world(true, design());
+    let mut add = |leaf| {
+        let spec = cpuid(Some(leaf));
+        world.installed.add(&mut world.mem, spec, &NOWHERE).unwrap()
+    };
+    let (one, two) = (add(1), add(2));
+    let installed = &world.installed;
+    let report = || -> Vec<_> { installed.hits_since_last_stop().collect() };
+    let hit = |leaf| installed.count(&installed.on_cpuid(leaf, &on_core(0)).unwrap());
+    hit(1);
+    hit(1);
+    assert_eq!(report(), []);
+    installed.begin_report();
+    assert_eq!(report(), [(one, 2)]);
+    // The same halt is reported the same way again.
+    assert_eq!(report(), [(one, 2)]);
+    hit(2);
+    installed.begin_report();
+    assert_eq!(report(), [(two, 1)]);
+    installed.begin_report();
+    assert_eq!(report(), []);
+}
+
+#[test]
+fn the_digest_follows_changes_and_not_hits() {
+    let mut world = world(true, design());
+    let empty = world.installed.digest();
+    let event = world
+        .installed
+        .add(&mut world.mem, cpuid(None), &NOWHERE)
+        .unwrap();
+    let added = world.installed.digest();
+    assert_ne!(added, empty);
+    let hit = world.installed.on_cpuid(0, &on_core(0)).unwrap();
+    world.installed.count(&hit);
+    assert_eq!(world.installed.digest(), added);
+    world.change(EventChange::Disable, event);
+    assert_ne!(world.installed.digest(), added);
+    world.change(EventChange::Clear, event);
+    assert_eq!(world.installed.digest(), empty);
+}

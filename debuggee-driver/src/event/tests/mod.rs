@@ -1,0 +1,94 @@
+//! Tests of events as a whole: pools, views, hooks and records together.
+
+extern crate std;
+
+mod batches;
+mod hooks;
+mod matching;
+mod promises;
+
+use super::dispatch::ExitFacts;
+use super::plan::Facts;
+use crate::ept::model::{GIB, MIB, World, design, dump, world};
+use crate::pool::slab::Counts;
+use crate::port::PhysicalMemory;
+use std::vec::Vec;
+use wire_protocol::address::{CoreId, EventId, GuestPhysical, GuestVirtual};
+use wire_protocol::event::{Actions, EventChange, EventSpec, Filter, PoolClass, PoolLine, Trigger};
+use wire_protocol::refusal::Refusal;
+
+const RAM: u64 = 2 * GIB - 64 * MIB;
+
+fn hook_spec() -> EventSpec {
+    spec(Trigger::EptHook {
+        address: GuestVirtual(0),
+    })
+}
+
+fn spec(trigger: Trigger) -> EventSpec {
+    EventSpec {
+        trigger,
+        filter: Filter::default(),
+        actions: Actions::BREAK,
+    }
+}
+
+fn cpuid(leaf: Option<u32>) -> EventSpec {
+    spec(Trigger::Cpuid { leaf })
+}
+
+fn at(gpa: u64) -> Facts {
+    Facts {
+        hook: Some(GuestPhysical(gpa)),
+    }
+}
+
+const NOWHERE: Facts = Facts { hook: None };
+
+fn on_core(core: u16) -> ExitFacts<impl Fn() -> Option<u32>> {
+    ExitFacts {
+        core: CoreId(core),
+        pid: || Some(1),
+    }
+}
+
+impl World {
+    fn hook(&mut self, gpa: u64) -> Result<EventId, Refusal> {
+        self.installed.add(&mut self.mem, hook_spec(), &at(gpa))
+    }
+
+    fn change(&mut self, change: EventChange, event: EventId) {
+        let count = self
+            .installed
+            .change(&mut self.mem, change, Some(event))
+            .unwrap();
+        assert_eq!(count, 1);
+    }
+
+    fn state(&self) -> ([PoolLine; 8], u64, u16) {
+        let pools = self.installed.pools();
+        (
+            pools.lines(),
+            pools.arena().left_bytes(),
+            pools.spare_tables(),
+        )
+    }
+
+    fn view(&self) -> Vec<(u64, Vec<u64>)> {
+        dump(&self.mem, &self.installed.views().hooked)
+    }
+
+    /// What the guest executes at `gpa`.
+    fn executed(&self, gpa: u64) -> u8 {
+        let leaf = self.installed.views().hooked.walk(&self.mem, gpa);
+        let mask = leaf.level.bytes() - 1;
+        let mut byte = [0];
+        self.mem
+            .read(leaf.entry.address() & !mask | gpa & mask, &mut byte);
+        byte[0]
+    }
+
+    fn counts(&self, class: PoolClass) -> Counts {
+        self.installed.pools().counts(class)
+    }
+}
