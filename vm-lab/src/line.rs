@@ -7,6 +7,7 @@
 use crate::faults::{Damage, Faults};
 use anyhow::Result;
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::net::sockopt::set_tcp_quickack;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -249,6 +250,9 @@ impl Relay {
         let Some(count) = received((&self.debuggee).read(&mut chunk)) else {
             return false;
         };
+        // The emulator sends byte by byte and waits for each to be acknowledged: without this every
+        // reply would take the 40 ms of a delayed acknowledgement.
+        let _ = set_tcp_quickack(&self.debuggee, true);
         self.control
             .to_host
             .fetch_add(count as u64, Ordering::SeqCst);
