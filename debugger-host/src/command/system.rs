@@ -133,14 +133,20 @@ pub(super) fn help(mut arguments: Arguments<'_>) -> Parsed {
     Ok(Box::new(Help(name)))
 }
 
+/// Names that the syntax does not show.
+fn aliases(command: &super::Command) -> Vec<&'static str> {
+    let shown: Vec<&str> = command.syntax.split([' ', '|']).collect();
+    let names = command.names.iter().copied();
+    names.filter(|name| !shown.contains(name)).collect()
+}
+
 /// Help of one command, from the table.
 #[must_use]
 pub fn help_text(command: &super::Command) -> String {
     let mut lines = vec![command.syntax.to_owned(), format!("  {}", command.summary)];
     lines.extend(command.details.lines().map(|line| format!("  {line}")));
-    if let [_, aliases @ ..] = command.names
-        && !aliases.is_empty()
-    {
+    let aliases = aliases(command);
+    if !aliases.is_empty() {
         lines.push(format!("  also: {}", aliases.join(", ")));
     }
     lines.extend(
@@ -167,9 +173,8 @@ pub fn reference() -> String {
         if !command.details.is_empty() {
             text.push_str(&format!("\n{}\n", command.details));
         }
-        if let [_, aliases @ ..] = command.names
-            && !aliases.is_empty()
-        {
+        let aliases = aliases(command);
+        if !aliases.is_empty() {
             let names: Vec<String> = aliases.iter().map(|name| format!("`{name}`")).collect();
             text.push_str(&format!("\nAlso: {}.\n", names.join(", ")));
         }

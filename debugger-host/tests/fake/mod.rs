@@ -1,6 +1,9 @@
 //! A made-up debuggee behind a Unix socket: it speaks the real link and the real messages, and
 //! keeps its registers, memory and events in tables. It tests logic, not a hypervisor.
 
+mod answer;
+
+use answer::{answer, put_module};
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixListener;
@@ -9,55 +12,18 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use wire_protocol::address::{CoreId, EventId, GuestPhysical, GuestVirtual};
+use wire_protocol::address::{CoreId, GuestPhysical, GuestVirtual};
 use wire_protocol::codec::Writer;
-use wire_protocol::crc::crc32;
-use wire_protocol::event::{EventChange, EventEntry, FreeCounts, PoolClass, PoolLine, Trigger};
+use wire_protocol::event::{EventEntry, FreeCounts};
 use wire_protocol::limits;
 use wire_protocol::link::{Incoming, Link, Role, Storage, Timing};
-use wire_protocol::packet::{
-    AddResults, Constants, CoreState, CoreStates, EventEntries, Features, Hello, Hits, MemoryAt,
-    Message, ModuleLayout, Notice, PROTOCOL_VERSION, PoolLines, RamRange, RamRanges,
-    RegisterValues, Reply, Request, Stop, StopCause, events_digest,
-};
+use wire_protocol::packet::{Hits, MemoryAt, Message, Notice, Stop, StopCause};
 use wire_protocol::refusal::Refusal;
 
 pub(crate) const KERNEL: u64 = 0xffff_ffff_9100_0000;
 pub(crate) const MEMORY_BYTES: u64 = 0x1_0000;
 const POOL: u32 = 20;
 const CODE: [u8; 6] = [0x0f, 0x1f, 0x44, 0x00, 0x00, 0xc3];
-
-/// One module, `toy`, in the kernel's own shape.
-const MODULES: ModuleLayout = ModuleLayout {
-    list_head: KERNEL + 0x4000,
-    list: 8,
-    name: 24,
-    base: 0x60,
-    size: 0x68,
-    kallsyms: 0x70,
-    kallsyms_symtab: 0,
-    kallsyms_count: 8,
-    kallsyms_strtab: 16,
-};
-/// Where the module's code is.
-pub(crate) const TOY: u64 = 0xffff_ffff_c000_0000;
-
-fn put_module(memory: &mut [u8]) {
-    let mut put = |at: usize, value: u64| memory[at..at + 8].copy_from_slice(&value.to_le_bytes());
-    put(0x4000, KERNEL + 0x4108);
-    put(0x4108, KERNEL + 0x4000);
-    put(0x4118, u64::from_le_bytes(*b"toy\0\0\0\0\0"));
-    put(0x4160, TOY);
-    put(0x4168, 0x1000);
-    put(0x4170, KERNEL + 0x4200);
-    put(0x4200, KERNEL + 0x4300);
-    put(0x4208, 2);
-    put(0x4210, KERNEL + 0x4400);
-    // A global function, name at 1, in section 1.
-    put(0x4318, 1 | 0x12 << 32 | 1 << 48);
-    put(0x4320, TOY + 0x40);
-    put(0x4401, u64::from_le_bytes(*b"toy_play"));
-}
 
 /// What tests can change and look at while the debuggee works.
 #[derive(Default)]
@@ -294,223 +260,4 @@ impl Machine {
             }),
         }
     }
-}
-
-fn answer(machine: &mut Machine, link: &mut Link<'_>, message: &[u8], controls: &Controls) {
-    let (id, request) = Request::decode(message, machine.base).expect("readable");
-    let name = format!("{request:?}");
-    let name = name
-        .split([' ', '{', '('])
-        .next()
-        .unwrap_or_default()
-        .to_owned();
-    controls.requests.lock().expect("unpoisoned").push(name);
-    if controls.is_mute.load(Ordering::Relaxed) {
-        return;
-    }
-    let base = machine.base;
-    let mut scratch = vec![0; limits::MESSAGE_BYTES];
-    let mut more = vec![0; 4096];
-    let needs_halt = !matches!(
-        request,
-        Request::Hello { .. } | Request::Cores | Request::Pools
-    );
-    if needs_halt && machine.stop.is_none() {
-        let reply = Reply::Refused(Refusal::NotHalted);
-        return send(link, &Message::Reply { id, reply }, base);
-    }
-    let mut was_hello = false;
-    let reply = match request {
-        Request::Hello { .. } => {
-            was_hello = true;
-            hello(machine, &mut scratch, &mut more)
-        }
-        Request::Go => {
-            machine.stop = None;
-            Reply::Done
-        }
-        Request::Cores => {
-            let rip = GuestVirtual(KERNEL + 0x2000);
-            let states = [CoreState::Halted { rip }, CoreState::WaitForSipi];
-            Reply::Cores(CoreStates::encode_into(states, base, &mut scratch).expect("fits"))
-        }
-        Request::ReadRegisters { core, set } => {
-            let values: Vec<u64> = set
-                .iter()
-                .map(|r| machine.registers[usize::from(core.0)][&(r as u8)])
-                .collect();
-            Reply::Registers {
-                set,
-                values: RegisterValues::encode_into(values, &mut scratch).expect("fits"),
-            }
-        }
-        Request::WriteRegister {
-            core,
-            register,
-            value,
-        } => {
-            machine.registers[usize::from(core.0)].insert(register as u8, value);
-            Reply::Done
-        }
-        Request::ReadMemory {
-            at,
-            len_bytes,
-            expected_crc,
-        } => match machine.at(at) {
-            Err(refusal) => Reply::Refused(refusal),
-            Ok(start) => {
-                let end = machine.memory.len().min(start + len_bytes as usize);
-                let bytes = &machine.memory[start..end];
-                if expected_crc == Some(crc32(bytes)) {
-                    controls.confirmed.fetch_add(1, Ordering::Relaxed);
-                    let reply = Reply::MemoryAsExpected;
-                    return send(link, &Message::Reply { id, reply }, base);
-                }
-                let packed = lz4_flex::block::compress(bytes);
-                let compressed = packed.len() < bytes.len();
-                let content = if compressed { &packed[..] } else { bytes };
-                scratch[..content.len()].copy_from_slice(content);
-                Reply::Memory {
-                    len_bytes: bytes.len() as u32,
-                    compressed,
-                    bytes: &scratch[..content.len()],
-                }
-            }
-        },
-        Request::WriteMemory { at, bytes } => match machine.at(at) {
-            Err(refusal) => Reply::Refused(refusal),
-            Ok(start) => {
-                machine.memory[start..start + bytes.len()].copy_from_slice(bytes);
-                Reply::Done
-            }
-        },
-        Request::Translate { core, address } => {
-            match machine.at(MemoryAt::Virtual { core, address }) {
-                Err(refusal) => Reply::Refused(refusal),
-                Ok(offset) => Reply::Physical {
-                    address: GuestPhysical(offset as u64),
-                    page_bytes: 2 << 20,
-                },
-            }
-        }
-        Request::AddEvents { events, .. } => {
-            let mut results = Vec::new();
-            for spec in events.iter() {
-                if machine.events.len() as u32 == POOL {
-                    results.push(Err(Refusal::PoolExhausted {
-                        class: PoolClass::RegularEvent,
-                        reserved: POOL,
-                        object_bytes: 9000,
-                        arena_left_bytes: 655_360,
-                    }));
-                    continue;
-                }
-                let id = EventId(machine.next_event);
-                machine.next_event += 1;
-                machine.events.push(EventEntry {
-                    id,
-                    spec,
-                    enabled: true,
-                    hits: 0,
-                });
-                results.push(Ok(id));
-            }
-            let mut digest = events_digest(machine.events.iter().copied());
-            if controls.extra_event.swap(false, Ordering::Relaxed) {
-                let mut extra = *machine.events.last().expect("one");
-                extra.id = EventId(machine.next_event);
-                extra.spec.trigger = Trigger::Cpuid { leaf: Some(0x77) };
-                machine.next_event += 1;
-                machine.events.push(extra);
-                digest = events_digest(machine.events.iter().copied());
-            }
-            Reply::EventsAdded {
-                results: AddResults::encode_into(results, base, &mut scratch).expect("fits"),
-                free: machine.free(),
-                digest,
-            }
-        }
-        Request::ChangeEvents { change, event } => {
-            let concerned = |e: &EventEntry| event.is_none_or(|id| id == e.id);
-            let count = machine.events.iter().filter(|e| concerned(e)).count() as u32;
-            if let (0, Some(event)) = (count, event) {
-                let reply = Reply::Refused(Refusal::NoSuchEvent { event });
-                return send(link, &Message::Reply { id, reply }, base);
-            }
-            match change {
-                EventChange::Clear => machine.events.retain(|e| !concerned(e)),
-                _ => {
-                    for entry in machine.events.iter_mut().filter(|e| concerned(e)) {
-                        entry.enabled = change == EventChange::Enable;
-                    }
-                }
-            }
-            Reply::EventsChanged {
-                count,
-                free: machine.free(),
-                digest: events_digest(machine.events.iter().copied()),
-            }
-        }
-        Request::ListEvents { from } => {
-            let entries = machine.events.iter().filter(|e| e.id >= from).copied();
-            Reply::Events(EventEntries::encode_into(entries, base, &mut scratch).expect("fits"))
-        }
-        Request::Prealloc { count, .. } => Reply::Carved {
-            ready: count,
-            queued: 0,
-            free: machine.free().regular_events + count,
-            arena_left_bytes: 1 << 20,
-        },
-        Request::Pools => {
-            let lines = PoolClass::ALL.map(|class| PoolLine {
-                class,
-                object_bytes: 9000,
-                reserved: POOL,
-                in_use: machine.events.len() as u32,
-            });
-            Reply::Pools {
-                lines: PoolLines::encode_into(lines, base, &mut scratch).expect("fits"),
-                arena_carved_bytes: 1 << 20,
-                arena_left_bytes: 15 << 20,
-            }
-        }
-        Request::DigestMemory { address, len_bytes } => {
-            let start = address.0 as usize;
-            let bytes = &machine.memory[start..start + len_bytes as usize];
-            Reply::Digest(xxhash_rust::xxh64::xxh64(bytes, 0))
-        }
-    };
-    let is_go = matches!(request, Request::Go);
-    send(link, &Message::Reply { id, reply }, base);
-    if was_hello {
-        machine.base = GuestVirtual(KERNEL);
-    }
-    if is_go && controls.hit_after_go.load(Ordering::Relaxed) {
-        let event = machine.events.first_mut().expect("an event");
-        event.hits += 1;
-        let cause = StopCause::Event { event: event.id };
-        machine.stop(cause, CoreId(1), link);
-    }
-}
-
-fn hello<'s>(machine: &Machine, scratch: &'s mut [u8], more: &'s mut [u8]) -> Reply<'s> {
-    let ram = [RamRange {
-        start: 0,
-        len_bytes: MEMORY_BYTES,
-    }];
-    Reply::Hello(Hello {
-        version: PROTOCOL_VERSION,
-        features: Features::COMPRESSED_MEMORY | Features::EXPECTED_MEMORY,
-        session: 0x1234,
-        cores: 2,
-        kernel_base: GuestVirtual(KERNEL),
-        direct_map_base: GuestVirtual(0xffff_8880_0000_0000),
-        driver_image: (GuestVirtual(0), 0),
-        tsc_khz: 2_000_000,
-        modules: MODULES,
-        constants: Constants::default(),
-        banner: "Linux version 6.1 (made up)",
-        ram: RamRanges::encode_into(ram, GuestVirtual(0), more).expect("fits"),
-        stop: machine.describe(scratch),
-    })
 }
