@@ -93,8 +93,11 @@ impl Connect {
 
     fn open(&self, interrupts: &Interrupts) -> anyhow::Result<Debugger> {
         let mut symbols = Symbols::default();
+        let mut image = None;
         if let Some(path) = &self.symbols {
-            symbols.set_kernel(symbol::load(path)?);
+            let kernel = symbol::load(path)?;
+            symbols.set_kernel(kernel.table);
+            image = kernel.image;
         }
         if let Some(path) = &self.script
             && let Err(error) = std::fs::File::open(path)
@@ -106,8 +109,11 @@ impl Connect {
         let patience = Patience::new(interrupts.clone(), limit, |line| eprintln!("{line}"));
         let endpoint = self.endpoint()?;
         let name = endpoint.to_string();
-        let session =
+        let mut session =
             Session::open(endpoint, patience).with_context(|| format!("cannot open {name}"))?;
+        if let Some(image) = image {
+            session.expect_image(image);
+        }
         let mut debugger = Debugger::new(session, symbols, Output::new(std::io::stdout()));
         debugger.connect()?;
         if self.break_in && debugger.session.halt().is_none() && !run_line(&mut debugger, "pause") {

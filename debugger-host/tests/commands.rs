@@ -212,7 +212,7 @@ fn a_hit_is_shown_by_the_command_that_waits() {
         "{text}"
     );
     assert_eq!(host.good("? $core"), "1 = 0n1\n");
-    assert!(host.good("events").contains("1 hits"));
+    assert!(host.good("events").contains("; 1 hits"));
     // The halt was shown once; waiting again shows nothing new.
     assert_eq!(host.good(".wait"), "");
     debuggee

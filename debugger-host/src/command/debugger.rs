@@ -8,6 +8,7 @@ use crate::render::{self, Output};
 use crate::session::{News, Session, SessionError, Space};
 use crate::symbol::modules::{self, Memory};
 use crate::symbol::resolve::Symbols;
+use crate::symbol::table::Table;
 use wire_protocol::packet::{Register, StopCause};
 
 /// Where Enter alone goes on.
@@ -63,6 +64,7 @@ impl Debugger {
         self.session.shake_hands()?;
         let identity = self.session.identity();
         self.symbols.place_kernel(identity.kernel_base.0);
+        let slide = self.symbols.kernel().map_or(0, Table::slide);
         let state = match self.session.halt() {
             Some(_) => "halted",
             None => "running",
@@ -71,6 +73,7 @@ impl Debugger {
             "connected: {}; {} cores; session {:016x}; {state}",
             identity.banner, identity.cores, identity.session
         );
+        self.session.slide_image(slide);
         self.out.line(line);
         if self.session.halt().is_some() {
             // The mirror is filled first, so that the halt can name its event.

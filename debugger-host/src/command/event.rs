@@ -219,6 +219,7 @@ impl Action for Events {
         };
         let what = match event {
             Some(id) => format!("event {id}"),
+            None if count == 1 => "1 event".to_owned(),
             None => format!("{count} events"),
         };
         debugger

@@ -53,6 +53,15 @@ impl Session {
         Ok(bytes)
     }
 
+    /// What was there before, or what the kernel's image has there.
+    fn expected(&self, space: Space, address: u64, len: usize) -> Option<Vec<u8>> {
+        let from_image = || match space {
+            Space::Virtual(_) => self.image.as_ref()?.expected(address, len),
+            Space::Physical => None,
+        };
+        self.cache.expected(space, address, len).or_else(from_image)
+    }
+
     fn read_part(
         &mut self,
         space: Space,
@@ -61,7 +70,7 @@ impl Session {
     ) -> Result<Vec<u8>, SessionError> {
         let can_expect = self.identity.features.contains(Features::EXPECTED_MEMORY);
         let expected = match len {
-            EXPECT_FROM_BYTES.. if can_expect => self.cache.expected(space, address, len),
+            EXPECT_FROM_BYTES.. if can_expect => self.expected(space, address, len),
             _ => None,
         };
         let request = Request::ReadMemory {

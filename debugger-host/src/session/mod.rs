@@ -16,6 +16,7 @@ pub use event::{Added, Carved, Pools};
 pub use identity::{Halt, Identity, News};
 
 use crate::patience::Patience;
+use crate::symbol::image::Image;
 use crate::transport::Endpoint;
 use cache::Cache;
 use event::Mirror;
@@ -47,6 +48,7 @@ pub struct Session {
     halted: Option<Halt>,
     core: CoreId,
     cache: Cache,
+    image: Option<Image>,
     mirror: Mirror,
     news: VecDeque<News>,
     requests: u64,
@@ -68,6 +70,7 @@ impl Session {
             halted: None,
             core: CoreId(0),
             cache: Cache::default(),
+            image: None,
             mirror: Mirror::default(),
             news: VecDeque::new(),
             requests: 0,
@@ -119,6 +122,18 @@ impl Session {
                 what: "connect",
                 kind: reply.first().copied().unwrap_or_default(),
             }),
+        }
+    }
+
+    /// Memory of the kernel is probably as this image says.
+    pub fn expect_image(&mut self, image: Image) {
+        self.image = Some(image);
+    }
+
+    /// The kernel runs `slide` bytes behind where it was linked.
+    pub fn slide_image(&mut self, slide: u64) {
+        if let Some(image) = &mut self.image {
+            image.slide_to(slide);
         }
     }
 

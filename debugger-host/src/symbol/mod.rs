@@ -1,11 +1,13 @@
 //! Names of addresses: read from a kernel image on the host and from the debuggee's own memory.
 //! Called by the expression evaluator and by every command that prints an address.
 //!
-//! [`bzimage`] unpacks a kernel image, [`kallsyms`] finds the symbol table inside it,
+//! [`bzimage`] unpacks a kernel image, [`kallsyms`] finds the symbol table inside it, [`image`]
+//! knows what memory it fills,
 //! [`system_map`] reads the same facts from text, [`modules`] walks the debuggee's list of loaded
 //! modules, and [`resolve`] answers questions about all of them together.
 
 pub mod bzimage;
+pub mod image;
 pub mod kallsyms;
 pub mod modules;
 pub mod resolve;
@@ -52,11 +54,19 @@ pub enum LoadError {
     },
 }
 
+/// What a file says of a kernel.
+pub struct Kernel {
+    /// Its symbols.
+    pub table: Table,
+    /// Content of its memory, if the file is an image.
+    pub image: Option<image::Image>,
+}
+
 /// Reads a bzImage, a vmlinux, a `System.map` or a `/proc/kallsyms` dump.
 ///
 /// # Errors
 /// When the file cannot be read, or holds no symbols that pass the checks.
-pub fn load(path: &Path) -> Result<Table, LoadError> {
+pub fn load(path: &Path) -> Result<Kernel, LoadError> {
     let named = || path.to_path_buf();
     let bytes = std::fs::read(path).map_err(|source| LoadError::Unreadable {
         path: named(),
@@ -67,16 +77,21 @@ pub fn load(path: &Path) -> Result<Table, LoadError> {
             path: named(),
             source,
         })?;
-        if let Some(table) = system_map::from_elf_symbols(&kernel) {
-            return Ok(table);
-        }
-        return kallsyms::find(&kernel).map_err(|source| LoadError::Kallsyms {
-            path: named(),
-            source,
+        let table = match system_map::from_elf_symbols(&kernel) {
+            Some(table) => table,
+            None => kallsyms::find(&kernel).map_err(|source| LoadError::Kallsyms {
+                path: named(),
+                source,
+            })?,
+        };
+        return Ok(Kernel {
+            table,
+            image: image::Image::read(&kernel),
         });
     }
-    system_map::parse(&bytes).map_err(|source| LoadError::Text {
+    let table = system_map::parse(&bytes).map_err(|source| LoadError::Text {
         path: named(),
         source,
-    })
+    })?;
+    Ok(Kernel { table, image: None })
 }
