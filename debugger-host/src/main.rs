@@ -137,7 +137,7 @@ impl Connect {
                 }
             };
             debugger.out.line(batch::mark(true));
-            batch::run(&mut debugger, std::io::stdin().lock())?;
+            batch::run(&mut debugger, std::io::stdin().lock(), true)?;
             return Ok(());
         }
         let mut debugger = self.open(&interrupts)?;
@@ -145,7 +145,11 @@ impl Connect {
             script::run(&mut debugger, path, &[], self.keep_going)?;
             return Ok(());
         }
-        interactive::run(&mut debugger, &interrupts)?;
+        if std::io::stdin().is_terminal() {
+            interactive::run(&mut debugger, &interrupts)?;
+        } else {
+            batch::run(&mut debugger, std::io::stdin().lock(), false)?;
+        }
         Ok(())
     }
 }

@@ -5,85 +5,9 @@
 mod fake;
 
 use fake::Debuggee;
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use fake::host::Host;
+use std::process::Command;
 use std::sync::atomic::Ordering;
-
-struct Host {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-}
-
-impl Host {
-    fn connect(debuggee: &Debuggee) -> (Self, String) {
-        Self::connect_with(debuggee, &debuggee.symbols())
-    }
-
-    fn connect_with(debuggee: &Debuggee, symbols: &std::path::Path) -> (Self, String) {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_standstill"))
-            .args(["connect", "--batch", "--socket"])
-            .arg(&debuggee.socket)
-            .arg("--symbols")
-            .arg(symbols)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
-        let input = child.stdin.take().expect("piped");
-        let output = BufReader::new(child.stdout.take().expect("piped"));
-        let mut host = Self {
-            child,
-            input,
-            output,
-        };
-        let (text, is_good) = host.reply();
-        assert!(is_good, "{text}");
-        (host, text)
-    }
-
-    fn reply(&mut self) -> (String, bool) {
-        let mut text = String::new();
-        loop {
-            let mut line = String::new();
-            assert_ne!(
-                self.output.read_line(&mut line).expect("text"),
-                0,
-                "ended: {text}"
-            );
-            match line.trim_end() {
-                "\x1e0" => return (text, true),
-                "\x1e1" => return (text, false),
-                _ => text.push_str(&line),
-            }
-        }
-    }
-
-    fn run(&mut self, line: &str) -> (String, bool) {
-        writeln!(self.input, "{line}").expect("the program listens");
-        self.reply()
-    }
-
-    fn good(&mut self, line: &str) -> String {
-        let (text, is_good) = self.run(line);
-        assert!(is_good, "{line}: {text}");
-        text
-    }
-
-    fn bad(&mut self, line: &str) -> String {
-        let (text, is_good) = self.run(line);
-        assert!(!is_good, "{line}: {text}");
-        assert_eq!(text.lines().count(), 1, "{text}");
-        text
-    }
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 fn halted() -> (Debuggee, Host) {
     let debuggee = Debuggee::start();
@@ -395,4 +319,25 @@ fn names_that_are_numbers_are_numbers_with_a_warning() {
         "{text}"
     );
     assert!(text.ends_with("deae = 0n57006\n"), "{text}");
+}
+
+#[test]
+fn the_digest_tells_that_only_the_new_events_are_there() {
+    let (debuggee, mut host) = halted();
+    host.good("!cpuid 1");
+    assert!(host.good("events").contains("cpuid 1"));
+    assert_eq!(debuggee.take_requests(), ["AddEvents"]);
+    drop(host);
+    let (mut host, _) = Host::connect(&debuggee);
+    host.good("g");
+    host.good(".reconnect");
+    host.good("pause");
+    debuggee.take_requests();
+    host.good("!cpuid 2");
+    let text = host.good("events");
+    assert!(
+        text.contains("cpuid 1") && text.contains("cpuid 2"),
+        "{text}"
+    );
+    assert_eq!(debuggee.take_requests(), ["AddEvents", "ListEvents"]);
 }

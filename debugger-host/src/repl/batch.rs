@@ -1,4 +1,4 @@
-//! Commands from a pipe, for programs: the output of each, then a mark with its result, and
+//! Commands from a pipe. For programs: the output of each, then a mark with its result, and
 //! nothing else. Called by `main`.
 
 use super::run_line;
@@ -11,11 +11,15 @@ pub const fn mark(is_good: bool) -> &'static str {
     if is_good { "\x1e0" } else { "\x1e1" }
 }
 
-/// Runs commands until the input ends or `exit`.
+/// Runs commands until the input ends or `exit`. With `is_marked`, [`mark`] follows each.
 ///
 /// # Errors
 /// When the input cannot be read.
-pub fn run(debugger: &mut Debugger, mut input: impl BufRead) -> std::io::Result<()> {
+pub fn run(
+    debugger: &mut Debugger,
+    mut input: impl BufRead,
+    is_marked: bool,
+) -> std::io::Result<()> {
     let mut block = String::new();
     let mut bytes = Vec::new();
     while !debugger.is_leaving {
@@ -30,7 +34,9 @@ pub fn run(debugger: &mut Debugger, mut input: impl BufRead) -> std::io::Result<
         let line = std::mem::take(&mut block);
         // An empty line is no command here: nobody sits before it.
         let is_good = line.trim().is_empty() || run_line(debugger, line.trim());
-        debugger.out.line(mark(is_good));
+        if is_marked {
+            debugger.out.line(mark(is_good));
+        }
     }
     Ok(())
 }

@@ -148,16 +148,16 @@ impl Session {
             )),
             _ => None,
         })?;
-        if let Some(known) = &mut self.mirror.events {
-            for (spec, result) in specs.iter().zip(&added.results) {
-                if let Ok(id) = result {
-                    known.push(EventEntry {
-                        id: *id,
-                        spec: *spec,
-                        enabled: true,
-                        hits: 0,
-                    });
-                }
+        // Nothing known counts as no events: the digest tells whether that was right.
+        let known = self.mirror.events.get_or_insert_default();
+        for (spec, result) in specs.iter().zip(&added.results) {
+            if let Ok(id) = result {
+                known.push(EventEntry {
+                    id: *id,
+                    spec: *spec,
+                    enabled: true,
+                    hits: 0,
+                });
             }
         }
         self.mirror.compare(digest);

@@ -2,6 +2,7 @@
 //! keeps its registers, memory and events in tables. It tests logic, not a hypervisor.
 
 mod answer;
+pub(crate) mod host;
 
 use answer::{answer, put_module};
 use std::collections::BTreeMap;
