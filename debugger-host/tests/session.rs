@@ -32,7 +32,8 @@ fn a_mute_debuggee_ends_in_a_message_that_names_the_request() {
     let error = session.events().expect_err("no answer comes");
     assert_eq!(
         error.to_string(),
-        "no answer from the debuggee to `list events` for 0 s; the line is open"
+        "no answer from the debuggee to `list events` for 0 s; the line is open; \
+         `.reconnect` begins a new session"
     );
 }
 

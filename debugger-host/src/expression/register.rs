@@ -77,17 +77,7 @@ pub fn part(name: &str) -> Option<Part> {
             bits: *bits,
         });
     }
-    let alias = match name {
-        "gdtr" => Some(R::GdtrBase),
-        "idtr" => Some(R::IdtrBase),
-        "gdtr_limit" => Some(R::GdtrLimit),
-        "idtr_limit" => Some(R::IdtrLimit),
-        "fs_base" => Some(R::FsBase),
-        "gs_base" => Some(R::GsBase),
-        "kernel_gs_base" => Some(R::KernelGsBase),
-        _ => None,
-    };
-    if let Some(register) = alias.or_else(|| all().find(|r| spelling(*r) == name)) {
+    if let Some(register) = all().find(|r| spelling(*r) == name) {
         return whole(register);
     }
     let (letters, shift, bits) = short(name)?;
@@ -153,12 +143,29 @@ pub fn all() -> impl Iterator<Item = Register> {
 /// A register's own name, in lower case.
 #[must_use]
 pub fn spelling(register: Register) -> String {
-    format!("{register:?}").to_ascii_lowercase()
+    match register {
+        Register::GdtrBase => "gdtr".into(),
+        Register::GdtrLimit => "gdtr_limit".into(),
+        Register::IdtrBase => "idtr".into(),
+        Register::IdtrLimit => "idtr_limit".into(),
+        Register::FsBase => "fs_base".into(),
+        Register::GsBase => "gs_base".into(),
+        Register::KernelGsBase => "kernel_gs_base".into(),
+        other => format!("{other:?}").to_ascii_lowercase(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_register_is_found_by_its_own_name() {
+        for register in all() {
+            let found = part(&spelling(register)).map(|part| (part.register, part.bits));
+            assert_eq!(found, Some((register, 64)));
+        }
+    }
 
     #[test]
     fn parts_of_registers_are_found() {

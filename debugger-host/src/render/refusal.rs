@@ -1,6 +1,7 @@
 //! What a refusal means: what was not done, why, and what to do. One line each.
 
 use super::bytes;
+use crate::expression::register::spelling;
 use wire_protocol::event::PoolClass;
 use wire_protocol::refusal::Refusal;
 
@@ -14,7 +15,7 @@ fn words(refusal: &Refusal) -> String {
     match *refusal {
         Refusal::ProcessNotFound { pid } => format!(
             "no process {pid:x} (0n{pid}) can be found, or its address space cannot be walked; \
-             `events` filters take the pid of a live process, in hexadecimal"
+             `pid` takes the number of a live process, in hexadecimal"
         ),
         Refusal::PoolExhausted {
             class,
@@ -54,11 +55,11 @@ fn words(refusal: &Refusal) -> String {
             count.saturating_sub(1)
         ),
         Refusal::ReadOnlyRegister { register } => {
-            format!("register {} can only be read", name(register))
+            format!("register {} can only be read", spelling(register))
         }
         Refusal::BadRegisterValue { register, value } => format!(
             "the processor would not accept {value:x} in {}; nothing was changed",
-            name(register)
+            spelling(register)
         ),
         Refusal::TooLong {
             limit_bytes,
@@ -87,10 +88,6 @@ fn words(refusal: &Refusal) -> String {
             class.name()
         ),
     }
-}
-
-fn name(register: wire_protocol::packet::Register) -> String {
-    format!("{register:?}").to_ascii_lowercase()
 }
 
 fn exhausted(class: PoolClass, reserved: u32, object_bytes: u32, arena_left_bytes: u64) -> String {

@@ -9,7 +9,9 @@ pub enum SessionError {
     #[error("{}", crate::render::refusal(.0))]
     Refused(Refusal),
     /// The debuggee did not answer in time.
-    #[error("no answer from the debuggee to `{what}` for {seconds} s; {line}")]
+    #[error(
+        "no answer from the debuggee to `{what}` for {seconds} s; {line}; `.reconnect` begins a new session"
+    )]
     NoAnswer {
         /// The request.
         what: &'static str,
