@@ -126,12 +126,13 @@ impl View {
         }
     }
 
-    /// What it takes to have a 4 KiB leaf for `gpa`; reads only. `None` where nothing is mapped,
-    /// and where the debugger's own memory is.
+    /// What it takes to have a 4 KiB leaf for `gpa`; reads only. `None` where not everything is
+    /// allowed: where nothing is mapped, in the debugger's own memory, and in pages that
+    /// [`Self::protect`] was applied to.
     #[must_use]
     pub fn plan_split(&self, mem: &impl PhysicalMemory, gpa: u64) -> Option<SplitPlan> {
         let leaf = self.walk(mem, gpa);
-        let usable = leaf.entry.is_present() && !leaf.is_shared && leaf.level < Level::Root;
+        let usable = leaf.entry.permissions() == Permissions::all() && !leaf.is_shared;
         usable.then_some(SplitPlan { leaf, gpa })
     }
 
@@ -195,7 +196,7 @@ impl View {
     /// Gives the 4 KiB page of `gpa` other permissions, for good. At boot, before any hook.
     ///
     /// # Errors
-    /// Nothing is mapped there, or `source` has no table page; the view has not changed.
+    /// [`Self::plan_split`] has no plan, or `source` has no table page; the view has not changed.
     pub fn protect(
         &self,
         mem: &mut impl PhysicalMemory,

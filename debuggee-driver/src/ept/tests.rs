@@ -190,6 +190,9 @@ fn protecting_a_page_leaves_its_neighbours_alone() {
     assert_eq!(translate(&world.mem, &view, gpa), Some((gpa, 5)));
     let next = gpa + 4096;
     assert_eq!(translate(&world.mem, &view, next), Some((next, 7)));
+    // It is not to be edited again, by a hook for example.
+    assert!(view.plan_split(&world.mem, gpa).is_none());
+    assert!(view.plan_split(&world.mem, next).is_some());
     let mut nothing = Pages { next: 0, left: 0 };
     let far = GIB + 20 * MIB;
     assert!(

@@ -1,7 +1,7 @@
 //! Hooks of single events: what the guest sees, and what is refused.
 
 use super::*;
-use crate::ept::entry::Level;
+use crate::ept::entry::{Level, Permissions};
 use crate::ept::model::CHUNKS;
 use crate::ept::watch::HOOKS_PER_PAGE;
 use crate::port::Hidden;
@@ -109,6 +109,22 @@ fn the_debuggers_memory_cannot_be_hooked() {
         Err(Refusal::DebuggerMemory { address })
     );
     assert!(world.installed.hides(address.page()));
+}
+
+#[test]
+fn the_drivers_code_cannot_be_hooked() {
+    let mut world = world(true, design());
+    let view = world.installed.views().hooked;
+    let read_execute = Permissions::READ | Permissions::EXECUTE;
+    let World { installed, mem, .. } = &mut world;
+    view.protect(mem, RAM, read_execute, installed.pools_mut())
+        .unwrap();
+    let address = GuestPhysical(RAM + 5);
+    assert_eq!(
+        world.hook(address.0),
+        Err(Refusal::DebuggerMemory { address })
+    );
+    world.hook(RAM + 4096).unwrap();
 }
 
 #[test]
