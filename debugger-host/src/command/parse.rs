@@ -17,12 +17,12 @@ pub enum ParseError {
         similar: Option<String>,
     },
     /// An argument that is no expression.
-    #[error("{argument}: {source}")]
+    #[error("{argument}: {why}")]
     Expression {
         /// What it is for.
         argument: &'static str,
         /// What is wrong.
-        source: SyntaxError,
+        why: SyntaxError,
     },
     /// Something is not there.
     #[error("{argument} is missing; usage: {syntax}")]
@@ -141,7 +141,7 @@ impl<'a> Arguments<'a> {
             });
         }
         let (expression, rest) = parser::parse_prefix(self.rest)
-            .map_err(|source| ParseError::Expression { argument, source })?;
+            .map_err(|why| ParseError::Expression { argument, why })?;
         self.rest = rest;
         Ok(expression)
     }
@@ -159,9 +159,9 @@ impl<'a> Arguments<'a> {
             });
         };
         self.rest = rest;
-        parser::parse(text).map_err(|source| ParseError::Expression {
+        parser::parse(text).map_err(|why| ParseError::Expression {
             argument: what,
-            source,
+            why,
         })
     }
 

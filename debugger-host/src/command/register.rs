@@ -40,12 +40,11 @@ pub(super) fn registers(mut arguments: Arguments<'_>) -> Result<Box<dyn Action>,
         None if name == "all" => Registers::All,
         None => Registers::Read(name),
         Some(value) => {
-            let value = crate::expression::parser::parse(value).map_err(|source| {
-                ParseError::Expression {
+            let value =
+                crate::expression::parser::parse(value).map_err(|why| ParseError::Expression {
                     argument: "the new value",
-                    source,
-                }
-            })?;
+                    why,
+                })?;
             Registers::Write(name, value)
         }
     }))

@@ -21,36 +21,36 @@ use table::Table;
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The file could not be read.
-    #[error("cannot read symbols from {path}: {source}")]
+    #[error("cannot read symbols from {path}: {why}")]
     Unreadable {
         /// Which file.
         path: PathBuf,
         /// What the system says.
-        source: std::io::Error,
+        why: std::io::Error,
     },
     /// The kernel image could not be unpacked.
-    #[error("{path}: {source}")]
+    #[error("{path}: {why}")]
     Image {
         /// Which file.
         path: PathBuf,
         /// Why.
-        source: bzimage::ImageError,
+        why: bzimage::ImageError,
     },
     /// The kernel image holds no symbol table that passes the checks.
-    #[error("{path}: {source}")]
+    #[error("{path}: {why}")]
     Kallsyms {
         /// Which file.
         path: PathBuf,
         /// Why.
-        source: kallsyms::KallsymsError,
+        why: kallsyms::KallsymsError,
     },
     /// The text file is no symbol list.
-    #[error("{path}: {source}")]
+    #[error("{path}: {why}")]
     Text {
         /// Which file.
         path: PathBuf,
         /// Why.
-        source: system_map::TextError,
+        why: system_map::TextError,
     },
 }
 
@@ -68,30 +68,21 @@ pub struct Kernel {
 /// When the file cannot be read, or holds no symbols that pass the checks.
 pub fn load(path: &Path) -> Result<Kernel, LoadError> {
     let named = || path.to_path_buf();
-    let bytes = std::fs::read(path).map_err(|source| LoadError::Unreadable {
-        path: named(),
-        source,
-    })?;
+    let bytes = std::fs::read(path).map_err(|why| LoadError::Unreadable { path: named(), why })?;
     if bytes.starts_with(b"\x7fELF") || bzimage::is_bzimage(&bytes) {
-        let kernel = bzimage::unpack(&bytes).map_err(|source| LoadError::Image {
-            path: named(),
-            source,
-        })?;
+        let kernel =
+            bzimage::unpack(&bytes).map_err(|why| LoadError::Image { path: named(), why })?;
         let table = match system_map::from_elf_symbols(&kernel) {
             Some(table) => table,
-            None => kallsyms::find(&kernel).map_err(|source| LoadError::Kallsyms {
-                path: named(),
-                source,
-            })?,
+            None => {
+                kallsyms::find(&kernel).map_err(|why| LoadError::Kallsyms { path: named(), why })?
+            }
         };
         return Ok(Kernel {
             table,
             image: image::Image::read(&kernel),
         });
     }
-    let table = system_map::parse(&bytes).map_err(|source| LoadError::Text {
-        path: named(),
-        source,
-    })?;
+    let table = system_map::parse(&bytes).map_err(|why| LoadError::Text { path: named(), why })?;
     Ok(Kernel { table, image: None })
 }
