@@ -1,1 +1,1 @@
-//! Tests of the whole product; see the files in this folder.
+//! Holds tests only; see the `tests` directory.

@@ -1,0 +1,2 @@
+//! What commands cost on the line.
+fn main() {}
