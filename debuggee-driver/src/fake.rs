@@ -100,6 +100,7 @@ impl PhysicalMemory for FlatMemory {
 
     fn read_u64(&self, at: u64) -> u64 {
         debug_assert!(at.is_multiple_of(8), "aligned load");
+        debug_assert!(self.in_range(at, 8), "load below the limit");
         let page = self.pages.get(&(at / PAGE_BYTES));
         let word = page.and_then(|page| {
             let start = (at % PAGE_BYTES) as usize;
@@ -110,6 +111,7 @@ impl PhysicalMemory for FlatMemory {
 
     fn write_u64(&mut self, at: u64, value: u64) {
         debug_assert!(at.is_multiple_of(8), "aligned store");
+        debug_assert!(self.in_range(at, 8), "store below the limit");
         self.write(at, &value.to_le_bytes());
     }
 }

@@ -168,6 +168,17 @@ fn promises_are_not_made_twice_for_the_same_growth() {
 }
 
 #[test]
+fn promises_count_as_objects_of_the_class() {
+    let mut pools = pools(1, NONE, 0);
+    pools.arena_mut().allow_growth(100);
+    let carved = pools.prealloc(PoolClass::BigSafeBuffer, 200).unwrap();
+    assert_eq!((carved.ready, carved.queued), (25, 175));
+    // 256 there can be.
+    assert!(pools.prealloc(PoolClass::BigSafeBuffer, 57).is_err());
+    assert!(pools.prealloc(PoolClass::BigSafeBuffer, 56).is_ok());
+}
+
+#[test]
 fn replenish_fills_to_the_design_level() {
     let mut levels = NONE;
     levels[0] = 20;

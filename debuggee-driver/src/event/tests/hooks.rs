@@ -143,12 +143,15 @@ fn memory_that_is_not_mapped_cannot_be_hooked() {
 #[test]
 fn an_event_that_is_refused_half_way_leaves_no_trace() {
     let mut design = design();
-    design.levels.0 = [1, 0, 0, 0, 0, 0, 0, 0];
+    design.levels.0 = [0; 8];
     let mut world = world(true, design);
     let view = world.view();
-    // Room for event objects is left, but not for a page object.
-    let fill = world.installed.pools_mut();
-    while fill.arena_mut().carve(12 * 1024, 4096).is_ok() {}
+    // Room for an event object is left, which the hook would carve, but not for a page object.
+    let arena = world.installed.pools_mut().arena_mut();
+    while arena.carvable_count(12 * 1024, 4096, 2) > 1 {
+        arena.carve(12 * 1024, 4096).unwrap();
+    }
+    arena.carve(9 * 1024, 4096).unwrap();
     let state = world.state();
     let id = world.installed.registry().next_id();
     for _ in 0..3 {
