@@ -99,8 +99,6 @@ pub struct Hypervisor {
     shared: Shared<Hardware>,
     memory: DirectMap,
     cores: [Option<CorePages>; limits::CORES],
-    /// Vector, RIP and detail of the first exception in VMX-root, for the report.
-    fault: [AtomicU64; 3],
 }
 
 /// A page, in the arena's measure.
@@ -185,7 +183,6 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
         shared,
         memory,
         cores,
-        fault: [const { AtomicU64::new(0) }; 3],
     };
     // SAFETY: carved for this, page-aligned and large enough.
     let hypervisor: &'static Hypervisor =
@@ -364,10 +361,9 @@ pub unsafe fn call(number: u64) {
 /// `core` was made by [`build`] for the core that runs this, and [`build`]'s result lives.
 pub unsafe fn core_main(core: *mut PerCore) -> u64 {
     // SAFETY: by contract.
-    let (hypervisor, number) = unsafe {
-        let core = &*core;
-        (&*(core.hypervisor as *const Hypervisor), core.number as u16)
-    };
+    let (address, number) = unsafe { (*core).origin() };
+    // SAFETY: every core's pointer was set by `build`.
+    let hypervisor = unsafe { &*(address as *const Hypervisor) };
     let shared = &hypervisor.shared;
     let Some(Some(pages)) = hypervisor.cores.get(usize::from(number)) else {
         return u64::MAX;
@@ -416,44 +412,39 @@ pub unsafe fn core_main(core: *mut PerCore) -> u64 {
 
 /// Reports an exception in VMX-root and stands still.
 pub fn report_fault(core: &PerCore, vector: u16, rip: u64, detail: u64) -> ! {
+    let (address, number) = core.origin();
     // SAFETY: every core's pointer was set by `build`.
-    let hypervisor = unsafe { &*(core.hypervisor as *const Hypervisor) };
+    let hypervisor = unsafe { &*(address as *const Hypervisor) };
     let fault = Fault {
         code: vector,
         detail,
     };
-    stand_still(hypervisor, CoreId(core.number as u16), fault, rip)
+    stand_still(hypervisor, CoreId(number), fault, rip)
 }
 
-/// The end of a core that cannot go on: the host is told, and the core checks in with every halt.
+/// The end of a core that cannot go on: the host is told, and the core counts as held in every
+/// later halt. If it dies while it serves one itself, the line is its own and goes silent.
 fn stand_still(hypervisor: &Hypervisor, core: CoreId, fault: Fault, rip: u64) -> ! {
-    for (slot, value) in hypervisor
-        .fault
-        .iter()
-        .zip([u64::from(fault.code), rip, fault.detail])
-    {
-        slot.store(value, SeqCst);
-    }
     let shared = &hypervisor.shared;
     shared.hand_over_polling(core);
     shared.rendezvous.set_seat(core, Seat::Held);
+    let notice = Message::Notice(Notice::Fault {
+        core,
+        vector: fault.code,
+        rip,
+        detail: fault.detail,
+    });
+    let told = shared.line.try_with(|line| {
+        let len_bytes = crate::line::encode(&notice, line.base, line.buffers.message);
+        line.send_encoded(len_bytes).is_ok()
+    });
+    // Another core that polls sends it; if this was the only one, it does so itself.
+    let alone = told == Some(true) && shared.rendezvous.present().all(|other| other == core);
     loop {
-        shared.line.try_with(|line| {
-            let base = line.base;
-            let notice = Message::Notice(Notice::Fault {
-                core,
-                vector: fault.code,
-                rip,
-                detail: fault.detail,
-            });
-            let len_bytes = crate::line::encode(&notice, base, line.buffers.message);
-            let _ = line.send_encoded(len_bytes);
-        });
-        loop {
-            // Keeps the line alive if nobody else does.
-            let now_us = 0;
-            let _ = shared.line.try_with(|line| line.transmit(now_us));
-            core::hint::spin_loop();
+        if alone {
+            let now_us = shared.microseconds(launch::tsc());
+            shared.line.try_with(|line| line.transmit(now_us));
         }
+        core::hint::spin_loop();
     }
 }

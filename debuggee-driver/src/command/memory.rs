@@ -135,7 +135,7 @@ pub fn digest<'s, P: Ports>(
             asked_bytes: len_bytes,
         });
     }
-    if address.offset() != 0 || len_bytes % PAGE_BYTES != 0 {
+    if address.offset() != 0 || !len_bytes.is_multiple_of(PAGE_BYTES) {
         return Err(Refusal::Malformed);
     }
     let shared = context.shared;

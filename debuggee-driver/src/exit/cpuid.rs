@@ -34,19 +34,13 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
         let registers = core.cpu.registers();
         (registers[gpr::RAX] as u32, registers[gpr::RCX] as u32)
     };
-    let answer = answer(
-        core.cpu.cpuid(leaf, subleaf),
-        leaf,
-        subleaf,
-        core.cpu.vmread(guest::CR4),
-    );
+    let real = core.cpu.cpuid(leaf, subleaf);
+    let [eax, ebx, ecx, edx] = answer(real, leaf, subleaf, core.cpu.vmread(guest::CR4));
     let registers = core.cpu.registers_mut();
-    for (index, value) in [gpr::RAX, gpr::RBX, gpr::RCX, gpr::RDX]
-        .into_iter()
-        .zip(answer)
-    {
-        registers[index] = u64::from(value);
-    }
+    registers[gpr::RAX] = u64::from(eax);
+    registers[gpr::RBX] = u64::from(ebx);
+    registers[gpr::RCX] = u64::from(ecx);
+    registers[gpr::RDX] = u64::from(edx);
     Outcome::Advance
 }
 

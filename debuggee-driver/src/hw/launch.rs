@@ -103,6 +103,13 @@ pub fn apic_id() -> u32 {
     }
 }
 
+/// The time-stamp counter.
+#[must_use]
+pub fn tsc() -> u64 {
+    // SAFETY: CPL 0, where RDTSC always works.
+    unsafe { x86::time::rdtsc() }
+}
+
 /// Enters the hypervisor on this core; 0 once it runs as a guest.
 ///
 /// # Safety
@@ -161,8 +168,11 @@ unsafe extern "C" fn standstill_root_fault(frame: *const u64, core: *const PerCo
     let vector = unsafe { frame.read() } as u16;
     // Vectors whose frame starts with an error code ("Error Code", 6.13).
     let has_code = matches!(vector, 8 | 10..=14 | 17 | 21);
-    // SAFETY: the processor pushed at least four words.
-    let rip = unsafe { frame.add(if has_code { 2 } else { 1 }).read() };
+    let above = if has_code { 2 } else { 1 };
+    // SAFETY: the processor pushed more words than that.
+    let rip_slot = unsafe { frame.add(above) };
+    // SAFETY: as above.
+    let rip = unsafe { rip_slot.read() };
     // SAFETY: reading has no effect.
     let detail = unsafe { ins::cr2() };
     // SAFETY: `core` came from FS, which points to a core of `boot`'s.

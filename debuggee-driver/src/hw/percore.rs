@@ -43,6 +43,12 @@ pub struct PerCore {
 }
 
 impl PerCore {
+    /// Address of the hypervisor this core belongs to, and the core's number.
+    #[must_use]
+    pub const fn origin(&self) -> (u64, u16) {
+        (self.hypervisor, self.number as u16)
+    }
+
     /// Takes the machine checks that arrived in VMX-root: at most one is given to the guest.
     pub fn take_machine_check(&self) -> bool {
         self.machine_checks.load(Ordering::Relaxed) != 0
@@ -90,13 +96,11 @@ pub fn vm_exit_address() -> u64 {
 #[must_use]
 pub fn gdt_page(page_address: u64) -> [u64; 10] {
     let tss = page_address + TSS_OFFSET;
-    let mut gdt = [0; 10];
-    gdt[usize::from(HOST_CS) / 8] = 0x00af_9b00_0000_ffff;
-    gdt[usize::from(HOST_SS) / 8] = 0x00cf_9300_0000_ffff;
-    gdt[usize::from(HOST_TR) / 8] =
-        0x67 | (tss & 0x00ff_ffff) << 16 | 0x8b << 40 | (tss >> 24 & 0xff) << 56;
-    gdt[usize::from(HOST_TR) / 8 + 1] = tss >> 32;
-    gdt
+    let code = 0x00af_9b00_0000_ffff;
+    let data = 0x00cf_9300_0000_ffff;
+    let tss_low = 0x67 | (tss & 0x00ff_ffff) << 16 | 0x8b << 40 | (tss >> 24 & 0xff) << 56;
+    // One quadword per selector, in steps of 8.
+    [0, 0, code, data, 0, 0, 0, 0, tss_low, tss >> 32]
 }
 
 /// Offset of the TSS in the page of [`gdt_page`].

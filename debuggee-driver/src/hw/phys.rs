@@ -59,7 +59,7 @@ impl PhysicalMemory for DirectMap {
     }
 
     fn read_u64(&self, at: u64) -> u64 {
-        if !self.covers(at, 8) || at % 8 != 0 {
+        if !self.covers(at, 8) || !at.is_multiple_of(8) {
             return 0;
         }
         // SAFETY: mapped by contract of `new`, aligned by the check; volatile, as page walkers and
@@ -68,7 +68,7 @@ impl PhysicalMemory for DirectMap {
     }
 
     fn write_u64(&mut self, at: u64, value: u64) {
-        if !self.covers(at, 8) || at % 8 != 0 {
+        if !self.covers(at, 8) || !at.is_multiple_of(8) {
             return;
         }
         // SAFETY: as in `read_u64`.

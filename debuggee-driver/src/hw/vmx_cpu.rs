@@ -285,8 +285,7 @@ impl VmxCpu {
         );
         // SAFETY: these registers exist on every 64-bit processor.
         let read = |number| unsafe { msr::rdmsr(number) };
-        // SAFETY: `core` is valid by contract of `start`.
-        let (rsp, rip) = unsafe { ((*self.core).guest_rsp, (*self.core).guest_rip) };
+        let (rsp, rip) = (self.per_core().guest_rsp, self.per_core().guest_rip);
         for (field, value) in [
             (guest::CR0, cr0_now),
             (control_field::CR0_READ_SHADOW, cr0_now),
@@ -476,13 +475,8 @@ impl VmxCpu {
         }
         // SAFETY: the guest's DR7.
         unsafe { ins::set_dr7(dr7_guest) };
-        // SAFETY: `core` is mapped in the guest's page tables too.
-        let (registers, frame) = unsafe {
-            (
-                &raw const (*self.core).registers,
-                (&raw const (*self.core).leave_frame).cast(),
-            )
-        };
+        let core = self.per_core();
+        let (registers, frame) = (&raw const core.registers, core.leave_frame.as_ptr());
         // SAFETY: everything the guest had is loaded.
         unsafe { percore::standstill_leave(registers, frame) }
     }
@@ -549,6 +543,18 @@ unsafe fn segments(gdt: u64) -> [Segment; 8] {
     all
 }
 
+/// Reads a register that every processor with VMX has, or that the guest just used.
+fn read_msr(number: u32) -> u64 {
+    // SAFETY: CPL 0, reading only.
+    unsafe { msr::rdmsr(number) }
+}
+
+/// Writes a register of the guest's that VMX-root does not use.
+fn write_msr(number: u32, value: u64) {
+    // SAFETY: CPL 0; the value was checked by the caller.
+    unsafe { msr::wrmsr(number, value) }
+}
+
 impl Cpu for VmxCpu {
     fn vmread(&self, field: u32) -> u64 {
         // SAFETY: VMX-root with our VMCS current, as long as this value lives.
@@ -576,39 +582,38 @@ impl Cpu for VmxCpu {
     }
 
     fn live(&self, register: LiveRegister) -> u64 {
-        // SAFETY: CPL 0, reading only; the MSRs exist where the guest could use them.
-        unsafe {
-            match register {
-                LiveRegister::Cr2 => ins::cr2(),
-                LiveRegister::Cr8 => ins::cr8(),
-                LiveRegister::Dr0 => ins::dr0(),
-                LiveRegister::Dr1 => ins::dr1(),
-                LiveRegister::Dr2 => ins::dr2(),
-                LiveRegister::Dr3 => ins::dr3(),
-                LiveRegister::Dr6 => ins::dr6(),
-                LiveRegister::KernelGsBase => msr::rdmsr(msr::IA32_KERNEL_GSBASE),
-                LiveRegister::TscDeadline => msr::rdmsr(msr::IA32_TSC_DEADLINE),
-                LiveRegister::ApicBase => msr::rdmsr(msr::IA32_APIC_BASE),
-            }
-        }
+        let read: unsafe fn() -> u64 = match register {
+            LiveRegister::Cr2 => ins::cr2,
+            LiveRegister::Cr8 => ins::cr8,
+            LiveRegister::Dr0 => ins::dr0,
+            LiveRegister::Dr1 => ins::dr1,
+            LiveRegister::Dr2 => ins::dr2,
+            LiveRegister::Dr3 => ins::dr3,
+            LiveRegister::Dr6 => ins::dr6,
+            LiveRegister::KernelGsBase => return read_msr(msr::IA32_KERNEL_GSBASE),
+            LiveRegister::TscDeadline => return read_msr(msr::IA32_TSC_DEADLINE),
+            LiveRegister::ApicBase => return read_msr(msr::IA32_APIC_BASE),
+        };
+        // SAFETY: CPL 0, reading only.
+        unsafe { read() }
     }
 
     fn set_live(&mut self, register: LiveRegister, value: u64) {
+        let write: unsafe fn(u64) = match register {
+            LiveRegister::Cr2 => ins::set_cr2,
+            LiveRegister::Cr8 => ins::set_cr8,
+            LiveRegister::Dr0 => ins::set_dr0,
+            LiveRegister::Dr1 => ins::set_dr1,
+            LiveRegister::Dr2 => ins::set_dr2,
+            LiveRegister::Dr3 => ins::set_dr3,
+            LiveRegister::Dr6 => ins::set_dr6,
+            LiveRegister::KernelGsBase => return write_msr(msr::IA32_KERNEL_GSBASE, value),
+            LiveRegister::TscDeadline => return write_msr(msr::IA32_TSC_DEADLINE, value),
+            // The guest's own to place; nobody here writes it.
+            LiveRegister::ApicBase => return,
+        };
         // SAFETY: VMX-root uses none of these registers; the value was checked by the caller.
-        unsafe {
-            match register {
-                LiveRegister::Cr2 => ins::set_cr2(value),
-                LiveRegister::Cr8 => ins::set_cr8(value),
-                LiveRegister::Dr0 => ins::set_dr0(value),
-                LiveRegister::Dr1 => ins::set_dr1(value),
-                LiveRegister::Dr2 => ins::set_dr2(value),
-                LiveRegister::Dr3 => ins::set_dr3(value),
-                LiveRegister::Dr6 => ins::set_dr6(value),
-                LiveRegister::KernelGsBase => msr::wrmsr(msr::IA32_KERNEL_GSBASE, value),
-                LiveRegister::TscDeadline => msr::wrmsr(msr::IA32_TSC_DEADLINE, value),
-                LiveRegister::ApicBase => {}
-            }
-        }
+        unsafe { write(value) }
     }
 
     fn set_xcr0(&mut self, value: u64) {

@@ -62,7 +62,7 @@ impl Write for Reason<'_> {
 /// Called by the shim at module load: `facts` is complete and true, `stack_top` ends a stack of
 /// 4 MiB, `reason` has `reason_bytes` zeroed bytes.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn standstill_build(
+unsafe extern "C" fn standstill_build(
     facts: *const RawFacts,
     stack_top: u64,
     reason: *mut u8,
@@ -92,7 +92,9 @@ unsafe extern "C" fn build_here(job: *mut c_void) -> u64 {
     // SAFETY: by contract.
     let job = unsafe { &mut *job.cast::<Job<'_>>() };
     if job.facts.size_bytes != size_of::<RawFacts>() as u64 {
-        let _ = job.reason.write_str("shim and core were not built together");
+        let _ = job
+            .reason
+            .write_str("shim and core were not built together");
         return 1;
     }
     // SAFETY: the shim's facts are true.
@@ -185,7 +187,7 @@ fn facts_for_core(raw: &RawFacts, constants: &Constants) -> Facts {
 /// # Safety
 /// `hypervisor` came from [`standstill_build`]; on core `core`, interrupts off.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn standstill_start_core(hypervisor: *const Hypervisor, core: u64) -> u64 {
+unsafe extern "C" fn standstill_start_core(hypervisor: *const Hypervisor, core: u64) -> u64 {
     // SAFETY: by contract.
     let hypervisor = unsafe { &*hypervisor };
     // SAFETY: by contract.
@@ -197,7 +199,7 @@ pub unsafe extern "C" fn standstill_start_core(hypervisor: *const Hypervisor, co
 /// # Safety
 /// The core was started; interrupts off.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn standstill_stop_core() {
+unsafe extern "C" fn standstill_stop_core() {
     // SAFETY: by contract.
     unsafe { boot::call(hypercall::LEAVE) }
 }
@@ -207,7 +209,7 @@ pub unsafe extern "C" fn standstill_stop_core() {
 /// # Safety
 /// The calling core was started and cannot be left meanwhile.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn standstill_arm() {
+unsafe extern "C" fn standstill_arm() {
     // SAFETY: by contract.
     unsafe { boot::call(hypercall::ARM) }
 }
@@ -217,7 +219,7 @@ pub unsafe extern "C" fn standstill_arm() {
 /// # Safety
 /// As [`standstill_arm`].
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn standstill_disarm() {
+unsafe extern "C" fn standstill_disarm() {
     // SAFETY: by contract.
     unsafe { boot::call(hypercall::DISARM) }
 }
