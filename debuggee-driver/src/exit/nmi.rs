@@ -1,5 +1,6 @@
 //! NMIs: those that ask this core to halt, and the guest's own, which it gets.
 
+use super::step::Step;
 use super::{Core, Outcome};
 use crate::port::{Cpu, Ports};
 use crate::shared::Shared;
@@ -41,24 +42,31 @@ pub fn on_window<C: Cpu>(core: &mut Core<C>) -> Outcome {
 }
 
 /// Gives the guest the NMI it is owed, or asks for the moment when it can take it.
+///
+/// During a step it waits for the step's end: an NMI window opens before the stepped instruction
+/// and would never let it run. For the same reason the shadow of STI is no obstacle but is
+/// dropped: an NMI may come in it ("Guest Non-Register State", table 25-3).
 pub fn deliver<C: Cpu>(core: &mut Core<C>) {
-    if !core.nmi_pending {
+    if !core.nmi_pending || core.step != Step::None {
         return;
     }
     core.nmi_pending = false;
     let cpu = &mut core.cpu;
-    let blocked = cpu.vmread(guest::INTERRUPTIBILITY_STATE)
-        & (interruptibility::STI | interruptibility::MOV_SS | interruptibility::NMI)
-        != 0;
+    let blocking = cpu.vmread(guest::INTERRUPTIBILITY_STATE);
+    let blocked = blocking & (interruptibility::MOV_SS | interruptibility::NMI) != 0;
     let busy = cpu.vmread(control_field::VMENTRY_INTERRUPTION_INFO_FIELD) & 1 << 31 != 0;
-    if blocked || busy || core.step != super::step::Step::None {
-        set_window(&mut core.cpu, true);
-    } else {
-        core.cpu.vmwrite(
-            control_field::VMENTRY_INTERRUPTION_INFO_FIELD,
-            u64::from(NMI.encode()),
-        );
+    if blocked || busy {
+        set_window(cpu, true);
+        return;
     }
+    cpu.vmwrite(
+        guest::INTERRUPTIBILITY_STATE,
+        blocking & !interruptibility::STI,
+    );
+    cpu.vmwrite(
+        control_field::VMENTRY_INTERRUPTION_INFO_FIELD,
+        u64::from(NMI.encode()),
+    );
 }
 
 fn set_window(cpu: &mut impl Cpu, on: bool) {
