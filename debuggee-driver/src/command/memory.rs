@@ -10,6 +10,18 @@ use wire_protocol::packet::{MemoryAt, Register, Reply};
 use wire_protocol::refusal::Refusal;
 use xxhash_rust::xxh64::Xxh64;
 
+/// CR3 and CR4 of a held core, in which `address` is to be looked up.
+fn space_of<P: Ports>(
+    context: &mut Context<'_, '_, P>,
+    core: CoreId,
+    address: GuestVirtual,
+) -> Result<(u64, u64), Refusal> {
+    let (cr3, cr4) = address_space(context, core)?;
+    let shared = context.shared;
+    let layout = &shared.facts.layout;
+    Ok((layout.tables_for(&shared.memory, cr3, cr4, address), cr4))
+}
+
 /// CR3 and CR4 of a held core.
 pub(super) fn address_space<P: Ports>(
     context: &mut Context<'_, '_, P>,
@@ -45,7 +57,7 @@ pub fn read<'s, P: Ports>(
     let shared = context.shared;
     let present = match at {
         MemoryAt::Virtual { core, address } => {
-            let (cr3, cr4) = address_space(context, core)?;
+            let (cr3, cr4) = space_of(context, core, address)?;
             shared.installed.read(|installed| {
                 memory::read_virtual(&shared.memory, installed, cr3, cr4, address, out)
             })?
@@ -81,7 +93,7 @@ pub fn write<'s, P: Ports>(
     let mut physical = shared.memory.clone();
     match at {
         MemoryAt::Virtual { core, address } => {
-            let (cr3, cr4) = address_space(context, core)?;
+            let (cr3, cr4) = space_of(context, core, address)?;
             shared.installed.read(|installed| {
                 memory::write_virtual(&mut physical, installed, cr3, cr4, address, bytes, |page| {
                     installed.refresh_shadow(&mut shared.memory.clone(), page);
@@ -108,7 +120,7 @@ pub fn translate<'s, P: Ports>(
     core: CoreId,
     address: GuestVirtual,
 ) -> Result<Reply<'s>, Refusal> {
-    let (cr3, cr4) = address_space(context, core)?;
+    let (cr3, cr4) = space_of(context, core, address)?;
     let found = walk::translate(&context.shared.memory, cr3, cr4, address).map_err(|missing| {
         Refusal::NotPresent {
             address: missing.address,

@@ -49,6 +49,7 @@ impl Resolver<'_> {
         };
         let hook = match spec.trigger {
             Trigger::EptHook { address } => {
+                let cr3 = self.layout.tables_for(mem, cr3, self.cr4, address);
                 Some(walk::translate(mem, cr3, self.cr4, address)?.address)
             }
             Trigger::Cpuid { .. } => None,

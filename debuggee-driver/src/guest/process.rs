@@ -57,6 +57,27 @@ pub struct Process {
     pub comm: [u8; COMM_BYTES],
 }
 
+impl GuestLayout {
+    /// The page tables in which to look for `address`: the core's own, or the kernel's for an
+    /// address of the kernel that the core does not map. With page-table isolation a core in user
+    /// mode maps next to nothing of the kernel.
+    #[must_use]
+    pub fn tables_for(
+        &self,
+        mem: &impl PhysicalMemory,
+        cr3: u64,
+        cr4: u64,
+        address: GuestVirtual,
+    ) -> u64 {
+        let is_kernels = address.0 >> 63 != 0;
+        if is_kernels && walk::translate(mem, cr3, cr4, address).is_err() {
+            self.kernel_cr3
+        } else {
+            cr3
+        }
+    }
+}
+
 /// The number of the process that runs on `core`, 0 for the idle task. `None` if it cannot be
 /// read.
 #[must_use]
