@@ -2,11 +2,14 @@
 //!
 //! Used by every theme. A test that fails prints the session's transcript.
 
+use anyhow::Result;
 use std::fmt::Write;
+use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use vm_lab::host::{Host, Reply};
 use vm_lab::machine::{KernelLine, Machine, Options};
+use vm_lab::script;
 
 /// Longest wait for one command of the host program.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(90);
@@ -14,6 +17,23 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(90);
 const GUEST_TIMEOUT: Duration = Duration::from_secs(120);
 /// Emulators at a time: each wants a processor of its own.
 const MACHINES: u32 = 2;
+
+/// Goes into the kernel log before the driver is loaded.
+const LOADING: &str = "lab: loading the driver";
+/// Words of a kernel in trouble.
+const COMPLAINTS: [&str; 11] = [
+    "WARNING",
+    "BUG",
+    "Oops",
+    "stall",
+    "lockup",
+    "Call Trace",
+    "TSC ADJUST",
+    "unstable",
+    "hung task",
+    "panic",
+    "unchecked MSR",
+];
 
 static RUNNING: Mutex<u32> = Mutex::new(0);
 static ENDED: Condvar = Condvar::new();
@@ -148,6 +168,16 @@ impl Lab {
         line.to_owned()
     }
 
+    /// A file for the host program to read, next to the machine's own.
+    #[track_caller]
+    pub(crate) fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.machine.socket_path().with_file_name(name);
+        if let Err(error) = std::fs::write(&path, text) {
+            panic!("writing {}: {error}", path.display());
+        }
+        path
+    }
+
     /// Runs a command in the guest that must succeed; returns what it printed.
     #[track_caller]
     pub(crate) fn guest(&mut self, command: &str) -> String {
@@ -192,6 +222,24 @@ impl Lab {
             .is_ok()
     }
 
+    /// Loads the driver.
+    #[track_caller]
+    pub(crate) fn load_driver(&mut self, params: &[(String, String)]) {
+        self.transcript.push_str("(loading the driver)\n");
+        if let Err(error) = self.machine.load_driver(params) {
+            panic!("{error:#}");
+        }
+    }
+
+    /// Unloads the driver.
+    #[track_caller]
+    pub(crate) fn unload_driver(&mut self) {
+        self.transcript.push_str("(unloading the driver)\n");
+        if let Err(error) = self.machine.unload_driver() {
+            panic!("{error:#}");
+        }
+    }
+
     /// Loads the probe module.
     #[track_caller]
     pub(crate) fn load_probe(&mut self) {
@@ -208,11 +256,50 @@ impl Lab {
     }
 }
 
+/// Both ends, for a written script.
+pub(crate) struct Both<'l>(&'l mut Lab);
+
+impl Lab {
+    /// This machine for a written script.
+    pub(crate) fn ends(&mut self) -> Both<'_> {
+        Both(self)
+    }
+}
+
+impl script::Ends for Both<'_> {
+    fn host(&mut self, command: &str) -> Result<Reply> {
+        Ok(self.0.reply(command))
+    }
+    fn guest(&mut self, command: &str) -> Result<String> {
+        self.0.machine.guest(command)
+    }
+    fn guest_background(&mut self, command: &str) -> Result<()> {
+        self.0.machine.guest_background(command)
+    }
+}
+
+/// The kernel complains of nothing that has to do with a hypervisor below it.
+#[track_caller]
+pub(crate) fn assert_log_is_clean(log: &str) {
+    // What the kernel says of the emulated machine before the driver comes.
+    let since = log.find(LOADING).map_or("", |at| &log[at..]);
+    assert!(!since.is_empty(), "the driver was never loaded:\n{log}");
+    let complaints: Vec<&str> = since
+        .lines()
+        .filter(|line| COMPLAINTS.iter().any(|word| line.contains(word)))
+        .collect();
+    assert!(
+        complaints.is_empty(),
+        "{}\n--- in:\n{since}",
+        complaints.join("\n")
+    );
+}
+
 impl Drop for Lab {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let console = self.machine.console_transcript();
-            let start = console.len().saturating_sub(1500);
+            let start = console.len().saturating_sub(6000);
             let tail = console.get(start..).unwrap_or(&console);
             eprintln!(
                 "--- session\n{}\n--- end of the guest's console\n{tail}\n---",

@@ -1,6 +1,12 @@
 //! The debugger against a real kernel in the lab. Each file is a theme; each test boots a machine of its own.
 
 mod cores;
+mod exits;
 mod hits;
 mod lab;
+mod link;
+mod loading;
+mod pools;
+mod refusals;
+mod scripts;
 mod stillness;

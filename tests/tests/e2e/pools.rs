@@ -1,0 +1,220 @@
+//! Pools run dry with numbers, are refilled in the same halt, and end as they began.
+
+use crate::lab::Lab;
+use std::fmt::Write;
+use vm_lab::machine::{KernelLine, Options};
+
+/// The smallest arena that the default constants fit into. All that is left of it is kept for `prealloc`.
+const SMALL_ARENA_BYTES: u32 = 2 << 20;
+
+/// reserved, in use, free of a class in the output of `pools`.
+#[track_caller]
+fn counts(pools: &str, class: &str) -> [u32; 3] {
+    let line = pools
+        .lines()
+        .find(|line| line.split(' ').next() == Some(class))
+        .unwrap_or_else(|| panic!("no {class} in:\n{pools}"));
+    let numbers: Vec<u32> = line
+        .split_whitespace()
+        .skip(2)
+        .filter_map(|word| word.parse().ok())
+        .collect();
+    match numbers[..] {
+        [reserved, in_use, free] => [reserved, in_use, free],
+        _ => panic!("not three counts: {line}"),
+    }
+}
+
+/// In every class, what is reserved is either free or in use.
+#[track_caller]
+fn assert_balanced(pools: &str) {
+    for line in pools
+        .lines()
+        .skip(1)
+        .filter(|line| !line.starts_with("arena"))
+    {
+        let class = line.split(' ').next().unwrap_or_default();
+        let [reserved, in_use, free] = counts(pools, class);
+        assert_eq!(reserved, in_use + free, "{line}");
+    }
+}
+
+fn with_small_arena() -> Lab {
+    let mut lab = Lab::with(&Options {
+        params: vec![("arena_bytes".into(), SMALL_ARENA_BYTES.to_string())],
+        ..Options::default()
+    });
+    lab.run("pause");
+    lab
+}
+
+#[test]
+fn twenty_first_event_is_refused_and_prealloc_helps_in_the_same_halt() {
+    let mut lab = with_small_arena();
+    for leaf in 0..20 {
+        lab.run(&format!("!cpuid {:x}", 0x100 + leaf));
+    }
+    let digest = lab.run("!digest");
+    let before = lab.run("pools");
+    assert_eq!(counts(&before, "regular-event"), [20, 20, 0]);
+    let events = lab.run("events");
+    let refusal = lab.refused("!cpuid 40000000");
+    assert!(
+        refusal.starts_with("c0000042: no regular event left: all 20 are in use"),
+        "{refusal}"
+    );
+    assert!(refusal.contains("`prealloc regular-event "), "{refusal}");
+    assert!(refusal.contains("`g`"), "{refusal}");
+    assert_eq!(
+        lab.run("pools"),
+        before,
+        "a refused event changed the pools"
+    );
+    assert_eq!(lab.run("events"), events);
+    let carved = lab.run("prealloc regular-event 10");
+    assert!(
+        carved.starts_with("regular-event: 16 ready now; 16 free; "),
+        "{carved}"
+    );
+    assert!(lab.run("!cpuid 40000000").starts_with("event 14: "));
+    let after = lab.run("pools");
+    assert_eq!(counts(&after, "regular-event"), [36, 21, 15]);
+    assert_balanced(&after);
+    assert_eq!(lab.run("!digest"), digest, "the guest ran");
+    // The new event works as the others do.
+    lab.run("g");
+    lab.guest_background("lab-cpuid 0x40000000 1");
+    let halt = lab.run(".wait 0n30");
+    assert!(halt.contains("event 14 hit"), "{halt}");
+}
+
+#[test]
+fn hook_beyond_the_reserved_pages_is_refused_and_changes_nothing() {
+    let mut lab = with_small_arena();
+    let kernel = "(vmlinux!_text + ";
+    lab.run("prealloc regular-event 8");
+    for page in 0..20 {
+        lab.run(&format!("!epthook {kernel}{page:x}000)"));
+    }
+    let before = lab.run("pools");
+    assert_eq!(counts(&before, "epthook"), [20, 20, 0]);
+    let refusal = lab.refused(&format!("!epthook {kernel}14000)"));
+    assert!(
+        refusal.starts_with("c0000023: no EPT-hook page left"),
+        "{refusal}"
+    );
+    assert!(refusal.contains("`prealloc epthook "), "{refusal}");
+    assert_eq!(lab.run("pools"), before);
+    lab.run("prealloc epthook 2");
+    lab.run(&format!("!epthook {kernel}14000)"));
+    lab.run("events c all");
+    let cleared = lab.run("pools");
+    assert_balanced(&cleared);
+    assert_eq!(counts(&cleared, "epthook"), [22, 0, 22]);
+}
+
+fn clear_is_instant(kernel_line: KernelLine) {
+    let mut lab = Lab::halted(kernel_line);
+    let start = lab.run("pools");
+    assert_balanced(&start);
+    lab.run("!epthook vmlinux!__x64_sys_getsid");
+    lab.run("!cpuid 12345");
+    lab.run("g");
+    lab.guest_background("lab-calls 3 1");
+    assert!(lab.run(".wait 0n30").contains("event 0 hit on core 1"));
+    assert_ne!(lab.run("pools"), start);
+    let cleared = lab.run("events c all");
+    assert!(cleared.starts_with("2 events cleared; "), "{cleared}");
+    assert_eq!(lab.run("events"), "no events");
+    assert_eq!(lab.run("pools"), start, "not all objects are back");
+    lab.run("g");
+    // Two of the three calls, and CPUID, are still to come: none stops.
+    let said = lab.guest("wait; lab-calls 1000 0; lab-cpuid 0x12345 100");
+    assert!(said.contains("calls 3 core 1"), "{said}");
+    assert!(said.contains("calls 1000 core 0"), "{said}");
+    assert!(lab.run(".status").contains("state       running"));
+    lab.run("pause");
+    assert_eq!(lab.run("pools"), start);
+}
+
+#[test]
+fn clear_is_complete_before_its_reply() {
+    clear_is_instant(KernelLine::Lean);
+}
+
+#[test]
+fn clear_is_complete_before_its_reply_in_the_stock_kernel() {
+    clear_is_instant(KernelLine::Stock);
+}
+
+fn rounds_leave_no_trace(kernel_line: KernelLine) {
+    let mut lab = Lab::halted(kernel_line);
+    let start = lab.run("pools");
+    let digest = lab.run("!digest");
+    for round in 0..1000_u32 {
+        // Twenty functions' worth of places, on pages that come and go, and every kind of filter.
+        let place = (round * 37) % 0x20_0000;
+        match round % 4 {
+            0 => lab.run(&format!("!epthook (vmlinux!_text + {place:x})")),
+            1 => lab.run(&format!("!cpuid {round:x} core 1")),
+            2 => lab.run(&format!("!epthook (vmlinux!_text + {place:x}) core 0")),
+            _ => lab.run("!cpuid pid 1"),
+        };
+        if round % 10 == 9 {
+            let cleared = lab.run("events c all");
+            assert!(cleared.starts_with("10 events cleared"), "{cleared}");
+        }
+        if round % 250 == 249 {
+            assert_eq!(lab.run("pools"), start, "after {} rounds", round + 1);
+        }
+    }
+    assert_eq!(lab.run("!digest"), digest);
+    lab.go();
+    // Numbers go on; what is installed works.
+    lab.run("pause");
+    let added = lab.run("!epthook vmlinux!__x64_sys_getsid");
+    assert!(added.starts_with("event 3e8: "), "{added}");
+    lab.run("g");
+    lab.guest_background("lab-calls 1 0");
+    assert!(lab.run(".wait 0n30").contains("event 3e8 hit on core 0"));
+}
+
+#[test]
+fn thousand_rounds_end_with_the_counts_they_began_with() {
+    rounds_leave_no_trace(KernelLine::Lean);
+}
+
+#[test]
+fn thousand_rounds_in_the_stock_kernel_end_with_the_counts_they_began_with() {
+    rounds_leave_no_trace(KernelLine::Stock);
+}
+
+#[test]
+fn forty_hooks_of_one_script_share_their_page() {
+    let mut lab = Lab::halted(KernelLine::Lean);
+    let start = lab.run("pools");
+    lab.run("prealloc regular-event 20");
+    let mut script = String::new();
+    for function in 0..40 {
+        let _ = writeln!(
+            script,
+            "!epthook (vmlinux!_text + {:x})",
+            0x10_0000 + function * 0x10
+        );
+    }
+    let file = lab.file("hooks", &script);
+    lab.run(&format!(".script {}", file.display()));
+    assert_eq!(lab.run("events").lines().count(), 40);
+    let pools = lab.run("pools");
+    assert_balanced(&pools);
+    // All of them are on one page, which takes no more.
+    let refusal = lab.refused("!epthook (vmlinux!_text + 100fff)");
+    assert!(refusal.starts_with("c0000022: "), "{refusal}");
+    assert_eq!(lab.run("pools"), pools);
+    assert_eq!(counts(&pools, "epthook")[1], 1, "{pools}");
+    lab.run("events c all");
+    assert_eq!(
+        counts(&lab.run("pools"), "epthook"),
+        counts(&start, "epthook")
+    );
+}

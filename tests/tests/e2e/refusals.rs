@@ -1,0 +1,91 @@
+//! Bad input: one clear line each, and nothing has changed.
+
+use crate::lab::Lab;
+use vm_lab::machine::KernelLine;
+
+#[test]
+fn bad_input_gets_one_clear_line_and_changes_nothing() {
+    let mut lab = Lab::halted(KernelLine::Lean);
+    lab.run("!epthook vmlinux!__x64_sys_getsid");
+    // First byte of the driver's code, from the list of modules.
+    let modules = lab.run("lm m standstill");
+    let driver = modules
+        .lines()
+        .flat_map(str::split_whitespace)
+        .find(|word| word.starts_with("ffffffff"))
+        .unwrap_or_else(|| panic!("no address in: {modules}"))
+        .to_owned();
+    let state = |lab: &mut Lab| {
+        [
+            lab.run("pools"),
+            lab.run("events"),
+            lab.run("!digest"),
+            lab.run("!digest registers"),
+        ]
+    };
+    let before = state(&mut lab);
+    let unmapped = "ffffc7ffdead0000";
+    let cases: &[(String, &str)] = &[
+        ("nonsense".into(), "nonsense"),
+        ("!epthok vfs_read".into(), "!epthook"),
+        ("db 12xy".into(), "12xy"),
+        ("db".into(), "ADDRESS"),
+        ("r rax = ".into(), "value"),
+        (
+            "!epthook no_such_symbol_anywhere".into(),
+            "no_such_symbol_anywhere",
+        ),
+        ("prealloc regular-event zz".into(), "zz"),
+        ("prealloc such-a-class 1".into(), "such-a-class"),
+        (format!("db {unmapped}"), "c0000005: "),
+        (format!("eb {unmapped} 1"), "c0000005: "),
+        (format!("u {unmapped}"), "c0000005: "),
+        (format!("!va2pa {unmapped}"), "c0000005: "),
+        (format!("!epthook {unmapped}"), "c0000005: "),
+        ("!db fffffffffff000 l 10".into(), "c0000056: "),
+        (format!("!epthook {driver}"), "debugger itself"),
+        (format!("eb {driver} cc"), "debugger itself"),
+        ("r tr = 1".into(), "can only be read"),
+        ("r cr4 = ffffffffffffffff".into(), "cr4"),
+        ("r nosuch".into(), "nosuch"),
+        ("!cpuid 100000000".into(), "leaf"),
+        ("!cpuid 1 core 7".into(), "no core 7"),
+        ("!epthook vfs_read pid 7fff0".into(), "c0000040: "),
+        (
+            "!epthook vmlinux!__x64_sys_getsid".into(),
+            "event 0 hooks this address already",
+        ),
+        ("~ 9".into(), "no core 9"),
+        ("events c 63".into(), "no event 63"),
+        ("events q 0".into(), "clear"),
+        (".script /nowhere/at-all.ds".into(), "/nowhere/at-all.ds"),
+    ];
+    let mut wrong = Vec::new();
+    for (command, clue) in cases {
+        let reply = lab.reply(command);
+        let line = reply.output.trim_end();
+        let lines = line.lines().count();
+        if reply.ok || lines != 1 || !line.contains(clue) {
+            wrong.push(format!(
+                "`{command}`: expected one line with {clue:?}, got {line:?}"
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(state(&mut lab), before);
+    lab.go();
+    for command in ["r", "db @rip", "~ 1", "events c 63"] {
+        let line = lab.refused(command);
+        assert!(line.contains("running"), "`{command}`: {line}");
+    }
+}
+
+#[test]
+fn script_ends_at_the_line_that_fails_and_names_it() {
+    let mut lab = Lab::halted(KernelLine::Lean);
+    let file = lab.file("bad", "r rip\n!cpuid 1\nnonsense\n!cpuid 2\n");
+    let reply = lab.reply(&format!(".script {}", file.display()));
+    assert!(!reply.ok);
+    assert!(reply.output.contains("line 3"), "{}", reply.output);
+    assert_eq!(lab.run("events").lines().count(), 1);
+}
