@@ -4,8 +4,8 @@ use crate::lab::Lab;
 use std::fmt::Write;
 use vm_lab::machine::{KernelLine, Options};
 
-/// The smallest arena that the default constants fit into. All that is left of it is kept for `prealloc`.
-const SMALL_ARENA_BYTES: u32 = 2 << 20;
+/// The default constants fit into 2 MiB; what the rest of this one gives is kept for `prealloc`.
+const SMALL_ARENA_BYTES: u32 = 4 << 20;
 
 /// reserved, in use, free of a class in the output of `pools`.
 #[track_caller]

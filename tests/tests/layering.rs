@@ -1,0 +1,348 @@
+//! Who may import whom, where unsafe code may stand, and that what is written twice says the same.
+//!
+//! Reads the sources as text: a rule that no longer holds fails here, with the line that breaks it.
+
+#[path = "layering/sources.rs"]
+mod sources;
+
+use debuggee_driver::constants::TABLE;
+use sources::{Source, lines_of_table, read, repository, sources};
+use std::collections::BTreeSet;
+use std::fs;
+
+const MEMBERS: [&str; 5] = [
+    "wire-protocol",
+    "debuggee-driver",
+    "debugger-host",
+    "vm-lab",
+    "tests",
+];
+
+/// The driver's modules in call order. A module imports only from ranks to its right.
+const DRIVER_ORDER: &[&[&str]] = &[
+    &["boot"],
+    &["exit"],
+    &["halt"],
+    &["command"],
+    &["shared"],
+    &["line", "facts", "constants"],
+    &["event"],
+    &["ept"],
+    &["cores", "guest", "pool"],
+    &["vmx"],
+    &["port"],
+];
+
+/// Implementations of the traits of `port`: who may name them.
+const IMPLEMENTATIONS: [(&str, &[&str]); 2] = [
+    ("hw", &["boot", "hw"]),
+    ("transport", &["boot", "line", "transport"]),
+];
+
+/// Where unsafe code may stand.
+const UNSAFE: [&str; 4] = [
+    "debuggee-driver/src/hw/",
+    "debuggee-driver/src/cores/cells.rs",
+    "debuggee-driver/src/boot.rs",
+    "debuggee-driver/platform/",
+];
+
+/// Ends of names of hosts that serve packages.
+const SERVING: [&str; 6] = [
+    "debian.org",
+    "crates.io",
+    "rust-lang.org",
+    "github.com",
+    "githubusercontent.com",
+    "sourceforge.net",
+];
+
+fn assert_none(broken: &[String], rule: &str) {
+    assert!(broken.is_empty(), "{rule}:\n{}", broken.join("\n"));
+}
+
+/// Lines of a crate that name one of `forbidden` as a path's first part.
+fn naming(sources: &[Source], forbidden: &[&str]) -> Vec<String> {
+    let mut broken = Vec::new();
+    for source in sources {
+        for (number, line) in source.code() {
+            for krate in forbidden {
+                let path = format!("{}::", krate.replace('-', "_"));
+                let import = format!("use {};", krate.replace('-', "_"));
+                if sources::has_word_start(line, &path) || line.contains(&import) {
+                    broken.push(format!("{}:{number}: {}", source.path, line.trim()));
+                }
+            }
+        }
+    }
+    broken
+}
+
+fn assert_imports_none_of(krate: &str, forbidden: &[&str]) {
+    let found = sources(krate);
+    assert!(!found.is_empty(), "no sources in {krate}");
+    assert_none(
+        &naming(&found, forbidden),
+        &format!("{krate} must not import any of {forbidden:?}"),
+    );
+    let manifest = read(&format!("{krate}/Cargo.toml"));
+    for name in forbidden {
+        let depends = manifest.lines().any(|line| {
+            line.split(['.', ' ', '=']).next() == Some(*name)
+                || line.contains(&format!("/{name}\""))
+        });
+        assert!(!depends, "{krate}/Cargo.toml depends on {name}");
+    }
+}
+
+#[test]
+fn protocol_and_lab_import_no_crate_of_the_project() {
+    assert_imports_none_of(
+        "wire-protocol",
+        &[
+            "debuggee-driver",
+            "debugger-host",
+            "vm-lab",
+            "standstill-tests",
+        ],
+    );
+    assert_imports_none_of(
+        "vm-lab",
+        &[
+            "wire-protocol",
+            "debuggee-driver",
+            "debugger-host",
+            "standstill-tests",
+        ],
+    );
+}
+
+#[test]
+fn driver_and_host_import_the_protocol_only() {
+    for krate in ["debuggee-driver", "debugger-host"] {
+        let other = if krate == "debugger-host" {
+            "debuggee-driver"
+        } else {
+            "debugger-host"
+        };
+        assert_imports_none_of(krate, &[other, "vm-lab", "standstill-tests"]);
+    }
+}
+
+fn rank(module: &str) -> Option<usize> {
+    DRIVER_ORDER.iter().position(|rank| rank.contains(&module))
+}
+
+/// Modules outside the order: hardware, and what stands in for it in tests.
+const OUTSIDE: [&str; 4] = ["hw", "transport", "fake", "lib"];
+
+#[test]
+fn driver_modules_import_rightwards_only() {
+    let mut broken = Vec::new();
+    let mut seen = BTreeSet::new();
+    for source in sources("debuggee-driver/src") {
+        let module = source.module();
+        seen.insert(module.clone());
+        let Some(own) = rank(&module) else {
+            if !OUTSIDE.contains(&module.as_str()) {
+                broken.push(format!(
+                    "{}: `{module}` has no place in the order",
+                    source.path
+                ));
+            }
+            continue;
+        };
+        for (number, line, imported) in source.imports() {
+            let fine = imported == module
+                || source.is_test_code(number)
+                || rank(&imported).is_some_and(|theirs| theirs > own)
+                || IMPLEMENTATIONS.iter().any(|(name, _)| *name == imported);
+            if !fine {
+                broken.push(format!("{}:{number}: {}", source.path, line.trim()));
+            }
+        }
+    }
+    assert_none(&broken, "the driver's modules import rightwards only");
+    for module in DRIVER_ORDER.iter().copied().flatten() {
+        assert!(
+            seen.contains(*module),
+            "the order lists `{module}`, which is no module"
+        );
+    }
+}
+
+#[test]
+fn hardware_is_named_by_those_who_wire_it() {
+    let mut broken = Vec::new();
+    for source in sources("debuggee-driver/src") {
+        let module = source.module();
+        for (number, line, imported) in source.imports() {
+            let allowed = IMPLEMENTATIONS
+                .iter()
+                .find(|(name, _)| *name == imported)
+                .is_none_or(|(_, users)| users.contains(&module.as_str()));
+            if !allowed && !source.is_test_code(number) {
+                broken.push(format!("{}:{number}: {}", source.path, line.trim()));
+            }
+        }
+    }
+    assert_none(
+        &broken,
+        "`hw` and `transport` are named by boot and line only",
+    );
+}
+
+#[test]
+fn unsafe_code_stands_where_the_list_says() {
+    let mut broken = Vec::new();
+    let mut used = BTreeSet::new();
+    for krate in MEMBERS.iter().copied().chain(["wire-protocol/fuzz"]) {
+        for source in sources(krate) {
+            let place = UNSAFE.iter().find(|place| source.path.starts_with(*place));
+            for (number, line) in source.code() {
+                if !sources::has_word(line, "unsafe") {
+                    continue;
+                }
+                match place {
+                    Some(place) => drop(used.insert(*place)),
+                    None => broken.push(format!("{}:{number}: {}", source.path, line.trim())),
+                }
+            }
+        }
+    }
+    assert_none(&broken, "unsafe code outside its list");
+    assert_eq!(
+        used.len(),
+        UNSAFE.len(),
+        "the list has more than is used: {used:?}"
+    );
+}
+
+#[test]
+fn every_member_takes_the_workspace_lints() {
+    for member in MEMBERS {
+        let manifest = read(&format!("{member}/Cargo.toml"));
+        assert_eq!(
+            lines_of_table(&manifest, "lints"),
+            ["workspace = true"],
+            "{member}"
+        );
+    }
+    let workspace = read("Cargo.toml");
+    for member in MEMBERS {
+        assert!(
+            workspace.contains(&format!("\"{member}\"")),
+            "{member} is no member"
+        );
+    }
+}
+
+#[test]
+fn platform_package_repeats_the_workspace_lints() {
+    let workspace = read("Cargo.toml");
+    let platform = read("debuggee-driver/platform/linux/Cargo.toml");
+    for table in ["rust", "clippy"] {
+        let lints = lines_of_table(&workspace, &format!("workspace.lints.{table}"));
+        assert!(!lints.is_empty(), "no lints for {table}");
+        assert_eq!(lines_of_table(&platform, &format!("lints.{table}")), lints);
+    }
+}
+
+/// `16 << 20` or a number.
+fn value(text: &str) -> Option<u64> {
+    match text.split_once("<<") {
+        Some((number, shift)) => {
+            let number: u64 = number.trim().parse().ok()?;
+            number.checked_shl(shift.trim().parse().ok()?)
+        }
+        None => text.trim().parse().ok(),
+    }
+}
+
+#[test]
+fn module_parameters_are_the_design_constants() {
+    let shim = read("debuggee-driver/platform/linux/shim.c");
+    let parameters: Vec<(String, u64)> = shim
+        .lines()
+        .filter_map(|line| line.strip_prefix("CONSTANT(")?.strip_suffix(");"))
+        .map(|inner| {
+            match inner
+                .split_once(',')
+                .map(|(name, text)| (name, value(text)))
+            {
+                Some((name, Some(value))) => (name.to_owned(), value),
+                _ => panic!("`{inner}` is no name and value"),
+            }
+        })
+        .collect();
+    let constants: Vec<(String, u64)> = TABLE
+        .iter()
+        .map(|constant| (constant.name.to_owned(), constant.default))
+        .collect();
+    assert_eq!(parameters, constants);
+    // The shim passes them by position.
+    let start = shim.find("constants[SS_CONSTANTS] = {").unwrap_or_default();
+    let list = shim[start..]
+        .split_once('{')
+        .and_then(|(_, rest)| rest.split_once('}'));
+    let passed: Vec<&str> = list
+        .map_or("", |(list, _)| list)
+        .split(',')
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .collect();
+    let names: Vec<&str> = TABLE.iter().map(|constant| constant.name).collect();
+    assert_eq!(passed, names);
+}
+
+#[test]
+fn top_level_is_the_agreed_one() {
+    let mut names: Vec<String> = fs::read_dir(repository())
+        .map(|entries| {
+            entries
+                .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+                .filter(|name| name != ".git" && name != "target")
+                .collect()
+        })
+        .unwrap_or_default();
+    names.sort();
+    let agreed = [
+        ".cargo",
+        ".ci",
+        ".gitignore",
+        "ARCHITECTURE.md",
+        "Cargo.lock",
+        "Cargo.toml",
+        "LICENSE",
+        "README.md",
+        "debuggee-driver",
+        "debugger-host",
+        "rust-toolchain.toml",
+        "tests",
+        "vm-lab",
+        "wire-protocol",
+    ];
+    assert_eq!(names, agreed);
+}
+
+#[test]
+fn no_file_names_a_host_that_serves_packages() {
+    let mut broken = Vec::new();
+    for path in sources::all_files() {
+        // Cargo writes its own fixed name of the registry into lock files.
+        if path.ends_with("Cargo.lock") {
+            continue;
+        }
+        let text = read(&path);
+        for (number, line) in text.lines().enumerate() {
+            let hosts = line.split("://").skip(1).map(sources::leading_host);
+            for host in hosts.filter(|host| SERVING.iter().any(|name| host.ends_with(name))) {
+                broken.push(format!("{path}:{}: {host}", number + 1));
+            }
+        }
+    }
+    assert_none(
+        &broken,
+        "the machine's own configuration names the package hosts",
+    );
+}
