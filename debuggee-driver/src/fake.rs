@@ -5,18 +5,22 @@ extern crate alloc;
 
 use crate::port::{Hidden, PhysicalMemory, RegisterIo};
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use wire_protocol::address::{GuestPhysical, PAGE_BYTES};
 
+/// Pages of a region: 2 MiB.
+const REGION_PAGES: u64 = 512;
+
 type Page = [u8; PAGE_BYTES as usize];
+type Region = [Option<Box<Page>>; REGION_PAGES as usize];
 
 /// Physical memory from 0 to a limit. Pages that were never written are zero and take no space.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FlatMemory {
-    pages: BTreeMap<u64, Box<Page>>,
+    /// Found by index, which Miri does much faster than looking up in a map.
+    regions: Vec<Option<Box<Region>>>,
     limit: u64,
-    writes: u64,
 }
 
 impl FlatMemory {
@@ -24,9 +28,8 @@ impl FlatMemory {
     #[must_use]
     pub const fn new(limit: u64) -> Self {
         Self {
-            pages: BTreeMap::new(),
+            regions: Vec::new(),
             limit,
-            writes: 0,
         }
     }
 
@@ -38,26 +41,45 @@ impl FlatMemory {
         out
     }
 
-    /// Stores since it was made, of whatever size.
-    #[must_use]
-    pub const fn writes(&self) -> u64 {
-        self.writes
-    }
-
     fn in_range(&self, at: u64, len_bytes: usize) -> bool {
         at.checked_add(len_bytes as u64)
             .is_some_and(|end| end <= self.limit)
     }
 
-    /// The next part, from byte `done` on, of `len_bytes` at `at`, that ends with the page: its
-    /// page, where it starts there, and its length.
-    fn part(at: u64, done: usize, len_bytes: usize) -> Option<(u64, usize, usize)> {
-        let left = len_bytes.checked_sub(done).filter(|left| *left > 0)?;
-        let start = at + done as u64;
-        let offset = (start % PAGE_BYTES) as usize;
-        let in_page = PAGE_BYTES as usize - offset;
-        Some((start / PAGE_BYTES, offset, in_page.min(left)))
+    /// The page of `at` from that byte on; `None` if it was never written.
+    fn tail(&self, at: u64) -> Option<&[u8]> {
+        let (region, page, offset) = place(at);
+        let region = self.regions.get(region)?.as_ref()?;
+        region.get(page)?.as_ref()?.get(offset..)
     }
+
+    /// The page of `at` from that byte on, to be written.
+    fn tail_mut(&mut self, at: u64) -> Option<&mut [u8]> {
+        let (region, page, offset) = place(at);
+        if region >= self.regions.len() {
+            self.regions.resize_with(region + 1, || None);
+        }
+        let new_region = || Box::new([const { None }; REGION_PAGES as usize]);
+        let region = self.regions.get_mut(region)?.get_or_insert_with(new_region);
+        let new_page = || Box::new([0; PAGE_BYTES as usize]);
+        let page = region.get_mut(page)?.get_or_insert_with(new_page);
+        page.get_mut(offset..)
+    }
+}
+
+/// Number of the region, of the page in it, and of the byte in that.
+const fn place(at: u64) -> (usize, usize, usize) {
+    let page = at / PAGE_BYTES;
+    (
+        (page / REGION_PAGES) as usize,
+        (page % REGION_PAGES) as usize,
+        (at % PAGE_BYTES) as usize,
+    )
+}
+
+/// Bytes from `at` to the end of its page, at most `most`.
+fn in_page(at: u64, most: usize) -> usize {
+    most.min((PAGE_BYTES - at % PAGE_BYTES) as usize)
 }
 
 impl PhysicalMemory for FlatMemory {
@@ -70,14 +92,13 @@ impl PhysicalMemory for FlatMemory {
         if !self.in_range(at, out.len()) {
             return;
         }
-        let mut done = 0;
-        while let Some((page, offset, len_bytes)) = Self::part(at, done, out.len()) {
-            let page = self.pages.get(&page);
-            let from = page.and_then(|page| page.get(offset..offset + len_bytes));
-            if let (Some(from), Some(into)) = (from, out.get_mut(done..done + len_bytes)) {
-                into.copy_from_slice(from);
+        let (mut at, mut rest) = (at, out);
+        while !rest.is_empty() {
+            let (part, next) = rest.split_at_mut(in_page(at, rest.len()));
+            if let Some(from) = self.tail(at).and_then(|tail| tail.get(..part.len())) {
+                part.copy_from_slice(from);
             }
-            done += len_bytes;
+            (at, rest) = (at + part.len() as u64, next);
         }
     }
 
@@ -85,34 +106,33 @@ impl PhysicalMemory for FlatMemory {
         if !self.in_range(at, bytes.len()) {
             return;
         }
-        self.writes += 1;
-        let mut done = 0;
-        while let Some((page, offset, len_bytes)) = Self::part(at, done, bytes.len()) {
-            let empty = || Box::new([0; PAGE_BYTES as usize]);
-            let page = self.pages.entry(page).or_insert_with(empty);
-            let into = page.get_mut(offset..offset + len_bytes);
-            if let (Some(into), Some(from)) = (into, bytes.get(done..done + len_bytes)) {
-                into.copy_from_slice(from);
+        let (mut at, mut rest) = (at, bytes);
+        while !rest.is_empty() {
+            let (part, next) = rest.split_at(in_page(at, rest.len()));
+            let into = self
+                .tail_mut(at)
+                .and_then(|tail| tail.get_mut(..part.len()));
+            if let Some(into) = into {
+                into.copy_from_slice(part);
             }
-            done += len_bytes;
+            (at, rest) = (at + part.len() as u64, next);
         }
     }
 
     fn read_u64(&self, at: u64) -> u64 {
         debug_assert!(at.is_multiple_of(8), "aligned load");
         debug_assert!(self.in_range(at, 8), "load below the limit");
-        let page = self.pages.get(&(at / PAGE_BYTES));
-        let word = page.and_then(|page| {
-            let start = (at % PAGE_BYTES) as usize;
-            page.get(start..)?.first_chunk().copied()
-        });
-        word.map_or(0, u64::from_le_bytes)
+        let word = self.tail(at).and_then(|tail| tail.first_chunk());
+        word.map_or(0, |bytes| u64::from_le_bytes(*bytes))
     }
 
     fn write_u64(&mut self, at: u64, value: u64) {
         debug_assert!(at.is_multiple_of(8), "aligned store");
         debug_assert!(self.in_range(at, 8), "store below the limit");
-        self.write(at, &value.to_le_bytes());
+        let word = self.tail_mut(at).and_then(|tail| tail.first_chunk_mut());
+        if let Some(word) = word {
+            *word = value.to_le_bytes();
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use crate::pool::budget::Design;
 use crate::port::PhysicalMemory;
 use proptest::test_runner::Config;
 use std::boxed::Box;
+use std::sync::OnceLock;
 use std::vec::Vec;
 
 pub(crate) const GIB: u64 = 1 << 30;
@@ -38,7 +39,7 @@ pub(crate) fn mtrrs() -> RawMtrrs {
     let mut variable = [(0, 0); VARIABLE_MAX];
     variable[0] = (3 * GIB, !(GIB - 1) & ((1 << 39) - 1) | 1 << 11);
     RawMtrrs {
-        cap: 0x508,
+        cap: 0x501,
         def_type: 1 << 11 | 1 << 10 | WB,
         fixed,
         variable,
@@ -75,8 +76,17 @@ pub(crate) fn design() -> Design {
     design
 }
 
-/// Memory of 8 GiB, of which 6 GiB are mapped.
-pub(crate) fn world(has_1gib_leaves: bool, design: Design) -> World {
+/// What is the same for every test, so that it is made only once.
+struct Built {
+    mem: FlatMemory,
+    views: Views,
+    zero_page: u64,
+    sink_page: u64,
+    /// Pages carved from the arena.
+    pages: u64,
+}
+
+fn build(has_1gib_leaves: bool) -> Built {
     let mut mem = FlatMemory::new(8 * GIB);
     let mut arena = arena();
     let zero_page = arena.take().unwrap();
@@ -90,17 +100,33 @@ pub(crate) fn world(has_1gib_leaves: bool, design: Design) -> World {
         zero_page,
         sink_page,
     };
-    let carved_before = arena.carved_bytes();
     let views = Views::build(&request, &mut mem, &mut arena).unwrap();
-    let tables = (arena.carved_bytes() - carved_before) / 4096;
-    assert_eq!(tables, request.tables_needed());
-    let mut installed = Box::new(Installed::new());
-    installed.init(arena, design, views).unwrap();
-    World {
+    Built {
         mem,
-        installed,
+        views,
         zero_page,
         sink_page,
+        pages: arena.carved_bytes() / 4096,
+    }
+}
+
+/// Memory of 8 GiB, of which 6 GiB are mapped.
+pub(crate) fn world(has_1gib_leaves: bool, design: Design) -> World {
+    static SMALL: OnceLock<Built> = OnceLock::new();
+    static LARGE: OnceLock<Built> = OnceLock::new();
+    let place = if has_1gib_leaves { &LARGE } else { &SMALL };
+    let built = place.get_or_init(|| build(has_1gib_leaves));
+    let mut arena = arena();
+    for _ in 0..built.pages {
+        arena.take().unwrap();
+    }
+    let mut installed = Box::new(Installed::new());
+    installed.init(arena, design, built.views).unwrap();
+    World {
+        mem: built.mem.clone(),
+        installed,
+        zero_page: built.zero_page,
+        sink_page: built.sink_page,
     }
 }
 
@@ -131,6 +157,44 @@ pub(crate) fn translate(mem: &FlatMemory, view: &View, gpa: u64) -> Option<(u64,
     leaf.entry
         .is_present()
         .then_some((page | gpa & offset_mask, leaf.entry.0 & 7))
+}
+
+/// Memory that remembers where words were stored, in order.
+pub(crate) struct StoreLog {
+    mem: FlatMemory,
+    pub(crate) stores: Vec<u64>,
+}
+
+impl StoreLog {
+    pub(crate) fn new(mem: FlatMemory) -> Self {
+        Self {
+            mem,
+            stores: Vec::new(),
+        }
+    }
+}
+
+impl PhysicalMemory for StoreLog {
+    fn limit(&self) -> u64 {
+        self.mem.limit()
+    }
+
+    fn read(&self, at: u64, out: &mut [u8]) {
+        self.mem.read(at, out);
+    }
+
+    fn write(&mut self, _: u64, _: &[u8]) {
+        unreachable!("tables and shadows are written word by word");
+    }
+
+    fn read_u64(&self, at: u64) -> u64 {
+        self.mem.read_u64(at)
+    }
+
+    fn write_u64(&mut self, at: u64, value: u64) {
+        self.stores.push(at);
+        self.mem.write_u64(at, value);
+    }
 }
 
 #[test]

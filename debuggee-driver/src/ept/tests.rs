@@ -1,9 +1,7 @@
 //! Tests of views, splits and hooked pages together.
 
-extern crate std;
-
 use super::entry::{Entry, Level, MemoryType, Permissions};
-use super::model::{CHUNKS, GIB, MIB, design, dump, mtrrs, translate, world};
+use super::model::{CHUNKS, GIB, MIB, StoreLog, design, dump, mtrrs, translate, world};
 use super::view::{HiddenChunks, MapRequest, TablesExhausted, Views};
 use crate::fake::FlatMemory;
 use crate::pool::TableSource;
@@ -80,6 +78,9 @@ fn the_table_count_is_exact() {
     let some = HiddenChunks::new(CHUNKS.into_iter());
     for (hidden, has_1gib_leaves) in [(&none, true), (&none, false), (&some, true), (&some, false)]
     {
+        if cfg!(miri) && !has_1gib_leaves {
+            continue;
+        }
         let mut mem = FlatMemory::new(8 * GIB);
         let mut request = request(hidden, &mtrrs);
         request.has_1gib_leaves = has_1gib_leaves;
@@ -231,26 +232,6 @@ fn a_chunk_that_is_added_later_is_hidden_too() {
 
 #[test]
 fn a_table_is_complete_before_it_is_linked() {
-    /// Memory that remembers the order of stores.
-    struct Log(FlatMemory, std::vec::Vec<u64>);
-    impl PhysicalMemory for Log {
-        fn limit(&self) -> u64 {
-            self.0.limit()
-        }
-        fn read(&self, at: u64, out: &mut [u8]) {
-            self.0.read(at, out);
-        }
-        fn write(&mut self, _: u64, _: &[u8]) {
-            unreachable!("tables are written entry by entry");
-        }
-        fn read_u64(&self, at: u64) -> u64 {
-            self.0.read_u64(at)
-        }
-        fn write_u64(&mut self, at: u64, value: u64) {
-            self.1.push(at);
-            self.0.write_u64(at, value);
-        }
-    }
     let mut mem = FlatMemory::new(8 * GIB);
     let (none, mtrrs) = (HiddenChunks::new(core::iter::empty()), mtrrs());
     let mut pages = Pages {
@@ -263,12 +244,12 @@ fn a_table_is_complete_before_it_is_linked() {
     let gpa = GIB + 0x5_5000;
     let large = view.walk(&mem, gpa);
     assert_eq!(large.level, Level::Page1G);
-    let mut log = Log(mem, std::vec::Vec::new());
+    let mut log = StoreLog::new(mem);
     let plan = view.plan_split(&log, gpa).unwrap();
     let split = plan.take_tables(&mut pages).unwrap();
     view.split(&mut log, split);
-    let last = log.1.pop();
+    let last = log.stores.pop();
     assert_eq!(last, Some(large.entry_phys));
-    assert!(!log.1.contains(&large.entry_phys));
+    assert!(!log.stores.contains(&large.entry_phys));
     assert!(Entry(log.read_u64(large.entry_phys)).is_split());
 }
