@@ -215,6 +215,13 @@ impl View {
         Ok(())
     }
 
+    /// Whether [`Self::hide_chunk`] can work on the chunk at `base`.
+    #[must_use]
+    pub fn can_hide_chunk(&self, mem: &impl PhysicalMemory, base: u64) -> bool {
+        let at = self.walk_to(mem, base, Level::Page2M);
+        at.entry.permissions() == Permissions::all() && !at.entry.is_table(at.level)
+    }
+
     /// Hides the 2 MiB chunk at `base` from the guest, as the chunks known at boot are.
     ///
     /// # Errors
@@ -226,10 +233,10 @@ impl View {
         base: u64,
         source: &mut impl TableSource,
     ) -> Result<(), NotEditable> {
-        let mut at = self.walk_to(mem, base, Level::Page2M);
-        if !at.entry.is_present() || at.entry.is_table(at.level) {
+        if !self.can_hide_chunk(mem, base) {
             return Err(NotEditable);
         }
+        let mut at = self.walk_to(mem, base, Level::Page2M);
         if at.level == Level::Page1G {
             let directory = source.take().ok_or(NotEditable)?;
             for index in 0..ENTRIES {
@@ -238,7 +245,8 @@ impl View {
             mem.write_u64(at.entry_phys, Entry::table(directory).0);
             at = self.walk_to(mem, base, Level::Page2M);
         }
-        mem.write_u64(at.entry_phys, Entry::shared_table(self.hidden_table).0);
+        let hidden = Entry::shared_table(self.hidden_table);
+        mem.write_u64(at.entry_phys, hidden.0);
         Ok(())
     }
 }

@@ -2,9 +2,11 @@
 //! guest runs.
 //!
 //! [`plan`] says what an event needs, [`transaction`] reserves and commits, [`registry`] knows
-//! what is installed, and [`dispatch`] matches exits to events.
+//! what is installed, [`dispatch`] matches exits to events, and [`growth`] takes over memory that the
+//! operating system has added.
 
 pub mod dispatch;
+pub mod growth;
 pub mod index;
 pub mod plan;
 pub mod registry;

@@ -4,6 +4,7 @@
 //! National Semiconductor PC16550D data sheet, "Registers" 8.0.
 
 use crate::port::RegisterIo;
+use wire_protocol::transport::Transport;
 
 /// The clock that the divisor divides, in baud.
 pub const BASE_BAUD: u32 = 115_200;
@@ -149,6 +150,28 @@ impl<Io: RegisterIo> Uart<Io> {
     }
 }
 
+impl<Io: RegisterIo> Transport for Uart<Io> {
+    fn receive(&mut self, into: &mut [u8]) -> usize {
+        let mut count = 0;
+        for slot in into {
+            let Some(byte) = Self::receive(self) else {
+                break;
+            };
+            *slot = byte;
+            count += 1;
+        }
+        count
+    }
+
+    fn send(&mut self, from: &[u8]) -> usize {
+        let count = from.len().min(self.room());
+        for byte in from.iter().take(count) {
+            Self::send(self, *byte);
+        }
+        count
+    }
+}
+
 fn divisor(baud: u32) -> Option<u16> {
     if baud == 0 || !BASE_BAUD.is_multiple_of(baud) {
         return None;
@@ -259,6 +282,20 @@ mod tests {
         ports.line_errors = OVERRUN;
         let uart = Uart::init(ports, COM1, 115_200).unwrap();
         assert_eq!(uart.errors(), LineErrors::default());
+    }
+
+    #[test]
+    fn as_a_transport_it_moves_what_there_is_and_what_fits() {
+        let mut uart = uart();
+        uart.io.incoming.extend([1, 2, 3]);
+        let mut into = [0; 2];
+        assert_eq!(Transport::receive(&mut uart, &mut into), 2);
+        assert_eq!(into, [1, 2]);
+        assert_eq!(Transport::receive(&mut uart, &mut into), 1);
+        assert_eq!(Transport::receive(&mut uart, &mut into), 0);
+        assert_eq!(Transport::send(&mut uart, &[9; 20]), 16);
+        assert_eq!(Transport::send(&mut uart, &[9; 4]), 0);
+        assert_eq!(uart.io.sent, [9; 16]);
     }
 
     #[test]

@@ -3,8 +3,11 @@
 use super::*;
 use crate::ept::model::MIB;
 use crate::event::Resolver;
+use crate::event::growth::GrowthRefused;
 use crate::guest::model::{GuestTables, PRESENT, WRITE};
 use crate::guest::process::GuestLayout;
+use crate::pool::arena::ChunkRefused;
+use crate::port::Hidden;
 use std::vec;
 use wire_protocol::limits;
 
@@ -153,4 +156,44 @@ fn all_or_nothing_leaves_no_trace_of_a_refused_batch() {
     let World { installed, mem, .. } = &mut world;
     installed.add_all(mem, &resolver, specs.into_iter(), true, &mut results);
     assert_eq!(results[10], Ok(EventId(10)));
+}
+
+#[test]
+fn memory_added_later_is_hidden_and_makes_what_waits_ready() {
+    let mut world = world(true, design());
+    let World { installed, mem, .. } = &mut world;
+    let pools = installed.pools_mut();
+    pools.arena_mut().allow_growth(2);
+    let class = PoolClass::BigSafeBuffer;
+    let carved = pools.prealloc(class, 100).unwrap();
+    assert!(carved.queued > 0);
+    assert_eq!(pools.wanted_chunks(), 2);
+    let spare = pools.spare_tables();
+    let far = if cfg!(miri) { GIB } else { 4 * GIB };
+    let mut ready = carved.ready;
+    for chunk in [GIB + 64 * MIB, far + 128 * MIB] {
+        ready += installed.grow(mem, chunk).unwrap();
+        assert!(installed.hides(GuestPhysical(chunk)));
+        for view in [installed.views().hooked, installed.views().clean] {
+            assert!(view.walk(mem, chunk).is_shared);
+            assert!(!view.walk(mem, chunk + 2 * MIB).is_shared);
+        }
+        let again = installed.grow(mem, chunk);
+        assert_eq!(again, Err(GrowthRefused::NotPlain));
+    }
+    assert_eq!(ready, 100);
+    assert_eq!(installed.pools().spare_tables(), spare);
+}
+
+#[test]
+fn memory_with_a_hook_in_it_is_not_taken() {
+    let mut world = world(true, design());
+    world.hook(RAM).unwrap();
+    let state = world.state();
+    let World { installed, mem, .. } = &mut world;
+    assert_eq!(installed.grow(mem, RAM), Err(GrowthRefused::NotPlain));
+    let odd = GIB + 64 * MIB + 4096;
+    let refused = GrowthRefused::Chunk(ChunkRefused::Misplaced);
+    assert_eq!(installed.grow(mem, odd), Err(refused));
+    assert_eq!(world.state(), state);
 }
