@@ -7,15 +7,17 @@ use crate::progress::phase;
 use crate::{driver, fuzz, provision, repository, run};
 use anyhow::{Context, Result};
 use regex::Regex;
-use std::io::{BufRead, BufReader, IsTerminal};
+use std::io::{BufRead, BufReader, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Crates whose tests also run in the interpreter that finds undefined behaviour. They touch no hardware.
 const PURE: &[&str] = &["wire-protocol", "debuggee-driver"];
 
-/// Every check, in the order they run: what fails soonest comes first.
-const CHECKS: &[&str] = &["format", "clippy", "unit tests", "miri", "fuzz", "e2e"];
+/// Checks in the order they run: what fails soonest comes first.
+const FIRST: &[&str] = &["format", "clippy", "unit tests"];
+/// Checks that run beside the machine, which leaves a core to them; what they say is shown when they are through.
+const BESIDE: &[&str] = &["miri", "fuzz"];
 /// The checks that are made of named tests, so that a filter applies inside them.
 const NAMED: &[&str] = &["unit tests", "e2e"];
 
@@ -64,22 +66,45 @@ impl Request {
 #[must_use]
 pub fn run_all(request: &Request) -> bool {
     let filter = request.filter.as_deref();
-    let run_check = |heading: &str| match heading {
-        "format" => format(),
-        "clippy" => clippy(),
-        "unit tests" => unit_tests(filter),
-        "miri" => miri(),
+    let run_check = |heading: &str, out: &mut dyn Write| match heading {
+        "format" => format(out),
+        "clippy" => clippy(out),
+        "unit tests" => unit_tests(filter, out),
+        "miri" => miri(out),
         "fuzz" => fuzz::run_all(request.fuzz_seconds),
-        _ => lab_tests("e2e", filter),
+        _ => lab_tests("e2e", filter, out),
+    };
+    let check = |heading: &str, out: &mut dyn Write| {
+        if !request.wants(heading) {
+            return Tally::default();
+        }
+        let _ = writeln!(out, "\n== {heading}");
+        run_check(heading, out).unwrap_or_else(|error| {
+            let _ = writeln!(out, "{error:#}");
+            Tally::of(false)
+        })
     };
     let mut total = Tally::default();
-    for heading in CHECKS.iter().filter(|heading| request.wants(heading)) {
-        println!("\n== {heading}");
-        total.add(run_check(heading).unwrap_or_else(|error| {
-            println!("{error:#}");
-            Tally::of(false)
-        }));
+    let mut now = std::io::stdout();
+    for heading in FIRST {
+        total.add(check(heading, &mut now));
     }
+    std::thread::scope(|scope| {
+        let beside = scope.spawn(|| {
+            let mut held = Vec::new();
+            let mut tally = Tally::default();
+            for heading in BESIDE {
+                tally.add(check(heading, &mut held));
+            }
+            (tally, held)
+        });
+        total.add(check("e2e", &mut now));
+        let (tally, held) = beside
+            .join()
+            .unwrap_or_else(|_| (Tally::of(false), b"a check's thread failed".to_vec()));
+        let _ = now.write_all(&held);
+        total.add(tally);
+    });
     println!("\n{} passed, {} failed", total.passed, total.failed);
     total.failed == 0
 }
@@ -89,16 +114,16 @@ pub fn run_all(request: &Request) -> bool {
 /// # Errors
 /// When they can't be started.
 pub fn bench(filter: Option<&str>) -> Result<bool> {
-    Ok(lab_tests("bench", filter)?.failed == 0)
+    Ok(lab_tests("bench", filter, &mut std::io::stdout())?.failed == 0)
 }
 
-fn unit_tests(filter: Option<&str>) -> Result<Tally> {
+fn unit_tests(filter: Option<&str>, out: &mut dyn Write) -> Result<Tally> {
     let mut cargo = cargo(&repository());
     cargo.args(["test", "--workspace", "--no-fail-fast", "--"]);
-    watch(cargo.args(filter))
+    watch(cargo.args(filter), out)
 }
 
-fn lab_tests(target: &str, filter: Option<&str>) -> Result<Tally> {
+fn lab_tests(target: &str, filter: Option<&str>, out: &mut dyn Write) -> Result<Tally> {
     // Here and not in the first test, where nobody would see it.
     provision::provision()?;
     phase("building the host program", |_| crate::host::build())?;
@@ -113,7 +138,7 @@ fn lab_tests(target: &str, filter: Option<&str>) -> Result<Tally> {
         "--",
     ]);
     cargo.args((target == "bench").then_some("--nocapture"));
-    watch(cargo.args(filter))
+    watch(cargo.args(filter), out)
 }
 
 /// Packages outside the workspace, which cargo's `--workspace` does not reach.
@@ -125,29 +150,29 @@ fn excluded_packages() -> Vec<PathBuf> {
         .collect()
 }
 
-fn format() -> Result<Tally> {
-    let mut tally = watch(cargo(&repository()).args(["fmt", "--all", "--check"]))?;
+fn format(out: &mut dyn Write) -> Result<Tally> {
+    let mut tally = watch(cargo(&repository()).args(["fmt", "--all", "--check"]), out)?;
     for package in excluded_packages() {
-        tally.add(watch(cargo(&package).args(["fmt", "--check"]))?);
+        tally.add(watch(cargo(&package).args(["fmt", "--check"]), out)?);
     }
     Ok(tally)
 }
 
-fn clippy() -> Result<Tally> {
+fn clippy(out: &mut dyn Write) -> Result<Tally> {
     let root = repository();
-    let mut tally =
-        watch(cargo(&root).args(["clippy", "--workspace", "--all-targets", "--", "-Dwarnings"]))?;
+    let mut clippy = cargo(&root);
+    clippy.args(["clippy", "--workspace", "--all-targets", "--", "-Dwarnings"]);
+    let mut tally = watch(&mut clippy, out)?;
     if driver::source().join("Cargo.toml").exists() {
         let mut platform = cargo(&driver::source());
         platform.args(["clippy", "--release", "--", "-Dwarnings"]);
-        tally.add(watch(
-            platform.env("CARGO_TARGET_DIR", root.join("target/driver")),
-        )?);
+        platform.env("CARGO_TARGET_DIR", root.join("target/driver"));
+        tally.add(watch(&mut platform, out)?);
     }
     Ok(tally)
 }
 
-fn miri() -> Result<Tally> {
+fn miri(out: &mut dyn Write) -> Result<Tally> {
     nightly(&["miri", "rust-src"])?;
     let mut miri = rustup_cargo(&repository());
     miri.args(["miri", "test", "--lib"]);
@@ -157,7 +182,7 @@ fn miri() -> Result<Tally> {
     // Property tests read the environment and the clock. The interpreter is some hundred times slower than the machine.
     miri.env("MIRIFLAGS", "-Zmiri-disable-isolation")
         .env("PROPTEST_CASES", "4");
-    watch(&mut miri)
+    watch(&mut miri, out)
 }
 
 /// Makes sure there is a nightly toolchain with `components`.
@@ -202,8 +227,8 @@ pub(crate) fn rustup_cargo(directory: &Path) -> Command {
     cargo
 }
 
-/// Runs `command`, passes its output through, and counts its tests.
-fn watch(command: &mut Command) -> Result<Tally> {
+/// Runs `command`, passes its output on, and counts its tests.
+fn watch(command: &mut Command, out: &mut dyn Write) -> Result<Tally> {
     if std::io::stdout().is_terminal() {
         command.env("CARGO_TERM_COLOR", "always");
     }
@@ -218,7 +243,7 @@ fn watch(command: &mut Command) -> Result<Tally> {
         for line in BufReader::new(output).split(b'\n') {
             let line = line?;
             let line = String::from_utf8_lossy(&line);
-            println!("{line}");
+            writeln!(out, "{line}")?;
             tally.add(result_line(&line));
         }
     }
@@ -264,10 +289,10 @@ mod tests {
 
     #[test]
     fn failing_check_without_tests_counts_once() {
-        let tally = watch(Command::new("sh").args(["-c", "exit 1"])).unwrap();
+        let tally = watch(Command::new("sh").args(["-c", "exit 1"]), &mut Vec::new()).unwrap();
         assert_eq!(tally, Tally::of(false));
         let told = "echo 'test result: FAILED. 2 passed; 3 failed; 0 ignored'; exit 101";
-        let tally = watch(Command::new("sh").args(["-c", told])).unwrap();
+        let tally = watch(Command::new("sh").args(["-c", told]), &mut Vec::new()).unwrap();
         assert_eq!((tally.passed, tally.failed), (2, 3));
     }
 
