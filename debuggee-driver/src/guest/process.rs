@@ -363,4 +363,19 @@ mod tests {
         assert_eq!(find_process(&memory(), &unknown, 0), None);
         assert_eq!(current_pid(&memory(), &unknown, CoreId(0)), None);
     }
+
+    #[test]
+    fn kernel_addresses_that_a_core_does_not_map_are_in_the_kernels_tables() {
+        let mem = memory();
+        let (layout, empty) = (layout(), 0x3000);
+        for (cr3, address, expected) in [
+            (empty, KERNEL, ROOT),
+            (ROOT, KERNEL, ROOT),
+            // An address of the user's half is the core's own, mapped or not.
+            (empty, 0x1000, empty),
+        ] {
+            let tables = layout.tables_for(&mem, cr3, 0, GuestVirtual(address));
+            assert_eq!(tables, expected);
+        }
+    }
 }
