@@ -191,11 +191,15 @@ fn exit_code(ok: bool) -> ExitCode {
     }
 }
 
+/// What the debuggee does while its console is not at hand: opening a file each second gives a hook something to catch.
+const LIFE: &str = "while sleep 1; do cat /proc/uptime > /dev/null; done";
+
 /// Boots, and gives the terminal to the host program.
 fn connect(machine: &MachineArgs) -> Result<ExitCode> {
     let provisions = provision::provision()?;
     let program = phase("building the host program", |_| host::build())?;
-    let machine = Machine::boot_with(&provisions, &machine.options())?;
+    let mut machine = Machine::boot_with(&provisions, &machine.options())?;
+    machine.guest_background(LIFE)?;
     // Ctrl-C means "halt the debuggee" to the host program; it must not end the lab, which gets it as well.
     signal_hook::flag::register(
         signal_hook::consts::SIGINT,

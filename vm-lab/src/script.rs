@@ -183,7 +183,8 @@ fn run_step(
         Step::Host(command) => (command.as_str(), true),
         Step::Fails(command) => (command.as_str(), false),
         Step::Wait(seconds) => {
-            wait = format!(".wait {seconds}");
+            // Numbers in a script are decimal, in commands hexadecimal.
+            wait = format!(".wait 0n{seconds}");
             (wait.as_str(), true)
         }
         Step::Guest(command) => {

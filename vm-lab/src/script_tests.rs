@@ -41,7 +41,7 @@ fn transcript_looks_like_the_session() {
     assert_eq!(
         told,
         "standstill> x 1\ndid x 1\nguest> ls\nsaw ls\nguest>& spin\n\
-         standstill> bad\ndid bad\nstandstill> .wait 5\ndid .wait 5\n"
+         standstill> bad\ndid bad\nstandstill> .wait 0n5\ndid .wait 0n5\n"
     );
 }
 
