@@ -4,6 +4,7 @@ use super::{Context, register};
 use crate::guest::memory;
 use crate::guest::walk;
 use crate::port::{Hidden, PhysicalMemory, Ports};
+use crate::shared::Shared;
 use wire_protocol::address::{CoreId, GuestPhysical, GuestVirtual, PAGE_BYTES};
 use wire_protocol::limits;
 use wire_protocol::packet::{MemoryAt, Register, Reply};
@@ -79,6 +80,15 @@ pub fn read<'s, P: Ports>(
     })
 }
 
+/// What may not be written: the arena, and the driver's code as well, which may be read.
+struct Guarded<'a, P: Ports>(&'a Shared<P>);
+
+impl<P: Ports> Hidden for Guarded<'_, P> {
+    fn hides(&self, page: GuestPhysical) -> bool {
+        self.0.is_guarded(page)
+    }
+}
+
 /// Writes all or nothing. Shadows of hooked pages follow.
 ///
 /// # Errors
@@ -91,21 +101,15 @@ pub fn write<'s, P: Ports>(
     check_length(bytes.len())?;
     let shared = context.shared;
     let mut physical = shared.memory.clone();
+    let guarded = Guarded(shared);
+    let refresh = |page| shared.refresh_shadow(page);
     match at {
         MemoryAt::Virtual { core, address } => {
             let (cr3, cr4) = space_of(context, core, address)?;
-            shared.installed.read(|installed| {
-                memory::write_virtual(&mut physical, installed, cr3, cr4, address, bytes, |page| {
-                    installed.refresh_shadow(&mut shared.memory.clone(), page);
-                })
-            })?;
+            memory::write_virtual(&mut physical, &guarded, cr3, cr4, address, bytes, refresh)?;
         }
         MemoryAt::Physical { address } => {
-            shared.installed.read(|installed| {
-                memory::write_physical(&mut physical, installed, address, bytes, |page| {
-                    installed.refresh_shadow(&mut shared.memory.clone(), page);
-                })
-            })?;
+            memory::write_physical(&mut physical, &guarded, address, bytes, refresh)?;
         }
     }
     Ok(Reply::Done)
