@@ -1,5 +1,6 @@
 //! The debugger against a real kernel in the lab. Each file is a theme; each test boots a machine of its own.
 
+mod budget;
 mod cores;
 mod exits;
 mod hits;

@@ -3,18 +3,37 @@
 use crate::lab::Lab;
 use vm_lab::machine::KernelLine;
 
+/// First byte of the driver's code, from the list of modules.
+#[track_caller]
+fn driver_code(lab: &mut Lab) -> String {
+    let modules = lab.run("lm m standstill");
+    let mut words = modules.lines().flat_map(str::split_whitespace);
+    words
+        .find(|word| word.starts_with("ffffffff"))
+        .unwrap_or_else(|| panic!("no address in: {modules}"))
+        .to_owned()
+}
+
+/// Physical address of memory that the driver keeps for itself.
+#[track_caller]
+fn arena_page(lab: &mut Lab) -> u64 {
+    (8..128_u64)
+        .map(|chunk| chunk << 21)
+        .find(|page| {
+            let reply = lab.reply(&format!("!db {page:x} l 1"));
+            !reply.ok && reply.output.contains("debugger itself")
+        })
+        .unwrap_or_else(|| panic!("all RAM can be read"))
+}
+
 #[test]
 fn bad_input_gets_one_clear_line_and_changes_nothing() {
     let mut lab = Lab::halted(KernelLine::Lean);
     lab.run("!epthook vmlinux!__x64_sys_getsid");
-    // First byte of the driver's code, from the list of modules.
-    let modules = lab.run("lm m standstill");
-    let driver = modules
-        .lines()
-        .flat_map(str::split_whitespace)
-        .find(|word| word.starts_with("ffffffff"))
-        .unwrap_or_else(|| panic!("no address in: {modules}"))
-        .to_owned();
+    let driver = driver_code(&mut lab);
+    let arena = arena_page(&mut lab);
+    let mapped = lab.run("!pa2va 100000");
+    let direct = mapped.split(' ').nth(4).unwrap_or_default().to_owned();
     let state = |lab: &mut Lab| {
         [
             lab.run("pools"),
@@ -44,7 +63,12 @@ fn bad_input_gets_one_clear_line_and_changes_nothing() {
         (format!("!epthook {unmapped}"), "c0000005: "),
         ("!db fffffffffff000 l 10".into(), "c0000056: "),
         (format!("!epthook {driver}"), "debugger itself"),
-        (format!("eb {driver} cc"), "debugger itself"),
+        (format!("!db {arena:x} l 10"), "debugger itself"),
+        (format!("!eb {arena:x} 1"), "debugger itself"),
+        (
+            format!("!epthook ({direct} - 100000 + {arena:x})"),
+            "debugger itself",
+        ),
         ("r tr = 1".into(), "can only be read"),
         ("r cr4 = ffffffffffffffff".into(), "cr4"),
         ("r nosuch".into(), "nosuch"),
@@ -78,6 +102,16 @@ fn bad_input_gets_one_clear_line_and_changes_nothing() {
         let line = lab.refused(command);
         assert!(line.contains("running"), "`{command}`: {line}");
     }
+}
+
+#[test]
+fn code_of_the_driver_cannot_be_written() {
+    let mut lab = Lab::halted(KernelLine::Lean);
+    let driver = driver_code(&mut lab);
+    // The byte that is there: should it be written after all, nothing breaks.
+    let line = lab.refused(&format!("eb {driver} db({driver})"));
+    assert!(line.contains("debugger itself"), "{line}");
+    lab.go();
 }
 
 #[test]
