@@ -14,7 +14,8 @@ use wire_protocol::packet::Message;
 const TURN_BYTES: usize = 64;
 
 /// Timing of the driver's end: it repeats a frame patiently, and leaves acknowledging to its replies.
-const RETRY_US: u64 = 300_000;
+/// An emulated debuggee's clock may run many times faster than the host's, hence the patience.
+const RETRY_US: u64 = 600_000;
 const ACK_DELAY_US: u64 = 50_000;
 /// Start bit, eight data bits, stop bit.
 const BITS_PER_BYTE: u64 = 10;

@@ -16,7 +16,7 @@ use wire_protocol::link::{Incoming, Link, Role, Statistics, Storage, Timing};
 /// First repetition of an unanswered frame, beyond the time it takes on the line.
 const RETRY_US: u64 = 250_000;
 /// An acknowledgement waits so long for a request that carries it.
-const ACK_DELAY_US: u64 = 30_000;
+const ACK_DELAY_US: u64 = 3_000;
 /// Between attempts to open a lost line.
 const REOPEN_EVERY: Duration = Duration::from_millis(300);
 
