@@ -15,7 +15,7 @@ const IDLE_FACTOR: u64 = 64;
 
 /// The timer ran out: poll, and halt if the host asks for it.
 pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
-    if shared.polls(core.id) && halt::poll(core.id, &core.cpu, shared) {
+    if shared.polls(core.id) && halt::poll(&core.cpu, shared) {
         // Another core that halts at the same moment makes this one unnecessary: the host hears of
         // that one.
         halt::stop(core.id, &mut core.cpu, shared, StopCause::BreakIn, None);

@@ -10,7 +10,7 @@ use crate::line::{self, Line};
 use crate::port::{Cpu, Ports};
 use crate::shared::Shared;
 use core::sync::atomic::Ordering::SeqCst;
-use wire_protocol::address::CoreId;
+use wire_protocol::address::{CoreId, GuestVirtual};
 use wire_protocol::link::Incoming;
 use wire_protocol::packet::{DecodeError, Message, Reply, Request, StopCause};
 use wire_protocol::refusal::Refusal;
@@ -80,7 +80,7 @@ pub fn park<P: Ports>(core: CoreId, cpu: &mut P::Cpu, shared: &Shared<P>) {
 }
 
 /// One look at the line while the guest runs. True if the host wants a halt.
-pub fn poll<P: Ports>(core: CoreId, cpu: &P::Cpu, shared: &Shared<P>) -> bool {
+pub fn poll<P: Ports>(cpu: &P::Cpu, shared: &Shared<P>) -> bool {
     let now_us = shared.microseconds(cpu.tsc());
     let wanted = shared.line.try_with(|line| match line.turn(now_us) {
         Some(Incoming::BreakIn) => true,
@@ -91,7 +91,6 @@ pub fn poll<P: Ports>(core: CoreId, cpu: &P::Cpu, shared: &Shared<P>) -> bool {
         Some(Incoming::Connected) | None => false,
     });
     // Another core holds the line only while it serves a halt, and then this one is wanted there.
-    let _ = core;
     wanted.unwrap_or(false)
 }
 
@@ -116,12 +115,7 @@ fn answer_running<P: Ports>(line: &mut Line<P::Io>, shared: &Shared<P>) {
 }
 
 /// Encodes a refusal.
-fn refuse(
-    id: u8,
-    refusal: Refusal,
-    base: wire_protocol::address::GuestVirtual,
-    buffer: &mut [u8],
-) -> usize {
+fn refuse(id: u8, refusal: Refusal, base: GuestVirtual, buffer: &mut [u8]) -> usize {
     let reply = Message::Reply {
         id,
         reply: Reply::Refused(refusal),
@@ -130,11 +124,7 @@ fn refuse(
 }
 
 /// Encodes the refusal of a message that has no meaning here.
-fn refuse_undecoded(
-    error: DecodeError,
-    base: wire_protocol::address::GuestVirtual,
-    buffer: &mut [u8],
-) -> usize {
+fn refuse_undecoded(error: DecodeError, base: GuestVirtual, buffer: &mut [u8]) -> usize {
     match error {
         DecodeError::UnknownKind { kind, id } => {
             refuse(id, Refusal::UnknownRequest { kind }, base, buffer)

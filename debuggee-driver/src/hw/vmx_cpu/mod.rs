@@ -1,15 +1,17 @@
-//! One core under VMX: turning it on, filling the VMCS, running the guest, leaving.
+//! One core under VMX: turning it on and running the guest; [`fill`] and [`leave`] are its beginning and end.
 //!
 //! Created by `boot` on the core it stands for; used by that core only.
+
+mod fill;
+mod leave;
 
 use super::instructions as ins;
 use super::percore::{self, PerCore};
 use super::phys::DirectMap;
 use crate::port::{Cpu, Gprs, LiveRegister, PhysicalMemory};
 use crate::vmx::capability::{self, ControlValues, RawCapabilities, Unsupported};
-use crate::vmx::control::{cr0, cr4};
-use crate::vmx::segment::{self, Segment};
-use crate::vmx::{activity, control_field, guest, host, ro};
+use crate::vmx::control::cr4;
+use crate::vmx::ro;
 use x86::msr;
 
 /// Physical addresses and values that go into every core's VMCS.
@@ -135,9 +137,6 @@ pub unsafe fn check() -> Result<ControlValues, Unsupported> {
     capability::check(&unsafe { raw_capabilities() })
 }
 
-/// Any number but 0, which is the host's.
-const VPID: u64 = 1;
-
 impl VmxCpu {
     /// Turns VMX on and fills the VMCS with this core as it stands; the guest will continue at the
     /// stack and address that the assembly stored in `core`.
@@ -223,146 +222,6 @@ impl VmxCpu {
         unsafe { ins::set_cr4(cr4_now & !cr4::VMXE) };
     }
 
-    /// # Safety
-    /// VMX-root with our VMCS current, on the kernel's state.
-    unsafe fn fill(&mut self) {
-        self.fill_controls();
-        // SAFETY: by contract.
-        unsafe { self.fill_guest() };
-        // SAFETY: by contract.
-        unsafe { self.fill_host() };
-    }
-
-    fn fill_controls(&mut self) {
-        let plan = self.plan;
-        for (field, value) in [
-            (
-                control_field::PINBASED_EXEC_CONTROLS,
-                u64::from(plan.controls.pin),
-            ),
-            (
-                control_field::PRIMARY_PROCBASED_EXEC_CONTROLS,
-                u64::from(plan.controls.primary),
-            ),
-            (
-                control_field::SECONDARY_PROCBASED_EXEC_CONTROLS,
-                u64::from(plan.controls.secondary),
-            ),
-            (
-                control_field::VMEXIT_CONTROLS,
-                u64::from(plan.controls.exit),
-            ),
-            (
-                control_field::VMENTRY_CONTROLS,
-                u64::from(plan.controls.entry),
-            ),
-            (control_field::EPTP_FULL, plan.eptp),
-            (control_field::MSR_BITMAPS_ADDR_FULL, plan.msr_bitmap),
-            (control_field::EXCEPTION_BITMAP, 0),
-            (control_field::TSC_OFFSET_FULL, 0),
-            (control_field::CR0_GUEST_HOST_MASK, cr0::NE),
-            (control_field::CR4_GUEST_HOST_MASK, cr4::VMXE),
-        ] {
-            self.vmwrite(field, value);
-        }
-        if plan.controls.secondary & 1 << 5 != 0 {
-            self.vmwrite(control_field::VPID, VPID);
-        }
-        if plan.controls.secondary & 1 << 20 != 0 {
-            self.vmwrite(control_field::XSS_EXITING_BITMAP_FULL, 0);
-        }
-    }
-
-    /// # Safety
-    /// As [`Self::fill`].
-    unsafe fn fill_guest(&mut self) {
-        // SAFETY: CPL 0, reading only; the same for all reads below.
-        let (cr0_now, cr3_now, cr4_now, dr7_now) = (
-            unsafe { ins::cr0() },
-            unsafe { ins::cr3() },
-            unsafe { ins::cr4() },
-            unsafe { ins::dr7() },
-        );
-        // SAFETY: these registers exist on every 64-bit processor.
-        let read = |number| unsafe { msr::rdmsr(number) };
-        let (rsp, rip) = (self.per_core().guest_rsp, self.per_core().guest_rip);
-        for (field, value) in [
-            (guest::CR0, cr0_now),
-            (control_field::CR0_READ_SHADOW, cr0_now),
-            (guest::CR3, cr3_now),
-            (guest::CR4, cr4_now),
-            (control_field::CR4_READ_SHADOW, cr4_now & !cr4::VMXE),
-            (guest::DR7, dr7_now),
-            (guest::RSP, rsp),
-            (guest::RIP, rip),
-            (guest::RFLAGS, 2),
-            (guest::LINK_PTR_FULL, !0),
-            (guest::IA32_DEBUGCTL_FULL, read(msr::IA32_DEBUGCTL)),
-            (guest::IA32_PAT_FULL, read(msr::IA32_PAT)),
-            (guest::IA32_EFER_FULL, read(msr::IA32_EFER)),
-            (guest::IA32_SYSENTER_CS, read(msr::IA32_SYSENTER_CS)),
-            (guest::IA32_SYSENTER_ESP, read(msr::IA32_SYSENTER_ESP)),
-            (guest::IA32_SYSENTER_EIP, read(msr::IA32_SYSENTER_EIP)),
-            (guest::INTERRUPTIBILITY_STATE, 0),
-            (guest::ACTIVITY_STATE, activity::ACTIVE),
-            (guest::PENDING_DBG_EXCEPTIONS, 0),
-        ] {
-            self.vmwrite(field, value);
-        }
-        // SAFETY: CPL 0.
-        let (gdtr, idtr) = (unsafe { ins::sgdt() }, unsafe { ins::sidt() });
-        self.vmwrite(guest::GDTR_BASE, gdtr.base);
-        self.vmwrite(guest::GDTR_LIMIT, u64::from(gdtr.limit));
-        self.vmwrite(guest::IDTR_BASE, idtr.base);
-        self.vmwrite(guest::IDTR_LIMIT, u64::from(idtr.limit));
-        // SAFETY: by contract.
-        let segments = unsafe { segments(gdtr.base) };
-        for (index, segment) in (0u32..).zip(segments) {
-            self.vmwrite(guest::ES_SELECTOR + 2 * index, u64::from(segment.selector));
-            self.vmwrite(guest::ES_BASE + 2 * index, segment.base);
-            self.vmwrite(guest::ES_LIMIT + 2 * index, u64::from(segment.limit));
-            self.vmwrite(
-                guest::ES_ACCESS_RIGHTS + 2 * index,
-                u64::from(segment.access_rights),
-            );
-        }
-    }
-
-    /// # Safety
-    /// As [`Self::fill`].
-    unsafe fn fill_host(&mut self) {
-        let plan = self.plan;
-        // SAFETY: CPL 0, reading only.
-        let (cr0_now, cr4_now) = (unsafe { ins::cr0() }, unsafe { ins::cr4() });
-        // SAFETY: these registers exist on every 64-bit processor.
-        let read = |number| unsafe { msr::rdmsr(number) };
-        for (field, value) in [
-            (host::CR0, cr0_now),
-            (host::CR3, plan.host_cr3),
-            (host::CR4, cr4_now | cr4::VMXE),
-            (host::CS_SELECTOR, u64::from(percore::HOST_CS)),
-            (host::SS_SELECTOR, u64::from(percore::HOST_SS)),
-            (host::TR_SELECTOR, u64::from(percore::HOST_TR)),
-            (host::DS_SELECTOR, 0),
-            (host::ES_SELECTOR, 0),
-            (host::FS_SELECTOR, 0),
-            (host::GS_SELECTOR, 0),
-            (host::FS_BASE, self.core as u64),
-            (host::GS_BASE, 0),
-            (host::TR_BASE, plan.gdt + percore::TSS_OFFSET),
-            (host::GDTR_BASE, plan.gdt),
-            (host::IDTR_BASE, plan.idt),
-            (host::IA32_SYSENTER_CS, 0),
-            (host::IA32_SYSENTER_ESP, 0),
-            (host::IA32_SYSENTER_EIP, 0),
-            (host::IA32_PAT_FULL, read(msr::IA32_PAT)),
-            (host::IA32_EFER_FULL, read(msr::IA32_EFER)),
-            (host::RIP, percore::vm_exit_address()),
-        ] {
-            self.vmwrite(field, value);
-        }
-    }
-
     /// Runs the guest until its next VM exit.
     ///
     /// # Errors
@@ -391,156 +250,10 @@ impl VmxCpu {
         unsafe { self.turn_off() };
     }
 
-    /// Leaves VMX operation and continues the guest where it stands.
-    ///
-    /// # Safety
-    /// The guest is the kernel at CPL 0 in 64-bit mode, with the driver, the arena and its own
-    /// descriptor tables mapped by its page tables.
-    pub unsafe fn leave(mut self) -> ! {
-        let frame = [
-            self.vmread(guest::RIP),
-            self.vmread(guest::CS_SELECTOR),
-            self.vmread(guest::RFLAGS),
-            self.vmread(guest::RSP),
-            self.vmread(guest::SS_SELECTOR),
-        ];
-        let [es, ds, fs, gs, tr] = [
-            guest::ES_SELECTOR,
-            guest::DS_SELECTOR,
-            guest::FS_SELECTOR,
-            guest::GS_SELECTOR,
-            guest::TR_SELECTOR,
-        ]
-        .map(|field| self.vmread(field) as u16);
-        let gdt = ins::TableRegister {
-            limit: self.vmread(guest::GDTR_LIMIT) as u16,
-            base: self.vmread(guest::GDTR_BASE),
-        };
-        let idt = ins::TableRegister {
-            limit: self.vmread(guest::IDTR_LIMIT) as u16,
-            base: self.vmread(guest::IDTR_BASE),
-        };
-        let [cr0_guest, cr3_guest, cr4_guest, dr7_guest] =
-            [guest::CR0, guest::CR3, guest::CR4, guest::DR7].map(|field| self.vmread(field));
-        let msrs = [
-            (msr::IA32_FS_BASE, guest::FS_BASE),
-            (msr::IA32_GS_BASE, guest::GS_BASE),
-            (msr::IA32_SYSENTER_CS, guest::IA32_SYSENTER_CS),
-            (msr::IA32_SYSENTER_ESP, guest::IA32_SYSENTER_ESP),
-            (msr::IA32_SYSENTER_EIP, guest::IA32_SYSENTER_EIP),
-            (msr::IA32_DEBUGCTL, guest::IA32_DEBUGCTL_FULL),
-            (msr::IA32_PAT, guest::IA32_PAT_FULL),
-            (msr::IA32_EFER, guest::IA32_EFER_FULL),
-        ]
-        .map(|(number, field)| (number, self.vmread(field)));
-        // SAFETY: `core` is valid; nobody else uses its frame.
-        unsafe { (*self.core).leave_frame = frame };
-        self.invalidate_ept();
-        // SAFETY: VMX-root; type 2 exists.
-        unsafe { ins::invvpid_all() };
-        // SAFETY: the VMCS is ours; its launch state and cached data are written back.
-        let _ = unsafe { ins::vmclear(self.plan.vmcs) };
-        // SAFETY: no VMCS is needed any more.
-        unsafe { ins::vmxoff() };
-        // CR3 before CR4: CR4.PCIDE may only be set while the PCID is the guest's own.
-        // SAFETY: the guest's page tables map all that runs from here on, by contract.
-        unsafe { ins::set_cr3(cr3_guest & !(1 << 63)) };
-        let cr4_guest = cr4_guest & !cr4::VMXE;
-        // Translations of VPID 0 date from before the launch: changing CR4.PGE drops them all.
-        // SAFETY: the guest's CR4 but for PGE.
-        unsafe { ins::set_cr4(cr4_guest ^ cr4::PGE) };
-        // SAFETY: the guest's CR4.
-        unsafe { ins::set_cr4(cr4_guest) };
-        // SAFETY: the guest's tables, valid by contract.
-        unsafe { ins::lgdt(gdt) };
-        // SAFETY: as above.
-        unsafe { ins::lidt(idt) };
-        // LTR wants the descriptor "available", and Linux maps its GDT read-only.
-        // SAFETY: write protection is off for the two instructions that change the descriptor.
-        unsafe { ins::set_cr0(cr0_guest & !cr0::WP) };
-        let descriptor = (gdt.base + u64::from(tr & !7)) as *mut u64;
-        // SAFETY: the descriptor of the guest's own TSS.
-        let available = unsafe { descriptor.read_volatile() } & !(1 << 41);
-        // SAFETY: as above, with write protection off.
-        unsafe { descriptor.write_volatile(available) };
-        // SAFETY: the descriptor is available now.
-        unsafe { ins::ltr(tr) };
-        // SAFETY: the guest's CR0.
-        unsafe { ins::set_cr0(cr0_guest) };
-        // SAFETY: the guest's selectors, defined by its GDT.
-        unsafe { ins::load_data_segments(es, ds, fs, gs) };
-        for (number, value) in msrs {
-            // SAFETY: values the guest had in these registers.
-            unsafe { msr::wrmsr(number, value) };
-        }
-        // SAFETY: the guest's DR7.
-        unsafe { ins::set_dr7(dr7_guest) };
-        let core = self.per_core();
-        let (registers, frame) = (&raw const core.registers, core.leave_frame.as_ptr());
-        // SAFETY: everything the guest had is loaded.
-        unsafe { percore::standstill_leave(registers, frame) }
-    }
-
     fn per_core(&self) -> &PerCore {
         // SAFETY: valid by contract of `start`; the assembly changes it only while `run` runs.
         unsafe { &*self.core }
     }
-}
-
-/// The eight segment registers in VMCS order: ES, CS, SS, DS, FS, GS, LDTR, TR.
-///
-/// # Safety
-/// CPL 0; `gdt` is the base of the loaded GDT.
-unsafe fn segments(gdt: u64) -> [Segment; 8] {
-    // SAFETY: CPL 0, reading only.
-    let (ldtr, tr) = (unsafe { ins::sldt() }, unsafe { ins::str() });
-    let selectors = [
-        x86::segmentation::es().bits(),
-        x86::segmentation::cs().bits(),
-        x86::segmentation::ss().bits(),
-        x86::segmentation::ds().bits(),
-        x86::segmentation::fs().bits(),
-        x86::segmentation::gs().bits(),
-        ldtr,
-        tr,
-    ];
-    // SAFETY: both registers exist on every 64-bit processor.
-    let (fs_base, gs_base) = (unsafe { msr::rdmsr(msr::IA32_FS_BASE) }, unsafe {
-        msr::rdmsr(msr::IA32_GS_BASE)
-    });
-    let system_base = |selector: u16| {
-        if selector & !7 == 0 {
-            return 0;
-        }
-        let descriptor = (gdt + u64::from(selector & !7)) as *const [u64; 2];
-        // SAFETY: a system descriptor of the loaded GDT takes 16 bytes.
-        segment::system_base(unsafe { descriptor.read_unaligned() })
-    };
-    let bases = [
-        0,
-        0,
-        0,
-        0,
-        fs_base,
-        gs_base,
-        system_base(ldtr),
-        system_base(tr),
-    ];
-    let mut all = [Segment::default(); 8];
-    for ((slot, selector), base) in all.iter_mut().zip(selectors).zip(bases) {
-        let is_null = selector & !3 == 0;
-        // SAFETY: CPL 0, reading descriptors only.
-        let (limit, rights) = (unsafe { ins::segment_limit(selector) }, unsafe {
-            ins::segment_rights(selector)
-        });
-        *slot = Segment {
-            selector,
-            base,
-            limit: if is_null { 0 } else { limit },
-            access_rights: segment::access_rights(if is_null { None } else { rights }),
-        };
-    }
-    all
 }
 
 /// Reads a register that every processor with VMX has, or that the guest just used.

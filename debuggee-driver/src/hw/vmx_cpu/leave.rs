@@ -1,0 +1,103 @@
+//! Leaving VMX operation: the guest goes on where it stands, without a hypervisor.
+//!
+//! Called by `boot`'s core loop after the driver's own call.
+
+use super::super::instructions as ins;
+use super::super::percore;
+use super::VmxCpu;
+use crate::port::Cpu;
+use crate::vmx::control::{cr0, cr4};
+use crate::vmx::guest;
+use x86::msr;
+
+impl VmxCpu {
+    /// Leaves VMX operation and continues the guest where it stands.
+    ///
+    /// # Safety
+    /// The guest is the kernel at CPL 0 in 64-bit mode, with the driver, the arena and its own
+    /// descriptor tables mapped by its page tables.
+    pub unsafe fn leave(mut self) -> ! {
+        let frame = [
+            self.vmread(guest::RIP),
+            self.vmread(guest::CS_SELECTOR),
+            self.vmread(guest::RFLAGS),
+            self.vmread(guest::RSP),
+            self.vmread(guest::SS_SELECTOR),
+        ];
+        let [es, ds, fs, gs, tr] = [
+            guest::ES_SELECTOR,
+            guest::DS_SELECTOR,
+            guest::FS_SELECTOR,
+            guest::GS_SELECTOR,
+            guest::TR_SELECTOR,
+        ]
+        .map(|field| self.vmread(field) as u16);
+        let gdt = ins::TableRegister {
+            limit: self.vmread(guest::GDTR_LIMIT) as u16,
+            base: self.vmread(guest::GDTR_BASE),
+        };
+        let idt = ins::TableRegister {
+            limit: self.vmread(guest::IDTR_LIMIT) as u16,
+            base: self.vmread(guest::IDTR_BASE),
+        };
+        let [cr0_guest, cr3_guest, cr4_guest, dr7_guest] =
+            [guest::CR0, guest::CR3, guest::CR4, guest::DR7].map(|field| self.vmread(field));
+        let msrs = [
+            (msr::IA32_FS_BASE, guest::FS_BASE),
+            (msr::IA32_GS_BASE, guest::GS_BASE),
+            (msr::IA32_SYSENTER_CS, guest::IA32_SYSENTER_CS),
+            (msr::IA32_SYSENTER_ESP, guest::IA32_SYSENTER_ESP),
+            (msr::IA32_SYSENTER_EIP, guest::IA32_SYSENTER_EIP),
+            (msr::IA32_DEBUGCTL, guest::IA32_DEBUGCTL_FULL),
+            (msr::IA32_PAT, guest::IA32_PAT_FULL),
+            (msr::IA32_EFER, guest::IA32_EFER_FULL),
+        ]
+        .map(|(number, field)| (number, self.vmread(field)));
+        // SAFETY: `core` is valid; nobody else uses its frame.
+        unsafe { (*self.core).leave_frame = frame };
+        self.invalidate_ept();
+        // SAFETY: VMX-root; type 2 exists.
+        unsafe { ins::invvpid_all() };
+        // SAFETY: the VMCS is ours; its launch state and cached data are written back.
+        let _ = unsafe { ins::vmclear(self.plan.vmcs) };
+        // SAFETY: no VMCS is needed any more.
+        unsafe { ins::vmxoff() };
+        // CR3 before CR4: CR4.PCIDE may only be set while the PCID is the guest's own.
+        // SAFETY: the guest's page tables map all that runs from here on, by contract.
+        unsafe { ins::set_cr3(cr3_guest & !(1 << 63)) };
+        let cr4_guest = cr4_guest & !cr4::VMXE;
+        // Translations of VPID 0 date from before the launch: changing CR4.PGE drops them all.
+        // SAFETY: the guest's CR4 but for PGE.
+        unsafe { ins::set_cr4(cr4_guest ^ cr4::PGE) };
+        // SAFETY: the guest's CR4.
+        unsafe { ins::set_cr4(cr4_guest) };
+        // SAFETY: the guest's tables, valid by contract.
+        unsafe { ins::lgdt(gdt) };
+        // SAFETY: as above.
+        unsafe { ins::lidt(idt) };
+        // LTR wants the descriptor "available", and Linux maps its GDT read-only.
+        // SAFETY: write protection is off for the two instructions that change the descriptor.
+        unsafe { ins::set_cr0(cr0_guest & !cr0::WP) };
+        let descriptor = (gdt.base + u64::from(tr & !7)) as *mut u64;
+        // SAFETY: the descriptor of the guest's own TSS.
+        let available = unsafe { descriptor.read_volatile() } & !(1 << 41);
+        // SAFETY: as above, with write protection off.
+        unsafe { descriptor.write_volatile(available) };
+        // SAFETY: the descriptor is available now.
+        unsafe { ins::ltr(tr) };
+        // SAFETY: the guest's CR0.
+        unsafe { ins::set_cr0(cr0_guest) };
+        // SAFETY: the guest's selectors, defined by its GDT.
+        unsafe { ins::load_data_segments(es, ds, fs, gs) };
+        for (number, value) in msrs {
+            // SAFETY: values the guest had in these registers.
+            unsafe { msr::wrmsr(number, value) };
+        }
+        // SAFETY: the guest's DR7.
+        unsafe { ins::set_dr7(dr7_guest) };
+        let core = self.per_core();
+        let (registers, frame) = (&raw const core.registers, core.leave_frame.as_ptr());
+        // SAFETY: everything the guest had is loaded.
+        unsafe { percore::standstill_leave(registers, frame) }
+    }
+}
