@@ -163,6 +163,11 @@ fn clippy(out: &mut dyn Write) -> Result<Tally> {
     let mut clippy = cargo(&root);
     clippy.args(["clippy", "--workspace", "--all-targets", "--", "-Dwarnings"]);
     let mut tally = watch(&mut clippy, out)?;
+    // What no plain `cargo test` runs, `--all-targets` leaves out.
+    let mut lab = cargo(&root);
+    lab.args(["clippy", "--package", "standstill-tests"]);
+    lab.args(["--test", "e2e", "--test", "bench", "--", "-Dwarnings"]);
+    tally.add(watch(&mut lab, out)?);
     if driver::source().join("Cargo.toml").exists() {
         let mut platform = cargo(&driver::source());
         platform.args(["clippy", "--release", "--", "-Dwarnings"]);
