@@ -5,7 +5,7 @@ use crate::limits::WINDOW_FRAMES;
 
 #[derive(Debug)]
 pub(super) struct Receiver<'b> {
-    buffer: &'b mut [u8],
+    pub(super) buffer: &'b mut [u8],
     len: usize,
     /// Sequence number of the frame that comes next.
     expected: u8,
