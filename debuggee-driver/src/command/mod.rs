@@ -42,12 +42,9 @@ pub fn answer<'s, P: Ports>(
     context: &mut Context<'_, '_, P>,
     scratch: &'s mut [u8],
 ) -> (Reply<'s>, Next) {
-    if matches!(request, Request::Go) {
-        return (Reply::Done, Next::Go);
-    }
     let reply = match *request {
         Request::Hello { version, .. } => Ok(hello(context, version, scratch)),
-        Request::Go => Ok(Reply::Done),
+        Request::Go => return (Reply::Done, Next::Go),
         Request::Cores => run::cores(context, scratch),
         Request::ReadRegisters { core, set } => register::read(context, core, set, scratch),
         Request::WriteRegister {
