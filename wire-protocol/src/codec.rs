@@ -44,6 +44,12 @@ impl<'b> Writer<'b> {
         buffer.get(..len).unwrap_or_default()
     }
 
+    /// The same, to change it.
+    pub(crate) fn into_written_mut(self) -> &'b mut [u8] {
+        let Self { buffer, len } = self;
+        buffer.get_mut(..len).unwrap_or_default()
+    }
+
     /// Bytes written.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -7,6 +7,7 @@
 //! [`limits`] and [`address`], then [`transport`], [`frame`] (finds and checks frames in a
 //! stream of bytes), [`link`] (delivers messages once and in order), [`event`] and [`refusal`],
 //! [`codec`] (how numbers are written), and on top [`packet`]: requests, replies and notices.
+//! Beside them [`bytecode`], the programs that scripts are compiled to.
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(
@@ -17,6 +18,7 @@
 )]
 
 pub mod address;
+pub mod bytecode;
 pub mod codec;
 pub mod crc;
 pub mod event;
