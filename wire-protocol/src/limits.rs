@@ -39,3 +39,18 @@ pub const RAM_RANGES: usize = 32;
 
 /// The debuggee's own description of itself (the kernel's banner), in bytes of UTF-8.
 pub const BANNER_BYTES: usize = 192;
+
+/// A program, or machine code, in one message: what a big event's action buffer holds.
+pub const PROGRAM_BYTES: usize = 80 * 1024;
+
+/// Arguments of one print.
+pub const PRINT_ARGUMENTS: usize = 16;
+
+/// What one record of a print, a trace or a failure says, encoded.
+pub const RECORD_BYTES: usize = 2048;
+
+/// Records in one notice, encoded: one frame.
+pub const BATCH_BYTES: usize = 4096;
+
+/// Global variables defined by one request.
+pub const GLOBALS_PER_REQUEST: usize = 256;

@@ -69,6 +69,11 @@ pub fn answer<'s, P: Ports>(
         Request::ListEvents { from } => event::list(context, from, scratch),
         Request::Prealloc { class, count } => event::prealloc(context, class, count),
         Request::Pools => event::pools(context, scratch),
+        // Until this driver runs scripts, it answers like one that does not know them.
+        Request::DefineGlobals(_) => Err(Refusal::UnknownRequest { kind: 0x60 }),
+        Request::RunScript { .. } => Err(Refusal::UnknownRequest { kind: 0x61 }),
+        Request::Flush => Err(Refusal::UnknownRequest { kind: 0x62 }),
+        Request::MessageCounts => Err(Refusal::UnknownRequest { kind: 0x63 }),
     };
     (reply.unwrap_or_else(Reply::Refused), Next::Stay)
 }

@@ -210,8 +210,9 @@ impl Session {
             Err(DecodeError::UnknownNotice { kind } | DecodeError::MalformedNotice { kind }) => {
                 self.news.push_back(News::Unreadable { kind });
             }
-            // The late answer to a request that was given up.
-            Ok(Message::Reply { .. }) | Err(_) => {}
+            // The late answer to a request that was given up; and messages, which nobody asks for
+            // as long as no event can have a script.
+            Ok(Message::Notice(Notice::Messages(_)) | Message::Reply { .. }) | Err(_) => {}
         }
     }
 

@@ -13,8 +13,10 @@ use crate::codec::{EncodeError, Parsed, Writer};
 mod event;
 mod list;
 mod memory;
+mod messages;
 mod notice;
 mod pool;
+mod program;
 mod refusal;
 mod register;
 mod reply;
@@ -27,8 +29,13 @@ mod testing;
 pub use event::{AddResults, EventEntries, EventSpecs, events_digest};
 pub use list::{Item, Iter, List};
 pub use memory::MemoryAt;
+pub use messages::{
+    Argument, Arguments, Batch, Content, Failure, FailureCause, MessageCounts, MessageRecord,
+    Messages, Source,
+};
 pub use notice::Notice;
 pub use pool::PoolLines;
+pub use program::{GlobalName, GlobalNames, GlobalOffset, GlobalOffsets};
 pub use register::{REGISTER_COUNT, Register, RegisterSet, RegisterValues};
 pub use reply::Reply;
 pub use request::Request;
@@ -54,9 +61,14 @@ mod kind {
     pub(super) const EVENTS: u8 = 0x42;
     pub(super) const PREALLOC: u8 = 0x50;
     pub(super) const POOLS: u8 = 0x51;
+    pub(super) const DEFINE_GLOBALS: u8 = 0x60;
+    pub(super) const RUN_SCRIPT: u8 = 0x61;
+    pub(super) const FLUSH: u8 = 0x62;
+    pub(super) const MESSAGE_COUNTS: u8 = 0x63;
     pub(super) const NOTICE: u8 = 0x80;
     pub(super) const STOPPED: u8 = 0x80;
     pub(super) const FAULT: u8 = 0x81;
+    pub(super) const MESSAGES: u8 = 0x82;
 }
 
 /// Why a message has no meaning here.

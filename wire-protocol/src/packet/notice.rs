@@ -2,7 +2,7 @@
 
 use crate::address::{CoreId, GuestVirtual};
 use crate::codec::{EncodeError, Parsed, Writer, difference, narrow, varint};
-use crate::packet::{Stop, kind, run};
+use crate::packet::{Messages, Stop, kind, run};
 
 /// What the debuggee says by itself.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,6 +20,8 @@ pub enum Notice<'a> {
         /// CR2, error code or exit reason.
         detail: u64,
     },
+    /// What programs of one core printed, in order.
+    Messages(Messages<'a>),
 }
 
 impl Notice<'_> {
@@ -42,6 +44,7 @@ impl Notice<'_> {
                 out.difference(*rip, base.0)?;
                 out.varint(*detail)
             }
+            Self::Messages(messages) => messages.write(out),
         }
     }
 
@@ -49,6 +52,7 @@ impl Notice<'_> {
         match self {
             Self::Stopped(_) => kind::STOPPED,
             Self::Fault { .. } => kind::FAULT,
+            Self::Messages(_) => kind::MESSAGES,
         }
     }
 
@@ -59,6 +63,9 @@ impl Notice<'_> {
                 run::parse_stop(base, body).map(|(rest, stop)| (rest, Notice::Stopped(stop)))
             }
             kind::FAULT => parse_fault(base, body),
+            kind::MESSAGES => {
+                Messages::parse(body).map(|(rest, messages)| (rest, Notice::Messages(messages)))
+            }
             _ => return None,
         })
     }

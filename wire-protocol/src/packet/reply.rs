@@ -9,8 +9,9 @@ use crate::event::PoolLine;
 #[cfg(doc)]
 use crate::packet::events_digest;
 use crate::packet::{
-    AddResults, CoreStates, EventEntries, Hello, PoolLines, RegisterSet, RegisterValues, event,
-    kind, memory, pool, refusal, register, system,
+    AddResults, CoreStates, EventEntries, Failure, GlobalOffsets, Hello, MessageCounts, PoolLines,
+    RegisterSet, RegisterValues, event, kind, memory, messages, pool, program, refusal, register,
+    system,
 };
 use crate::refusal::Refusal;
 
@@ -91,6 +92,17 @@ pub enum Reply<'a> {
         /// Bytes left.
         arena_left_bytes: u64,
     },
+    /// Where the variables are, in the order of the request.
+    GlobalsDefined(GlobalOffsets<'a>),
+    /// The program ran.
+    ScriptRan {
+        /// The value that it ended with; 0 if it has none or was ended.
+        value: u64,
+        /// Why it was ended, if it was. What it did until then is done.
+        failure: Option<Failure>,
+    },
+    /// See [`MessageCounts`].
+    MessageCounts(MessageCounts),
     /// XXH64, seed 0.
     Digest(u64),
 }
@@ -148,6 +160,9 @@ impl<'a> Reply<'a> {
                 arena_left_bytes,
             } => pool::write_pools(lines, *arena_carved_bytes, *arena_left_bytes, out),
             Self::Digest(digest) => memory::write_digest(*digest, out),
+            Self::GlobalsDefined(offsets) => offsets.write(0, out),
+            Self::ScriptRan { value, failure } => program::write_ran(*value, failure.as_ref(), out),
+            Self::MessageCounts(counts) => messages::write_counts(counts, out),
         }
     }
 
@@ -167,6 +182,9 @@ impl<'a> Reply<'a> {
             Self::Carved { .. } => kind::PREALLOC,
             Self::Pools { .. } => kind::POOLS,
             Self::Digest(_) => kind::DIGEST,
+            Self::GlobalsDefined(_) => kind::DEFINE_GLOBALS,
+            Self::ScriptRan { .. } => kind::RUN_SCRIPT,
+            Self::MessageCounts(_) => kind::MESSAGE_COUNTS,
         }
     }
 
@@ -193,6 +211,9 @@ impl<'a> Reply<'a> {
             kind::PREALLOC => pool::parse_carved(body),
             kind::POOLS => pool::parse_pools(body),
             kind::DIGEST => memory::parse_digest(body),
+            kind::DEFINE_GLOBALS => program::parse_defined(body),
+            kind::RUN_SCRIPT => program::parse_ran(body),
+            kind::MESSAGE_COUNTS => messages::parse_counts(body),
             _ => return None,
         })
     }

@@ -9,8 +9,8 @@ use crate::limits;
 #[cfg(doc)]
 use crate::packet::Reply;
 use crate::packet::{
-    DecodeError, EventSpecs, Features, MemoryAt, Register, RegisterSet, event, kind, memory, pool,
-    register, system, whole,
+    DecodeError, EventSpecs, Features, GlobalNames, MemoryAt, Register, RegisterSet, event, kind,
+    memory, pool, program, register, system, whole,
 };
 
 /// What the host asks for. Replies in brackets.
@@ -98,6 +98,22 @@ pub enum Request<'a> {
     },
     /// [`Reply::Pools`]
     Pools,
+    /// Makes sure that variables exist which all scripts share; asked for again, they are where
+    /// they were [`Reply::GlobalsDefined`].
+    DefineGlobals(GlobalNames<'a>),
+    /// Runs a program once, as if by an event of this core. What it prints comes in
+    /// [`crate::packet::Notice::Messages`] before the reply [`Reply::ScriptRan`].
+    RunScript {
+        /// Whose registers and address space it sees.
+        core: CoreId,
+        /// At most [`limits::PROGRAM_BYTES`].
+        program: &'a [u8],
+    },
+    /// Throws away what programs printed and nobody was sent. Also while the guest runs
+    /// [`Reply::MessageCounts`].
+    Flush,
+    /// What became of all that was printed. Also while the guest runs [`Reply::MessageCounts`].
+    MessageCounts,
     /// XXH64 of physical memory, the debugger's own memory counted as zeroes [`Reply::Digest`].
     DigestMemory {
         /// First byte, page-aligned.
@@ -125,7 +141,7 @@ impl<'a> Request<'a> {
             Self::Hello { version, features } => {
                 system::write_hello_request(version, features, out)
             }
-            Self::Go | Self::Cores | Self::Pools => Ok(()),
+            Self::Go | Self::Cores | Self::Pools | Self::Flush | Self::MessageCounts => Ok(()),
             Self::ReadRegisters { core, set } => register::write_read(core, set, out),
             Self::WriteRegister {
                 core,
@@ -150,6 +166,8 @@ impl<'a> Request<'a> {
             Self::ChangeEvents { change, event } => event::write_change(change, event, out),
             Self::ListEvents { from } => event::write_list(from, out),
             Self::Prealloc { class, count } => pool::write_prealloc(class, count, out),
+            Self::DefineGlobals(names) => names.write(0, out),
+            Self::RunScript { core, program } => program::write_run(core, program, out),
         }
     }
 
@@ -186,6 +204,10 @@ impl<'a> Request<'a> {
             kind::EVENTS => event::parse_list(body),
             kind::PREALLOC => pool::parse_prealloc(body),
             kind::POOLS => Ok((body, Self::Pools)),
+            kind::DEFINE_GLOBALS => program::parse_define(body),
+            kind::RUN_SCRIPT => program::parse_run(body),
+            kind::FLUSH => Ok((body, Self::Flush)),
+            kind::MESSAGE_COUNTS => Ok((body, Self::MessageCounts)),
             _ => return None,
         })
     }
@@ -205,6 +227,10 @@ impl<'a> Request<'a> {
             Self::ChangeEvents { .. } => kind::CHANGE_EVENTS,
             Self::ListEvents { .. } => kind::EVENTS,
             Self::Prealloc { .. } => kind::PREALLOC,
+            Self::DefineGlobals(_) => kind::DEFINE_GLOBALS,
+            Self::RunScript { .. } => kind::RUN_SCRIPT,
+            Self::Flush => kind::FLUSH,
+            Self::MessageCounts => kind::MESSAGE_COUNTS,
             Self::Pools => kind::POOLS,
         }
     }

@@ -10,8 +10,10 @@ use wire_protocol::event::{
 };
 use wire_protocol::limits;
 use wire_protocol::packet::{
-    Constants, CoreState, Features, Hello, Item, List, MemoryAt, ModuleLayout, Notice, RamRange,
-    Register, RegisterSet, RegisterValues, Reply, Request, Stop, StopCause,
+    Argument, Arguments, Batch, Constants, Content, CoreState, Failure, FailureCause, Features,
+    GlobalName, GlobalOffset, Hello, Item, List, MemoryAt, MessageCounts, Messages, ModuleLayout,
+    Notice, RamRange, Register, RegisterSet, RegisterValues, Reply, Request, Source, Stop,
+    StopCause,
 };
 use wire_protocol::refusal::Refusal;
 
@@ -237,8 +239,70 @@ pub fn request(base: GuestVirtual) -> BoxedStrategy<Request<'static>> {
         }),
         event_id().prop_map(|from| Request::ListEvents { from }),
         (class(), number32()).prop_map(|(class, count)| Request::Prealloc { class, count }),
+        items(
+            (any::<u64>(), number32()).prop_map(|(hash, len_bytes)| GlobalName { hash, len_bytes }),
+            limits::GLOBALS_PER_REQUEST
+        )
+        .prop_map(move |names| Request::DefineGlobals(list(&names, base))),
+        (core(), content()).prop_map(|(core, program)| Request::RunScript { core, program }),
+        Just(Request::Flush),
+        Just(Request::MessageCounts),
     ]
     .boxed()
+}
+
+fn failure() -> BoxedStrategy<Failure> {
+    let cause = proptest::sample::select(vec![
+        FailureCause::Operations,
+        FailureCause::Depth,
+        FailureCause::Division,
+        FailureCause::Instructions,
+        FailureCause::Exception,
+        FailureCause::Refused,
+    ]);
+    (cause, number32(), number())
+        .prop_map(|(cause, at, detail)| Failure { cause, at, detail })
+        .boxed()
+}
+
+fn record_content() -> BoxedStrategy<Content<'static>> {
+    let argument = prop_oneof![
+        address().prop_map(Argument::Number),
+        vec(any::<u8>(), 0..40).prop_map(|bytes| Argument::Bytes(bytes.leak()))
+    ];
+    let arguments = vec(argument, 0..=limits::PRINT_ARGUMENTS);
+    prop_oneof![
+        (number32(), arguments).prop_map(|(site, arguments)| Content::Print {
+            site,
+            arguments: Arguments::encode_into(&arguments, forever(1024)).expect("fits"),
+        }),
+        (address(), vec(any::<u8>(), 0..=limits::STOP_CODE_BYTES)).prop_map(|(rip, code)| {
+            Content::Trace {
+                rip,
+                code: code.leak(),
+            }
+        }),
+        failure().prop_map(Content::Failure),
+    ]
+    .boxed()
+}
+
+fn messages() -> BoxedStrategy<Messages<'static>> {
+    let source = prop_oneof![Just(Source::Request), event_id().prop_map(Source::Event)];
+    let lost = prop_oneof![Just(0), number()];
+    let record = (source, number(), lost, record_content());
+    (core(), vec(record, 1..5))
+        .prop_map(|(core, records)| {
+            let mut batch = Batch::new(forever(limits::BATCH_BYTES));
+            let mut content = [0; limits::RECORD_BYTES];
+            for (source, tsc, lost, what) in records {
+                let len = what.encode_into(&mut content).expect("fits");
+                // What finds no room any more stays out.
+                let _ = batch.push(source, tsc, lost, &content[..len]);
+            }
+            batch.finish(core).expect("one at least")
+        })
+        .boxed()
 }
 
 fn stop(base: GuestVirtual) -> BoxedStrategy<Stop<'static>> {
@@ -275,6 +339,7 @@ fn stop(base: GuestVirtual) -> BoxedStrategy<Stop<'static>> {
 pub fn notice(base: GuestVirtual) -> BoxedStrategy<Notice<'static>> {
     prop_oneof![
         stop(base).prop_map(Notice::Stopped),
+        messages().prop_map(Notice::Messages),
         (core(), number16(), address(), number()).prop_map(|(core, vector, rip, detail)| {
             Notice::Fault {
                 core,
@@ -471,5 +536,21 @@ pub fn reply(base: GuestVirtual) -> BoxedStrategy<Reply<'static>> {
             }
         ),
     ];
-    prop_oneof![system, memory, event, pool].boxed()
+    let script = prop_oneof![
+        items(
+            number32().prop_map(GlobalOffset),
+            limits::GLOBALS_PER_REQUEST
+        )
+        .prop_map(move |offsets| Reply::GlobalsDefined(list(&offsets, base))),
+        (address(), option::of(failure()))
+            .prop_map(|(value, failure)| Reply::ScriptRan { value, failure }),
+        vec(number(), 5).prop_map(|counts| Reply::MessageCounts(MessageCounts {
+            produced: counts[0],
+            delivered: counts[1],
+            dropped: counts[2],
+            flushed: counts[3],
+            waiting: counts[4],
+        })),
+    ];
+    prop_oneof![system, memory, event, pool, script].boxed()
 }

@@ -1,0 +1,485 @@
+//! What programs print while the guest runs, and what else is worth a line: traced instructions
+//! and programs that had to be ended. Made by any core in VMX-root, kept in its ring, sent in
+//! batches by the core that polls; formatted by the host, which has the program.
+
+use crate::address::{CoreId, EventId};
+use crate::codec::{self, EncodeError, Parsed, Writer, difference, narrow, reject, run};
+use crate::limits;
+use crate::packet::Reply;
+
+/// Whose program it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// An event's.
+    Event(EventId),
+    /// That of a [`crate::packet::Request::RunScript`].
+    Request,
+}
+
+/// One argument of a print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Argument<'a> {
+    /// A number, or the bits of one.
+    Number(u64),
+    /// A copy of a string as it was in memory, without its end.
+    Bytes(&'a [u8]),
+}
+
+/// Why a program was ended before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureCause {
+    /// A script did more operations than [`Failure::detail`].
+    Operations,
+    /// A script's functions called each other too deeply, or needed too much memory.
+    Depth,
+    /// A script divided by zero.
+    Division,
+    /// Machine code ran more instructions than [`Failure::detail`]; the event is disabled.
+    Instructions,
+    /// Machine code raised the exception with the vector [`Failure::detail`]; the event is
+    /// disabled.
+    Exception,
+    /// An event operation of a script was refused, with the code [`Failure::detail`].
+    Refused,
+}
+
+impl FailureCause {
+    const ALL: [Self; 6] = [
+        Self::Operations,
+        Self::Depth,
+        Self::Division,
+        Self::Instructions,
+        Self::Exception,
+        Self::Refused,
+    ];
+}
+
+/// A program that was ended before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Why.
+    pub cause: FailureCause,
+    /// Where in the program: bytes from the start of its code.
+    pub at: u32,
+    /// See [`FailureCause`].
+    pub detail: u64,
+}
+
+/// What a record says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content<'a> {
+    /// A script printed.
+    Print {
+        /// Which of its prints: bytes from the start of its code.
+        site: u32,
+        /// What.
+        arguments: Arguments<'a>,
+    },
+    /// An instruction of a traced thread is about to run.
+    Trace {
+        /// Where.
+        rip: u64,
+        /// Its first bytes.
+        code: &'a [u8],
+    },
+    /// A program was ended.
+    Failure(Failure),
+}
+
+/// One record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessageRecord<'a> {
+    /// Whose it is.
+    pub source: Source,
+    /// The time-stamp counter of the core that made it.
+    pub tsc: u64,
+    /// Records of the same core that found no room right before this one.
+    pub lost: u64,
+    /// What it says.
+    pub content: Content<'a>,
+}
+
+/// Arguments of a print, still encoded.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Arguments<'a> {
+    count: u32,
+    /// Bit N: argument N is bytes.
+    bytes: u32,
+    encoded: &'a [u8],
+}
+
+impl<'a> Arguments<'a> {
+    /// No argument.
+    pub const EMPTY: Self = Self {
+        count: 0,
+        bytes: 0,
+        encoded: &[],
+    };
+
+    /// Encodes arguments into `scratch`, which the result keeps.
+    ///
+    /// # Errors
+    /// They do not fit, or are more than [`limits::PRINT_ARGUMENTS`].
+    pub fn encode_into(
+        arguments: &[Argument<'_>],
+        scratch: &'a mut [u8],
+    ) -> Result<Self, EncodeError> {
+        if arguments.len() > limits::PRINT_ARGUMENTS {
+            return Err(EncodeError::OverLimit);
+        }
+        let mut out = Writer::new(scratch);
+        let mut bytes = 0;
+        for (place, argument) in arguments.iter().enumerate() {
+            match argument {
+                Argument::Number(value) => out.difference(*value, 0)?,
+                Argument::Bytes(string) => {
+                    bytes |= 1 << place;
+                    out.run(string, limits::RECORD_BYTES)?;
+                }
+            }
+        }
+        Ok(Self {
+            count: arguments.len() as u32,
+            bytes,
+            encoded: out.into_written(),
+        })
+    }
+
+    /// The arguments.
+    pub fn iter(&self) -> impl Iterator<Item = Argument<'a>> + use<'a> {
+        let mut rest = self.encoded;
+        let kinds = self.bytes;
+        (0..self.count).map_while(move |place| {
+            let (after, argument) = argument(kinds >> place & 1 != 0, rest).ok()?;
+            rest = after;
+            Some(argument)
+        })
+    }
+
+    fn parse(input: &'a [u8]) -> Parsed<'a, Self> {
+        // The highest bit set stands above those of the arguments.
+        let (rest, shape) = narrow::<u32>(input)?;
+        let Some(count) = shape.checked_ilog2() else {
+            return reject(input);
+        };
+        if count as usize > limits::PRINT_ARGUMENTS {
+            return reject(input);
+        }
+        let bytes = shape & !(1 << count);
+        let start = rest;
+        let mut rest = rest;
+        for place in 0..count {
+            (rest, _) = argument(bytes >> place & 1 != 0, rest)?;
+        }
+        let (rest, encoded) = codec::take(start.len() - rest.len())(start)?;
+        Ok((
+            rest,
+            Self {
+                count,
+                bytes,
+                encoded,
+            },
+        ))
+    }
+
+    fn write(&self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        out.varint(1 << self.count | self.bytes)?;
+        out.bytes(self.encoded)
+    }
+}
+
+impl core::fmt::Debug for Arguments<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+fn argument(is_bytes: bool, input: &[u8]) -> Parsed<'_, Argument<'_>> {
+    if is_bytes {
+        let (rest, bytes) = run(limits::RECORD_BYTES)(input)?;
+        Ok((rest, Argument::Bytes(bytes)))
+    } else {
+        let (rest, number) = difference(0)(input)?;
+        Ok((rest, Argument::Number(number)))
+    }
+}
+
+const KIND_BITS: u32 = 2;
+const PRINT: u64 = 0;
+const TRACE: u64 = 1;
+const FAILURE: u64 = 2;
+
+impl<'a> Content<'a> {
+    /// Writes it as a batch holds it; returns its length.
+    ///
+    /// # Errors
+    /// It does not fit, or is longer than [`limits::RECORD_BYTES`].
+    pub fn encode_into(&self, buffer: &mut [u8]) -> Result<usize, EncodeError> {
+        let mut out = Writer::new(buffer);
+        match *self {
+            Self::Print { site, arguments } => {
+                out.varint(u64::from(site) << KIND_BITS | PRINT)?;
+                arguments.write(&mut out)?;
+            }
+            Self::Trace { rip, code } => {
+                out.varint((code.len() as u64) << KIND_BITS | TRACE)?;
+                if code.len() > limits::STOP_CODE_BYTES {
+                    return Err(EncodeError::OverLimit);
+                }
+                out.bytes(code)?;
+                out.difference(rip, 0)?;
+            }
+            Self::Failure(failure) => {
+                out.varint(u64::from(failure.at) << KIND_BITS | FAILURE)?;
+                write_failure_tail(&failure, &mut out)?;
+            }
+        }
+        if out.len() > limits::RECORD_BYTES {
+            return Err(EncodeError::OverLimit);
+        }
+        Ok(out.len())
+    }
+
+    fn parse(input: &'a [u8]) -> Parsed<'a, Self> {
+        let (rest, head) = codec::varint(input)?;
+        let Ok(value) = u32::try_from(head >> KIND_BITS) else {
+            return reject(input);
+        };
+        let (rest, content) = match head & ((1 << KIND_BITS) - 1) {
+            PRINT => {
+                let (rest, arguments) = Arguments::parse(rest)?;
+                let site = value;
+                (rest, Self::Print { site, arguments })
+            }
+            TRACE if value as usize <= limits::STOP_CODE_BYTES => {
+                let (rest, code) = codec::take(value as usize)(rest)?;
+                let (rest, rip) = difference(0)(rest)?;
+                (rest, Self::Trace { rip, code })
+            }
+            FAILURE => {
+                let (rest, failure) = parse_failure_tail(value, rest)?;
+                (rest, Self::Failure(failure))
+            }
+            _ => return reject(input),
+        };
+        if input.len() - rest.len() > limits::RECORD_BYTES {
+            return reject(input);
+        }
+        Ok((rest, content))
+    }
+}
+
+fn write_failure_tail(failure: &Failure, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+    out.byte(failure.cause as u8)?;
+    out.varint(failure.detail)
+}
+
+fn parse_failure_tail(at: u32, input: &[u8]) -> Parsed<'_, Failure> {
+    let cause = |number: u8| FailureCause::ALL.get(usize::from(number)).copied();
+    let (rest, cause) = codec::one_of(cause, input)?;
+    let (rest, detail) = codec::varint(rest)?;
+    Ok((rest, Failure { cause, at, detail }))
+}
+
+/// Records of one core, oldest first; at least one.
+#[derive(Clone, Copy)]
+pub struct Messages<'a> {
+    /// Which core.
+    pub core: CoreId,
+    encoded: &'a [u8],
+}
+
+impl<'a> Messages<'a> {
+    /// The records.
+    pub fn iter(&self) -> impl Iterator<Item = MessageRecord<'a>> + use<'a> {
+        let mut rest = self.encoded;
+        let mut tsc = 0;
+        core::iter::from_fn(move || {
+            let (after, record) = parse_record(tsc, rest).ok()?;
+            (rest, tsc) = (after, record.tsc);
+            Some(record)
+        })
+    }
+
+    pub(crate) fn write(&self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        out.varint(self.core.0)?;
+        out.bytes(self.encoded)
+    }
+
+    pub(crate) fn parse(input: &'a [u8]) -> Parsed<'a, Self> {
+        let (encoded, core) = narrow(input)?;
+        let (mut rest, mut tsc) = (encoded, 0);
+        if rest.is_empty() || rest.len() > limits::BATCH_BYTES {
+            return reject(input);
+        }
+        while !rest.is_empty() {
+            let (after, record) = parse_record(tsc, rest)?;
+            (rest, tsc) = (after, record.tsc);
+        }
+        let core = CoreId(core);
+        Ok((rest, Self { core, encoded }))
+    }
+}
+
+impl PartialEq for Messages<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.core == other.core && self.iter().eq(other.iter())
+    }
+}
+
+impl core::fmt::Debug for Messages<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Messages")
+            .field("core", &self.core)
+            .finish_non_exhaustive()?;
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+/// Source and whether some were lost, how many, ticks since the record before, content.
+fn parse_record(previous_tsc: u64, input: &[u8]) -> Parsed<'_, MessageRecord<'_>> {
+    let (rest, head) = codec::varint(input)?;
+    let (rest, lost) = codec::when(head & 1 != 0, codec::varint, rest)?;
+    let source = match (head >> 1).checked_sub(1).map(u32::try_from) {
+        None => Source::Request,
+        Some(Ok(id)) => Source::Event(EventId(id)),
+        Some(Err(_)) => return reject(input),
+    };
+    if lost == Some(0) {
+        return reject(input);
+    }
+    let (rest, ticks) = codec::varint(rest)?;
+    let (rest, content) = Content::parse(rest)?;
+    let record = MessageRecord {
+        source,
+        tsc: previous_tsc.wrapping_add(ticks),
+        lost: lost.unwrap_or_default(),
+        content,
+    };
+    Ok((rest, record))
+}
+
+/// Puts records together, as many as fit.
+#[derive(Debug)]
+pub struct Batch<'b> {
+    buffer: &'b mut [u8],
+    len: usize,
+    tsc: u64,
+}
+
+impl<'b> Batch<'b> {
+    /// An empty batch of at most [`limits::BATCH_BYTES`].
+    pub fn new(buffer: &'b mut [u8]) -> Self {
+        let most = buffer.len().min(limits::BATCH_BYTES);
+        Self {
+            buffer: buffer.get_mut(..most).unwrap_or_default(),
+            len: 0,
+            tsc: 0,
+        }
+    }
+
+    /// Bytes in it.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// There is no record in it.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Adds a record whose content was encoded before.
+    ///
+    /// # Errors
+    /// No room; the batch is as it was.
+    pub fn push(
+        &mut self,
+        source: Source,
+        tsc: u64,
+        lost: u64,
+        content: &[u8],
+    ) -> Result<(), EncodeError> {
+        let room = self.buffer.get_mut(self.len..).unwrap_or_default();
+        let mut out = Writer::new(room);
+        let number = match source {
+            Source::Request => 0,
+            Source::Event(id) => u64::from(id.0) + 1,
+        };
+        out.varint(number << 1 | u64::from(lost != 0))?;
+        if lost != 0 {
+            out.varint(lost)?;
+        }
+        out.varint(tsc.wrapping_sub(self.tsc))?;
+        out.bytes(content)?;
+        self.len += out.len();
+        self.tsc = tsc;
+        Ok(())
+    }
+
+    /// The batch, as the message of a core; `None` if it is empty.
+    #[must_use]
+    pub fn finish(self, core: CoreId) -> Option<Messages<'b>> {
+        let Self { buffer, len, .. } = self;
+        let encoded = buffer.get(..len).unwrap_or_default();
+        (len != 0).then_some(Messages { core, encoded })
+    }
+}
+
+/// What became of all records since the driver was loaded: `produced` is the sum of the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MessageCounts {
+    /// Made by programs.
+    pub produced: u64,
+    /// Given to the link.
+    pub delivered: u64,
+    /// Found no room.
+    pub dropped: u64,
+    /// Thrown away by `flush`.
+    pub flushed: u64,
+    /// In the rings now.
+    pub waiting: u64,
+}
+
+pub(crate) fn write_counts(
+    counts: &MessageCounts,
+    out: &mut Writer<'_>,
+) -> Result<(), EncodeError> {
+    out.varint(counts.produced)?;
+    out.varint(counts.delivered)?;
+    out.varint(counts.dropped)?;
+    out.varint(counts.flushed)?;
+    out.varint(counts.waiting)
+}
+
+pub(crate) fn parse_counts(input: &[u8]) -> Parsed<'_, Reply<'_>> {
+    let (rest, produced) = codec::varint(input)?;
+    let (rest, delivered) = codec::varint(rest)?;
+    let (rest, dropped) = codec::varint(rest)?;
+    let (rest, flushed) = codec::varint(rest)?;
+    let (rest, waiting) = codec::varint(rest)?;
+    Ok((
+        rest,
+        Reply::MessageCounts(MessageCounts {
+            produced,
+            delivered,
+            dropped,
+            flushed,
+            waiting,
+        }),
+    ))
+}
+
+pub(crate) fn write_failure(failure: &Failure, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+    out.varint(failure.at)?;
+    write_failure_tail(failure, out)
+}
+
+pub(crate) fn parse_failure(input: &[u8]) -> Parsed<'_, Failure> {
+    let (rest, at) = narrow(input)?;
+    parse_failure_tail(at, rest)
+}
+
+#[cfg(test)]
+mod tests;
