@@ -5,6 +5,7 @@
 //! type), [`render`] (what they see), [`repl`] (lines in, lines out).
 #![forbid(unsafe_code)]
 
+pub mod assembler;
 pub mod command;
 pub mod disasm;
 pub mod expression;

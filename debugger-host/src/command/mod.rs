@@ -11,10 +11,12 @@ pub mod run;
 pub mod symbol;
 pub mod system;
 mod table;
+mod text;
 
 pub use debugger::{Continuation, Debugger};
 pub use parse::{Arguments, ParseError};
 pub use table::COMMANDS;
+pub use text::open_braces;
 
 use crate::expression::eval::EvalError;
 use crate::session::SessionError;
@@ -155,12 +157,8 @@ pub fn find(name: &str) -> Option<&'static Command> {
 /// # Errors
 /// What is wrong with it.
 pub fn parse_line(line: &str) -> Result<Option<Box<dyn Action>>, ParseError> {
-    // A comment may stand behind a command, too.
-    let line = line
-        .split_once(" //")
-        .map_or(line, |(before, _)| before)
-        .trim();
-    if line.is_empty() || line.starts_with("//") || line.starts_with('#') {
+    let line = &text::without_comments(line);
+    if line.is_empty() {
         return Ok(None);
     }
     let (name, rest) = parse::split(line);
@@ -181,16 +179,6 @@ fn similar(name: &str) -> Option<String> {
         .filter(|(distance, candidate)| *distance <= 2 && *distance < candidate.len())
         .min()
         .map(|(_, candidate)| candidate.to_owned())
-}
-
-/// How many braces of `text` are still open.
-#[must_use]
-pub fn open_braces(text: &str) -> usize {
-    text.chars().fold(0, |open, c| match c {
-        '{' => open + 1,
-        '}' => open.saturating_sub(1),
-        _ => open,
-    })
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Arguments of commands. Called by the parsers of the command table.
 
+use super::text::block;
 use crate::expression::{Expression, SyntaxError, parser};
 use nom::bytes::complete::{take_while, take_while1};
 use nom::error::{Error, ErrorKind};
@@ -48,6 +49,9 @@ pub enum ParseError {
         /// What could stand there.
         expected: &'static str,
     },
+    /// A block that does not end.
+    #[error("the `}}` that closes the block is missing")]
+    OpenBlock,
     /// An option given twice.
     #[error("`{option}` is given twice")]
     Twice {
@@ -192,6 +196,30 @@ impl<'a> Arguments<'a> {
     pub fn required_word(&mut self, argument: &'static str) -> Result<&'a str, ParseError> {
         let syntax = self.syntax;
         self.word().ok_or(ParseError::Missing { argument, syntax })
+    }
+
+    /// What stands in braces, if a brace comes next.
+    ///
+    /// # Errors
+    /// When it is not closed.
+    pub fn block(&mut self) -> Result<Option<&'a str>, ParseError> {
+        self.skip_space();
+        if !self.rest.starts_with('{') {
+            return Ok(None);
+        }
+        let (inside, rest) = block(self.rest).ok_or(ParseError::OpenBlock)?;
+        self.rest = rest;
+        Ok(Some(inside))
+    }
+
+    /// What stands in braces, which must come next.
+    ///
+    /// # Errors
+    /// When something else does, or it is not closed.
+    pub fn required_block(&mut self, argument: &'static str) -> Result<&'a str, ParseError> {
+        let syntax = self.syntax;
+        self.block()?
+            .ok_or(ParseError::Missing { argument, syntax })
     }
 
     /// All that is left.
