@@ -1,6 +1,7 @@
 //! The guest's memory and processes, read from VMX-root without the guest's help: page walks,
 //! reads and writes by virtual and physical address, and process lookup from layout data.
 
+pub mod instruction;
 pub mod memory;
 pub mod process;
 pub mod walk;

@@ -1,0 +1,417 @@
+//! The parts of an instruction. SDM volume 2, "Instruction Format" 2 and "Opcode Map" A.
+
+/// No instruction is longer.
+pub const LENGTH_MAX: usize = 15;
+
+/// Which table of opcodes an instruction is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Map {
+    /// One byte.
+    One,
+    /// After 0F.
+    Two,
+    /// After 0F 38.
+    Three38,
+    /// After 0F 3A.
+    Three3a,
+    /// One of EVEX's further maps.
+    Other,
+}
+
+/// How the opcode is introduced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// Legacy prefixes and REX.
+    Legacy,
+    /// VEX, with 128 or 256 bits.
+    Vex,
+    /// EVEX, with 128, 256 or 512 bits.
+    Evex,
+}
+
+/// The prefix that is part of the opcode of vector instructions, in the order of VEX's field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are the prefixes")]
+pub enum OpcodePrefix {
+    None,
+    P66,
+    PF3,
+    PF2,
+}
+
+/// Segment whose base counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are the processor's")]
+pub enum Segment {
+    Flat,
+    Fs,
+    Gs,
+}
+
+/// One instruction, taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instruction {
+    /// Bytes in all.
+    pub len: u8,
+    /// Table of the opcode.
+    pub map: Map,
+    /// See [`Encoding`].
+    pub encoding: Encoding,
+    /// The opcode byte.
+    pub opcode: u8,
+    /// See [`OpcodePrefix`]; in legacy encoding, the last such prefix that decides.
+    pub prefix: OpcodePrefix,
+    /// Operand-size prefix 66.
+    pub has_66: bool,
+    /// F2 or F3 stands in front (legacy encoding).
+    pub repeats: bool,
+    /// Address-size prefix 67.
+    pub short_address: bool,
+    /// See [`Segment`].
+    pub segment: Segment,
+    /// REX.W, or the field of that name.
+    pub wide: bool,
+    /// Length of the vector registers in bytes (VEX and EVEX).
+    pub vector_bytes: u16,
+    /// The ModRM byte.
+    pub modrm: Option<u8>,
+    /// Bit 3 of the number of the base register.
+    pub extend_base: bool,
+    /// Bit 3 of the number of the index register.
+    pub extend_index: bool,
+    /// The SIB byte.
+    pub sib: Option<u8>,
+    /// Displacement, or the address of a MOV to or from a fixed address.
+    pub displacement: i64,
+    /// Where the displacement starts.
+    pub displacement_at: u8,
+    /// Its bytes.
+    pub displacement_bytes: u8,
+    /// Where the immediate operand starts, which for jumps and calls is the distance.
+    pub immediate_at: u8,
+    /// Its bytes.
+    pub immediate_bytes: u8,
+}
+
+impl Instruction {
+    /// Field "mod" of ModRM.
+    #[must_use]
+    pub fn mode(&self) -> Option<u8> {
+        Some(self.modrm? >> 6)
+    }
+
+    /// Field "reg" of ModRM; 0 without one.
+    #[must_use]
+    pub fn reg(&self) -> u8 {
+        self.modrm.map_or(0, |modrm| modrm >> 3 & 7)
+    }
+
+    /// Whether ModRM names memory.
+    #[must_use]
+    pub fn has_memory_form(&self) -> bool {
+        self.mode().is_some_and(|mode| mode != 3)
+    }
+
+    /// Whether the address is relative to the next instruction.
+    #[must_use]
+    pub fn is_rip_relative(&self) -> bool {
+        self.modrm.is_some_and(|modrm| modrm & 0xc7 == 5)
+    }
+
+    /// Whether one iteration leaves RIP where it is: a string instruction with a repeat prefix.
+    #[must_use]
+    pub fn is_repeated_string(&self) -> bool {
+        self.repeats && self.is_string()
+    }
+
+    /// INS, OUTS, MOVS, CMPS, STOS, LODS, SCAS.
+    #[must_use]
+    pub fn is_string(&self) -> bool {
+        self.map == Map::One
+            && self.encoding == Encoding::Legacy
+            && matches!(self.opcode, 0x6c..=0x6f | 0xa4..=0xa7 | 0xaa..=0xaf)
+    }
+}
+
+/// Reads bytes one after the other.
+struct Bytes<'a> {
+    bytes: &'a [u8],
+    at: u8,
+}
+
+impl Bytes<'_> {
+    fn peek(&self) -> Option<u8> {
+        if usize::from(self.at) >= LENGTH_MAX {
+            return None;
+        }
+        self.bytes.get(usize::from(self.at)).copied()
+    }
+
+    fn next(&mut self) -> Option<u8> {
+        let byte = self.peek()?;
+        self.at += 1;
+        Some(byte)
+    }
+
+    /// A little-endian number, sign-extended.
+    fn number(&mut self, len_bytes: u8) -> Option<i64> {
+        let mut value = 0_u64;
+        for place in 0..u32::from(len_bytes) {
+            value |= u64::from(self.next()?) << (8 * place);
+        }
+        let unused = 64_u32.saturating_sub(8 * u32::from(len_bytes));
+        Some(if len_bytes == 0 {
+            0
+        } else {
+            ((value << unused) as i64) >> unused
+        })
+    }
+}
+
+/// Takes the instruction at the start of `bytes` apart. `None` if the bytes end too early or no
+/// processor executes them in 64-bit mode; some encodings that are reserved pass.
+#[must_use]
+pub fn decode(bytes: &[u8]) -> Option<Instruction> {
+    let mut bytes = Bytes { bytes, at: 0 };
+    let mut it = Instruction {
+        len: 0,
+        map: Map::One,
+        encoding: Encoding::Legacy,
+        opcode: 0,
+        prefix: OpcodePrefix::None,
+        has_66: false,
+        repeats: false,
+        short_address: false,
+        segment: Segment::Flat,
+        wide: false,
+        vector_bytes: 16,
+        modrm: None,
+        extend_base: false,
+        extend_index: false,
+        sib: None,
+        displacement: 0,
+        displacement_at: 0,
+        displacement_bytes: 0,
+        immediate_at: 0,
+        immediate_bytes: 0,
+    };
+    read_opcode(&mut it, &mut bytes)?;
+    if has_modrm(&it)? {
+        read_modrm(&mut it, &mut bytes)?;
+    }
+    if it.map == Map::One && matches!(it.opcode, 0xa0..=0xa3) {
+        it.displacement_at = bytes.at;
+        it.displacement_bytes = if it.short_address { 4 } else { 8 };
+        it.displacement = bytes.number(it.displacement_bytes)?;
+    }
+    it.immediate_at = bytes.at;
+    it.immediate_bytes = immediate_bytes(&it);
+    bytes.number(it.immediate_bytes)?;
+    it.len = bytes.at;
+    Some(it)
+}
+
+fn read_opcode(it: &mut Instruction, bytes: &mut Bytes<'_>) -> Option<()> {
+    let mut rex = 0;
+    loop {
+        let byte = bytes.next()?;
+        match byte {
+            0x66 => {
+                it.has_66 = true;
+                if it.prefix == OpcodePrefix::None {
+                    it.prefix = OpcodePrefix::P66;
+                }
+            }
+            0xf2 | 0xf3 => {
+                it.repeats = true;
+                it.prefix = if byte == 0xf2 {
+                    OpcodePrefix::PF2
+                } else {
+                    OpcodePrefix::PF3
+                };
+            }
+            0x67 => it.short_address = true,
+            0x64 => it.segment = Segment::Fs,
+            0x65 => it.segment = Segment::Gs,
+            0x26 | 0x2e | 0x36 | 0x3e | 0xf0 => {}
+            0x40..=0x4f => {
+                // Counts only right before the opcode.
+                rex = byte;
+                continue;
+            }
+            0xc4 | 0xc5 if rex == 0 => return read_vex(it, bytes, byte),
+            0x62 if rex == 0 => return read_evex(it, bytes),
+            _ => {
+                it.opcode = byte;
+                break;
+            }
+        }
+        rex = 0;
+    }
+    it.wide = rex & 8 != 0;
+    it.extend_index = rex & 2 != 0;
+    it.extend_base = rex & 1 != 0;
+    if it.opcode == 0x0f {
+        it.opcode = bytes.next()?;
+        it.map = match it.opcode {
+            0x38 => Map::Three38,
+            0x3a => Map::Three3a,
+            _ => Map::Two,
+        };
+        if it.map != Map::Two {
+            it.opcode = bytes.next()?;
+        }
+    }
+    Some(())
+}
+
+/// 66, F2, F3 and LOCK in front of VEX or EVEX are refused by the processor.
+const fn prefix_of(field: u8) -> OpcodePrefix {
+    match field & 3 {
+        0 => OpcodePrefix::None,
+        1 => OpcodePrefix::P66,
+        2 => OpcodePrefix::PF3,
+        _ => OpcodePrefix::PF2,
+    }
+}
+
+fn read_vex(it: &mut Instruction, bytes: &mut Bytes<'_>, first: u8) -> Option<()> {
+    if it.has_66 || it.repeats {
+        return None;
+    }
+    it.encoding = Encoding::Vex;
+    let second = bytes.next()?;
+    let last = if first == 0xc5 {
+        it.map = Map::Two;
+        second
+    } else {
+        it.extend_index = second & 0x40 == 0;
+        it.extend_base = second & 0x20 == 0;
+        it.map = map_of(second & 0x1f)?;
+        let third = bytes.next()?;
+        it.wide = third & 0x80 != 0;
+        third
+    };
+    it.prefix = prefix_of(last);
+    it.vector_bytes = if last & 4 == 0 { 16 } else { 32 };
+    it.opcode = bytes.next()?;
+    Some(())
+}
+
+fn read_evex(it: &mut Instruction, bytes: &mut Bytes<'_>) -> Option<()> {
+    if it.has_66 || it.repeats {
+        return None;
+    }
+    it.encoding = Encoding::Evex;
+    let (first, second, third) = (bytes.next()?, bytes.next()?, bytes.next()?);
+    if first & 8 != 0 || second & 4 == 0 {
+        return None;
+    }
+    it.extend_index = first & 0x40 == 0;
+    it.extend_base = first & 0x20 == 0;
+    it.map = map_of(first & 7)?;
+    it.wide = second & 0x80 != 0;
+    it.prefix = prefix_of(second);
+    it.vector_bytes = match third >> 5 & 3 {
+        0 => 16,
+        1 => 32,
+        _ => 64,
+    };
+    it.opcode = bytes.next()?;
+    Some(())
+}
+
+const fn map_of(number: u8) -> Option<Map> {
+    match number {
+        1 => Some(Map::Two),
+        2 => Some(Map::Three38),
+        3 => Some(Map::Three3a),
+        5 | 6 => Some(Map::Other),
+        _ => None,
+    }
+}
+
+fn read_modrm(it: &mut Instruction, bytes: &mut Bytes<'_>) -> Option<()> {
+    let modrm = bytes.next()?;
+    it.modrm = Some(modrm);
+    let (mode, low) = (modrm >> 6, modrm & 7);
+    // MOV to and from control and debug registers take no notice of "mod".
+    let only_registers =
+        it.map == Map::Two && it.encoding == Encoding::Legacy && matches!(it.opcode, 0x20..=0x23);
+    if mode == 3 || only_registers {
+        it.modrm = Some(modrm | 0xc0);
+        return Some(());
+    }
+    let mut base = low;
+    if low == 4 {
+        let sib = bytes.next()?;
+        it.sib = Some(sib);
+        base = sib & 7;
+    }
+    it.displacement_bytes = match mode {
+        1 => 1,
+        2 => 4,
+        _ if base == 5 => 4,
+        _ => 0,
+    };
+    it.displacement_at = bytes.at;
+    it.displacement = bytes.number(it.displacement_bytes)?;
+    Some(())
+}
+
+/// Whether ModRM follows the opcode; `None` where there is no such instruction.
+fn has_modrm(it: &Instruction) -> Option<bool> {
+    match (it.map, it.encoding) {
+        (Map::One, _) => one_byte_has_modrm(it.opcode),
+        (Map::Two, Encoding::Vex) => Some(it.opcode != 0x77),
+        (Map::Two, Encoding::Legacy) => Some(!matches!(
+            it.opcode,
+            0x05..=0x09 | 0x0b | 0x0e | 0x30..=0x37 | 0x77 | 0x80..=0x8f
+                | 0xa0..=0xa2 | 0xa8..=0xaa | 0xc8..=0xcf
+        )),
+        _ => Some(true),
+    }
+}
+
+const fn one_byte_has_modrm(opcode: u8) -> Option<bool> {
+    match opcode {
+        0x06 | 0x07 | 0x0e | 0x16 | 0x17 | 0x1e | 0x1f | 0x27 | 0x2f | 0x37 | 0x3f => None,
+        0x60..=0x62 | 0x82 | 0x9a | 0xc4 | 0xc5 | 0xce | 0xd4..=0xd6 | 0xea => None,
+        0x00..=0x3f => Some(opcode & 7 < 4),
+        0x63 | 0x69 | 0x6b | 0x80..=0x8f | 0xc0 | 0xc1 | 0xc6 | 0xc7 => Some(true),
+        0xd0..=0xd3 | 0xd8..=0xdf | 0xf6 | 0xf7 | 0xfe | 0xff => Some(true),
+        _ => Some(false),
+    }
+}
+
+fn immediate_bytes(it: &Instruction) -> u8 {
+    let by_operand_size = if it.has_66 && !it.wide { 2 } else { 4 };
+    match it.map {
+        Map::One => match it.opcode {
+            0x00..=0x3f if it.opcode & 7 == 4 => 1,
+            0x00..=0x3f if it.opcode & 7 == 5 => by_operand_size,
+            0x68 | 0x69 | 0x81 | 0xa9 | 0xc7 => by_operand_size,
+            0x6a | 0x6b | 0x70..=0x80 | 0x83 | 0xa8 | 0xb0..=0xb7 => 1,
+            0xc0 | 0xc1 | 0xc6 | 0xcd | 0xe0..=0xe7 | 0xeb => 1,
+            0xb8..=0xbf if it.wide => 8,
+            0xb8..=0xbf => by_operand_size,
+            0xc2 | 0xca => 2,
+            0xc8 => 3,
+            // Near branches take no notice of the operand size in 64-bit mode.
+            0xe8 | 0xe9 => 4,
+            0xf6 if it.reg() < 2 => 1,
+            0xf7 if it.reg() < 2 => by_operand_size,
+            _ => 0,
+        },
+        Map::Two => match it.opcode {
+            0x80..=0x8f if it.encoding == Encoding::Legacy => 4,
+            0x0f | 0xa4 | 0xac | 0xba if it.encoding == Encoding::Legacy => 1,
+            // EXTRQ and INSERTQ.
+            0x78 if it.encoding == Encoding::Legacy && it.prefix != OpcodePrefix::None => 2,
+            0x70..=0x73 | 0xc2 | 0xc4..=0xc6 => 1,
+            _ => 0,
+        },
+        Map::Three3a => 1,
+        Map::Three38 | Map::Other => 0,
+    }
+}

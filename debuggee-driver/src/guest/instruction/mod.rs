@@ -1,0 +1,13 @@
+//! Reading one instruction of the guest: how long it is, and which memory it touches.
+//!
+//! Called in VMX-root when an access to a watched page has to be compared with the bytes that
+//! are watched, and when an instruction is skipped or moved. 64-bit code only. [`decode`] splits the bytes
+//! into their parts, [`operand`] says what the parts mean for memory.
+
+pub mod decode;
+pub mod operand;
+#[cfg(test)]
+mod tests;
+
+pub use decode::{Instruction, LENGTH_MAX, decode};
+pub use operand::Registers;
