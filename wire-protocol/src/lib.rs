@@ -7,7 +7,8 @@
 //! [`limits`] and [`address`], then [`transport`], [`frame`] (finds and checks frames in a
 //! stream of bytes), [`link`] (delivers messages once and in order), [`event`] and [`refusal`],
 //! [`codec`] (how numbers are written), and on top [`packet`]: requests, replies and notices.
-//! Beside them [`bytecode`], the programs that scripts are compiled to.
+//! Beside them [`bytecode`], the programs that scripts are compiled to, and [`script`], which runs
+//! them; [`instruction`] knows how long x86 instructions are.
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(
@@ -23,10 +24,12 @@ pub mod codec;
 pub mod crc;
 pub mod event;
 pub mod frame;
+pub mod instruction;
 pub mod limits;
 pub mod link;
 pub mod packet;
 pub mod refusal;
+pub mod script;
 pub mod transport;
 
 #[cfg(test)]
