@@ -1,24 +1,16 @@
-//! The event model: what is watched, for whom, and what is done on a hit.
+//! The event model: what is watched, for whom, under which condition, and what is done on a hit.
 //!
 //! Written by the host's command parser, checked and installed by the driver's registry.
 
-use crate::address::{CoreId, EventId, GuestVirtual};
-use bitflags::bitflags;
+mod check;
+mod pool;
+mod trigger;
 
-/// What is watched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trigger {
-    /// `!epthook`: the instruction at `address` is about to run. Hidden from the guest.
-    EptHook {
-        /// First byte of the instruction.
-        address: GuestVirtual,
-    },
-    /// `!cpuid`: CPUID is executed.
-    Cpuid {
-        /// EAX of the instruction; `None` watches all leaves.
-        leaf: Option<u32>,
-    },
-}
+use crate::address::{CoreId, EventId};
+use crate::crc::Crc32;
+use bitflags::bitflags;
+pub use pool::{FreeCounts, PoolClass, PoolLine};
+pub use trigger::{Access, ControlRegister, Modes, Space, SyscallBy, TraceKind, Trigger};
 
 /// For whom: both must match, `None` matches all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,23 +22,217 @@ pub struct Filter {
 }
 
 bitflags! {
-    /// What is done on a hit.
+    /// What is done on a hit, in this order of their values from high to low.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct Actions: u8 {
         /// Halt every core and tell the host.
         const BREAK = 1;
+        /// Run machine code.
+        const CODE = 2;
+        /// Run a script.
+        const SCRIPT = 4;
     }
 }
 
-/// One event, whole: it is checked and installed as a unit.
+/// When an event acts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stage {
+    /// Before what is watched takes effect.
+    #[default]
+    Pre,
+    /// After it has.
+    Post,
+    /// Both times.
+    All,
+}
+
+impl Stage {
+    /// Whether an event of this stage acts before.
+    #[must_use]
+    pub const fn has_pre(self) -> bool {
+        matches!(self, Self::Pre | Self::All)
+    }
+
+    /// Whether an event of this stage acts after.
+    #[must_use]
+    pub const fn has_post(self) -> bool {
+        matches!(self, Self::Post | Self::All)
+    }
+}
+
+/// How an event acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EventSpec {
+pub struct Options {
+    /// When.
+    pub stage: Stage,
+    /// What is watched does not take effect.
+    pub short_circuit: bool,
+    /// Its messages are sent at once, not when a batch is full.
+    pub immediate: bool,
+    /// Scratch memory of the event, 0 for none.
+    pub buffer_bytes: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+impl Options {
+    /// What a command without options means.
+    pub const DEFAULT: Self = Self {
+        stage: Stage::Pre,
+        short_circuit: false,
+        immediate: true,
+        buffer_bytes: 0,
+    };
+}
+
+/// All of an event but its programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
     /// What is watched.
     pub trigger: Trigger,
     /// For whom.
     pub filter: Filter,
     /// What is done on a hit.
     pub actions: Actions,
+    /// How.
+    pub options: Options,
+}
+
+impl Settings {
+    /// An event that breaks for everyone.
+    #[must_use]
+    pub const fn new(trigger: Trigger) -> Self {
+        Self {
+            trigger,
+            filter: Filter {
+                pid: None,
+                core: None,
+            },
+            actions: Actions::BREAK,
+            options: Options::DEFAULT,
+        }
+    }
+}
+
+/// What decides on a hit whether anything is done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Condition<'a> {
+    /// Always.
+    #[default]
+    Always,
+    /// A script whose value is not 0.
+    Script(&'a [u8]),
+    /// Machine code that leaves RAX not 0.
+    Code(&'a [u8]),
+}
+
+impl<'a> Condition<'a> {
+    /// Its program; empty if it always holds.
+    #[must_use]
+    pub const fn bytes(&self) -> &'a [u8] {
+        match self {
+            Self::Always => &[],
+            Self::Script(bytes) | Self::Code(bytes) => bytes,
+        }
+    }
+
+    /// Without the program.
+    #[must_use]
+    pub const fn kind(&self) -> ConditionKind {
+        match self {
+            Self::Always => ConditionKind::Always,
+            Self::Script(_) => ConditionKind::Script,
+            Self::Code(_) => ConditionKind::Code,
+        }
+    }
+}
+
+/// A [`Condition`] without its program.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ConditionKind {
+    /// Always.
+    #[default]
+    Always,
+    /// A script.
+    Script,
+    /// Machine code.
+    Code,
+}
+
+/// What an event runs; an empty slice is no program.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Programs<'a> {
+    /// What decides.
+    pub condition: Condition<'a>,
+    /// Bytecode, with [`Actions::SCRIPT`].
+    pub script: &'a [u8],
+    /// Machine code, with [`Actions::CODE`].
+    pub code: &'a [u8],
+}
+
+impl Programs<'_> {
+    /// No programs.
+    pub const NONE: Self = Self {
+        condition: Condition::Always,
+        script: &[],
+        code: &[],
+    };
+
+    /// How big they are, and a checksum of them all.
+    #[must_use]
+    pub fn sizes(&self) -> ProgramSizes {
+        let bytes = [self.condition.bytes(), self.script, self.code];
+        let mut crc = Crc32::new();
+        bytes.into_iter().for_each(|part| crc.update(part));
+        // A message is shorter than 4 GiB.
+        let [condition_bytes, script_bytes, code_bytes] = bytes.map(|part| part.len() as u32);
+        ProgramSizes {
+            condition: self.condition.kind(),
+            condition_bytes,
+            script_bytes,
+            code_bytes,
+            crc: crc.finish(),
+        }
+    }
+}
+
+/// The programs of an event, without their content.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProgramSizes {
+    /// What the condition is.
+    pub condition: ConditionKind,
+    /// Length of the condition; 0 if and only if there is none.
+    pub condition_bytes: u32,
+    /// Length of the script; 0 if and only if there is none.
+    pub script_bytes: u32,
+    /// Length of the machine code; 0 if and only if there is none.
+    pub code_bytes: u32,
+    /// CRC-32 of condition, script and code; 0 if there are none.
+    pub crc: u32,
+}
+
+/// One event, whole: it is checked and installed as a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventSpec<'a> {
+    /// All but the programs.
+    pub settings: Settings,
+    /// The programs.
+    pub programs: Programs<'a>,
+}
+
+impl EventSpec<'_> {
+    /// An event that breaks for everyone.
+    #[must_use]
+    pub const fn new(trigger: Trigger) -> Self {
+        Self {
+            settings: Settings::new(trigger),
+            programs: Programs::NONE,
+        }
+    }
 }
 
 /// An installed event, as `events` lists it.
@@ -55,7 +241,9 @@ pub struct EventEntry {
     /// Its number.
     pub id: EventId,
     /// What was asked for.
-    pub spec: EventSpec,
+    pub settings: Settings,
+    /// What it runs.
+    pub sizes: ProgramSizes,
     /// Disabled events stay installed and do nothing.
     pub enabled: bool,
     /// Times it matched since it was added.
@@ -71,90 +259,4 @@ pub enum EventChange {
     Disable,
     /// It is gone, with its effect on every core, and its objects are back in their pools.
     Clear,
-}
-
-/// Classes of pre-allocated objects. The names are those of `prealloc`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum PoolClass {
-    /// Event record, small condition buffer and small action buffer.
-    RegularEvent,
-    /// Event record, page-sized condition buffer and large action buffer.
-    BigEvent,
-    /// Small scratch memory of an event.
-    RegularSafeBuffer,
-    /// Large scratch memory of an event.
-    BigSafeBuffer,
-    /// One page that carries `!epthook` events, with the tables it may need.
-    EptHook,
-    /// One page that carries an `!epthook2` event.
-    EptHook2,
-    /// One page watched by `!monitor` events.
-    Monitor,
-    /// One intercepted thread.
-    ThreadInterception,
-}
-
-impl PoolClass {
-    /// All classes, in the order of their wire numbers.
-    pub const ALL: [Self; 8] = [
-        Self::RegularEvent,
-        Self::BigEvent,
-        Self::RegularSafeBuffer,
-        Self::BigSafeBuffer,
-        Self::EptHook,
-        Self::EptHook2,
-        Self::Monitor,
-        Self::ThreadInterception,
-    ];
-
-    /// The class of that wire number.
-    #[must_use]
-    pub fn from_wire(number: u8) -> Option<Self> {
-        Self::ALL.get(usize::from(number)).copied()
-    }
-
-    /// Its wire number, which is its place in [`Self::ALL`].
-    #[must_use]
-    pub const fn to_wire(self) -> u8 {
-        self as u8
-    }
-
-    /// The word users type.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::RegularEvent => "regular-event",
-            Self::BigEvent => "big-event",
-            Self::RegularSafeBuffer => "regular-safe-buffer",
-            Self::BigSafeBuffer => "big-safe-buffer",
-            Self::EptHook => "epthook",
-            Self::EptHook2 => "epthook2",
-            Self::Monitor => "monitor",
-            Self::ThreadInterception => "thread-interception",
-        }
-    }
-}
-
-/// One line of `pools`. At any time `reserved == free + in_use`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PoolLine {
-    /// The class.
-    pub class: PoolClass,
-    /// Arena bytes that one object takes.
-    pub object_bytes: u32,
-    /// Objects carved from the arena so far.
-    pub reserved: u32,
-    /// Objects that belong to an installed event.
-    pub in_use: u32,
-}
-
-/// Free objects after an event was added or cleared, so that the prompt can warn in time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FreeCounts {
-    /// Regular events left.
-    pub regular_events: u32,
-    /// Big events left.
-    pub big_events: u32,
-    /// EPT-hook pages left.
-    pub ept_hooks: u32,
 }

@@ -4,8 +4,9 @@
 /// Payload of one frame: a 4 KiB memory reply with its header fits in one.
 pub const FRAME_PAYLOAD_BYTES: usize = 4224;
 
-/// One message, however many frames it takes: an 80 KiB action buffer and its header.
-pub const MESSAGE_BYTES: usize = 80 * 1024 + 256;
+/// One message, however many frames it takes: an event with 80 KiB of actions and a page of
+/// condition, and room above for what must be refused because it is longer.
+pub const MESSAGE_BYTES: usize = 88 * 1024;
 
 /// Frames sent and not yet acknowledged.
 pub const WINDOW_FRAMES: usize = 8;

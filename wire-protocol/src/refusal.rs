@@ -5,6 +5,100 @@ use crate::address::{CoreId, EventId, GuestPhysical, GuestVirtual};
 use crate::event::PoolClass;
 use crate::packet::Register;
 
+/// A program of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProgramPart {
+    /// What decides.
+    Condition,
+    /// The script, or script and machine code together.
+    Action,
+}
+
+impl ProgramPart {
+    /// In the order of their wire numbers.
+    pub const ALL: [Self; 2] = [Self::Condition, Self::Action];
+}
+
+/// An option of an event's command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventOption {
+    /// `pid`
+    Pid,
+    /// `core`
+    Core,
+    /// `imm`
+    Immediate,
+    /// `sc`
+    ShortCircuit,
+    /// `stage`
+    Stage,
+    /// `buffer`
+    Buffer,
+    /// `script`
+    Script,
+    /// `code`, `asm code`
+    Code,
+    /// `condition`, `asm condition`
+    Condition,
+}
+
+impl EventOption {
+    /// In the order of their wire numbers.
+    pub const ALL: [Self; 9] = [
+        Self::Pid,
+        Self::Core,
+        Self::Immediate,
+        Self::ShortCircuit,
+        Self::Stage,
+        Self::Buffer,
+        Self::Script,
+        Self::Code,
+        Self::Condition,
+    ];
+
+    /// The word users type.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pid => "pid",
+            Self::Core => "core",
+            Self::Immediate => "imm",
+            Self::ShortCircuit => "sc",
+            Self::Stage => "stage",
+            Self::Buffer => "buffer",
+            Self::Script => "script",
+            Self::Code => "code",
+            Self::Condition => "condition",
+        }
+    }
+}
+
+/// Something that not every processor with VT-x can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProcessorFeature {
+    /// Execute permission in EPT for user and kernel mode apart.
+    ModeBasedExecute,
+    /// A VM exit after every instruction.
+    MonitorTrap,
+    /// A VM exit as soon as the guest can take an interrupt.
+    InterruptWindow,
+    /// The vector is told with the exit for an external interrupt.
+    AcknowledgeInterrupt,
+    /// VM exits for chosen MSRs and ports.
+    Bitmaps,
+}
+
+impl ProcessorFeature {
+    /// In the order of their wire numbers.
+    pub const ALL: [Self; 5] = [
+        Self::ModeBasedExecute,
+        Self::MonitorTrap,
+        Self::InterruptWindow,
+        Self::AcknowledgeInterrupt,
+        Self::Bitmaps,
+    ];
+}
+
 /// A refused request changed nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -24,6 +118,89 @@ pub enum Refusal {
         /// Bytes left in the arena, which only `prealloc` may take.
         arena_left_bytes: u64,
     },
+    /// The condition is larger than a big event can hold.
+    ConditionTooBig {
+        /// What a big event holds.
+        limit_bytes: u32,
+        /// What was asked for.
+        asked_bytes: u32,
+    },
+    /// The actions, with the memory they need, are larger than a big event can hold.
+    ActionTooBig {
+        /// What a big event holds.
+        limit_bytes: u32,
+        /// What was asked for.
+        asked_bytes: u32,
+    },
+    /// A program needs a big event, and none is left.
+    NoBigEvent {
+        /// The program that does not fit a regular event.
+        part: ProgramPart,
+        /// What a regular event holds of it.
+        regular_bytes: u32,
+        /// What was asked for.
+        asked_bytes: u32,
+        /// Big events, all in use.
+        reserved: u32,
+        /// Bytes of one.
+        object_bytes: u32,
+        /// Bytes left in the arena, which only `prealloc` may take.
+        arena_left_bytes: u64,
+    },
+    /// A safe buffer is larger than one message of the link.
+    BufferOverMessage {
+        /// The longest message.
+        limit_bytes: u32,
+        /// What was asked for.
+        asked_bytes: u32,
+    },
+    /// A safe buffer is larger than a big one.
+    BufferTooBig {
+        /// The bytes of a big one.
+        limit_bytes: u32,
+        /// What was asked for.
+        asked_bytes: u32,
+    },
+    /// A script is not one that the driver would run.
+    BadProgram {
+        /// Which.
+        part: ProgramPart,
+        /// Offset in the program.
+        at: u32,
+        /// The verifier's number of what is wrong there.
+        reason: u8,
+    },
+    /// This option has no meaning with this event, or lacks what it needs.
+    OptionDoesNotFit {
+        /// Which.
+        option: EventOption,
+    },
+    /// An argument of the event is out of its range.
+    ValueOutOfRange {
+        /// What was asked for.
+        value: u64,
+        /// The least.
+        least: u64,
+        /// The most.
+        most: u64,
+    },
+    /// The port carries the line between the two machines.
+    OwnPort {
+        /// Which.
+        port: u16,
+    },
+    /// The debugger itself lives on this MSR.
+    OwnMsr {
+        /// Which.
+        msr: u32,
+    },
+    /// The processor cannot do what the event needs.
+    NoFeature {
+        /// What it lacks.
+        feature: ProcessorFeature,
+    },
+    /// The driver does not know how to watch this.
+    UnknownTrigger,
     /// A clear could not be completed on a core; the event is still listed.
     ClearIncomplete {
         /// The core that did not acknowledge.
@@ -140,6 +317,14 @@ impl Refusal {
                 | PoolClass::ThreadInterception => 0xc000_0023,
             },
             Self::ProcessNotFound { .. } => 0xc000_0040,
+            Self::ConditionTooBig { .. } => 0xc000_0041,
+            Self::NoBigEvent { part, .. } => match part {
+                ProgramPart::Condition => 0xc000_0043,
+                ProgramPart::Action => 0xc000_0046,
+            },
+            Self::ActionTooBig { .. } => 0xc000_0047,
+            Self::BufferOverMessage { .. } => 0xc000_0048,
+            Self::BufferTooBig { .. } => 0xc000_004b,
             Self::ClearIncomplete { .. } => 0xc000_004f,
             Self::CoreNotHeld { .. } => 0xc000_0050,
             Self::NoSuchCore { .. } => 0xc000_0051,
@@ -152,6 +337,13 @@ impl Refusal {
             Self::UnknownRequest { .. } => 0xc000_0106,
             Self::Malformed => 0xc000_0107,
             Self::ArenaTooSmall { .. } => 0xc000_0108,
+            Self::BadProgram { .. } => 0xc000_0109,
+            Self::OptionDoesNotFit { .. } => 0xc000_010a,
+            Self::ValueOutOfRange { .. } => 0xc000_010b,
+            Self::OwnPort { .. } => 0xc000_010c,
+            Self::OwnMsr { .. } => 0xc000_010d,
+            Self::NoFeature { .. } => 0xc000_010e,
+            Self::UnknownTrigger => 0xc000_010f,
         }
     }
 }

@@ -7,9 +7,7 @@ mod support;
 use support::Pair;
 use wire_protocol::address::{CoreId, EventId, GuestPhysical, GuestVirtual};
 use wire_protocol::codec::Writer;
-use wire_protocol::event::{
-    Actions, EventChange, EventSpec, Filter, FreeCounts, PoolClass, Trigger,
-};
+use wire_protocol::event::{EventChange, EventSpec, Filter, FreeCounts, PoolClass, Trigger};
 use wire_protocol::limits::MESSAGE_BYTES;
 use wire_protocol::packet::{
     AddResults, EventSpecs, Features, Hits, MemoryAt, Message, Notice, PROTOCOL_VERSION, Register,
@@ -63,12 +61,15 @@ fn hold(work: &str, budget: usize, bytes: usize) {
     assert!(bytes <= budget, "{work}: {bytes} bytes, budget {budget}");
 }
 
-fn hook(address: GuestVirtual) -> EventSpec {
-    EventSpec {
-        trigger: Trigger::EptHook { address },
-        filter: Filter::default(),
-        actions: Actions::BREAK,
-    }
+fn hook<'a>(address: GuestVirtual) -> EventSpec<'a> {
+    EventSpec::new(Trigger::EptHook { address })
+}
+
+/// Of the classes that a hook concerns.
+fn free(regular_events: u32, pages: u32) -> FreeCounts {
+    FreeCounts::default()
+        .with(PoolClass::RegularEvent, regular_events)
+        .with(PoolClass::EptHook, pages)
 }
 
 fn add(addresses: &[GuestVirtual], first_id: u32) -> (Vec<u8>, Vec<u8>) {
@@ -83,11 +84,7 @@ fn add(addresses: &[GuestVirtual], first_id: u32) -> (Vec<u8>, Vec<u8>) {
     let mut scratch = [0; 4096];
     let reply = reply_bytes(Reply::EventsAdded {
         results: AddResults::encode_into(results, BASE, &mut scratch).unwrap(),
-        free: FreeCounts {
-            regular_events: 200,
-            big_events: 0,
-            ept_hooks: 120,
-        },
+        free: free(200, 120),
         digest: 0xbeef,
     });
     (request, reply)
@@ -141,13 +138,10 @@ fn eighty_epthooks_from_a_script_fit_their_budget() {
 
 #[test]
 fn cpuid_event_for_one_process_fits_its_budget() {
-    let spec = EventSpec {
-        trigger: Trigger::Cpuid { leaf: Some(1) },
-        filter: Filter {
-            pid: Some(12_345),
-            core: Some(CoreId(1)),
-        },
-        actions: Actions::BREAK,
+    let mut spec = EventSpec::new(Trigger::Cpuid { leaf: Some(1) });
+    spec.settings.filter = Filter {
+        pid: Some(12_345),
+        core: Some(CoreId(1)),
     };
     let mut scratch = [0; 64];
     let events = EventSpecs::encode_into([spec], BASE, &mut scratch).unwrap();
@@ -294,11 +288,7 @@ fn changing_one_event_fits_its_budget() {
         change: EventChange::Clear,
         event: Some(EventId(200)),
     };
-    let free = FreeCounts {
-        regular_events: 200,
-        big_events: 1,
-        ept_hooks: 200,
-    };
+    let free = free(200, 200);
     let reply = Reply::EventsChanged {
         count: 1,
         free,

@@ -8,7 +8,7 @@ use proptest::test_runner::Config;
 use support::values;
 use wire_protocol::address::{EventId, GuestVirtual};
 use wire_protocol::codec::{EncodeError, Writer};
-use wire_protocol::event::{Actions, EventEntry, EventSpec, Filter, Trigger};
+use wire_protocol::event::{Actions, EventEntry, Filter, Options, ProgramSizes, Settings, Trigger};
 use wire_protocol::limits::MESSAGE_BYTES;
 use wire_protocol::packet::{DecodeError, Message, Request, events_digest};
 
@@ -151,16 +151,26 @@ fn digest_sees_every_change_of_the_settings() {
     let address = GuestVirtual(0xffff_ffff_8145_6789);
     let entry = EventEntry {
         id: EventId(3),
-        spec: EventSpec {
-            trigger: Trigger::EptHook { address },
-            filter: Filter::default(),
-            actions: Actions::BREAK,
-        },
+        settings: Settings::new(Trigger::EptHook { address }),
+        sizes: ProgramSizes::default(),
         enabled: true,
         hits: 7,
     };
     let next = GuestVirtual(address.0 + 1);
     let pid = Some(1);
+    let options = Options {
+        buffer_bytes: 1,
+        ..Options::DEFAULT
+    };
+    let scripted = Settings {
+        actions: Actions::SCRIPT,
+        ..entry.settings
+    };
+    let sizes = ProgramSizes {
+        script_bytes: 9,
+        crc: 1,
+        ..ProgramSizes::default()
+    };
     let changes = [
         EventEntry {
             id: EventId(4),
@@ -171,24 +181,41 @@ fn digest_sees_every_change_of_the_settings() {
             ..entry
         },
         EventEntry {
-            spec: EventSpec {
+            settings: Settings {
                 trigger: Trigger::EptHook { address: next },
-                ..entry.spec
+                ..entry.settings
             },
             ..entry
         },
         EventEntry {
-            spec: EventSpec {
+            settings: Settings {
                 filter: Filter { pid, core: None },
-                ..entry.spec
+                ..entry.settings
             },
             ..entry
         },
         EventEntry {
-            spec: EventSpec {
+            settings: Settings {
                 actions: Actions::empty(),
-                ..entry.spec
+                ..entry.settings
             },
+            ..entry
+        },
+        EventEntry {
+            settings: Settings {
+                options,
+                ..entry.settings
+            },
+            ..entry
+        },
+        EventEntry {
+            settings: scripted,
+            sizes,
+            ..entry
+        },
+        EventEntry {
+            settings: scripted,
+            sizes: ProgramSizes { crc: 2, ..sizes },
             ..entry
         },
     ];

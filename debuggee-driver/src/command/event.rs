@@ -56,6 +56,9 @@ pub fn add<'s, P: Ports>(
     };
     let mut physical = shared.memory.clone();
     let mut results = [Err(Refusal::Malformed); limits::EVENTS_PER_REQUEST];
+    let before = shared
+        .installed
+        .read(|installed| installed.pools().all_counts());
     edit(context, |installed| {
         installed.add_all(
             &mut physical,
@@ -83,7 +86,7 @@ pub fn add<'s, P: Ports>(
     .map_err(|_| too_long(room))?;
     let (free, digest) = shared
         .installed
-        .read(|installed| (installed.free_counts(), installed.digest()));
+        .read(|installed| (installed.pools().free_counts(&before), installed.digest()));
     Ok(Reply::EventsAdded {
         results,
         free,
@@ -101,6 +104,10 @@ pub fn change<'s, P: Ports>(
     event: Option<EventId>,
 ) -> Result<Reply<'s>, Refusal> {
     let mut physical = context.shared.memory.clone();
+    let before = context
+        .shared
+        .installed
+        .read(|installed| installed.pools().all_counts());
     let count = edit(context, |installed| {
         installed.change(&mut physical, change, event)
     })??;
@@ -111,7 +118,7 @@ pub fn change<'s, P: Ports>(
     let (free, digest) = context
         .shared
         .installed
-        .read(|installed| (installed.free_counts(), installed.digest()));
+        .read(|installed| (installed.pools().free_counts(&before), installed.digest()));
     Ok(Reply::EventsChanged {
         count,
         free,

@@ -88,7 +88,7 @@ impl Installed {
             };
             let hit = Hit {
                 event: record.id,
-                actions: record.spec.actions,
+                actions: record.settings.actions,
                 occasion,
             };
             found = Some(found.map_or(hit, |other| other.with(hit)));
@@ -115,9 +115,9 @@ impl Installed {
         candidates
             .filter_map(|event| self.registry().get(event))
             .filter(move |record| {
-                let wanted = record.spec.filter.pid;
+                let wanted = record.settings.filter.pid;
                 record.enabled
-                    && core_matches(&record.spec, core)
+                    && core_matches(&record.settings, core)
                     && wanted.is_none_or(|wanted| pid() == Some(wanted))
             })
     }

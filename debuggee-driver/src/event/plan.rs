@@ -7,7 +7,7 @@ use crate::guest::process::{self, GuestLayout};
 use crate::guest::walk;
 use crate::port::{Hidden, PhysicalMemory};
 use wire_protocol::address::{CoreId, GuestPhysical};
-use wire_protocol::event::{EventSpec, PoolClass, Trigger};
+use wire_protocol::event::{PoolClass, Settings, Trigger};
 use wire_protocol::refusal::Refusal;
 
 /// What an event's parameters mean in the machine as it is now.
@@ -31,28 +31,50 @@ pub struct Resolver<'a> {
 }
 
 impl Resolver<'_> {
-    /// Looks up the core, the process and the address that `spec` names. An address is one of the
+    /// Looks up the core, the process and the address that `settings` name. An address is one of the
     /// process if a process is named, else of the user's address space.
     ///
     /// # Errors
     /// Which of them does not exist.
-    pub fn resolve(&self, mem: &impl PhysicalMemory, spec: &EventSpec) -> Result<Facts, Refusal> {
+    pub fn resolve(
+        &self,
+        mem: &impl PhysicalMemory,
+        settings: &Settings,
+    ) -> Result<Facts, Refusal> {
         let count = self.core_count;
-        if let Some(core) = spec.filter.core.filter(|core| core.0 >= count) {
+        if let Some(core) = settings.filter.core.filter(|core| core.0 >= count) {
             return Err(Refusal::NoSuchCore { core, count });
         }
-        let cr3 = match spec.filter.pid {
+        let cr3 = match settings.filter.pid {
             None => self.cr3,
             Some(pid) => process::find_process(mem, self.layout, pid)
                 .map(|process| process.cr3)
                 .ok_or(Refusal::ProcessNotFound { pid })?,
         };
-        let hook = match spec.trigger {
+        let hook = match settings.trigger {
             Trigger::EptHook { address } => {
                 let cr3 = self.layout.tables_for(mem, cr3, self.cr4, address);
                 Some(walk::translate(mem, cr3, self.cr4, address)?.address)
             }
             Trigger::Cpuid { .. } => None,
+            Trigger::EptHook2 { .. }
+            | Trigger::Monitor { .. }
+            | Trigger::Syscall { .. }
+            | Trigger::Sysret { .. }
+            | Trigger::MsrRead { .. }
+            | Trigger::MsrWrite { .. }
+            | Trigger::IoIn { .. }
+            | Trigger::IoOut { .. }
+            | Trigger::Exception { .. }
+            | Trigger::Interrupt { .. }
+            | Trigger::Tsc
+            | Trigger::Pmc
+            | Trigger::Vmcall
+            | Trigger::Dr
+            | Trigger::CrWrite { .. }
+            | Trigger::Xsetbv { .. }
+            | Trigger::Mode { .. }
+            | Trigger::Trace { .. } => return Err(Refusal::UnknownTrigger),
         };
         Ok(Facts { hook })
     }
@@ -125,6 +147,6 @@ fn plan_hook(
 
 /// Whether a core is the one an event is for.
 #[must_use]
-pub fn core_matches(spec: &EventSpec, core: CoreId) -> bool {
-    spec.filter.core.is_none_or(|wanted| wanted == core)
+pub fn core_matches(settings: &Settings, core: CoreId) -> bool {
+    settings.filter.core.is_none_or(|wanted| wanted == core)
 }

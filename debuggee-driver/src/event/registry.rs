@@ -5,7 +5,7 @@ use crate::pool::list::FixedList;
 use crate::pool::slab::{EVENTS_MAX, Reserved};
 use core::sync::atomic::{AtomicU64, Ordering};
 use wire_protocol::address::{EventId, GuestPhysical};
-use wire_protocol::event::{EventEntry, EventSpec};
+use wire_protocol::event::{EventEntry, ProgramSizes, Settings};
 
 /// An installed event.
 #[derive(Debug)]
@@ -13,7 +13,9 @@ pub struct Record {
     /// Its number.
     pub id: EventId,
     /// What was asked for.
-    pub spec: EventSpec,
+    pub settings: Settings,
+    /// The programs in the event object.
+    pub sizes: ProgramSizes,
     /// Disabled events do nothing.
     pub enabled: bool,
     /// The event object; its page object, if it has one, is with the page.
@@ -31,13 +33,15 @@ impl Record {
     #[must_use]
     pub const fn new(
         id: EventId,
-        spec: EventSpec,
+        settings: Settings,
+        sizes: ProgramSizes,
         object: Reserved,
         hook: Option<GuestPhysical>,
     ) -> Self {
         Self {
             id,
-            spec,
+            settings,
+            sizes,
             enabled: true,
             object,
             hook,
@@ -63,7 +67,8 @@ impl Record {
     pub fn entry(&self) -> EventEntry {
         EventEntry {
             id: self.id,
-            spec: self.spec,
+            settings: self.settings,
+            sizes: self.sizes,
             enabled: self.enabled,
             hits: self.hits(),
         }

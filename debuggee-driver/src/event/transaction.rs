@@ -16,9 +16,11 @@ use crate::pool::slab::Reserved;
 use crate::pool::{PoolMark, Pools};
 use crate::port::{Hidden, PhysicalMemory};
 use wire_protocol::address::{EventId, GuestPhysical};
-use wire_protocol::event::{EventChange, EventEntry, EventSpec, FreeCounts, PoolClass, Trigger};
+use wire_protocol::event::{
+    EventChange, EventEntry, EventSpec, Options, PoolClass, Programs, Trigger,
+};
 use wire_protocol::packet;
-use wire_protocol::refusal::Refusal;
+use wire_protocol::refusal::{EventOption, Refusal};
 
 /// #BP in the exception bitmap.
 const BREAKPOINT_BIT: u32 = 1 << 3;
@@ -117,12 +119,6 @@ impl Installed {
         packet::events_digest(self.entries())
     }
 
-    /// What is left, for the prompt.
-    #[must_use]
-    pub fn free_counts(&self) -> FreeCounts {
-        self.pools.free_counts()
-    }
-
     /// See [`Registry::begin_report`].
     pub fn begin_report(&self) {
         self.registry.begin_report();
@@ -163,9 +159,10 @@ impl Installed {
     pub fn add(
         &mut self,
         mem: &mut impl PhysicalMemory,
-        spec: EventSpec,
+        spec: &EventSpec<'_>,
         facts: &Facts,
     ) -> Result<EventId, Refusal> {
+        check(spec)?;
         let plan = Plan::new(facts, self, mem)?;
         let reservation = self.reserve(&plan)?;
         Ok(self.commit(mem, spec, plan, reservation))
@@ -175,19 +172,19 @@ impl Installed {
     ///
     /// With `all_or_nothing`, the first refusal takes all events back, is the result of every one,
     /// and nothing has changed.
-    pub fn add_all(
+    pub fn add_all<'e>(
         &mut self,
         mem: &mut impl PhysicalMemory,
         resolver: &Resolver<'_>,
-        events: impl Iterator<Item = EventSpec>,
+        events: impl Iterator<Item = EventSpec<'e>>,
         all_or_nothing: bool,
         results: &mut [Result<EventId, Refusal>],
     ) {
         let begun = self.begin();
         let mut refused = None;
         for (spec, result) in events.zip(results.iter_mut()) {
-            let facts = resolver.resolve(mem, &spec);
-            *result = facts.and_then(|facts| self.add(mem, spec, &facts));
+            let facts = resolver.resolve(mem, &spec.settings);
+            *result = facts.and_then(|facts| self.add(mem, &spec, &facts));
             refused = refused.or(result.err());
             if all_or_nothing && refused.is_some() {
                 break;
@@ -297,7 +294,7 @@ impl Installed {
     fn commit(
         &mut self,
         mem: &mut impl PhysicalMemory,
-        spec: EventSpec,
+        spec: &EventSpec<'_>,
         plan: Plan,
         reservation: Reservation,
     ) -> EventId {
@@ -307,12 +304,16 @@ impl Installed {
             let view = &self.views.hooked;
             self.hooked.add(mem, view, at, id, reservation.new_page);
         }
-        match spec.trigger {
-            Trigger::EptHook { .. } => {}
-            Trigger::Cpuid { leaf } => self.cpuid.add(leaf.into(), id),
+        if let Trigger::Cpuid { leaf } = spec.settings.trigger {
+            self.cpuid.add(leaf.into(), id);
         }
-        self.registry
-            .push(Record::new(id, spec, reservation.event, hook));
+        self.registry.push(Record::new(
+            id,
+            spec.settings,
+            spec.programs.sizes(),
+            reservation.event,
+            hook,
+        ));
         id
     }
 
@@ -343,11 +344,38 @@ impl Installed {
             let view = &self.views.hooked;
             self.hooked.remove(mem, view, &mut self.pools, at);
         }
-        match record.spec.trigger {
-            Trigger::EptHook { .. } => {}
-            Trigger::Cpuid { leaf } => self.cpuid.remove(leaf.into(), event),
+        if let Trigger::Cpuid { leaf } = record.settings.trigger {
+            self.cpuid.remove(leaf.into(), event);
         }
         self.pools.release(record.object);
+    }
+}
+
+/// What this driver can carry out.
+fn check(spec: &EventSpec<'_>) -> Result<(), Refusal> {
+    spec.check()?;
+    let Options {
+        stage,
+        short_circuit,
+        immediate: _,
+        buffer_bytes,
+    } = spec.settings.options;
+    let Programs {
+        condition,
+        script,
+        code,
+    } = spec.programs;
+    let missing = [
+        (stage.has_post(), EventOption::Stage),
+        (short_circuit, EventOption::ShortCircuit),
+        (buffer_bytes != 0, EventOption::Buffer),
+        (!condition.bytes().is_empty(), EventOption::Condition),
+        (!script.is_empty(), EventOption::Script),
+        (!code.is_empty(), EventOption::Code),
+    ];
+    match missing.into_iter().find(|(is_asked, _)| *is_asked) {
+        Some((_, option)) => Err(Refusal::OptionDoesNotFit { option }),
+        None => Ok(()),
     }
 }
 

@@ -275,15 +275,22 @@ impl Pools {
         })
     }
 
-    /// What is left, for the prompt.
+    /// What is left, for the prompt, of the classes of which more or fewer objects are in use
+    /// than `before`.
     #[must_use]
-    pub fn free_counts(&self) -> FreeCounts {
-        let free = |class| u32::from(self.slabs.counts(class).free);
-        FreeCounts {
-            regular_events: free(PoolClass::RegularEvent),
-            big_events: free(PoolClass::BigEvent),
-            ept_hooks: free(PoolClass::EptHook),
-        }
+    pub fn free_counts(&self, before: &ByClass<Counts>) -> FreeCounts {
+        PoolClass::ALL
+            .into_iter()
+            .filter(|class| before.get(*class).in_use != self.counts(*class).in_use)
+            .fold(FreeCounts::default(), |free, class| {
+                free.with(class, u32::from(self.counts(class).free))
+            })
+    }
+
+    /// The counts of all classes.
+    #[must_use]
+    pub fn all_counts(&self) -> ByClass<Counts> {
+        ByClass(PoolClass::ALL.map(|class| self.counts(class)))
     }
 
     /// Remembers the state before a transaction.

@@ -48,11 +48,19 @@ fn the_design_levels_are_reserved_at_load() {
         assert_eq!(line.reserved, *Design::DEFAULT.levels.get(line.class));
         assert_eq!(line.in_use, 0);
     }
-    let free = pools.free_counts();
-    assert_eq!(free.regular_events, 20);
-    assert_eq!(free.big_events, 0);
-    assert_eq!(free.ept_hooks, 20);
     assert_eq!(pools.spare_tables(), 3 * 2 * 20);
+}
+
+#[test]
+fn free_counts_are_told_of_the_classes_concerned() {
+    let mut pools = pools(8, Design::DEFAULT.levels.0, 8 << 20);
+    let before = pools.all_counts();
+    assert_eq!(pools.free_counts(&before).iter().next(), None);
+    let object = pools.reserve(PoolClass::Monitor).unwrap();
+    let free = pools.free_counts(&before);
+    assert!(free.iter().eq([(PoolClass::Monitor, 19)]));
+    pools.release(object);
+    assert_eq!(pools.free_counts(&before).iter().next(), None);
 }
 
 #[test]

@@ -5,9 +5,7 @@ use crate::expression::Expression;
 use crate::render;
 use crate::session::Added;
 use wire_protocol::address::{CoreId, EventId, GuestVirtual};
-use wire_protocol::event::{
-    Actions, EventChange, EventSpec, Filter, FreeCounts, PoolClass, Trigger,
-};
+use wire_protocol::event::{EventChange, EventSpec, Filter, FreeCounts, PoolClass, Trigger};
 use wire_protocol::refusal::Refusal;
 
 type Parsed = Result<Box<dyn Action>, ParseError>;
@@ -76,7 +74,7 @@ impl AddEvent {
     ///
     /// # Errors
     /// When an argument has no value, or is too big.
-    pub fn spec(&self, debugger: &mut Debugger) -> Result<EventSpec, CommandError> {
+    pub fn spec(&self, debugger: &mut Debugger) -> Result<EventSpec<'static>, CommandError> {
         let trigger = match &self.watched {
             Watched::EptHook(address) => Trigger::EptHook {
                 address: GuestVirtual(debugger.value(address)?),
@@ -108,11 +106,9 @@ impl AddEvent {
             )?)),
             None => None,
         };
-        Ok(EventSpec {
-            trigger,
-            filter: Filter { pid, core },
-            actions: Actions::BREAK,
-        })
+        let mut spec = EventSpec::new(trigger);
+        spec.settings.filter = Filter { pid, core };
+        Ok(spec)
     }
 }
 
@@ -122,14 +118,14 @@ impl AddEvent {
 /// The refusal.
 pub fn report(
     debugger: &mut Debugger,
-    spec: &EventSpec,
+    spec: &EventSpec<'_>,
     result: &Result<EventId, Refusal>,
     free: Option<&FreeCounts>,
 ) -> Result<(), CommandError> {
     match result {
         Ok(id) => {
-            let event = render::event_line(spec, &debugger.symbols);
-            let left = free.map_or_else(String::new, |f| format!("; {}", render::free_counts(f)));
+            let event = render::event_line(&spec.settings, &debugger.symbols);
+            let left = free.map_or_else(String::new, render::free_counts);
             debugger.out.line(format!("event {id}: {event}{left}"));
             Ok(())
         }
@@ -189,7 +185,7 @@ pub(super) fn show_events(debugger: &mut Debugger) -> Result<(), CommandError> {
     }
     for entry in events {
         let state = if entry.enabled { "enabled" } else { "disabled" };
-        let event = render::event_line(&entry.spec, &debugger.symbols);
+        let event = render::event_line(&entry.settings, &debugger.symbols);
         debugger.out.line(format!(
             "{:>3}  {state:<8}  {event}; {} hits",
             entry.id, entry.hits
@@ -224,7 +220,7 @@ impl Action for Events {
         };
         debugger
             .out
-            .line(format!("{what} {done}; {}", render::free_counts(&free)));
+            .line(format!("{what} {done}{}", render::free_counts(&free)));
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use crate::disasm::disassemble;
 use crate::session::{Halt, Pools};
 use crate::symbol::resolve::Symbols;
 use std::fmt::Write;
-use wire_protocol::event::{Actions, EventEntry, Filter, FreeCounts, Trigger};
+use wire_protocol::event::{Actions, EventEntry, Filter, FreeCounts, PoolClass, Settings, Trigger};
 use wire_protocol::packet::StopCause;
 
 /// `epthook vmlinux!do_sys_openat2 (ffffffff812b3c40)` or `cpuid 1`.
@@ -14,7 +14,7 @@ pub fn trigger(trigger: Trigger, symbols: &Symbols) -> String {
     match trigger {
         Trigger::EptHook { address: at } => format!("epthook {}", address(at.0, symbols)),
         Trigger::Cpuid { leaf: Some(leaf) } => format!("cpuid {leaf:x}"),
-        Trigger::Cpuid { leaf: None } => "cpuid".into(),
+        _ => trigger.name().into(),
     }
 }
 
@@ -31,16 +31,16 @@ fn filter(filter: Filter) -> String {
 
 /// `epthook vmlinux!do_sys_openat2 (ffffffff812b3c40), pid 1c, break`
 #[must_use]
-pub fn event_line(spec: &wire_protocol::event::EventSpec, symbols: &Symbols) -> String {
-    let action = if spec.actions.contains(Actions::BREAK) {
+pub fn event_line(settings: &Settings, symbols: &Symbols) -> String {
+    let action = if settings.actions.contains(Actions::BREAK) {
         ", break"
     } else {
         ", no action"
     };
     format!(
         "{}{}{action}",
-        trigger(spec.trigger, symbols),
-        filter(spec.filter)
+        trigger(settings.trigger, symbols),
+        filter(settings.filter)
     )
 }
 
@@ -49,14 +49,30 @@ fn counted(count: u32, one: &str, many: &str) -> String {
     format!("{count} {word}")
 }
 
-/// `13 regular events and 13 hooks left`, in decimal.
+/// `; 13 regular events and 13 hooks left`, in decimal; empty if no class is concerned.
 #[must_use]
 pub fn free_counts(free: &FreeCounts) -> String {
-    format!(
-        "{} and {} left",
-        counted(free.regular_events, "regular event", "regular events"),
-        counted(free.ept_hooks, "hook", "hooks")
-    )
+    let counts: Vec<String> = free
+        .iter()
+        .map(|(class, count)| {
+            let (one, many) = match class {
+                PoolClass::RegularEvent => ("regular event", "regular events"),
+                PoolClass::BigEvent => ("big event", "big events"),
+                PoolClass::RegularSafeBuffer => ("regular safe buffer", "regular safe buffers"),
+                PoolClass::BigSafeBuffer => ("big safe buffer", "big safe buffers"),
+                PoolClass::EptHook => ("hook", "hooks"),
+                PoolClass::EptHook2 => ("detour page", "detour pages"),
+                PoolClass::Monitor => ("monitored page", "monitored pages"),
+                PoolClass::ThreadInterception => ("thread interception", "thread interceptions"),
+            };
+            counted(count, one, many)
+        })
+        .collect();
+    if counts.is_empty() {
+        String::new()
+    } else {
+        format!("; {} left", counts.join(" and "))
+    }
 }
 
 /// Lines of `pools`. Counts are decimal.
@@ -93,12 +109,12 @@ pub fn halt_lines(halt: &Halt, event: Option<&EventEntry>, symbols: &Symbols) ->
     let mut lines = vec![match halt.cause {
         StopCause::BreakIn => format!("break-in on core {}", halt.core),
         StopCause::Event { event: id } => {
-            let what = event.map_or_else(String::new, |entry| match entry.spec.trigger {
+            let what = event.map_or_else(String::new, |entry| match entry.settings.trigger {
                 Trigger::EptHook { address } => symbols.place(address.0).map_or_else(
                     || format!(": epthook {address:016x}"),
                     |place| format!(": epthook {place}"),
                 ),
-                Trigger::Cpuid { .. } => format!(": {}", trigger(entry.spec.trigger, symbols)),
+                _ => format!(": {}", trigger(entry.settings.trigger, symbols)),
             });
             format!("event {id} hit on core {}{what}", halt.core)
         }

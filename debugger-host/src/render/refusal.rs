@@ -3,7 +3,7 @@
 use super::bytes;
 use crate::expression::register::spelling;
 use wire_protocol::event::PoolClass;
-use wire_protocol::refusal::Refusal;
+use wire_protocol::refusal::{ProcessorFeature, ProgramPart, Refusal};
 
 /// One line, beginning with the number that users look up.
 #[must_use]
@@ -87,6 +87,96 @@ fn words(refusal: &Refusal) -> String {
             class.name(),
             class.name()
         ),
+        ref other => event(other),
+    }
+}
+
+/// Refusals that only events meet.
+fn event(refusal: &Refusal) -> String {
+    match *refusal {
+        Refusal::ConditionTooBig {
+            limit_bytes,
+            asked_bytes,
+        } => format!(
+            "the condition takes {asked_bytes} bytes and a big event holds {limit_bytes}; \
+             load the driver with a larger big_condition_bytes"
+        ),
+        Refusal::ActionTooBig {
+            limit_bytes,
+            asked_bytes,
+        } => format!(
+            "the actions take {asked_bytes} bytes and a big event holds {limit_bytes}; \
+             load the driver with a larger big_action_bytes"
+        ),
+        Refusal::NoBigEvent {
+            part,
+            regular_bytes,
+            asked_bytes,
+            reserved,
+            object_bytes,
+            arena_left_bytes,
+        } => {
+            let what = match part {
+                ProgramPart::Condition => "the condition takes",
+                ProgramPart::Action => "the actions take",
+            };
+            format!(
+                "{what} {asked_bytes} bytes and a regular event holds {regular_bytes}; {}",
+                exhausted(
+                    PoolClass::BigEvent,
+                    reserved,
+                    object_bytes,
+                    arena_left_bytes
+                )
+            )
+        }
+        Refusal::BufferOverMessage {
+            limit_bytes,
+            asked_bytes,
+        } => format!(
+            "a buffer of {asked_bytes} bytes is longer than the longest message of the line, \
+             {limit_bytes} bytes; ask for a smaller one"
+        ),
+        Refusal::BufferTooBig {
+            limit_bytes,
+            asked_bytes,
+        } => format!(
+            "a buffer of {asked_bytes} bytes was asked for and a big safe buffer has \
+             {limit_bytes}; load the driver with a larger big_safe_buffer_bytes"
+        ),
+        Refusal::BadProgram { part, at, reason } => {
+            let what = match part {
+                ProgramPart::Condition => "the condition",
+                ProgramPart::Action => "the script",
+            };
+            format!("the driver would not run {what}: fault {reason} at offset {at:x} of it")
+        }
+        Refusal::OptionDoesNotFit { option } => format!(
+            "option `{}` does not fit this event, or its other options",
+            option.name()
+        ),
+        Refusal::ValueOutOfRange { value, least, most } => {
+            format!("{value:x} is out of range: it must be from {least:x} to {most:x}")
+        }
+        Refusal::OwnPort { port } => format!(
+            "port {port:x} belongs to the line between the two machines and cannot be watched"
+        ),
+        Refusal::OwnMsr { msr } => {
+            format!("MSR {msr:x} is the debugger's own here and cannot be watched")
+        }
+        Refusal::NoFeature { feature } => {
+            let what = match feature {
+                ProcessorFeature::ModeBasedExecute => "tell user from kernel execution in EPT",
+                ProcessorFeature::MonitorTrap => "leave the guest after every instruction",
+                ProcessorFeature::InterruptWindow => {
+                    "leave the guest when it can take an interrupt"
+                }
+                ProcessorFeature::AcknowledgeInterrupt => "take an interrupt from the guest",
+                ProcessorFeature::Bitmaps => "leave the guest for chosen ports and MSRs",
+            };
+            format!("the debuggee's processor cannot {what}, which this event needs")
+        }
+        _ => "the driver does not know how to watch this; it is older than this program".into(),
     }
 }
 

@@ -158,7 +158,7 @@ fn add_together(
         .iter()
         .filter_map(|action| action.as_event())
         .collect();
-    let mut specs: Vec<Result<EventSpec, CommandError>> = Vec::new();
+    let mut specs: Vec<Result<EventSpec<'static>, CommandError>> = Vec::new();
     for event in events {
         let spec = event.spec(debugger);
         let is_bad = spec.is_err();
@@ -167,7 +167,7 @@ fn add_together(
             break;
         }
     }
-    let good: Vec<EventSpec> = specs
+    let good: Vec<EventSpec<'_>> = specs
         .iter()
         .filter_map(|s| s.as_ref().ok())
         .copied()

@@ -122,7 +122,7 @@ impl Session {
     ///
     /// # Errors
     /// When the debuggee runs, refuses the message as a whole, or does not answer.
-    pub fn add_events(&mut self, specs: &[EventSpec]) -> Result<Added, SessionError> {
+    pub fn add_events(&mut self, specs: &[EventSpec<'_>]) -> Result<Added, SessionError> {
         self.must_be_halted()?;
         let what = "add events";
         let mut scratch = vec![0; limits::MESSAGE_BYTES];
@@ -154,7 +154,8 @@ impl Session {
             if let Ok(id) = result {
                 known.push(EventEntry {
                     id: *id,
-                    spec: *spec,
+                    settings: spec.settings,
+                    sizes: spec.programs.sizes(),
                     enabled: true,
                     hits: 0,
                 });

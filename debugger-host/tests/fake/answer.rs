@@ -164,7 +164,8 @@ pub(super) fn answer(
                 machine.next_event += 1;
                 machine.events.push(EventEntry {
                     id,
-                    spec,
+                    settings: spec.settings,
+                    sizes: spec.programs.sizes(),
                     enabled: true,
                     hits: 0,
                 });
@@ -174,7 +175,7 @@ pub(super) fn answer(
             if controls.extra_event.swap(false, Ordering::Relaxed) {
                 let mut extra = *machine.events.last().expect("one");
                 extra.id = EventId(machine.next_event);
-                extra.spec.trigger = Trigger::Cpuid { leaf: Some(0x77) };
+                extra.settings.trigger = Trigger::Cpuid { leaf: Some(0x77) };
                 machine.next_event += 1;
                 machine.events.push(extra);
                 digest = events_digest(machine.events.iter().copied());
@@ -213,7 +214,7 @@ pub(super) fn answer(
         Request::Prealloc { count, .. } => Reply::Carved {
             ready: count,
             queued: 0,
-            free: machine.free().regular_events + count,
+            free: machine.left() + count,
             arena_left_bytes: 1 << 20,
         },
         Request::DefineGlobals(names) => {

@@ -15,7 +15,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use wire_protocol::address::{CoreId, GuestPhysical, GuestVirtual};
 use wire_protocol::codec::Writer;
-use wire_protocol::event::{EventEntry, FreeCounts};
+use wire_protocol::event::{EventEntry, FreeCounts, PoolClass};
 use wire_protocol::limits;
 use wire_protocol::link::{Incoming, Link, Role, Storage, Timing};
 use wire_protocol::packet::{Hits, MemoryAt, Message, Notice, Stop, StopCause};
@@ -237,13 +237,15 @@ impl Machine {
         })
     }
 
+    fn left(&self) -> u32 {
+        POOL.saturating_sub(self.events.len() as u32)
+    }
+
     fn free(&self) -> FreeCounts {
-        let left = POOL.saturating_sub(self.events.len() as u32);
-        FreeCounts {
-            regular_events: left,
-            big_events: 0,
-            ept_hooks: left,
-        }
+        let left = self.left();
+        FreeCounts::default()
+            .with(PoolClass::RegularEvent, left)
+            .with(PoolClass::EptHook, left)
     }
 
     fn at(&self, at: MemoryAt) -> Result<usize, Refusal> {

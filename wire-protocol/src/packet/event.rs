@@ -1,19 +1,23 @@
 //! Adding, changing and listing events. Requests are made by the host and answered by the driver
 //! while the debuggee is halted.
 
-use crate::address::{CoreId, EventId, GuestVirtual};
-use crate::codec::{
-    self, EncodeError, Parsed, Writer, byte, difference, fixed_u16, narrow, reject, when,
-};
+mod spec;
+mod trigger;
+
+use crate::address::{CoreId, EventId};
+use crate::codec::{self, EncodeError, Parsed, Writer, byte, fixed_u16, narrow, reject, when};
 use crate::crc::Crc32;
-use crate::event::{Actions, EventChange, EventEntry, EventSpec, Filter, FreeCounts, Trigger};
+use crate::event::{EventChange, EventEntry, EventSpec, FreeCounts, PoolClass};
 use crate::limits;
 use crate::packet::list::{Item, List};
 use crate::packet::{Reply, Request, refusal};
 use crate::refusal::Refusal;
 
+/// Bytes of the longest entry without its hits.
+const LONGEST_ENTRY_BYTES: usize = 80;
+
 /// Events of one request, still encoded; the parser has checked every one.
-pub type EventSpecs<'a> = List<'a, EventSpec>;
+pub type EventSpecs<'a> = List<'a, EventSpec<'a>>;
 
 /// One result per event of a request, still encoded.
 pub type AddResults<'a> = List<'a, Result<EventId, Refusal>>;
@@ -21,96 +25,11 @@ pub type AddResults<'a> = List<'a, Result<EventId, Refusal>>;
 /// Installed events in ascending order of number, still encoded.
 pub type EventEntries<'a> = List<'a, EventEntry>;
 
-const TRIGGER: u8 = 0x0f;
-const TRIGGER_EPT_HOOK: u8 = 0;
-const TRIGGER_CPUID: u8 = 1;
-const ONE_PID: u8 = 0x10;
-const ONE_CORE: u8 = 0x20;
-/// The action byte follows: the actions are not just `BREAK`.
-const OTHER_ACTIONS: u8 = 0x40;
-/// CPUID: the leaf follows.
-const ONE_LEAF: u8 = 0x80;
-
-/// Flags, then what they announce. An EPT hook that breaks for everyone is a zero and an address.
-impl Item for EventSpec {
-    const LIMIT: usize = limits::EVENTS_PER_REQUEST;
-
-    fn parse<'a>(input: &'a [u8], previous: &mut u64) -> Parsed<'a, Self> {
-        let (rest, flags) = byte(input)?;
-        let (rest, trigger) = match flags & TRIGGER {
-            TRIGGER_EPT_HOOK if flags & ONE_LEAF == 0 => {
-                let (rest, address) = difference(*previous)(rest)?;
-                *previous = address;
-                let address = GuestVirtual(address);
-                (rest, Trigger::EptHook { address })
-            }
-            TRIGGER_CPUID => {
-                let (rest, leaf) = when(flags & ONE_LEAF != 0, narrow, rest)?;
-                (rest, Trigger::Cpuid { leaf })
-            }
-            _ => return reject(input),
-        };
-        let (rest, pid) = when(flags & ONE_PID != 0, narrow, rest)?;
-        let (rest, core) = when(flags & ONE_CORE != 0, narrow, rest)?;
-        let core = core.map(CoreId);
-        let (rest, bits) = when(flags & OTHER_ACTIONS != 0, byte, rest)?;
-        let actions = match bits.map(Actions::from_bits) {
-            None => Actions::BREAK,
-            Some(Some(actions)) if actions != Actions::BREAK => actions,
-            Some(_) => return reject(input),
-        };
-        Ok((
-            rest,
-            Self {
-                trigger,
-                filter: Filter { pid, core },
-                actions,
-            },
-        ))
-    }
-
-    fn write(&self, out: &mut Writer<'_>, previous: &mut u64) -> Result<(), EncodeError> {
-        let Filter { pid, core } = self.filter;
-        let mut flags = match self.trigger {
-            Trigger::EptHook { .. } => TRIGGER_EPT_HOOK,
-            Trigger::Cpuid { leaf: None } => TRIGGER_CPUID,
-            Trigger::Cpuid { leaf: Some(_) } => TRIGGER_CPUID | ONE_LEAF,
-        };
-        for (bit, present) in [
-            (ONE_PID, pid.is_some()),
-            (ONE_CORE, core.is_some()),
-            (OTHER_ACTIONS, self.actions != Actions::BREAK),
-        ] {
-            flags |= if present { bit } else { 0 };
-        }
-        out.byte(flags)?;
-        match self.trigger {
-            Trigger::EptHook { address } => {
-                out.difference(address.0, *previous)?;
-                *previous = address.0;
-            }
-            Trigger::Cpuid { leaf: Some(leaf) } => out.varint(leaf)?,
-            Trigger::Cpuid { leaf: None } => {}
-        }
-        if let Some(pid) = pid {
-            out.varint(pid)?;
-        }
-        if let Some(core) = core {
-            out.varint(core.0)?;
-        }
-        if self.actions == Actions::BREAK {
-            Ok(())
-        } else {
-            out.byte(self.actions.bits())
-        }
-    }
-}
-
 /// An even number is twice the event's; 1 comes before a refusal.
-impl Item for Result<EventId, Refusal> {
+impl<'a> Item<'a> for Result<EventId, Refusal> {
     const LIMIT: usize = limits::EVENTS_PER_REQUEST;
 
-    fn parse<'a>(input: &'a [u8], previous: &mut u64) -> Parsed<'a, Self> {
+    fn parse(input: &'a [u8], previous: &mut u64) -> Parsed<'a, Self> {
         let (rest, head) = codec::varint(input)?;
         if head == 1 {
             let (rest, refusal) = refusal::parse(*previous, rest)?;
@@ -133,25 +52,23 @@ impl Item for Result<EventId, Refusal> {
     }
 }
 
-impl Item for EventEntry {
+impl<'a> Item<'a> for EventEntry {
     const LIMIT: usize = limits::EVENTS_PER_REPLY;
 
-    fn parse<'a>(input: &'a [u8], previous: &mut u64) -> Parsed<'a, Self> {
-        let (rest, (id, enabled)) = {
-            let (rest, head) = codec::varint(input)?;
-            match u32::try_from(head >> 1) {
-                Ok(id) => (rest, (EventId(id), head & 1 != 0)),
-                Err(_) => return reject(input),
-            }
+    fn parse(input: &'a [u8], previous: &mut u64) -> Parsed<'a, Self> {
+        let (rest, head) = codec::varint(input)?;
+        let Ok(id) = u32::try_from(head >> 1) else {
+            return reject(input);
         };
-        let (rest, spec) = EventSpec::parse(rest, previous)?;
+        let (rest, (settings, sizes)) = spec::parse_entry(rest, previous)?;
         let (rest, hits) = codec::varint(rest)?;
         Ok((
             rest,
             Self {
-                id,
-                spec,
-                enabled,
+                id: EventId(id),
+                settings,
+                sizes,
+                enabled: head & 1 != 0,
                 hits,
             },
         ))
@@ -170,7 +87,7 @@ fn write_settings(
     previous: &mut u64,
 ) -> Result<(), EncodeError> {
     out.varint(u64::from(entry.id.0) << 1 | u64::from(entry.enabled))?;
-    entry.spec.write(out, previous)
+    spec::write_entry(&entry.settings, &entry.sizes, out, previous)
 }
 
 /// Sixteen bits that change when an event is added, cleared, enabled or disabled. The host keeps
@@ -180,9 +97,9 @@ fn write_settings(
 pub fn events_digest(entries: impl IntoIterator<Item = EventEntry>) -> u16 {
     let mut crc = Crc32::new();
     for entry in entries {
-        let mut settings = [0; 32];
+        let mut settings = [0; LONGEST_ENTRY_BYTES];
         let mut out = Writer::new(&mut settings);
-        // The longest entry takes 25 bytes, so this cannot fail.
+        // There is room, so this cannot fail for settings that fit together.
         let _ = write_settings(&entry, &mut out, &mut 0);
         crc.update(out.written());
     }
@@ -262,23 +179,27 @@ pub(crate) fn parse_list(input: &[u8]) -> Parsed<'_, Request<'_>> {
     Ok((rest, Request::ListEvents { from }))
 }
 
+/// Free counts are a bit for each class concerned, then their counts.
 fn write_after(free: &FreeCounts, digest: u16, out: &mut Writer<'_>) -> Result<(), EncodeError> {
-    out.varint(free.regular_events)?;
-    out.varint(free.big_events)?;
-    out.varint(free.ept_hooks)?;
+    let concerned = free.iter().fold(0, |bits, (class, _)| bits | bit(class));
+    out.byte(concerned)?;
+    free.iter().try_for_each(|(_, count)| out.varint(count))?;
     out.bytes(&digest.to_le_bytes())
 }
 
+const fn bit(class: PoolClass) -> u8 {
+    1 << class.to_wire()
+}
+
 fn parse_after(input: &[u8]) -> Parsed<'_, (FreeCounts, u16)> {
-    let (rest, regular_events) = narrow(input)?;
-    let (rest, big_events) = narrow(rest)?;
-    let (rest, ept_hooks) = narrow(rest)?;
+    let (mut rest, concerned) = byte(input)?;
+    let mut free = FreeCounts::default();
+    for class in PoolClass::ALL {
+        let (after, count) = when(concerned & bit(class) != 0, narrow, rest)?;
+        free = count.map_or(free, |count| free.with(class, count));
+        rest = after;
+    }
     let (rest, digest) = fixed_u16(rest)?;
-    let free = FreeCounts {
-        regular_events,
-        big_events,
-        ept_hooks,
-    };
     Ok((rest, (free, digest)))
 }
 

@@ -6,14 +6,14 @@ use crate::codec::{EncodeError, Parsed, Writer, narrow, reject, take};
 use core::fmt;
 use core::marker::PhantomData;
 
-/// One element of a [`List`]. `previous` is the last address of the list, at first the base of
-/// the message.
-pub trait Item: Copy {
+/// One element of a [`List`], which may borrow from the message. `previous` is the last address
+/// of the list, at first the base of the message.
+pub trait Item<'a>: Copy {
     /// Elements of one list.
     const LIMIT: usize;
 
     #[doc(hidden)]
-    fn parse<'a>(input: &'a [u8], previous: &mut u64) -> nom::IResult<&'a [u8], Self>;
+    fn parse(input: &'a [u8], previous: &mut u64) -> nom::IResult<&'a [u8], Self>;
 
     #[doc(hidden)]
     fn write(&self, out: &mut Writer<'_>, previous: &mut u64) -> Result<(), EncodeError>;
@@ -27,7 +27,7 @@ pub struct List<'a, T> {
     item: PhantomData<T>,
 }
 
-impl<'a, T: Item> List<'a, T> {
+impl<'a, T: Item<'a>> List<'a, T> {
     /// No element.
     pub const EMPTY: Self = Self {
         count: 0,
@@ -135,25 +135,25 @@ impl<T> Clone for List<'_, T> {
 
 impl<T> Copy for List<'_, T> {}
 
-impl<T: Item> Default for List<'_, T> {
+impl<'a, T: Item<'a>> Default for List<'a, T> {
     fn default() -> Self {
         Self::EMPTY
     }
 }
 
-impl<T: Item + PartialEq> PartialEq for List<'_, T> {
+impl<'a, T: Item<'a> + PartialEq> PartialEq for List<'a, T> {
     fn eq(&self, other: &Self) -> bool {
         self.count == other.count && self.iter().eq(other.iter())
     }
 }
 
-impl<T: Item + fmt::Debug> fmt::Debug for List<'_, T> {
+impl<'a, T: Item<'a> + fmt::Debug> fmt::Debug for List<'a, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter()).finish()
     }
 }
 
-impl<'a, T: Item> IntoIterator for List<'a, T> {
+impl<'a, T: Item<'a>> IntoIterator for List<'a, T> {
     type Item = T;
     type IntoIter = Iter<'a, T>;
 
@@ -171,7 +171,7 @@ pub struct Iter<'a, T> {
     item: PhantomData<T>,
 }
 
-impl<T: Item> Iterator for Iter<'_, T> {
+impl<'a, T: Item<'a>> Iterator for Iter<'a, T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {

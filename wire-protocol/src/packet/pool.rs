@@ -9,10 +9,10 @@ use crate::packet::{Reply, Request};
 /// One line per pool class, still encoded.
 pub type PoolLines<'a> = List<'a, PoolLine>;
 
-impl Item for PoolLine {
+impl<'a> Item<'a> for PoolLine {
     const LIMIT: usize = PoolClass::ALL.len();
 
-    fn parse<'a>(input: &'a [u8], _: &mut u64) -> Parsed<'a, Self> {
+    fn parse(input: &'a [u8], _: &mut u64) -> Parsed<'a, Self> {
         let (rest, class) = one_of(PoolClass::from_wire, input)?;
         let (rest, object_bytes) = narrow(rest)?;
         let (rest, reserved) = narrow(rest)?;

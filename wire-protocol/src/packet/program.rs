@@ -27,10 +27,10 @@ pub type GlobalNames<'a> = List<'a, GlobalName>;
 /// Their places in the same order, still encoded.
 pub type GlobalOffsets<'a> = List<'a, GlobalOffset>;
 
-impl Item for GlobalName {
+impl<'a> Item<'a> for GlobalName {
     const LIMIT: usize = limits::GLOBALS_PER_REQUEST;
 
-    fn parse<'a>(input: &'a [u8], _: &mut u64) -> Parsed<'a, Self> {
+    fn parse(input: &'a [u8], _: &mut u64) -> Parsed<'a, Self> {
         let (rest, hash) = codec::fixed_u64(input)?;
         let (rest, len_bytes) = narrow(rest)?;
         Ok((rest, Self { hash, len_bytes }))
@@ -42,10 +42,10 @@ impl Item for GlobalName {
     }
 }
 
-impl Item for GlobalOffset {
+impl<'a> Item<'a> for GlobalOffset {
     const LIMIT: usize = limits::GLOBALS_PER_REQUEST;
 
-    fn parse<'a>(input: &'a [u8], _: &mut u64) -> Parsed<'a, Self> {
+    fn parse(input: &'a [u8], _: &mut u64) -> Parsed<'a, Self> {
         let (rest, offset) = narrow(input)?;
         Ok((rest, Self(offset)))
     }

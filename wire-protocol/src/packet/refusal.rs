@@ -1,7 +1,9 @@
 //! The wire form of a [`Refusal`]: one byte for which it is, then its numbers.
 
+mod event;
+
 use crate::address::{CoreId, EventId, GuestPhysical, GuestVirtual};
-use crate::codec::{self, EncodeError, Parsed, Writer, byte, difference, narrow, one_of, reject};
+use crate::codec::{self, EncodeError, Parsed, Writer, byte, difference, narrow, one_of};
 use crate::event::PoolClass;
 use crate::packet::Register;
 use crate::refusal::Refusal;
@@ -100,6 +102,7 @@ pub(crate) fn write(refusal: &Refusal, base: u64, out: &mut Writer<'_>) -> Resul
             out.varint(asked)?;
             out.varint(possible)
         }
+        ref other => event::write(other, out),
     }
 }
 
@@ -164,7 +167,7 @@ pub(crate) fn parse(base: u64, input: &[u8]) -> Parsed<'_, Refusal> {
         16 => byte(rest).map(|(rest, kind)| (rest, Refusal::UnknownRequest { kind })),
         17 => Ok((rest, Refusal::Malformed)),
         18 => parse_arena_too_small(rest),
-        _ => reject(input),
+        _ => event::parse(number, rest),
     }
 }
 
@@ -229,7 +232,7 @@ mod tests {
 
     #[test]
     fn unknown_refusal_is_rejected() {
-        reply_is_malformed(REFUSED, &[19]);
+        reply_is_malformed(REFUSED, &[31]);
     }
 
     #[test]

@@ -61,10 +61,10 @@ pub enum CoreState {
 /// One state per core, still encoded.
 pub type CoreStates<'a> = List<'a, CoreState>;
 
-impl Item for (EventId, u64) {
+impl<'a> Item<'a> for (EventId, u64) {
     const LIMIT: usize = limits::HITS_PER_STOP;
 
-    fn parse<'a>(input: &'a [u8], _: &mut u64) -> Parsed<'a, Self> {
+    fn parse(input: &'a [u8], _: &mut u64) -> Parsed<'a, Self> {
         let (rest, event) = narrow(input)?;
         let (rest, hits) = codec::varint(rest)?;
         Ok((rest, (EventId(event), hits)))
@@ -76,10 +76,10 @@ impl Item for (EventId, u64) {
     }
 }
 
-impl Item for CoreState {
+impl<'a> Item<'a> for CoreState {
     const LIMIT: usize = limits::CORES;
 
-    fn parse<'a>(input: &'a [u8], previous: &mut u64) -> Parsed<'a, Self> {
+    fn parse(input: &'a [u8], previous: &mut u64) -> Parsed<'a, Self> {
         let (rest, number) = byte(input)?;
         let state = match number {
             0 => {

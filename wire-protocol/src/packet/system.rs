@@ -11,7 +11,7 @@ use crate::packet::{Reply, Request};
 use bitflags::bitflags;
 
 /// Version of the protocol. Both ends name theirs in the handshake.
-pub const PROTOCOL_VERSION: u16 = 1;
+pub const PROTOCOL_VERSION: u16 = 2;
 
 bitflags! {
     /// Optional abilities. Each end uses only what both have.
@@ -103,10 +103,10 @@ pub struct Hello<'a> {
 /// Ranges of RAM, still encoded.
 pub type RamRanges<'a> = List<'a, RamRange>;
 
-impl Item for RamRange {
+impl<'a> Item<'a> for RamRange {
     const LIMIT: usize = limits::RAM_RANGES;
 
-    fn parse<'a>(input: &'a [u8], _: &mut u64) -> Parsed<'a, Self> {
+    fn parse(input: &'a [u8], _: &mut u64) -> Parsed<'a, Self> {
         let (rest, start) = codec::size(input)?;
         let (rest, len_bytes) = codec::size(rest)?;
         Ok((rest, Self { start, len_bytes }))

@@ -6,7 +6,9 @@ use proptest::option;
 use proptest::prelude::*;
 use wire_protocol::address::{CoreId, EventId, GuestPhysical, GuestVirtual};
 use wire_protocol::event::{
-    Actions, EventChange, EventEntry, EventSpec, Filter, FreeCounts, PoolClass, PoolLine, Trigger,
+    Access, Actions, Condition, ControlRegister, EventChange, EventEntry, EventSpec, Filter,
+    FreeCounts, Modes, Options, PoolClass, PoolLine, Programs, Settings, Space, Stage, SyscallBy,
+    TraceKind, Trigger,
 };
 use wire_protocol::limits;
 use wire_protocol::packet::{
@@ -15,15 +17,15 @@ use wire_protocol::packet::{
     Notice, RamRange, Register, RegisterSet, RegisterValues, Reply, Request, Source, Stop,
     StopCause,
 };
-use wire_protocol::refusal::Refusal;
+use wire_protocol::refusal::{EventOption, ProcessorFeature, ProgramPart, Refusal};
 
 fn forever(len_bytes: usize) -> &'static mut [u8] {
     Box::leak(vec![0; len_bytes].into_boxed_slice())
 }
 
-fn list<T: Item>(items: &[T], base: GuestVirtual) -> List<'static, T> {
-    let scratch = forever(items.len() * 48);
-    List::encode_into(items.iter().copied(), base, scratch).expect("48 bytes are enough")
+fn list<T: Item<'static>>(items: &[T], base: GuestVirtual) -> List<'static, T> {
+    let scratch = forever(items.len() * 1024);
+    List::encode_into(items.iter().copied(), base, scratch).expect("1024 bytes are enough")
 }
 
 fn items<T: Strategy>(item: T, limit: usize) -> impl Strategy<Value = Vec<T::Value>> {
@@ -106,21 +108,107 @@ fn features() -> BoxedStrategy<Features> {
     number32().prop_map(Features::from_bits_retain).boxed()
 }
 
-fn spec() -> BoxedStrategy<EventSpec> {
-    let trigger = prop_oneof![
-        guest_virtual().prop_map(|address| Trigger::EptHook { address }),
-        option::of(number32()).prop_map(|leaf| Trigger::Cpuid { leaf })
+fn trigger() -> BoxedStrategy<Trigger> {
+    let by = prop_oneof![Just(SyscallBy::Bytes), Just(SyscallBy::Range)].boxed();
+    let space = prop_oneof![Just(Space::Virtual), Just(Space::Physical)];
+    let access = (1u8..8).prop_map(Access::from_bits_retain);
+    let register = prop_oneof![Just(ControlRegister::Cr0), Just(ControlRegister::Cr4)];
+    let kind = prop_oneof![
+        Just(TraceKind::StepIn),
+        Just(TraceKind::StepOut),
+        Just(TraceKind::Instrument)
     ];
+    let memory = prop_oneof![
+        guest_virtual().prop_map(|address| Trigger::EptHook { address }),
+        guest_virtual().prop_map(|address| Trigger::EptHook2 { address }),
+        (space, access, address(), number()).prop_map(|(space, access, from, len_bytes)| {
+            Trigger::Monitor {
+                space,
+                access,
+                from,
+                len_bytes,
+            }
+        }),
+    ];
+    let numbered = prop_oneof![
+        (option::of(number32()), by.clone())
+            .prop_map(|(number, by)| Trigger::Syscall { number, by }),
+        by.prop_map(|by| Trigger::Sysret { by }),
+        option::of(number32()).prop_map(|leaf| Trigger::Cpuid { leaf }),
+        option::of(number32()).prop_map(|msr| Trigger::MsrRead { msr }),
+        option::of(number32()).prop_map(|msr| Trigger::MsrWrite { msr }),
+        option::of(number16()).prop_map(|port| Trigger::IoIn { port }),
+        option::of(number16()).prop_map(|port| Trigger::IoOut { port }),
+        option::of(any::<u8>()).prop_map(|vector| Trigger::Exception { vector }),
+        any::<u8>().prop_map(|vector| Trigger::Interrupt { vector }),
+        (register, number()).prop_map(|(register, mask)| Trigger::CrWrite { register, mask }),
+    ];
+    let others = prop_oneof![
+        Just(Trigger::Tsc),
+        Just(Trigger::Pmc),
+        Just(Trigger::Vmcall),
+        Just(Trigger::Dr),
+        option::of(number32()).prop_map(|xcr| Trigger::Xsetbv { xcr }),
+        (1u8..4).prop_map(|bits| Trigger::Mode {
+            to: Modes::from_bits_retain(bits)
+        }),
+        kind.prop_map(|kind| Trigger::Trace { kind }),
+    ];
+    prop_oneof![memory, numbered, others].boxed()
+}
+
+fn options() -> BoxedStrategy<Options> {
+    let stage = prop_oneof![Just(Stage::Pre), Just(Stage::Post), Just(Stage::All)];
+    let buffer_bytes = prop_oneof![Just(0), number32()];
+    let any_options = (stage, any::<bool>(), any::<bool>(), buffer_bytes).prop_map(
+        |(stage, short_circuit, immediate, buffer_bytes)| Options {
+            stage,
+            short_circuit,
+            immediate,
+            buffer_bytes,
+        },
+    );
+    prop_oneof![Just(Options::DEFAULT), any_options].boxed()
+}
+
+fn programs() -> BoxedStrategy<Programs<'static>> {
+    let none = || Just(&[][..]);
+    let condition = prop_oneof![
+        Just(Condition::Always),
+        content().prop_map(Condition::Script),
+        content().prop_map(Condition::Code)
+    ];
+    (
+        condition,
+        prop_oneof![none(), content()],
+        prop_oneof![none(), content()],
+    )
+        .prop_map(|(condition, script, code)| Programs {
+            condition,
+            script,
+            code,
+        })
+        .boxed()
+}
+
+fn spec() -> BoxedStrategy<EventSpec<'static>> {
     let filter = (option::of(number32()), option::of(core()));
-    (trigger, filter, any::<bool>())
-        .prop_map(|(trigger, (pid, core), stops)| EventSpec {
-            trigger,
-            filter: Filter { pid, core },
-            actions: if stops {
-                Actions::BREAK
-            } else {
-                Actions::empty()
-            },
+    let programs = prop_oneof![Just(Programs::NONE), programs()];
+    (trigger(), filter, any::<bool>(), options(), programs)
+        .prop_map(|(trigger, (pid, core), stops, options, programs)| {
+            let mut actions = Actions::empty();
+            actions.set(Actions::BREAK, stops);
+            actions.set(Actions::SCRIPT, !programs.script.is_empty());
+            actions.set(Actions::CODE, !programs.code.is_empty());
+            EventSpec {
+                settings: Settings {
+                    trigger,
+                    filter: Filter { pid, core },
+                    actions,
+                    options,
+                },
+                programs,
+            }
         })
         .boxed()
 }
@@ -129,11 +217,65 @@ pub fn entry() -> BoxedStrategy<EventEntry> {
     (event_id(), spec(), any::<bool>(), number())
         .prop_map(|(id, spec, enabled, hits)| EventEntry {
             id,
-            spec,
+            settings: spec.settings,
+            sizes: spec.programs.sizes(),
             enabled,
             hits,
         })
         .boxed()
+}
+
+fn event_refusal() -> BoxedStrategy<Refusal> {
+    let part = proptest::sample::select(ProgramPart::ALL.as_slice()).boxed();
+    let option = proptest::sample::select(EventOption::ALL.as_slice());
+    let feature = proptest::sample::select(ProcessorFeature::ALL.as_slice());
+    let limit =
+        (number32(), number32(), 0..4).prop_map(|(limit_bytes, asked_bytes, which)| match which {
+            0 => Refusal::ConditionTooBig {
+                limit_bytes,
+                asked_bytes,
+            },
+            1 => Refusal::ActionTooBig {
+                limit_bytes,
+                asked_bytes,
+            },
+            2 => Refusal::BufferOverMessage {
+                limit_bytes,
+                asked_bytes,
+            },
+            _ => Refusal::BufferTooBig {
+                limit_bytes,
+                asked_bytes,
+            },
+        });
+    let numbers = (number32(), number32(), number32(), number32(), size());
+    prop_oneof![
+        limit,
+        (part.clone(), numbers).prop_map(|(part, numbers)| Refusal::NoBigEvent {
+            part,
+            regular_bytes: numbers.0,
+            asked_bytes: numbers.1,
+            reserved: numbers.2,
+            object_bytes: numbers.3,
+            arena_left_bytes: numbers.4,
+        }),
+        (part, number32(), any::<u8>()).prop_map(|(part, at, reason)| Refusal::BadProgram {
+            part,
+            at,
+            reason
+        }),
+        option.prop_map(|option| Refusal::OptionDoesNotFit { option }),
+        (number(), number(), number()).prop_map(|(value, least, most)| Refusal::ValueOutOfRange {
+            value,
+            least,
+            most
+        }),
+        number16().prop_map(|port| Refusal::OwnPort { port }),
+        number32().prop_map(|msr| Refusal::OwnMsr { msr }),
+        feature.prop_map(|feature| Refusal::NoFeature { feature }),
+        Just(Refusal::UnknownTrigger),
+    ]
+    .boxed()
 }
 
 pub fn refusal() -> BoxedStrategy<Refusal> {
@@ -175,6 +317,7 @@ pub fn refusal() -> BoxedStrategy<Refusal> {
                 possible,
             }
         }),
+        event_refusal(),
     ]
     .boxed()
 }
@@ -422,11 +565,12 @@ fn hello() -> BoxedStrategy<Hello<'static>> {
 }
 
 fn free() -> BoxedStrategy<FreeCounts> {
-    (number32(), number32(), number32())
-        .prop_map(|(regular_events, big_events, ept_hooks)| FreeCounts {
-            regular_events,
-            big_events,
-            ept_hooks,
+    vec((class(), number32()), 0..8)
+        .prop_map(|counts| {
+            let none = FreeCounts::default();
+            counts
+                .into_iter()
+                .fold(none, |free, (class, count)| free.with(class, count))
         })
         .boxed()
 }

@@ -71,7 +71,7 @@ fn no_processes() -> GuestLayout {
     }
 }
 
-fn hook_at(address: u64) -> EventSpec {
+fn hook_at(address: u64) -> EventSpec<'static> {
     spec(Trigger::EptHook {
         address: GuestVirtual(address),
     })
@@ -83,27 +83,27 @@ fn names_and_addresses_are_resolved_before_anything_is_touched() {
     let (resolver, world) = resolver_and_world(&layout);
     let mem = &world.mem;
     assert_eq!(
-        resolver.resolve(mem, &hook_at(0x1_0123)),
+        resolver.resolve(mem, &hook_at(0x1_0123).settings),
         Ok(at(RAM + 0x123))
     );
     let address = GuestVirtual(0x2_0000);
     assert_eq!(
-        resolver.resolve(mem, &hook_at(address.0)),
+        resolver.resolve(mem, &hook_at(address.0).settings),
         Err(Refusal::NotPresent { address })
     );
     let mut on_core_2 = cpuid(None);
-    on_core_2.filter.core = Some(CoreId(2));
+    on_core_2.settings.filter.core = Some(CoreId(2));
     assert_eq!(
-        resolver.resolve(mem, &on_core_2),
+        resolver.resolve(mem, &on_core_2.settings),
         Err(Refusal::NoSuchCore {
             core: CoreId(2),
             count: 2
         })
     );
     let mut of_process = cpuid(None);
-    of_process.filter.pid = Some(12);
+    of_process.settings.filter.pid = Some(12);
     assert_eq!(
-        resolver.resolve(mem, &of_process),
+        resolver.resolve(mem, &of_process.settings),
         Err(Refusal::ProcessNotFound { pid: 12 })
     );
 }
@@ -129,7 +129,7 @@ fn all_or_nothing_leaves_no_trace_of_a_refused_batch() {
     let (resolver, mut world) = resolver_and_world(&layout);
     let (view, state) = (world.view(), world.state());
     // More pages than are reserved, so that the batch carves some.
-    let mut specs: Vec<EventSpec> = vec![cpuid(None); 9];
+    let mut specs: Vec<EventSpec<'static>> = vec![cpuid(None); 9];
     specs.push(hook_at(0x1_0000));
     specs.push(hook_at(0x1_1000));
     specs.push(hook_at(0x1_0000));

@@ -168,7 +168,7 @@ fn an_event_that_is_refused_half_way_leaves_no_trace() {
         assert_eq!(world.installed.registry().next_id(), id);
     }
     // An event without a hook still finds its object.
-    let added = world.installed.add(&mut world.mem, cpuid(None), &NOWHERE);
+    let added = world.installed.add(&mut world.mem, &cpuid(None), &NOWHERE);
     assert_eq!(added, Ok(id));
 }
 

@@ -8,12 +8,12 @@ use wire_protocol::event::Filter;
 fn a_hook_hits_only_for_its_core_and_process() {
     let mut world = world(true, design());
     let mut for_one = hook_spec();
-    for_one.filter = Filter {
+    for_one.settings.filter = Filter {
         pid: Some(7),
         core: Some(CoreId(1)),
     };
     let (mem, gpa) = (&mut world.mem, GuestPhysical(RAM));
-    let event = world.installed.add(mem, for_one, &at(RAM)).unwrap();
+    let event = world.installed.add(mem, &for_one, &at(RAM)).unwrap();
     let asked = Cell::new(0);
     for (core, pid, hits) in [(0, 7, false), (1, 8, false), (1, 7, true)] {
         let facts = ExitFacts {
@@ -41,8 +41,13 @@ fn a_hook_hits_only_for_its_core_and_process() {
 fn cpuid_events_match_their_leaf_or_all() {
     let mut world = world(true, design());
     let mut log_only = cpuid(None);
-    log_only.actions = Actions::empty();
-    let mut add = |spec| world.installed.add(&mut world.mem, spec, &NOWHERE).unwrap();
+    log_only.settings.actions = Actions::empty();
+    let mut add = |spec| {
+        world
+            .installed
+            .add(&mut world.mem, &spec, &NOWHERE)
+            .unwrap()
+    };
     let any = add(log_only);
     let seven = add(cpuid(Some(7)));
     let installed = &world.installed;
@@ -65,7 +70,10 @@ fn each_stop_reports_the_hits_since_the_one_before() {
     let mut world = world(true, design());
     let mut add = |leaf| {
         let spec = cpuid(Some(leaf));
-        world.installed.add(&mut world.mem, spec, &NOWHERE).unwrap()
+        world
+            .installed
+            .add(&mut world.mem, &spec, &NOWHERE)
+            .unwrap()
     };
     let (one, two) = (add(1), add(2));
     let installed = &world.installed;
@@ -91,7 +99,7 @@ fn the_digest_follows_changes_and_not_hits() {
     let empty = world.installed.digest();
     let event = world
         .installed
-        .add(&mut world.mem, cpuid(None), &NOWHERE)
+        .add(&mut world.mem, &cpuid(None), &NOWHERE)
         .unwrap();
     let added = world.installed.digest();
     assert_ne!(added, empty);

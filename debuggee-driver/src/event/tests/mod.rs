@@ -14,26 +14,22 @@ use crate::pool::slab::Counts;
 use crate::port::PhysicalMemory;
 use std::vec::Vec;
 use wire_protocol::address::{CoreId, EventId, GuestPhysical, GuestVirtual};
-use wire_protocol::event::{Actions, EventChange, EventSpec, Filter, PoolClass, PoolLine, Trigger};
+use wire_protocol::event::{Actions, EventChange, EventSpec, PoolClass, PoolLine, Trigger};
 use wire_protocol::refusal::Refusal;
 
 const RAM: u64 = 2 * GIB - 64 * MIB;
 
-fn hook_spec() -> EventSpec {
+fn hook_spec() -> EventSpec<'static> {
     spec(Trigger::EptHook {
         address: GuestVirtual(0),
     })
 }
 
-fn spec(trigger: Trigger) -> EventSpec {
-    EventSpec {
-        trigger,
-        filter: Filter::default(),
-        actions: Actions::BREAK,
-    }
+fn spec(trigger: Trigger) -> EventSpec<'static> {
+    EventSpec::new(trigger)
 }
 
-fn cpuid(leaf: Option<u32>) -> EventSpec {
+fn cpuid(leaf: Option<u32>) -> EventSpec<'static> {
     spec(Trigger::Cpuid { leaf })
 }
 
@@ -54,7 +50,7 @@ fn on_core(core: u16) -> ExitFacts<impl Fn() -> Option<u32>> {
 
 impl World {
     fn hook(&mut self, gpa: u64) -> Result<EventId, Refusal> {
-        self.installed.add(&mut self.mem, hook_spec(), &at(gpa))
+        self.installed.add(&mut self.mem, &hook_spec(), &at(gpa))
     }
 
     fn change(&mut self, change: EventChange, event: EventId) {

@@ -150,7 +150,7 @@ fn ten_thousand_rounds_end_with_the_counts_they_began_with() {
         let hook = world.hook(page(round % 30) + round % 4096).unwrap();
         let World { installed, mem, .. } = &mut world;
         let spec = cpuid(Some(round as u32));
-        let other = installed.add(mem, spec, &NOWHERE).unwrap();
+        let other = installed.add(mem, &spec, &NOWHERE).unwrap();
         world.change(EventChange::Clear, hook);
         world.change(EventChange::Clear, other);
         assert_eq!(world.state(), state);

@@ -1,4 +1,9 @@
 use super::*;
+use crate::address::GuestVirtual;
+use crate::event::{
+    Access, Actions, Condition, ConditionKind, ControlRegister, Filter, Modes, Options,
+    ProgramSizes, Programs, Settings, Space, Stage, SyscallBy, TraceKind, Trigger,
+};
 use crate::packet::kind::{ADD_EVENTS, CHANGE_EVENTS, EVENTS};
 use crate::packet::testing::{
     BASE, reply_body, reply_is_malformed, request_body, request_is_malformed,
@@ -6,24 +11,17 @@ use crate::packet::testing::{
 use std::vec;
 use std::vec::Vec;
 
-const HOOK: EventSpec = EventSpec {
-    trigger: Trigger::EptHook {
-        address: GuestVirtual(BASE.0 + 0x40),
-    },
-    filter: Filter {
-        pid: None,
-        core: None,
-    },
-    actions: Actions::BREAK,
-};
+const HOOK: EventSpec<'_> = EventSpec::new(Trigger::EptHook {
+    address: GuestVirtual(BASE.0 + 0x40),
+});
 
-const FREE: FreeCounts = FreeCounts {
-    regular_events: 1,
-    big_events: 2,
-    ept_hooks: 3,
-};
+fn free() -> FreeCounts {
+    FreeCounts::default()
+        .with(PoolClass::EptHook, 3)
+        .with(PoolClass::RegularEvent, 0)
+}
 
-fn add(events: &[EventSpec]) -> Vec<u8> {
+fn add(events: &[EventSpec<'_>]) -> Vec<u8> {
     let mut scratch = [0; 256];
     request_body(Request::AddEvents {
         core: CoreId(1),
@@ -44,43 +42,149 @@ fn second_address_is_relative_to_the_first() {
 
 #[test]
 fn filter_and_leaf_take_bytes_only_when_there() {
-    let cpuid = |leaf| EventSpec {
-        trigger: Trigger::Cpuid { leaf },
-        ..HOOK
-    };
-    assert_eq!(add(&[cpuid(None)]), [1, 3, 0x01]);
-    assert_eq!(add(&[cpuid(Some(5))]), [1, 3, 0x81, 5]);
-    let filter = Filter {
+    let cpuid = |leaf| EventSpec::new(Trigger::Cpuid { leaf });
+    assert_eq!(add(&[cpuid(None)]), [1, 3, 7, 0]);
+    assert_eq!(add(&[cpuid(Some(5))]), [1, 3, 7, 6]);
+    let mut all = cpuid(Some(5));
+    all.settings.filter = Filter {
         pid: Some(9),
         core: Some(CoreId(2)),
     };
-    let actions = Actions::empty();
-    let all = EventSpec {
-        filter,
-        actions,
-        ..cpuid(Some(5))
+    assert_eq!(add(&[all]), [1, 3, 0x67, 6, 9, 2]);
+    all.settings.actions = Actions::empty();
+    assert_eq!(add(&[all]), [1, 3, 0xe7, 0, 0, 6, 9, 2]);
+}
+
+#[test]
+fn programs_and_options_take_two_bytes_and_their_own() {
+    let mut spec = EventSpec::new(Trigger::Interrupt { vector: 0x20 });
+    spec.settings.options = Options {
+        stage: Stage::All,
+        short_circuit: true,
+        immediate: false,
+        buffer_bytes: 8,
     };
-    assert_eq!(add(&[all]), [1, 3, 0xf1, 5, 9, 2, 0]);
+    assert_eq!(add(&[spec]), [1, 3, 0x8d, 0x1e, 1, 0x20, 8]);
+    let mut spec = EventSpec::new(Trigger::Tsc);
+    spec.settings.actions = Actions::SCRIPT | Actions::CODE;
+    spec.programs = Programs {
+        condition: Condition::Code(&[0xc3]),
+        script: &[5, 6],
+        code: &[0x90],
+    };
+    let bytes = add(&[spec]);
+    assert_eq!(bytes, [1, 3, 0x8e, 0, 0x16, 1, 0xc3, 2, 5, 6, 1, 0x90]);
+    assert_eq!(
+        spec.programs.sizes(),
+        ProgramSizes {
+            condition: ConditionKind::Code,
+            condition_bytes: 1,
+            script_bytes: 2,
+            code_bytes: 1,
+            crc: crate::crc::crc32(&[0xc3, 5, 6, 0x90]),
+        }
+    );
 }
 
 #[test]
-fn unknown_trigger_is_rejected() {
-    request_is_malformed(ADD_EVENTS, &[1, 3, 0x02, 0]);
+fn a_program_without_its_action_cannot_be_written() {
+    let mut spec = HOOK;
+    spec.programs.script = &[1];
+    let mut scratch = [0; 64];
+    let events = EventSpecs::encode_into([spec], BASE, &mut scratch);
+    assert_eq!(events, Err(EncodeError::OverLimit));
+    spec.programs.script = &[];
+    spec.settings.actions = Actions::CODE;
+    let events = EventSpecs::encode_into([spec], BASE, &mut scratch);
+    assert_eq!(events, Err(EncodeError::OverLimit));
 }
 
 #[test]
-fn hook_with_a_leaf_is_rejected() {
-    request_is_malformed(ADD_EVENTS, &[1, 3, 0x80, 0]);
+fn a_trigger_that_watches_nothing_cannot_be_written() {
+    let mut scratch = [0; 64];
+    for trigger in [
+        Trigger::Mode { to: Modes::empty() },
+        Trigger::Monitor {
+            space: Space::Virtual,
+            access: Access::empty(),
+            from: 0,
+            len_bytes: 1,
+        },
+    ] {
+        let events = EventSpecs::encode_into([EventSpec::new(trigger)], BASE, &mut scratch);
+        assert_eq!(events, Err(EncodeError::OverLimit));
+    }
 }
 
 #[test]
-fn break_in_the_long_form_is_rejected() {
-    request_is_malformed(ADD_EVENTS, &[1, 3, 0x41, 1]);
+fn every_trigger_has_its_number_and_its_parameters() {
+    let address = GuestVirtual(BASE.0 + 0x40);
+    let monitor = |space, from| Trigger::Monitor {
+        space,
+        access: Access::READ | Access::WRITE,
+        from,
+        len_bytes: 8,
+    };
+    let by = SyscallBy::Range;
+    let number = Some(1);
+    let (kind, vector) = (TraceKind::StepOut, Some(0xe));
+    let (register, mask) = (ControlRegister::Cr4, !1);
+    let to = Modes::USER | Modes::KERNEL;
+    let cases: &[(Trigger, &[u8])] = &[
+        (Trigger::EptHook2 { address }, &[1, 0x80, 1]),
+        (monitor(Space::Virtual, address.0), &[2, 3, 0x80, 1, 8]),
+        (monitor(Space::Physical, 0x7f), &[2, 11, 0x7f, 8]),
+        (Trigger::Syscall { number, by }, &[4, 2]),
+        (Trigger::Sysret { by }, &[6]),
+        (Trigger::MsrRead { msr: None }, &[8, 0]),
+        (Trigger::MsrWrite { msr: Some(0x10) }, &[9, 0x11]),
+        (Trigger::IoIn { port: Some(0x60) }, &[10, 0x61]),
+        (Trigger::IoOut { port: None }, &[11, 0]),
+        (Trigger::Exception { vector }, &[12, 15]),
+        (Trigger::Pmc, &[15]),
+        (Trigger::Vmcall, &[16]),
+        (Trigger::Dr, &[17]),
+        (Trigger::CrWrite { register, mask }, &[18, 4, 1]),
+        (Trigger::Xsetbv { xcr: Some(0) }, &[19, 1]),
+        (Trigger::Mode { to }, &[20, 3]),
+        (Trigger::Trace { kind }, &[21, 1]),
+    ];
+    for (trigger, bytes) in cases {
+        let body = add(&[EventSpec::new(*trigger)]);
+        assert_eq!(&body[2..], *bytes, "{trigger:?}");
+    }
 }
 
 #[test]
-fn unknown_action_is_rejected() {
-    request_is_malformed(ADD_EVENTS, &[1, 3, 0x41, 2]);
+fn unknown_numbers_are_rejected() {
+    for event in [
+        &[22][..],
+        &[2, 0, 0, 8],
+        &[2, 16, 0, 8],
+        &[18, 3, 0],
+        &[20, 0],
+        &[20, 4],
+        &[21, 3],
+        &[12, 0x81, 2],
+    ] {
+        request_is_malformed(ADD_EVENTS, &[&[1, 3], event].concat());
+    }
+}
+
+#[test]
+fn usual_settings_in_the_long_form_are_rejected() {
+    request_is_malformed(ADD_EVENTS, &[1, 3, 0x80, 0, 1, 0]);
+}
+
+#[test]
+fn unknown_options_are_rejected() {
+    for more in [[3, 1], [0x20, 1], [0, 0x18], [0, 0x21]] {
+        request_is_malformed(ADD_EVENTS, &[&[1, 3, 0x8e], &more[..]].concat());
+    }
+    // A buffer of no bytes, and programs of no bytes.
+    request_is_malformed(ADD_EVENTS, &[1, 3, 0x8e, 0x10, 1, 0]);
+    request_is_malformed(ADD_EVENTS, &[1, 3, 0x8e, 0, 4, 0]);
+    request_is_malformed(ADD_EVENTS, &[1, 3, 0x8e, 0, 9, 0]);
 }
 
 #[test]
@@ -136,20 +240,20 @@ fn results_are_numbers_or_refusals() {
     let results = [Ok(EventId(3)), Err(Refusal::NotHalted)];
     let body = reply_body(Reply::EventsAdded {
         results: AddResults::encode_into(results, BASE, &mut scratch).unwrap(),
-        free: FREE,
+        free: free(),
         digest: 0x1234,
     });
-    assert_eq!(body, [2, 6, 1, 14, 1, 2, 3, 0x34, 0x12]);
+    assert_eq!(body, [2, 6, 1, 14, 0x11, 0, 3, 0x34, 0x12]);
 }
 
 #[test]
 fn odd_result_is_rejected() {
-    reply_is_malformed(ADD_EVENTS, &[1, 3, 1, 2, 3, 0, 0]);
+    reply_is_malformed(ADD_EVENTS, &[1, 3, 0, 0, 0]);
 }
 
 #[test]
 fn result_with_an_unknown_refusal_is_rejected() {
-    reply_is_malformed(ADD_EVENTS, &[1, 1, 0xff, 1, 2, 3, 0, 0]);
+    reply_is_malformed(ADD_EVENTS, &[1, 1, 0xff, 0, 0, 0]);
 }
 
 #[test]
@@ -179,10 +283,10 @@ fn unknown_change_is_rejected() {
 fn changed_events_are_counted() {
     let body = reply_body(Reply::EventsChanged {
         count: 9,
-        free: FREE,
+        free: free(),
         digest: 0,
     });
-    assert_eq!(body, [9, 1, 2, 3, 0, 0]);
+    assert_eq!(body, [9, 0x11, 0, 3, 0, 0]);
 }
 
 #[test]
@@ -190,7 +294,8 @@ fn entry_has_its_number_its_state_and_its_hits() {
     let mut scratch = [0; 64];
     let entry = EventEntry {
         id: EventId(4),
-        spec: HOOK,
+        settings: HOOK.settings,
+        sizes: ProgramSizes::default(),
         enabled: true,
         hits: 5,
     };
@@ -206,23 +311,33 @@ fn entry_number_above_32_bits_is_rejected() {
 
 #[test]
 fn longest_entry_fits_the_memory_of_the_digest() {
+    let mut settings = Settings::new(Trigger::Monitor {
+        space: Space::Physical,
+        access: Access::all(),
+        from: u64::MAX,
+        len_bytes: u64::MAX,
+    });
+    settings.filter = Filter {
+        pid: Some(u32::MAX),
+        core: Some(CoreId(u16::MAX)),
+    };
+    settings.actions = Actions::all();
+    settings.options.buffer_bytes = u32::MAX;
     let entry = EventEntry {
         id: EventId(u32::MAX),
-        spec: EventSpec {
-            trigger: Trigger::EptHook {
-                address: GuestVirtual(1 << 63),
-            },
-            filter: Filter {
-                pid: Some(u32::MAX),
-                core: Some(CoreId(u16::MAX)),
-            },
-            actions: Actions::empty(),
+        settings,
+        sizes: ProgramSizes {
+            condition: ConditionKind::Code,
+            condition_bytes: u32::MAX,
+            script_bytes: u32::MAX,
+            code_bytes: u32::MAX,
+            crc: u32::MAX,
         },
         enabled: true,
         hits: 0,
     };
-    let mut settings = [0; 32];
+    let mut settings = [0; LONGEST_ENTRY_BYTES];
     let mut out = Writer::new(&mut settings);
     write_settings(&entry, &mut out, &mut 0).unwrap();
-    assert_eq!(out.len(), 25);
+    assert_eq!(out.len(), 61);
 }

@@ -1,0 +1,175 @@
+//! Which settings make no sense together. The host asks before it sends, the driver before it
+//! installs.
+
+use super::{Actions, EventSpec, Settings, Trigger};
+use crate::refusal::{EventOption, Refusal};
+
+impl EventSpec<'_> {
+    /// Whether the parts fit together.
+    ///
+    /// # Errors
+    /// What does not.
+    pub fn check(&self) -> Result<(), Refusal> {
+        self.settings.check()?;
+        for (action, program, option) in [
+            (Actions::SCRIPT, self.programs.script, EventOption::Script),
+            (Actions::CODE, self.programs.code, EventOption::Code),
+        ] {
+            if self.settings.actions.contains(action) == program.is_empty() {
+                return Err(Refusal::OptionDoesNotFit { option });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Settings {
+    /// Whether the parts fit together.
+    ///
+    /// # Errors
+    /// What does not.
+    pub fn check(&self) -> Result<(), Refusal> {
+        let Self {
+            trigger, options, ..
+        } = self;
+        trigger.check()?;
+        let misfits = [
+            (
+                options.short_circuit && (!trigger.can_short_circuit() || options.stage.has_post()),
+                EventOption::ShortCircuit,
+            ),
+            (
+                options.stage.has_post() && !trigger.has_stages(),
+                EventOption::Stage,
+            ),
+            (
+                self.filter.pid.is_none() && matches!(trigger, Trigger::Mode { .. }),
+                EventOption::Pid,
+            ),
+        ];
+        match misfits.into_iter().find(|(misfit, _)| *misfit) {
+            Some((_, option)) => Err(Refusal::OptionDoesNotFit { option }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Trigger {
+    fn check(&self) -> Result<(), Refusal> {
+        let last = u64::from(Self::LAST_EXCEPTION);
+        let (value, least, most) = match *self {
+            Self::Exception {
+                vector: Some(vector),
+            } => (u64::from(vector), 0, last),
+            Self::Interrupt { vector } => (u64::from(vector), last + 1, u64::from(u8::MAX)),
+            Self::Monitor {
+                from, len_bytes, ..
+            } => (len_bytes, 1, u64::MAX.wrapping_sub(from).saturating_add(1)),
+            Self::CrWrite { mask, .. } => (mask, 1, u64::MAX),
+            _ => return Ok(()),
+        };
+        if (least..=most).contains(&value) {
+            Ok(())
+        } else {
+            Err(Refusal::ValueOutOfRange { value, least, most })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Access, ControlRegister, Filter, Modes, Programs, Space, Stage};
+    use super::*;
+    use crate::address::GuestVirtual;
+
+    fn misfit(option: EventOption) -> Result<(), Refusal> {
+        Err(Refusal::OptionDoesNotFit { option })
+    }
+
+    #[test]
+    fn defaults_fit_every_trigger_but_the_one_that_needs_a_process() {
+        let address = GuestVirtual(0x1000);
+        for trigger in [Trigger::EptHook { address }, Trigger::Tsc] {
+            assert_eq!(EventSpec::new(trigger).check(), Ok(()));
+        }
+        let mut mode = Settings::new(Trigger::Mode { to: Modes::USER });
+        assert_eq!(mode.check(), misfit(EventOption::Pid));
+        mode.filter = Filter {
+            pid: Some(1),
+            core: None,
+        };
+        assert_eq!(mode.check(), Ok(()));
+    }
+
+    #[test]
+    fn short_circuit_needs_the_stage_before_and_something_to_skip() {
+        let mut settings = Settings::new(Trigger::Tsc);
+        settings.options.short_circuit = true;
+        assert_eq!(settings.check(), Ok(()));
+        for stage in [Stage::Post, Stage::All] {
+            settings.options.stage = stage;
+            assert_eq!(settings.check(), misfit(EventOption::ShortCircuit));
+        }
+        let mut hook = Settings::new(Trigger::EptHook {
+            address: GuestVirtual(0),
+        });
+        hook.options.short_circuit = true;
+        assert_eq!(hook.check(), misfit(EventOption::ShortCircuit));
+        hook.options.short_circuit = false;
+        hook.options.stage = Stage::All;
+        assert_eq!(hook.check(), misfit(EventOption::Stage));
+    }
+
+    #[test]
+    fn a_program_and_its_action_come_together() {
+        let mut spec = EventSpec::new(Trigger::Pmc);
+        spec.programs = Programs {
+            script: &[1],
+            ..Programs::NONE
+        };
+        assert_eq!(spec.check(), misfit(EventOption::Script));
+        spec.settings.actions |= Actions::SCRIPT | Actions::CODE;
+        assert_eq!(spec.check(), misfit(EventOption::Code));
+        spec.programs.code = &[0x90];
+        assert_eq!(spec.check(), Ok(()));
+    }
+
+    #[test]
+    fn values_have_bounds() {
+        let monitor = |from, len_bytes| {
+            let access = Access::WRITE;
+            let space = Space::Physical;
+            Settings::new(Trigger::Monitor {
+                space,
+                access,
+                from,
+                len_bytes,
+            })
+            .check()
+        };
+        assert_eq!(monitor(u64::MAX, 1), Ok(()));
+        assert!(monitor(u64::MAX, 2).is_err());
+        assert!(monitor(0x1000, 0).is_err());
+        let vector = Some(0x20);
+        let exception = Settings::new(Trigger::Exception { vector }).check();
+        assert_eq!(
+            exception,
+            Err(Refusal::ValueOutOfRange {
+                value: 0x20,
+                least: 0,
+                most: 0x1f
+            })
+        );
+        assert!(
+            Settings::new(Trigger::Interrupt { vector: 0x1f })
+                .check()
+                .is_err()
+        );
+        let register = ControlRegister::Cr0;
+        assert!(
+            Settings::new(Trigger::CrWrite { register, mask: 0 })
+                .check()
+                .is_err()
+        );
+    }
+}
