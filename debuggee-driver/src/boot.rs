@@ -21,6 +21,7 @@ use crate::hw::percore::{self, PerCore};
 use crate::hw::phys::DirectMap;
 use crate::hw::vmx_cpu::{self, VmcsPlan, VmxCpu};
 use crate::line::{Buffers, Line};
+use crate::messages::Rings;
 use crate::pool::arena::{Arena, Block};
 use crate::port::{Cpu, PhysicalMemory};
 use crate::shared::{Parts, Shared};
@@ -106,6 +107,9 @@ const PAGE: u32 = PAGE_BYTES as u32;
 /// Scratch for lists and memory contents of one reply, of which the handshake uses halves.
 const LISTS_BYTES: u32 = 2 * limits::MESSAGE_BYTES as u32;
 
+/// A ring is one stretch of memory and fits in a chunk of the arena.
+const RING_BYTES_MAX: u64 = 1 << 20;
+
 fn carve(arena: &mut Arena, len_bytes: u32, what: &'static str) -> Result<Block, BootError> {
     arena
         .carve(len_bytes, PAGE)
@@ -163,6 +167,7 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
         *slot = Some(build_core(&mut arena, &mut memory, common, number)?);
     }
     let line = build_line(uart, &mut arena, &memory, plan.baud_hz)?;
+    let messages = build_messages(plan, &mut arena, &memory)?;
     let hypervisor_block = carve(&mut arena, size_of::<Hypervisor>() as u32, "the hypervisor")?;
     let mut installed = Installed::new();
     installed
@@ -171,6 +176,7 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
     let shared = Shared::new(Parts {
         installed,
         line,
+        messages,
         memory,
         facts: plan.facts,
         eptp_hooked: views.hooked.eptp(),
@@ -328,6 +334,21 @@ fn build_line(
     };
     let storage = Storage::carve(storage).ok_or(BootError::ArenaTooSmall(WHAT))?;
     Ok(Line::new(uart, storage, buffers, baud_hz))
+}
+
+fn build_messages(
+    plan: &Plan<'_>,
+    arena: &mut Arena,
+    memory: &DirectMap,
+) -> Result<Rings, BootError> {
+    let len_bytes = plan.constants.message_ring_bytes.min(RING_BYTES_MAX) as u32;
+    let mut rings = Rings::default();
+    for number in 0..plan.facts.core_count {
+        let block = carve(arena, len_bytes, "the messages")?;
+        // SAFETY: carved for this, page-aligned.
+        rings.place(CoreId(number), unsafe { launch::words(memory, &block) });
+    }
+    Ok(rings)
 }
 
 /// Puts the core with this number under the hypervisor. Returns 0, or why not

@@ -71,6 +71,8 @@ constants! {
     regular_safe_buffer_bytes = 4096;
     /// Bytes of a big safe buffer.
     big_safe_buffer_bytes = 80 * 1024;
+    /// Bytes for messages that wait to be sent, per core. Costs that much for every core.
+    message_ring_bytes = 32 << 10;
     /// Polls of the line per second while the guest runs. Each costs one VM exit of one core.
     poll_hz = 1000;
     /// 1: time spent halted is taken out of the guest's time-stamp counter. 0: the guest sees it.

@@ -33,6 +33,7 @@ pub mod halt;
 #[allow(unsafe_code, reason = "the hardware files")]
 pub mod hw;
 pub mod line;
+pub mod messages;
 pub mod pool;
 pub mod port;
 pub mod shared;

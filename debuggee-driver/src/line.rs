@@ -3,12 +3,13 @@
 //! Used in VMX-root by one core at a time: the one that polls while the guest runs, or the one
 //! that serves a halt.
 
+use crate::messages::Ring;
 use crate::port::RegisterIo;
 use crate::transport::uart16550::Uart;
-use wire_protocol::address::GuestVirtual;
+use wire_protocol::address::{CoreId, GuestVirtual};
 use wire_protocol::codec::Writer;
 use wire_protocol::link::{Incoming, Link, Role, SendError, Storage, Timing};
-use wire_protocol::packet::Message;
+use wire_protocol::packet::{Message, Notice};
 
 /// Bytes taken from the device in one turn, so that a turn is bounded.
 const TURN_BYTES: usize = 64;
@@ -82,6 +83,11 @@ impl<D: RegisterIo> Line<D> {
         true
     }
 
+    /// Bytes of messages that are not acknowledged yet.
+    pub fn queued_bytes(&self) -> usize {
+        self.link.queued_bytes()
+    }
+
     /// The message that [`Incoming::Message`] announced, with the memory for its answer.
     pub fn received(&mut self) -> (&[u8], &mut Buffers) {
         (self.link.message(), &mut self.buffers)
@@ -90,6 +96,22 @@ impl<D: RegisterIo> Line<D> {
     /// The message was dealt with.
     pub fn release(&mut self) {
         self.link.release();
+    }
+
+    /// Queues the oldest records of a core, as many as one batch holds; false if there are none or
+    /// nobody takes them.
+    pub fn send_messages(&mut self, core: CoreId, ring: &Ring<'_>) -> bool {
+        let Self {
+            link,
+            buffers: Buffers { message, lists },
+            base,
+            ..
+        } = self;
+        ring.send_batch(core, lists, |messages| {
+            let len_bytes = encode(&Message::Notice(Notice::Messages(messages)), *base, message);
+            let message = message.get(..len_bytes).unwrap_or_default();
+            !message.is_empty() && link.send(message).is_ok()
+        })
     }
 
     /// Queues the first `len_bytes` of the message buffer.

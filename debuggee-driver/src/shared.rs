@@ -9,6 +9,7 @@ use crate::facts::Facts;
 use crate::guest::process;
 use crate::guest::walk;
 use crate::line::Line;
+use crate::messages::Rings;
 use crate::port::{Cpu, Hidden, PhysicalMemory, Ports};
 use crate::vmx::{control_field, guest};
 use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering::SeqCst};
@@ -25,6 +26,8 @@ pub struct Shared<P: Ports> {
     pub installed: HaltCell<Installed>,
     /// The way to the host.
     pub line: Exclusive<Line<P::Io>>,
+    /// What programs print, until it is sent.
+    pub messages: Rings,
     /// Physical memory.
     pub memory: P::Memory,
     /// What does not change after the load.
@@ -57,6 +60,8 @@ pub struct Parts<P: Ports> {
     pub installed: Installed,
     /// See [`Shared::line`].
     pub line: Line<P::Io>,
+    /// See [`Shared::messages`].
+    pub messages: Rings,
     /// See [`Shared::memory`].
     pub memory: P::Memory,
     /// See [`Shared::facts`].
@@ -86,6 +91,7 @@ impl<P: Ports> Shared<P> {
             files: PerCoreCells::default(),
             installed: HaltCell::new(parts.installed),
             line: Exclusive::new(parts.line),
+            messages: parts.messages,
             memory: parts.memory,
             facts: parts.facts,
             eptp_hooked: parts.eptp_hooked,

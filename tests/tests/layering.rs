@@ -26,6 +26,7 @@ const DRIVER_ORDER: &[&[&str]] = &[
     &["command"],
     &["shared"],
     &["line", "facts", "constants"],
+    &["messages"],
     &["event"],
     &["ept"],
     &["cores", "guest", "pool"],

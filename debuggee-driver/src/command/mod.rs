@@ -5,6 +5,7 @@
 
 pub mod event;
 pub mod memory;
+pub mod messages;
 pub mod register;
 pub mod run;
 pub mod system;
@@ -72,8 +73,7 @@ pub fn answer<'s, P: Ports>(
         // Until this driver runs scripts, it answers like one that does not know them.
         Request::DefineGlobals(_) => Err(Refusal::UnknownRequest { kind: 0x60 }),
         Request::RunScript { .. } => Err(Refusal::UnknownRequest { kind: 0x61 }),
-        Request::Flush => Err(Refusal::UnknownRequest { kind: 0x62 }),
-        Request::MessageCounts => Err(Refusal::UnknownRequest { kind: 0x63 }),
+        Request::Flush | Request::MessageCounts => Ok(messages::answer(context.shared, request)),
     };
     (reply.unwrap_or_else(Reply::Refused), Next::Stay)
 }

@@ -2,6 +2,7 @@
 //!
 //! Called by `exit`. The core that claims the halt serves the host; all others are parked.
 
+mod drain;
 mod serve;
 
 use crate::cores::rendezvous::Halt;
@@ -88,13 +89,17 @@ pub fn poll<P: Ports>(cpu: &P::Cpu, shared: &Shared<P>) -> bool {
             answer_running(line, shared);
             false
         }
-        Some(Incoming::Connected) | None => false,
+        Some(Incoming::Connected) => false,
+        None => {
+            drain::while_running(line, shared);
+            false
+        }
     });
     // Another core holds the line only while it serves a halt, and then this one is wanted there.
     wanted.unwrap_or(false)
 }
 
-/// While the guest runs, only the handshake is answered.
+/// While the guest runs, the handshake is answered, and what concerns messages.
 fn answer_running<P: Ports>(line: &mut Line<P::Io>, shared: &Shared<P>) {
     let base = line.base;
     let (message, buffers) = line.received();
@@ -104,6 +109,11 @@ fn answer_running<P: Ports>(line: &mut Line<P::Io>, shared: &Shared<P>) {
             let reply = Message::Reply { id, reply };
             let len_bytes = line::encode(&reply, base, buffers.message);
             (shared.facts.kernel_base, len_bytes)
+        }
+        Ok((id, request @ (Request::Flush | Request::MessageCounts))) => {
+            let reply = crate::command::messages::answer(shared, &request);
+            let reply = Message::Reply { id, reply };
+            (base, line::encode(&reply, base, buffers.message))
         }
         Ok((id, _)) => (base, refuse(id, Refusal::NotHalted, base, buffers.message)),
         Err(error) => (base, refuse_undecoded(error, base, buffers.message)),

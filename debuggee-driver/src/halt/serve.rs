@@ -1,7 +1,7 @@
 //! The loop of a halt: poll, decode, answer. Runs on the core that claimed the halt, in VMX-root,
 //! with every other core parked.
 
-use super::{Shared, refuse_undecoded};
+use super::{Shared, drain, refuse_undecoded};
 use crate::command::{self, Context, Next};
 use crate::cores::rendezvous::Halt;
 use crate::line::{self, Line};
@@ -29,12 +29,19 @@ pub(super) fn serve<P: Ports>(
 }
 
 fn serve_line<P: Ports>(line: &mut Line<P::Io>, context: &mut Context<'_, '_, P>) {
+    drain::before_stop(line, context.shared);
     announce(line, context);
     // Ends with the host's `g`. Until then the machine stands still, which is what was asked for.
     loop {
         let now_us = context.shared.microseconds(context.cpu.tsc());
-        if line.turn(now_us) == Some(Incoming::Message) && answer(line, context) == Next::Go {
-            break;
+        match line.turn(now_us) {
+            Some(Incoming::Message) => {
+                if answer(line, context) == Next::Go {
+                    break;
+                }
+            }
+            Some(_) => {}
+            None => drain::while_halted(line, context.shared),
         }
     }
     send_rest(line, context);

@@ -11,6 +11,7 @@ use crate::boot;
 use crate::ept::mtrr::{RawMtrrs, VARIABLE_MAX};
 use crate::pool::arena::Block;
 use crate::port::Ports;
+use core::sync::atomic::AtomicU64;
 use x86::msr;
 
 /// The real hardware.
@@ -31,6 +32,17 @@ pub unsafe fn bytes(memory: &DirectMap, block: &Block) -> &'static mut [u8] {
     let start = memory.address_of(block.phys) as *mut u8;
     // SAFETY: mapped for good, and exclusive by contract; the arena was zeroed.
     unsafe { core::slice::from_raw_parts_mut(start, block.len_bytes as usize) }
+}
+
+/// A block of the arena as words that several cores use.
+///
+/// # Safety
+/// As [`bytes`]; the block starts at a multiple of eight.
+#[must_use]
+pub unsafe fn words(memory: &DirectMap, block: &Block) -> &'static [AtomicU64] {
+    let start = memory.address_of(block.phys) as *const AtomicU64;
+    // SAFETY: mapped for good, aligned and nobody else's by contract; the arena was zeroed.
+    unsafe { core::slice::from_raw_parts(start, block.len_bytes as usize / size_of::<u64>()) }
 }
 
 /// Puts a value into a block of the arena.

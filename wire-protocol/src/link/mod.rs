@@ -262,6 +262,12 @@ impl<'b> Link<'b> {
             && self.ack_due_us.is_none()
     }
 
+    /// Bytes of messages that are not acknowledged yet, sent or not.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        self.sender.queued_bytes()
+    }
+
     /// Counts since the link was made.
     #[must_use]
     pub fn statistics(&self) -> Statistics {

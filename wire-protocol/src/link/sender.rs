@@ -87,6 +87,11 @@ impl<'b> Sender<'b> {
         self.next_at
     }
 
+    /// Bytes of frames that are not acknowledged, whether they were on the wire or not.
+    pub(super) fn queued_bytes(&self) -> usize {
+        self.queue.len()
+    }
+
     /// The next frame goes on the wire.
     pub(super) fn take_next(&mut self) -> Option<Outgoing<'_>> {
         if usize::from(self.next) >= WINDOW_FRAMES {
