@@ -8,7 +8,7 @@
 //! stream of bytes), [`link`] (delivers messages once and in order), [`event`] and [`refusal`],
 //! [`codec`] (how numbers are written), and on top [`packet`]: requests, replies and notices.
 //! Beside them [`bytecode`], the programs that scripts are compiled to, and [`script`], which runs
-//! them; [`instruction`] knows how long x86 instructions are.
+//! them; [`print`] makes text of what they print; [`instruction`] knows how long x86 instructions are.
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(
@@ -28,6 +28,7 @@ pub mod instruction;
 pub mod limits;
 pub mod link;
 pub mod packet;
+pub mod print;
 pub mod refusal;
 pub mod script;
 pub mod transport;

@@ -28,8 +28,8 @@ use super::op::{Op, SHORT_NUMBER, Shape, short_register};
 use super::program::{FUNCTION_ENTRY, Function};
 use super::routine::{Pseudo, Routine, Show};
 use super::{
-    ARGUMENTS, CONSTANT_BYTES, DEPTH, FRAME_BYTES, FUNCTIONS, LOCAL_BYTES, PRINTED, PROGRAM_BYTES,
-    VERSION,
+    ARGUMENTS, CONSTANT_BYTES, DEPTH, FRAME_BYTES, FUNCTIONS, LOCAL_BYTES, PRINT_ARGUMENTS,
+    PROGRAM_BYTES, VERSION,
 };
 use crate::codec::{EncodeError, Writer};
 use crate::packet::Register;
@@ -47,7 +47,7 @@ pub enum AssembleError {
     FunctionsFull,
     /// More locals than [`LOCAL_BYTES`], or a frame larger than [`FRAME_BYTES`].
     VariablesFull,
-    /// More arguments than [`ARGUMENTS`], or more values printed than [`PRINTED`].
+    /// More arguments than [`ARGUMENTS`], or more values printed than [`PRINT_ARGUMENTS`].
     TooManyArguments,
     /// An expression needs more than [`DEPTH`] values.
     TooDeep,
@@ -344,7 +344,7 @@ impl<'b> Assembler<'b> {
     /// # Errors
     /// Too many values; there is no room.
     pub fn printf(&mut self, format: &[u8], count: u8, kinds: u32) -> Done {
-        if usize::from(count) > PRINTED {
+        if usize::from(count) > PRINT_ARGUMENTS {
             return Err(AssembleError::TooManyArguments);
         }
         let offset = self.text(format)?;

@@ -1,7 +1,7 @@
 //! One operation with its operand, from bytes. For the verifier, the assembler and listings; the
 //! interpreter reads operands itself.
 
-use super::PRINTED;
+use super::PRINT_ARGUMENTS;
 use super::op::{Op, SHORT_NUMBER, SHORT_REGISTER, Shape};
 use super::routine::{ArgumentKind, Pseudo, Routine, Show};
 use crate::packet::Register;
@@ -65,7 +65,7 @@ fn number(bytes: &[u8]) -> u64 {
 fn printf(count: u8, format: u64, kinds: u32) -> Option<Operand> {
     let count_of = usize::from(count);
     let unused = 2 * u32::from(count);
-    let fits = count_of <= PRINTED
+    let fits = count_of <= PRINT_ARGUMENTS
         && kinds.checked_shr(unused).unwrap_or(0) == 0
         && (0..count_of).all(|index| ArgumentKind::of(kinds, index).is_some());
     fits.then_some(Operand::Printf {

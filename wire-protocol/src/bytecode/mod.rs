@@ -51,8 +51,7 @@ mod tests;
 /// First byte of every program. A driver refuses programs of another version.
 pub const VERSION: u8 = 1;
 
-/// A whole program: what a big event's action buffer holds.
-pub const PROGRAM_BYTES: usize = 80 * 1024;
+pub use crate::limits::{PRINT_ARGUMENTS, PROGRAM_BYTES};
 
 /// Strings and other constants of a program.
 pub const CONSTANT_BYTES: usize = 1 << 16;
@@ -71,9 +70,6 @@ pub const ARGUMENTS: usize = 32;
 
 /// Functions of a program.
 pub const FUNCTIONS: usize = 255;
-
-/// Values printed by one `printf`.
-pub const PRINTED: usize = 16;
 
 /// The area of globals, shared by all programs.
 pub const GLOBAL_BYTES: usize = 64 * 1024;

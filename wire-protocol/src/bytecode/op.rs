@@ -34,7 +34,7 @@ pub enum Shape {
     Target,
     /// One byte: index of a function.
     Function,
-    /// Three bytes: number of values (at most [`super::PRINTED`]), format's place in the constants.
+    /// Three bytes: number of values (at most [`super::PRINT_ARGUMENTS`]), format's place in the constants.
     Printf,
     /// Seven bytes: the same, then two bits for each value, first value lowest, that say how it
     /// is recorded ([`super::routine::ArgumentKind`]).

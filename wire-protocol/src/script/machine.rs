@@ -2,7 +2,7 @@
 //! detours, by the host for trying scripts, and by tests.
 
 use crate::bytecode::routine::Pseudo;
-use crate::packet::Register;
+use crate::packet::{Arguments, Register};
 use core::sync::atomic::AtomicU64;
 
 /// The world of a program: one core at one moment.
@@ -31,8 +31,8 @@ pub trait Machine {
     fn physical_to_virtual(&mut self, address: u64) -> Option<u64>;
     /// The globals, shared by all cores.
     fn globals(&self) -> &[AtomicU64];
-    /// Takes a record of something printed at code offset `site`: [`super::record`].
-    fn record(&mut self, site: u32, values: &[u8]);
+    /// Takes a record of what is printed at code offset `site`; [`crate::print`] makes it text.
+    fn record(&mut self, site: u32, arguments: Arguments<'_>);
     /// Does what a script asks of the debugger; false if that cannot be.
     fn ask(&mut self, ask: Ask) -> bool;
     /// The time-stamp counter.

@@ -10,12 +10,14 @@
 pub mod globals;
 pub mod machine;
 mod memory;
-pub mod record;
+mod record;
 mod routine;
 mod run;
 mod text;
 
 pub use machine::{Ask, Machine, Tracing};
+use record::RecordMemory;
+pub use record::TEXT_BYTES;
 pub use run::run;
 
 #[cfg(test)]
@@ -59,7 +61,7 @@ pub struct Workspace {
     stack: [u64; STACK_VALUES],
     frames: [u8; FRAMES_BYTES],
     calls: [Call; CALLS],
-    record: [u8; record::RECORD_BYTES],
+    record: RecordMemory,
 }
 
 impl Workspace {
@@ -75,7 +77,7 @@ impl Workspace {
             stack: [0; STACK_VALUES],
             frames: [0; FRAMES_BYTES],
             calls: [call; CALLS],
-            record: [0; record::RECORD_BYTES],
+            record: RecordMemory::new(),
         }
     }
 }

@@ -1,33 +1,40 @@
 //! Records of what a script prints. The driver formats nothing: it keeps the place in the program
-//! and the values, and whoever has the program makes the text later (`print`).
+//! and the values, and whoever has the program makes the text later ([`crate::print`]).
 //!
-//! A record's values stand one after the other. A number is LEB128. A text is a head, LEB128 of
-//! `4 × n + kind`, and then, except for a marker, `n` bytes as they stood in memory.
+//! A text that a value points at is copied at the time. A marker, and an address where no text can
+//! be read, are recorded as the numbers they are.
 
 use super::run::Run;
 use super::text::{Text, Width};
 use super::{Machine, STACK_VALUES};
 use crate::bytecode::routine::ArgumentKind;
 use crate::bytecode::tag::Marker;
-use crate::codec::Writer;
+use crate::limits::PRINT_ARGUMENTS;
+use crate::packet::{Argument, Arguments};
 
-/// Most bytes of one record's values.
-pub const RECORD_BYTES: usize = 1024;
+/// Texts of one record, together. What is longer ends with [`CUT`].
+pub const TEXT_BYTES: usize = 1024;
 
-/// A number in a record, at most.
-const NUMBER_BYTES: usize = 10;
+/// Values of one record, encoded: its texts, their lengths, and its numbers.
+pub(super) const ENCODED_BYTES: usize = TEXT_BYTES + 10 * PRINT_ARGUMENTS;
 
-/// What became of a text, in the lowest two bits of its head.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TextEnd {
-    /// It is whole.
-    Whole = 0,
-    /// There was no room for more of it.
-    Cut = 1,
-    /// More of it could not be read.
-    Unreadable = 2,
-    /// It is a [`Marker`], whose number stands in the place of the length.
-    Marker = 3,
+/// Stands at the end of a text that was too long.
+const CUT: &[u8] = b"...";
+
+/// Memory for the record that is being made.
+#[derive(Debug)]
+pub(super) struct RecordMemory {
+    texts: [u8; TEXT_BYTES],
+    encoded: [u8; ENCODED_BYTES],
+}
+
+impl RecordMemory {
+    pub(super) const fn new() -> Self {
+        Self {
+            texts: [0; TEXT_BYTES],
+            encoded: [0; ENCODED_BYTES],
+        }
+    }
 }
 
 impl<M: Machine> Run<'_, '_, M> {
@@ -36,57 +43,73 @@ impl<M: Machine> Run<'_, '_, M> {
         let Some(memory) = self.record.take() else {
             return;
         };
-        let mut out = Writer::new(memory);
-        for index in 0..usize::from(count) {
-            let slot = (top + 1 + index).wrapping_sub(usize::from(count)) % STACK_VALUES;
+        let RecordMemory { texts, encoded } = &mut *memory;
+        let mut rest = texts.as_mut_slice();
+        let count = usize::from(count).min(PRINT_ARGUMENTS);
+        let mut arguments = [Argument::Number(0); PRINT_ARGUMENTS];
+        for (index, argument) in arguments.iter_mut().enumerate().take(count) {
+            let slot = (top + 1 + index).wrapping_sub(count) % STACK_VALUES;
             let value = self.stack.get(slot).copied().unwrap_or_default();
-            let room = RECORD_BYTES
-                .saturating_sub(out.len() + NUMBER_BYTES * (usize::from(count) - index));
-            // There is always room for a number and a head: it is kept free for each.
-            let written = match ArgumentKind::of(kinds, index) {
-                Some(ArgumentKind::Text) => self.text(value, Width::Byte, room, &mut out),
-                Some(ArgumentKind::WideText) => self.text(value, Width::Wide, room, &mut out),
-                _ => out.varint(value).ok(),
+            let width = match ArgumentKind::of(kinds, index) {
+                Some(ArgumentKind::Text) => Width::Byte,
+                Some(ArgumentKind::WideText) => Width::Wide,
+                _ => {
+                    *argument = Argument::Number(value);
+                    continue;
+                }
             };
-            if written.is_none() {
-                break;
-            }
+            let len = self.copy_text(value, width, rest);
+            let (text, after) = rest
+                .split_at_mut_checked(len.unwrap_or(0))
+                .unwrap_or_default();
+            rest = after;
+            *argument = match len {
+                Some(_) => Argument::Bytes(text),
+                None => Argument::Number(value),
+            };
         }
-        self.machine.record(self.at, out.written());
+        let known = arguments.get(..count).unwrap_or_default();
+        // There is room for the most that there can be.
+        if let Ok(arguments) = Arguments::encode_into(known, encoded) {
+            self.machine.record(self.at, arguments);
+        }
         self.record = Some(memory);
     }
 
-    fn text(
-        &mut self,
-        address: u64,
-        width: Width,
-        room: usize,
-        out: &mut Writer<'_>,
-    ) -> Option<()> {
-        if let Some(marker) = Marker::from_address(address) {
-            let head = 4 * marker as u64 + TextEnd::Marker as u64;
-            return out.varint(head).ok();
+    /// Copies a text; its length, or `None` if there is no text.
+    fn copy_text(&mut self, address: u64, width: Width, to: &mut [u8]) -> Option<usize> {
+        if Marker::from_address(address).is_some() {
+            return None;
         }
-        let unit = match width {
-            Width::Byte => 1,
-            Width::Wide => 2,
-        };
-        let mut copy = [0; RECORD_BYTES];
-        let mut len = 0;
         let mut text = Text::new(address, width);
-        let end = loop {
-            match text.next(self) {
-                None => break TextEnd::Unreadable,
-                Some(0) => break TextEnd::Whole,
-                Some(_) if len + unit > room => break TextEnd::Cut,
-                Some(value) => {
-                    let place = copy.get_mut(len..len + unit)?;
-                    place.copy_from_slice(value.to_le_bytes().get(..unit)?);
-                    len += unit;
-                }
+        let mut len = 0;
+        loop {
+            let Some(unit) = text.next(self) else {
+                return (len > 0).then_some(len);
+            };
+            if unit == 0 {
+                return Some(len);
             }
-        };
-        out.varint(4 * len as u64 + end as u64).ok()?;
-        out.bytes(copy.get(..len)?).ok()
+            let bytes = unit.to_le_bytes();
+            let bytes = bytes.get(..width.bytes())?;
+            let Some(place) = to.get_mut(len..len + bytes.len()) else {
+                return Some(cut(to, len, width));
+            };
+            place.copy_from_slice(bytes);
+            len += bytes.len();
+        }
     }
+}
+
+/// Ends a text that has no room; its length.
+fn cut(to: &mut [u8], len: usize, width: Width) -> usize {
+    let units = CUT.len().min(len / width.bytes());
+    let place = to.get_mut(len - units * width.bytes()..len);
+    let units = place.unwrap_or_default().chunks_exact_mut(width.bytes());
+    for (unit, &byte) in units.zip(CUT) {
+        for (to, from) in unit.iter_mut().zip([byte, 0]) {
+            *to = from;
+        }
+    }
+    len
 }

@@ -1,7 +1,7 @@
 //! The interpreter's loop.
 
 use super::memory::Space;
-use super::record::RECORD_BYTES;
+use super::record::RecordMemory;
 use super::{
     CALLS, Call, End, FRAMES_BYTES, Fault, FaultKind, Machine, Outcome, STACK_VALUES, Workspace,
 };
@@ -20,7 +20,7 @@ pub(super) struct Run<'r, 'p, M> {
     pub(super) frames: &'r mut [u8; FRAMES_BYTES],
     calls: &'r mut [Call; CALLS],
     /// For the record that is being made.
-    pub(super) record: Option<&'r mut [u8; RECORD_BYTES]>,
+    pub(super) record: Option<&'r mut RecordMemory>,
     pub(super) machine: &'r mut M,
     /// Where the running function's frame begins and ends.
     pub(super) frame: (usize, usize),

@@ -12,7 +12,7 @@ pub(super) enum Width {
 }
 
 impl Width {
-    const fn bytes(self) -> usize {
+    pub(super) const fn bytes(self) -> usize {
         match self {
             Self::Byte => 1,
             Self::Wide => 2,

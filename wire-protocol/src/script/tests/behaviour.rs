@@ -1,10 +1,10 @@
 //! What operations and routines do.
 
-use super::machine::{Bench, PAGE};
+use super::machine::{Bench, PAGE, Value};
 use super::{End, program, run_on, value};
 use crate::bytecode::op::Op;
 use crate::bytecode::routine::{Pseudo, Routine};
-use crate::bytecode::tag::{self, Area};
+use crate::bytecode::tag::{self, Area, Marker};
 use crate::packet::Register;
 use crate::script::{Ask, FaultKind};
 
@@ -489,34 +489,46 @@ fn instructions_are_measured_where_they_stand() {
 
 #[test]
 fn print_makes_records() {
-    let mut bench = Bench::holding(b"name\0");
+    let mut bench = Bench::holding(b"name\0w\0i\0\0\0");
     let bytes = program(|p| {
         p.number(0x80)?;
         p.number(PAGE)?;
+        p.number(PAGE + 5)?;
         p.pseudo(Pseudo::Time)?;
-        p.printf(b"%x %s %s", 3, 0b01_01_00)?;
+        p.number(0x10)?;
+        p.printf(b"%x %s %ws %s %s", 5, 0b01_01_10_01_00)?;
         p.op(Op::Exit)
     });
     let outcome = run_on(&mut bench, &bytes, 100);
-    assert_eq!(outcome.faults, 0);
-    let time = 4 + 3;
-    let expected = [0x80, 1, 4 * 4, b'n', b'a', b'm', b'e', time];
+    assert_eq!(outcome.first_fault.unwrap().kind, FaultKind::Read(0x10));
+    let expected = [
+        Value::Number(0x80),
+        Value::Text(b"name".to_vec()),
+        Value::Text(b"w\0i\0".to_vec()),
+        Value::Number(Marker::Time.address()),
+        Value::Number(0x10),
+    ];
     assert_eq!(bench.records.len(), 1);
     assert_eq!(bench.records[0].1, expected);
 }
 
 #[test]
-fn long_text_leaves_room_for_what_follows() {
+fn long_text_is_cut() {
     let mut bench = Bench::default();
     bench.memory.fill(b'x');
     let bytes = program(|p| {
         p.number(PAGE)?;
+        p.number(PAGE)?;
         p.number(MINUS)?;
-        p.printf(b"%s %llx", 2, 1)?;
+        p.printf(b"%s %s %llx", 3, 0b01_01)?;
         p.op(Op::Exit)
     });
     run_on(&mut bench, &bytes, 1000);
     let (_, record) = &bench.records[0];
-    assert!(record.len() <= 1024 && record.len() > 900);
-    assert!(record.ends_with(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1]));
+    let Value::Text(text) = &record[0] else {
+        panic!("{record:?}");
+    };
+    assert_eq!(text.len(), crate::script::TEXT_BYTES);
+    assert!(text.ends_with(b"xxx..."));
+    assert_eq!(record[1..], [Value::Text([].into()), Value::Number(MINUS)]);
 }

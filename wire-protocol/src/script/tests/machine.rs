@@ -2,18 +2,25 @@
 
 use crate::bytecode::GLOBAL_BYTES;
 use crate::bytecode::routine::Pseudo;
-use crate::packet::Register;
+use crate::packet::{Argument, Arguments, Register};
 use crate::script::{Ask, Machine};
 use core::sync::atomic::AtomicU64;
 use std::vec::Vec;
 
 pub(super) const PAGE: u64 = 0xffff_8000_0000_0000;
 
+/// One value of a record.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Value {
+    Number(u64),
+    Text(Vec<u8>),
+}
+
 pub(super) struct Bench {
     pub(super) registers: [u64; 45],
     pub(super) memory: Vec<u8>,
     pub(super) globals: Vec<AtomicU64>,
-    pub(super) records: Vec<(u32, Vec<u8>)>,
+    pub(super) records: Vec<(u32, Vec<Value>)>,
     pub(super) asked: Vec<Ask>,
     pub(super) relaxed: u64,
     pub(super) slept_us: u64,
@@ -103,8 +110,12 @@ impl Machine for Bench {
         &self.globals
     }
 
-    fn record(&mut self, site: u32, values: &[u8]) {
-        self.records.push((site, values.to_vec()));
+    fn record(&mut self, site: u32, arguments: Arguments<'_>) {
+        let values = arguments.iter().map(|argument| match argument {
+            Argument::Number(number) => Value::Number(number),
+            Argument::Bytes(bytes) => Value::Text(bytes.to_vec()),
+        });
+        self.records.push((site, values.collect()));
     }
 
     fn ask(&mut self, ask: Ask) -> bool {
