@@ -13,5 +13,6 @@ pub mod patience;
 pub mod render;
 pub mod repl;
 pub mod session;
+pub mod sink;
 pub mod symbol;
 pub mod transport;

@@ -6,6 +6,7 @@ use crate::expression::eval::{Context, EvalError};
 use crate::expression::{Expression, Read, register};
 use crate::render::{self, Output};
 use crate::session::{News, Session, SessionError, Space};
+use crate::sink::Sinks;
 use crate::symbol::modules::{self, Memory};
 use crate::symbol::resolve::Symbols;
 use crate::symbol::table::Table;
@@ -30,6 +31,8 @@ pub struct Debugger {
     pub symbols: Symbols,
     /// Where output goes.
     pub out: Output,
+    /// Where messages of events can go.
+    pub sinks: Sinks,
     /// Where Enter alone goes on.
     pub continuation: Option<Continuation>,
     /// The user wants to leave.
@@ -43,11 +46,12 @@ pub struct Debugger {
 impl Debugger {
     /// A debugger that has not shaken hands yet.
     #[must_use]
-    pub const fn new(session: Session, symbols: Symbols, out: Output) -> Self {
+    pub fn new(session: Session, symbols: Symbols, out: Output) -> Self {
         Self {
             session,
             symbols,
             out,
+            sinks: Sinks::default(),
             continuation: None,
             is_leaving: false,
             script_depth: 0,

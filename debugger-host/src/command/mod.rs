@@ -5,6 +5,7 @@
 mod debugger;
 pub mod event;
 pub mod memory;
+mod output;
 pub mod parse;
 pub mod register;
 pub mod run;
@@ -100,6 +101,32 @@ pub enum CommandError {
         /// The most it can be.
         limit: u64,
     },
+    /// A value out of its range.
+    #[error("{what} is {value:x}, not between {least:x} and {most:x}")]
+    OutOfRange {
+        /// What it is.
+        what: &'static str,
+        /// Its value.
+        value: u64,
+        /// The least it can be.
+        least: u64,
+        /// The most it can be.
+        most: u64,
+    },
+    /// An output that cannot be used.
+    #[error(transparent)]
+    Sink(#[from] crate::sink::SinkError),
+    /// Scripts cannot be compiled.
+    #[error("this program cannot compile scripts yet")]
+    NoScripts,
+    /// A text that is no machine code.
+    #[error("{option}: {why}")]
+    Assembly {
+        /// The option it belongs to.
+        option: &'static str,
+        /// What is wrong, and where.
+        why: crate::assembler::AssemblyError,
+    },
     /// A register that cannot be named.
     #[error("no register `{name}`; `.help r` lists them")]
     NoRegister {
@@ -149,6 +176,7 @@ pub enum CommandError {
 pub fn find(name: &str) -> Option<&'static Command> {
     COMMANDS
         .iter()
+        .copied()
         .find(|command| command.names.iter().any(|n| n.eq_ignore_ascii_case(name)))
 }
 

@@ -49,6 +49,40 @@ pub enum ParseError {
         /// What could stand there.
         expected: &'static str,
     },
+    /// An option that does not exist.
+    #[error("there is no option `{option}`{}; `.help options` lists them", hint(.similar.as_ref()))]
+    UnknownOption {
+        /// As typed.
+        option: String,
+        /// An option with a name close to it.
+        similar: Option<String>,
+    },
+    /// Two options that cannot stand together.
+    #[error("`{one}` and `{other}` exclude each other: {help}")]
+    Exclusive {
+        /// One.
+        one: &'static str,
+        /// The other.
+        other: &'static str,
+        /// Why, and what to do.
+        help: &'static str,
+    },
+    /// An option that the command does not have, or one that it needs.
+    #[error("`{option}` {why}")]
+    Unfit {
+        /// Which, or the command.
+        option: &'static str,
+        /// Why, and what to do.
+        why: &'static str,
+    },
+    /// A block whose content cannot be used.
+    #[error("the block of `{option}` cannot be used: {why}")]
+    BadBlock {
+        /// Which.
+        option: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A block that does not end.
     #[error("the `}}` that closes the block is missing")]
     OpenBlock,
@@ -187,6 +221,18 @@ impl<'a> Arguments<'a> {
         let (rest, found) = word(self.rest).ok()?;
         self.rest = rest;
         Some(found)
+    }
+
+    /// Letters, digits and signs of a name that come next, if any do.
+    pub fn name(&mut self) -> Option<&'a str> {
+        self.skip_space();
+        let end = self
+            .rest
+            .find(|c: char| !(c.is_ascii_alphanumeric() || "_-.".contains(c)))
+            .unwrap_or(self.rest.len());
+        let (name, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        (!name.is_empty()).then_some(name)
     }
 
     /// The next word, which must be there.

@@ -1,5 +1,6 @@
 //! The debugger itself: help, status, scripts, values, leaving.
 
+use super::event::{OPTIONS, OPTIONS_DETAILS};
 use super::{Action, Arguments, COMMANDS, CommandError, Debugger, ParseError};
 use crate::expression::Expression;
 use crate::render;
@@ -158,13 +159,28 @@ pub fn help_text(command: &super::Command) -> String {
     lines.join("\n")
 }
 
+/// Help of the options of event commands.
+fn options_text() -> String {
+    let width = OPTIONS
+        .iter()
+        .map(|option| option.syntax.chars().count())
+        .max()
+        .unwrap_or(0);
+    let mut lines = vec![format!("options of event commands. {OPTIONS_DETAILS}")];
+    lines.extend(OPTIONS.iter().map(|option| {
+        let gap = " ".repeat(width - option.syntax.chars().count());
+        format!("  {}{gap}  {}", option.syntax, option.summary)
+    }));
+    lines.join("\n")
+}
+
 /// All commands as a Markdown document.
 #[must_use]
 pub fn reference() -> String {
     let mut text = String::from(
         "# Commands\n\nNumbers are hexadecimal unless a prefix says otherwise (0n10 is decimal ten).\n",
     );
-    for command in COMMANDS {
+    for command in COMMANDS.iter() {
         text.push_str(&format!(
             "\n## `{}`\n\n{}\n",
             command.syntax,
@@ -184,6 +200,10 @@ pub fn reference() -> String {
         }
         text.push_str("```\n");
     }
+    text.push_str(&format!(
+        "\n## Options of event commands\n\n{OPTIONS_DETAILS}\n\n```text\n{}\n```\n",
+        options_text()
+    ));
     text
 }
 
@@ -199,7 +219,7 @@ impl Action for Help {
     fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
         let Some(name) = &self.0 else {
             let width = COMMANDS.iter().map(|c| c.names[0].len()).max().unwrap_or(0);
-            for command in COMMANDS {
+            for command in COMMANDS.iter() {
                 debugger
                     .out
                     .line(format!("{:<width$}  {}", command.names[0], command.summary));
@@ -209,6 +229,10 @@ impl Action for Help {
                 .line("`.help COMMAND` tells more; numbers are hexadecimal, 0n10 is decimal ten");
             return Ok(());
         };
+        if name.eq_ignore_ascii_case("options") {
+            debugger.out.line(options_text());
+            return Ok(());
+        }
         let command = super::find(name).ok_or_else(|| ParseError::UnknownCommand {
             name: name.clone(),
             similar: super::similar(name),

@@ -12,7 +12,7 @@ fn error(line: &str) -> String {
 
 #[test]
 fn every_example_of_the_help_can_be_parsed() {
-    for command in COMMANDS {
+    for command in COMMANDS.iter() {
         for example in command.examples {
             assert!(matches!(parse_line(example), Ok(Some(_))), "{example}");
         }
@@ -58,6 +58,70 @@ fn a_wrong_number_is_named() {
 fn missing_and_extra_arguments_show_the_syntax() {
     assert!(error("!epthook").contains("usage: !epthook"));
     assert!(error("g now").contains("`now` is not understood here"));
+}
+
+#[test]
+fn options_that_exclude_each_other_are_refused_with_what_to_do() {
+    for stage in ["post", "all"] {
+        let text = error(&format!("!cpuid 1 sc on stage {stage}"));
+        assert!(text.contains("`sc on` and `stage post"), "{text}");
+        assert!(text.contains("leave the stage at `pre`"), "{text}");
+    }
+    let text = error("!cpuid imm no output { a }");
+    assert!(text.contains("leave out `imm no`"), "{text}");
+    assert!(error("!epthook 1000 sc on").contains("change @rip instead"));
+    assert!(error("!epthook 1000 stage post").contains("can only be `pre`"));
+    assert!(error("!mode u").contains("needs `pid P`"));
+    assert!(error("!tsc pid 4 pid 5").contains("`pid` is given twice"));
+    assert!(error("!tsc condition {90} asm condition {nop}").contains("given twice"));
+}
+
+#[test]
+fn a_misspelt_option_comes_with_the_nearest_one() {
+    for line in ["!tsc stge pre", "!cpuid stge pre", "!cpuid 1 stge pre"] {
+        let text = error(line);
+        assert!(
+            text.contains("no option `stge`; is `stage` meant?"),
+            "{text}"
+        );
+        assert!(text.contains("`.help options`"), "{text}");
+    }
+    assert!(error("!tsc stage middle").contains("`middle` is not pre, post or all"));
+    assert!(error("!tsc sc yes").contains("`yes` is not on or off"));
+}
+
+#[test]
+fn blocks_must_be_whole_and_make_sense() {
+    assert!(error("!tsc script").contains("the block of `script` is missing"));
+    assert!(error("!tsc script { print(1);").contains("`}` that closes the block is missing"));
+    assert!(error("!tsc script {}").contains("it is empty"));
+    assert!(error("!tsc code { nop }").contains("`asm code {…}`"));
+    assert!(error("!tsc asm nop").contains("`nop` is not condition or code"));
+    assert!(error("!tsc output {}").contains("names no sink"));
+    assert!(error("!tsc output {a, b, c, d, e, f}").contains("6 sinks"));
+    assert!(error("!tsc output {a, a}").contains("`a` twice"));
+    let block = "!tsc pid 4 script{\n  printf(\"}\"); // }\n} core 1 output { a b }";
+    assert!(matches!(parse_line(block), Ok(Some(_))));
+}
+
+#[test]
+fn a_monitored_range_is_written_in_many_ways() {
+    for line in [
+        "!monitor rw 1000 1fff",
+        "!monitor va w vfs_read vfs_read+8 stage post",
+        "!monitor x pa 1000 l 10",
+        "!monitor RWX @rsp l (8 * 2) pid all",
+    ] {
+        assert!(matches!(parse_line(line), Ok(Some(_))), "{line}");
+    }
+    for line in [
+        "!monitor 1000 2000",
+        "!monitor q 1000 2000",
+        "!monitor rr 1000 2000",
+    ] {
+        assert!(error(line).contains("is not r, w, x, rw, rx, wx or rwx"));
+    }
+    assert!(error("!monitor r 1000").contains("or `l LENGTH`"));
 }
 
 #[test]

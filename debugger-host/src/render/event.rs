@@ -5,42 +5,158 @@ use crate::disasm::disassemble;
 use crate::session::{Halt, Pools};
 use crate::symbol::resolve::Symbols;
 use std::fmt::Write;
-use wire_protocol::event::{Actions, EventEntry, Filter, FreeCounts, PoolClass, Settings, Trigger};
+use wire_protocol::event::{
+    Access, Actions, ConditionKind, ControlRegister, EventEntry, FreeCounts, Modes, PoolClass,
+    ProgramSizes, Settings, Space, Stage, TraceKind, Trigger,
+};
 use wire_protocol::packet::StopCause;
 
 /// `epthook vmlinux!do_sys_openat2 (ffffffff812b3c40)` or `cpuid 1`.
 #[must_use]
 pub fn trigger(trigger: Trigger, symbols: &Symbols) -> String {
+    let name = trigger.name();
+    let number = |number: Option<u64>| {
+        number.map_or_else(|| name.to_owned(), |number| format!("{name} {number:x}"))
+    };
     match trigger {
-        Trigger::EptHook { address: at } => format!("epthook {}", address(at.0, symbols)),
-        Trigger::Cpuid { leaf: Some(leaf) } => format!("cpuid {leaf:x}"),
-        _ => trigger.name().into(),
+        Trigger::EptHook { address: at } | Trigger::EptHook2 { address: at } => {
+            format!("{name} {}", address(at.0, symbols))
+        }
+        Trigger::Monitor {
+            space,
+            access,
+            from,
+            len_bytes,
+        } => {
+            let at = match space {
+                Space::Virtual => address(from, symbols),
+                Space::Physical => format!("pa {from:x}"),
+            };
+            format!("{name} {} {at} l {len_bytes:x}", accesses(access))
+        }
+        Trigger::Syscall { number: of, .. } => number(of.map(u64::from)),
+        Trigger::Cpuid { leaf: of }
+        | Trigger::MsrRead { msr: of }
+        | Trigger::MsrWrite { msr: of }
+        | Trigger::Xsetbv { xcr: of } => number(of.map(u64::from)),
+        Trigger::IoIn { port } | Trigger::IoOut { port } => number(port.map(u64::from)),
+        Trigger::Exception { vector } => number(vector.map(u64::from)),
+        Trigger::Interrupt { vector } => number(Some(u64::from(vector))),
+        Trigger::CrWrite { register, mask } => {
+            let register = match register {
+                ControlRegister::Cr0 => 0,
+                ControlRegister::Cr4 => 4,
+            };
+            match mask {
+                u64::MAX => format!("{name} {register}"),
+                mask => format!("{name} {register} mask {mask:x}"),
+            }
+        }
+        Trigger::Mode { to } => {
+            let signs = [(Modes::KERNEL, "k"), (Modes::USER, "u")];
+            let to: String = signs
+                .iter()
+                .filter(|(mode, _)| to.contains(*mode))
+                .map(|(_, sign)| *sign)
+                .collect();
+            format!("{name} {to}")
+        }
+        Trigger::Trace { kind } => {
+            let kind = match kind {
+                TraceKind::StepIn => "step-in",
+                TraceKind::StepOut => "step-out",
+                TraceKind::Instrument => "instrument-step",
+            };
+            format!("{name} {kind}")
+        }
+        Trigger::Sysret { .. } | Trigger::Tsc | Trigger::Pmc | Trigger::Vmcall | Trigger::Dr => {
+            name.to_owned()
+        }
     }
 }
 
-fn filter(filter: Filter) -> String {
+fn accesses(access: Access) -> String {
+    let signs = [
+        (Access::READ, "r"),
+        (Access::WRITE, "w"),
+        (Access::EXECUTE, "x"),
+    ];
+    signs
+        .iter()
+        .filter(|(one, _)| access.contains(*one))
+        .map(|(_, sign)| *sign)
+        .collect()
+}
+
+/// Options that are not at their defaults, as they are typed.
+fn options(settings: &Settings) -> String {
     let mut text = String::new();
+    let Settings {
+        filter, options, ..
+    } = settings;
     if let Some(pid) = filter.pid {
         let _ = write!(text, ", pid {pid:x}");
     }
     if let Some(core) = filter.core {
         let _ = write!(text, ", core {core}");
     }
+    match options.stage {
+        Stage::Pre => {}
+        Stage::Post => text.push_str(", stage post"),
+        Stage::All => text.push_str(", stage all"),
+    }
+    if options.short_circuit {
+        text.push_str(", sc on");
+    }
+    if !options.immediate {
+        text.push_str(", imm no");
+    }
+    if options.buffer_bytes != 0 {
+        let _ = write!(text, ", buffer {:x}", options.buffer_bytes);
+    }
+    text
+}
+
+fn programs(settings: &Settings, sizes: &ProgramSizes) -> String {
+    let mut text = String::new();
+    let condition = match sizes.condition {
+        ConditionKind::Always => None,
+        ConditionKind::Script => Some("condition"),
+        ConditionKind::Code => Some("condition of code"),
+    };
+    if let Some(condition) = condition {
+        let _ = write!(text, ", {condition} ({} bytes)", sizes.condition_bytes);
+    }
+    for (action, bytes) in [("script", sizes.script_bytes), ("code", sizes.code_bytes)] {
+        if bytes != 0 {
+            let _ = write!(text, ", {action} ({bytes} bytes)");
+        }
+    }
+    if settings.actions.contains(Actions::BREAK) {
+        text.push_str(", break");
+    } else if settings.actions.is_empty() {
+        text.push_str(", no action");
+    }
     text
 }
 
 /// `epthook vmlinux!do_sys_openat2 (ffffffff812b3c40), pid 1c, break`
 #[must_use]
-pub fn event_line(settings: &Settings, symbols: &Symbols) -> String {
-    let action = if settings.actions.contains(Actions::BREAK) {
-        ", break"
-    } else {
-        ", no action"
+pub fn event_line(
+    settings: &Settings,
+    sizes: &ProgramSizes,
+    output: &[String],
+    symbols: &Symbols,
+) -> String {
+    let sinks = match output {
+        [] => String::new(),
+        names => format!(", output {{{}}}", names.join(", ")),
     };
     format!(
-        "{}{}{action}",
+        "{}{}{}{sinks}",
         trigger(settings.trigger, symbols),
-        filter(settings.filter)
+        options(settings),
+        programs(settings, sizes)
     )
 }
 
@@ -73,6 +189,23 @@ pub fn free_counts(free: &FreeCounts) -> String {
     } else {
         format!("; {} left", counts.join(" and "))
     }
+}
+
+/// Fewer free objects than this of a class that events use are worth a word.
+const LOW: u32 = 4;
+
+/// A warning when a pool that an event draws on runs low.
+#[must_use]
+pub fn low_pools(free: &FreeCounts) -> Option<String> {
+    let low: Vec<String> = free
+        .iter()
+        .filter(|(_, count)| *count < LOW)
+        .map(|(class, count)| {
+            let name = class.name();
+            format!("{count} of {name} left, `prealloc {name} 10` reserves more")
+        })
+        .collect();
+    (!low.is_empty()).then(|| format!("warning: {}", low.join("; ")))
 }
 
 /// Lines of `pools`. Counts are decimal.
@@ -110,11 +243,14 @@ pub fn halt_lines(halt: &Halt, event: Option<&EventEntry>, symbols: &Symbols) ->
         StopCause::BreakIn => format!("break-in on core {}", halt.core),
         StopCause::Event { event: id } => {
             let what = event.map_or_else(String::new, |entry| match entry.settings.trigger {
-                Trigger::EptHook { address } => symbols.place(address.0).map_or_else(
-                    || format!(": epthook {address:016x}"),
-                    |place| format!(": epthook {place}"),
-                ),
-                _ => format!(": {}", trigger(entry.settings.trigger, symbols)),
+                kind @ (Trigger::EptHook { address } | Trigger::EptHook2 { address }) => {
+                    let name = kind.name();
+                    symbols.place(address.0).map_or_else(
+                        || format!(": {name} {address:016x}"),
+                        |place| format!(": {name} {place}"),
+                    )
+                }
+                other => format!(": {}", trigger(other, symbols)),
             });
             format!("event {id} hit on core {}{what}", halt.core)
         }

@@ -8,10 +8,10 @@ mod register;
 mod size;
 
 pub use dump::{Unit, dump};
-pub use event::{event_line, free_counts, halt_lines, pools, trigger};
+pub use event::{event_line, free_counts, halt_lines, low_pools, pools, trigger};
 pub use refusal::refusal;
 pub use register::{flags, registers};
-pub use size::bytes;
+pub use size::{bytes, count};
 
 use crate::disasm::Line;
 use crate::symbol::resolve::Symbols;

@@ -14,6 +14,15 @@ pub fn bytes(count: u64) -> String {
     format!("{count} bytes")
 }
 
+/// `10 (0n16)`: a count as users type it, with the decimal one when they differ.
+#[must_use]
+pub fn count(count: u32) -> String {
+    match count {
+        0..10 => format!("{count}"),
+        _ => format!("{count:x} (0n{count})"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

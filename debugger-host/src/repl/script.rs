@@ -4,8 +4,7 @@
 use super::{prompt, run_line};
 use crate::command::event::{AddEvent, report};
 use crate::command::{self, Action, CommandError, Debugger, open_braces};
-use crate::session::SessionError;
-use wire_protocol::event::EventSpec;
+use crate::session::{NewEvent, SessionError};
 use wire_protocol::limits::EVENTS_PER_REQUEST;
 
 /// Scripts within scripts.
@@ -158,7 +157,7 @@ fn add_together(
         .iter()
         .filter_map(|action| action.as_event())
         .collect();
-    let mut specs: Vec<Result<EventSpec<'static>, CommandError>> = Vec::new();
+    let mut specs: Vec<Result<NewEvent, CommandError>> = Vec::new();
     for event in events {
         let spec = event.spec(debugger);
         let is_bad = spec.is_err();
@@ -167,10 +166,10 @@ fn add_together(
             break;
         }
     }
-    let good: Vec<EventSpec<'_>> = specs
+    let good: Vec<NewEvent> = specs
         .iter()
         .filter_map(|s| s.as_ref().ok())
-        .copied()
+        .cloned()
         .collect();
     let added = if good.is_empty() {
         None

@@ -3,10 +3,14 @@
 //! list is read anew.
 
 use super::{Session, SessionError};
+use std::collections::HashMap;
 use wire_protocol::address::EventId;
-use wire_protocol::event::{EventChange, EventEntry, EventSpec, FreeCounts, PoolClass, PoolLine};
+use wire_protocol::event::{
+    Condition, EventChange, EventEntry, EventSpec, FreeCounts, PoolClass, PoolLine, Programs,
+    Settings,
+};
 use wire_protocol::limits;
-use wire_protocol::packet::{EventSpecs, Reply, Request, events_digest};
+use wire_protocol::packet::{EventSpecs, MessageCounts, Reply, Request, events_digest};
 use wire_protocol::refusal::Refusal;
 
 /// What the host knows of the debuggee's events and pools.
@@ -15,6 +19,8 @@ pub(super) struct Mirror {
     /// `None` until they have been read.
     events: Option<Vec<EventEntry>>,
     pools: Option<Pools>,
+    /// Where messages of events go, if not to the screen. Only the host knows.
+    outputs: HashMap<EventId, Vec<String>>,
 }
 
 /// Reply to `pools`.
@@ -39,6 +45,64 @@ pub struct Carved {
     pub free: u32,
     /// Arena bytes left.
     pub arena_left_bytes: u64,
+}
+
+/// What decides whether an event acts, compiled.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum NewCondition {
+    /// Nothing.
+    #[default]
+    Always,
+    /// A script.
+    Script(Vec<u8>),
+    /// Machine code.
+    Code(Vec<u8>),
+}
+
+/// An event to be added, with its programs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewEvent {
+    /// All but the programs.
+    pub settings: Settings,
+    /// What decides.
+    pub condition: NewCondition,
+    /// Bytecode, or nothing.
+    pub script: Vec<u8>,
+    /// Machine code, or nothing.
+    pub code: Vec<u8>,
+    /// Where its messages go; to the screen when this is empty.
+    pub output: Vec<String>,
+}
+
+impl NewEvent {
+    /// An event without programs.
+    #[must_use]
+    pub const fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            condition: NewCondition::Always,
+            script: Vec::new(),
+            code: Vec::new(),
+            output: Vec::new(),
+        }
+    }
+
+    /// As it is sent.
+    #[must_use]
+    pub fn spec(&self) -> EventSpec<'_> {
+        EventSpec {
+            settings: self.settings,
+            programs: Programs {
+                condition: match &self.condition {
+                    NewCondition::Always => Condition::Always,
+                    NewCondition::Script(bytes) => Condition::Script(bytes),
+                    NewCondition::Code(bytes) => Condition::Code(bytes),
+                },
+                script: &self.script,
+                code: &self.code,
+            },
+        }
+    }
 }
 
 /// Results of adding events, one per event, in order.
@@ -118,15 +182,22 @@ impl Session {
             .copied()
     }
 
+    /// Where the messages of an event go; to the screen when this is empty.
+    #[must_use]
+    pub fn output_of(&self, id: EventId) -> &[String] {
+        self.mirror.outputs.get(&id).map_or(&[], Vec::as_slice)
+    }
+
     /// Adds events with one message, each for itself.
     ///
     /// # Errors
     /// When the debuggee runs, refuses the message as a whole, or does not answer.
-    pub fn add_events(&mut self, specs: &[EventSpec<'_>]) -> Result<Added, SessionError> {
+    pub fn add_events(&mut self, new: &[NewEvent]) -> Result<Added, SessionError> {
         self.must_be_halted()?;
         let what = "add events";
         let mut scratch = vec![0; limits::MESSAGE_BYTES];
-        let events = EventSpecs::encode_into(specs.iter().copied(), self.base, &mut scratch)
+        let specs = new.iter().map(NewEvent::spec);
+        let events = EventSpecs::encode_into(specs, self.base, &mut scratch)
             .map_err(|_| SessionError::TooLong { what })?;
         let request = Request::AddEvents {
             core: self.core(),
@@ -139,7 +210,7 @@ impl Session {
                 results,
                 free,
                 digest,
-            } if results.len() == specs.len() => Some((
+            } if results.len() == new.len() => Some((
                 Added {
                     results: results.iter().collect(),
                     free,
@@ -150,12 +221,13 @@ impl Session {
         })?;
         // Nothing known counts as no events: the digest tells whether that was right.
         let known = self.mirror.events.get_or_insert_default();
-        for (spec, result) in specs.iter().zip(&added.results) {
+        for (event, result) in new.iter().zip(&added.results) {
             if let Ok(id) = result {
+                self.mirror.outputs.insert(*id, event.output.clone());
                 known.push(EventEntry {
                     id: *id,
-                    settings: spec.settings,
-                    sizes: spec.programs.sizes(),
+                    settings: event.settings,
+                    sizes: event.spec().programs.sizes(),
                     enabled: true,
                     hits: 0,
                 });
@@ -221,6 +293,30 @@ impl Session {
             }),
             _ => None,
         })
+    }
+
+    /// What became of all messages of scripts.
+    ///
+    /// # Errors
+    /// When the debuggee refuses or does not answer.
+    pub fn message_counts(&mut self) -> Result<MessageCounts, SessionError> {
+        let counts = |reply: Reply<'_>| match reply {
+            Reply::MessageCounts(counts) => Some(counts),
+            _ => None,
+        };
+        self.ask("count messages", &Request::MessageCounts, counts)
+    }
+
+    /// Drops all messages that were not delivered yet.
+    ///
+    /// # Errors
+    /// When the debuggee refuses or does not answer.
+    pub fn flush(&mut self) -> Result<MessageCounts, SessionError> {
+        let counts = |reply: Reply<'_>| match reply {
+            Reply::MessageCounts(counts) => Some(counts),
+            _ => None,
+        };
+        self.ask("flush", &Request::Flush, counts)
     }
 
     /// State of all pools. Costs nothing when it cannot have changed.

@@ -12,7 +12,7 @@ mod run;
 
 pub use cache::Space;
 pub use error::SessionError;
-pub use event::{Added, Carved, Pools};
+pub use event::{Added, Carved, NewCondition, NewEvent, Pools};
 pub use identity::{Halt, Identity, News};
 
 use crate::patience::Patience;

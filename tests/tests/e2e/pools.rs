@@ -73,7 +73,7 @@ fn twenty_first_event_is_refused_and_prealloc_helps_in_the_same_halt() {
     assert_eq!(lab.run("events"), events);
     let carved = lab.run("prealloc regular-event 10");
     assert!(
-        carved.starts_with("regular-event: 16 ready now; 16 free; "),
+        carved.starts_with("regular-event: 10 (0n16) ready now; 10 (0n16) free; "),
         "{carved}"
     );
     assert!(lab.run("!cpuid 40000000").starts_with("event 14: "));

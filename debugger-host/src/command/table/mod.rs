@@ -1,9 +1,16 @@
 //! The table of all commands: parser, help, completion and documentation come from here.
 
-use super::{Command, event, memory, register, run, symbol, system};
+mod event;
+
+use super::{Command, memory, register, run, symbol, system};
+use std::sync::LazyLock;
 
 /// Every command, in the order of the help.
-pub static COMMANDS: &[Command] = &[
+pub static COMMANDS: LazyLock<Vec<&'static Command>> =
+    LazyLock::new(|| DEBUGGEE.iter().chain(event::ROWS).chain(HOST).collect());
+
+/// Execution, registers, memory, symbols, values.
+static DEBUGGEE: &[Command] = &[
     Command {
         names: &["g", "go"],
         syntax: "g",
@@ -149,51 +156,6 @@ pub static COMMANDS: &[Command] = &[
         parse: system::formats,
     },
     Command {
-        names: &["!epthook"],
-        syntax: "!epthook ADDRESS [pid P] [core C]",
-        summary: "hidden execute breakpoint: halt before the instruction at ADDRESS",
-        details: "Applied at once, on all cores; nothing runs and no guest memory changes.",
-        examples: &[
-            "!epthook vmlinux!do_sys_openat2",
-            "!epthook vfs_read pid 1c core 0",
-        ],
-        parse: event::ept_hook,
-    },
-    Command {
-        names: &["!cpuid"],
-        syntax: "!cpuid [LEAF] [pid P] [core C]",
-        summary: "halt when CPUID is executed, for all leaves or one",
-        details: "Applied at once, on all cores; nothing runs and no guest memory changes.",
-        examples: &["!cpuid", "!cpuid 40000000 pid 1c"],
-        parse: event::cpuid,
-    },
-    Command {
-        names: &["events", "event"],
-        syntax: "events [e|d|c N|all]",
-        summary: "list events; enable, disable or clear one or all",
-        details: "A cleared event is gone from every core, with its objects back in their pools,\n\
-            before the reply comes.",
-        examples: &["events", "events d 0", "events e all", "events c all"],
-        parse: event::events,
-    },
-    Command {
-        names: &["prealloc", "preallocate"],
-        syntax: "prealloc CLASS COUNT",
-        summary: "reserve objects for events to come, without letting the debuggee run",
-        details: "Classes: regular-event, big-event, regular-safe-buffer, big-safe-buffer, epthook,\n\
-            epthook2, monitor, thread-interception. COUNT is hexadecimal.",
-        examples: &["prealloc regular-event 10"],
-        parse: event::prealloc,
-    },
-    Command {
-        names: &["pools"],
-        syntax: "pools",
-        summary: "objects reserved, in use and free, by class, and what is left of the arena",
-        details: "",
-        examples: &["pools"],
-        parse: event::pools,
-    },
-    Command {
         names: &["!digest"],
         syntax: "!digest [PHYSICAL l LENGTH | registers]",
         summary: "XXH64 of all RAM, of a range, or of all registers of all cores",
@@ -202,6 +164,10 @@ pub static COMMANDS: &[Command] = &[
         examples: &["!digest", "!digest 0 l 1000", "!digest registers"],
         parse: memory::digest,
     },
+];
+
+/// The debugger itself.
+static HOST: &[Command] = &[
     Command {
         names: &[".status"],
         syntax: ".status",

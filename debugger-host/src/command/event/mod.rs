@@ -1,0 +1,161 @@
+//! Events: commands that add them ([`watched`] reads their own arguments, [`options`] what they
+//! share), commands that list and change them ([`manage`]), and the pools they draw on ([`pools`]).
+
+mod manage;
+mod options;
+mod pools;
+mod source;
+mod watched;
+
+pub(super) use manage::{events, flush, show_events};
+pub(super) use options::{OPTIONS, OPTIONS_DETAILS};
+pub(super) use pools::{pools, prealloc, test};
+pub(super) use watched::add;
+
+use super::{Action, CommandError, Debugger, ParseError};
+use crate::render;
+use crate::session::{Added, NewEvent, SessionError};
+use options::Options;
+use watched::{Watched, within};
+use wire_protocol::address::{CoreId, EventId};
+use wire_protocol::event::{Actions, Filter, FreeCounts, Options as EventOptions, Settings};
+use wire_protocol::refusal::Refusal;
+
+type Parsed = Result<Box<dyn Action>, ParseError>;
+
+/// A command that adds one event.
+pub struct AddEvent {
+    watched: Watched,
+    options: Options,
+}
+
+fn narrow<T: TryFrom<u64>>(what: &'static str, value: u64, limit: u64) -> Result<T, CommandError> {
+    T::try_from(value).map_err(|_| CommandError::TooBig { what, value, limit })
+}
+
+impl AddEvent {
+    /// Options that this event does not have, and one that it needs.
+    fn check_options(&self) -> Result<(), ParseError> {
+        let options = &self.options;
+        let kind = self.watched.kind();
+        let unfit = |option, why| Err(ParseError::Unfit { option, why });
+        if options.short_circuit && !kind.can_short_circuit() {
+            return unfit(
+                "sc on",
+                "has no meaning with this event: there is no instruction to skip; a script can \
+                 change @rip instead",
+            );
+        }
+        if options.stage.has_post() && !kind.has_stages() {
+            return unfit(
+                "stage",
+                "can only be `pre` with this event: nothing is emulated that could be over",
+            );
+        }
+        if matches!(kind, wire_protocol::event::Trigger::Mode { .. }) && options.pid.is_none() {
+            return unfit(
+                "!mode",
+                "needs `pid P`: it watches the transitions of one process",
+            );
+        }
+        Ok(())
+    }
+
+    /// The event, with every argument's value, its programs compiled.
+    ///
+    /// # Errors
+    /// When an argument has no value or is out of range, or a program is wrong.
+    pub fn spec(&self, debugger: &mut Debugger) -> Result<NewEvent, CommandError> {
+        let trigger = self.watched.trigger(debugger)?;
+        let options = &self.options;
+        let limit = u64::from(u32::MAX);
+        let pid = match &options.pid {
+            Some(pid) => Some(narrow("the pid", debugger.value(pid)?, limit)?),
+            None => None,
+        };
+        let core = match &options.core {
+            Some(core) => {
+                let most = u64::from(u16::MAX);
+                Some(CoreId(narrow("the core", debugger.value(core)?, most)?))
+            }
+            None => None,
+        };
+        let buffer_bytes = match &options.buffer {
+            Some(bytes) => within("the buffer", debugger.value(bytes)?, 1, limit)? as u32,
+            None => 0,
+        };
+        let mut event = NewEvent::new(Settings {
+            trigger,
+            filter: Filter { pid, core },
+            actions: Actions::empty(),
+            options: EventOptions {
+                stage: options.stage,
+                short_circuit: options.short_circuit,
+                immediate: options.immediate,
+                buffer_bytes,
+            },
+        });
+        if let Some(source) = &options.condition {
+            event.condition = source.condition_program(debugger)?;
+        }
+        if let Some(source) = &options.script {
+            event.script = source.script_program(debugger)?;
+            event.settings.actions |= Actions::SCRIPT;
+        }
+        if let Some(source) = &options.code {
+            event.code = source.machine_code("code", debugger)?;
+            event.settings.actions |= Actions::CODE;
+        }
+        if event.settings.actions.is_empty() {
+            event.settings.actions = Actions::BREAK;
+        }
+        event.output.clone_from(&options.output);
+        debugger.sinks.check(&event.output)?;
+        event.spec().check().map_err(SessionError::Refused)?;
+        Ok(event)
+    }
+}
+
+/// What is said about one event of a message.
+///
+/// # Errors
+/// The refusal.
+pub fn report(
+    debugger: &mut Debugger,
+    event: &NewEvent,
+    result: &Result<EventId, Refusal>,
+    free: Option<&FreeCounts>,
+) -> Result<(), CommandError> {
+    match result {
+        Ok(id) => {
+            let sizes = event.spec().programs.sizes();
+            let text =
+                render::event_line(&event.settings, &sizes, &event.output, &debugger.symbols);
+            let left = free.map_or_else(String::new, render::free_counts);
+            debugger.out.line(format!("event {id}: {text}{left}"));
+            if let Some(free) = free
+                && let Some(warning) = render::low_pools(free)
+            {
+                debugger.out.line(warning);
+            }
+            Ok(())
+        }
+        Err(refusal) => Err(SessionError::Refused(*refusal).into()),
+    }
+}
+
+impl Action for AddEvent {
+    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
+        let event = self.spec(debugger)?;
+        let events = [event];
+        let Added { results, free } = debugger.session.add_events(&events)?;
+        match results.first() {
+            Some(result) => report(debugger, &events[0], result, Some(&free)),
+            None => Ok(()),
+        }
+    }
+
+    fn as_event(&self) -> Option<&AddEvent> {
+        Some(self)
+    }
+}

@@ -1,0 +1,283 @@
+//! Options that the event commands share. Called by [`super::watched`]; help and documentation
+//! come from the same table.
+
+use super::source::Source;
+use crate::command::{Arguments, ParseError};
+use crate::expression::Expression;
+use wire_protocol::event::Stage;
+
+/// An option of the table.
+pub(in crate::command) struct EventOption {
+    /// The word that begins it.
+    pub(in crate::command) name: &'static str,
+    /// How it is written.
+    pub(in crate::command) syntax: &'static str,
+    /// One line.
+    pub(in crate::command) summary: &'static str,
+}
+
+/// Sinks of one event.
+const OUTPUT_LIMIT: usize = 5;
+
+/// Every option, in the order of the help.
+pub(in crate::command) static OPTIONS: &[EventOption] = &[
+    EventOption {
+        name: "pid",
+        syntax: "pid P|all",
+        summary: "only in the process P",
+    },
+    EventOption {
+        name: "core",
+        syntax: "core C|all",
+        summary: "only on core C",
+    },
+    EventOption {
+        name: "stage",
+        syntax: "stage pre|post|all",
+        summary: "before what is watched takes effect (pre, the default), after it, or both times",
+    },
+    EventOption {
+        name: "sc",
+        syntax: "sc on|off",
+        summary: "short-circuit: what is watched does not take effect (stage pre alone)",
+    },
+    EventOption {
+        name: "imm",
+        syntax: "imm yes|no",
+        summary: "send each message at once (the default), or when a batch is full or at a halt",
+    },
+    EventOption {
+        name: "buffer",
+        syntax: "buffer BYTES",
+        summary: "scratch memory, shared by all cores: $buffer in scripts, rcx in code",
+    },
+    EventOption {
+        name: "condition",
+        syntax: "condition {EXPRESSION|HEX BYTES}",
+        summary: "go on only if the expression, or what machine code leaves in rax, is not 0",
+    },
+    EventOption {
+        name: "script",
+        syntax: "script {STATEMENTS} | script {file:PATH}",
+        summary: "run a script",
+    },
+    EventOption {
+        name: "code",
+        syntax: "code {HEX BYTES}",
+        summary: "run machine code: rcx = buffer, rdx = saved registers, r8 = $context",
+    },
+    EventOption {
+        name: "asm",
+        syntax: "asm condition|code {INSTRUCTION; …}",
+        summary: "the same as text: rcx = saved registers and rdx = $context in a condition",
+    },
+    EventOption {
+        name: "output",
+        syntax: "output {NAME, …}",
+        summary: "messages go to these sinks, not to the screen (at most 5; not with imm no)",
+    },
+];
+
+/// What is said of all of them.
+pub(in crate::command) const OPTIONS_DETAILS: &str =
+    "In any order, each at most once. With neither script nor code the debuggee halts (break).";
+
+/// Options as typed.
+pub(super) struct Options {
+    pub(super) pid: Option<Expression>,
+    pub(super) core: Option<Expression>,
+    pub(super) stage: Stage,
+    pub(super) short_circuit: bool,
+    pub(super) immediate: bool,
+    pub(super) buffer: Option<Expression>,
+    pub(super) condition: Option<Source>,
+    pub(super) script: Option<Source>,
+    pub(super) code: Option<Source>,
+    pub(super) output: Vec<String>,
+}
+
+/// Whether an option comes next.
+pub(super) fn begins_here(arguments: &Arguments<'_>) -> bool {
+    find(arguments.clone().name().unwrap_or_default()).is_some()
+}
+
+fn find(word: &str) -> Option<&'static EventOption> {
+    OPTIONS
+        .iter()
+        .find(|option| option.name.eq_ignore_ascii_case(word))
+}
+
+/// That `word` is no option, with the nearest one.
+pub(super) fn unknown(word: &str) -> ParseError {
+    let lower = word.to_ascii_lowercase();
+    let similar = OPTIONS
+        .iter()
+        .map(|option| {
+            (
+                strsim::damerau_levenshtein(option.name, &lower),
+                option.name,
+            )
+        })
+        .filter(|(distance, name)| *distance <= 2 && *distance < name.len())
+        .min()
+        .map(|(_, name)| name.to_owned());
+    ParseError::UnknownOption {
+        option: word.to_owned(),
+        similar,
+    }
+}
+
+/// One of two or three words.
+fn choose<T: Copy>(
+    arguments: &mut Arguments<'_>,
+    expected: &'static str,
+    choices: &[(&str, T)],
+) -> Result<T, ParseError> {
+    let word = arguments.required_word(expected)?;
+    choices
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(word))
+        .map(|(_, choice)| *choice)
+        .ok_or_else(|| ParseError::BadWord {
+            word: word.to_owned(),
+            expected,
+        })
+}
+
+impl Options {
+    /// Reads options until the command ends.
+    pub(super) fn parse(arguments: &mut Arguments<'_>) -> Result<Self, ParseError> {
+        let mut options = Self {
+            pid: None,
+            core: None,
+            stage: Stage::Pre,
+            short_circuit: false,
+            immediate: true,
+            buffer: None,
+            condition: None,
+            script: None,
+            code: None,
+            output: Vec::new(),
+        };
+        let mut seen = Vec::new();
+        while !arguments.is_empty() {
+            let Some(word) = arguments.name() else {
+                arguments.end()?;
+                break;
+            };
+            let option = find(word).ok_or_else(|| unknown(word))?.name;
+            let slot = match option {
+                "asm" => choose(
+                    arguments,
+                    "condition or code",
+                    &[("condition", "condition"), ("code", "code")],
+                )?,
+                other => other,
+            };
+            if seen.contains(&slot) {
+                return Err(ParseError::Twice { option: slot });
+            }
+            seen.push(slot);
+            options.take(option, slot, arguments)?;
+        }
+        options.fit_together()?;
+        Ok(options)
+    }
+
+    fn take(
+        &mut self,
+        option: &str,
+        slot: &'static str,
+        arguments: &mut Arguments<'_>,
+    ) -> Result<(), ParseError> {
+        match slot {
+            "pid" if !arguments.keyword("all") => self.pid = Some(arguments.expression("pid")?),
+            "core" if !arguments.keyword("all") => self.core = Some(arguments.expression("core")?),
+            "buffer" => self.buffer = Some(arguments.expression("buffer")?),
+            "stage" => {
+                let stages = [
+                    ("pre", Stage::Pre),
+                    ("post", Stage::Post),
+                    ("all", Stage::All),
+                ];
+                self.stage = choose(arguments, "pre, post or all", &stages)?;
+            }
+            "sc" => {
+                let choices = [("on", true), ("off", false)];
+                self.short_circuit = choose(arguments, "on or off", &choices)?;
+            }
+            "imm" => {
+                let choices = [("yes", true), ("no", false)];
+                self.immediate = choose(arguments, "yes or no", &choices)?;
+            }
+            "script" => {
+                let text = arguments.required_block("the block of `script`")?;
+                self.script = Some(Source::script(text)?);
+            }
+            "condition" => {
+                let text = arguments.required_block("the block of `condition`")?;
+                self.condition = Some(match option {
+                    "asm" => Source::assembly(text)?,
+                    _ => Source::condition(text)?,
+                });
+            }
+            "code" => {
+                let text = arguments.required_block("the block of `code`")?;
+                self.code = Some(match option {
+                    "asm" => Source::assembly(text)?,
+                    _ => Source::bytes(text)?,
+                });
+            }
+            "output" => self.output = sinks(arguments.required_block("the block of `output`")?)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn fit_together(&self) -> Result<(), ParseError> {
+        if self.short_circuit && self.stage.has_post() {
+            return Err(ParseError::Exclusive {
+                one: "sc on",
+                other: "stage post and stage all",
+                help: "what is skipped has no time after it; leave the stage at `pre`",
+            });
+        }
+        if !self.immediate && !self.output.is_empty() {
+            return Err(ParseError::Exclusive {
+                one: "imm no",
+                other: "output",
+                help: "sinks get each message at once; leave out `imm no`",
+            });
+        }
+        Ok(())
+    }
+}
+
+fn sinks(text: &str) -> Result<Vec<String>, ParseError> {
+    let names: Vec<String> = text
+        .split([',', ' ', '\t', '\n', '\r'])
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect();
+    match names.len() {
+        0 => Err(ParseError::BadBlock {
+            option: "output",
+            why: "it names no sink; `output` lists them".to_owned(),
+        }),
+        count if count > OUTPUT_LIMIT => Err(ParseError::BadBlock {
+            option: "output",
+            why: format!("{count} sinks are more than an event can have ({OUTPUT_LIMIT})"),
+        }),
+        _ => match names
+            .iter()
+            .enumerate()
+            .find(|(at, name)| names[..*at].contains(name))
+        {
+            Some((_, name)) => Err(ParseError::BadBlock {
+                option: "output",
+                why: format!("it names `{name}` twice"),
+            }),
+            None => Ok(names),
+        },
+    }
+}

@@ -1,0 +1,89 @@
+//! Pools of pre-allocated objects. Called by the command table.
+
+use super::Parsed;
+use crate::command::{Action, Arguments, CommandError, Debugger, ParseError};
+use crate::expression::Expression;
+use crate::render;
+use wire_protocol::event::PoolClass;
+
+struct Prealloc {
+    class: PoolClass,
+    count: Expression,
+}
+
+pub(in crate::command) fn prealloc(mut arguments: Arguments<'_>) -> Parsed {
+    let word = arguments.required_word("the class")?;
+    let class = PoolClass::ALL
+        .into_iter()
+        .find(|class| class.name().eq_ignore_ascii_case(word))
+        .ok_or_else(|| ParseError::BadWord {
+            word: word.to_owned(),
+            expected: "one of regular-event, big-event, regular-safe-buffer, big-safe-buffer, \
+                       epthook, epthook2, monitor, thread-interception",
+        })?;
+    let word = arguments.clone().word().unwrap_or_default();
+    let count = arguments.expression("the count")?;
+    // A bare name would be a symbol, and an address is no count.
+    if matches!(&count, Expression::Symbol(name) if !name.contains('!')) {
+        return Err(ParseError::BadWord {
+            word: word.to_owned(),
+            expected: "a count: a number, hexadecimal as all are (`prealloc regular-event 10`)",
+        });
+    }
+    arguments.end()?;
+    Ok(Box::new(Prealloc { class, count }))
+}
+
+impl Action for Prealloc {
+    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
+        let limit = wire_protocol::limits::PREALLOC_COUNT;
+        let value = debugger.value(&self.count)?;
+        let count = u32::try_from(value)
+            .ok()
+            .filter(|count| *count <= limit)
+            .ok_or(CommandError::TooBig {
+                what: "the count",
+                value,
+                limit: u64::from(limit),
+            })?;
+        let carved = debugger.session.prealloc(self.class, count)?;
+        let queued = match carved.queued {
+            0 => String::new(),
+            n => format!(", {} more after the next `g`", render::count(n)),
+        };
+        debugger.out.line(format!(
+            "{}: {} ready now{queued}; {} free; {} left in the arena",
+            self.class.name(),
+            render::count(carved.ready),
+            render::count(carved.free),
+            render::bytes(carved.arena_left_bytes)
+        ));
+        Ok(())
+    }
+}
+
+struct ShowPools;
+
+pub(in crate::command) fn pools(mut arguments: Arguments<'_>) -> Parsed {
+    arguments.end()?;
+    Ok(Box::new(ShowPools))
+}
+
+impl Action for ShowPools {
+    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
+        let pools = debugger.session.pools()?;
+        debugger.out.line(render::pools(&pools));
+        Ok(())
+    }
+}
+
+pub(in crate::command) fn test(mut arguments: Arguments<'_>) -> Parsed {
+    let word = arguments.required_word("pool")?;
+    if !word.eq_ignore_ascii_case("pool") {
+        return Err(ParseError::BadWord {
+            word: word.to_owned(),
+            expected: "pool",
+        });
+    }
+    pools(arguments)
+}

@@ -1,0 +1,342 @@
+//! What each event command watches: its own arguments, before the options. Called by the command
+//! table.
+
+use super::options::{Options, begins_here, unknown};
+use super::{AddEvent, Parsed};
+use crate::command::{Arguments, CommandError, Debugger, ParseError};
+use crate::expression::Expression;
+use wire_protocol::address::GuestVirtual;
+use wire_protocol::event::{Access, ControlRegister, Modes, Space, SyscallBy, TraceKind, Trigger};
+
+/// What is watched, as typed.
+pub(super) enum Watched {
+    EptHook(Expression),
+    EptHook2(Expression),
+    Monitor {
+        space: Space,
+        access: Access,
+        from: Expression,
+        to: End,
+    },
+    /// A number, or all.
+    Numbered(Number, Option<Expression>),
+    Interrupt(Expression),
+    CrWrite(ControlRegister, Option<Expression>),
+    /// Nothing more to know.
+    Plain(Trigger),
+}
+
+/// Where a monitored range ends.
+pub(super) enum End {
+    /// With this byte.
+    At(Expression),
+    /// After so many bytes.
+    Length(Expression),
+}
+
+/// What the number of an event is.
+#[derive(Clone, Copy)]
+pub(super) enum Number {
+    Syscall(SyscallBy),
+    Leaf,
+    MsrRead,
+    MsrWrite,
+    PortIn,
+    PortOut,
+    Exception,
+    Xcr,
+}
+
+impl Number {
+    /// Its name, and the most it can be.
+    const fn limit(self) -> (&'static str, u64) {
+        match self {
+            Self::Syscall(_) => ("the number of the system call", u32::MAX as u64),
+            Self::Leaf => ("the leaf", u32::MAX as u64),
+            Self::MsrRead | Self::MsrWrite => ("the MSR", u32::MAX as u64),
+            Self::PortIn | Self::PortOut => ("the port", u16::MAX as u64),
+            Self::Exception => ("the vector", Trigger::LAST_EXCEPTION as u64),
+            Self::Xcr => ("the XCR", u32::MAX as u64),
+        }
+    }
+
+    const fn trigger(self, number: Option<u32>) -> Trigger {
+        // The limits hold: what is narrowed here fits.
+        let small = match number {
+            Some(number) => Some(number as u16),
+            None => None,
+        };
+        match self {
+            Self::Syscall(by) => Trigger::Syscall { number, by },
+            Self::Leaf => Trigger::Cpuid { leaf: number },
+            Self::MsrRead => Trigger::MsrRead { msr: number },
+            Self::MsrWrite => Trigger::MsrWrite { msr: number },
+            Self::PortIn => Trigger::IoIn { port: small },
+            Self::PortOut => Trigger::IoOut { port: small },
+            Self::Exception => Trigger::Exception {
+                vector: match number {
+                    Some(number) => Some(number as u8),
+                    None => None,
+                },
+            },
+            Self::Xcr => Trigger::Xsetbv { xcr: number },
+        }
+    }
+}
+
+/// Reads any event command.
+pub(in crate::command) fn add(mut arguments: Arguments<'_>) -> Parsed {
+    let watched = match arguments.name {
+        "!epthook" => Watched::EptHook(arguments.expression("the address")?),
+        "!epthook2" => Watched::EptHook2(arguments.expression("the address")?),
+        "!monitor" => monitor(&mut arguments)?,
+        "!syscall" => numbered(&mut arguments, Number::Syscall(SyscallBy::Bytes))?,
+        "!syscall2" => numbered(&mut arguments, Number::Syscall(SyscallBy::Range))?,
+        "!cpuid" => numbered(&mut arguments, Number::Leaf)?,
+        "!msrread" | "!msread" => numbered(&mut arguments, Number::MsrRead)?,
+        "!msrwrite" => numbered(&mut arguments, Number::MsrWrite)?,
+        "!ioin" => numbered(&mut arguments, Number::PortIn)?,
+        "!ioout" | "!iout" => numbered(&mut arguments, Number::PortOut)?,
+        "!exception" => numbered(&mut arguments, Number::Exception)?,
+        "!xsetbv" => numbered(&mut arguments, Number::Xcr)?,
+        "!interrupt" => Watched::Interrupt(arguments.expression("the vector (20 to ff)")?),
+        "!crwrite" => control_register(&mut arguments)?,
+        "!sysret2" => Watched::Plain(Trigger::Sysret {
+            by: SyscallBy::Range,
+        }),
+        "!tsc" => Watched::Plain(Trigger::Tsc),
+        "!pmc" => Watched::Plain(Trigger::Pmc),
+        "!vmcall" => Watched::Plain(Trigger::Vmcall),
+        "!dr" => Watched::Plain(Trigger::Dr),
+        "!mode" => Watched::Plain(Trigger::Mode {
+            to: modes(arguments.required_word("u, k or ku")?)?,
+        }),
+        "!trace" => Watched::Plain(Trigger::Trace {
+            kind: trace(arguments.required_word("step-in, step-out or instrument-step")?)?,
+        }),
+        _ => Watched::Plain(Trigger::Sysret {
+            by: SyscallBy::Bytes,
+        }),
+    };
+    let options = Options::parse(&mut arguments)?;
+    let event = AddEvent { watched, options };
+    event.check_options()?;
+    Ok(Box::new(event))
+}
+
+/// A number, if one comes before the options.
+fn numbered(arguments: &mut Arguments<'_>, number: Number) -> Result<Watched, ParseError> {
+    if arguments.is_empty() || begins_here(arguments) {
+        return Ok(Watched::Numbered(number, None));
+    }
+    let (what, _) = number.limit();
+    let value = arguments.expression(what)?;
+    // A bare name is no number of anything here, but an option that was misspelt.
+    if let Expression::Symbol(name) = &value
+        && !name.contains('!')
+    {
+        return Err(unknown(name));
+    }
+    Ok(Watched::Numbered(number, Some(value)))
+}
+
+fn monitor(arguments: &mut Arguments<'_>) -> Result<Watched, ParseError> {
+    let expected = "r, w, x, rw, rx, wx or rwx";
+    let mut space = None;
+    let mut access = None;
+    while space.is_none() || access.is_none() {
+        let mut ahead = arguments.clone();
+        let word = ahead.word().unwrap_or_default().to_ascii_lowercase();
+        match word.as_str() {
+            "va" if space.is_none() => space = Some(Space::Virtual),
+            "pa" if space.is_none() => space = Some(Space::Physical),
+            _ if access.is_none() => access = Some(accesses(&word, expected)?),
+            _ => break,
+        }
+        *arguments = ahead;
+    }
+    let access = access.ok_or_else(|| ParseError::BadWord {
+        word: String::new(),
+        expected,
+    })?;
+    let from = arguments.expression("the first address")?;
+    let to = if arguments.keyword("l") {
+        End::Length(arguments.expression("the length")?)
+    } else {
+        End::At(arguments.expression("the last address, or `l LENGTH`,")?)
+    };
+    Ok(Watched::Monitor {
+        space: space.unwrap_or(Space::Virtual),
+        access,
+        from,
+        to,
+    })
+}
+
+fn accesses(word: &str, expected: &'static str) -> Result<Access, ParseError> {
+    let mut access = Access::empty();
+    for c in word.chars() {
+        let one = match c {
+            'r' => Access::READ,
+            'w' => Access::WRITE,
+            'x' => Access::EXECUTE,
+            _ => Access::empty(),
+        };
+        if one.is_empty() || access.contains(one) {
+            access = Access::empty();
+            break;
+        }
+        access |= one;
+    }
+    if access.is_empty() {
+        return Err(ParseError::BadWord {
+            word: word.to_owned(),
+            expected,
+        });
+    }
+    Ok(access)
+}
+
+fn control_register(arguments: &mut Arguments<'_>) -> Result<Watched, ParseError> {
+    let word = arguments.required_word("0 or 4")?;
+    let register = match word.to_ascii_lowercase().as_str() {
+        "0" | "cr0" => ControlRegister::Cr0,
+        "4" | "cr4" => ControlRegister::Cr4,
+        _ => {
+            return Err(ParseError::BadWord {
+                word: word.to_owned(),
+                expected: "0 or 4, a control register whose writes can be watched",
+            });
+        }
+    };
+    let mask = if arguments.keyword("mask") {
+        Some(arguments.expression("the mask")?)
+    } else {
+        None
+    };
+    Ok(Watched::CrWrite(register, mask))
+}
+
+fn modes(word: &str) -> Result<Modes, ParseError> {
+    match word.to_ascii_lowercase().as_str() {
+        "u" => Ok(Modes::USER),
+        "k" => Ok(Modes::KERNEL),
+        "ku" | "uk" => Ok(Modes::all()),
+        _ => Err(ParseError::BadWord {
+            word: word.to_owned(),
+            expected: "u, k or ku",
+        }),
+    }
+}
+
+fn trace(word: &str) -> Result<TraceKind, ParseError> {
+    match word.to_ascii_lowercase().as_str() {
+        "step-in" => Ok(TraceKind::StepIn),
+        "step-out" => Ok(TraceKind::StepOut),
+        "instrument-step" => Ok(TraceKind::Instrument),
+        _ => Err(ParseError::BadWord {
+            word: word.to_owned(),
+            expected: "step-in, step-out or instrument-step",
+        }),
+    }
+}
+
+/// A value within bounds.
+pub(super) fn within(
+    what: &'static str,
+    value: u64,
+    least: u64,
+    most: u64,
+) -> Result<u64, CommandError> {
+    if (least..=most).contains(&value) {
+        return Ok(value);
+    }
+    Err(CommandError::OutOfRange {
+        what,
+        value,
+        least,
+        most,
+    })
+}
+
+impl Watched {
+    /// With every argument's value.
+    pub(super) fn trigger(&self, debugger: &mut Debugger) -> Result<Trigger, CommandError> {
+        Ok(match self {
+            Self::EptHook(address) => Trigger::EptHook {
+                address: GuestVirtual(debugger.value(address)?),
+            },
+            Self::EptHook2(address) => Trigger::EptHook2 {
+                address: GuestVirtual(debugger.value(address)?),
+            },
+            Self::Monitor {
+                space,
+                access,
+                from,
+                to,
+            } => {
+                let from = debugger.value(from)?;
+                let len_bytes = match to {
+                    End::At(to) => {
+                        let to = within("the last address", debugger.value(to)?, from, u64::MAX)?;
+                        (to - from).saturating_add(1)
+                    }
+                    End::Length(length) => {
+                        let most = (u64::MAX - from).saturating_add(1);
+                        within("the length", debugger.value(length)?, 1, most)?
+                    }
+                };
+                Trigger::Monitor {
+                    space: *space,
+                    access: *access,
+                    from,
+                    len_bytes,
+                }
+            }
+            Self::Numbered(number, None) => number.trigger(None),
+            Self::Numbered(number, Some(value)) => {
+                let (what, most) = number.limit();
+                let value = within(what, debugger.value(value)?, 0, most)?;
+                number.trigger(Some(value as u32))
+            }
+            Self::Interrupt(vector) => {
+                let least = u64::from(Trigger::LAST_EXCEPTION) + 1;
+                let vector = debugger.value(vector)?;
+                let vector = within("the vector", vector, least, u64::from(u8::MAX))?;
+                Trigger::Interrupt {
+                    vector: vector as u8,
+                }
+            }
+            Self::CrWrite(register, mask) => Trigger::CrWrite {
+                register: *register,
+                mask: match mask {
+                    Some(mask) => within("the mask", debugger.value(mask)?, 1, u64::MAX)?,
+                    None => u64::MAX,
+                },
+            },
+            Self::Plain(trigger) => *trigger,
+        })
+    }
+
+    /// What kind of event it is; the numbers in it mean nothing.
+    pub(super) const fn kind(&self) -> Trigger {
+        let address = GuestVirtual(0);
+        match self {
+            Self::EptHook(_) => Trigger::EptHook { address },
+            Self::EptHook2(_) => Trigger::EptHook2 { address },
+            Self::Monitor { space, access, .. } => Trigger::Monitor {
+                space: *space,
+                access: *access,
+                from: 0,
+                len_bytes: 1,
+            },
+            Self::Numbered(number, _) => number.trigger(None),
+            Self::Interrupt(_) => Trigger::Interrupt { vector: u8::MAX },
+            Self::CrWrite(register, _) => Trigger::CrWrite {
+                register: *register,
+                mask: 1,
+            },
+            Self::Plain(trigger) => *trigger,
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! `output`: the sinks that messages of events can go to. Called by the command table.
+
+use super::{Action, Arguments, CommandError, Debugger, ParseError};
+use crate::sink::Target;
+
+type Parsed = Result<Box<dyn Action>, ParseError>;
+
+enum Output {
+    List,
+    Create(String, Target),
+    Open(String),
+    Close(String),
+}
+
+pub(super) fn output(mut arguments: Arguments<'_>) -> Parsed {
+    let Some(word) = arguments.word() else {
+        return Ok(Box::new(Output::List));
+    };
+    let action = word.to_ascii_lowercase();
+    let output = match action.as_str() {
+        "create" => create(&mut arguments)?,
+        "open" => Output::Open(name(&mut arguments)?),
+        "close" => Output::Close(name(&mut arguments)?),
+        _ => {
+            return Err(ParseError::BadWord {
+                word: word.to_owned(),
+                expected: "create, open or close",
+            });
+        }
+    };
+    arguments.end()?;
+    Ok(Box::new(output))
+}
+
+fn name(arguments: &mut Arguments<'_>) -> Result<String, ParseError> {
+    let name = arguments.required_word("the name")?;
+    if name.contains([',', '{', '}']) {
+        return Err(ParseError::BadWord {
+            word: name.to_owned(),
+            expected: "a name, which has no comma and no braces",
+        });
+    }
+    Ok(name.to_owned())
+}
+
+fn create(arguments: &mut Arguments<'_>) -> Result<Output, ParseError> {
+    let name = name(arguments)?;
+    let kind = arguments.required_word("file, tcp or namedpipe")?;
+    let kind = kind.to_ascii_lowercase();
+    if !["file", "tcp", "namedpipe"].contains(&kind.as_str()) {
+        return Err(ParseError::BadWord {
+            word: kind,
+            expected: "file, tcp or namedpipe",
+        });
+    }
+    let to = match arguments.rest().trim_matches('"') {
+        "" => arguments.required_word("what it leads to")?,
+        to => to,
+    };
+    Ok(Output::Create(
+        name,
+        match kind.as_str() {
+            "file" => Target::File(to.into()),
+            "tcp" => Target::Tcp(to.to_owned()),
+            _ => Target::Pipe(to.into()),
+        },
+    ))
+}
+
+impl Action for Output {
+    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
+        match self {
+            Self::List => list(debugger),
+            Self::Create(name, target) => {
+                debugger.sinks.create(name, target.clone())?;
+                debugger.out.line(format!(
+                    "output {name}: {target}; `output open {name}` opens it"
+                ));
+            }
+            Self::Open(name) => {
+                debugger.sinks.open(name)?;
+                debugger.out.line(format!("output {name} is open"));
+            }
+            Self::Close(name) => {
+                debugger.sinks.close(name)?;
+                debugger.out.line(format!("output {name} is closed"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn list(debugger: &mut Debugger) {
+    let sinks = debugger.sinks.list();
+    if sinks.is_empty() {
+        debugger
+            .out
+            .line("no outputs; `output create NAME file PATH` makes one");
+    }
+    for sink in sinks {
+        let state = match (sink.failure, sink.is_open) {
+            (Some(why), _) => format!("failed: {why}"),
+            (None, true) => "open".to_owned(),
+            (None, false) => "closed".to_owned(),
+        };
+        debugger.out.line(format!(
+            "{}  {}  {state}; {} messages, {} bytes written",
+            sink.name, sink.target, sink.messages, sink.bytes
+        ));
+    }
+}

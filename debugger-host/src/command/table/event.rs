@@ -1,0 +1,245 @@
+//! Rows of the event commands, and of what manages events.
+
+use crate::command::{Command, event, output};
+
+/// An event command; all have the same parser.
+macro_rules! event {
+    ($names:expr, $syntax:literal, $summary:literal, $context:literal, $examples:expr) => {
+        Command {
+            names: $names,
+            syntax: concat!($syntax, " [OPTION …]"),
+            summary: $summary,
+            details: concat!(
+                "$context: ",
+                $context,
+                ".\nApplied at once, on all cores; nothing runs and no guest memory changes.\n",
+                "`.help options` lists the options."
+            ),
+            examples: $examples,
+            parse: event::add,
+        }
+    };
+}
+
+pub(super) static ROWS: &[Command] = &[
+    event!(
+        &["!epthook"],
+        "!epthook ADDRESS",
+        "before the instruction at ADDRESS runs: a hidden execute breakpoint",
+        "the address; neither `sc` nor `stage post`",
+        &[
+            "!epthook vmlinux!do_sys_openat2",
+            "!epthook vfs_read pid 1c core 0",
+            "!epthook vfs_read script { printf(\"%llx\\n\", @rdi); }"
+        ]
+    ),
+    event!(
+        &["!epthook2"],
+        "!epthook2 ADDRESS",
+        "the same by a detour inside the guest, without a VM exit; kernel code only",
+        "the address; neither `sc` nor `stage post`",
+        &["!epthook2 vmlinux!vfs_read script { print(@rdi); }"]
+    ),
+    event!(
+        &["!monitor"],
+        "!monitor [va|pa] r|w|x|rw|rx|wx|rwx FROM TO|l LENGTH",
+        "when memory is read, written or executed; TO is the last byte",
+        "the address touched",
+        &[
+            "!monitor w @rsp @rsp+7",
+            "!monitor pa rw 1000 l 8 stage post",
+            "!monitor x vfs_read l 1 sc on"
+        ]
+    ),
+    event!(
+        &["!syscall"],
+        "!syscall [NUMBER]",
+        "when SYSCALL is executed, for all system calls or one",
+        "the number (rax)",
+        &["!syscall", "!syscall 55 pid 1c"]
+    ),
+    event!(
+        &["!syscall2"],
+        "!syscall2 [NUMBER]",
+        "as !syscall, told by the range rip is in, not by the bytes at rip",
+        "the number (rax)",
+        &["!syscall2 0 script { print($pid); }"]
+    ),
+    event!(
+        &["!sysret"],
+        "!sysret",
+        "when SYSRET is executed",
+        "rip",
+        &["!sysret pid 1c script { print(@rax); }"]
+    ),
+    event!(
+        &["!sysret2"],
+        "!sysret2",
+        "as !sysret, told by the range rip is in, not by the bytes at rip",
+        "rip",
+        &["!sysret2"]
+    ),
+    event!(
+        &["!cpuid"],
+        "!cpuid [LEAF]",
+        "when CPUID is executed, for all leaves or one",
+        "the leaf",
+        &[
+            "!cpuid",
+            "!cpuid 40000000 pid 1c",
+            "!cpuid 1 stage post script { @rcx = @rcx & ~80000000; }"
+        ]
+    ),
+    event!(
+        &["!msrread", "!msread"],
+        "!msrread [MSR]",
+        "when RDMSR is executed, for all MSRs or one",
+        "the MSR (ecx)",
+        &["!msrread c0000082"]
+    ),
+    event!(
+        &["!msrwrite"],
+        "!msrwrite [MSR]",
+        "when WRMSR is executed, for all MSRs or one",
+        "the MSR (ecx)",
+        &["!msrwrite c0000082 stage all"]
+    ),
+    event!(
+        &["!ioin"],
+        "!ioin [PORT]",
+        "when a port is read (IN, INS), all but those of the line or one",
+        "the port",
+        &["!ioin 60", "!ioin 71 sc on"]
+    ),
+    event!(
+        &["!ioout", "!iout"],
+        "!ioout [PORT]",
+        "when a port is written (OUT, OUTS), all but those of the line or one",
+        "the port",
+        &["!ioout 80"]
+    ),
+    event!(
+        &["!exception"],
+        "!exception [VECTOR]",
+        "exceptions, faults, traps and NMI, all or one (vectors 0 to 1f)",
+        "the vector",
+        &["!exception e pid 4", "!exception 3"]
+    ),
+    event!(
+        &["!interrupt"],
+        "!interrupt VECTOR",
+        "an external interrupt (vectors 20 to ff)",
+        "the vector",
+        &["!interrupt 30"]
+    ),
+    event!(
+        &["!tsc"],
+        "!tsc",
+        "when the time-stamp counter is read",
+        "0 for RDTSC, 1 for RDTSCP",
+        &["!tsc pid 1c"]
+    ),
+    event!(&["!pmc"], "!pmc", "when RDPMC is executed", "0", &["!pmc"]),
+    event!(
+        &["!vmcall"],
+        "!vmcall",
+        "when the guest executes VMCALL",
+        "0",
+        &["!vmcall"]
+    ),
+    event!(
+        &["!dr"],
+        "!dr",
+        "when a debug register is read or written",
+        "0",
+        &["!dr core 1"]
+    ),
+    event!(
+        &["!crwrite"],
+        "!crwrite 0|4 [mask BITS]",
+        "when CR0 or CR4 is written, or only these bits of it change",
+        "the new value",
+        &["!crwrite 4", "!crwrite 0 mask 10000"]
+    ),
+    event!(
+        &["!xsetbv"],
+        "!xsetbv [XCR]",
+        "when XSETBV is executed, for all registers or one",
+        "the XCR (ecx)",
+        &["!xsetbv 0"]
+    ),
+    event!(
+        &["!mode"],
+        "!mode u|k|ku pid P",
+        "when a process reaches user mode (u), the kernel (k), or either",
+        "3 in user mode, 0 in the kernel; no `stage post`",
+        &[
+            "!mode u pid 1c",
+            "!mode ku pid 1c script { print($context); }"
+        ]
+    ),
+    event!(
+        &["!trace"],
+        "!trace step-in|step-out|instrument-step",
+        "at every instruction that is executed",
+        "0; neither `sc` nor `stage post`",
+        &["!trace step-in pid 1c", "!trace instrument-step core 0"]
+    ),
+    Command {
+        names: &["events", "event"],
+        syntax: "events [e|d|c N|all]",
+        summary: "list events; enable, disable or clear one or all",
+        details: "A cleared event is gone from every core, with its objects back in their pools,\n\
+            before the reply comes.",
+        examples: &["events", "events d 0", "events e all", "events c all"],
+        parse: event::events,
+    },
+    Command {
+        names: &["output"],
+        syntax: "output [create NAME file|tcp|namedpipe TARGET | open NAME | close NAME]",
+        summary: "list, make, open and close the sinks that messages of events can go to",
+        details: "Events name up to 5 of them: `output {NAME, …}`. A sink gets each message once, the\n\
+            messages of a core in order. Files are appended to; `close` waits until all is written.",
+        examples: &[
+            "output",
+            "output create log file /tmp/out.txt",
+            "output create net tcp 127.0.0.1:5000",
+            "output open log",
+            "output close log",
+        ],
+        parse: output::output,
+    },
+    Command {
+        names: &["flush"],
+        syntax: "flush",
+        summary: "drop the messages of all events that were not delivered yet",
+        details: "",
+        examples: &["flush"],
+        parse: event::flush,
+    },
+    Command {
+        names: &["prealloc", "preallocate"],
+        syntax: "prealloc CLASS COUNT",
+        summary: "reserve objects for events to come, without letting the debuggee run",
+        details: "Classes: regular-event, big-event, regular-safe-buffer, big-safe-buffer, epthook,\n\
+            epthook2, monitor, thread-interception. COUNT is hexadecimal, and so is the answer.",
+        examples: &["prealloc regular-event 10", "prealloc big-safe-buffer 2"],
+        parse: event::prealloc,
+    },
+    Command {
+        names: &["pools"],
+        syntax: "pools",
+        summary: "objects reserved, in use and free, by class, and what is left of the arena",
+        details: "`test pool` is the same.",
+        examples: &["pools"],
+        parse: event::pools,
+    },
+    Command {
+        names: &["test", ".test"],
+        syntax: "test pool",
+        summary: "the state of the pools, as `pools` shows it",
+        details: "",
+        examples: &["test pool"],
+        parse: event::test,
+    },
+];
