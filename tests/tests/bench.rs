@@ -1,7 +1,10 @@
-//! What commands cost on the line, from live traffic. `cargo lab bench` prints it.
+//! What commands cost on the line, from live traffic, and what scripts cost. `cargo lab bench`
+//! prints it.
 
 #[path = "e2e/budget.rs"]
 mod budget;
+#[path = "bench/interpreter.rs"]
+mod interpreter;
 #[allow(
     dead_code,
     reason = "the measurements need less of the lab than the tests"
