@@ -199,6 +199,22 @@ pub enum Refusal {
         /// What it lacks.
         feature: ProcessorFeature,
     },
+    /// A global variable exists with another size.
+    GlobalLength {
+        /// The size it has.
+        has_bytes: u32,
+        /// What was asked for.
+        asked_bytes: u32,
+    },
+    /// There is no room for another global variable.
+    GlobalsFull {
+        /// Bytes left.
+        free_bytes: u32,
+        /// Names left.
+        free_names: u32,
+        /// Bytes asked for.
+        asked_bytes: u32,
+    },
     /// The driver does not know how to watch this.
     UnknownTrigger,
     /// A clear could not be completed on a core; the event is still listed.
@@ -344,6 +360,8 @@ impl Refusal {
             Self::OwnMsr { .. } => 0xc000_010d,
             Self::NoFeature { .. } => 0xc000_010e,
             Self::UnknownTrigger => 0xc000_010f,
+            Self::GlobalLength { .. } => 0xc000_0120,
+            Self::GlobalsFull { .. } => 0xc000_0121,
         }
     }
 }

@@ -176,6 +176,21 @@ fn event(refusal: &Refusal) -> String {
             };
             format!("the debuggee's processor cannot {what}, which this event needs")
         }
+        Refusal::GlobalLength {
+            has_bytes,
+            asked_bytes,
+        } => format!(
+            "a global variable of this name has {has_bytes} bytes already and the script wants \
+             {asked_bytes}; globals live until the driver is unloaded: choose another name"
+        ),
+        Refusal::GlobalsFull {
+            free_bytes,
+            free_names,
+            asked_bytes,
+        } => format!(
+            "a global variable of {asked_bytes} bytes finds {free_bytes} bytes and room for \
+             {free_names} names; globals live until the driver is unloaded: use what there is"
+        ),
         _ => "the driver does not know how to watch this; it is older than this program".into(),
     }
 }

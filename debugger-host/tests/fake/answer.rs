@@ -4,7 +4,7 @@ use super::{Controls, KERNEL, MEMORY_BYTES, Machine, POOL, send};
 use std::sync::atomic::Ordering;
 use wire_protocol::address::{CoreId, EventId, GuestPhysical, GuestVirtual};
 use wire_protocol::crc::crc32;
-use wire_protocol::event::{EventChange, EventEntry, PoolClass, PoolLine, Trigger};
+use wire_protocol::event::{EventChange, EventEntry, PoolClass, PoolLine, Programs, Trigger};
 use wire_protocol::limits;
 use wire_protocol::link::Link;
 use wire_protocol::packet::{
@@ -222,6 +222,7 @@ pub(super) fn answer(
             let offsets = GlobalOffsets::encode_into(offsets, base, &mut scratch);
             Reply::GlobalsDefined(offsets.expect("fits"))
         }
+        Request::EventPrograms { .. } => Reply::EventPrograms(Programs::NONE),
         Request::RunScript { .. } => Reply::ScriptRan {
             value: 0,
             failure: None,

@@ -16,45 +16,58 @@ pub enum Source {
     Request,
 }
 
-/// One argument of a print.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Argument<'a> {
-    /// A number, or the bits of one.
-    Number(u64),
-    /// A copy of a string as it was in memory, without its end.
-    Bytes(&'a [u8]),
-}
-
-/// Why a program was ended before its end.
+/// What went wrong with a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureCause {
     /// A script did more operations than [`Failure::detail`].
     Operations,
-    /// A script's functions called each other too deeply, or needed too much memory.
+    /// A script's functions called each other too deeply.
     Depth,
-    /// A script divided by zero.
-    Division,
+    /// The program is not the one that was verified.
+    Broken,
     /// Machine code ran more instructions than [`Failure::detail`]; the event is disabled.
     Instructions,
     /// Machine code raised the exception with the vector [`Failure::detail`]; the event is
     /// disabled.
     Exception,
-    /// An event operation of a script was refused, with the code [`Failure::detail`].
-    Refused,
+    /// A script divided by zero, which gave 0.
+    Division,
+    /// A script read where nothing is, at [`Failure::detail`], which gave 0.
+    Read,
+    /// A script wrote where nothing is, at [`Failure::detail`].
+    Write,
+    /// A script used [`Failure::detail`] as the address of a variable for an atomic operation.
+    Variable,
+    /// A register did not take the value [`Failure::detail`].
+    Register,
 }
 
 impl FailureCause {
-    const ALL: [Self; 6] = [
+    /// In the order of their wire numbers.
+    pub const ALL: [Self; 10] = [
         Self::Operations,
         Self::Depth,
-        Self::Division,
+        Self::Broken,
         Self::Instructions,
         Self::Exception,
-        Self::Refused,
+        Self::Division,
+        Self::Read,
+        Self::Write,
+        Self::Variable,
+        Self::Register,
     ];
+
+    /// Whether the run ended with it. After any other, it went on.
+    #[must_use]
+    pub const fn ends_the_run(self) -> bool {
+        matches!(
+            self,
+            Self::Operations | Self::Depth | Self::Broken | Self::Instructions | Self::Exception
+        )
+    }
 }
 
-/// A program that was ended before its end.
+/// Something that went wrong while a program ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// Why.
@@ -72,8 +85,9 @@ pub enum Content<'a> {
     Print {
         /// Which of its prints: bytes from the start of its code.
         site: u32,
-        /// What.
-        arguments: Arguments<'a>,
+        /// The values, as [`crate::script::record`] says. How many there are and what they
+        /// mean, the program says.
+        values: &'a [u8],
     },
     /// An instruction of a traced thread is about to run.
     Trace {
@@ -82,7 +96,7 @@ pub enum Content<'a> {
         /// Its first bytes.
         code: &'a [u8],
     },
-    /// A program was ended.
+    /// Something went wrong.
     Failure(Failure),
 }
 
@@ -99,111 +113,6 @@ pub struct MessageRecord<'a> {
     pub content: Content<'a>,
 }
 
-/// Arguments of a print, still encoded.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Arguments<'a> {
-    count: u32,
-    /// Bit N: argument N is bytes.
-    bytes: u32,
-    encoded: &'a [u8],
-}
-
-impl<'a> Arguments<'a> {
-    /// No argument.
-    pub const EMPTY: Self = Self {
-        count: 0,
-        bytes: 0,
-        encoded: &[],
-    };
-
-    /// Encodes arguments into `scratch`, which the result keeps.
-    ///
-    /// # Errors
-    /// They do not fit, or are more than [`limits::PRINT_ARGUMENTS`].
-    pub fn encode_into(
-        arguments: &[Argument<'_>],
-        scratch: &'a mut [u8],
-    ) -> Result<Self, EncodeError> {
-        if arguments.len() > limits::PRINT_ARGUMENTS {
-            return Err(EncodeError::OverLimit);
-        }
-        let mut out = Writer::new(scratch);
-        let mut bytes = 0;
-        for (place, argument) in arguments.iter().enumerate() {
-            match argument {
-                Argument::Number(value) => out.difference(*value, 0)?,
-                Argument::Bytes(string) => {
-                    bytes |= 1 << place;
-                    out.run(string, limits::RECORD_BYTES)?;
-                }
-            }
-        }
-        Ok(Self {
-            count: arguments.len() as u32,
-            bytes,
-            encoded: out.into_written(),
-        })
-    }
-
-    /// The arguments.
-    pub fn iter(&self) -> impl Iterator<Item = Argument<'a>> + use<'a> {
-        let mut rest = self.encoded;
-        let kinds = self.bytes;
-        (0..self.count).map_while(move |place| {
-            let (after, argument) = argument(kinds >> place & 1 != 0, rest).ok()?;
-            rest = after;
-            Some(argument)
-        })
-    }
-
-    fn parse(input: &'a [u8]) -> Parsed<'a, Self> {
-        // The highest bit set stands above those of the arguments.
-        let (rest, shape) = narrow::<u32>(input)?;
-        let Some(count) = shape.checked_ilog2() else {
-            return reject(input);
-        };
-        if count as usize > limits::PRINT_ARGUMENTS {
-            return reject(input);
-        }
-        let bytes = shape & !(1 << count);
-        let start = rest;
-        let mut rest = rest;
-        for place in 0..count {
-            (rest, _) = argument(bytes >> place & 1 != 0, rest)?;
-        }
-        let (rest, encoded) = codec::take(start.len() - rest.len())(start)?;
-        Ok((
-            rest,
-            Self {
-                count,
-                bytes,
-                encoded,
-            },
-        ))
-    }
-
-    fn write(&self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
-        out.varint(1 << self.count | self.bytes)?;
-        out.bytes(self.encoded)
-    }
-}
-
-impl core::fmt::Debug for Arguments<'_> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_list().entries(self.iter()).finish()
-    }
-}
-
-fn argument(is_bytes: bool, input: &[u8]) -> Parsed<'_, Argument<'_>> {
-    if is_bytes {
-        let (rest, bytes) = run(limits::RECORD_BYTES)(input)?;
-        Ok((rest, Argument::Bytes(bytes)))
-    } else {
-        let (rest, number) = difference(0)(input)?;
-        Ok((rest, Argument::Number(number)))
-    }
-}
-
 const KIND_BITS: u32 = 2;
 const PRINT: u64 = 0;
 const TRACE: u64 = 1;
@@ -217,9 +126,9 @@ impl<'a> Content<'a> {
     pub fn encode_into(&self, buffer: &mut [u8]) -> Result<usize, EncodeError> {
         let mut out = Writer::new(buffer);
         match *self {
-            Self::Print { site, arguments } => {
+            Self::Print { site, values } => {
                 out.varint(u64::from(site) << KIND_BITS | PRINT)?;
-                arguments.write(&mut out)?;
+                out.run(values, limits::RECORD_BYTES)?;
             }
             Self::Trace { rip, code } => {
                 out.varint((code.len() as u64) << KIND_BITS | TRACE)?;
@@ -247,9 +156,9 @@ impl<'a> Content<'a> {
         };
         let (rest, content) = match head & ((1 << KIND_BITS) - 1) {
             PRINT => {
-                let (rest, arguments) = Arguments::parse(rest)?;
+                let (rest, values) = run(limits::RECORD_BYTES)(rest)?;
                 let site = value;
-                (rest, Self::Print { site, arguments })
+                (rest, Self::Print { site, values })
             }
             TRACE if value as usize <= limits::STOP_CODE_BYTES => {
                 let (rest, code) = codec::take(value as usize)(rest)?;

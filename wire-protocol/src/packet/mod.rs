@@ -30,8 +30,7 @@ pub use event::{AddResults, EventEntries, EventSpecs, events_digest};
 pub use list::{Item, Iter, List};
 pub use memory::MemoryAt;
 pub use messages::{
-    Argument, Arguments, Batch, Content, Failure, FailureCause, MessageCounts, MessageRecord,
-    Messages, Source,
+    Batch, Content, Failure, FailureCause, MessageCounts, MessageRecord, Messages, Source,
 };
 pub use notice::Notice;
 pub use pool::PoolLines;
@@ -59,6 +58,7 @@ mod kind {
     pub(super) const ADD_EVENTS: u8 = 0x40;
     pub(super) const CHANGE_EVENTS: u8 = 0x41;
     pub(super) const EVENTS: u8 = 0x42;
+    pub(super) const EVENT_PROGRAMS: u8 = 0x43;
     pub(super) const PREALLOC: u8 = 0x50;
     pub(super) const POOLS: u8 = 0x51;
     pub(super) const DEFINE_GLOBALS: u8 = 0x60;

@@ -1,8 +1,9 @@
 //! Programs that the host sends by themselves: a script that runs once on a held core, and the
 //! variables that all scripts share.
 
-use crate::address::CoreId;
-use crate::codec::{self, EncodeError, Parsed, Writer, boolean, narrow, run, when};
+use crate::address::{CoreId, EventId};
+use crate::codec::{self, EncodeError, Parsed, Writer, boolean, byte, narrow, reject, run, when};
+use crate::event::{Condition, Programs};
 use crate::limits;
 use crate::packet::list::{Item, List};
 use crate::packet::messages::{self, Failure};
@@ -98,11 +99,59 @@ pub(crate) fn parse_ran(input: &[u8]) -> Parsed<'_, Reply<'_>> {
     Ok((rest, Reply::ScriptRan { value, failure }))
 }
 
+pub(crate) fn parse_of_event(input: &[u8]) -> Parsed<'_, Request<'_>> {
+    let (rest, event) = narrow(input)?;
+    let event = EventId(event);
+    Ok((rest, Request::EventPrograms { event }))
+}
+
+const ALWAYS: u8 = 0;
+const BY_SCRIPT: u8 = 1;
+const BY_CODE: u8 = 2;
+
+/// What the condition is; then condition, script and code, each after its length.
+pub(crate) fn write_programs(
+    programs: &Programs<'_>,
+    out: &mut Writer<'_>,
+) -> Result<(), EncodeError> {
+    out.byte(match programs.condition {
+        Condition::Always => ALWAYS,
+        Condition::Script(_) => BY_SCRIPT,
+        Condition::Code(_) => BY_CODE,
+    })?;
+    for bytes in [programs.condition.bytes(), programs.script, programs.code] {
+        out.run(bytes, limits::PROGRAM_BYTES)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn parse_programs(input: &[u8]) -> Parsed<'_, Reply<'_>> {
+    let part = run(limits::PROGRAM_BYTES);
+    let (rest, kind) = byte(input)?;
+    let (rest, condition) = part(rest)?;
+    let (rest, script) = part(rest)?;
+    let (rest, code) = part(rest)?;
+    let condition = match (kind, condition) {
+        (ALWAYS, []) => Condition::Always,
+        (BY_SCRIPT, [_, ..]) => Condition::Script(condition),
+        (BY_CODE, [_, ..]) => Condition::Code(condition),
+        _ => return reject(input),
+    };
+    let programs = Programs {
+        condition,
+        script,
+        code,
+    };
+    Ok((rest, Reply::EventPrograms(programs)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::kind::{DEFINE_GLOBALS, RUN_SCRIPT};
-    use crate::packet::testing::{BASE, reply_body, request_body, request_is_malformed};
+    use crate::packet::kind::{DEFINE_GLOBALS, EVENT_PROGRAMS, RUN_SCRIPT};
+    use crate::packet::testing::{
+        BASE, reply_body, reply_is_malformed, request_body, request_is_malformed,
+    };
 
     #[test]
     fn globals_are_named_by_hash_and_size() {
@@ -118,6 +167,21 @@ mod tests {
         let mut scratch = [0; 32];
         let offsets = GlobalOffsets::encode_into([GlobalOffset(24)], BASE, &mut scratch).unwrap();
         assert_eq!(reply_body(Reply::GlobalsDefined(offsets)), [1, 24]);
+    }
+
+    #[test]
+    fn programs_of_an_event_come_back() {
+        let event = EventId(5);
+        assert_eq!(request_body(Request::EventPrograms { event }), [5]);
+        let mut programs = Programs::NONE;
+        assert_eq!(reply_body(Reply::EventPrograms(programs)), [0, 0, 0, 0]);
+        programs.condition = Condition::Code(&[0xc3]);
+        programs.script = &[1, 2];
+        let body = reply_body(Reply::EventPrograms(programs));
+        assert_eq!(body, [2, 1, 0xc3, 2, 1, 2, 0]);
+        for body in [[1, 0, 0, 0], [3, 0, 0, 0]] {
+            reply_is_malformed(EVENT_PROGRAMS, &body);
+        }
     }
 
     #[test]

@@ -3,9 +3,9 @@
 
 use crate::address::{GuestPhysical, GuestVirtual};
 use crate::codec::{EncodeError, Parsed, Writer};
-use crate::event::FreeCounts;
 #[cfg(doc)]
 use crate::event::PoolLine;
+use crate::event::{FreeCounts, Programs};
 #[cfg(doc)]
 use crate::packet::events_digest;
 use crate::packet::{
@@ -72,6 +72,8 @@ pub enum Reply<'a> {
     },
     /// All installed events.
     Events(EventEntries<'a>),
+    /// What an event runs.
+    EventPrograms(Programs<'a>),
     /// Carved from the arena at once.
     Carved {
         /// Objects that are ready now because of this request.
@@ -148,6 +150,7 @@ impl<'a> Reply<'a> {
                 digest,
             } => event::write_changed(*count, free, *digest, out),
             Self::Events(entries) => entries.write(base, out),
+            Self::EventPrograms(programs) => program::write_programs(programs, out),
             Self::Carved {
                 ready,
                 queued,
@@ -179,6 +182,7 @@ impl<'a> Reply<'a> {
             Self::EventsAdded { .. } => kind::ADD_EVENTS,
             Self::EventsChanged { .. } => kind::CHANGE_EVENTS,
             Self::Events(_) => kind::EVENTS,
+            Self::EventPrograms(_) => kind::EVENT_PROGRAMS,
             Self::Carved { .. } => kind::PREALLOC,
             Self::Pools { .. } => kind::POOLS,
             Self::Digest(_) => kind::DIGEST,
@@ -208,6 +212,7 @@ impl<'a> Reply<'a> {
             kind::EVENTS => {
                 EventEntries::parse(base)(body).map(|(rest, entries)| (rest, Self::Events(entries)))
             }
+            kind::EVENT_PROGRAMS => program::parse_programs(body),
             kind::PREALLOC => pool::parse_carved(body),
             kind::POOLS => pool::parse_pools(body),
             kind::DIGEST => memory::parse_digest(body),

@@ -89,6 +89,11 @@ pub enum Request<'a> {
         /// Lowest number to list.
         from: EventId,
     },
+    /// What an event runs, for a host that did not add it [`Reply::EventPrograms`].
+    EventPrograms {
+        /// Which event.
+        event: EventId,
+    },
     /// Carve objects from the arena, at once, without running the guest [`Reply::Carved`].
     Prealloc {
         /// Of which class.
@@ -165,6 +170,7 @@ impl<'a> Request<'a> {
             } => event::write_add(core, all_or_nothing, &events, base, out),
             Self::ChangeEvents { change, event } => event::write_change(change, event, out),
             Self::ListEvents { from } => event::write_list(from, out),
+            Self::EventPrograms { event } => event::write_list(event, out),
             Self::Prealloc { class, count } => pool::write_prealloc(class, count, out),
             Self::DefineGlobals(names) => names.write(0, out),
             Self::RunScript { core, program } => program::write_run(core, program, out),
@@ -202,6 +208,7 @@ impl<'a> Request<'a> {
             kind::ADD_EVENTS => event::parse_add(base, body),
             kind::CHANGE_EVENTS => event::parse_change(body),
             kind::EVENTS => event::parse_list(body),
+            kind::EVENT_PROGRAMS => program::parse_of_event(body),
             kind::PREALLOC => pool::parse_prealloc(body),
             kind::POOLS => Ok((body, Self::Pools)),
             kind::DEFINE_GLOBALS => program::parse_define(body),
@@ -226,6 +233,7 @@ impl<'a> Request<'a> {
             Self::AddEvents { .. } => kind::ADD_EVENTS,
             Self::ChangeEvents { .. } => kind::CHANGE_EVENTS,
             Self::ListEvents { .. } => kind::EVENTS,
+            Self::EventPrograms { .. } => kind::EVENT_PROGRAMS,
             Self::Prealloc { .. } => kind::PREALLOC,
             Self::DefineGlobals(_) => kind::DEFINE_GLOBALS,
             Self::RunScript { .. } => kind::RUN_SCRIPT,

@@ -12,10 +12,9 @@ use wire_protocol::event::{
 };
 use wire_protocol::limits;
 use wire_protocol::packet::{
-    Argument, Arguments, Batch, Constants, Content, CoreState, Failure, FailureCause, Features,
-    GlobalName, GlobalOffset, Hello, Item, List, MemoryAt, MessageCounts, Messages, ModuleLayout,
-    Notice, RamRange, Register, RegisterSet, RegisterValues, Reply, Request, Source, Stop,
-    StopCause,
+    Batch, Constants, Content, CoreState, Failure, FailureCause, Features, GlobalName,
+    GlobalOffset, Hello, Item, List, MemoryAt, MessageCounts, Messages, ModuleLayout, Notice,
+    RamRange, Register, RegisterSet, RegisterValues, Reply, Request, Source, Stop, StopCause,
 };
 use wire_protocol::refusal::{EventOption, ProcessorFeature, ProgramPart, Refusal};
 
@@ -274,6 +273,17 @@ fn event_refusal() -> BoxedStrategy<Refusal> {
         number32().prop_map(|msr| Refusal::OwnMsr { msr }),
         feature.prop_map(|feature| Refusal::NoFeature { feature }),
         Just(Refusal::UnknownTrigger),
+        (number32(), number32()).prop_map(|(has_bytes, asked_bytes)| Refusal::GlobalLength {
+            has_bytes,
+            asked_bytes
+        }),
+        (number32(), number32(), number32()).prop_map(|(free_bytes, free_names, asked_bytes)| {
+            Refusal::GlobalsFull {
+                free_bytes,
+                free_names,
+                asked_bytes,
+            }
+        }),
     ]
     .boxed()
 }
@@ -388,6 +398,7 @@ pub fn request(base: GuestVirtual) -> BoxedStrategy<Request<'static>> {
         )
         .prop_map(move |names| Request::DefineGlobals(list(&names, base))),
         (core(), content()).prop_map(|(core, program)| Request::RunScript { core, program }),
+        event_id().prop_map(|event| Request::EventPrograms { event }),
         Just(Request::Flush),
         Just(Request::MessageCounts),
     ]
@@ -395,30 +406,16 @@ pub fn request(base: GuestVirtual) -> BoxedStrategy<Request<'static>> {
 }
 
 fn failure() -> BoxedStrategy<Failure> {
-    let cause = proptest::sample::select(vec![
-        FailureCause::Operations,
-        FailureCause::Depth,
-        FailureCause::Division,
-        FailureCause::Instructions,
-        FailureCause::Exception,
-        FailureCause::Refused,
-    ]);
+    let cause = proptest::sample::select(FailureCause::ALL.as_slice());
     (cause, number32(), number())
         .prop_map(|(cause, at, detail)| Failure { cause, at, detail })
         .boxed()
 }
 
 fn record_content() -> BoxedStrategy<Content<'static>> {
-    let argument = prop_oneof![
-        address().prop_map(Argument::Number),
-        vec(any::<u8>(), 0..40).prop_map(|bytes| Argument::Bytes(bytes.leak()))
-    ];
-    let arguments = vec(argument, 0..=limits::PRINT_ARGUMENTS);
+    let values = vec(any::<u8>(), 0..100).prop_map(|bytes| &*bytes.leak());
     prop_oneof![
-        (number32(), arguments).prop_map(|(site, arguments)| Content::Print {
-            site,
-            arguments: Arguments::encode_into(&arguments, forever(1024)).expect("fits"),
-        }),
+        (number32(), values).prop_map(|(site, values)| Content::Print { site, values }),
         (address(), vec(any::<u8>(), 0..=limits::STOP_CODE_BYTES)).prop_map(|(rip, code)| {
             Content::Trace {
                 rip,
@@ -680,7 +677,17 @@ pub fn reply(base: GuestVirtual) -> BoxedStrategy<Reply<'static>> {
             }
         ),
     ];
+    let programs = (option::of((content(), any::<bool>())), content(), content());
     let script = prop_oneof![
+        programs.prop_map(|(condition, script, code)| Reply::EventPrograms(Programs {
+            condition: match condition {
+                None => Condition::Always,
+                Some((bytes, true)) => Condition::Script(bytes),
+                Some((bytes, false)) => Condition::Code(bytes),
+            },
+            script,
+            code,
+        })),
         items(
             number32().prop_map(GlobalOffset),
             limits::GLOBALS_PER_REQUEST

@@ -66,6 +66,18 @@ pub(super) fn write(refusal: &Refusal, out: &mut Writer<'_>) -> Result<(), Encod
         }
         Refusal::NoFeature { feature } => out.bytes(&[29, feature as u8]),
         Refusal::UnknownTrigger => out.byte(30),
+        Refusal::GlobalLength {
+            has_bytes,
+            asked_bytes,
+        } => limit(40, has_bytes, asked_bytes),
+        Refusal::GlobalsFull {
+            free_bytes,
+            free_names,
+            asked_bytes,
+        } => {
+            limit(41, free_bytes, asked_bytes)?;
+            out.varint(free_names)
+        }
         _ => Err(EncodeError::OverLimit),
     }
 }
@@ -92,6 +104,26 @@ pub(super) fn parse(number: u8, input: &[u8]) -> Parsed<'_, Refusal> {
                     limit_bytes,
                     asked_bytes,
                 },
+            };
+            Ok((rest, refusal))
+        }
+        40 => {
+            let (rest, has_bytes) = narrow(input)?;
+            let (rest, asked_bytes) = narrow(rest)?;
+            let refusal = Refusal::GlobalLength {
+                has_bytes,
+                asked_bytes,
+            };
+            Ok((rest, refusal))
+        }
+        41 => {
+            let (rest, free_bytes) = narrow(input)?;
+            let (rest, asked_bytes) = narrow(rest)?;
+            let (rest, free_names) = narrow(rest)?;
+            let refusal = Refusal::GlobalsFull {
+                free_bytes,
+                free_names,
+                asked_bytes,
             };
             Ok((rest, refusal))
         }
