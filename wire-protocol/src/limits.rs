@@ -44,8 +44,11 @@ pub const BANNER_BYTES: usize = 192;
 /// A program, or machine code, in one message: what a big event's action buffer holds.
 pub const PROGRAM_BYTES: usize = 80 * 1024;
 
+/// Arguments of one print.
+pub const PRINT_ARGUMENTS: usize = 16;
+
 /// What one record of a print, a trace or a failure says, encoded.
-pub const RECORD_BYTES: usize = crate::script::record::RECORD_BYTES + 16;
+pub const RECORD_BYTES: usize = 2048;
 
 /// Records in one notice, encoded: one frame.
 pub const BATCH_BYTES: usize = 4096;

@@ -16,6 +16,15 @@ pub enum Source {
     Request,
 }
 
+/// One argument of a print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Argument<'a> {
+    /// A number, or the bits of one.
+    Number(u64),
+    /// A copy of a string as it was in memory, without its end.
+    Bytes(&'a [u8]),
+}
+
 /// What went wrong with a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureCause {
@@ -85,9 +94,8 @@ pub enum Content<'a> {
     Print {
         /// Which of its prints: bytes from the start of its code.
         site: u32,
-        /// The values, as [`crate::script::record`] says. How many there are and what they
-        /// mean, the program says.
-        values: &'a [u8],
+        /// What.
+        arguments: Arguments<'a>,
     },
     /// An instruction of a traced thread is about to run.
     Trace {
@@ -113,6 +121,111 @@ pub struct MessageRecord<'a> {
     pub content: Content<'a>,
 }
 
+/// Arguments of a print, still encoded.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Arguments<'a> {
+    count: u32,
+    /// Bit N: argument N is bytes.
+    bytes: u32,
+    encoded: &'a [u8],
+}
+
+impl<'a> Arguments<'a> {
+    /// No argument.
+    pub const EMPTY: Self = Self {
+        count: 0,
+        bytes: 0,
+        encoded: &[],
+    };
+
+    /// Encodes arguments into `scratch`, which the result keeps.
+    ///
+    /// # Errors
+    /// They do not fit, or are more than [`limits::PRINT_ARGUMENTS`].
+    pub fn encode_into(
+        arguments: &[Argument<'_>],
+        scratch: &'a mut [u8],
+    ) -> Result<Self, EncodeError> {
+        if arguments.len() > limits::PRINT_ARGUMENTS {
+            return Err(EncodeError::OverLimit);
+        }
+        let mut out = Writer::new(scratch);
+        let mut bytes = 0;
+        for (place, argument) in arguments.iter().enumerate() {
+            match argument {
+                Argument::Number(value) => out.difference(*value, 0)?,
+                Argument::Bytes(string) => {
+                    bytes |= 1 << place;
+                    out.run(string, limits::RECORD_BYTES)?;
+                }
+            }
+        }
+        Ok(Self {
+            count: arguments.len() as u32,
+            bytes,
+            encoded: out.into_written(),
+        })
+    }
+
+    /// The arguments.
+    pub fn iter(&self) -> impl Iterator<Item = Argument<'a>> + use<'a> {
+        let mut rest = self.encoded;
+        let kinds = self.bytes;
+        (0..self.count).map_while(move |place| {
+            let (after, argument) = argument(kinds >> place & 1 != 0, rest).ok()?;
+            rest = after;
+            Some(argument)
+        })
+    }
+
+    fn parse(input: &'a [u8]) -> Parsed<'a, Self> {
+        // The highest bit set stands above those of the arguments.
+        let (rest, shape) = narrow::<u32>(input)?;
+        let Some(count) = shape.checked_ilog2() else {
+            return reject(input);
+        };
+        if count as usize > limits::PRINT_ARGUMENTS {
+            return reject(input);
+        }
+        let bytes = shape & !(1 << count);
+        let start = rest;
+        let mut rest = rest;
+        for place in 0..count {
+            (rest, _) = argument(bytes >> place & 1 != 0, rest)?;
+        }
+        let (rest, encoded) = codec::take(start.len() - rest.len())(start)?;
+        Ok((
+            rest,
+            Self {
+                count,
+                bytes,
+                encoded,
+            },
+        ))
+    }
+
+    fn write(&self, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+        out.varint(1 << self.count | self.bytes)?;
+        out.bytes(self.encoded)
+    }
+}
+
+impl core::fmt::Debug for Arguments<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+fn argument(is_bytes: bool, input: &[u8]) -> Parsed<'_, Argument<'_>> {
+    if is_bytes {
+        let (rest, bytes) = run(limits::RECORD_BYTES)(input)?;
+        Ok((rest, Argument::Bytes(bytes)))
+    } else {
+        let (rest, number) = difference(0)(input)?;
+        Ok((rest, Argument::Number(number)))
+    }
+}
+
 const KIND_BITS: u32 = 2;
 const PRINT: u64 = 0;
 const TRACE: u64 = 1;
@@ -126,9 +239,9 @@ impl<'a> Content<'a> {
     pub fn encode_into(&self, buffer: &mut [u8]) -> Result<usize, EncodeError> {
         let mut out = Writer::new(buffer);
         match *self {
-            Self::Print { site, values } => {
+            Self::Print { site, arguments } => {
                 out.varint(u64::from(site) << KIND_BITS | PRINT)?;
-                out.run(values, limits::RECORD_BYTES)?;
+                arguments.write(&mut out)?;
             }
             Self::Trace { rip, code } => {
                 out.varint((code.len() as u64) << KIND_BITS | TRACE)?;
@@ -156,9 +269,9 @@ impl<'a> Content<'a> {
         };
         let (rest, content) = match head & ((1 << KIND_BITS) - 1) {
             PRINT => {
-                let (rest, values) = run(limits::RECORD_BYTES)(rest)?;
+                let (rest, arguments) = Arguments::parse(rest)?;
                 let site = value;
-                (rest, Self::Print { site, values })
+                (rest, Self::Print { site, arguments })
             }
             TRACE if value as usize <= limits::STOP_CODE_BYTES => {
                 let (rest, code) = codec::take(value as usize)(rest)?;

@@ -30,7 +30,8 @@ pub use event::{AddResults, EventEntries, EventSpecs, events_digest};
 pub use list::{Item, Iter, List};
 pub use memory::MemoryAt;
 pub use messages::{
-    Batch, Content, Failure, FailureCause, MessageCounts, MessageRecord, Messages, Source,
+    Argument, Arguments, Batch, Content, Failure, FailureCause, MessageCounts, MessageRecord,
+    Messages, Source,
 };
 pub use notice::Notice;
 pub use pool::PoolLines;

@@ -12,9 +12,10 @@ use wire_protocol::event::{
 };
 use wire_protocol::limits;
 use wire_protocol::packet::{
-    Batch, Constants, Content, CoreState, Failure, FailureCause, Features, GlobalName,
-    GlobalOffset, Hello, Item, List, MemoryAt, MessageCounts, Messages, ModuleLayout, Notice,
-    RamRange, Register, RegisterSet, RegisterValues, Reply, Request, Source, Stop, StopCause,
+    Argument, Arguments, Batch, Constants, Content, CoreState, Failure, FailureCause, Features,
+    GlobalName, GlobalOffset, Hello, Item, List, MemoryAt, MessageCounts, Messages, ModuleLayout,
+    Notice, RamRange, Register, RegisterSet, RegisterValues, Reply, Request, Source, Stop,
+    StopCause,
 };
 use wire_protocol::refusal::{EventOption, ProcessorFeature, ProgramPart, Refusal};
 
@@ -413,9 +414,16 @@ fn failure() -> BoxedStrategy<Failure> {
 }
 
 fn record_content() -> BoxedStrategy<Content<'static>> {
-    let values = vec(any::<u8>(), 0..100).prop_map(|bytes| &*bytes.leak());
+    let argument = prop_oneof![
+        address().prop_map(Argument::Number),
+        vec(any::<u8>(), 0..40).prop_map(|bytes| Argument::Bytes(bytes.leak()))
+    ];
+    let arguments = vec(argument, 0..=limits::PRINT_ARGUMENTS);
     prop_oneof![
-        (number32(), values).prop_map(|(site, values)| Content::Print { site, values }),
+        (number32(), arguments).prop_map(|(site, arguments)| Content::Print {
+            site,
+            arguments: Arguments::encode_into(&arguments, forever(1024)).expect("fits"),
+        }),
         (address(), vec(any::<u8>(), 0..=limits::STOP_CODE_BYTES)).prop_map(|(rip, code)| {
             Content::Trace {
                 rip,

@@ -4,6 +4,13 @@ use crate::packet::testing::{notice_body, notice_is_malformed, reply_body, reply
 use crate::packet::{Notice, Reply};
 use std::vec::Vec;
 
+fn print<'a>(site: u32, arguments: &[Argument<'_>], scratch: &'a mut [u8]) -> Content<'a> {
+    Content::Print {
+        site,
+        arguments: Arguments::encode_into(arguments, scratch).unwrap(),
+    }
+}
+
 fn batch<'a>(records: &[(Source, u64, u64, Content<'_>)], buffer: &'a mut [u8]) -> Messages<'a> {
     let mut batch = Batch::new(buffer);
     assert!(batch.is_empty());
@@ -16,18 +23,30 @@ fn batch<'a>(records: &[(Source, u64, u64, Content<'_>)], buffer: &'a mut [u8]) 
 }
 
 #[test]
-fn a_print_has_no_byte_too_many() {
-    let values = &[0x80, 1, 3];
-    let content = Content::Print { site: 9, values };
+fn a_print_of_two_addresses_has_no_byte_too_many() {
+    let mut scratch = [0; 64];
+    let (rip, stack) = (0xffff_ffff_8123_4567, 3);
+    let content = print(
+        9,
+        &[Argument::Number(rip), Argument::Number(stack)],
+        &mut scratch,
+    );
     let records = [(Source::Event(EventId(4)), 1000, 0, content)];
     let mut buffer = [0; 64];
     let body = notice_body(Notice::Messages(batch(&records, &mut buffer)));
-    // Core, event, time, site, and the values behind their length.
-    assert_eq!(body, [1, 10, 0xe8, 7, 36, 3, 0x80, 1, 3]);
+    // Core, event, time, site, shape, and the two values.
+    assert_eq!(body[..6], [1, 10, 0xe8, 7, 36, 4]);
+    assert_eq!(body.len(), 6 + 5 + 1);
 }
 
 #[test]
 fn records_come_back_with_their_times_and_losses() {
+    let mut scratch = [0; 64];
+    let text = print(
+        0,
+        &[Argument::Bytes(b"init"), Argument::Number(1)],
+        &mut scratch,
+    );
     let failure = Content::Failure(Failure {
         cause: FailureCause::Operations,
         at: 7,
@@ -36,10 +55,6 @@ fn records_come_back_with_their_times_and_losses() {
     let trace = Content::Trace {
         rip: 0xffff_ffff_8100_0000,
         code: &[0x90],
-    };
-    let text = Content::Print {
-        site: 0,
-        values: b"init",
     };
     let given = [
         (Source::Request, 50, 0, text),
@@ -60,28 +75,28 @@ fn records_come_back_with_their_times_and_losses() {
 }
 
 #[test]
-fn causes_stand_in_the_order_of_their_numbers() {
-    for (number, cause) in FailureCause::ALL.into_iter().enumerate() {
-        assert_eq!(cause as usize, number);
-    }
-    assert!(FailureCause::Exception.ends_the_run());
-    assert!(!FailureCause::Division.ends_the_run());
-}
-
-#[test]
 fn a_full_batch_keeps_what_it_has() {
     let mut buffer = [0; 12];
     let mut batch = Batch::new(&mut buffer);
-    batch.push(Source::Request, 1, 0, &[36, 0]).unwrap();
+    batch.push(Source::Request, 1, 0, &[36, 1]).unwrap();
     let len = batch.len();
     assert_eq!(
         batch.push(Source::Request, 2, 0, &[0; 9]),
         Err(EncodeError::Full)
     );
     assert_eq!(batch.len(), len);
-    batch.push(Source::Request, 2, 0, &[36, 0]).unwrap();
+    batch.push(Source::Request, 2, 0, &[36, 1]).unwrap();
     assert_eq!(batch.finish(CoreId(0)).unwrap().iter().count(), 2);
     assert!(Batch::new(&mut buffer).finish(CoreId(0)).is_none());
+}
+
+#[test]
+fn too_many_arguments_are_refused() {
+    let many = [Argument::Number(0); limits::PRINT_ARGUMENTS + 1];
+    let error = Arguments::encode_into(&many, &mut [0; 64]).err();
+    assert_eq!(error, Some(EncodeError::OverLimit));
+    let most = &many[1..];
+    assert!(Arguments::encode_into(most, &mut [0; 64]).is_ok());
 }
 
 #[test]
@@ -91,9 +106,12 @@ fn batches_that_nobody_makes_are_rejected() {
         [1].as_slice(),
         &[1, 0],
         &[1, 0, 1, 3],
-        // Announced losses that are none; values that are not there.
-        &[1, 1, 0, 1, 36, 0],
-        &[1, 0, 1, 36, 1],
+        // Announced losses that are none; a shape without its end mark, and one of 17 arguments.
+        &[1, 1, 0, 1, 36, 1],
+        &[1, 0, 1, 36, 0],
+        &[
+            1, 0, 1, 36, 0x80, 0x80, 8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+        ],
         // An unknown cause of a failure; a trace of more bytes than an instruction has.
         &[1, 0, 1, 2, 10, 0],
         &[
@@ -123,6 +141,12 @@ fn batches_that_nobody_makes_are_rejected() {
     ] {
         notice_is_malformed(MESSAGES, body);
     }
+}
+
+#[test]
+fn some_failures_end_the_run() {
+    assert!(FailureCause::Exception.ends_the_run());
+    assert!(!FailureCause::Division.ends_the_run());
 }
 
 #[test]
