@@ -12,6 +12,7 @@ pub mod expression;
 pub mod patience;
 pub mod render;
 pub mod repl;
+pub mod script;
 pub mod session;
 pub mod sink;
 pub mod symbol;

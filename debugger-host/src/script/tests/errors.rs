@@ -1,0 +1,179 @@
+//! What users are told when a script is wrong.
+
+use super::{MadeUp, arguments, good, try_compile};
+use crate::script::compile;
+
+/// Line, column and words of what is wrong.
+fn bad(text: &str) -> (u32, u32, String) {
+    match try_compile(text) {
+        Ok(_) => panic!("{text}\nis accepted"),
+        Err(why) => {
+            let help = why
+                .help
+                .map_or_else(String::new, |help| format!("; {help}"));
+            (why.line, why.column, why.what + &help)
+        }
+    }
+}
+
+#[test]
+fn errors_say_where_and_what_to_do() {
+    for (text, line, column, words) in [
+        ("x = ;", 1, 5, "a value is expected"),
+        ("x = 1\ny = 2;", 2, 1, "`;` is expected"),
+        ("x = 1 +\n  * ;", 2, 5, "a value"),
+        ("x = (1;", 1, 7, "`)` is expected"),
+        ("if (x = 5) { }", 1, 7, "`==` compares"),
+        ("x = 5 ? 1;", 1, 7, "no `?:`"),
+        ("y = x++;", 1, 6, "a statement of its own"),
+        ("{ x = 1;", 1, 1, "not closed"),
+        ("x = 1; }", 1, 8, "not `}`"),
+        ("x + 1;", 1, 1, "goes nowhere"),
+        ("x = 'a';", 1, 5, "write the code of 'a', 61"),
+        ("x = \"abc", 1, 5, "no end"),
+        ("/* never", 1, 1, "close it with `*/`"),
+        ("x = \"\\q\";", 1, 6, "no escape `\\q`"),
+        ("x = 12345678901234567;", 1, 5, "does not fit in 64 bits"),
+        ("x = fffffffffffffffff;", 1, 5, "does not fit in 64 bits"),
+        ("x = 0n12a;", 1, 5, "not a number in base 10"),
+        ("x = 1.5.2;", 1, 8, "`;` is expected"),
+        ("switch (x) { }", 1, 1, "not part of the language"),
+        ("else { }", 1, 1, "no `if`"),
+        ("break;", 1, 1, "no loop"),
+        ("x = §;", 1, 5, "not part of the language"),
+        ("#define X", 1, 1, "#include"),
+    ] {
+        let (at_line, at_column, what) = bad(text);
+        assert_eq!((at_line, at_column), (line, column), "{text}: {what}");
+        assert!(what.contains(words), "{text}: {what}");
+    }
+}
+
+#[test]
+fn names_that_are_not_there_are_pointed_out() {
+    for (text, words) in [
+        ("print(count);", "neither a variable nor a symbol"),
+        (
+            "print(do_sys_openat);",
+            "is the symbol `do_sys_openat2` meant?",
+        ),
+        ("print(nt!do_sys_openat);", "is `do_sys_openat2` meant?"),
+        ("print(@rxx);", "is `rax` meant?"),
+        ("print($pdi);", "is `pid` meant?"),
+        ("prnitf(\"x\");", "is `printf` meant?"),
+        ("x = pio(@rsp);", "is `poi` meant?"),
+        ("x = poi;", "call it"),
+        (
+            "struct S { int length; } s; s.lenght = 1;",
+            "is `length` meant?",
+        ),
+        (
+            "struct S *p; p->x = 1;",
+            "members of `struct S` are not known",
+        ),
+        ("x = 1; int f() { return x; }", "variable of the main part"),
+        ("print($arg7);", "3 arguments"),
+        ("print($arg3);", "`$arg3`, `x y`"),
+    ] {
+        let (_, _, what) = bad(text);
+        assert!(what.contains(words), "{text}: {what}");
+    }
+}
+
+#[test]
+fn types_that_do_not_fit_are_refused() {
+    for (text, words) in [
+        ("a = 5;", "`a` is a number"),
+        ("5 = x;", "nothing can be assigned"),
+        ("$pid = 5;", "cannot be written to"),
+        ("x = &@rax;", "a register has no address"),
+        ("x = &5;", "has no address"),
+        ("x = 1; y = x[0];", "an array or a pointer"),
+        ("x = 1; x.y = 2;", "a struct is needed"),
+        ("int x; x->y = 2;", "a pointer to a struct"),
+        ("int a[4]; a[4] = 1;", "only 0 to 3"),
+        ("int a[4]; a = 1;", "cannot be assigned as a whole"),
+        ("int a[x];", "neither a variable"),
+        ("int a[@rax];", "known before the script runs"),
+        ("int a[0];", "0 elements"),
+        ("int a[2] = {1, 2, 3};", "room for 2"),
+        ("char s[2] = \"long\";", "does not fit"),
+        ("double d; d = d % 2;", "no such operator"),
+        ("double d; d = ~d;", "whole number"),
+        ("struct S { int x; } s; print(s);", "as a whole is no value"),
+        ("struct S { struct S s; };", "size is not known"),
+        ("struct S { int x; int x; };", "member `x` already"),
+        ("struct S { int x; }; struct S { int y; };", "already"),
+        ("int x; int x;", "already in this block"),
+        ("void v;", "cannot be `void`"),
+        (
+            "int f(int x) { return x; } y = f(1, 2);",
+            "takes 1 argument, not 2",
+        ),
+        ("void f() { } y = f();", "gives no value"),
+        ("void f() { return 1; }", "returns no value"),
+        ("int f() { return; }", "returns `int`"),
+        ("int poi() { return 1; }", "function of the language"),
+        ("int f() { } int f() { }", "already, in line 1"),
+        ("y = printf(\"x\");", "gives no value"),
+        ("x = poi();", "takes 1 argument, not 0"),
+        ("x = 1 / 0;", "division by zero"),
+        ("printf(x);", "must be a string"),
+        ("printf(\"%d\");", "1 conversions, and 0 values"),
+        ("printf(\"%D\", 1);", "write `%d`"),
+        ("printf(\"%d\", 1.5);", "`%f`"),
+        ("int i; interlocked_increment(&i);", "works on 8 bytes"),
+        ("char c[20000]; c[0] = 1;", "more than"),
+        (
+            "char a1[3000]; char b1[3000]; a1[0] = b1[0];",
+            "need 6000 bytes",
+        ),
+        ("int .g; long .g;", "`.g` is `int` above and `long` here"),
+        ("int (*p)[3];", "not part of the language"),
+        ("p = 1; int *q; q = p + q + q;", "two addresses"),
+        ("float signed f;", "no sign"),
+        ("long char c;", "not a type"),
+    ] {
+        let (_, _, what) = bad(text);
+        assert!(what.contains(words), "{text}: {what}");
+    }
+}
+
+#[test]
+fn an_error_in_an_included_file_names_that_file() {
+    let mut environment = MadeUp::default()
+        .with_file("lib/one.ds", "#include \"two.ds\"\n")
+        .with_file("lib/two.ds", "y = 1;\nz = ;\n");
+    let text = "x = 1;\n#include \"lib/one.ds\"\n";
+    let why = compile(text, "test.ds", &arguments(), &mut environment).expect_err("wrong");
+    assert_eq!(
+        why.to_string(),
+        "lib/two.ds:2:5: a value is expected here, not `;`"
+    );
+    assert_eq!(why.mark(), "  z = ;\n      ^");
+}
+
+#[test]
+fn files_that_include_themselves_are_refused() {
+    let mut environment = MadeUp::default().with_file("one.ds", "#include \"one.ds\"");
+    let why = compile("#include \"one.ds\"", "test.ds", &[], &mut environment);
+    assert!(why.expect_err("wrong").what.contains("includes itself"));
+    let why = compile("#include \"none.ds\"", "test.ds", &[], &mut environment);
+    assert!(why.expect_err("wrong").what.contains("no such file"));
+}
+
+#[test]
+fn what_may_not_be_meant_is_a_warning() {
+    for (text, words) in [
+        ("print(add);", "the number add here, not the symbol"),
+        ("id = 5;", "the register `@id`"),
+        ("char c; c = 1ff;", "does not fit in `char`"),
+        ("int i; i = 1.5;", "the fraction is lost"),
+        ("int *p; char *q; p = q;", "a pointer to `char` becomes"),
+    ] {
+        let warnings = good(text).warnings;
+        let found = warnings.iter().any(|w| w.what.contains(words));
+        assert!(found, "{text}: {warnings:?}");
+    }
+    assert_eq!(good("char c; c = ff; c = -1; int i; i = 5;").warnings, []);
+}
