@@ -5,6 +5,7 @@ use super::run::Run;
 use super::text::{Width, ordering};
 use super::{Ask, BACK_OFF, Machine, PIECE_BYTES, SLEEP_COST, SLEEP_US, Tracing};
 use crate::bytecode::routine::Routine;
+use crate::bytecode::tag;
 use crate::instruction::{self, CodeSize};
 
 impl<M: Machine> Run<'_, '_, M> {
@@ -21,7 +22,7 @@ impl<M: Machine> Run<'_, '_, M> {
             Routine::Wcscmp => self.text_compare(a, b, u64::MAX, Width::Wide),
             Routine::Wcsncmp => self.text_compare(a, b, c, Width::Wide),
             Routine::CheckAddress => u64::from(self.try_read(Space::Virtual, a, &mut [0])),
-            Routine::VirtualToPhysical => self.machine.virtual_to_physical(a).unwrap_or(0),
+            Routine::VirtualToPhysical => self.to_physical(a),
             Routine::PhysicalToVirtual => self.machine.physical_to_virtual(a).unwrap_or(0),
             Routine::InstructionLength64 => self.instruction_length(a, CodeSize::Bits64),
             Routine::InstructionLength32 => self.instruction_length(a, CodeSize::Bits32),
@@ -59,6 +60,14 @@ impl<M: Machine> Run<'_, '_, M> {
 
     fn ask(&mut self, ask: Ask) -> u64 {
         u64::from(self.machine.ask(ask))
+    }
+
+    /// What belongs to the program has no physical address.
+    fn to_physical(&mut self, address: u64) -> u64 {
+        if tag::is_tagged(address) {
+            return 0;
+        }
+        self.machine.virtual_to_physical(address).unwrap_or(0)
     }
 
     fn add(&mut self, address: u64, addend: u64) -> Option<u64> {
