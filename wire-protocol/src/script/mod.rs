@@ -8,6 +8,7 @@
 //! lock that is not free.
 
 pub mod globals;
+mod interpret;
 pub mod machine;
 mod memory;
 mod record;

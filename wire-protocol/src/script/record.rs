@@ -12,7 +12,7 @@ use crate::bytecode::tag::Marker;
 use crate::limits::PRINT_ARGUMENTS;
 use crate::packet::{Argument, Arguments};
 
-/// Texts of one record, together. What is longer ends with [`CUT`].
+/// Texts of one record, together. What is longer ends with three dots.
 pub const TEXT_BYTES: usize = 1024;
 
 /// Values of one record, encoded: its texts, their lengths, and its numbers.

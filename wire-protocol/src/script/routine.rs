@@ -22,7 +22,7 @@ impl<M: Machine> Run<'_, '_, M> {
             Routine::Wcscmp => self.text_compare(a, b, u64::MAX, Width::Wide),
             Routine::Wcsncmp => self.text_compare(a, b, c, Width::Wide),
             Routine::CheckAddress => u64::from(self.try_read(Space::Virtual, a, &mut [0])),
-            Routine::VirtualToPhysical => self.to_physical(a),
+            Routine::VirtualToPhysical => self.physical_of(a),
             Routine::PhysicalToVirtual => self.machine.physical_to_virtual(a).unwrap_or(0),
             Routine::InstructionLength64 => self.instruction_length(a, CodeSize::Bits64),
             Routine::InstructionLength32 => self.instruction_length(a, CodeSize::Bits32),
@@ -63,7 +63,7 @@ impl<M: Machine> Run<'_, '_, M> {
     }
 
     /// What belongs to the program has no physical address.
-    fn to_physical(&mut self, address: u64) -> u64 {
+    fn physical_of(&mut self, address: u64) -> u64 {
         if tag::is_tagged(address) {
             return 0;
         }

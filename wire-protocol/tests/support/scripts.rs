@@ -43,13 +43,13 @@ impl Strange<'_> {
             // Ends of texts.
             chunk[0] &= answer[1] >> 4;
         }
-        address % 7 != 0
+        !address.is_multiple_of(7)
     }
 
     fn write(&mut self, address: u64, bytes: &[u8]) -> bool {
         assert!(bytes.len() <= PIECE_BYTES, "{} bytes at once", bytes.len());
         self.answer((address, bytes));
-        address % 7 != 0
+        !address.is_multiple_of(7)
     }
 }
 
@@ -58,7 +58,7 @@ impl Machine for Strange<'_> {
         self.answer(register as u8)
     }
     fn set_register(&mut self, register: Register, value: u64) -> bool {
-        self.answer((register as u8, value)) % 2 == 0
+        self.answer((register as u8, value)).is_multiple_of(2)
     }
     fn pseudo(&mut self, pseudo: Pseudo) -> u64 {
         assert!(!matches!(pseudo, Pseudo::Date | Pseudo::Time));
@@ -96,7 +96,7 @@ impl Machine for Strange<'_> {
         self.costly += 1;
     }
     fn ask(&mut self, ask: Ask) -> bool {
-        self.answer(format!("{ask:?}")) % 2 == 0
+        self.answer(format!("{ask:?}")).is_multiple_of(2)
     }
     fn tsc(&mut self) -> u64 {
         self.answer("tsc")
@@ -225,7 +225,7 @@ pub fn misguide(bytes: &mut [u8], which: usize, to: u8) {
     if labels == 0 {
         return;
     }
-    if which % 2 == 0 {
+    if which.is_multiple_of(2) {
         bytes[table + 4 * (which / 2 % labels) + 3] = to % 8;
         return;
     }

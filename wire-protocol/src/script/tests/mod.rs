@@ -1,7 +1,8 @@
 //! Programs on a machine made of a few bytes.
 
-mod behaviour;
 mod machine;
+mod operations;
+mod routines;
 
 use super::{End, Machine, Outcome, Workspace, run};
 use crate::bytecode::assemble::{AssembleError, Scratch};

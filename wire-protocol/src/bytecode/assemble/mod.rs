@@ -23,16 +23,15 @@
 //! depth of the stack is followed as the code is written; a label takes it from the first jump to
 //! it or from the code before it, and is expected to be reached with the same from elsewhere.
 
-use super::decode::{Operand, decode};
 use super::op::{Op, SHORT_NUMBER, Shape, short_register};
-use super::program::{FUNCTION_ENTRY, Function};
+use super::program::Function;
 use super::routine::{Pseudo, Routine, Show};
-use super::{
-    ARGUMENTS, CONSTANT_BYTES, DEPTH, FRAME_BYTES, FUNCTIONS, LOCAL_BYTES, PRINT_ARGUMENTS,
-    PROGRAM_BYTES, VERSION,
-};
+use super::{CONSTANT_BYTES, DEPTH, PRINT_ARGUMENTS};
 use crate::codec::{EncodeError, Writer};
 use crate::packet::Register;
+
+mod finish;
+mod flow;
 
 /// Why a program cannot be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,11 +42,11 @@ pub enum AssembleError {
     ConstantsFull,
     /// More labels than the memory.
     LabelsFull,
-    /// More functions than [`FUNCTIONS`] or the memory.
+    /// More functions than [`super::FUNCTIONS`] or the memory.
     FunctionsFull,
-    /// More locals than [`LOCAL_BYTES`], or a frame larger than [`FRAME_BYTES`].
+    /// More locals than [`super::LOCAL_BYTES`], or a frame larger than [`super::FRAME_BYTES`].
     VariablesFull,
-    /// More arguments than [`ARGUMENTS`], or more values printed than [`PRINT_ARGUMENTS`].
+    /// More arguments than [`super::ARGUMENTS`], or more values printed than [`PRINT_ARGUMENTS`].
     TooManyArguments,
     /// An expression needs more than [`DEPTH`] values.
     TooDeep,
@@ -390,217 +389,4 @@ impl<'b> Assembler<'b> {
         self.follow(routine.arguments(), 1)?;
         self.write(Op::Do, &[routine as u8])
     }
-
-    /// A new label, to be placed later.
-    ///
-    /// # Errors
-    /// There is no room for another.
-    pub fn label(&mut self) -> Result<LabelId, AssembleError> {
-        let state = self.labels.get_mut(self.label_count);
-        *state.ok_or(AssembleError::LabelsFull)? = LabelState::default();
-        let id = LabelId(self.label_count as u32);
-        self.label_count += 1;
-        Ok(id)
-    }
-
-    fn state(&mut self, label: LabelId) -> Result<&mut LabelState, AssembleError> {
-        let state = self.labels.get_mut(label.0 as usize);
-        state.ok_or(AssembleError::Missing)
-    }
-
-    /// Places a label here.
-    ///
-    /// # Errors
-    /// A jump to it leaves another depth than there is here.
-    pub fn place(&mut self, label: LabelId) -> Done {
-        let here = self.here();
-        let depth = self.depth;
-        let state = self.state(label)?;
-        if depth.is_some() && state.depth.is_some() && depth != state.depth {
-            return Err(AssembleError::Join(here));
-        }
-        let known = depth.or(state.depth).unwrap_or(0);
-        state.depth = Some(known);
-        state.at = Some(here);
-        self.depth = Some(known);
-        Ok(())
-    }
-
-    /// `Jump`, `JumpIfZero` or `JumpUnlessZero` to a label.
-    ///
-    /// # Errors
-    /// The label is reached with another depth from elsewhere.
-    pub fn jump(&mut self, op: Op, label: LabelId) -> Done {
-        if op.shape() != Shape::Target {
-            return Err(AssembleError::Operand);
-        }
-        let (takes, leaves) = op.effect();
-        self.follow(takes, leaves)?;
-        let (here, depth) = (self.here(), self.depth);
-        let state = self.state(label)?;
-        if state.depth.is_some() && state.depth != depth {
-            return Err(AssembleError::Join(here));
-        }
-        state.depth = depth;
-        state.used = true;
-        let [low, middle, high, _] = label.0.to_le_bytes();
-        self.write(op, &[low, middle, high])
-    }
-
-    /// Makes a function known, so that it can be called.
-    ///
-    /// # Errors
-    /// Too many functions or arguments.
-    pub fn declare(&mut self, arguments: usize) -> Result<FunctionId, AssembleError> {
-        if arguments > ARGUMENTS {
-            return Err(AssembleError::TooManyArguments);
-        }
-        let entry = self.functions.get_mut(self.function_count);
-        let entry = entry.filter(|_| self.function_count < FUNCTIONS);
-        *entry.ok_or(AssembleError::FunctionsFull)? = Function {
-            arguments: arguments as u8,
-            frame_bytes: 8 * arguments as u16,
-            ..Function::default()
-        };
-        let id = FunctionId(self.function_count as u8);
-        self.function_count += 1;
-        Ok(id)
-    }
-
-    /// Ends what came before and begins a function; in the order of their declarations.
-    ///
-    /// # Errors
-    /// It is not this function's turn.
-    pub fn begin(&mut self, function: FunctionId) -> Done {
-        let here = self.here();
-        let entry = self.functions.get_mut(self.begun);
-        if usize::from(function.0) != self.begun || self.begun >= self.function_count {
-            return Err(AssembleError::Missing);
-        }
-        entry.ok_or(AssembleError::Missing)?.start = here;
-        self.begun += 1;
-        self.depth = Some(0);
-        Ok(())
-    }
-
-    /// Says how large a function's frame is, its arguments included: at any time.
-    ///
-    /// # Errors
-    /// Larger than [`FRAME_BYTES`].
-    pub fn set_frame_bytes(&mut self, function: FunctionId, bytes: usize) -> Done {
-        if bytes > FRAME_BYTES {
-            return Err(AssembleError::VariablesFull);
-        }
-        let entry = self.functions.get_mut(usize::from(function.0));
-        let entry = entry.ok_or(AssembleError::Missing)?;
-        entry.frame_bytes = (bytes as u16).max(8 * u16::from(entry.arguments));
-        Ok(())
-    }
-
-    /// Says how many bytes of locals there are: at any time.
-    ///
-    /// # Errors
-    /// More than [`LOCAL_BYTES`].
-    pub fn set_local_bytes(&mut self, bytes: usize) -> Done {
-        if bytes > LOCAL_BYTES {
-            return Err(AssembleError::VariablesFull);
-        }
-        self.local_bytes = bytes;
-        Ok(())
-    }
-
-    /// Calls a function; its arguments are on the stack, first one lowest.
-    ///
-    /// # Errors
-    /// It is not declared.
-    pub fn call(&mut self, function: FunctionId) -> Done {
-        let entry = self.functions.get(usize::from(function.0));
-        let arguments = entry.ok_or(AssembleError::Missing)?.arguments;
-        self.follow(arguments, 1)?;
-        self.write(Op::Call, &[function.0])
-    }
-
-    /// Joins the parts into `out` and returns the program.
-    ///
-    /// # Errors
-    /// Something used is missing; the program is too long.
-    pub fn finish(self, out: &mut [u8]) -> Result<&[u8], AssembleError> {
-        if self.begun != self.function_count {
-            return Err(AssembleError::Missing);
-        }
-        let Self {
-            code,
-            constants,
-            labels,
-            ..
-        } = self;
-        let labels = labels
-            .get_mut(..self.label_count)
-            .ok_or(AssembleError::Missing)?;
-        let code = code.into_written_mut();
-        resolve(code, labels)?;
-        labels.sort_unstable_by_key(|label| (label.used, label.at));
-        let mut last = None;
-        let distinct = |label: &&LabelState| {
-            let fresh = label.used && label.at != last;
-            last = label.at.filter(|_| label.used);
-            fresh
-        };
-        let count = labels.iter().filter(distinct).count();
-        let constants = constants.written();
-        let closed = constants.last().is_none_or(|&last| last == 0);
-
-        let mut out = Writer::new(out);
-        out.byte(VERSION)?;
-        out.varint(self.main_depth)?;
-        out.varint(self.local_bytes as u64)?;
-        out.varint(self.function_count as u64)?;
-        out.varint(count as u64)?;
-        out.varint(constants.len() as u64 + u64::from(!closed))?;
-        for function in self.functions.iter().take(self.function_count) {
-            out.bytes(&entry(function))?;
-        }
-        let mut last = None;
-        for label in labels.iter().filter(|label| label.used) {
-            if label.at == last {
-                continue;
-            }
-            last = label.at;
-            let [low, middle, high, _] = label.at.unwrap_or_default().to_le_bytes();
-            out.bytes(&[low, middle, high, label.depth.unwrap_or_default()])?;
-        }
-        out.bytes(constants)?;
-        if !closed {
-            out.byte(0)?;
-        }
-        out.bytes(code)?;
-        if out.len() > PROGRAM_BYTES {
-            return Err(AssembleError::CodeFull);
-        }
-        Ok(out.into_written())
-    }
-}
-
-fn entry(function: &Function) -> [u8; FUNCTION_ENTRY] {
-    let [s0, s1, s2, _] = function.start.to_le_bytes();
-    let [f0, f1] = function.frame_bytes.to_le_bytes();
-    [s0, s1, s2, function.arguments, f0, f1, function.depth]
-}
-
-/// Puts places where jumps have numbers of labels.
-fn resolve(code: &mut [u8], labels: &[LabelState]) -> Done {
-    let mut at = 0;
-    while let Some(instruction) = decode(code, at) {
-        if let Operand::Target(number) = instruction.operand {
-            let label = labels.get(number as usize);
-            let place = label.and_then(|label| label.at);
-            let place = place.ok_or(AssembleError::Missing)?.to_le_bytes();
-            let operand = code.get_mut(at + 1..instruction.next);
-            for (to, from) in operand.unwrap_or_default().iter_mut().zip(place) {
-                *to = from;
-            }
-        }
-        at = instruction.next;
-    }
-    Ok(())
 }
