@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod assembler;
+mod clock;
 pub mod command;
 pub mod disasm;
 pub mod expression;

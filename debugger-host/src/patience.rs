@@ -13,6 +13,8 @@ pub struct Patience {
     interrupts: Interrupts,
     seen: u32,
     limit: Option<Duration>,
+    /// A shorter limit, for a while.
+    hurry: Option<Duration>,
     explain: Box<dyn Fn(&str) + Send>,
 }
 
@@ -27,6 +29,7 @@ impl Patience {
             interrupts,
             seen: 0,
             limit,
+            hurry: None,
             explain: Box::new(explain),
         }
     }
@@ -44,8 +47,13 @@ impl Patience {
 
     /// Longest wait for an answer.
     #[must_use]
-    pub const fn limit(&self) -> Option<Duration> {
-        self.limit
+    pub fn limit(&self) -> Option<Duration> {
+        self.hurry.or(self.limit)
+    }
+
+    /// Waits no longer than this, until told otherwise.
+    pub const fn hurry(&mut self, limit: Option<Duration>) {
+        self.hurry = limit;
     }
 
     /// Says what is being waited for.

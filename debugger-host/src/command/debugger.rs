@@ -5,12 +5,12 @@ use super::CommandError;
 use crate::expression::eval::{Context, EvalError};
 use crate::expression::{Expression, Read, register};
 use crate::render::{self, Output};
-use crate::session::{News, Session, SessionError, Space};
+use crate::session::{News, Said, Session, SessionError, Space};
 use crate::sink::Sinks;
 use crate::symbol::modules::{self, Memory};
 use crate::symbol::resolve::Symbols;
 use crate::symbol::table::Table;
-use wire_protocol::packet::{Register, StopCause};
+use wire_protocol::packet::{Register, Source, StopCause};
 
 /// Where Enter alone goes on.
 #[derive(Clone, Debug)]
@@ -37,6 +37,8 @@ pub struct Debugger {
     pub continuation: Option<Continuation>,
     /// The user wants to leave.
     pub is_leaving: bool,
+    /// `$arg0`, `$arg1` … of the script that is being run.
+    pub script_arguments: Vec<String>,
     /// Scripts within scripts.
     pub script_depth: usize,
     /// The halt for which the list of modules was read.
@@ -54,6 +56,7 @@ impl Debugger {
             sinks: Sinks::default(),
             continuation: None,
             is_leaving: false,
+            script_arguments: Vec::new(),
             script_depth: 0,
             modules_of_halt: None,
         }
@@ -120,6 +123,11 @@ impl Debugger {
                     "warning: the hypervisor met fault {vector:x} on core {core} at {rip:016x} \
                      (detail {detail:x}); that core stands still for good"
                 ),
+                News::Said(messages) => {
+                    self.show_messages(&messages);
+                    continue;
+                }
+                News::Unread(_) => continue,
                 News::Unreadable { kind } => format!(
                     "warning: the debuggee sent a notice of kind {kind:02x} that this program does \
                      not know"
@@ -128,6 +136,26 @@ impl Debugger {
             self.out.line(text);
         }
         any
+    }
+
+    /// Shows messages of programs, or gives them to the sinks of their events.
+    fn show_messages(&mut self, messages: &[Said]) {
+        let mut text = String::new();
+        for message in messages {
+            let words = render::said(message, &self.symbols);
+            let output = match message.source {
+                Source::Event(id) => self.session.output_of(id),
+                Source::Request => &[],
+            };
+            // What no sink takes is not lost.
+            if !self.sinks.give(output, &words) {
+                text.push_str(&words);
+            }
+        }
+        self.out.raw(text);
+        for failure in self.sinks.take_failures() {
+            self.out.line(format!("warning: {failure}"));
+        }
     }
 
     /// Value of an expression.

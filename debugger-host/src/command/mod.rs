@@ -7,12 +7,14 @@ pub mod event;
 pub mod memory;
 mod output;
 pub mod parse;
+mod program;
 pub mod register;
 pub mod run;
 pub mod symbol;
 pub mod system;
 mod table;
 mod text;
+mod value;
 
 pub use debugger::{Continuation, Debugger};
 pub use parse::{Arguments, ParseError};
@@ -116,9 +118,15 @@ pub enum CommandError {
     /// An output that cannot be used.
     #[error(transparent)]
     Sink(#[from] crate::sink::SinkError),
-    /// Scripts cannot be compiled.
-    #[error("this program cannot compile scripts yet")]
-    NoScripts,
+    /// A text that is no script.
+    #[error(transparent)]
+    Program(#[from] crate::script::problem::Explained),
+    /// A script did not run to its end, or not as meant.
+    #[error("{why}")]
+    ScriptEnded {
+        /// Why, and where.
+        why: String,
+    },
     /// A text that is no machine code.
     #[error("{option}: {why}")]
     Assembly {

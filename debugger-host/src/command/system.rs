@@ -12,43 +12,6 @@ type Parsed = Result<Box<dyn Action>, ParseError>;
 /// Longest `sleep`.
 const SLEEP_LIMIT_MS: u64 = 3_600_000;
 
-struct Print(Expression);
-
-pub(super) fn print(mut arguments: Arguments<'_>) -> Parsed {
-    let value = arguments.expression("the expression")?;
-    arguments.end()?;
-    Ok(Box::new(Print(value)))
-}
-
-impl Action for Print {
-    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
-        let value = debugger.value(&self.0)?;
-        let name = debugger
-            .symbols
-            .place(value)
-            .map_or_else(String::new, |place| format!(" ({place})"));
-        debugger.out.line(format!("{value:x} = 0n{value}{name}"));
-        Ok(())
-    }
-}
-
-struct Formats(Expression);
-
-pub(super) fn formats(mut arguments: Arguments<'_>) -> Parsed {
-    let value = arguments.expression("the expression")?;
-    arguments.end()?;
-    Ok(Box::new(Formats(value)))
-}
-
-impl Action for Formats {
-    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
-        let value = debugger.value(&self.0)?;
-        let text = render::formats(value, &debugger.symbols);
-        debugger.out.line(text);
-        Ok(())
-    }
-}
-
 struct Reconnect;
 
 pub(super) fn reconnect(mut arguments: Arguments<'_>) -> Parsed {
@@ -71,6 +34,7 @@ pub(super) fn status(mut arguments: Arguments<'_>) -> Parsed {
 
 impl Action for Status {
     fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
+        let counts = debugger.session.message_counts_soon();
         let session = &debugger.session;
         let identity = session.identity();
         let (link, lost) = session.health();
@@ -88,6 +52,13 @@ impl Action for Status {
             || "none".to_owned(),
             |table| format!("{} of the kernel, slide {:x}", table.len(), table.slide()),
         );
+        let messages = match &counts {
+            Some(counts) => format!(
+                "{} made, {} delivered, {} found no room, {} flushed, {} waiting",
+                counts.produced, counts.delivered, counts.dropped, counts.flushed, counts.waiting
+            ),
+            None => "unknown: the debuggee does not answer".to_owned(),
+        };
         let text = [
             format!("line        {} ({line})", session.endpoint()),
             format!("debuggee    {}", identity.banner),
@@ -104,6 +75,7 @@ impl Action for Status {
                 if constants.hide_time { "hidden" } else { "shown" },
                 constants.poll_hz
             ),
+            format!("messages    {messages}"),
             format!(
                 "link        {} bytes sent, {} bytes received, {} requests",
                 link.sent_bytes,
@@ -251,7 +223,7 @@ pub(super) fn clear(mut arguments: Arguments<'_>) -> Parsed {
 
 impl Action for Clear {
     fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
-        debugger.out.raw("\x1b[2J\x1b[H");
+        debugger.out.clear();
         Ok(())
     }
 }

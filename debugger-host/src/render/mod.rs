@@ -3,12 +3,14 @@
 
 mod dump;
 mod event;
+mod message;
 mod refusal;
 mod register;
 mod size;
 
 pub use dump::{Unit, dump};
 pub use event::{event_line, free_counts, halt_lines, low_pools, pools, trigger};
+pub use message::{failure, said};
 pub use refusal::refusal;
 pub use register::{flags, registers};
 pub use size::{bytes, count};
@@ -21,25 +23,50 @@ use std::io::Write;
 /// Where output goes.
 pub struct Output {
     to: Box<dyn Write + Send>,
+    /// The last line has no end yet.
+    is_line_open: bool,
 }
 
 impl Output {
     /// Prints to `to`.
     pub fn new(to: impl Write + Send + 'static) -> Self {
-        Self { to: Box::new(to) }
+        Self {
+            to: Box::new(to),
+            is_line_open: false,
+        }
     }
 
     /// Prints one line, or several.
     pub fn line(&mut self, text: impl Display) {
+        self.end_line();
         // A reader that is gone cannot be told so.
         let _ = writeln!(self.to, "{text}");
         let _ = self.to.flush();
     }
 
-    /// Prints without an end of line.
-    pub fn raw(&mut self, text: impl Display) {
-        let _ = write!(self.to, "{text}");
+    /// Prints what may end within a line.
+    pub fn raw(&mut self, text: impl AsRef<str>) {
+        let text = text.as_ref();
+        if let Some(last) = text.chars().last() {
+            let _ = write!(self.to, "{text}");
+            let _ = self.to.flush();
+            self.is_line_open = last != '\n';
+        }
+    }
+
+    /// Ends a line that has no end yet.
+    pub fn end_line(&mut self) {
+        if std::mem::take(&mut self.is_line_open) {
+            let _ = writeln!(self.to);
+            let _ = self.to.flush();
+        }
+    }
+
+    /// Clears the screen.
+    pub fn clear(&mut self) {
+        let _ = write!(self.to, "\x1b[2J\x1b[H");
         let _ = self.to.flush();
+        self.is_line_open = false;
     }
 }
 

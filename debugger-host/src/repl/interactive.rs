@@ -44,6 +44,7 @@ pub fn run(debugger: &mut Debugger, interrupts: &Interrupts) -> Result<(), Readl
     }
     while !debugger.is_leaving {
         let line = if debugger.session.halt().is_some() {
+            debugger.out.end_line();
             match editor.readline(&prompt(debugger)) {
                 Ok(line) => line,
                 Err(ReadlineError::Interrupted) => continue,

@@ -70,9 +70,14 @@ pub fn run(
         why: error.to_string(),
     })?;
     let text = with_arguments(&String::from_utf8_lossy(&text), path, arguments);
+    let own = std::iter::once(path.to_owned())
+        .chain(arguments.iter().cloned())
+        .collect();
+    let outer = std::mem::replace(&mut debugger.script_arguments, own);
     debugger.script_depth += 1;
     let result = run_commands(debugger, &commands(&text), path, keep_going);
     debugger.script_depth -= 1;
+    debugger.script_arguments = outer;
     result
 }
 

@@ -2,15 +2,16 @@
 //! nothing. Each reply carries a digest of the debuggee's list; when the mirror's differs, the
 //! list is read anew.
 
-use super::{Session, SessionError};
+use super::{Script, Session, SessionError};
 use std::collections::HashMap;
+use std::sync::Arc;
 use wire_protocol::address::EventId;
 use wire_protocol::event::{
     Condition, EventChange, EventEntry, EventSpec, FreeCounts, PoolClass, PoolLine, Programs,
     Settings,
 };
 use wire_protocol::limits;
-use wire_protocol::packet::{EventSpecs, MessageCounts, Reply, Request, events_digest};
+use wire_protocol::packet::{EventSpecs, Reply, Request, events_digest};
 use wire_protocol::refusal::Refusal;
 
 /// What the host knows of the debuggee's events and pools.
@@ -54,7 +55,7 @@ pub enum NewCondition {
     #[default]
     Always,
     /// A script.
-    Script(Vec<u8>),
+    Script(Script),
     /// Machine code.
     Code(Vec<u8>),
 }
@@ -66,8 +67,8 @@ pub struct NewEvent {
     pub settings: Settings,
     /// What decides.
     pub condition: NewCondition,
-    /// Bytecode, or nothing.
-    pub script: Vec<u8>,
+    /// Its script; empty if it has none.
+    pub script: Arc<Script>,
     /// Machine code, or nothing.
     pub code: Vec<u8>,
     /// Where its messages go; to the screen when this is empty.
@@ -77,11 +78,11 @@ pub struct NewEvent {
 impl NewEvent {
     /// An event without programs.
     #[must_use]
-    pub const fn new(settings: Settings) -> Self {
+    pub fn new(settings: Settings) -> Self {
         Self {
             settings,
             condition: NewCondition::Always,
-            script: Vec::new(),
+            script: Arc::default(),
             code: Vec::new(),
             output: Vec::new(),
         }
@@ -95,10 +96,10 @@ impl NewEvent {
             programs: Programs {
                 condition: match &self.condition {
                     NewCondition::Always => Condition::Always,
-                    NewCondition::Script(bytes) => Condition::Script(bytes),
+                    NewCondition::Script(script) => Condition::Script(&script.bytes),
                     NewCondition::Code(bytes) => Condition::Code(bytes),
                 },
-                script: &self.script,
+                script: &self.script.bytes,
                 code: &self.code,
             },
         }
@@ -118,6 +119,10 @@ impl Mirror {
     pub(super) fn forget(&mut self) {
         self.events = None;
         self.pools = None;
+    }
+
+    pub(super) fn forget_outputs(&mut self) {
+        self.outputs.clear();
     }
 
     pub(super) fn forget_pools(&mut self) {
@@ -224,6 +229,9 @@ impl Session {
         for (event, result) in new.iter().zip(&added.results) {
             if let Ok(id) = result {
                 self.mirror.outputs.insert(*id, event.output.clone());
+                if !event.script.bytes.is_empty() {
+                    self.programs.keep(*id, Arc::clone(&event.script));
+                }
                 known.push(EventEntry {
                     id: *id,
                     settings: event.settings,
@@ -293,30 +301,6 @@ impl Session {
             }),
             _ => None,
         })
-    }
-
-    /// What became of all messages of scripts.
-    ///
-    /// # Errors
-    /// When the debuggee refuses or does not answer.
-    pub fn message_counts(&mut self) -> Result<MessageCounts, SessionError> {
-        let counts = |reply: Reply<'_>| match reply {
-            Reply::MessageCounts(counts) => Some(counts),
-            _ => None,
-        };
-        self.ask("count messages", &Request::MessageCounts, counts)
-    }
-
-    /// Drops all messages that were not delivered yet.
-    ///
-    /// # Errors
-    /// When the debuggee refuses or does not answer.
-    pub fn flush(&mut self) -> Result<MessageCounts, SessionError> {
-        let counts = |reply: Reply<'_>| match reply {
-            Reply::MessageCounts(counts) => Some(counts),
-            _ => None,
-        };
-        self.ask("flush", &Request::Flush, counts)
     }
 
     /// State of all pools. Costs nothing when it cannot have changed.

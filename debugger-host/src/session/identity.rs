@@ -1,5 +1,6 @@
 //! What the debuggee said about itself in the handshake, and about its halts, owned.
 
+use super::Said;
 use wire_protocol::address::{CoreId, GuestVirtual};
 use wire_protocol::packet::{Constants, Features, Hello, ModuleLayout, RamRange, Stop, StopCause};
 
@@ -94,6 +95,10 @@ pub enum News {
         /// CR2, error code or exit reason.
         detail: u64,
     },
+    /// Programs of one core said something, in order.
+    Said(Vec<Said>),
+    /// The same, of programs that have to be read first. Not given to users.
+    Unread(Vec<u8>),
     /// A message that this program can't read.
     Unreadable {
         /// Its first byte.

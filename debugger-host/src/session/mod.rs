@@ -9,11 +9,13 @@ mod line;
 mod memory;
 mod register;
 mod run;
+mod script;
 
 pub use cache::Space;
 pub use error::SessionError;
 pub use event::{Added, Carved, NewCondition, NewEvent, Pools};
 pub use identity::{Halt, Identity, News};
+pub use script::{Ran, Said, Script, What};
 
 use crate::patience::Patience;
 use crate::symbol::image::Image;
@@ -21,6 +23,7 @@ use crate::transport::Endpoint;
 use cache::Cache;
 use event::Mirror;
 use line::{Event, LinkThread};
+use script::Programs;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
 use wire_protocol::address::{CoreId, GuestVirtual};
@@ -50,6 +53,7 @@ pub struct Session {
     cache: Cache,
     image: Option<Image>,
     mirror: Mirror,
+    programs: Programs,
     news: VecDeque<News>,
     requests: u64,
 }
@@ -72,6 +76,7 @@ impl Session {
             cache: Cache::default(),
             image: None,
             mirror: Mirror::default(),
+            programs: Programs::default(),
             news: VecDeque::new(),
             requests: 0,
         })
@@ -105,6 +110,10 @@ impl Session {
                         theirs: hello.version,
                         ours: PROTOCOL_VERSION,
                     });
+                }
+                if self.identity.session != hello.session {
+                    self.programs.forget();
+                    self.mirror.forget_outputs();
                 }
                 self.identity = Identity::from(&hello);
                 self.identity.features &= features;
@@ -177,7 +186,10 @@ impl Session {
         while let Some(event) = self.line.next(Duration::ZERO) {
             self.receive(event);
         }
-        self.news.pop_front()
+        match self.news.pop_front()? {
+            News::Unread(raw) => Some(News::Said(self.read_foreign(&raw))),
+            other => Some(other),
+        }
     }
 
     /// Waits for news.
@@ -210,9 +222,9 @@ impl Session {
             Err(DecodeError::UnknownNotice { kind } | DecodeError::MalformedNotice { kind }) => {
                 self.news.push_back(News::Unreadable { kind });
             }
-            // The late answer to a request that was given up; and messages, which nobody asks for
-            // as long as no event can have a script.
-            Ok(Message::Notice(Notice::Messages(_)) | Message::Reply { .. }) | Err(_) => {}
+            Ok(Message::Notice(Notice::Messages(messages))) => self.said(&messages, &message),
+            // The late answer to a request that was given up.
+            Ok(Message::Reply { .. }) | Err(_) => {}
         }
     }
 

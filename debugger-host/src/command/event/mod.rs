@@ -99,7 +99,7 @@ impl AddEvent {
             event.condition = source.condition_program(debugger)?;
         }
         if let Some(source) = &options.script {
-            event.script = source.script_program(debugger)?;
+            event.script = source.script_program(debugger)?.into();
             event.settings.actions |= Actions::SCRIPT;
         }
         if let Some(source) = &options.code {

@@ -2,9 +2,10 @@
 //! [`super::options`].
 
 use crate::assembler::assemble;
+use crate::command::program::{Kind, compile};
 use crate::command::{CommandError, Debugger, ParseError};
 use crate::expression::eval::Context;
-use crate::session::NewCondition;
+use crate::session::{NewCondition, Script};
 
 /// A program as typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,15 +80,34 @@ impl Source {
             Self::Bytes(_) | Self::Assembly(_) => {
                 NewCondition::Code(self.machine_code("condition", debugger)?)
             }
-            Self::Script(_) | Self::File(_) | Self::Expression(_) => {
-                NewCondition::Script(self.script_program(debugger)?)
+            Self::Script(text) | Self::File(text) | Self::Expression(text) => {
+                let compiled = compile(debugger, Kind::Condition, text, "condition")?;
+                NewCondition::Script(compiled.into())
             }
         })
     }
 
     /// The script, compiled.
-    pub(super) fn script_program(&self, _: &mut Debugger) -> Result<Vec<u8>, CommandError> {
-        Err(CommandError::NoScripts)
+    pub(super) fn script_program(&self, debugger: &mut Debugger) -> Result<Script, CommandError> {
+        let compiled = match self {
+            Self::File(path) => {
+                let text = std::fs::read(path).map_err(|error| CommandError::Script {
+                    path: path.clone(),
+                    why: error.to_string(),
+                })?;
+                compile(
+                    debugger,
+                    Kind::Script,
+                    &String::from_utf8_lossy(&text),
+                    path,
+                )?
+            }
+            Self::Script(text) | Self::Expression(text) | Self::Assembly(text) => {
+                compile(debugger, Kind::Script, text, "script")?
+            }
+            Self::Bytes(_) => return Ok(Script::default()),
+        };
+        Ok(compiled.into())
     }
 
     /// Machine code of the option `option`.

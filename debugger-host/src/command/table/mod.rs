@@ -2,7 +2,7 @@
 
 mod event;
 
-use super::{Command, memory, register, run, symbol, system};
+use super::{Command, memory, register, run, symbol, system, value};
 use std::sync::LazyLock;
 
 /// Every command, in the order of the help.
@@ -139,21 +139,27 @@ static DEBUGGEE: &[Command] = &[
     },
     Command {
         names: &["?", "print", "eval", "evaluate"],
-        syntax: "? EXPRESSION",
-        summary: "value of an expression",
+        syntax: "? EXPRESSION|STATEMENTS",
+        summary: "value of an expression; or statements of the script language, carried out at once",
         details: "Operators and their precedence are those of C. @rax and rax are registers; poi(x),\n\
             dq(x), dd(x), dw(x), db(x), hi(x), low(x) read memory, with _pa physical memory;\n\
-            $ip and $core are pseudo-registers.",
-        examples: &["? poi(@rsp)+10", "print vmlinux!vfs_read"],
-        parse: system::print,
+            .name is a global variable, which all scripts share. Scripts run on the operating core\n\
+            and see its registers and memory; statements may stand in braces, over several lines.",
+        examples: &[
+            "? poi(@rsp)+10",
+            "print vmlinux!vfs_read",
+            "? .hits = 0;",
+            "? { for (i = 0; i < 4; i++) { printf(\"%llx\\n\", poi(@rsp + i * 8)); } }",
+        ],
+        parse: value::print,
     },
     Command {
         names: &[".formats", ".format"],
         syntax: ".formats EXPRESSION",
         summary: "value of an expression in every form",
         details: "",
-        examples: &[".formats 0n5616"],
-        parse: system::formats,
+        examples: &[".formats 0n5616", ".formats .hits"],
+        parse: value::formats,
     },
     Command {
         names: &["!digest"],

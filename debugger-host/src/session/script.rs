@@ -1,0 +1,291 @@
+//! Programs on the debuggee: what events run, what runs once, the variables they share, and what
+//! they print. Called by [`crate::command`].
+
+use super::{News, Session, SessionError};
+use crate::script::Compiled;
+use crate::script::lines::Lines;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use wire_protocol::address::{CoreId, EventId};
+use wire_protocol::bytecode::Program;
+use wire_protocol::limits;
+use wire_protocol::packet::{
+    Content, Failure, GlobalName, GlobalNames, Message, MessageCounts, MessageRecord, Messages,
+    Notice, Reply, Request, Source,
+};
+use wire_protocol::print::{Clock, Site};
+
+/// A compiled script, as the host keeps it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Script {
+    /// The program.
+    pub bytes: Vec<u8>,
+    /// Which line each operation comes from; nothing if another host compiled it.
+    pub lines: Lines,
+}
+
+impl From<Compiled> for Script {
+    fn from(compiled: Compiled) -> Self {
+        Self {
+            bytes: compiled.bytes,
+            lines: compiled.lines,
+        }
+    }
+}
+
+/// What the host knows of programs. It outlives the events: what they printed may still be under
+/// way.
+#[derive(Default)]
+pub(super) struct Programs {
+    of_events: HashMap<EventId, Arc<Script>>,
+    /// The last one that ran once.
+    of_request: Option<Arc<Script>>,
+    globals: HashMap<(String, u32), u16>,
+}
+
+/// How a script ran that ran once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ran {
+    /// What it gave; 0 if nothing.
+    pub value: u64,
+    /// What went wrong, and where in the script.
+    pub failure: Option<(Failure, Option<String>)>,
+}
+
+/// What a program said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// Whose program it was.
+    pub source: Source,
+    /// On which core it ran.
+    pub core: CoreId,
+    /// Messages of that core that found no room right before this one.
+    pub lost: u64,
+    /// What.
+    pub what: What,
+}
+
+/// One message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// A text.
+    Text(String),
+    /// An instruction of a trace is about to run.
+    Trace {
+        /// Where.
+        rip: u64,
+        /// Its first bytes.
+        code: Vec<u8>,
+    },
+    /// Something went wrong.
+    Failure {
+        /// What.
+        failure: Failure,
+        /// Where in the script, if that is known.
+        line: Option<String>,
+    },
+}
+
+impl Programs {
+    fn of(&self, source: Source) -> Option<&Arc<Script>> {
+        match source {
+            Source::Event(id) => self.of_events.get(&id),
+            Source::Request => self.of_request.as_ref(),
+        }
+    }
+
+    /// The script of an event is this one.
+    pub(super) fn keep(&mut self, event: EventId, script: Arc<Script>) {
+        self.of_events.insert(event, script);
+    }
+
+    /// Another session with the debuggee: its events are not the ones that are known.
+    pub(super) fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Makes texts of messages.
+    fn read(&self, messages: &Messages<'_>) -> Vec<Said> {
+        let (date, time) = crate::clock::date_and_time();
+        let clock = Clock {
+            date: &date,
+            time: &time,
+        };
+        messages
+            .iter()
+            .map(|record| Said {
+                source: record.source,
+                core: messages.core,
+                lost: record.lost,
+                what: self.read_one(&record, clock),
+            })
+            .collect()
+    }
+
+    fn read_one(&self, record: &MessageRecord<'_>, clock: Clock<'_>) -> What {
+        let script = self.of(record.source);
+        match record.content {
+            Content::Print { site, arguments } => {
+                let program = script.and_then(|script| Program::parse(&script.bytes).ok());
+                let mut text = String::new();
+                let place = program.and_then(|program| Site::of(&program, site));
+                let is_read =
+                    place.is_some_and(|place| place.write(arguments, clock, &mut text).is_ok());
+                if !is_read {
+                    text = "<a message of a program that is not known>\n".to_owned();
+                }
+                What::Text(text)
+            }
+            Content::Trace { rip, code } => What::Trace {
+                rip,
+                code: code.to_vec(),
+            },
+            Content::Failure(failure) => What::Failure {
+                failure,
+                line: script.and_then(|script| script.lines.at(failure.at)),
+            },
+        }
+    }
+}
+
+/// Longest wait for what is nice to know.
+const SOON: Duration = Duration::from_secs(2);
+
+/// What the hash of a global's name is made with.
+const NAME_SEED: u64 = 0;
+
+impl Session {
+    /// Takes a batch of messages: what can be read is news at once.
+    pub(super) fn said(&mut self, messages: &Messages<'_>, raw: &[u8]) {
+        let is_known = messages.iter().all(|record| {
+            !matches!(record.content, Content::Print { .. })
+                || self.programs.of(record.source).is_some()
+        });
+        self.news.push_back(if is_known {
+            News::Said(self.programs.read(messages))
+        } else {
+            News::Unread(raw.to_vec())
+        });
+    }
+
+    /// Reads messages of events that another host added.
+    pub(super) fn read_foreign(&mut self, raw: &[u8]) -> Vec<Said> {
+        let Ok(Message::Notice(Notice::Messages(messages))) = Message::decode(raw, self.base)
+        else {
+            return Vec::new();
+        };
+        for record in messages.iter() {
+            if let Source::Event(event) = record.source
+                && self.programs.of(record.source).is_none()
+            {
+                // Shown without its words if the program cannot be had.
+                let _ = self.fetch_script(event);
+            }
+        }
+        self.programs.read(&messages)
+    }
+
+    fn fetch_script(&mut self, event: EventId) -> Result<(), SessionError> {
+        let request = Request::EventPrograms { event };
+        let bytes = self.ask("read a program", &request, |reply| match reply {
+            Reply::EventPrograms(programs) => Some(programs.script.to_vec()),
+            _ => None,
+        })?;
+        let lines = Lines::default();
+        self.programs.keep(event, Arc::new(Script { bytes, lines }));
+        Ok(())
+    }
+
+    /// Where a global variable is; made if there is none.
+    ///
+    /// # Errors
+    /// When there is no room, it has another size, or the debuggee does not answer.
+    pub fn global(&mut self, name: &str, len_bytes: u32) -> Result<u16, SessionError> {
+        if let Some(offset) = self.programs.globals.get(&(name.to_owned(), len_bytes)) {
+            return Ok(*offset);
+        }
+        let what = "define a global";
+        let hash = xxhash_rust::xxh64::xxh64(name.as_bytes(), NAME_SEED);
+        let mut scratch = [0; 32];
+        let names =
+            GlobalNames::encode_into([GlobalName { hash, len_bytes }], self.base, &mut scratch)
+                .map_err(|_| SessionError::TooLong { what })?;
+        let offset = self.ask(what, &Request::DefineGlobals(names), |reply| match reply {
+            Reply::GlobalsDefined(offsets) => offsets
+                .iter()
+                .next()
+                .and_then(|first| u16::try_from(first.0).ok()),
+            _ => None,
+        })?;
+        let key = (name.to_owned(), len_bytes);
+        self.programs.globals.insert(key, offset);
+        Ok(offset)
+    }
+
+    /// Runs a program once on the operating core. What it prints is news that came before.
+    ///
+    /// # Errors
+    /// When the debuggee runs, refuses or does not answer.
+    pub fn run_script(&mut self, script: Script) -> Result<Ran, SessionError> {
+        self.must_be_halted()?;
+        let what = "run a script";
+        if script.bytes.len() > limits::PROGRAM_BYTES {
+            return Err(SessionError::TooLong { what });
+        }
+        let script = Arc::new(script);
+        self.programs.of_request = Some(Arc::clone(&script));
+        // It may change registers, memory and events.
+        self.cache.forget_all();
+        self.mirror.forget();
+        let request = Request::RunScript {
+            core: self.core(),
+            program: &script.bytes,
+        };
+        self.ask(what, &request, |reply| match reply {
+            Reply::ScriptRan { value, failure } => {
+                let failure = failure.map(|failure| (failure, script.lines.at(failure.at)));
+                Some(Ran { value, failure })
+            }
+            _ => None,
+        })
+    }
+
+    /// What became of all messages.
+    ///
+    /// # Errors
+    /// When the debuggee refuses or does not answer.
+    pub fn message_counts(&mut self) -> Result<MessageCounts, SessionError> {
+        self.counts("count messages", &Request::MessageCounts)
+    }
+
+    /// The same for people who want to see what is known: `None` if no answer comes soon.
+    pub fn message_counts_soon(&mut self) -> Option<MessageCounts> {
+        if self.line.health().lost.is_some() {
+            return None;
+        }
+        self.patience.hurry(Some(SOON));
+        let counts = self.message_counts();
+        self.patience.hurry(None);
+        counts.ok()
+    }
+
+    /// Drops all messages that were not delivered yet.
+    ///
+    /// # Errors
+    /// When the debuggee refuses or does not answer.
+    pub fn flush(&mut self) -> Result<MessageCounts, SessionError> {
+        self.counts("flush", &Request::Flush)
+    }
+
+    fn counts(
+        &mut self,
+        what: &'static str,
+        request: &Request<'_>,
+    ) -> Result<MessageCounts, SessionError> {
+        self.ask(what, request, |reply| match reply {
+            Reply::MessageCounts(counts) => Some(counts),
+            _ => None,
+        })
+    }
+}
