@@ -122,7 +122,7 @@ fn carve(arena: &mut Arena, len_bytes: u32, what: &'static str) -> Result<Block,
 /// Why not.
 ///
 /// # Safety
-/// CPL 0 in the kernel's context, on a stack of at least 4 MiB. The chunks of `plan` are zeroed
+/// CPL 0 in the kernel's context, on a stack of at least 16 MiB. The chunks of `plan` are zeroed
 /// memory that is nobody else's as long as the hypervisor lives, and mapped by `plan.memory`.
 pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
     // SAFETY: CPL 0 by contract.
@@ -171,7 +171,7 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
     let hypervisor_block = carve(&mut arena, size_of::<Hypervisor>() as u32, "the hypervisor")?;
     let mut installed = Installed::new();
     installed
-        .init(arena, plan.constants.design(), views)
+        .init(arena, plan.constants.design(), views, plan.facts.core_count)
         .map_err(|_| BootError::ArenaTooSmall("the objects reserved at load"))?;
     let shared = Shared::new(Parts {
         installed,

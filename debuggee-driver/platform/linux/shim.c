@@ -27,7 +27,7 @@
 #include "facts.h"
 
 #define CHUNK_ORDER 9 /* 2 MiB */
-#define BOOT_STACK_BYTES (4UL << 20)
+#define BOOT_STACK_BYTES (16UL << 20)
 
 /* Parameters: the line, and every design constant under the name it has in constants.rs. */
 static uint com = 2;

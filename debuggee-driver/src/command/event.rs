@@ -3,9 +3,9 @@
 
 use super::{Context, memory, too_long};
 use crate::event::{Installed, Resolver};
-use crate::port::{Cpu, Ports};
+use crate::port::{Cpu, PhysicalMemory, Ports};
 use wire_protocol::address::{CoreId, EventId};
-use wire_protocol::event::{EventChange, PoolClass};
+use wire_protocol::event::{Condition, ConditionKind, EventChange, PoolClass, Programs};
 use wire_protocol::limits;
 use wire_protocol::packet::{AddResults, EventEntries, EventSpecs, PoolLines, Reply};
 use wire_protocol::refusal::Refusal;
@@ -143,6 +143,44 @@ pub fn list<'s, P: Ports>(
             .map(Reply::Events)
             .map_err(|_| too_long(room))
     })
+}
+
+/// What an event runs.
+///
+/// # Errors
+/// No such event.
+pub fn programs<'s, P: Ports>(
+    context: &mut Context<'_, '_, P>,
+    event: EventId,
+    scratch: &'s mut [u8],
+) -> Result<Reply<'s>, Refusal> {
+    let shared = context.shared;
+    let found = shared.installed.read(|installed| {
+        let record = installed.registry().get(event)?;
+        Some((record.sizes, record.programs.stretches(&record.sizes)))
+    });
+    let (sizes, stretches) = found.ok_or(Refusal::NoSuchEvent { event })?;
+    let room = scratch.len();
+    let mut rest = scratch;
+    let mut parts: [&'s [u8]; 3] = [&[]; 3];
+    for (part, stretch) in parts.iter_mut().zip(stretches) {
+        let (bytes, after) = rest
+            .split_at_mut_checked(stretch.len_bytes as usize)
+            .ok_or(too_long(room))?;
+        shared.memory.read(stretch.at, bytes);
+        (*part, rest) = (bytes, after);
+    }
+    let [condition, script, code] = parts;
+    let condition = match sizes.condition {
+        ConditionKind::Always => Condition::Always,
+        ConditionKind::Script => Condition::Script(condition),
+        ConditionKind::Code => Condition::Code(condition),
+    };
+    Ok(Reply::EventPrograms(Programs {
+        condition,
+        script,
+        code,
+    }))
 }
 
 /// Carves objects from the arena; the guest is not needed for it.

@@ -72,7 +72,7 @@ pub fn answer<'s, P: Ports>(
         Request::Pools => event::pools(context, scratch),
         // Until this driver runs scripts, it answers like one that does not know them.
         Request::DefineGlobals(_) => Err(Refusal::UnknownRequest { kind: 0x60 }),
-        Request::EventPrograms { .. } => Err(Refusal::UnknownRequest { kind: 0x43 }),
+        Request::EventPrograms { event } => event::programs(context, event, scratch),
         Request::RunScript { .. } => Err(Refusal::UnknownRequest { kind: 0x61 }),
         Request::Flush | Request::MessageCounts => Ok(messages::answer(context.shared, request)),
     };

@@ -121,7 +121,7 @@ pub(crate) fn world(has_1gib_leaves: bool, design: Design) -> World {
         arena.take().unwrap();
     }
     let mut installed = Box::new(Installed::new());
-    installed.init(arena, design, built.views).unwrap();
+    installed.init(arena, design, built.views, 2).unwrap();
     World {
         mem: built.mem.clone(),
         installed,

@@ -1,7 +1,7 @@
 //! Events: planned, installed and removed with every core halted; matched by all cores while the
 //! guest runs.
 //!
-//! [`plan`] says what an event needs, [`transaction`] reserves and commits, [`registry`] knows
+//! [`plan`] says what an event needs, [`programs`] what its programs need and where they are kept, [`transaction`] reserves and commits, [`registry`] knows
 //! what is installed, [`dispatch`] matches exits to events, and [`growth`] takes over memory that the
 //! operating system has added.
 
@@ -9,6 +9,7 @@ pub mod dispatch;
 pub mod growth;
 pub mod index;
 pub mod plan;
+pub mod programs;
 pub mod registry;
 #[cfg(test)]
 mod tests;

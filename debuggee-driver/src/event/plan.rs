@@ -1,13 +1,14 @@
 //! What an event needs, found out without touching anything. First [`Resolver::resolve`] turns names
 //! into addresses, then [`Plan::new`] checks against what is installed.
 
+use super::programs::{Needs, TooBig, buffer_class};
 use super::transaction::Installed;
 use crate::ept::table::SplitPlan;
 use crate::guest::process::{self, GuestLayout};
 use crate::guest::walk;
 use crate::port::{Hidden, PhysicalMemory};
 use wire_protocol::address::{CoreId, GuestPhysical};
-use wire_protocol::event::{PoolClass, Settings, Trigger};
+use wire_protocol::event::{EventSpec, PoolClass, Settings, Trigger};
 use wire_protocol::refusal::Refusal;
 
 /// What an event's parameters mean in the machine as it is now.
@@ -95,6 +96,12 @@ pub struct HookPlan {
 pub struct Plan {
     /// The class of its event object.
     pub event_class: PoolClass,
+    /// Why that is not a regular one.
+    pub too_big: Option<TooBig>,
+    /// What its programs need.
+    pub programs: Needs,
+    /// The class of its safe buffer, if it asks for one.
+    pub buffer_class: Option<PoolClass>,
     /// Its hook, if its trigger has one.
     pub hook: Option<HookPlan>,
 }
@@ -106,16 +113,24 @@ impl Plan {
     /// # Errors
     /// Why it cannot be installed.
     pub fn new(
+        spec: &EventSpec<'_>,
         facts: &Facts,
         installed: &Installed,
         mem: &impl PhysicalMemory,
     ) -> Result<Self, Refusal> {
+        let sizes = &installed.pools().design().sizes;
+        let programs = Needs::of(&spec.programs, installed.core_count())?;
+        let (event_class, too_big) = programs.class(sizes)?;
+        let buffer_class = buffer_class(spec.settings.options.buffer_bytes, sizes)?;
         let hook = facts
             .hook
             .map(|at| plan_hook(at, installed, mem))
             .transpose()?;
         Ok(Self {
-            event_class: PoolClass::RegularEvent,
+            event_class,
+            too_big,
+            programs,
+            buffer_class,
             hook,
         })
     }

@@ -1,6 +1,7 @@
 //! What is installed: one record per event, in ascending order of number. Changed with every
 //! core halted; while the guest runs, cores only look records up and count hits.
 
+use super::programs::Stored;
 use crate::pool::list::FixedList;
 use crate::pool::slab::{EVENTS_MAX, Reserved};
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -14,12 +15,16 @@ pub struct Record {
     pub id: EventId,
     /// What was asked for.
     pub settings: Settings,
-    /// The programs in the event object.
+    /// How big its programs are.
     pub sizes: ProgramSizes,
     /// Disabled events do nothing.
     pub enabled: bool,
     /// The event object; its page object, if it has one, is with the page.
     pub object: Reserved,
+    /// The safe buffer, if it has one.
+    pub buffer: Option<Reserved>,
+    /// The programs in the event object.
+    pub programs: Stored,
     /// Where its hook is, if its trigger has one.
     pub hook: Option<GuestPhysical>,
     hits: AtomicU64,
@@ -35,15 +40,19 @@ impl Record {
         id: EventId,
         settings: Settings,
         sizes: ProgramSizes,
-        object: Reserved,
+        objects: (Reserved, Option<Reserved>),
+        programs: Stored,
         hook: Option<GuestPhysical>,
     ) -> Self {
+        let (object, buffer) = objects;
         Self {
             id,
             settings,
             sizes,
             enabled: true,
             object,
+            buffer,
+            programs,
             hook,
             hits: AtomicU64::new(0),
             last_hits: AtomicU64::new(0),

@@ -6,6 +6,7 @@
 
 use super::index::Index;
 use super::plan::{Facts, Plan, Resolver};
+use super::programs::{Stored, Stretch, action_offset};
 use super::registry::{Record, Registry};
 use crate::ept::table::SplitPlan;
 use crate::ept::view::Views;
@@ -16,9 +17,7 @@ use crate::pool::slab::Reserved;
 use crate::pool::{PoolMark, Pools};
 use crate::port::{Hidden, PhysicalMemory};
 use wire_protocol::address::{EventId, GuestPhysical};
-use wire_protocol::event::{
-    EventChange, EventEntry, EventSpec, Options, PoolClass, Programs, Trigger,
-};
+use wire_protocol::event::{EventChange, EventEntry, EventSpec, Options, PoolClass, Trigger};
 use wire_protocol::packet;
 use wire_protocol::refusal::{EventOption, Refusal};
 
@@ -48,6 +47,7 @@ pub struct Installed {
     pub(super) cpuid: Index,
     hooked: HookedPages,
     views: Views,
+    core_count: u16,
 }
 
 impl Default for Installed {
@@ -66,15 +66,24 @@ impl Installed {
             cpuid: Index::new(),
             hooked: HookedPages::new(),
             views: Views::NONE,
+            core_count: 1,
         }
     }
 
-    /// Takes over the rest of the arena and the views. Once, at load.
+    /// Takes over the rest of the arena and the views. Once, at load. Scripts have locals on each
+    /// of `core_count` cores.
     ///
     /// # Errors
     /// The arena is too small for the design levels.
-    pub fn init(&mut self, arena: Arena, design: Design, views: Views) -> Result<(), Refusal> {
+    pub fn init(
+        &mut self,
+        arena: Arena,
+        design: Design,
+        views: Views,
+        core_count: u16,
+    ) -> Result<(), Refusal> {
         self.views = views;
+        self.core_count = core_count;
         self.pools.init(arena, design)
     }
 
@@ -94,6 +103,12 @@ impl Installed {
     #[must_use]
     pub const fn views(&self) -> &Views {
         &self.views
+    }
+
+    /// Cores there may be.
+    #[must_use]
+    pub const fn core_count(&self) -> u16 {
+        self.core_count
     }
 
     /// The hooked pages.
@@ -163,7 +178,7 @@ impl Installed {
         facts: &Facts,
     ) -> Result<EventId, Refusal> {
         check(spec)?;
-        let plan = Plan::new(facts, self, mem)?;
+        let plan = Plan::new(spec, facts, self, mem)?;
         let reservation = self.reserve(&plan)?;
         Ok(self.commit(mem, spec, plan, reservation))
     }
@@ -259,12 +274,33 @@ impl Installed {
     }
 
     fn reserve_objects(&mut self, plan: &Plan) -> Result<Reservation, Refusal> {
-        let event = self.pools.reserve(plan.event_class)?;
+        let event = self
+            .pools
+            .reserve(plan.event_class)
+            .map_err(|refusal| match plan.too_big {
+                Some(too_big) => too_big.without_big_event(refusal),
+                None => refusal,
+            })?;
+        let buffer = match plan.buffer_class.map(|class| self.pools.reserve(class)) {
+            Some(Err(refusal)) => {
+                self.pools.release(event);
+                return Err(refusal);
+            }
+            Some(Ok(buffer)) => Some(buffer),
+            None => None,
+        };
         let split = plan.hook.and_then(|hook| hook.new_page);
         match split.map(|split| self.reserve_page(split)).transpose() {
-            Ok(new_page) => Ok(Reservation { event, new_page }),
+            Ok(new_page) => Ok(Reservation {
+                event,
+                buffer,
+                new_page,
+            }),
             Err(refusal) => {
                 self.pools.release(event);
+                if let Some(buffer) = buffer {
+                    self.pools.release(buffer);
+                }
                 Err(refusal)
             }
         }
@@ -307,11 +343,25 @@ impl Installed {
         if let Trigger::Cpuid { leaf } = spec.settings.trigger {
             self.cpuid.add(leaf.into(), id);
         }
+        let object = self.pools.phys(&reservation.event);
+        let buffer = reservation.buffer.as_ref().map(|buffer| Stretch {
+            at: self.pools.phys(buffer),
+            len_bytes: spec.settings.options.buffer_bytes,
+        });
+        let programs = Stored::write(
+            mem,
+            object,
+            action_offset(plan.event_class, &self.pools.design().sizes),
+            &spec.programs,
+            &plan.programs,
+            buffer,
+        );
         self.registry.push(Record::new(
             id,
             spec.settings,
             spec.programs.sizes(),
-            reservation.event,
+            (reservation.event, reservation.buffer),
+            programs,
             hook,
         ));
         id
@@ -348,6 +398,9 @@ impl Installed {
             self.cpuid.remove(leaf.into(), event);
         }
         self.pools.release(record.object);
+        if let Some(buffer) = record.buffer {
+            self.pools.release(buffer);
+        }
     }
 }
 
@@ -357,21 +410,11 @@ fn check(spec: &EventSpec<'_>) -> Result<(), Refusal> {
     let Options {
         stage,
         short_circuit,
-        immediate: _,
-        buffer_bytes,
+        ..
     } = spec.settings.options;
-    let Programs {
-        condition,
-        script,
-        code,
-    } = spec.programs;
     let missing = [
         (stage.has_post(), EventOption::Stage),
         (short_circuit, EventOption::ShortCircuit),
-        (buffer_bytes != 0, EventOption::Buffer),
-        (!condition.bytes().is_empty(), EventOption::Condition),
-        (!script.is_empty(), EventOption::Script),
-        (!code.is_empty(), EventOption::Code),
     ];
     match missing.into_iter().find(|(is_asked, _)| *is_asked) {
         Some((_, option)) => Err(Refusal::OptionDoesNotFit { option }),
@@ -388,5 +431,6 @@ impl Hidden for Installed {
 /// Everything one event needs, taken.
 struct Reservation {
     event: Reserved,
+    buffer: Option<Reserved>,
     new_page: Option<NewPage>,
 }

@@ -60,7 +60,7 @@ impl Write for Reason<'_> {
 ///
 /// # Safety
 /// Called by the shim at module load: `facts` is complete and true, `stack_top` ends a stack of
-/// 4 MiB, `reason` has `reason_bytes` zeroed bytes.
+/// 16 MiB, `reason` has `reason_bytes` zeroed bytes.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn standstill_build(
     facts: *const RawFacts,
@@ -99,7 +99,7 @@ unsafe extern "C" fn build_here(job: *mut c_void) -> u64 {
     }
     // SAFETY: the shim's facts are true.
     let plan = unsafe { plan(job.facts) };
-    // SAFETY: at module load, on a stack of 4 MiB; the chunks are the module's own.
+    // SAFETY: at module load, on a stack of 16 MiB; the chunks are the module's own.
     match unsafe { boot::build(&plan) } {
         Ok(hypervisor) => {
             job.built = Some(hypervisor);

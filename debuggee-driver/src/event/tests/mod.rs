@@ -5,6 +5,7 @@ extern crate std;
 mod batches;
 mod hooks;
 mod matching;
+mod programs;
 mod promises;
 
 use super::dispatch::ExitFacts;

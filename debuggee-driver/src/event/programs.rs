@@ -1,0 +1,379 @@
+//! The programs of an event: verified when it is added, kept in its event object, run from there.
+//!
+//! An event object is a header, the condition's buffer, and the actions' buffer. The latter holds
+//! the script, the machine code, and the locals that the scripts have on each core. Written with
+//! every core halted; afterwards only the locals change, those of a core by that core.
+
+use crate::pool::budget::{CACHE_LINE_BYTES, EVENT_HEADER_BYTES, ObjectSizes};
+use crate::port::PhysicalMemory;
+use wire_protocol::address::CoreId;
+use wire_protocol::bytecode::Verified;
+use wire_protocol::bytecode::program::Layout;
+use wire_protocol::event::{Condition, ConditionKind, PoolClass, ProgramSizes, Programs};
+use wire_protocol::limits;
+use wire_protocol::refusal::{ProgramPart, Refusal};
+
+/// Machine code and locals start at a multiple of this.
+const ALIGN_BYTES: u32 = 16;
+
+/// Zeroes written at a time.
+const ZEROES: [u8; 256] = [0; 256];
+
+/// What a script needs beside its bytes.
+#[derive(Clone, Copy, Debug)]
+struct Script {
+    layout: Layout,
+    /// Locals on one core, rounded up.
+    locals_bytes: u32,
+}
+
+/// What programs need of an event object.
+#[derive(Clone, Copy, Debug)]
+pub struct Needs {
+    condition: Option<Script>,
+    script: Option<Script>,
+    condition_bytes: u32,
+    /// Script, machine code and locals.
+    action_bytes: u32,
+    cores: u32,
+}
+
+/// Why a program does not fit a regular event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooBig {
+    /// Which.
+    part: ProgramPart,
+    /// What a regular event holds of it.
+    regular_bytes: u32,
+    /// What it needs.
+    asked_bytes: u32,
+}
+
+impl TooBig {
+    /// The refusal when there is no big event, made from that of the pool.
+    #[must_use]
+    pub const fn without_big_event(&self, exhausted: Refusal) -> Refusal {
+        match exhausted {
+            Refusal::PoolExhausted {
+                reserved,
+                object_bytes,
+                arena_left_bytes,
+                ..
+            } => Refusal::NoBigEvent {
+                part: self.part,
+                regular_bytes: self.regular_bytes,
+                asked_bytes: self.asked_bytes,
+                reserved,
+                object_bytes,
+                arena_left_bytes,
+            },
+            other => other,
+        }
+    }
+}
+
+fn round_up(bytes: u32) -> u32 {
+    bytes
+        .checked_next_multiple_of(ALIGN_BYTES)
+        .unwrap_or(u32::MAX)
+}
+
+fn len_of(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.len()).unwrap_or(u32::MAX)
+}
+
+fn verify(bytes: &[u8], part: ProgramPart) -> Result<Option<Script>, Refusal> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let verified = Verified::new(bytes).map_err(|bad| Refusal::BadProgram {
+        part,
+        at: bad.at,
+        reason: bad.reason as u8,
+    })?;
+    let program = verified.program();
+    let locals_bytes = u32::try_from(program.local_bytes()).unwrap_or(u32::MAX);
+    Ok(Some(Script {
+        layout: program.layout(),
+        locals_bytes: round_up(locals_bytes),
+    }))
+}
+
+impl Needs {
+    /// Verifies the programs and adds up what they need with that many cores.
+    ///
+    /// # Errors
+    /// [`Refusal::BadProgram`]
+    pub fn of(programs: &Programs<'_>, cores: u16) -> Result<Self, Refusal> {
+        let condition = match programs.condition {
+            Condition::Script(bytes) => verify(bytes, ProgramPart::Condition)?,
+            Condition::Always | Condition::Code(_) => None,
+        };
+        let script = verify(programs.script, ProgramPart::Action)?;
+        let cores = u32::from(cores);
+        let locals = [condition, script]
+            .into_iter()
+            .flatten()
+            .fold(0_u32, |sum, script| sum.saturating_add(script.locals_bytes));
+        Ok(Self {
+            condition,
+            script,
+            condition_bytes: len_of(programs.condition.bytes()),
+            action_bytes: round_up(len_of(programs.script))
+                .saturating_add(round_up(len_of(programs.code)))
+                .saturating_add(locals.saturating_mul(cores)),
+            cores,
+        })
+    }
+
+    /// The class of event object, and why it is not a regular one.
+    ///
+    /// # Errors
+    /// Not even a big event can hold them.
+    pub const fn class(&self, sizes: &ObjectSizes) -> Result<(PoolClass, Option<TooBig>), Refusal> {
+        if self.condition_bytes > sizes.big_condition_bytes {
+            return Err(Refusal::ConditionTooBig {
+                limit_bytes: sizes.big_condition_bytes,
+                asked_bytes: self.condition_bytes,
+            });
+        }
+        if self.action_bytes > sizes.big_action_bytes {
+            return Err(Refusal::ActionTooBig {
+                limit_bytes: sizes.big_action_bytes,
+                asked_bytes: self.action_bytes,
+            });
+        }
+        let too_big = if self.condition_bytes > sizes.regular_condition_bytes {
+            TooBig {
+                part: ProgramPart::Condition,
+                regular_bytes: sizes.regular_condition_bytes,
+                asked_bytes: self.condition_bytes,
+            }
+        } else if self.action_bytes > sizes.regular_action_bytes {
+            TooBig {
+                part: ProgramPart::Action,
+                regular_bytes: sizes.regular_action_bytes,
+                asked_bytes: self.action_bytes,
+            }
+        } else {
+            return Ok((PoolClass::RegularEvent, None));
+        };
+        Ok((PoolClass::BigEvent, Some(too_big)))
+    }
+}
+
+/// The class of a safe buffer of so many bytes; `None` if none is asked for.
+///
+/// # Errors
+/// There can be none of that size.
+pub const fn buffer_class(
+    asked_bytes: u32,
+    sizes: &ObjectSizes,
+) -> Result<Option<PoolClass>, Refusal> {
+    let message_bytes = limits::MESSAGE_BYTES as u32;
+    if asked_bytes > message_bytes {
+        return Err(Refusal::BufferOverMessage {
+            limit_bytes: message_bytes,
+            asked_bytes,
+        });
+    }
+    if asked_bytes > sizes.regular_safe_buffer_bytes && asked_bytes > sizes.big_safe_buffer_bytes {
+        return Err(Refusal::BufferTooBig {
+            limit_bytes: sizes.big_safe_buffer_bytes,
+            asked_bytes,
+        });
+    }
+    Ok(if asked_bytes == 0 {
+        None
+    } else if asked_bytes <= sizes.regular_safe_buffer_bytes {
+        Some(PoolClass::RegularSafeBuffer)
+    } else {
+        Some(PoolClass::BigSafeBuffer)
+    })
+}
+
+/// A stretch of an object: physical address and length.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stretch {
+    /// First byte.
+    pub at: u64,
+    /// Length.
+    pub len_bytes: u32,
+}
+
+/// A script in an event object, as a core runs it.
+#[derive(Clone, Copy, Debug)]
+pub struct StoredScript {
+    /// Its bytes.
+    pub program: Stretch,
+    /// Where its parts are, as the verifier found them.
+    pub layout: Layout,
+    /// The core's locals.
+    pub locals: Stretch,
+}
+
+/// What decides, in an event object.
+#[derive(Clone, Copy, Debug)]
+pub enum StoredCondition {
+    /// Always.
+    Always,
+    /// A script.
+    Script(StoredScript),
+    /// Machine code.
+    Code(Stretch),
+}
+
+/// Where the programs of an installed event are. Small, as there is one in every record: the rest
+/// follows from [`ProgramSizes`].
+#[derive(Clone, Copy, Debug)]
+pub struct Stored {
+    /// The event object.
+    object: u64,
+    /// The safe buffer; 0 if there is none.
+    buffer_at: u64,
+    /// From the object's start to the actions' buffer.
+    action_offset: u32,
+    buffer_bytes: u32,
+    condition_layout: Layout,
+    script_layout: Layout,
+    condition_locals_bytes: u16,
+    script_locals_bytes: u16,
+    cores: u16,
+}
+
+impl Stored {
+    /// Writes programs into an event object at `object`, which holds what [`Needs::class`] said,
+    /// and clears locals and buffer.
+    pub fn write(
+        mem: &mut impl PhysicalMemory,
+        object: u64,
+        action_offset: u32,
+        programs: &Programs<'_>,
+        needs: &Needs,
+        buffer: Option<Stretch>,
+    ) -> Self {
+        let layout = |script: Option<Script>| script.map_or(Layout::default(), |it| it.layout);
+        // A program has at most 16 KiB of locals.
+        let locals = |script: Option<Script>| script.map_or(0, |it| it.locals_bytes as u16);
+        let buffer = buffer.unwrap_or_default();
+        let stored = Self {
+            object,
+            buffer_at: buffer.at,
+            action_offset,
+            buffer_bytes: buffer.len_bytes,
+            condition_layout: layout(needs.condition),
+            script_layout: layout(needs.script),
+            condition_locals_bytes: locals(needs.condition),
+            script_locals_bytes: locals(needs.script),
+            cores: needs.cores as u16,
+        };
+        let sizes = programs.sizes();
+        let bytes = [programs.condition.bytes(), programs.script, programs.code];
+        for (to, from) in stored.stretches(&sizes).iter().zip(bytes) {
+            mem.write(to.at, from);
+        }
+        clear(mem, stored.locals_at(&sizes), stored.all_locals_bytes());
+        clear(mem, buffer.at, u64::from(buffer.len_bytes));
+        stored
+    }
+
+    /// The bytes of condition, script and code; of what there is not, the length is 0.
+    #[must_use]
+    pub fn stretches(&self, sizes: &ProgramSizes) -> [Stretch; 3] {
+        let script_at = self.object + u64::from(self.action_offset);
+        let code_at = script_at + u64::from(round_up(sizes.script_bytes));
+        [
+            (
+                self.object + u64::from(EVENT_HEADER_BYTES),
+                sizes.condition_bytes,
+            ),
+            (script_at, sizes.script_bytes),
+            (code_at, sizes.code_bytes),
+        ]
+        .map(|(at, len_bytes)| Stretch { at, len_bytes })
+    }
+
+    /// What decides, for a core.
+    #[must_use]
+    pub fn condition(&self, sizes: &ProgramSizes, core: CoreId) -> StoredCondition {
+        let [program, ..] = self.stretches(sizes);
+        match sizes.condition {
+            ConditionKind::Always => StoredCondition::Always,
+            ConditionKind::Code => StoredCondition::Code(program),
+            ConditionKind::Script => StoredCondition::Script(StoredScript {
+                program,
+                layout: self.condition_layout,
+                locals: self.locals(self.locals_at(sizes), self.condition_locals_bytes, core),
+            }),
+        }
+    }
+
+    /// The script, for a core.
+    #[must_use]
+    pub fn script(&self, sizes: &ProgramSizes, core: CoreId) -> Option<StoredScript> {
+        let [_, program, _] = self.stretches(sizes);
+        let of_conditions = u64::from(self.condition_locals_bytes) * u64::from(self.cores);
+        let locals_at = self.locals_at(sizes) + of_conditions;
+        (program.len_bytes != 0).then_some(StoredScript {
+            program,
+            layout: self.script_layout,
+            locals: self.locals(locals_at, self.script_locals_bytes, core),
+        })
+    }
+
+    /// The machine code.
+    #[must_use]
+    pub fn code(&self, sizes: &ProgramSizes) -> Option<Stretch> {
+        let [_, _, code] = self.stretches(sizes);
+        (code.len_bytes != 0).then_some(code)
+    }
+
+    /// The safe buffer, as long as was asked for.
+    #[must_use]
+    pub fn buffer(&self) -> Option<Stretch> {
+        (self.buffer_bytes != 0).then_some(Stretch {
+            at: self.buffer_at,
+            len_bytes: self.buffer_bytes,
+        })
+    }
+
+    /// Those of a core that there is not are empty.
+    fn locals(&self, first_at: u64, len_bytes: u16, core: CoreId) -> Stretch {
+        let len_bytes = if core.0 < self.cores { len_bytes } else { 0 };
+        Stretch {
+            at: first_at + u64::from(len_bytes) * u64::from(core.0),
+            len_bytes: u32::from(len_bytes),
+        }
+    }
+
+    fn locals_at(&self, sizes: &ProgramSizes) -> u64 {
+        let [_, _, code] = self.stretches(sizes);
+        code.at + u64::from(round_up(code.len_bytes))
+    }
+
+    fn all_locals_bytes(&self) -> u64 {
+        (u64::from(self.condition_locals_bytes) + u64::from(self.script_locals_bytes))
+            * u64::from(self.cores)
+    }
+}
+
+/// Where the actions' buffer starts in an event object.
+#[must_use]
+pub const fn action_offset(class: PoolClass, sizes: &ObjectSizes) -> u32 {
+    let condition_bytes = match class {
+        PoolClass::BigEvent => sizes.big_condition_bytes,
+        _ => sizes.regular_condition_bytes,
+    };
+    EVENT_HEADER_BYTES
+        .saturating_add(condition_bytes)
+        .next_multiple_of(CACHE_LINE_BYTES)
+}
+
+fn clear(mem: &mut impl PhysicalMemory, at: u64, len_bytes: u64) {
+    let mut done = 0;
+    while done < len_bytes {
+        let len = (len_bytes - done).min(ZEROES.len() as u64);
+        mem.write(at + done, ZEROES.get(..len as usize).unwrap_or_default());
+        done += len;
+    }
+}
