@@ -5,12 +5,12 @@ use super::CommandError;
 use crate::expression::eval::{Context, EvalError};
 use crate::expression::{Expression, Read, register};
 use crate::render::{self, Output};
-use crate::session::{News, Said, Session, SessionError, Space};
+use crate::session::{Session, SessionError, Space};
 use crate::sink::Sinks;
 use crate::symbol::modules::{self, Memory};
 use crate::symbol::resolve::Symbols;
 use crate::symbol::table::Table;
-use wire_protocol::packet::{Register, Source, StopCause};
+use wire_protocol::packet::Register;
 
 /// Where Enter alone goes on.
 #[derive(Clone, Debug)]
@@ -93,69 +93,6 @@ impl Debugger {
             self.out.line(render::pools(&pools));
         }
         Ok(())
-    }
-
-    /// Shows what the debuggee said by itself. Returns whether there was anything.
-    pub fn show_news(&mut self) -> bool {
-        let mut any = false;
-        while let Some(news) = self.session.take_news() {
-            any = true;
-            let text = match news {
-                News::Stopped(halt) => {
-                    let event = match halt.cause {
-                        StopCause::Event { event } => {
-                            if self.session.known_event(event).is_none() {
-                                // Shown without its name if the list cannot be read.
-                                let _ = self.session.events();
-                            }
-                            self.session.known_event(event)
-                        }
-                        StopCause::BreakIn => None,
-                    };
-                    render::halt_lines(&halt, event.as_ref(), &self.symbols)
-                }
-                News::Fault {
-                    core,
-                    vector,
-                    rip,
-                    detail,
-                } => format!(
-                    "warning: the hypervisor met fault {vector:x} on core {core} at {rip:016x} \
-                     (detail {detail:x}); that core stands still for good"
-                ),
-                News::Said(messages) => {
-                    self.show_messages(&messages);
-                    continue;
-                }
-                News::Unread(_) => continue,
-                News::Unreadable { kind } => format!(
-                    "warning: the debuggee sent a notice of kind {kind:02x} that this program does \
-                     not know"
-                ),
-            };
-            self.out.line(text);
-        }
-        any
-    }
-
-    /// Shows messages of programs, or gives them to the sinks of their events.
-    fn show_messages(&mut self, messages: &[Said]) {
-        let mut text = String::new();
-        for message in messages {
-            let words = render::said(message, &self.symbols);
-            let output = match message.source {
-                Source::Event(id) => self.session.output_of(id),
-                Source::Request => &[],
-            };
-            // What no sink takes is not lost.
-            if !self.sinks.give(output, &words) {
-                text.push_str(&words);
-            }
-        }
-        self.out.raw(text);
-        for failure in self.sinks.take_failures() {
-            self.out.line(format!("warning: {failure}"));
-        }
     }
 
     /// Value of an expression.

@@ -5,6 +5,7 @@
 mod debugger;
 pub mod event;
 pub mod memory;
+mod news;
 mod output;
 pub mod parse;
 mod program;

@@ -3,9 +3,13 @@
 use super::{Action, Arguments, CommandError, Debugger, ParseError};
 use crate::expression::Expression;
 use crate::render;
-use std::time::Duration;
+use crate::session::SessionError;
+use std::time::{Duration, Instant};
 use wire_protocol::address::CoreId;
 use wire_protocol::packet::CoreState;
+
+/// Between two looks at messages.
+const SLICE: Duration = Duration::from_millis(50);
 
 type Parsed = Result<Box<dyn Action>, ParseError>;
 
@@ -59,9 +63,23 @@ impl Action for Wait {
             Some(seconds) => Some(Duration::from_secs(debugger.value(seconds)?.min(1 << 32))),
             None => debugger.session.patience().limit(),
         };
-        debugger.session.wait_for_halt(limit)?;
-        debugger.show_news();
-        Ok(())
+        let started = Instant::now();
+        loop {
+            // Messages are shown as they come, not at the end of the wait.
+            let left = limit.map(|limit| limit.saturating_sub(started.elapsed()));
+            let slice = left.unwrap_or(SLICE).min(SLICE);
+            let waited = debugger.session.wait_for_halt(Some(slice));
+            debugger.show_news();
+            match waited {
+                Err(SessionError::NotStopped { .. }) => {
+                    if limit.is_some_and(|limit| started.elapsed() >= limit) {
+                        let seconds = started.elapsed().as_secs();
+                        return Err(SessionError::NotStopped { seconds }.into());
+                    }
+                }
+                waited => return Ok(waited?),
+            }
+        }
     }
 }
 

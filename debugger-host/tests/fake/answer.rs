@@ -10,7 +10,8 @@ use wire_protocol::link::Link;
 use wire_protocol::packet::{
     AddResults, Constants, CoreState, CoreStates, EventEntries, Features, GlobalOffset,
     GlobalOffsets, Hello, MemoryAt, Message, MessageCounts, ModuleLayout, PROTOCOL_VERSION,
-    PoolLines, RamRange, RamRanges, RegisterValues, Reply, Request, StopCause, events_digest,
+    PoolLines, RamRange, RamRanges, RegisterValues, Reply, Request, Source, StopCause,
+    events_digest,
 };
 use wire_protocol::refusal::Refusal;
 
@@ -68,7 +69,12 @@ pub(super) fn answer(
     let mut more = vec![0; 4096];
     let needs_halt = !matches!(
         request,
-        Request::Hello { .. } | Request::Cores | Request::Pools
+        Request::Hello { .. }
+            | Request::Cores
+            | Request::Pools
+            | Request::MessageCounts
+            | Request::Flush
+            | Request::EventPrograms { .. }
     );
     if needs_halt && machine.stop.is_none() {
         let reply = Reply::Refused(Refusal::NotHalted);
@@ -82,6 +88,7 @@ pub(super) fn answer(
         }
         Request::Go => {
             machine.stop = None;
+            machine.hits_left = controls.script_hits.load(Ordering::Relaxed);
             Reply::Done
         }
         Request::Cores => {
@@ -162,6 +169,9 @@ pub(super) fn answer(
                 }
                 let id = EventId(machine.next_event);
                 machine.next_event += 1;
+                if !spec.programs.script.is_empty() {
+                    machine.scripts.insert(id, spec.programs.script.to_vec());
+                }
                 machine.events.push(EventEntry {
                     id,
                     settings: spec.settings,
@@ -194,7 +204,11 @@ pub(super) fn answer(
                 return send(link, &Message::Reply { id, reply }, base);
             }
             match change {
-                EventChange::Clear => machine.events.retain(|e| !concerned(e)),
+                EventChange::Clear => {
+                    machine.events.retain(|e| !concerned(e));
+                    let left: Vec<EventId> = machine.events.iter().map(|e| e.id).collect();
+                    machine.scripts.retain(|id, _| left.contains(id));
+                }
                 _ => {
                     for entry in machine.events.iter_mut().filter(|e| concerned(e)) {
                         entry.enabled = change == EventChange::Enable;
@@ -218,15 +232,27 @@ pub(super) fn answer(
             arena_left_bytes: 1 << 20,
         },
         Request::DefineGlobals(names) => {
-            let offsets = (0..).step_by(8).map(GlobalOffset).take(names.len());
+            let offsets = names.iter().map(|name| {
+                let offset = machine.global_names.define(name.hash, name.len_bytes);
+                GlobalOffset(offset.expect("there is room").into())
+            });
             let offsets = GlobalOffsets::encode_into(offsets, base, &mut scratch);
             Reply::GlobalsDefined(offsets.expect("fits"))
         }
-        Request::EventPrograms { .. } => Reply::EventPrograms(Programs::NONE),
-        Request::RunScript { .. } => Reply::ScriptRan {
-            value: 0,
-            failure: None,
-        },
+        Request::RunScript { core, program } => {
+            let core = usize::from(core.0);
+            let ran = machine.run(program, core, Source::Request, 1, |message| {
+                send(link, message, base);
+            });
+            Reply::ScriptRan {
+                value: ran.value,
+                failure: ran.failure,
+            }
+        }
+        Request::EventPrograms { event } => Reply::EventPrograms(Programs {
+            script: machine.scripts.get(&event).map_or(&[], Vec::as_slice),
+            ..Programs::NONE
+        }),
         Request::Flush | Request::MessageCounts => Reply::MessageCounts(MessageCounts::default()),
         Request::Pools => {
             let lines = PoolClass::ALL.map(|class| PoolLine {

@@ -3,23 +3,25 @@
 
 mod answer;
 pub(crate) mod host;
+pub(crate) mod script;
 
 use answer::{answer, put_module};
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use wire_protocol::address::{CoreId, GuestPhysical, GuestVirtual};
+use wire_protocol::address::{CoreId, EventId, GuestPhysical, GuestVirtual};
 use wire_protocol::codec::Writer;
 use wire_protocol::event::{EventEntry, FreeCounts, PoolClass};
 use wire_protocol::limits;
 use wire_protocol::link::{Incoming, Link, Role, Storage, Timing};
-use wire_protocol::packet::{Hits, MemoryAt, Message, Notice, Stop, StopCause};
+use wire_protocol::packet::{Hits, MemoryAt, Message, Notice, Source, Stop, StopCause};
 use wire_protocol::refusal::Refusal;
+use wire_protocol::script::globals::Globals;
 
 pub(crate) const KERNEL: u64 = 0xffff_ffff_9100_0000;
 pub(crate) const MEMORY_BYTES: u64 = 0x1_0000;
@@ -37,6 +39,8 @@ pub(crate) struct Controls {
     pub(crate) hang_up: AtomicBool,
     /// The event that is hit as soon as the debuggee runs.
     pub(crate) hit_after_go: AtomicBool,
+    /// Every event with a script is hit so often as soon as the debuggee runs.
+    pub(crate) script_hits: AtomicU32,
     /// Answers with a wrong digest of events once, and lists one more event.
     pub(crate) extra_event: AtomicBool,
     /// Reads that were answered with "as expected".
@@ -111,6 +115,12 @@ struct Machine {
     memory: Vec<u8>,
     events: Vec<EventEntry>,
     next_event: u32,
+    globals: Vec<AtomicU64>,
+    global_names: Globals,
+    /// Scripts of events.
+    scripts: BTreeMap<EventId, Vec<u8>>,
+    /// Hits that are still to come.
+    hits_left: u32,
 }
 
 fn serve(listener: &UnixListener, controls: &Controls, end: &AtomicBool) {
@@ -136,6 +146,10 @@ fn serve(listener: &UnixListener, controls: &Controls, end: &AtomicBool) {
         memory: vec![0; MEMORY_BYTES as usize],
         events: Vec::new(),
         next_event: 0,
+        globals: script::globals(),
+        global_names: Globals::new(),
+        scripts: BTreeMap::new(),
+        hits_left: 0,
     };
     machine.memory[0x1000..0x1000 + CODE.len()].copy_from_slice(&CODE);
     put_module(&mut machine.memory);
@@ -179,6 +193,9 @@ fn serve(listener: &UnixListener, controls: &Controls, end: &AtomicBool) {
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
             Err(_) => line = None,
         }
+        if link.is_idle() {
+            machine.hit_scripts(&mut link);
+        }
         let Some(stream) = line.as_mut() else {
             continue;
         };
@@ -196,7 +213,8 @@ fn break_in(machine: &mut Machine, link: &mut Link<'_>, controls: &Controls) {
         controls.deaf_for.fetch_sub(1, Ordering::Relaxed);
         return;
     }
-    if machine.stop.is_none() {
+    // The host asks again.
+    if machine.stop.is_none() && machine.hits_left == 0 {
         machine.stop(StopCause::BreakIn, CoreId(0), link);
     }
 }
@@ -209,6 +227,31 @@ fn send(link: &mut Link<'_>, message: &Message<'_>, base: GuestVirtual) {
 }
 
 impl Machine {
+    /// Some of the hits that are to come, so that the line has room for what they print.
+    fn hit_scripts(&mut self, link: &mut Link<'_>) {
+        let now = self.hits_left.min(100);
+        if self.stop.is_some() || now == 0 {
+            return;
+        }
+        self.hits_left -= now;
+        let base = self.base;
+        for (id, program) in self.scripts.clone() {
+            let source = Source::Event(id);
+            let ran = self.run(&program, 1, source, now, |message| {
+                send(link, message, base)
+            });
+            let entry = self
+                .events
+                .iter_mut()
+                .find(|e| e.id == id)
+                .expect("it is there");
+            entry.hits += u64::from(now);
+            if ran.pauses && self.stop.is_none() {
+                self.stop(StopCause::Event { event: id }, CoreId(1), link);
+            }
+        }
+    }
+
     fn stop(&mut self, cause: StopCause, core: CoreId, link: &mut Link<'_>) {
         self.halt += 1;
         self.stop = Some((cause, core));
