@@ -3,10 +3,10 @@
 use std::hint::black_box;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
-use wire_protocol::bytecode::assemble::{AssembleError, Scratch};
+use wire_protocol::bytecode::assemble::{AssembleError, LabelState, Memory, Scratch};
 use wire_protocol::bytecode::op::Op;
 use wire_protocol::bytecode::routine::Pseudo;
-use wire_protocol::bytecode::{Assembler, Verified};
+use wire_protocol::bytecode::{Assembler, PROGRAM_BYTES, Verified};
 use wire_protocol::packet::{Arguments, Register};
 use wire_protocol::script::{Ask, Machine, Outcome, Workspace, run};
 
@@ -175,4 +175,40 @@ fn short_run_of_a_script() {
     });
     let nanoseconds = time.as_nanos() as f64 / TURNS as f64;
     println!("interpreter: {nanoseconds:.0} ns for a run that increments a global");
+}
+
+/// Nothing but jumps to labels of their own: what makes the verifier search most.
+fn largest_program() -> Vec<u8> {
+    const JUMPS: usize = 10_000;
+    let (mut code, mut constants) = (vec![0; 4 * JUMPS + 1], []);
+    let (mut labels, mut functions) = (vec![LabelState::default(); JUMPS], []);
+    let mut assembler = Assembler::new(Memory {
+        code: &mut code,
+        constants: &mut constants,
+        labels: &mut labels,
+        functions: &mut functions,
+    });
+    let mut write = || {
+        for _ in 0..JUMPS {
+            let label = assembler.label()?;
+            assembler.jump(Op::Jump, label)?;
+            assembler.place(label)?;
+        }
+        assembler.op(Op::Exit)
+    };
+    write().expect("assembles");
+    let mut bytes = vec![0; PROGRAM_BYTES];
+    assembler.finish(&mut bytes).expect("fits").to_vec()
+}
+
+#[test]
+fn verifier_speed() {
+    let bytes = largest_program();
+    let (verified, time) = fastest(|| Verified::new(black_box(&bytes)).is_ok());
+    assert!(verified);
+    println!(
+        "verifier: {} µs for a program of {} bytes, all jumps",
+        time.as_micros(),
+        bytes.len()
+    );
 }

@@ -78,6 +78,12 @@ macro_rules! operations {
             $($(#[$doc])* $name,)*
         }
 
+        /// The operations' bytes, for a `match` that needs no other check.
+        #[allow(non_upper_case_globals, missing_docs, reason = "named as the operations")]
+        pub(crate) mod byte {
+            $(pub(crate) const $name: u8 = super::Op::$name as u8;)*
+        }
+
         impl Op {
             /// All operations, in the order of their bytes.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];

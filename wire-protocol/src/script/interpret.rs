@@ -3,7 +3,7 @@
 use super::memory::Space;
 use super::run::{Run, address};
 use super::{End, FaultKind, Machine, STACK_VALUES};
-use crate::bytecode::op::{Op, SHORT_NUMBER, SHORT_REGISTER};
+use crate::bytecode::op::{SHORT_NUMBER, SHORT_REGISTER, byte};
 use crate::bytecode::routine::Routine;
 use crate::bytecode::tag::Area;
 
@@ -173,50 +173,46 @@ impl<M: Machine> Run<'_, '_, M> {
         }
 
         let end = loop {
-            let Some(&byte) = code.get(at) else {
+            let Some(&next) = code.get(at) else {
                 break End::Broken { at: at as u32 };
             };
             let Some(rest) = left.checked_sub(1) else {
                 break End::OverBudget { at: at as u32 };
             };
             left = rest;
-            if byte >= SHORT_NUMBER {
-                push!(u64::from(byte - SHORT_NUMBER));
-                at += 1;
-                continue;
-            }
-            if byte >= SHORT_REGISTER {
-                push!(self.register([byte - SHORT_REGISTER]));
-                at += 1;
-                continue;
-            }
-            let Some(op) = Op::from_byte(byte) else {
-                break End::Broken { at: at as u32 };
-            };
-            match op {
-                Op::Drop => {
+            match next {
+                SHORT_NUMBER.. => {
+                    push!(u64::from(next - SHORT_NUMBER));
+                    at += 1;
+                }
+                SHORT_REGISTER..SHORT_NUMBER => {
+                    push!(self.register([next - SHORT_REGISTER]));
+                    at += 1;
+                }
+
+                byte::Drop => {
                     pop!();
                     at += 1;
                 }
-                Op::Dup => {
+                byte::Dup => {
                     push!(top);
                     at += 1;
                 }
-                Op::Swap => {
+                byte::Swap => {
                     let b = pop!();
                     let a = pop!();
                     push!(b);
                     push!(a);
                     at += 1;
                 }
-                Op::Over => {
+                byte::Over => {
                     let b = pop!();
                     let a = top;
                     push!(b);
                     push!(a);
                     at += 1;
                 }
-                Op::Tuck => {
+                byte::Tuck => {
                     let b = pop!();
                     let a = pop!();
                     push!(b);
@@ -225,54 +221,54 @@ impl<M: Machine> Run<'_, '_, M> {
                     at += 1;
                 }
 
-                Op::PushU8 => push_operand!(1, |n| u64::from(u8::from_le_bytes(n))),
-                Op::PushI8 => push_operand!(1, |n| i64::from(i8::from_le_bytes(n)) as u64),
-                Op::PushU16 => push_operand!(2, |n| u64::from(u16::from_le_bytes(n))),
-                Op::PushU32 => push_operand!(4, |n| u64::from(u32::from_le_bytes(n))),
-                Op::PushI32 => push_operand!(4, |n| i64::from(i32::from_le_bytes(n)) as u64),
-                Op::PushU64 => push_operand!(8, |n| u64::from_le_bytes(n)),
+                byte::PushU8 => push_operand!(1, |n| u64::from(u8::from_le_bytes(n))),
+                byte::PushI8 => push_operand!(1, |n| i64::from(i8::from_le_bytes(n)) as u64),
+                byte::PushU16 => push_operand!(2, |n| u64::from(u16::from_le_bytes(n))),
+                byte::PushU32 => push_operand!(4, |n| u64::from(u32::from_le_bytes(n))),
+                byte::PushI32 => push_operand!(4, |n| i64::from(i32::from_le_bytes(n)) as u64),
+                byte::PushU64 => push_operand!(8, |n| u64::from_le_bytes(n)),
 
-                Op::Add => binary!(|a, b| a.wrapping_add(b)),
-                Op::Sub => binary!(|a, b| a.wrapping_sub(b)),
-                Op::Mul => binary!(|a, b| a.wrapping_mul(b)),
-                Op::DivU => divide!(|a, b| a.wrapping_div(b)),
-                Op::DivS => divide!(|a, b| (a as i64).wrapping_div(b as i64) as u64),
-                Op::RemU => divide!(|a, b| a.wrapping_rem(b)),
-                Op::RemS => divide!(|a, b| (a as i64).wrapping_rem(b as i64) as u64),
-                Op::And => binary!(|a, b| a & b),
-                Op::Or => binary!(|a, b| a | b),
-                Op::Xor => binary!(|a, b| a ^ b),
-                Op::Shl => binary!(|a, b| shift(b, |b| a << b)),
-                Op::ShrU => binary!(|a, b| shift(b, |b| a >> b)),
-                Op::ShrS => binary!(|a, b| shift(b, |b| (a as i64 >> b) as u64)),
-                Op::Neg => unary!(|a| a.wrapping_neg()),
-                Op::Not => unary!(|a| !a),
-                Op::IsZero => unary!(|a| flag(a == 0)),
-                Op::Bool => unary!(|a| flag(a != 0)),
+                byte::Add => binary!(|a, b| a.wrapping_add(b)),
+                byte::Sub => binary!(|a, b| a.wrapping_sub(b)),
+                byte::Mul => binary!(|a, b| a.wrapping_mul(b)),
+                byte::DivU => divide!(|a, b| a.wrapping_div(b)),
+                byte::DivS => divide!(|a, b| (a as i64).wrapping_div(b as i64) as u64),
+                byte::RemU => divide!(|a, b| a.wrapping_rem(b)),
+                byte::RemS => divide!(|a, b| (a as i64).wrapping_rem(b as i64) as u64),
+                byte::And => binary!(|a, b| a & b),
+                byte::Or => binary!(|a, b| a | b),
+                byte::Xor => binary!(|a, b| a ^ b),
+                byte::Shl => binary!(|a, b| shift(b, |b| a << b)),
+                byte::ShrU => binary!(|a, b| shift(b, |b| a >> b)),
+                byte::ShrS => binary!(|a, b| shift(b, |b| (a as i64 >> b) as u64)),
+                byte::Neg => unary!(|a| a.wrapping_neg()),
+                byte::Not => unary!(|a| !a),
+                byte::IsZero => unary!(|a| flag(a == 0)),
+                byte::Bool => unary!(|a| flag(a != 0)),
 
-                Op::Eq => binary!(|a, b| flag(a == b)),
-                Op::Ne => binary!(|a, b| flag(a != b)),
-                Op::LtU => binary!(|a, b| flag(a < b)),
-                Op::LeU => binary!(|a, b| flag(a <= b)),
-                Op::GtU => binary!(|a, b| flag(a > b)),
-                Op::GeU => binary!(|a, b| flag(a >= b)),
-                Op::LtS => binary!(|a, b| flag((a as i64) < b as i64)),
-                Op::LeS => binary!(|a, b| flag(a as i64 <= b as i64)),
-                Op::GtS => binary!(|a, b| flag(a as i64 > b as i64)),
-                Op::GeS => binary!(|a, b| flag(a as i64 >= b as i64)),
+                byte::Eq => binary!(|a, b| flag(a == b)),
+                byte::Ne => binary!(|a, b| flag(a != b)),
+                byte::LtU => binary!(|a, b| flag(a < b)),
+                byte::LeU => binary!(|a, b| flag(a <= b)),
+                byte::GtU => binary!(|a, b| flag(a > b)),
+                byte::GeU => binary!(|a, b| flag(a >= b)),
+                byte::LtS => binary!(|a, b| flag((a as i64) < b as i64)),
+                byte::LeS => binary!(|a, b| flag(a as i64 <= b as i64)),
+                byte::GtS => binary!(|a, b| flag(a as i64 > b as i64)),
+                byte::GeS => binary!(|a, b| flag(a as i64 >= b as i64)),
 
-                Op::SignExtend8 => unary!(|a| i64::from(a as i8) as u64),
-                Op::SignExtend16 => unary!(|a| i64::from(a as i16) as u64),
-                Op::SignExtend32 => unary!(|a| i64::from(a as i32) as u64),
-                Op::ZeroExtend8 => unary!(|a| a & 0xff),
-                Op::ZeroExtend16 => unary!(|a| a & 0xffff),
-                Op::ZeroExtend32 => unary!(|a| a & 0xffff_ffff),
-                Op::GetBits => {
+                byte::SignExtend8 => unary!(|a| i64::from(a as i8) as u64),
+                byte::SignExtend16 => unary!(|a| i64::from(a as i16) as u64),
+                byte::SignExtend32 => unary!(|a| i64::from(a as i32) as u64),
+                byte::ZeroExtend8 => unary!(|a| a & 0xff),
+                byte::ZeroExtend16 => unary!(|a| a & 0xffff),
+                byte::ZeroExtend32 => unary!(|a| a & 0xffff_ffff),
+                byte::GetBits => {
                     let [low, count] = operand!(2);
                     top = (top >> (low & 63)) & mask(count);
                     at += 3;
                 }
-                Op::PutBits => {
+                byte::PutBits => {
                     let [low, count] = operand!(2);
                     let field = pop!();
                     let bits = mask(count) << (low & 63);
@@ -280,81 +276,81 @@ impl<M: Machine> Run<'_, '_, M> {
                     at += 3;
                 }
 
-                Op::FAdd => binary!(|a, b| (float(a) + float(b)).to_bits()),
-                Op::FSub => binary!(|a, b| (float(a) - float(b)).to_bits()),
-                Op::FMul => binary!(|a, b| (float(a) * float(b)).to_bits()),
-                Op::FDiv => binary!(|a, b| (float(a) / float(b)).to_bits()),
-                Op::FNeg => unary!(|a| a ^ 1 << 63),
-                Op::FEq => binary!(|a, b| flag(float(a) == float(b))),
-                Op::FNe => binary!(|a, b| flag(float(a) != float(b))),
-                Op::FLt => binary!(|a, b| flag(float(a) < float(b))),
-                Op::FLe => binary!(|a, b| flag(float(a) <= float(b))),
-                Op::FGt => binary!(|a, b| flag(float(a) > float(b))),
-                Op::FGe => binary!(|a, b| flag(float(a) >= float(b))),
-                Op::FFromU => unary!(|a| (a as f64).to_bits()),
-                Op::FFromS => unary!(|a| (a as i64 as f64).to_bits()),
-                Op::FToU => unary!(|a| float(a) as u64),
-                Op::FToS => unary!(|a| float(a) as i64 as u64),
-                Op::FWiden => unary!(|a| f64::from(f32::from_bits(a as u32)).to_bits()),
-                Op::FNarrow => unary!(|a| u64::from((float(a) as f32).to_bits())),
-                Op::FRound => unary!(|a| f64::from(float(a) as f32).to_bits()),
+                byte::FAdd => binary!(|a, b| (float(a) + float(b)).to_bits()),
+                byte::FSub => binary!(|a, b| (float(a) - float(b)).to_bits()),
+                byte::FMul => binary!(|a, b| (float(a) * float(b)).to_bits()),
+                byte::FDiv => binary!(|a, b| (float(a) / float(b)).to_bits()),
+                byte::FNeg => unary!(|a| a ^ 1 << 63),
+                byte::FEq => binary!(|a, b| flag(float(a) == float(b))),
+                byte::FNe => binary!(|a, b| flag(float(a) != float(b))),
+                byte::FLt => binary!(|a, b| flag(float(a) < float(b))),
+                byte::FLe => binary!(|a, b| flag(float(a) <= float(b))),
+                byte::FGt => binary!(|a, b| flag(float(a) > float(b))),
+                byte::FGe => binary!(|a, b| flag(float(a) >= float(b))),
+                byte::FFromU => unary!(|a| (a as f64).to_bits()),
+                byte::FFromS => unary!(|a| (a as i64 as f64).to_bits()),
+                byte::FToU => unary!(|a| float(a) as u64),
+                byte::FToS => unary!(|a| float(a) as i64 as u64),
+                byte::FWiden => unary!(|a| f64::from(f32::from_bits(a as u32)).to_bits()),
+                byte::FNarrow => unary!(|a| u64::from((float(a) as f32).to_bits())),
+                byte::FRound => unary!(|a| f64::from(float(a) as f32).to_bits()),
 
-                Op::Load8 => load!(1, Virtual),
-                Op::Load16 => load!(2, Virtual),
-                Op::Load32 => load!(4, Virtual),
-                Op::Load64 => load!(8, Virtual),
-                Op::Store8 => store!(1),
-                Op::Store16 => store!(2),
-                Op::Store32 => store!(4),
-                Op::Store64 => store!(8),
-                Op::Put8 => put!(1, Virtual),
-                Op::Put16 => put!(2, Virtual),
-                Op::Put32 => put!(4, Virtual),
-                Op::Put64 => put!(8, Virtual),
-                Op::LoadPhysical8 => load!(1, Physical),
-                Op::LoadPhysical16 => load!(2, Physical),
-                Op::LoadPhysical32 => load!(4, Physical),
-                Op::LoadPhysical64 => load!(8, Physical),
-                Op::PutPhysical8 => put!(1, Physical),
-                Op::PutPhysical16 => put!(2, Physical),
-                Op::PutPhysical32 => put!(4, Physical),
-                Op::PutPhysical64 => put!(8, Physical),
+                byte::Load8 => load!(1, Virtual),
+                byte::Load16 => load!(2, Virtual),
+                byte::Load32 => load!(4, Virtual),
+                byte::Load64 => load!(8, Virtual),
+                byte::Store8 => store!(1),
+                byte::Store16 => store!(2),
+                byte::Store32 => store!(4),
+                byte::Store64 => store!(8),
+                byte::Put8 => put!(1, Virtual),
+                byte::Put16 => put!(2, Virtual),
+                byte::Put32 => put!(4, Virtual),
+                byte::Put64 => put!(8, Virtual),
+                byte::LoadPhysical8 => load!(1, Physical),
+                byte::LoadPhysical16 => load!(2, Physical),
+                byte::LoadPhysical32 => load!(4, Physical),
+                byte::LoadPhysical64 => load!(8, Physical),
+                byte::PutPhysical8 => put!(1, Physical),
+                byte::PutPhysical16 => put!(2, Physical),
+                byte::PutPhysical32 => put!(4, Physical),
+                byte::PutPhysical64 => put!(8, Physical),
 
-                Op::LoadLocal => push_operand!(1, |slot| self.load_local(slot, at)),
-                Op::StoreLocal => {
+                byte::LoadLocal => push_operand!(1, |slot| self.load_local(slot, at)),
+                byte::StoreLocal => {
                     let slot = operand!(1);
                     self.store_local(slot, pop!(), at);
                     at += 2;
                 }
-                Op::LoadFrame => push_operand!(1, |slot| self.load_frame(slot)),
-                Op::StoreFrame => {
+                byte::LoadFrame => push_operand!(1, |slot| self.load_frame(slot)),
+                byte::StoreFrame => {
                     let slot = operand!(1);
                     self.store_frame(slot, pop!());
                     at += 2;
                 }
-                Op::LoadGlobal => push_operand!(2, |slot| self.load_global(slot, at)),
-                Op::StoreGlobal => {
+                byte::LoadGlobal => push_operand!(2, |slot| self.load_global(slot, at)),
+                byte::StoreGlobal => {
                     let slot = operand!(2);
                     self.store_global(slot, pop!(), at);
                     at += 3;
                 }
-                Op::AddressLocal => push_operand!(2, |n| address(Area::Locals, 0, n)),
-                Op::AddressFrame => push_operand!(2, |n| address(Area::Frames, self.frame.0, n)),
-                Op::AddressGlobal => push_operand!(2, |n| address(Area::Globals, 0, n)),
-                Op::AddressConstant => push_operand!(2, |n| address(Area::Constants, 0, n)),
+                byte::AddressLocal => push_operand!(2, |n| address(Area::Locals, 0, n)),
+                byte::AddressFrame => push_operand!(2, |n| address(Area::Frames, self.frame.0, n)),
+                byte::AddressGlobal => push_operand!(2, |n| address(Area::Globals, 0, n)),
+                byte::AddressConstant => push_operand!(2, |n| address(Area::Constants, 0, n)),
 
-                Op::Register => push_operand!(1, |number| self.register(number)),
-                Op::SetRegister => {
+                byte::Register => push_operand!(1, |number| self.register(number)),
+                byte::SetRegister => {
                     let number = operand!(1);
                     self.set_register(number, pop!(), at);
                     at += 2;
                 }
-                Op::Pseudo => push_operand!(1, |number| self.pseudo(number)),
+                byte::Pseudo => push_operand!(1, |number| self.pseudo(number)),
 
-                Op::Jump => jump_if!(true),
-                Op::JumpIfZero => jump_if!(pop!() == 0),
-                Op::JumpUnlessZero => jump_if!(pop!() != 0),
-                Op::Call => {
+                byte::Jump => jump_if!(true),
+                byte::JumpIfZero => jump_if!(pop!() == 0),
+                byte::JumpUnlessZero => jump_if!(pop!() != 0),
+                byte::Call => {
                     let index = operand!(1);
                     spill!();
                     match self.call(index, at, depth) {
@@ -363,13 +359,13 @@ impl<M: Machine> Run<'_, '_, M> {
                     }
                     top = self.stack.get(depth % STACK_VALUES).copied().unwrap_or(0);
                 }
-                Op::Return => match self.return_to() {
+                byte::Return => match self.return_to() {
                     // What is below the result is in its slot already.
                     Some((back, below)) => (at, depth) = (back, below + 1),
                     None => break End::Finished { value: top },
                 },
-                Op::Exit => break End::Finished { value: 0 },
-                Op::Do => {
+                byte::Exit => break End::Finished { value: 0 },
+                byte::Do => {
                     let [number] = operand!(1);
                     let Some(routine) = Routine::from_byte(number) else {
                         break End::Broken { at: at as u32 };
@@ -383,22 +379,23 @@ impl<M: Machine> Run<'_, '_, M> {
                     at += 2;
                 }
 
-                Op::Show => {
+                byte::Show => {
                     spill!();
                     with_budget!(self.print(1, 0, depth));
                     pop!();
                     at += 2;
                 }
-                Op::Printf => {
+                byte::Printf => {
                     let [count, _, _] = operand!(3);
                     print!(count, 0);
                     at += 4;
                 }
-                Op::PrintfText => {
+                byte::PrintfText => {
                     let [count, _, _, k0, k1, k2, k3] = operand!(7);
                     print!(count, u32::from_le_bytes([k0, k1, k2, k3]));
                     at += 8;
                 }
+                _ => break End::Broken { at: at as u32 },
             }
         };
         self.left = left;
