@@ -6,6 +6,7 @@ use debugger_host::command::Debugger;
 use debugger_host::patience::{Interrupts, Patience};
 use debugger_host::render::Output;
 use debugger_host::repl::{batch, interactive, run_line, script};
+use debugger_host::script::tool::Tool;
 use debugger_host::session::Session;
 use debugger_host::symbol::{self, resolve::Symbols};
 use debugger_host::transport::Endpoint;
@@ -31,6 +32,9 @@ enum What {
     Connect(Box<Connect>),
     /// Print the reference of all commands as Markdown.
     Commands,
+    /// Check or try a script without any debuggee.
+    #[command(subcommand)]
+    Script(Tool),
 }
 
 #[derive(Args)]
@@ -157,6 +161,7 @@ impl Connect {
 fn main() -> ExitCode {
     let result = match Cli::parse().action {
         What::Connect(connect) => connect.run(),
+        What::Script(tool) => tool.run(&mut std::io::stdout()).map_err(Into::into),
         What::Commands => {
             print!("{}", debugger_host::command::system::reference());
             Ok(())

@@ -12,8 +12,11 @@ pub mod lexer;
 pub mod lines;
 pub mod parser;
 pub mod problem;
+pub mod room;
 pub mod token;
+pub mod tool;
 pub mod tree;
+pub mod trial;
 pub mod types;
 pub mod value;
 

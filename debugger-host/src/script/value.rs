@@ -39,8 +39,8 @@ pub enum ValueKind {
     Constant(u64),
     /// Address of these bytes among the constants.
     Text(Vec<u8>),
-    /// What is in a variable or in memory.
-    Read(Place),
+    /// What is in a variable or in memory, where it has that type.
+    Read(Place, Type),
     /// Where a variable is.
     Address(Place),
     /// A register, or a part of one.
@@ -57,8 +57,8 @@ pub enum ValueKind {
     Call(usize, Vec<Value>),
     /// A function of the language.
     Routine(Routine, Vec<Value>),
-    /// Within an update, what the target held.
-    Old,
+    /// Within an update, what the target held, with its type.
+    Old(Type),
 }
 
 /// Something with an address.

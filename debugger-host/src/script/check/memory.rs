@@ -196,7 +196,7 @@ impl Checker<'_> {
             }
             Operand::Place(place, of) => match self.complete(&of) {
                 of if of.is_scalar() || matches!(of, Type::Struct(_)) => {
-                    Ok(Value::new(at, of, ValueKind::Read(place)))
+                    Ok(Value::new(at, of.clone(), ValueKind::Read(place, of)))
                 }
                 of => Err(not_a(at, "a value", &of)),
             },

@@ -249,8 +249,8 @@ impl Checker<'_> {
             Target::Place(Place {
                 base: Base::Memory(_),
                 ..
-            }) => ValueKind::Old,
-            Target::Place(place) => ValueKind::Read(place.clone()),
+            }) => ValueKind::Old(of.clone()),
+            Target::Place(place) => ValueKind::Read(place.clone(), of.clone()),
         };
         let old = Value::new(at, of.clone(), kind);
         let value = self.value(value)?;

@@ -12,7 +12,7 @@ impl Emitter<'_> {
         match &value.kind {
             ValueKind::Constant(number) => self.number(*number),
             ValueKind::Text(bytes) => self.assembler.constant_address(bytes),
-            ValueKind::Read(place) => self.read(place, &value.of),
+            ValueKind::Read(place, of) => self.read(place, of),
             ValueKind::Address(place) => self.address(place),
             ValueKind::Register(part) => self.register(*part),
             ValueKind::Pseudo(pseudo) => self.assembler.pseudo(*pseudo),
@@ -52,9 +52,9 @@ impl Emitter<'_> {
                 }
                 self.assembler.routine(*routine)
             }
-            ValueKind::Old => {
+            ValueKind::Old(of) => {
                 self.assembler.op(Op::Dup)?;
-                self.load(&value.of)
+                self.load(of)
             }
         }
     }

@@ -1,14 +1,22 @@
 //! Tests of the compiler, from text to a verified program.
 
 mod errors;
+mod evaluator;
+mod language;
+mod programs;
 mod random;
 mod sizes;
+mod types;
 
 use super::problem::Explained;
+use super::trial::{OPERATIONS, World};
 use super::{Compiled, Environment, compile};
 use std::collections::HashMap;
 use std::io;
 use wire_protocol::bytecode::Verified;
+use wire_protocol::bytecode::routine::Pseudo;
+use wire_protocol::packet::Register;
+use wire_protocol::script::Outcome;
 
 /// A debuggee that is made up.
 #[derive(Default)]
@@ -81,4 +89,46 @@ fn verified(text: &str, compiled: &Compiled) {
 
 pub(super) fn good(text: &str) -> Compiled {
     try_compile(text).unwrap_or_else(|why| panic!("{text}\n{why}\n{}", why.mark()))
+}
+
+/// Runs a script on a made-up core; what it printed, and how it ended.
+pub(super) fn run_on(world: &mut World, text: &str) -> (String, Outcome) {
+    let compiled = good(text);
+    let mut locals = vec![0; compiled.local_bytes];
+    let mut out = Vec::new();
+    let outcome = world.run(&compiled.bytes, &mut locals, OPERATIONS, &mut out);
+    let out = String::from_utf8(out).expect("text");
+    (out, outcome.expect("verified"))
+}
+
+/// A core with something in its registers and memory.
+pub(super) fn world() -> World {
+    let mut world = World::default();
+    world.set_register(Register::Rax, 0x1122_3344_5566_7788);
+    world.set_register(Register::Rsp, 0x8000);
+    world.set_register(Register::Rip, 0x4000);
+    world.set_register(Register::Rflags, 0x246);
+    world.set_pseudo(Pseudo::Pid, 0x1a0);
+    world.set_pseudo(Pseudo::Context, 0xc0de);
+    let mut memory: Vec<u8> = (0x10..0x90).collect();
+    memory.extend(b"hello\0");
+    memory.extend("wörld\0".encode_utf16().flat_map(u16::to_le_bytes));
+    memory.resize(0x200, 0);
+    world.put_memory(0x8000, memory);
+    world
+}
+
+/// What a script prints, with nothing gone wrong.
+pub(super) fn printed(text: &str) -> String {
+    let (out, outcome) = run_on(&mut world(), text);
+    assert_eq!(outcome.faults, 0, "{text}: {outcome:?}");
+    assert!(outcome.value().is_some(), "{text}: {outcome:?}");
+    out
+}
+
+/// Each script prints this.
+pub(super) fn check(cases: &[(&str, &str)]) {
+    for (text, expected) in cases {
+        assert_eq!(printed(text), *expected, "{text}");
+    }
 }
