@@ -1,7 +1,8 @@
 //! What a refusal means: what was not done, why, and what to do. One line each.
 
-use super::bytes;
+use super::{bytes, count};
 use crate::expression::register::spelling;
+use wire_protocol::bytecode::program::Reason;
 use wire_protocol::event::PoolClass;
 use wire_protocol::refusal::{ProcessorFeature, ProgramPart, Refusal};
 
@@ -98,15 +99,19 @@ fn event(refusal: &Refusal) -> String {
             limit_bytes,
             asked_bytes,
         } => format!(
-            "the condition takes {asked_bytes} bytes and a big event holds {limit_bytes}; \
-             load the driver with a larger big_condition_bytes"
+            "the condition takes {} bytes and a big event holds {}; make it smaller, or load the \
+             driver with a larger big_condition_bytes",
+            count(asked_bytes),
+            count(limit_bytes)
         ),
         Refusal::ActionTooBig {
             limit_bytes,
             asked_bytes,
         } => format!(
-            "the actions take {asked_bytes} bytes and a big event holds {limit_bytes}; \
-             load the driver with a larger big_action_bytes"
+            "the actions take {} bytes, with the variables of every core, and a big event holds \
+             {}; make them smaller, or load the driver with a larger big_action_bytes",
+            count(asked_bytes),
+            count(limit_bytes)
         ),
         Refusal::NoBigEvent {
             part,
@@ -121,7 +126,9 @@ fn event(refusal: &Refusal) -> String {
                 ProgramPart::Action => "the actions take",
             };
             format!(
-                "{what} {asked_bytes} bytes and a regular event holds {regular_bytes}; {}",
+                "{what} {} bytes and a regular event holds {}; {}",
+                count(asked_bytes),
+                count(regular_bytes),
                 exhausted(
                     PoolClass::BigEvent,
                     reserved,
@@ -134,22 +141,30 @@ fn event(refusal: &Refusal) -> String {
             limit_bytes,
             asked_bytes,
         } => format!(
-            "a buffer of {asked_bytes} bytes is longer than the longest message of the line, \
-             {limit_bytes} bytes; ask for a smaller one"
+            "a buffer of {} bytes is longer than the longest message of the line, {} bytes; \
+             `buffer {limit_bytes:x}` is the most that could be asked for",
+            count(asked_bytes),
+            count(limit_bytes)
         ),
         Refusal::BufferTooBig {
             limit_bytes,
             asked_bytes,
         } => format!(
-            "a buffer of {asked_bytes} bytes was asked for and a big safe buffer has \
-             {limit_bytes}; load the driver with a larger big_safe_buffer_bytes"
+            "a buffer of {} bytes was asked for and a big safe buffer has {}; `buffer \
+             {limit_bytes:x}`, or load the driver with a larger big_safe_buffer_bytes",
+            count(asked_bytes),
+            count(limit_bytes)
         ),
         Refusal::BadProgram { part, at, reason } => {
             let what = match part {
                 ProgramPart::Condition => "the condition",
                 ProgramPart::Action => "the script",
             };
-            format!("the driver would not run {what}: fault {reason} at offset {at:x} of it")
+            let why = Reason::from_byte(reason).map_or("it is not of this version", Reason::text);
+            format!(
+                "the driver does not run {what}: {why} (offset {at:x} of its code); use a program \
+                 and a driver of one release"
+            )
         }
         Refusal::OptionDoesNotFit { option } => format!(
             "option `{}` does not fit this event, or its other options",
@@ -262,5 +277,90 @@ mod tests {
         });
         assert!(!text.contains("prealloc"), "{text}");
         assert!(text.contains("none is reserved"), "{text}");
+    }
+
+    #[test]
+    fn every_limit_of_programs_and_buffers_is_told_with_what_was_asked_and_what_helps() {
+        let (limit_bytes, asked_bytes) = (0x1000, 0x2345);
+        let big = |part| Refusal::NoBigEvent {
+            part,
+            regular_bytes: limit_bytes,
+            asked_bytes,
+            reserved: 0,
+            object_bytes: 90_000,
+            arena_left_bytes: 1 << 20,
+        };
+        for (refused, code, help) in [
+            (
+                Refusal::ConditionTooBig {
+                    limit_bytes,
+                    asked_bytes,
+                },
+                "c0000041",
+                "big_condition_bytes",
+            ),
+            (
+                big(ProgramPart::Condition),
+                "c0000043",
+                "`prealloc big-event 1`",
+            ),
+            (
+                big(ProgramPart::Action),
+                "c0000046",
+                "`prealloc big-event 1`",
+            ),
+            (
+                Refusal::ActionTooBig {
+                    limit_bytes,
+                    asked_bytes,
+                },
+                "c0000047",
+                "big_action_bytes",
+            ),
+            (
+                Refusal::BufferOverMessage {
+                    limit_bytes,
+                    asked_bytes,
+                },
+                "c0000048",
+                "`buffer 1000`",
+            ),
+            (
+                Refusal::BufferTooBig {
+                    limit_bytes,
+                    asked_bytes,
+                },
+                "c000004b",
+                "big_safe_buffer_bytes",
+            ),
+        ] {
+            let text = refusal(&refused);
+            assert!(text.starts_with(code), "{text}");
+            assert!(text.contains("1000 (0n4096)"), "{text}");
+            assert!(text.contains("2345 (0n9029)"), "{text}");
+            assert!(text.contains(help), "{text}");
+        }
+    }
+
+    #[test]
+    fn empty_classes_have_their_own_numbers_and_remedies() {
+        for (class, code, help) in [
+            (
+                PoolClass::RegularSafeBuffer,
+                "c0000049",
+                "regular-safe-buffer 1",
+            ),
+            (PoolClass::BigSafeBuffer, "c000004a", "big-safe-buffer 1"),
+            (PoolClass::EptHook2, "c0000023", "epthook2 1"),
+            (PoolClass::Monitor, "c0000023", "monitor 1"),
+        ] {
+            let text = refusal(&Refusal::PoolExhausted {
+                class,
+                reserved: 0,
+                object_bytes: 4096,
+                arena_left_bytes: 1 << 20,
+            });
+            assert!(text.starts_with(code) && text.contains(help), "{text}");
+        }
     }
 }

@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use wire_protocol::address::EventId;
 use wire_protocol::event::{
-    Condition, EventChange, EventEntry, EventSpec, FreeCounts, PoolClass, PoolLine, Programs,
-    Settings,
+    Condition, EventChange, EventEntry, EventSpec, FreeCounts, PoolClass, PoolLine, ProgramSizes,
+    Programs, Settings,
 };
 use wire_protocol::limits;
 use wire_protocol::packet::{EventSpecs, Reply, Request, events_digest};
@@ -129,6 +129,14 @@ impl Mirror {
         self.pools = None;
     }
 
+    /// The debuggee halted: programs may have disabled or cleared events while it ran.
+    pub(super) fn check_after_run(&mut self) {
+        let has_program = |entry: &EventEntry| entry.sizes != ProgramSizes::default();
+        if self.events.iter().flatten().any(has_program) {
+            self.events = None;
+        }
+    }
+
     pub(super) fn count_hits(&mut self, hits: impl Iterator<Item = (EventId, u64)>) {
         for (id, hits) in hits {
             if let Some(entry) = self.events.iter_mut().flatten().find(|e| e.id == id) {
@@ -193,12 +201,36 @@ impl Session {
         self.mirror.outputs.get(&id).map_or(&[], Vec::as_slice)
     }
 
-    /// Adds events with one message, each for itself.
+    /// Adds events with as few messages as they fit in, each for itself.
     ///
     /// # Errors
     /// When the debuggee runs, refuses the message as a whole, or does not answer.
     pub fn add_events(&mut self, new: &[NewEvent]) -> Result<Added, SessionError> {
         self.must_be_halted()?;
+        match self.add_together(new) {
+            // Scripts are long: what does not fit one message may fit two.
+            Err(SessionError::TooLong { .. }) if new.len() > 1 => {
+                let (first, second) = new.split_at(new.len() / 2);
+                let mut added = self.add_events(first)?;
+                let more = self.add_events(second)?;
+                added.results.extend(more.results);
+                added.free = more.free;
+                Ok(added)
+            }
+            Err(SessionError::TooLong { .. }) => {
+                let sizes = new.first().map(|event| event.spec().programs.sizes());
+                let sizes = sizes.unwrap_or_default();
+                Err(SessionError::Refused(Refusal::ActionTooBig {
+                    limit_bytes: limits::PROGRAM_BYTES as u32,
+                    asked_bytes: sizes.script_bytes.saturating_add(sizes.code_bytes),
+                }))
+            }
+            other => other,
+        }
+    }
+
+    /// Adds events with one message.
+    fn add_together(&mut self, new: &[NewEvent]) -> Result<Added, SessionError> {
         let what = "add events";
         let mut scratch = vec![0; limits::MESSAGE_BYTES];
         let specs = new.iter().map(NewEvent::spec);

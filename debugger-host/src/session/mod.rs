@@ -238,6 +238,7 @@ impl Session {
             return;
         }
         self.cache.forget_all();
+        self.mirror.check_after_run();
         self.mirror.count_hits(stop.hits.iter());
         self.core = halt.core;
         self.halted = Some(halt.clone());

@@ -9,7 +9,7 @@ mod watched;
 
 pub(super) use manage::{events, flush, show_events};
 pub(super) use options::{OPTIONS, OPTIONS_DETAILS};
-pub(super) use pools::{pools, prealloc, test};
+pub(super) use pools::{pools, preactivate, prealloc, test};
 pub(super) use watched::add;
 
 use super::{Action, CommandError, Debugger, ParseError};

@@ -87,3 +87,26 @@ pub(in crate::command) fn test(mut arguments: Arguments<'_>) -> Parsed {
     }
     pools(arguments)
 }
+
+struct Preactivate;
+
+pub(in crate::command) fn preactivate(mut arguments: Arguments<'_>) -> Parsed {
+    let word = arguments.required_word("mode")?;
+    if !word.eq_ignore_ascii_case("mode") {
+        return Err(ParseError::BadWord {
+            word: word.to_owned(),
+            expected: "mode",
+        });
+    }
+    arguments.end()?;
+    Ok(Box::new(Preactivate))
+}
+
+impl Action for Preactivate {
+    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
+        debugger
+            .out
+            .line("!mode needs no preparation: it is applied at once, as all events are");
+        Ok(())
+    }
+}

@@ -227,6 +227,14 @@ pub(super) static ROWS: &[Command] = &[
         parse: event::prealloc,
     },
     Command {
+        names: &["preactivate"],
+        syntax: "preactivate mode",
+        summary: "for scripts that prepare !mode: nothing has to be prepared here",
+        details: "",
+        examples: &["preactivate mode"],
+        parse: event::preactivate,
+    },
+    Command {
         names: &["pools"],
         syntax: "pools",
         summary: "objects reserved, in use and free, by class, and what is left of the arena",
