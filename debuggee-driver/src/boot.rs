@@ -104,8 +104,9 @@ pub struct Hypervisor {
 
 /// A page, in the arena's measure.
 const PAGE: u32 = PAGE_BYTES as u32;
-/// Scratch for lists and memory contents of one reply, of which the handshake uses halves.
-const LISTS_BYTES: u32 = 2 * limits::MESSAGE_BYTES as u32;
+/// Scratch for lists and memory contents of one reply, of which the handshake uses halves. Contents are packed in it.
+const LISTS_BYTES: u32 = (2 * limits::MEMORY_BYTES + wire_protocol::pack::WORK_BYTES) as u32;
+const _: () = assert!(LISTS_BYTES as usize >= 2 * limits::MESSAGE_BYTES);
 
 /// A ring is one stretch of memory and fits in a chunk of the arena.
 const RING_BYTES_MAX: u64 = 1 << 20;

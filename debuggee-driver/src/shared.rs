@@ -15,6 +15,7 @@ use crate::vmx::{control_field, guest};
 use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering::SeqCst};
 use wire_protocol::address::{CoreId, GuestPhysical, GuestVirtual, PAGE_BYTES};
 use wire_protocol::limits;
+use wire_protocol::packet::Features;
 
 /// See the module.
 pub struct Shared<P: Ports> {
@@ -48,6 +49,7 @@ pub struct Shared<P: Ports> {
     pub apic_ids: [AtomicU32; limits::CORES],
     /// Halts so far.
     pub halts: AtomicU32,
+    host_features: AtomicU32,
     exception_bitmap: AtomicU32,
     hidden_ticks: AtomicU64,
     poller: AtomicU16,
@@ -102,6 +104,7 @@ impl<P: Ports> Shared<P> {
             preemption_timer_shift: parts.preemption_timer_shift,
             apic_ids: [const { AtomicU32::new(0) }; limits::CORES],
             halts: AtomicU32::new(0),
+            host_features: AtomicU32::new(0),
             exception_bitmap: AtomicU32::new(0),
             hidden_ticks: AtomicU64::new(0),
             poller: AtomicU16::new(0),
@@ -118,6 +121,16 @@ impl<P: Ports> Shared<P> {
     pub fn microseconds(&self, ticks: u64) -> u64 {
         let khz = u64::from(self.facts.tsc_khz.max(1));
         ticks / khz * 1000 + ticks % khz * 1000 / khz
+    }
+
+    /// Notes what the host of the last handshake can do.
+    pub fn set_host_features(&self, features: Features) {
+        self.host_features.store(features.bits(), SeqCst);
+    }
+
+    /// Whether the host can do all of `features`.
+    pub fn host_can(&self, features: Features) -> bool {
+        Features::from_bits_retain(self.host_features.load(SeqCst)).contains(features)
     }
 
     /// Starts or stops polling the line while the guest runs.

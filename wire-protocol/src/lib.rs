@@ -6,7 +6,8 @@
 //! Reading order, bottom to top:
 //! [`limits`] and [`address`], then [`transport`], [`frame`] (finds and checks frames in a
 //! stream of bytes), [`link`] (delivers messages once and in order), [`event`] and [`refusal`],
-//! [`codec`] (how numbers are written), and on top [`packet`]: requests, replies and notices.
+//! [`codec`] (how numbers are written), [`pack`] (memory contents made shorter), and on top
+//! [`packet`]: requests, replies and notices.
 //! Beside them [`bytecode`], the programs that scripts are compiled to, and [`script`], which runs
 //! them; [`print`] makes text of what they print; [`instruction`] knows how long x86 instructions are.
 #![no_std]
@@ -27,6 +28,7 @@ pub mod frame;
 pub mod instruction;
 pub mod limits;
 pub mod link;
+pub mod pack;
 pub mod packet;
 pub mod print;
 pub mod refusal;

@@ -7,7 +7,8 @@ use crate::port::{Hidden, PhysicalMemory, Ports};
 use crate::shared::Shared;
 use wire_protocol::address::{CoreId, GuestPhysical, GuestVirtual, PAGE_BYTES};
 use wire_protocol::limits;
-use wire_protocol::packet::{MemoryAt, Register, Reply};
+use wire_protocol::pack;
+use wire_protocol::packet::{Features, MemoryAt, Register, Reply};
 use wire_protocol::refusal::Refusal;
 use xxhash_rust::xxh64::Xxh64;
 
@@ -54,7 +55,8 @@ pub fn read<'s, P: Ports>(
     scratch: &'s mut [u8],
 ) -> Result<Reply<'s>, Refusal> {
     check_length(len_bytes as usize)?;
-    let out = scratch.get_mut(..len_bytes as usize).unwrap_or(&mut []);
+    let (content, rest) = scratch.split_at_mut(scratch.len().min(limits::MEMORY_BYTES));
+    let out = content.get_mut(..len_bytes as usize).unwrap_or(&mut []);
     let shared = context.shared;
     let present = match at {
         MemoryAt::Virtual { core, address } => {
@@ -67,17 +69,35 @@ pub fn read<'s, P: Ports>(
             .installed
             .read(|installed| memory::read_physical(&shared.memory, installed, address, out))?,
     };
-    let bytes = scratch.get(..present).unwrap_or(&[]);
+    let bytes = content.get(..present).unwrap_or(&[]);
     if present == len_bytes as usize
         && expected_crc.is_some_and(|crc| crc == wire_protocol::crc::crc32(bytes))
     {
         return Ok(Reply::MemoryAsExpected);
     }
+    let packed = if shared.host_can(Features::COMPRESSED_MEMORY) {
+        shorter(bytes, rest)
+    } else {
+        None
+    };
     Ok(Reply::Memory {
         len_bytes: present as u32,
-        compressed: false,
-        bytes,
+        compressed: packed.is_some(),
+        bytes: packed.unwrap_or(bytes),
     })
+}
+
+/// Less than this is sent as it is: what packing would gain, the answer's frame has anyway.
+const PACKED_FROM_BYTES: usize = 64;
+
+/// `bytes` packed, if that makes them shorter; `room` is for that and the work it takes.
+fn shorter<'s>(bytes: &[u8], room: &'s mut [u8]) -> Option<&'s [u8]> {
+    if bytes.len() < PACKED_FROM_BYTES {
+        return None;
+    }
+    let (work, out) = room.split_at_mut_checked(pack::WORK_BYTES)?;
+    let len = pack::pack(bytes, work, out.get_mut(..bytes.len() - 1)?)?;
+    out.get(..len)
 }
 
 /// What may not be written: the arena, and the driver's code as well, which may be read.

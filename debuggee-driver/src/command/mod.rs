@@ -13,7 +13,7 @@ pub mod system;
 use crate::cores::rendezvous::Halt;
 use crate::port::Ports;
 use crate::shared::Shared;
-use wire_protocol::packet::{Reply, Request, StopCause};
+use wire_protocol::packet::{Features, Reply, Request, StopCause};
 use wire_protocol::refusal::Refusal;
 
 /// What the handlers work with.
@@ -44,7 +44,7 @@ pub fn answer<'s, P: Ports>(
     scratch: &'s mut [u8],
 ) -> (Reply<'s>, Next) {
     let reply = match *request {
-        Request::Hello { version, .. } => Ok(hello(context, version, scratch)),
+        Request::Hello { version, features } => Ok(hello(context, version, features, scratch)),
         Request::Go => return (Reply::Done, Next::Go),
         Request::Cores => run::cores(context, scratch),
         Request::ReadRegisters { core, set } => register::read(context, core, set, scratch),
@@ -83,12 +83,13 @@ pub fn answer<'s, P: Ports>(
 fn hello<'s, P: Ports>(
     context: &mut Context<'_, '_, P>,
     version: u16,
+    features: Features,
     scratch: &'s mut [u8],
 ) -> Reply<'s> {
     let (for_stop, for_ram) = scratch.split_at_mut(scratch.len() / 2);
     let (code, for_hits) = for_stop.split_at_mut(wire_protocol::limits::STOP_CODE_BYTES);
     let stop = run::stop(context, code, for_hits);
-    system::hello(context.shared, version, Some(stop), for_ram)
+    system::hello(context.shared, version, features, Some(stop), for_ram)
 }
 
 /// The refusal for lists that do not fit their buffer; the protocol's limits rule it out.

@@ -9,6 +9,7 @@ use wire_protocol::refusal::Refusal;
 pub fn hello<'s, P: Ports>(
     shared: &Shared<P>,
     version: u16,
+    features: Features,
     stop: Option<Stop<'s>>,
     scratch: &'s mut [u8],
 ) -> Reply<'s> {
@@ -17,12 +18,13 @@ pub fn hello<'s, P: Ports>(
             ours: PROTOCOL_VERSION,
         });
     }
+    shared.set_host_features(features);
     let facts = &shared.facts;
     let (for_banner, for_ram) = scratch.split_at_mut(scratch.len().min(facts.banner().len()));
     for_banner.copy_from_slice(facts.banner().as_bytes());
     Reply::Hello(Hello {
         version: PROTOCOL_VERSION,
-        features: Features::EXPECTED_MEMORY,
+        features: Features::EXPECTED_MEMORY | Features::COMPRESSED_MEMORY,
         session: facts.session,
         cores: facts.core_count,
         kernel_base: facts.kernel_base,

@@ -104,8 +104,9 @@ fn answer_running<P: Ports>(line: &mut Line<P::Io>, shared: &Shared<P>) {
     let base = line.base;
     let (message, buffers) = line.received();
     let (reply_base, len_bytes) = match Request::decode(message, base) {
-        Ok((id, Request::Hello { version, .. })) => {
-            let reply = crate::command::system::hello(shared, version, None, buffers.lists);
+        Ok((id, Request::Hello { version, features })) => {
+            let reply =
+                crate::command::system::hello(shared, version, features, None, buffers.lists);
             let reply = Message::Reply { id, reply };
             let len_bytes = line::encode(&reply, base, buffers.message);
             (shared.facts.kernel_base, len_bytes)

@@ -4,6 +4,7 @@ use super::{Session, SessionError, Space};
 use wire_protocol::address::{CoreId, GuestPhysical, GuestVirtual};
 use wire_protocol::crc::crc32;
 use wire_protocol::limits;
+use wire_protocol::pack;
 use wire_protocol::packet::{Features, MemoryAt, Reply, Request};
 
 /// Asking whether fewer bytes are still the same costs more than they do.
@@ -19,6 +20,11 @@ const fn place(space: Space, address: u64) -> MemoryAt {
             address: GuestPhysical(address),
         },
     }
+}
+
+fn unpack(packed: &[u8], len: usize) -> Option<Vec<u8>> {
+    let mut content = vec![0; len];
+    pack::unpack(packed, &mut vec![0; pack::WORK_BYTES], &mut content).then_some(content)
 }
 
 impl Session {
@@ -86,12 +92,15 @@ impl Session {
                 bytes,
             } => {
                 let unpacked = len_bytes as usize;
-                let bytes = if compressed && unpacked <= limits::MEMORY_BYTES {
-                    lz4_flex::block::decompress(bytes, unpacked).ok()?
+                if !(1..=len).contains(&unpacked) {
+                    return None;
+                }
+                let bytes = if compressed {
+                    unpack(bytes, unpacked)?
                 } else {
                     bytes.to_vec()
                 };
-                (bytes.len() == unpacked && (1..=len).contains(&unpacked)).then_some(bytes)
+                (bytes.len() == unpacked).then_some(bytes)
             }
             _ => None,
         })

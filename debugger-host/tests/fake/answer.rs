@@ -7,6 +7,7 @@ use wire_protocol::crc::crc32;
 use wire_protocol::event::{EventChange, EventEntry, PoolClass, PoolLine, Programs, Trigger};
 use wire_protocol::limits;
 use wire_protocol::link::Link;
+use wire_protocol::pack;
 use wire_protocol::packet::{
     AddResults, Constants, CoreState, CoreStates, EventEntries, Features, GlobalOffset,
     GlobalOffsets, Hello, MemoryAt, Message, MessageCounts, ModuleLayout, PROTOCOL_VERSION,
@@ -128,7 +129,9 @@ pub(super) fn answer(
                     let reply = Reply::MemoryAsExpected;
                     return send(link, &Message::Reply { id, reply }, base);
                 }
-                let packed = lz4_flex::block::compress(bytes);
+                let mut packed = vec![0; bytes.len()];
+                let len = pack::pack(bytes, &mut vec![0; pack::WORK_BYTES], &mut packed);
+                packed.truncate(len.unwrap_or(bytes.len()));
                 let compressed = packed.len() < bytes.len();
                 let content = if compressed { &packed[..] } else { bytes };
                 scratch[..content.len()].copy_from_slice(content);

@@ -38,7 +38,7 @@ pub enum Reply<'a> {
     Memory {
         /// Length once unpacked.
         len_bytes: u32,
-        /// `bytes` are an LZ4 block.
+        /// `bytes` are what [`crate::pack`] made.
         compressed: bool,
         /// The content.
         bytes: &'a [u8],
