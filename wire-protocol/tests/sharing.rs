@@ -1,0 +1,149 @@
+//! Globals that several cores use at once: a thread stands for a core.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use wire_protocol::bytecode::assemble::{AssembleError, Scratch};
+use wire_protocol::bytecode::op::Op;
+use wire_protocol::bytecode::routine::{Pseudo, Routine};
+use wire_protocol::bytecode::{Assembler, Verified};
+use wire_protocol::packet::{Arguments, Register};
+use wire_protocol::script::{Ask, Machine, Workspace, run};
+
+const CORES: u64 = 4;
+const TURNS: u64 = 50_000;
+
+/// A core that has nothing but its number and the globals.
+struct Core<'g>(u64, &'g [AtomicU64]);
+
+impl Machine for Core<'_> {
+    fn register(&mut self, _: Register) -> u64 {
+        0
+    }
+    fn set_register(&mut self, _: Register, _: u64) -> bool {
+        false
+    }
+    fn pseudo(&mut self, _: Pseudo) -> u64 {
+        self.0
+    }
+    fn read_virtual(&mut self, _: u64, _: &mut [u8]) -> bool {
+        false
+    }
+    fn write_virtual(&mut self, _: u64, _: &[u8]) -> bool {
+        false
+    }
+    fn read_physical(&mut self, _: u64, _: &mut [u8]) -> bool {
+        false
+    }
+    fn write_physical(&mut self, _: u64, _: &[u8]) -> bool {
+        false
+    }
+    fn virtual_to_physical(&mut self, _: u64) -> Option<u64> {
+        None
+    }
+    fn physical_to_virtual(&mut self, _: u64) -> Option<u64> {
+        None
+    }
+    fn globals(&self) -> &[AtomicU64] {
+        self.1
+    }
+    fn record(&mut self, _: u32, _: Arguments<'_>) {}
+    fn ask(&mut self, _: Ask) -> bool {
+        false
+    }
+    fn tsc(&mut self) -> u64 {
+        0
+    }
+    fn relax(&mut self) {
+        std::thread::yield_now();
+    }
+    fn sleep_us(&mut self, _: u32) {}
+}
+
+/// Runs a program on every core, over and over; what the globals are afterwards.
+fn run_everywhere(write: impl FnOnce(&mut Assembler<'_>) -> Result<(), AssembleError>) -> Vec<u64> {
+    let mut scratch = Scratch::default();
+    let mut assembler = Assembler::new(scratch.memory());
+    write(&mut assembler).expect("assembles");
+    let mut bytes = [0; 1024];
+    let program = Verified::new(assembler.finish(&mut bytes).expect("fits")).expect("verifies");
+    let globals: Vec<_> = (0..4).map(|_| AtomicU64::new(0)).collect();
+    std::thread::scope(|scope| {
+        for number in 0..CORES {
+            let (program, globals) = (&program, &globals);
+            scope.spawn(move || {
+                let mut workspace = Workspace::new();
+                for _ in 0..TURNS {
+                    let mut core = Core(number, globals);
+                    let outcome = run(program, &mut [], &mut workspace, &mut core, u64::MAX);
+                    assert_eq!((outcome.value(), outcome.faults), (Some(0), 0));
+                }
+            });
+        }
+    });
+    globals
+        .iter()
+        .map(|it| it.load(Ordering::Relaxed))
+        .collect()
+}
+
+/// Adds one to the global at this slot with two operations, between which others may come.
+fn increment(a: &mut Assembler<'_>, slot: usize) -> Result<(), AssembleError> {
+    a.variable(Op::LoadGlobal, slot)?;
+    a.number(1)?;
+    a.op(Op::Add)?;
+    a.variable(Op::StoreGlobal, slot)
+}
+
+#[test]
+fn atomic_routines_lose_nothing() {
+    let globals = run_everywhere(|a| {
+        for (slot, routine) in [
+            (0, Routine::InterlockedIncrement),
+            (1, Routine::InterlockedDecrement),
+        ] {
+            a.variable(Op::AddressGlobal, 8 * slot)?;
+            a.routine(routine)?;
+            a.op(Op::Drop)?;
+        }
+        a.variable(Op::AddressGlobal, 16)?;
+        a.number(3)?;
+        a.routine(Routine::InterlockedExchangeAdd)?;
+        a.op(Op::Drop)?;
+        a.op(Op::Exit)
+    });
+    let all = CORES * TURNS;
+    assert_eq!(globals, [all, all.wrapping_neg(), 3 * all, 0]);
+}
+
+#[test]
+fn lock_keeps_others_out() {
+    let globals = run_everywhere(|a| {
+        a.variable(Op::AddressGlobal, 24)?;
+        a.number(16)?;
+        a.routine(Routine::SpinlockLockCustomWait)?;
+        a.op(Op::Drop)?;
+        increment(a, 0)?;
+        a.variable(Op::AddressGlobal, 24)?;
+        a.routine(Routine::SpinlockUnlock)?;
+        a.op(Op::Drop)?;
+        a.op(Op::Exit)
+    });
+    assert_eq!(globals, [CORES * TURNS, 0, 0, 0]);
+}
+
+#[test]
+fn bytes_of_one_word_do_not_disturb_each_other() {
+    // Each core counts in a byte of its own.
+    let globals = run_everywhere(|a| {
+        a.variable(Op::AddressGlobal, 2)?;
+        a.pseudo(Pseudo::Core)?;
+        a.op(Op::Add)?;
+        a.op(Op::Dup)?;
+        a.op(Op::Load8)?;
+        a.number(1)?;
+        a.op(Op::Add)?;
+        a.op(Op::Store8)?;
+        a.op(Op::Exit)
+    });
+    let count = (TURNS % 0x100) * 0x0101_0101;
+    assert_eq!(globals, [count << 16, 0, 0, 0]);
+}
