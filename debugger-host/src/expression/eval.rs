@@ -1,6 +1,10 @@
-//! Value of an expression tree. Called by every command that takes an address or a value.
+//! Value of an expression tree. Called by every command that takes an address or a value; operators
+//! do what they do in scripts.
 
 use super::{Binary, Expression, Read, Unary};
+use crate::script::check::whole;
+use crate::script::value::{fold_binary, fold_unary};
+use wire_protocol::bytecode::op::Op;
 
 /// Where values come from. Commands give the halted debuggee, tests give a made-up one.
 pub trait Context {
@@ -89,36 +93,29 @@ impl Expression {
             }
             Self::Unary(sign, operand) => {
                 let operand = operand.evaluate(context)?;
-                match sign {
-                    Unary::Negate => operand.wrapping_neg(),
-                    Unary::Complement => !operand,
-                    Unary::Plus => operand,
-                    Unary::Not => u64::from(operand == 0),
-                }
+                let op = match sign {
+                    Unary::Negate => Op::Neg,
+                    Unary::Complement => Op::Not,
+                    Unary::Not => Op::IsZero,
+                    _ => return Ok(operand),
+                };
+                fold_unary(op, operand).unwrap_or(operand)
+            }
+            Self::Binary(Binary::LogicalAnd, left, right) => {
+                let holds = left.evaluate(context)? != 0 && right.evaluate(context)? != 0;
+                u64::from(holds)
+            }
+            Self::Binary(Binary::LogicalOr, left, right) => {
+                let holds = left.evaluate(context)? != 0 || right.evaluate(context)? != 0;
+                u64::from(holds)
             }
             Self::Binary(sign, left, right) => {
                 let left = left.evaluate(context)?;
                 let right = right.evaluate(context)?;
-                apply(*sign, left, right)?
+                fold_binary(whole(*sign, false), left, right).ok_or(EvalError::DivisionByZero)?
             }
         })
     }
-}
-
-fn apply(sign: Binary, left: u64, right: u64) -> Result<u64, EvalError> {
-    let shift = |by: u64| u32::try_from(by).ok().filter(|by| *by < 64);
-    Ok(match sign {
-        Binary::Or => left | right,
-        Binary::Xor => left ^ right,
-        Binary::And => left & right,
-        Binary::ShiftLeft => shift(right).map_or(0, |by| left << by),
-        Binary::ShiftRight => shift(right).map_or(0, |by| left >> by),
-        Binary::Add => left.wrapping_add(right),
-        Binary::Subtract => left.wrapping_sub(right),
-        Binary::Multiply => left.wrapping_mul(right),
-        Binary::Divide => left.checked_div(right).ok_or(EvalError::DivisionByZero)?,
-        Binary::Remainder => left.checked_rem(right).ok_or(EvalError::DivisionByZero)?,
-    })
 }
 
 #[cfg(test)]

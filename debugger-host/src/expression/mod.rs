@@ -1,13 +1,15 @@
 //! Expressions: every number that a user types is one. Called by all commands.
 //!
-//! [`parser`] turns text into a tree ([`Expression`]), [`eval`] computes its value, asking a
-//! [`eval::Context`] for registers, symbols and memory. Numbers are hexadecimal unless a prefix
+//! [`parser`] turns text into a tree ([`Expression`]) with the grammar of [`crate::script`];
+//! [`eval`] computes its value, asking a [`eval::Context`] for registers, symbols and memory. Numbers are hexadecimal unless a prefix
 //! says otherwise.
 
 pub mod eval;
 pub mod number;
 pub mod parser;
 pub mod register;
+
+pub use crate::script::tree::{Binary, Unary};
 
 /// Why text is no expression.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,53 +28,21 @@ pub enum SyntaxError {
         /// As typed.
         token: String,
     },
-    /// Nothing where a value must be.
-    #[error("a value is missing at the end")]
-    MissingValue,
-    /// Something that can't stand where it stands.
+    /// Something follows that is no part of it.
     #[error("`{rest}` cannot stand here")]
     Unexpected {
         /// From there to the end.
         rest: String,
     },
-    /// Parentheses, or signs, nested too deeply.
-    #[error("nested more than {limit} levels deep")]
-    TooDeep {
-        /// The limit.
-        limit: usize,
+    /// What the parser of scripts says.
+    #[error("{0}")]
+    Wrong(String),
+    /// Part of the language, but not of commands: their values are worked out on the host.
+    #[error("{what} can be used in scripts only, as in `? {{ … }}`")]
+    ScriptOnly {
+        /// What it is.
+        what: &'static str,
     },
-    /// A parenthesis that is not closed.
-    #[error("a `)` is missing")]
-    MissingParenthesis,
-}
-
-/// Operators with two operands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "named after their signs")]
-pub enum Binary {
-    Or,
-    Xor,
-    And,
-    ShiftLeft,
-    ShiftRight,
-    Add,
-    Subtract,
-    Multiply,
-    Divide,
-    Remainder,
-}
-
-/// Operators with one operand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unary {
-    /// `-x`
-    Negate,
-    /// `~x`
-    Complement,
-    /// `+x`
-    Plus,
-    /// `!x`: 1 for zero, else 0.
-    Not,
 }
 
 /// What a memory function reads.
@@ -104,7 +74,7 @@ pub enum Expression {
     Symbol(String),
     /// `poi(x)` and its family, and `*x`.
     Memory(Read, Box<Self>),
-    /// One operand.
+    /// One operand; neither `*` nor `&`.
     Unary(Unary, Box<Self>),
     /// Two operands.
     Binary(Binary, Box<Self>, Box<Self>),

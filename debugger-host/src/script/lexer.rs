@@ -9,14 +9,7 @@ use crate::expression::number;
 /// # Errors
 /// When a character, number or string is not part of the language.
 pub fn words(file: u16, text: &str) -> Result<Vec<Token>, Problem> {
-    let mut lexer = Lexer {
-        rest: text,
-        at: Position {
-            file,
-            line: 1,
-            column: 1,
-        },
-    };
+    let mut lexer = Lexer::new(file, text, Style::Script);
     let mut tokens = Vec::new();
     while lexer.skip_blanks()? {
         let at = lexer.at;
@@ -26,9 +19,53 @@ pub fn words(file: u16, text: &str) -> Result<Vec<Token>, Problem> {
     Ok(tokens)
 }
 
+/// Words of a command's text, as far as they can be part of an expression.
+pub struct Beginning {
+    /// The words, then an end.
+    pub tokens: Vec<Token>,
+    /// Where each of them begins, in bytes.
+    pub starts: Vec<usize>,
+    /// Why the next word is none, if that is what the end stands for.
+    pub failure: Option<Problem>,
+}
+
+/// Splits the beginning of a command's text, up to what is no word of the language. Names may
+/// have dots, and the short forms of numbers are known.
+#[must_use]
+pub fn beginning(text: &str) -> Beginning {
+    let mut lexer = Lexer::new(0, text, Style::Command);
+    let mut found = Beginning {
+        tokens: Vec::new(),
+        starts: Vec::new(),
+        failure: None,
+    };
+    loop {
+        let blanks = lexer.skip_blanks();
+        let (at, start) = (lexer.at, text.len() - lexer.rest.len());
+        let kind = blanks.and_then(|goes_on| if goes_on { lexer.word() } else { Ok(Kind::End) });
+        let kind = kind.unwrap_or_else(|why| {
+            found.failure = Some(why);
+            Kind::End
+        });
+        let is_end = kind == Kind::End;
+        found.tokens.push(Token { at, kind });
+        found.starts.push(start);
+        if is_end {
+            return found;
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Style {
+    Script,
+    Command,
+}
+
 struct Lexer<'a> {
     rest: &'a str,
     at: Position,
+    style: Style,
 }
 
 fn begins_name(c: char) -> bool {
@@ -40,6 +77,18 @@ fn is_in_name(c: char) -> bool {
 }
 
 impl<'a> Lexer<'a> {
+    fn new(file: u16, text: &'a str, style: Style) -> Self {
+        Self {
+            rest: text,
+            at: Position {
+                file,
+                line: 1,
+                column: 1,
+            },
+            style,
+        }
+    }
+
     fn peek(&self) -> Option<char> {
         self.rest.chars().next()
     }
@@ -112,6 +161,11 @@ impl<'a> Lexer<'a> {
         if begins_name(c) {
             return self.name();
         }
+        if self.style == Style::Command && c == '\\' && second.is_some_and(is_in_name) {
+            self.step();
+            let digits = self.take(|c| is_in_name(c) || c == '`');
+            return Ok(Kind::Word(format!("\\{digits}")));
+        }
         if matches!(c, '.' | '@' | '$') && second.is_some_and(begins_name) {
             self.step();
             let name = self.take(is_in_name);
@@ -121,7 +175,12 @@ impl<'a> Lexer<'a> {
                 _ => Kind::Pseudo(name.to_ascii_lowercase()),
             });
         }
-        if let Some(sign) = SIGNS.iter().find(|sign| self.rest.starts_with(**sign)) {
+        // Commands have no statements: there `--x` is the value of x.
+        let is_here = |sign: &&&str| {
+            let is_step = matches!(**sign, "++" | "--");
+            self.rest.starts_with(**sign) && !(is_step && self.style == Style::Command)
+        };
+        if let Some(sign) = SIGNS.iter().find(is_here) {
             for _ in sign.chars() {
                 self.step();
             }
@@ -132,7 +191,8 @@ impl<'a> Lexer<'a> {
 
     /// A word that begins with a letter.
     fn name(&mut self) -> Result<Kind, Problem> {
-        let name = self.take(|c| is_in_name(c) || c == '`');
+        let dots = self.style == Style::Command;
+        let name = self.take(|c| is_in_name(c) || c == '`' || dots && (c == '.' || c == '$'));
         let mut after = self.rest.chars();
         if after.next() == Some('!') && after.next().is_some_and(begins_name) {
             self.step();

@@ -239,7 +239,7 @@ fn float(value: u64) -> f64 {
 }
 
 /// What the interpreter would make of it; `None` is left to the interpreter.
-fn fold_unary(op: Op, value: u64) -> Option<u64> {
+pub(crate) fn fold_unary(op: Op, value: u64) -> Option<u64> {
     Some(match op {
         Op::Neg => value.wrapping_neg(),
         Op::Not => !value,
@@ -263,7 +263,8 @@ fn fold_unary(op: Op, value: u64) -> Option<u64> {
     })
 }
 
-fn fold_binary(op: Op, left: u64, right: u64) -> Option<u64> {
+/// The same with two operands; a division by zero is left to the interpreter, too.
+pub(crate) fn fold_binary(op: Op, left: u64, right: u64) -> Option<u64> {
     let (signed_left, signed_right) = (left as i64, right as i64);
     let by = u32::try_from(right).ok().filter(|by| *by < 64);
     let truth = |holds: bool| u64::from(holds);

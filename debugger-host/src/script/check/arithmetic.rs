@@ -254,7 +254,8 @@ fn compares(sign: B) -> bool {
     )
 }
 
-fn whole(sign: B, signed: bool) -> Op {
+/// The operation of an operator on whole numbers.
+pub(crate) fn whole(sign: B, signed: bool) -> Op {
     match (sign, signed) {
         (B::Or | B::LogicalOr, _) => Op::Or,
         (B::Xor, _) => Op::Xor,

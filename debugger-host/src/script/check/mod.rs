@@ -13,6 +13,7 @@ mod printf;
 mod statement;
 mod type_name;
 
+pub(crate) use arithmetic::whole;
 pub(super) use convert::{extension, is_truth};
 
 use super::Environment;

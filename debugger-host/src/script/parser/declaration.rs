@@ -103,7 +103,7 @@ impl Parser<'_> {
     /// After `struct`: a name, members, or both.
     fn structure(&mut self, at: Position) -> Parsed<Base> {
         let name = if self.is_sign("{") {
-            format!("struct without a name, line {}", at.line)
+            format!("without a name, line {}, column {}", at.line, at.column)
         } else {
             self.name("the name of a struct")?.1
         };

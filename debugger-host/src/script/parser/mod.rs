@@ -49,6 +49,16 @@ pub fn only_expression(tokens: &[Token]) -> Parsed<Expression> {
     }
 }
 
+/// Parses the longest expression that the words begin with; the number of its words comes back.
+///
+/// # Errors
+/// When they do not begin with an expression.
+pub fn first_expression(tokens: &[Token]) -> Parsed<(Expression, usize)> {
+    let mut parser = Parser::new(tokens);
+    let expression = parser.nested(|p| p.binary(1))?;
+    Ok((expression, parser.next))
+}
+
 /// The words are statements, not a lone expression: a `;` or `{` is among them, or the first is
 /// one that begins a statement.
 #[must_use]
