@@ -8,6 +8,7 @@
 )]
 
 use crate::constants::Constants;
+use crate::cores::cells::PerCoreCells;
 use crate::cores::rendezvous::Seat;
 use crate::ept::entry::{Entry, Permissions};
 use crate::ept::view::{HiddenChunks, MapRequest, Views};
@@ -24,7 +25,7 @@ use crate::line::{Buffers, Line};
 use crate::messages::Rings;
 use crate::pool::arena::{Arena, Block};
 use crate::port::{Cpu, PhysicalMemory};
-use crate::shared::{Parts, Shared};
+use crate::shared::{Parts, Place, Shared};
 use crate::transport::uart16550::{Uart, UartError};
 use crate::vmx::capability::{ControlValues, Unsupported};
 use core::fmt;
@@ -33,6 +34,7 @@ use wire_protocol::address::{CoreId, PAGE_BYTES};
 use wire_protocol::limits;
 use wire_protocol::link::Storage;
 use wire_protocol::packet::{Message, Notice};
+use wire_protocol::script::Workspace;
 
 /// What the platform brings.
 pub struct Plan<'a> {
@@ -169,6 +171,7 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
     }
     let line = build_line(uart, &mut arena, &memory, plan.baud_hz)?;
     let messages = build_messages(plan, &mut arena, &memory)?;
+    let workspaces = build_workspaces(plan, &mut arena, &memory)?;
     let hypervisor_block = carve(&mut arena, size_of::<Hypervisor>() as u32, "the hypervisor")?;
     let mut installed = Installed::new();
     installed
@@ -178,6 +181,8 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
         installed,
         line,
         messages,
+        workspaces,
+        script_operations: plan.constants.script_operations,
         memory,
         facts: plan.facts,
         eptp_hooked: views.hooked.eptp(),
@@ -350,6 +355,26 @@ fn build_messages(
         rings.place(CoreId(number), unsafe { launch::words(memory, &block) });
     }
     Ok(rings)
+}
+
+fn build_workspaces(
+    plan: &Plan<'_>,
+    arena: &mut Arena,
+    memory: &DirectMap,
+) -> Result<PerCoreCells<Place>, BootError> {
+    let places = PerCoreCells::<Place>::default();
+    for number in 0..plan.facts.core_count {
+        let block = carve(arena, size_of::<Workspace>() as u32, "running scripts")?;
+        // SAFETY: carved for this, page-aligned and large enough.
+        let workspace = unsafe { launch::place(memory, &block, Workspace::new()) };
+        let mut made = Some(Place::new(workspace));
+        places.with_mine(CoreId(number), |place| {
+            if let Some(made) = made.take() {
+                *place = made;
+            }
+        });
+    }
+    Ok(places)
 }
 
 /// Puts the core with this number under the hypervisor. Returns 0, or why not

@@ -73,6 +73,8 @@ constants! {
     big_safe_buffer_bytes = 80 * 1024;
     /// Bytes for messages that wait to be sent, per core. Costs that much for every core.
     message_ring_bytes = 32 << 10;
+    /// Operations after which a script is ended. Costs a core the time of so many when one does not end.
+    script_operations = 1_000_000;
     /// Polls of the line per second while the guest runs. Each costs one VM exit of one core.
     poll_hz = 1000;
     /// 1: time spent halted is taken out of the guest's time-stamp counter. 0: the guest sees it.

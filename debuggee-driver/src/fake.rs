@@ -134,6 +134,22 @@ impl PhysicalMemory for FlatMemory {
             *word = value.to_le_bytes();
         }
     }
+
+    fn with_bytes<R>(&self, at: u64, len_bytes: usize, look: impl FnOnce(&[u8]) -> R) -> R {
+        look(&self.bytes(at, len_bytes))
+    }
+
+    fn with_bytes_mut<R>(
+        &mut self,
+        at: u64,
+        len_bytes: usize,
+        change: impl FnOnce(&mut [u8]) -> R,
+    ) -> R {
+        let mut bytes = self.bytes(at, len_bytes);
+        let result = change(&mut bytes);
+        self.write(at, &bytes);
+        result
+    }
 }
 
 /// Pages that are the debugger's.

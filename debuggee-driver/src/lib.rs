@@ -36,6 +36,7 @@ pub mod line;
 pub mod messages;
 pub mod pool;
 pub mod port;
+pub mod run;
 pub mod shared;
 pub mod transport;
 pub mod vmx;

@@ -18,6 +18,16 @@ pub trait PhysicalMemory {
     fn read_u64(&self, at: u64) -> u64;
     /// One aligned 64-bit store: another core or a page walker sees the old or the new value.
     fn write_u64(&mut self, at: u64, value: u64);
+    /// Looks at memory in place: an object of the debugger's, which nobody writes meanwhile.
+    /// Nothing if it is not all below the limit.
+    fn with_bytes<R>(&self, at: u64, len_bytes: usize, look: impl FnOnce(&[u8]) -> R) -> R;
+    /// Changes memory in place: a part of such an object that nobody else uses meanwhile.
+    fn with_bytes_mut<R>(
+        &mut self,
+        at: u64,
+        len_bytes: usize,
+        change: impl FnOnce(&mut [u8]) -> R,
+    ) -> R;
 }
 
 /// An address range the guest may not see: the debugger's own memory.

@@ -16,6 +16,8 @@ use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering::
 use wire_protocol::address::{CoreId, GuestPhysical, GuestVirtual, PAGE_BYTES};
 use wire_protocol::limits;
 use wire_protocol::packet::Features;
+use wire_protocol::script::Workspace;
+use wire_protocol::script::globals::Globals;
 
 /// See the module.
 pub struct Shared<P: Ports> {
@@ -29,6 +31,12 @@ pub struct Shared<P: Ports> {
     pub line: Exclusive<Line<P::Io>>,
     /// What programs print, until it is sent.
     pub messages: Rings,
+    /// Memory for running scripts.
+    pub workspaces: PerCoreCells<Place>,
+    /// Where the variables that all scripts share are.
+    pub globals: Exclusive<Globals>,
+    /// Operations after which a script is ended.
+    pub script_operations: u64,
     /// Physical memory.
     pub memory: P::Memory,
     /// What does not change after the load.
@@ -56,6 +64,22 @@ pub struct Shared<P: Ports> {
     polling: AtomicBool,
 }
 
+/// Memory that the scripts of one core need, in the arena.
+#[derive(Debug, Default)]
+pub struct Place(Option<&'static mut Workspace>);
+
+impl Place {
+    /// A place with memory.
+    pub const fn new(workspace: &'static mut Workspace) -> Self {
+        Self(Some(workspace))
+    }
+
+    /// The memory; `None` for a core that there is not.
+    pub fn workspace(&mut self) -> Option<&mut Workspace> {
+        self.0.as_deref_mut()
+    }
+}
+
 /// The parts that `boot` brings.
 pub struct Parts<P: Ports> {
     /// See [`Shared::installed`].
@@ -64,6 +88,10 @@ pub struct Parts<P: Ports> {
     pub line: Line<P::Io>,
     /// See [`Shared::messages`].
     pub messages: Rings,
+    /// See [`Shared::workspaces`].
+    pub workspaces: PerCoreCells<Place>,
+    /// See [`Shared::script_operations`].
+    pub script_operations: u64,
     /// See [`Shared::memory`].
     pub memory: P::Memory,
     /// See [`Shared::facts`].
@@ -94,6 +122,9 @@ impl<P: Ports> Shared<P> {
             installed: HaltCell::new(parts.installed),
             line: Exclusive::new(parts.line),
             messages: parts.messages,
+            workspaces: parts.workspaces,
+            globals: Exclusive::new(Globals::new()),
+            script_operations: parts.script_operations,
             memory: parts.memory,
             facts: parts.facts,
             eptp_hooked: parts.eptp_hooked,
@@ -213,6 +244,11 @@ impl<P: Ports> Shared<P> {
             let bits = memory.read_u64(at);
             memory.write_u64(at, bits | 1 << (number % 64));
         }
+    }
+
+    /// The linear address at which the driver and the kernel see physical memory.
+    pub fn linear(&self, at: u64) -> u64 {
+        self.facts.layout.direct_map_base.wrapping_add(at)
     }
 
     /// Brings the shadow of a hooked page up to date after the original was written.

@@ -24,6 +24,7 @@ const DRIVER_ORDER: &[&[&str]] = &[
     &["exit"],
     &["halt"],
     &["command"],
+    &["run"],
     &["shared"],
     &["line", "facts", "constants"],
     &["messages"],

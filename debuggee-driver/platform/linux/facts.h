@@ -6,7 +6,7 @@
 #define SS_CORES 64
 #define SS_RAM_RANGES 32
 #define SS_BANNER 192
-#define SS_CONSTANTS 18
+#define SS_CONSTANTS 19
 #define SS_REASON 192
 
 struct ss_image_page {
@@ -41,7 +41,7 @@ struct ss_facts {
 	u64 constants[SS_CONSTANTS];
 	u64 current_task_slot[SS_CORES];
 	u64 init_task;
-	u64 task_tasks, task_tgid, task_pid, task_mm, task_active_mm, task_comm, mm_pgd;
+	u64 task_tasks, task_tgid, task_pid, task_mm, task_active_mm, task_leader, task_comm, mm_pgd;
 	u64 modules_head, module_list, module_name, module_base, module_size;
 	u64 module_kallsyms, kallsyms_symtab, kallsyms_count, kallsyms_strtab;
 	struct ss_ram ram[SS_RAM_RANGES];

@@ -56,6 +56,7 @@ CONSTANT(big_action_bytes, 81920);
 CONSTANT(regular_safe_buffer_bytes, 4096);
 CONSTANT(big_safe_buffer_bytes, 81920);
 CONSTANT(message_ring_bytes, 32 << 10);
+CONSTANT(script_operations, 1000000);
 CONSTANT(poll_hz, 1000);
 CONSTANT(hide_time, 1);
 
@@ -204,6 +205,7 @@ static void gather_layout(void)
 	facts->task_pid = offsetof(struct task_struct, pid);
 	facts->task_mm = offsetof(struct task_struct, mm);
 	facts->task_active_mm = offsetof(struct task_struct, active_mm);
+	facts->task_leader = offsetof(struct task_struct, group_leader);
 	facts->task_comm = offsetof(struct task_struct, comm);
 	facts->mm_pgd = offsetof(struct mm_struct, pgd);
 	for_each_possible_cpu(core) {
@@ -240,7 +242,7 @@ static int gather_facts(void)
 		arena_bytes, prealloc_only_bytes, regular_events, big_events, ept_hooks, ept_hooks2, monitors,
 		regular_safe_buffers, big_safe_buffers, regular_condition_bytes, big_condition_bytes,
 		regular_action_bytes, big_action_bytes, regular_safe_buffer_bytes, big_safe_buffer_bytes,
-		message_ring_bytes, poll_hz, hide_time,
+		message_ring_bytes, script_operations, poll_hz, hide_time,
 	};
 	struct mm_struct *kernel_mm;
 	int i, error;

@@ -8,6 +8,7 @@ pub mod memory;
 pub mod messages;
 pub mod register;
 pub mod run;
+pub mod script;
 pub mod system;
 
 use crate::cores::rendezvous::Halt;
@@ -70,10 +71,9 @@ pub fn answer<'s, P: Ports>(
         Request::ListEvents { from } => event::list(context, from, scratch),
         Request::Prealloc { class, count } => event::prealloc(context, class, count),
         Request::Pools => event::pools(context, scratch),
-        // Until this driver runs scripts, it answers like one that does not know them.
-        Request::DefineGlobals(_) => Err(Refusal::UnknownRequest { kind: 0x60 }),
+        Request::DefineGlobals(names) => script::define(context.shared, &names, scratch),
         Request::EventPrograms { event } => event::programs(context, event, scratch),
-        Request::RunScript { .. } => Err(Refusal::UnknownRequest { kind: 0x61 }),
+        Request::RunScript { core, program } => script::run(context, core, program, scratch),
         Request::Flush | Request::MessageCounts => Ok(messages::answer(context.shared, request)),
     };
     (reply.unwrap_or_else(Reply::Refused), Next::Stay)

@@ -89,16 +89,20 @@ impl RegisterFile {
     pub fn capture(&mut self, cpu: &impl Cpu) {
         self.changed = 0;
         for register in Register::ALL {
-            let value = match place(register) {
-                Place::General(index) => cpu.registers().get(index).copied().unwrap_or(0),
-                Place::Vmcs(field) => cpu.vmread(field),
-                Place::Shadowed(field, mask, shadow) => {
-                    let mask = cpu.vmread(mask);
-                    cpu.vmread(field) & !mask | cpu.vmread(shadow) & mask
-                }
-                Place::Live(live) => cpu.live(live),
-            };
-            self.store(register, value);
+            self.store(register, Self::current(cpu, register));
+        }
+    }
+
+    /// What one register holds now.
+    pub fn current(cpu: &impl Cpu, register: Register) -> u64 {
+        match place(register) {
+            Place::General(index) => cpu.registers().get(index).copied().unwrap_or(0),
+            Place::Vmcs(field) => cpu.vmread(field),
+            Place::Shadowed(field, mask, shadow) => {
+                let mask = cpu.vmread(mask);
+                cpu.vmread(field) & !mask | cpu.vmread(shadow) & mask
+            }
+            Place::Live(live) => cpu.live(live),
         }
     }
 

@@ -195,6 +195,14 @@ impl PhysicalMemory for StoreLog {
         self.stores.push(at);
         self.mem.write_u64(at, value);
     }
+
+    fn with_bytes<R>(&self, at: u64, len_bytes: usize, look: impl FnOnce(&[u8]) -> R) -> R {
+        self.mem.with_bytes(at, len_bytes, look)
+    }
+
+    fn with_bytes_mut<R>(&mut self, _: u64, _: usize, _: impl FnOnce(&mut [u8]) -> R) -> R {
+        unreachable!("nothing is changed in place");
+    }
 }
 
 #[test]

@@ -270,7 +270,9 @@ impl Stored {
         let sizes = programs.sizes();
         let bytes = [programs.condition.bytes(), programs.script, programs.code];
         for (to, from) in stored.stretches(&sizes).iter().zip(bytes) {
-            mem.write(to.at, from);
+            if !from.is_empty() {
+                mem.write(to.at, from);
+            }
         }
         clear(mem, stored.locals_at(&sizes), stored.all_locals_bytes());
         clear(mem, buffer.at, u64::from(buffer.len_bytes));

@@ -4,7 +4,7 @@
 use super::programs::Stored;
 use crate::pool::list::FixedList;
 use crate::pool::slab::{EVENTS_MAX, Reserved};
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use wire_protocol::address::{EventId, GuestPhysical};
 use wire_protocol::event::{EventEntry, ProgramSizes, Settings};
 
@@ -28,6 +28,8 @@ pub struct Record {
     /// Where its hook is, if its trigger has one.
     pub hook: Option<GuestPhysical>,
     hits: AtomicU64,
+    /// The halt before which it reported a failure last.
+    reported: AtomicU32,
     /// Hits at the last report, and at the one before.
     last_hits: AtomicU64,
     previous_hits: AtomicU64,
@@ -55,6 +57,7 @@ impl Record {
             programs,
             hook,
             hits: AtomicU64::new(0),
+            reported: AtomicU32::new(0),
             last_hits: AtomicU64::new(0),
             previous_hits: AtomicU64::new(0),
         }
@@ -63,6 +66,11 @@ impl Record {
     /// Counts a hit. By any core, at any time.
     pub fn count_hit(&self) {
         self.hits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether a failure is the first one before the halt of this number. By any core.
+    pub fn reports_first_of(&self, halt: u32) -> bool {
+        self.reported.swap(halt, Ordering::Relaxed) != halt
     }
 
     /// Hits so far.

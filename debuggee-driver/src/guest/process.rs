@@ -38,6 +38,8 @@ pub struct GuestLayout {
     pub task_mm: u32,
     /// `task_struct.active_mm`
     pub task_active_mm: u32,
+    /// `task_struct.group_leader`
+    pub task_leader: u32,
     /// `task_struct.comm`, [`COMM_BYTES`] with NUL padding.
     pub task_comm: u32,
     /// `mm_struct.pgd`
@@ -95,6 +97,17 @@ pub fn current_thread(
 ) -> Option<u32> {
     let task = current_task(mem, layout, core)?;
     layout.read_u32(mem, task.0, layout.task_pid)
+}
+
+/// The `task_struct` of the process that `core` runs: that of its first thread.
+#[must_use]
+pub fn current_leader(
+    mem: &impl PhysicalMemory,
+    layout: &GuestLayout,
+    core: CoreId,
+) -> Option<u64> {
+    let task = current_task(mem, layout, core)?;
+    layout.read_u64(mem, task.0, layout.task_leader)
 }
 
 /// The `task_struct` that is current on `core`.
@@ -247,6 +260,7 @@ mod tests {
             task_pid: 0x24,
             task_mm: 0x28,
             task_active_mm: 0x30,
+            task_leader: 0x48,
             task_comm: 0x38,
             mm_pgd: 8,
         }

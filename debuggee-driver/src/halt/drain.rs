@@ -31,6 +31,29 @@ pub(super) fn before_stop<P: Ports>(line: &mut Line<P::Io>, shared: &Shared<P>) 
     }
 }
 
+/// The longest reply to a request that prints.
+const REPLY_BYTES: usize = 64;
+
+/// What a script printed that the host sent, before the reply of `len_bytes` that is in the
+/// message buffer and stays there.
+pub(super) fn before_reply<P: Ports>(line: &mut Line<P::Io>, shared: &Shared<P>, len_bytes: usize) {
+    let mut reply = [0; REPLY_BYTES];
+    let kept = line.buffers.message.get(..len_bytes);
+    let (Some(kept), Some(copy)) = (kept, reply.get_mut(..len_bytes)) else {
+        return;
+    };
+    copy.copy_from_slice(kept);
+    // Ends when the rings are empty, or the link has no room: then the rest comes later.
+    while send_one(line, shared, false) {}
+    let (Some(kept), Some(copy)) = (
+        line.buffers.message.get_mut(..len_bytes),
+        reply.get(..len_bytes),
+    ) else {
+        return;
+    };
+    kept.copy_from_slice(copy);
+}
+
 /// One batch of any core, once the line has nothing else to do.
 pub(super) fn while_halted<P: Ports>(line: &mut Line<P::Io>, shared: &Shared<P>) {
     if line.queued_bytes() < QUEUE_BYTES {

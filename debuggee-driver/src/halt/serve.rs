@@ -72,9 +72,11 @@ fn announce<P: Ports>(line: &mut Line<P::Io>, context: &mut Context<'_, '_, P>) 
 fn answer<P: Ports>(line: &mut Line<P::Io>, context: &mut Context<'_, '_, P>) -> Next {
     let base = line.base;
     let mut base_after = base;
+    let mut printed = false;
     let (message, buffers) = line.received();
     let (len_bytes, next) = match Request::decode(message, base) {
         Ok((id, request)) => {
+            printed = matches!(request, Request::RunScript { .. });
             if matches!(request, Request::Hello { .. }) {
                 base_after = context.shared.facts.kernel_base;
             }
@@ -86,6 +88,9 @@ fn answer<P: Ports>(line: &mut Line<P::Io>, context: &mut Context<'_, '_, P>) ->
     };
     line.release();
     line.base = base_after;
+    if printed {
+        drain::before_reply(line, context.shared, len_bytes);
+    }
     // A host that is gone needs no answer; a `g` is carried out all the same.
     let _ = line.send_encoded(len_bytes);
     next

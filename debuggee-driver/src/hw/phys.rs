@@ -74,4 +74,26 @@ impl PhysicalMemory for DirectMap {
         // SAFETY: as in `read_u64`.
         unsafe { (self.address_of(at) as *mut u64).write_volatile(value) }
     }
+
+    fn with_bytes<R>(&self, at: u64, len_bytes: usize, look: impl FnOnce(&[u8]) -> R) -> R {
+        if !self.covers(at, len_bytes) {
+            return look(&[]);
+        }
+        // SAFETY: mapped by contract of `new`; nobody writes it meanwhile by contract of the trait.
+        look(unsafe { core::slice::from_raw_parts(self.address_of(at) as *const u8, len_bytes) })
+    }
+
+    fn with_bytes_mut<R>(
+        &mut self,
+        at: u64,
+        len_bytes: usize,
+        change: impl FnOnce(&mut [u8]) -> R,
+    ) -> R {
+        if !self.covers(at, len_bytes) {
+            return change(&mut []);
+        }
+        let start = self.address_of(at) as *mut u8;
+        // SAFETY: mapped by contract of `new`; nobody else uses it by contract of the trait.
+        change(unsafe { core::slice::from_raw_parts_mut(start, len_bytes) })
+    }
 }

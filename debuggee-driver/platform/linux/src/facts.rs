@@ -42,6 +42,7 @@ pub(crate) struct RawFacts {
     pub(crate) task_pid: u64,
     pub(crate) task_mm: u64,
     pub(crate) task_active_mm: u64,
+    pub(crate) task_leader: u64,
     pub(crate) task_comm: u64,
     pub(crate) mm_pgd: u64,
     pub(crate) modules_head: u64,

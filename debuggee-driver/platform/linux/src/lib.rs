@@ -161,6 +161,7 @@ fn facts_for_core(raw: &RawFacts, constants: &Constants) -> Facts {
             task_pid: raw.task_pid as u32,
             task_mm: raw.task_mm as u32,
             task_active_mm: raw.task_active_mm as u32,
+            task_leader: raw.task_leader as u32,
             task_comm: raw.task_comm as u32,
             mm_pgd: raw.mm_pgd as u32,
         },

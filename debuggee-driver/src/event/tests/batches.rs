@@ -66,6 +66,7 @@ fn no_processes() -> GuestLayout {
         task_pid: 0,
         task_mm: 0,
         task_active_mm: 0,
+        task_leader: 0,
         task_comm: 0,
         mm_pgd: 0,
     }

@@ -1,0 +1,111 @@
+//! A script that the host sends to be run once, and the variables that all scripts share.
+
+use super::{Context, register, too_long};
+use crate::event::programs::Stretch;
+use crate::port::Ports;
+use crate::run::machine::{Effects, Frame, RootMachine};
+use crate::run::registers::Held;
+use crate::run::{failure_of, run_verified};
+use crate::shared::Shared;
+use wire_protocol::address::CoreId;
+use wire_protocol::bytecode::{LOCAL_BYTES, Verified};
+use wire_protocol::limits;
+use wire_protocol::packet::{GlobalNames, GlobalOffset, GlobalOffsets, Reply};
+use wire_protocol::refusal::{ProgramPart, Refusal};
+use wire_protocol::script::globals::GlobalError;
+
+/// Runs a program with the registers and the address space of a held core. It does what it says,
+/// also to registers and memory, since the user asked for it.
+///
+/// # Errors
+/// It is no program, or the core is not held.
+pub fn run<'s, P: Ports>(
+    context: &mut Context<'_, '_, P>,
+    core: CoreId,
+    program: &[u8],
+    scratch: &'s mut [u8],
+) -> Result<Reply<'s>, Refusal> {
+    register::file(context, core)?;
+    let verified = Verified::new(program).map_err(|bad| Refusal::BadProgram {
+        part: ProgramPart::Action,
+        at: bad.at,
+        reason: bad.reason as u8,
+    })?;
+    let room = scratch.len();
+    let locals = scratch.get_mut(..LOCAL_BYTES).ok_or(too_long(room))?;
+    locals.fill(0);
+    let frame = Frame {
+        core,
+        event: None,
+        context: 0,
+        is_post: false,
+        urgent: true,
+        buffer: Stretch::default(),
+    };
+    let server = context.halt.owner();
+    let shared = context.shared;
+    let Context { halt, cpu, .. } = context;
+    let file = shared
+        .files
+        .of_held(halt, core)
+        .ok_or(Refusal::CoreNotHeld { core })?;
+    let mut machine = RootMachine {
+        registers: Held {
+            file,
+            cpu: &**cpu,
+            server,
+        },
+        shared,
+        frame: &frame,
+        effects: &mut Effects::default(),
+    };
+    let outcome = run_verified(&verified, locals, &mut machine).ok_or(Refusal::Malformed)?;
+    Ok(Reply::ScriptRan {
+        value: outcome.value().unwrap_or(0),
+        failure: failure_of(&outcome, shared.script_operations),
+    })
+}
+
+/// Finds or makes variables.
+///
+/// # Errors
+/// One has another size already, or there is no room; those before it stay.
+pub fn define<'s, P: Ports>(
+    shared: &Shared<P>,
+    names: &GlobalNames<'_>,
+    scratch: &'s mut [u8],
+) -> Result<Reply<'s>, Refusal> {
+    let room = scratch.len();
+    let mut offsets = [GlobalOffset(0); limits::GLOBALS_PER_REQUEST];
+    let defined = shared.globals.try_with(|globals| {
+        for (slot, name) in offsets.iter_mut().zip(names.iter()) {
+            let offset = globals.define(name.hash, name.len_bytes);
+            let offset = offset.map_err(|error| refusal_of(error, name.len_bytes))?;
+            *slot = GlobalOffset(u32::from(offset));
+        }
+        Ok(())
+    });
+    // Only the core that has the line comes here.
+    defined.unwrap_or(Err(Refusal::NotHalted))?;
+    let offsets = offsets.into_iter().take(names.len());
+    GlobalOffsets::encode_into(offsets, shared.facts.kernel_base, scratch)
+        .map(Reply::GlobalsDefined)
+        .map_err(|_| too_long(room))
+}
+
+const fn refusal_of(error: GlobalError, asked_bytes: u32) -> Refusal {
+    match error {
+        GlobalError::OtherLength { len_bytes } => Refusal::GlobalLength {
+            has_bytes: len_bytes,
+            asked_bytes,
+        },
+        GlobalError::Full {
+            free_bytes,
+            free_names,
+        } => Refusal::GlobalsFull {
+            free_bytes,
+            free_names,
+            asked_bytes,
+        },
+    }
+}

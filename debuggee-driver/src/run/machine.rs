@@ -1,0 +1,313 @@
+//! What a script sees in VMX-root: registers, the guest's memory as the guest maps it, the
+//! variables that all scripts share, and the debugger itself.
+//!
+//! The debugger's own memory is not there for a script, but for the safe buffer of its event.
+
+use super::registers::Registers;
+use crate::event::programs::Stretch;
+use crate::guest::{process, walk};
+use crate::port::{Hidden, PhysicalMemory, Ports};
+use crate::shared::Shared;
+use core::sync::atomic::AtomicU64;
+use wire_protocol::address::{CoreId, EventId, GuestPhysical, GuestVirtual, PAGE_BYTES};
+use wire_protocol::bytecode::GLOBAL_BYTES;
+use wire_protocol::bytecode::routine::Pseudo;
+use wire_protocol::packet::{Arguments, Content, Register, Source};
+use wire_protocol::script::{Ask, Machine};
+
+/// The variables that all scripts share. In the driver's image, not in the arena, so that scripts
+/// which run in the guest use the same ones.
+pub static GLOBALS: [AtomicU64; GLOBAL_BYTES / 8] = [const { AtomicU64::new(0) }; GLOBAL_BYTES / 8];
+
+/// Tags of events start here.
+const TAG_BASE: u64 = 0x100_0000;
+
+/// What a run is for.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame {
+    /// Whose registers and address space it sees.
+    pub core: CoreId,
+    /// Whose program it is; none if the host sent it.
+    pub event: Option<EventId>,
+    /// `$context`
+    pub context: u64,
+    /// `$event_stage`
+    pub is_post: bool,
+    /// What it prints is sent at once.
+    pub urgent: bool,
+    /// The safe buffer; empty if there is none.
+    pub buffer: Stretch,
+}
+
+impl Frame {
+    /// Whose records it makes.
+    #[must_use]
+    pub fn source(&self) -> Source {
+        self.event.map_or(Source::Request, Source::Event)
+    }
+}
+
+/// What programs asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Effects {
+    /// `pause`
+    pub pauses: bool,
+    /// `event_sc`
+    pub short_circuit: Option<bool>,
+}
+
+/// See the module.
+pub struct RootMachine<'a, P: Ports, R> {
+    /// Registers.
+    pub registers: R,
+    /// All else.
+    pub shared: &'a Shared<P>,
+    /// What the run is for.
+    pub frame: &'a Frame,
+    /// What it asked for.
+    pub effects: &'a mut Effects,
+}
+
+impl<P: Ports, R: Registers> RootMachine<'_, P, R> {
+    /// Where a linear address is in memory: by the core's tables, or by the kernel's for what is
+    /// the kernel's and the core does not map.
+    fn physical(&mut self, address: u64) -> Option<u64> {
+        let cr3 = self.registers.get(Register::Cr3);
+        let cr4 = self.registers.get(Register::Cr4);
+        let memory = &self.shared.memory;
+        let address = GuestVirtual(address);
+        let found = walk::translate(memory, cr3, cr4, address).or_else(|missing| {
+            if address.0 >> 63 == 0 {
+                return Err(missing);
+            }
+            let kernel = self.shared.facts.layout.kernel_cr3;
+            walk::translate(memory, kernel, cr4, address)
+        });
+        found.ok().map(|found| found.address.0)
+    }
+
+    /// The place in memory of a part of the safe buffer.
+    fn in_buffer(&self, address: u64, len_bytes: usize) -> Option<u64> {
+        let Stretch {
+            at,
+            len_bytes: buffer_bytes,
+        } = self.frame.buffer;
+        let offset = address.checked_sub(self.shared.linear(at))?;
+        let end = offset.checked_add(len_bytes as u64)?;
+        (end <= u64::from(buffer_bytes)).then_some(at + offset)
+    }
+
+    /// The physical addresses of a stretch of virtual memory that is at most a page long: of its
+    /// start, and of the next page with what lies before it, if the stretch goes on there.
+    fn pieces(&mut self, address: u64, len_bytes: usize) -> Option<[(u64, usize); 2]> {
+        let first = self.physical(address)?;
+        let before_end = (PAGE_BYTES - address % PAGE_BYTES) as usize;
+        if len_bytes <= before_end {
+            return Some([(first, len_bytes), (0, 0)]);
+        }
+        let second = self.physical(address.checked_add(before_end as u64)?)?;
+        Some([(first, before_end), (second, len_bytes - before_end)])
+    }
+
+    fn may_read(&self, at: u64, len_bytes: usize) -> bool {
+        let end = at.checked_add(len_bytes as u64);
+        end.is_some_and(|end| end <= self.shared.memory.limit()) && {
+            let hides = |at| {
+                self.shared
+                    .installed
+                    .read(|installed| installed.hides(GuestPhysical(at).page()))
+            };
+            let last = at + (len_bytes as u64).saturating_sub(1);
+            !hides(at) && (last / PAGE_BYTES == at / PAGE_BYTES || !hides(last))
+        }
+    }
+
+    fn may_write(&self, at: u64, len_bytes: usize) -> bool {
+        let last = at + (len_bytes as u64).saturating_sub(1);
+        self.may_read(at, len_bytes)
+            && !self.shared.is_guarded(GuestPhysical(at))
+            && !self.shared.is_guarded(GuestPhysical(last))
+    }
+
+    fn write(&self, at: u64, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        self.shared.memory.clone().write(at, bytes);
+        let last = at + (bytes.len() as u64 - 1);
+        for page in [at, last] {
+            self.shared.refresh_shadow(GuestPhysical(page).page());
+        }
+    }
+}
+
+impl<P: Ports, R: Registers> Machine for RootMachine<'_, P, R> {
+    fn register(&mut self, register: Register) -> u64 {
+        self.registers.get(register)
+    }
+
+    fn set_register(&mut self, register: Register, value: u64) -> bool {
+        self.registers.set(register, value)
+    }
+
+    fn pseudo(&mut self, pseudo: Pseudo) -> u64 {
+        let memory = &self.shared.memory;
+        let layout = &self.shared.facts.layout;
+        let core = self.frame.core;
+        let task = || process::current_task(memory, layout, core).map(|task| task.0);
+        match pseudo {
+            Pseudo::Pid => process::current_pid(memory, layout, core).map_or(0, u64::from),
+            Pseudo::Tid => process::current_thread(memory, layout, core).map_or(0, u64::from),
+            Pseudo::Core => u64::from(core.0),
+            Pseudo::Process => process::current_leader(memory, layout, core).unwrap_or(0),
+            Pseudo::Thread => task().unwrap_or(0),
+            Pseudo::ProcessName => {
+                task().map_or(0, |task| task.wrapping_add(layout.task_comm.into()))
+            }
+            Pseudo::Ip => self.registers.get(Register::Rip),
+            Pseudo::Buffer if self.frame.buffer.len_bytes != 0 => {
+                self.shared.linear(self.frame.buffer.at)
+            }
+            Pseudo::Context => self.frame.context,
+            Pseudo::EventId => self.frame.event.map_or(0, |event| event.0.into()),
+            Pseudo::EventTag => {
+                let number = self.frame.event.map(|event| u64::from(event.0));
+                number.map_or(0, |number| TAG_BASE + number)
+            }
+            Pseudo::EventStage => u64::from(self.frame.is_post),
+            // Linux has no such blocks; date and time are the interpreter's.
+            Pseudo::Buffer | Pseudo::Peb | Pseudo::Teb | Pseudo::Date | Pseudo::Time => 0,
+        }
+    }
+
+    fn read_virtual(&mut self, address: u64, out: &mut [u8]) -> bool {
+        if let Some(at) = self.in_buffer(address, out.len()) {
+            self.shared.memory.read(at, out);
+            return true;
+        }
+        let Some(pieces) = self.pieces(address, out.len()) else {
+            return false;
+        };
+        let mut rest = out;
+        for (at, len_bytes) in pieces {
+            let Some((part, after)) = rest.split_at_mut_checked(len_bytes) else {
+                return false;
+            };
+            if len_bytes != 0 {
+                if !self.may_read(at, len_bytes) {
+                    return false;
+                }
+                self.shared.memory.read(at, part);
+            }
+            rest = after;
+        }
+        true
+    }
+
+    fn write_virtual(&mut self, address: u64, bytes: &[u8]) -> bool {
+        if let Some(at) = self.in_buffer(address, bytes.len()) {
+            self.shared.memory.clone().write(at, bytes);
+            return true;
+        }
+        let Some(pieces) = self.pieces(address, bytes.len()) else {
+            return false;
+        };
+        let allowed = pieces
+            .iter()
+            .all(|(at, len_bytes)| *len_bytes == 0 || self.may_write(*at, *len_bytes));
+        let [(first, first_bytes), (second, _)] = pieces;
+        let Some((low, high)) = bytes.split_at_checked(first_bytes) else {
+            return false;
+        };
+        if allowed {
+            self.write(first, low);
+            self.write(second, high);
+        }
+        allowed
+    }
+
+    fn read_physical(&mut self, address: u64, out: &mut [u8]) -> bool {
+        let allowed = self.may_read(address, out.len());
+        if allowed {
+            self.shared.memory.read(address, out);
+        }
+        allowed
+    }
+
+    fn write_physical(&mut self, address: u64, bytes: &[u8]) -> bool {
+        let allowed = self.may_write(address, bytes.len());
+        if allowed {
+            self.write(address, bytes);
+        }
+        allowed
+    }
+
+    fn virtual_to_physical(&mut self, address: u64) -> Option<u64> {
+        self.physical(address)
+    }
+
+    fn physical_to_virtual(&mut self, address: u64) -> Option<u64> {
+        let layout = &self.shared.facts.layout;
+        let linear = layout.direct_map_base.wrapping_add(address);
+        let cr4 = layout.kernel_cr4;
+        let memory = &self.shared.memory;
+        let found = walk::translate(memory, layout.kernel_cr3, cr4, GuestVirtual(linear)).ok()?;
+        (address < layout.direct_map_bytes && found.address.0 == address).then_some(linear)
+    }
+
+    fn globals(&self) -> &[AtomicU64] {
+        &GLOBALS
+    }
+
+    fn record(&mut self, site: u32, arguments: Arguments<'_>) {
+        let what = Content::Print { site, arguments };
+        let core = self.registers.runs_on(self.frame.core);
+        let (source, tsc) = (self.frame.source(), self.registers.tsc());
+        self.shared
+            .messages
+            .record(core, source, tsc, self.frame.urgent, &what);
+    }
+
+    fn ask(&mut self, ask: Ask) -> bool {
+        match ask {
+            Ask::Pause => {
+                self.effects.pauses = true;
+                true
+            }
+            Ask::Flush => {
+                self.shared.messages.flush();
+                true
+            }
+            Ask::ShortCircuit(on) => {
+                self.effects.short_circuit = Some(on);
+                self.frame.event.is_some() && !self.frame.is_post
+            }
+            Ask::Inject {
+                kind,
+                vector,
+                error_code,
+            } => self.registers.inject(kind, vector, error_code),
+            Ask::Enable(_) | Ask::Disable(_) | Ask::Clear(_) | Ask::Trace(_) => false,
+        }
+    }
+
+    fn tsc(&mut self) -> u64 {
+        self.registers.tsc()
+    }
+
+    fn relax(&mut self) {
+        core::hint::spin_loop();
+    }
+
+    fn sleep_us(&mut self, microseconds: u32) {
+        let ticks = u64::from(microseconds) * u64::from(self.shared.facts.tsc_khz) / 1000;
+        let start = self.registers.tsc();
+        // The counter runs; should it not, the turns end.
+        for _ in 0..ticks {
+            if self.registers.tsc().wrapping_sub(start) >= ticks {
+                return;
+            }
+            core::hint::spin_loop();
+        }
+    }
+}

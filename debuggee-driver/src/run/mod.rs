@@ -1,0 +1,186 @@
+//! Running programs: those of an event at a hit, and those that the host sends in a halt.
+//!
+//! Called by `hit` and by `command`, in VMX-root, by every core for itself. [`programs`] runs all
+//! that an event has; [`machine`] is what a script sees.
+
+mod inject;
+pub mod machine;
+pub mod registers;
+
+use crate::event::programs::{StoredCondition, StoredScript};
+use crate::port::{Cpu, PhysicalMemory, Ports};
+use crate::shared::Shared;
+use core::sync::atomic::Ordering::Relaxed;
+use machine::{Effects, Frame, RootMachine};
+use registers::Live;
+use wire_protocol::address::{CoreId, EventId};
+use wire_protocol::bytecode::{Verified, program::Layout};
+use wire_protocol::packet::{Content, Failure, FailureCause, Source};
+use wire_protocol::script::{self, End, FaultKind, Outcome};
+
+/// What one event of a hit led to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ran {
+    /// The condition holds, so the actions were carried out.
+    pub holds: bool,
+    /// A program asked for a halt.
+    pub pauses: bool,
+    /// A program decided whether what is watched takes effect.
+    pub short_circuit: Option<bool>,
+}
+
+/// Runs the programs of an event, and counts the hit if its condition holds. `context` is what
+/// the event's type says; `is_post` tells the stage.
+pub fn programs<P: Ports>(
+    core: CoreId,
+    cpu: &mut P::Cpu,
+    shared: &Shared<P>,
+    event: EventId,
+    context: u64,
+    is_post: bool,
+) -> Ran {
+    let found = shared.installed.read(|installed| {
+        let record = installed.registry().get(event)?;
+        Some((
+            record.programs,
+            record.sizes,
+            record.settings.options.immediate,
+        ))
+    });
+    let Some((stored, sizes, urgent)) = found else {
+        return Ran::default();
+    };
+    let frame = Frame {
+        core,
+        event: Some(event),
+        context,
+        is_post,
+        urgent,
+        buffer: stored.buffer().unwrap_or_default(),
+    };
+    let mut effects = Effects::default();
+    let holds = match stored.condition(&sizes, core) {
+        StoredCondition::Always => true,
+        StoredCondition::Script(script) => {
+            run_stored(cpu, shared, &frame, &mut effects, &script) != 0
+        }
+        StoredCondition::Code(_) => true,
+    };
+    if !holds {
+        return Ran::default();
+    }
+    shared.installed.read(|installed| {
+        if let Some(record) = installed.registry().get(event) {
+            record.count_hit();
+        }
+    });
+    if let Some(script) = stored.script(&sizes, core) {
+        run_stored(cpu, shared, &frame, &mut effects, &script);
+    }
+    Ran {
+        holds,
+        pauses: effects.pauses,
+        short_circuit: effects.short_circuit,
+    }
+}
+
+/// Runs a script of an event; its value, or 0 if it did not come to its end.
+fn run_stored<P: Ports>(
+    cpu: &mut P::Cpu,
+    shared: &Shared<P>,
+    frame: &Frame,
+    effects: &mut Effects,
+    script: &StoredScript,
+) -> u64 {
+    let StoredScript {
+        program,
+        layout,
+        locals,
+    } = *script;
+    let mut memory = shared.memory.clone();
+    let outcome = shared
+        .memory
+        .with_bytes(program.at, program.len_bytes as usize, |bytes| {
+            memory.with_bytes_mut(locals.at, locals.len_bytes as usize, |locals| {
+                let mut machine = RootMachine {
+                    registers: Live { cpu },
+                    shared,
+                    frame,
+                    effects,
+                };
+                run_bytes(bytes, layout, locals, &mut machine)
+            })
+        });
+    let Some(outcome) = outcome else { return 0 };
+    if let Some(failure) = failure_of(&outcome, shared.script_operations) {
+        report(cpu, shared, frame, failure);
+    }
+    outcome.value().unwrap_or(0)
+}
+
+/// Runs bytes that were verified before, in this core's workspace.
+fn run_bytes<P: Ports, R: registers::Registers>(
+    bytes: &[u8],
+    layout: Layout,
+    locals: &mut [u8],
+    machine: &mut RootMachine<'_, P, R>,
+) -> Option<Outcome> {
+    let program = Verified::again(bytes, layout)?;
+    run_verified(&program, locals, machine)
+}
+
+/// Runs a verified program in the workspace of the core that runs this.
+pub fn run_verified<P: Ports, R: registers::Registers>(
+    program: &Verified<'_>,
+    locals: &mut [u8],
+    machine: &mut RootMachine<'_, P, R>,
+) -> Option<Outcome> {
+    let shared = machine.shared;
+    shared
+        .workspaces
+        .with_mine(machine.registers.runs_on(machine.frame.core), |place| {
+            let workspace = place.workspace()?;
+            let budget = shared.script_operations;
+            Some(script::run(program, locals, workspace, machine, budget))
+        })?
+}
+
+/// What went wrong in a run, if anything: what ended it, or else its first fault.
+#[must_use]
+pub fn failure_of(outcome: &Outcome, budget: u64) -> Option<Failure> {
+    let (cause, at, detail) = match outcome.end {
+        End::OverBudget { at } => (FailureCause::Operations, at, budget),
+        End::StackOverflow { at } => (FailureCause::Depth, at, 0),
+        End::Broken { at } => (FailureCause::Broken, at, 0),
+        End::Finished { .. } => {
+            let fault = outcome.first_fault?;
+            let (cause, detail) = match fault.kind {
+                FaultKind::DivisionByZero => (FailureCause::Division, 0),
+                FaultKind::Read(address) => (FailureCause::Read, address),
+                FaultKind::Write(address) => (FailureCause::Write, address),
+                FaultKind::NotAVariable(address) => (FailureCause::Variable, address),
+                FaultKind::Register(value) => (FailureCause::Register, value),
+            };
+            (cause, fault.at, detail)
+        }
+    };
+    Some(Failure { cause, at, detail })
+}
+
+/// Tells the host, once for each event between two halts, so that an event that fails at every
+/// hit does not fill the line.
+fn report<P: Ports>(cpu: &P::Cpu, shared: &Shared<P>, frame: &Frame, failure: Failure) {
+    let Some(event) = frame.event else { return };
+    let halts = shared.halts.load(Relaxed).wrapping_add(1);
+    let is_first = shared.installed.read(|installed| {
+        let record = installed.registry().get(event);
+        record.is_some_and(|record| record.reports_first_of(halts))
+    });
+    if is_first {
+        let what = Content::Failure(failure);
+        let source = Source::Event(event);
+        shared
+            .messages
+            .record(frame.core, source, cpu.tsc(), frame.urgent, &what);
+    }
+}

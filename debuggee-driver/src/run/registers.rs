@@ -1,0 +1,109 @@
+//! Registers as a program sees them: those of the core that runs it, or of a core that is held.
+
+use crate::cores::registers::RegisterFile;
+use crate::port::{Cpu, gpr};
+use crate::vmx::guest;
+use wire_protocol::address::{CoreId, GuestVirtual};
+use wire_protocol::packet::Register;
+
+/// See the module.
+pub trait Registers {
+    /// A register's value.
+    fn get(&mut self, register: Register) -> u64;
+    /// Changes a register; false if it refuses the value.
+    fn set(&mut self, register: Register, value: u64) -> bool;
+    /// The time-stamp counter.
+    fn tsc(&self) -> u64;
+    /// The core that runs the program, which may be for another one.
+    fn runs_on(&self, of: CoreId) -> CoreId;
+    /// Delivers an interrupt or exception when the guest goes on: kind and vector as the
+    /// processor numbers them. False if that cannot be.
+    fn inject(&mut self, kind: u64, vector: u64, error_code: Option<u64>) -> bool;
+}
+
+/// Those of the core that runs the program.
+pub struct Live<'c, C> {
+    /// That core.
+    pub cpu: &'c mut C,
+}
+
+const FIRST_BEHIND_GENERAL: u8 = 16;
+
+impl<C: Cpu> Registers for Live<'_, C> {
+    fn get(&mut self, register: Register) -> u64 {
+        let number = register as u8;
+        if number < FIRST_BEHIND_GENERAL && usize::from(number) != gpr::RSP {
+            let registers = self.cpu.registers();
+            return registers.get(usize::from(number)).copied().unwrap_or(0);
+        }
+        RegisterFile::current(self.cpu, register)
+    }
+
+    fn set(&mut self, register: Register, value: u64) -> bool {
+        let number = usize::from(register as u8);
+        if number < usize::from(FIRST_BEHIND_GENERAL) && number != gpr::RSP {
+            if let Some(slot) = self.cpu.registers_mut().get_mut(number) {
+                *slot = value;
+            }
+            return true;
+        }
+        if register == Register::Rip {
+            let is_canonical = GuestVirtual(value).is_canonical();
+            if is_canonical {
+                self.cpu.vmwrite(guest::RIP, value);
+            }
+            return is_canonical;
+        }
+        // Whether others take a value depends on what the rest holds.
+        let mut file = RegisterFile::default();
+        file.capture(self.cpu);
+        let taken = file.set(register, value).is_ok();
+        file.apply(self.cpu);
+        taken
+    }
+
+    fn tsc(&self) -> u64 {
+        self.cpu.tsc()
+    }
+
+    fn runs_on(&self, of: CoreId) -> CoreId {
+        of
+    }
+
+    fn inject(&mut self, kind: u64, vector: u64, error_code: Option<u64>) -> bool {
+        super::inject::inject(self.cpu, kind, vector, error_code)
+    }
+}
+
+/// Those of a held core, in the hands of the core that serves the halt.
+pub struct Held<'c, C> {
+    /// The held core's.
+    pub file: &'c mut RegisterFile,
+    /// The core that serves.
+    pub cpu: &'c C,
+    /// Its number.
+    pub server: CoreId,
+}
+
+impl<C: Cpu> Registers for Held<'_, C> {
+    fn get(&mut self, register: Register) -> u64 {
+        self.file.get(register)
+    }
+
+    fn set(&mut self, register: Register, value: u64) -> bool {
+        self.file.set(register, value).is_ok()
+    }
+
+    fn tsc(&self) -> u64 {
+        self.cpu.tsc()
+    }
+
+    fn runs_on(&self, _: CoreId) -> CoreId {
+        self.server
+    }
+
+    /// Only a core itself can be given one, at a hit.
+    fn inject(&mut self, _: u64, _: u64, _: Option<u64>) -> bool {
+        false
+    }
+}
