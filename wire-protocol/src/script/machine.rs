@@ -7,8 +7,9 @@ use core::sync::atomic::AtomicU64;
 
 /// The world of a program: one core at one moment.
 ///
-/// The interpreter never passes more than [`super::PIECE_BYTES`] at a time, and never a tagged
-/// address ([`crate::bytecode::tag`]): those it serves itself.
+/// The interpreter never passes more than [`super::PIECE_BYTES`] at a time, never a tagged address
+/// ([`crate::bytecode::tag`]), which it serves itself, and never a range that goes round past the
+/// highest address.
 pub trait Machine {
     /// A register's value.
     fn register(&mut self, register: Register) -> u64;

@@ -16,6 +16,29 @@ pub(super) enum Space {
     Physical,
 }
 
+/// Who can serve an access.
+enum Owner {
+    Program,
+    Virtual,
+    Physical,
+    Nobody,
+}
+
+/// Tagged addresses have no meaning as physical ones, and no access goes round past the highest
+/// address.
+#[inline]
+fn owner(space: Space, address: u64, len: usize) -> Owner {
+    if address.checked_add(len as u64).is_none() {
+        return Owner::Nobody;
+    }
+    match (space, tag::is_tagged(address)) {
+        (Space::Virtual, true) => Owner::Program,
+        (Space::Virtual, false) => Owner::Virtual,
+        (Space::Physical, false) => Owner::Physical,
+        (Space::Physical, true) => Owner::Nobody,
+    }
+}
+
 impl<M: Machine> Run<'_, '_, M> {
     /// Reads; a fault is noted if that is not possible.
     pub(super) fn read(&mut self, space: Space, address: u64, out: &mut [u8]) -> bool {
@@ -36,23 +59,21 @@ impl<M: Machine> Run<'_, '_, M> {
     }
 
     pub(super) fn try_read(&mut self, space: Space, address: u64, out: &mut [u8]) -> bool {
-        if space == Space::Physical {
-            return self.machine.read_physical(address, out);
+        match owner(space, address, out.len()) {
+            Owner::Program => self.read_own(address, out).is_some(),
+            Owner::Virtual => self.machine.read_virtual(address, out),
+            Owner::Physical => self.machine.read_physical(address, out),
+            Owner::Nobody => false,
         }
-        if !tag::is_tagged(address) {
-            return self.machine.read_virtual(address, out);
-        }
-        self.read_own(address, out).is_some()
     }
 
     pub(super) fn try_write(&mut self, space: Space, address: u64, bytes: &[u8]) -> bool {
-        if space == Space::Physical {
-            return self.machine.write_physical(address, bytes);
+        match owner(space, address, bytes.len()) {
+            Owner::Program => self.write_own(address, bytes).is_some(),
+            Owner::Virtual => self.machine.write_virtual(address, bytes),
+            Owner::Physical => self.machine.write_physical(address, bytes),
+            Owner::Nobody => false,
         }
-        if !tag::is_tagged(address) {
-            return self.machine.write_virtual(address, bytes);
-        }
-        self.write_own(address, bytes).is_some()
     }
 
     /// Reads `N` bytes as a number; 0 and a fault if they are not there.

@@ -23,7 +23,7 @@ impl<M: Machine> Run<'_, '_, M> {
             Routine::Wcsncmp => self.text_compare(a, b, c, Width::Wide),
             Routine::CheckAddress => u64::from(self.try_read(Space::Virtual, a, &mut [0])),
             Routine::VirtualToPhysical => self.physical_of(a),
-            Routine::PhysicalToVirtual => self.machine.physical_to_virtual(a).unwrap_or(0),
+            Routine::PhysicalToVirtual => self.virtual_of(a),
             Routine::InstructionLength64 => self.instruction_length(a, CodeSize::Bits64),
             Routine::InstructionLength32 => self.instruction_length(a, CodeSize::Bits32),
             Routine::Pause => self.ask(Ask::Pause),
@@ -68,6 +68,13 @@ impl<M: Machine> Run<'_, '_, M> {
             return 0;
         }
         self.machine.virtual_to_physical(address).unwrap_or(0)
+    }
+
+    fn virtual_of(&mut self, address: u64) -> u64 {
+        if tag::is_tagged(address) {
+            return 0;
+        }
+        self.machine.physical_to_virtual(address).unwrap_or(0)
     }
 
     fn add(&mut self, address: u64, addend: u64) -> Option<u64> {

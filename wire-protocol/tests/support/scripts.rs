@@ -36,6 +36,8 @@ impl Strange<'_> {
     }
 
     fn read(&mut self, address: u64, out: &mut [u8]) -> bool {
+        assert!(!tag::is_tagged(address), "{address:#x} is not the guest's");
+        assert!(address.checked_add(out.len() as u64).is_some());
         assert!(out.len() <= PIECE_BYTES, "{} bytes at once", out.len());
         for chunk in out.chunks_mut(8) {
             let answer = self.answer(address).to_le_bytes();
@@ -47,6 +49,8 @@ impl Strange<'_> {
     }
 
     fn write(&mut self, address: u64, bytes: &[u8]) -> bool {
+        assert!(!tag::is_tagged(address), "{address:#x} is not the guest's");
+        assert!(address.checked_add(bytes.len() as u64).is_some());
         assert!(bytes.len() <= PIECE_BYTES, "{} bytes at once", bytes.len());
         self.answer((address, bytes));
         !address.is_multiple_of(7)
@@ -65,11 +69,9 @@ impl Machine for Strange<'_> {
         self.answer(pseudo as u8)
     }
     fn read_virtual(&mut self, address: u64, out: &mut [u8]) -> bool {
-        assert!(!tag::is_tagged(address), "{address:#x} is not the guest's");
         self.read(address, out)
     }
     fn write_virtual(&mut self, address: u64, bytes: &[u8]) -> bool {
-        assert!(!tag::is_tagged(address), "{address:#x} is not the guest's");
         self.write(address, bytes)
     }
     fn read_physical(&mut self, address: u64, out: &mut [u8]) -> bool {
@@ -83,6 +85,7 @@ impl Machine for Strange<'_> {
         Some(self.answer(address))
     }
     fn physical_to_virtual(&mut self, address: u64) -> Option<u64> {
+        assert!(!tag::is_tagged(address), "{address:#x} is not the guest's");
         self.answer(address);
         None
     }

@@ -29,10 +29,12 @@ pub(super) struct Bench {
 
 impl Default for Bench {
     fn default() -> Self {
+        // Fewer where every step is slow.
+        let words = if cfg!(miri) { 16 } else { GLOBAL_BYTES / 8 };
         Self {
             registers: [0; 45],
             memory: std::vec![0; 4096],
-            globals: (0..GLOBAL_BYTES / 8).map(|_| AtomicU64::new(0)).collect(),
+            globals: (0..words).map(|_| AtomicU64::new(0)).collect(),
             records: Vec::new(),
             asked: Vec::new(),
             relaxed: 0,

@@ -257,7 +257,7 @@ fn recursion_without_end_is_stopped() {
             p.call(function)?;
             p.op(Op::Return)
         });
-        let outcome = run_on(&mut Bench::default(), &bytes, 1_000_000);
+        let outcome = run_on(&mut Bench::default(), &bytes, 10_000);
         assert!(
             matches!(outcome.end, End::StackOverflow { .. }),
             "{outcome:?}"
@@ -272,7 +272,7 @@ fn loop_without_end_is_over_budget() {
         p.place(again)?;
         p.jump(Op::Jump, again)
     });
-    let outcome = run_on(&mut Bench::default(), &bytes, 1_000_000);
+    let outcome = run_on(&mut Bench::default(), &bytes, 10_000);
     assert_eq!(outcome.end, End::OverBudget { at: 0 });
     assert_eq!(outcome.left, 0);
 }
