@@ -11,6 +11,7 @@ use crate::constants::Constants;
 use crate::cores::cells::PerCoreCells;
 use crate::cores::rendezvous::Seat;
 use crate::ept::entry::{Entry, Permissions};
+use crate::ept::step_view::{self, StepView};
 use crate::ept::view::{HiddenChunks, MapRequest, Views};
 use crate::event::Installed;
 use crate::exit::{self, Core, Fault, Flow};
@@ -95,6 +96,7 @@ impl fmt::Display for BootError {
 struct CorePages {
     core: *mut PerCore,
     plan: VmcsPlan,
+    view: [u64; step_view::PAGES],
 }
 
 /// Everything, in the arena.
@@ -293,6 +295,10 @@ fn build_core(
         memory.write_u64(idt_page + u64::from(vector) * 16, low);
         memory.write_u64(idt_page + u64::from(vector) * 16 + 8, high);
     }
+    let mut view = [0; step_view::PAGES];
+    for page in &mut view {
+        *page = carve(arena, PAGE, WHAT)?.phys;
+    }
     let self_address = memory.address_of(core_block.phys);
     let core = PerCore {
         self_address,
@@ -317,6 +323,7 @@ fn build_core(
             idt: memory.address_of(idt_page),
             ..common
         },
+        view,
     })
 }
 
@@ -424,7 +431,7 @@ pub unsafe fn core_main(core: *mut PerCore) -> u64 {
         Err(error) => return error.code(),
     };
     let id = CoreId(number);
-    let mut core = Core::new(id, cpu);
+    let mut core = Core::new(id, cpu, StepView::new(pages.view));
     core.root_nmis_seen = core.cpu.root_nmis();
     shared.rendezvous.set_seat(id, Seat::Running);
     exit::before_entry(&mut core, shared);

@@ -96,6 +96,8 @@ pub trait Cpu {
     fn write_back_caches(&mut self);
     /// Drops every translation derived from EPT.
     fn invalidate_ept(&mut self);
+    /// Drops every translation derived from the EPT view with this EPT pointer.
+    fn invalidate_view(&mut self, eptp: u64);
     /// Ends the NMI blocking that an NMI exit leaves.
     fn end_nmi_blocking(&mut self);
     /// The time-stamp counter, without the guest's offset.

@@ -59,6 +59,7 @@ pub struct Shared<P: Ports> {
     pub halts: AtomicU32,
     host_features: AtomicU32,
     exception_bitmap: AtomicU32,
+    commits: AtomicU64,
     hidden_ticks: AtomicU64,
     poller: AtomicU16,
     polling: AtomicBool,
@@ -137,6 +138,7 @@ impl<P: Ports> Shared<P> {
             halts: AtomicU32::new(0),
             host_features: AtomicU32::new(0),
             exception_bitmap: AtomicU32::new(0),
+            commits: AtomicU64::new(0),
             hidden_ticks: AtomicU64::new(0),
             poller: AtomicU16::new(0),
             polling: AtomicBool::new(false),
@@ -199,6 +201,13 @@ impl<P: Ports> Shared<P> {
     pub fn publish(&self, controls: Controls) {
         self.exception_bitmap
             .store(controls.exception_bitmap, SeqCst);
+        self.commits.fetch_add(1, SeqCst);
+    }
+
+    /// How often something was published: what was derived from the views before the last time
+    /// holds no longer.
+    pub fn commits(&self) -> u64 {
+        self.commits.load(SeqCst)
     }
 
     /// Loads what is published into this core.
@@ -258,6 +267,27 @@ impl<P: Ports> Shared<P> {
             .read(|installed| installed.refresh_shadow(&mut memory, page));
     }
 
+    /// The same for all pages.
+    pub fn refresh_all_shadows(&self) {
+        let mut memory = self.memory.clone();
+        self.installed
+            .read(|installed| installed.watches().refresh_all(&mut memory));
+    }
+
+    /// Whether the hooked view lacks something at the page of `at` because it is watched.
+    pub fn is_watched(&self, at: GuestPhysical) -> bool {
+        self.installed.read(|installed| {
+            let hooked = &installed.views().hooked;
+            hooked.walk(&self.memory, at.0).entry.is_watched()
+        })
+    }
+
+    /// Whether the byte at `at` is a breakpoint in the hooked view.
+    pub fn is_hooked(&self, at: GuestPhysical) -> bool {
+        self.installed
+            .read(|installed| installed.watches().is_hooked(at))
+    }
+
     /// Throws away what the guest wrote to the debugger's memory.
     pub fn clear_sink(&self) {
         let mut memory = self.memory.clone();
@@ -303,15 +333,9 @@ impl<P: Ports> Shared<P> {
     /// driver's code.
     pub fn is_guarded(&self, at: GuestPhysical) -> bool {
         self.installed.read(|installed| {
+            let leaf = installed.views().hooked.walk(&self.memory, at.0).entry;
             installed.hides(at.page())
-                || !installed.is_hooked_page(at)
-                    && !installed
-                        .views()
-                        .hooked
-                        .walk(&self.memory, at.0)
-                        .entry
-                        .permissions()
-                        .contains(Permissions::WRITE)
+                || !leaf.is_watched() && !leaf.permissions().contains(Permissions::WRITE)
         }) && self.is_mapped(at)
     }
 

@@ -246,6 +246,11 @@ pub enum Refusal {
         /// The physical address asked for.
         address: GuestPhysical,
     },
+    /// A device answers at this address, so there is no code to be hooked.
+    NotRam {
+        /// The physical address asked for.
+        address: GuestPhysical,
+    },
     /// Too many hooks on one page.
     TooManyHooksOnPage {
         /// The limit.
@@ -320,7 +325,7 @@ impl Refusal {
             Self::NotPresent { .. } => 0xc000_0005,
             Self::TooManyHooksOnPage { .. } => 0xc000_0022,
             Self::AlreadyHooked { .. } => 0xc000_0026,
-            Self::DebuggerMemory { .. } => 0xc000_0052,
+            Self::DebuggerMemory { .. } | Self::NotRam { .. } => 0xc000_0052,
             Self::PhysicalOutOfRange { .. } => 0xc000_0056,
             Self::PoolExhausted { class, .. } => match class {
                 PoolClass::RegularEvent => 0xc000_0042,

@@ -53,6 +53,7 @@ pub fn add<'s, P: Ports>(
         cr4,
         core_count: shared.facts.core_count,
         layout: &shared.facts.layout,
+        ram: &shared.facts.ram,
     };
     let mut physical = shared.memory.clone();
     let mut results = [Err(Refusal::Malformed); limits::EVENTS_PER_REQUEST];

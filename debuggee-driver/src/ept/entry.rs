@@ -15,6 +15,8 @@ const TYPE: u64 = 7 << TYPE_SHIFT;
 /// Ignored by the processor in entries that name a table (bits 63:52 are).
 const SPLIT: u64 = 1 << 52;
 const SHARED: u64 = 1 << 53;
+/// Ignored by the processor in leaves too.
+const WATCHED: u64 = 1 << 54;
 
 bitflags! {
     /// What may be done with memory that an entry maps.
@@ -200,6 +202,29 @@ impl Entry {
         Self(self.0 & !Permissions::all().bits() | permissions.bits())
     }
 
+    /// The same leaf, marked as changed for what is watched. Bit 54 says so; the processor ignores
+    /// it.
+    #[must_use]
+    pub const fn watched(self) -> Self {
+        Self(self.0 | WATCHED)
+    }
+
+    /// Whether it is the result of [`Self::watched`]: what it lacks can be given back.
+    #[must_use]
+    pub const fn is_watched(self) -> bool {
+        self.0 & WATCHED != 0
+    }
+
+    /// The leaf that was there before [`Self::watched`], if only permissions were taken away.
+    #[must_use]
+    pub const fn unwatched(self) -> Self {
+        if self.is_watched() {
+            Self(self.0 & !WATCHED | Permissions::all().bits())
+        } else {
+            self
+        }
+    }
+
     /// Memory type of a leaf; `None` for an encoding that is reserved.
     #[must_use]
     pub const fn memory_type(self) -> Option<MemoryType> {
@@ -214,7 +239,8 @@ impl Entry {
             return None;
         };
         let aligned = first.address() & (level.bytes() - 1) == 0;
-        if !aligned || !first.is_present() || first.is_table(below) {
+        let is_leaf = (first.is_present() || first.is_watched()) && !first.is_table(below);
+        if !aligned || !is_leaf {
             return None;
         }
         Some(Self(first.0 | LARGE))

@@ -8,7 +8,9 @@
 //! and merges, [`view`] builds the views, and [`watch`] knows which page carries which hooks.
 
 pub mod entry;
+pub mod monitor;
 pub mod mtrr;
+pub mod step_view;
 pub mod table;
 pub mod view;
 pub mod watch;

@@ -23,11 +23,12 @@ pub struct Leaf {
     pub is_shared: bool,
 }
 
-/// What it takes to have a 4 KiB leaf for an address. Made by [`View::plan_split`].
+/// What it takes to have a leaf of a size for an address. Made by [`View::plan_split`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SplitPlan {
     leaf: Leaf,
     gpa: u64,
+    unit: Level,
 }
 
 impl SplitPlan {
@@ -35,21 +36,36 @@ impl SplitPlan {
     /// too).
     #[must_use]
     pub const fn tables_needed(&self) -> u32 {
-        match self.leaf.level {
-            Level::Page4K => 0,
-            Level::Page2M => 1,
-            Level::Page1G | Level::Root => 2,
-        }
+        self.needs_directory() as u32 + self.needs_table() as u32
+    }
+
+    const fn needs_directory(&self) -> bool {
+        matches!(self.leaf.level, Level::Page1G | Level::Root)
+    }
+
+    const fn needs_table(&self) -> bool {
+        matches!(self.unit, Level::Page4K) && !matches!(self.leaf.level, Level::Page4K)
+    }
+
+    /// What is mapped there now.
+    #[must_use]
+    pub const fn leaf(&self) -> Leaf {
+        self.leaf
     }
 
     /// Takes those pages. `None` if the source runs dry; what was taken until then is lost to it,
     /// so ask for it with [`Self::tables_needed`] first.
     #[must_use]
     pub fn take_tables(self, source: &mut impl TableSource) -> Option<Split> {
-        let (directory, table) = match self.tables_needed() {
-            0 => (None, None),
-            1 => (None, Some(source.take()?)),
-            _ => (Some(source.take()?), Some(source.take()?)),
+        let directory = if self.needs_directory() {
+            Some(source.take()?)
+        } else {
+            None
+        };
+        let table = if self.needs_table() {
+            Some(source.take()?)
+        } else {
+            None
         };
         Some(Split {
             plan: self,
@@ -100,6 +116,22 @@ impl View {
         self.walk_to(mem, gpa, Level::Page4K)
     }
 
+    /// The entry that decides about the page of `gpa`, as a 4 KiB leaf.
+    #[must_use]
+    pub fn leaf_4k(&self, mem: &impl PhysicalMemory, gpa: u64) -> Entry {
+        let Leaf {
+            mut entry,
+            mut level,
+            ..
+        } = self.walk(mem, gpa);
+        while let Some(below) = level.below() {
+            let index = (gpa >> below.shift()) % ENTRIES;
+            entry = entry.part(level, index);
+            level = below;
+        }
+        entry
+    }
+
     /// Like [`Self::walk`], but not below the tables of `last`.
     fn walk_to(&self, mem: &impl PhysicalMemory, gpa: u64, last: Level) -> Leaf {
         let mut table = self.root;
@@ -126,19 +158,24 @@ impl View {
         }
     }
 
-    /// What it takes to have a 4 KiB leaf for `gpa`; reads only. `None` where not everything is
-    /// allowed: where nothing is mapped, in the debugger's own memory, and in pages that
-    /// [`Self::protect`] was applied to.
+    /// What it takes to have a leaf of the size of `unit` (or a smaller one, if there are) for `gpa`;
+    /// reads only. `None` where not everything is allowed that is not watched: where nothing is
+    /// mapped, in the debugger's own memory, and in pages that [`Self::protect`] was applied to.
     #[must_use]
-    pub fn plan_split(&self, mem: &impl PhysicalMemory, gpa: u64) -> Option<SplitPlan> {
+    pub fn plan_split(
+        &self,
+        mem: &impl PhysicalMemory,
+        gpa: u64,
+        unit: Level,
+    ) -> Option<SplitPlan> {
         let leaf = self.walk(mem, gpa);
-        let usable = leaf.entry.permissions() == Permissions::all() && !leaf.is_shared;
-        usable.then_some(SplitPlan { leaf, gpa })
+        let whole = leaf.entry.unwatched().permissions() == Permissions::all();
+        (whole && !leaf.is_shared).then_some(SplitPlan { leaf, gpa, unit })
     }
 
-    /// Carries out a split and returns the 4 KiB leaf, which still maps what it mapped before.
+    /// Carries out a split and returns the leaf, which still maps what it mapped before.
     pub fn split(&self, mem: &mut impl PhysicalMemory, split: Split) -> Leaf {
-        let SplitPlan { leaf, gpa } = split.plan;
+        let SplitPlan { leaf, gpa, .. } = split.plan;
         let mut leaf = leaf;
         let mut links = [(leaf.entry_phys, Entry::ABSENT); 2];
         for ((parent, link), table) in links.iter_mut().zip([split.directory, split.table]) {
@@ -204,7 +241,9 @@ impl View {
         permissions: Permissions,
         source: &mut impl TableSource,
     ) -> Result<(), NotEditable> {
-        let plan = self.plan_split(mem, gpa).ok_or(NotEditable)?;
+        let plan = self
+            .plan_split(mem, gpa, Level::Page4K)
+            .ok_or(NotEditable)?;
         let split = plan.take_tables(source).ok_or(NotEditable)?;
         let leaf = self.split(mem, split);
         self.set_leaf(

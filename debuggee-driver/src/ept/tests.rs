@@ -119,7 +119,12 @@ fn hidden_chunks_read_as_zero_and_writes_go_to_the_sink() {
                 Some((neighbour, 7))
             );
         }
-        assert!(views.hooked.plan_split(&world.mem, chunk).is_none());
+        assert!(
+            views
+                .hooked
+                .plan_split(&world.mem, chunk, Level::Page4K)
+                .is_none()
+        );
     }
 }
 
@@ -132,7 +137,7 @@ fn a_split_maps_what_was_mapped_before() {
         }
         let mut world = world(true, design());
         let view = world.installed.views().hooked;
-        let plan = view.plan_split(&world.mem, gpa).unwrap();
+        let plan = view.plan_split(&world.mem, gpa, Level::Page4K).unwrap();
         assert_eq!(plan.tables_needed(), tables);
         let before = dump(&world.mem, &view);
         let split = plan.take_tables(world.installed.pools_mut()).unwrap();
@@ -157,7 +162,7 @@ fn a_table_with_a_changed_leaf_is_not_merged() {
     let mut world = world(true, design());
     let view = world.installed.views().hooked;
     let gpa = GIB + 6 * MIB;
-    let plan = view.plan_split(&world.mem, gpa).unwrap();
+    let plan = view.plan_split(&world.mem, gpa, Level::Page4K).unwrap();
     let split = plan.take_tables(world.installed.pools_mut()).unwrap();
     let leaf = view.split(&mut world.mem, split);
     let changed = leaf.entry.with_permissions(Permissions::EXECUTE);
@@ -192,8 +197,8 @@ fn protecting_a_page_leaves_its_neighbours_alone() {
     let next = gpa + 4096;
     assert_eq!(translate(&world.mem, &view, next), Some((next, 7)));
     // It is not to be edited again, by a hook for example.
-    assert!(view.plan_split(&world.mem, gpa).is_none());
-    assert!(view.plan_split(&world.mem, next).is_some());
+    assert!(view.plan_split(&world.mem, gpa, Level::Page4K).is_none());
+    assert!(view.plan_split(&world.mem, next, Level::Page4K).is_some());
     let mut nothing = Pages { next: 0, left: 0 };
     let far = GIB + 20 * MIB;
     assert!(
@@ -245,7 +250,7 @@ fn a_table_is_complete_before_it_is_linked() {
     let large = view.walk(&mem, gpa);
     assert_eq!(large.level, Level::Page1G);
     let mut log = StoreLog::new(mem);
-    let plan = view.plan_split(&log, gpa).unwrap();
+    let plan = view.plan_split(&log, gpa, Level::Page4K).unwrap();
     let split = plan.take_tables(&mut pages).unwrap();
     view.split(&mut log, split);
     let last = log.stores.pop();

@@ -1,19 +1,21 @@
-//! Which pages of the guest carry hidden breakpoints, and what the guest executes in their place.
+//! Which pages of the guest are watched, and what the guest finds in their place.
 //!
-//! A hooked page keeps its content in memory: reads and writes of the guest (stepped in the clean
-//! view) and of the debugger go there. What the guest executes is the *shadow* page, a copy with
-//! a breakpoint instruction at every hook that is enabled. In the hooked view the page is
-//! execute-only and leads to the shadow. A page whose hooks are all disabled is mapped as ever.
+//! A page with hidden breakpoints keeps its content in memory: reads and writes of the guest
+//! and of the debugger go there. What the guest executes is the *shadow* page, a copy with
+//! a breakpoint instruction at every hook that is enabled; in the hooked view the page leads to
+//! the shadow. Monitors take permissions away. Hooks and monitors may share a page: the hooked view leaves
+//! what all of them leave. A page that nobody enabled watches is mapped as ever.
 //!
 //! Changed with every core halted; looked up by all cores while the guest runs.
 //!
-//! Table pages. Each hooked page owns one page object, which brings two table pages into the
-//! pools' stock. A hooked page needs at most two tables that were not there at boot, and tables
-//! are merged away as soon as no hooked page is below them. So tables in the view are never more
-//! than twice the hooked pages, and the stock never runs dry.
+//! Table pages. Each page object brings two table pages into the pools' stock. A hooked page has
+//! one, and so has every unit that a monitor watches. Each needs at most two tables that were not there at boot, and
+//! tables are merged away as soon as nothing below them is watched. So tables in the view are
+//! never more than twice the page objects, and the stock never runs dry.
 
 use super::entry::{Entry, Level, MemoryType, Permissions};
-use super::table::{Split, View};
+use super::monitor::{self, Monitors, Piece, Span};
+use super::table::{Leaf, Split, View};
 use crate::pool::Pools;
 use crate::pool::list::FixedList;
 use crate::pool::slab::{CAPACITY, EVENTS_MAX, Reserved};
@@ -58,40 +60,48 @@ struct Page {
     page: GuestPhysical,
     object: Reserved,
     shadow: u64,
-    /// Where its leaf stands in the hooked view, and what stood there before.
-    entry_phys: u64,
+    /// What stood in the hooked view before.
     original: Entry,
 }
 
-/// All hooked pages and their hooks, each list in ascending order of address.
+/// Everything that is watched; the lists are in ascending order of address.
 #[derive(Debug)]
-pub struct HookedPages {
-    /// One event has at most one.
+pub struct Watches {
+    /// One event has at most one. Of those at the same address, the oldest first.
     hooks: FixedList<Hook, EVENTS_MAX>,
     pages: FixedList<Page, PAGES_MAX>,
+    monitors: Monitors,
 }
 
-impl Default for HookedPages {
+impl Default for Watches {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl HookedPages {
-    /// No hooks.
+impl Watches {
+    /// Nothing is watched.
     #[must_use]
     pub const fn new() -> Self {
         Self {
             hooks: FixedList::new(),
             pages: FixedList::new(),
+            monitors: Monitors::new(),
         }
     }
 
-    /// The hook at `at`, if there is one.
+    /// Hooks at `at`, enabled or not, the oldest event first.
+    pub fn hooks_at(&self, at: GuestPhysical) -> impl Iterator<Item = &Hook> {
+        let place = self.hooks.place_where_not(|hook| hook.at < at);
+        self.hooks
+            .iter_from(place)
+            .take_while(move |hook| hook.at == at)
+    }
+
+    /// Whether the byte at `at` is a breakpoint in the hooked view.
     #[must_use]
-    pub fn hook_at(&self, at: GuestPhysical) -> Option<Hook> {
-        let place = self.hook_place(at).ok()?;
-        self.hooks.get(place).copied()
+    pub fn is_hooked(&self, at: GuestPhysical) -> bool {
+        self.hooks_at(at).any(|hook| hook.enabled)
     }
 
     /// Whether the page of `gpa` carries hooks, enabled or not.
@@ -100,10 +110,10 @@ impl HookedPages {
         self.page_place(gpa.page()).is_ok()
     }
 
-    /// Pages that carry hooks.
+    /// What is watched for reads, writes and fetches.
     #[must_use]
-    pub const fn page_count(&self) -> usize {
-        self.pages.len()
+    pub const fn monitors(&self) -> &Monitors {
+        &self.monitors
     }
 
     /// Hooks, enabled or not.
@@ -114,18 +124,15 @@ impl HookedPages {
 
     /// Whether any hook is enabled, so that breakpoint exceptions concern the debugger.
     #[must_use]
-    pub fn any_enabled(&self) -> bool {
+    pub fn any_hook_enabled(&self) -> bool {
         self.hooks.iter().any(|hook| hook.enabled)
     }
 
     /// Whether a hook may be added at `at`.
     ///
     /// # Errors
-    /// The address has one already, or the page has [`HOOKS_PER_PAGE`].
+    /// The page has [`HOOKS_PER_PAGE`].
     pub fn check(&self, at: GuestPhysical) -> Result<(), Refusal> {
-        if let Some(hook) = self.hook_at(at) {
-            return Err(Refusal::AlreadyHooked { event: hook.event });
-        }
         if self.hooks_on(at.page()).count() >= HOOKS_PER_PAGE as usize {
             return Err(Refusal::TooManyHooksOnPage {
                 limit: HOOKS_PER_PAGE,
@@ -136,7 +143,7 @@ impl HookedPages {
 
     /// Adds an enabled hook that [`Self::check`] accepted. `new_page` is given exactly if
     /// [`Self::has_page`] is false.
-    pub fn add(
+    pub fn add_hook(
         &mut self,
         mem: &mut impl PhysicalMemory,
         view: &View,
@@ -151,13 +158,12 @@ impl HookedPages {
                 page,
                 object: new.object,
                 shadow: new.shadow,
-                entry_phys: leaf.entry_phys,
-                original: leaf.entry,
+                original: leaf.entry.unwatched(),
             };
             let inserted = self.pages.insert(place, made);
             debug_assert!(inserted.is_ok(), "as many pages as page objects");
         }
-        if let Err(place) = self.hook_place(at) {
+        if let Err(place) = self.hook_place(at, event) {
             let hook = Hook {
                 at,
                 event,
@@ -166,24 +172,25 @@ impl HookedPages {
             let inserted = self.hooks.insert(place, hook);
             debug_assert!(inserted.is_ok(), "as many hooks as events");
         }
-        self.show(mem, view, page);
+        self.show(mem, view, page, Level::Page4K);
     }
 
-    /// Removes the hook at `at`. With the last one, the page gets its leaf back, tables that are
+    /// Removes an event's hook at `at`. With the last one, the page is mapped as ever, tables that are
     /// not needed any more return to `pools`, and so does the page object.
-    pub fn remove(
+    pub fn remove_hook(
         &mut self,
         mem: &mut impl PhysicalMemory,
         view: &View,
         pools: &mut Pools,
         at: GuestPhysical,
+        event: EventId,
     ) {
-        let Ok(place) = self.hook_place(at) else {
+        let Ok(place) = self.hook_place(at, event) else {
             return;
         };
         self.hooks.remove(place);
         let page = at.page();
-        self.show(mem, view, page);
+        self.show(mem, view, page, Level::Page4K);
         if self.hooks_on(page).next().is_some() {
             return;
         }
@@ -191,32 +198,74 @@ impl HookedPages {
             return;
         };
         let gone = self.pages.remove(place);
-        for level in [Level::Page2M, Level::Page1G] {
-            if self.any_page_below(page, level) {
-                break;
-            }
-            if let Some(table) = view.merge(mem, page.0, level) {
-                pools.give_table(table);
-            }
-        }
+        self.merge(mem, view, pools, page);
         if let Some(gone) = gone {
             pools.release(gone.object);
         }
     }
 
-    /// Enables or disables the hook at `at`.
-    pub fn set_enabled(
+    /// Enables or disables an event's hook at `at`.
+    pub fn enable_hook(
         &mut self,
         mem: &mut impl PhysicalMemory,
         view: &View,
         at: GuestPhysical,
+        event: EventId,
         enabled: bool,
     ) {
-        if let Ok(place) = self.hook_place(at) {
+        if let Ok(place) = self.hook_place(at, event) {
             if let Some(hook) = self.hooks.get_mut(place) {
                 hook.enabled = enabled;
             }
-            self.show(mem, view, at.page());
+            self.show(mem, view, at.page(), Level::Page4K);
+        }
+    }
+
+    /// Adds a piece that is watched. It has no effect until [`Self::enable_monitor`].
+    pub fn add_piece(&mut self, piece: Piece) {
+        self.monitors.add(piece);
+    }
+
+    /// Takes back a piece of an event that had no effect yet, and its object.
+    pub fn take_back_piece(&mut self, event: EventId) -> Option<Reserved> {
+        self.monitors.take(event).map(|piece| piece.object)
+    }
+
+    /// Enables or disables all pieces of an event. Tables come from `pools`.
+    pub fn enable_monitor(
+        &mut self,
+        mem: &mut impl PhysicalMemory,
+        view: &View,
+        pools: &mut Pools,
+        event: EventId,
+        enabled: bool,
+    ) {
+        self.monitors.set_enabled(event, enabled);
+        for span in self.monitors.spans(event) {
+            // There are tables enough, see the module.
+            let plan = view.plan_split(mem, span.at.0, span.unit);
+            let split = plan.and_then(|plan| plan.take_tables(pools));
+            debug_assert!(split.is_some(), "checked, and two tables per page object");
+            if let Some(split) = split {
+                view.split(mem, split);
+            }
+            self.show(mem, view, GuestPhysical(span.unit_start()), span.unit);
+        }
+    }
+
+    /// Removes all pieces of an event, as [`Self::remove_hook`] does with a hook.
+    pub fn remove_monitor(
+        &mut self,
+        mem: &mut impl PhysicalMemory,
+        view: &View,
+        pools: &mut Pools,
+        event: EventId,
+    ) {
+        while let Some(Piece { span, object, .. }) = self.monitors.take(event) {
+            let start = GuestPhysical(span.unit_start());
+            self.show(mem, view, start, span.unit);
+            self.merge(mem, view, pools, start);
+            pools.release(object);
         }
     }
 
@@ -244,23 +293,85 @@ impl HookedPages {
         }
     }
 
-    /// Makes the view show what the page's hooks ask for.
-    fn show(&self, mem: &mut impl PhysicalMemory, view: &View, page: GuestPhysical) {
-        let Some(found) = self.page(page) else {
-            return;
-        };
-        let leaf = if self.hooks_on(page).any(|hook| hook.enabled) {
-            self.refresh(mem, page);
-            Entry::leaf(
-                found.shadow,
-                Level::Page4K,
-                MemoryType::WriteBack,
-                Permissions::EXECUTE,
-            )
-        } else {
-            found.original
-        };
-        view.set_leaf(mem, found.entry_phys, leaf);
+    /// The same for all pages.
+    pub fn refresh_all(&self, mem: &mut impl PhysicalMemory) {
+        for page in self.pages.iter() {
+            self.refresh(mem, page.page);
+        }
+    }
+
+    /// The leaf for the page of `gpa` as monitors leave it, without hooks: what an instruction
+    /// sees that looks at the page itself. `closed` is its leaf in the hooked view.
+    #[must_use]
+    pub fn unhooked(&self, closed: Entry, gpa: GuestPhysical) -> Entry {
+        let original = self
+            .page(gpa.page())
+            .map_or(closed.unwatched(), |page| page.original);
+        let left = monitor::left_to(self.monitors.on_page(gpa));
+        original.with_permissions(left)
+    }
+
+    /// Whether the page of `gpa` leads to a shadow.
+    #[must_use]
+    pub fn is_shadowed(&self, gpa: GuestPhysical) -> bool {
+        self.hooks_on(gpa.page()).any(|hook| hook.enabled)
+    }
+
+    /// Makes the leaves of a unit show what is watched there.
+    fn show(&self, mem: &mut impl PhysicalMemory, view: &View, start: GuestPhysical, unit: Level) {
+        let mut at = start;
+        while at.0 - start.0 < unit.bytes() {
+            let leaf = view.walk(mem, at.0);
+            if leaf.level > Level::Page2M {
+                return;
+            }
+            let wanted = self.wanted(mem, at, &leaf);
+            view.set_leaf(mem, leaf.entry_phys, wanted);
+            at.0 += leaf.level.bytes();
+        }
+    }
+
+    fn wanted(&self, mem: &mut impl PhysicalMemory, at: GuestPhysical, leaf: &Leaf) -> Entry {
+        let all = Permissions::all();
+        if leaf.level != Level::Page4K {
+            let left = monitor::left_to(self.monitors.on_large_page(at));
+            let whole = leaf.entry.unwatched();
+            return if left == all {
+                whole
+            } else {
+                whole.with_permissions(left).watched()
+            };
+        }
+        let left = monitor::left_to(self.monitors.on_page(at));
+        let page = self.page(at.page());
+        let original = page.map_or(leaf.entry.unwatched(), |page| page.original);
+        match page.filter(|_| self.is_shadowed(at)) {
+            Some(page) => {
+                self.refresh(mem, at);
+                let execute = Permissions::EXECUTE & left;
+                Entry::leaf(page.shadow, Level::Page4K, MemoryType::WriteBack, execute).watched()
+            }
+            None if left == all => original,
+            None => original.with_permissions(left).watched(),
+        }
+    }
+
+    /// Gives tables back that nothing needs any more above the unit at `start`.
+    fn merge(
+        &self,
+        mem: &mut impl PhysicalMemory,
+        view: &View,
+        pools: &mut Pools,
+        start: GuestPhysical,
+    ) {
+        for level in [Level::Page2M, Level::Page1G] {
+            if self.any_below(start, level) {
+                break;
+            }
+            if let Some(table) = view.merge(mem, start.0, level) {
+                pools.give_table(table);
+            }
+        }
     }
 
     fn hooks_on(&self, page: GuestPhysical) -> impl Iterator<Item = &Hook> {
@@ -270,8 +381,8 @@ impl HookedPages {
             .take_while(move |hook| hook.at.page() == page)
     }
 
-    fn hook_place(&self, at: GuestPhysical) -> Result<usize, usize> {
-        self.hooks.find(&at, |hook| hook.at)
+    fn hook_place(&self, at: GuestPhysical, event: EventId) -> Result<usize, usize> {
+        self.hooks.find(&(at, event), |hook| (hook.at, hook.event))
     }
 
     fn page_place(&self, page: GuestPhysical) -> Result<usize, usize> {
@@ -283,11 +394,26 @@ impl HookedPages {
         self.pages.get(place)
     }
 
-    /// Whether a hooked page lies in the memory that the entry of `level` for `page` covers.
-    fn any_page_below(&self, page: GuestPhysical, level: Level) -> bool {
-        let start = page.0 & !(level.bytes() - 1);
-        let (Ok(place) | Err(place)) = self.page_place(GuestPhysical(start));
+    /// Whether something smaller than the entry of `level` around `start` is watched.
+    fn any_below(&self, start: GuestPhysical, level: Level) -> bool {
+        let start = GuestPhysical(start.0 & !(level.bytes() - 1));
+        let (Ok(place) | Err(place)) = self.page_place(start);
         let next = self.pages.get(place);
-        next.is_some_and(|next| next.page.0 - start < level.bytes())
+        next.is_some_and(|next| next.page.0 - start.0 < level.bytes())
+            || self.monitors.has_small_in(start, level.bytes())
+            || level > Level::Page2M && self.monitors.has_large_in(start, level.bytes())
     }
+}
+
+/// Where a watched piece of `unit` may lie: see [`View::plan_split`].
+#[must_use]
+pub fn can_watch(mem: &impl PhysicalMemory, view: &View, span: &Span) -> Option<GuestPhysical> {
+    let mut at = span.unit_start();
+    while at - span.unit_start() < span.unit.bytes() {
+        let Some(plan) = view.plan_split(mem, at, span.unit) else {
+            return Some(GuestPhysical(at));
+        };
+        at += plan.leaf().level.bytes().min(span.unit.bytes());
+    }
+    None
 }

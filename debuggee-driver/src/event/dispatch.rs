@@ -7,6 +7,7 @@
 use super::plan::core_matches;
 use super::registry::Record;
 use super::transaction::Installed;
+use crate::ept::monitor::Touch;
 use core::cell::OnceCell;
 use wire_protocol::address::{CoreId, EventId, GuestPhysical};
 use wire_protocol::event::Actions;
@@ -35,54 +36,72 @@ pub struct Hit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Occasion {
     watched: Watched,
+    /// Only events from this number on.
+    from: Option<EventId>,
     core: CoreId,
     /// `None` also if nobody asked.
     pid: Option<u32>,
 }
 
+/// What made a core leave the guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Watched {
+pub enum Watched {
+    /// A breakpoint exception came from this byte, in the hooked view.
     Execute(GuestPhysical),
+    /// Memory was touched.
+    Memory {
+        /// On one page.
+        touch: Touch,
+        /// By the same access on the page before; who watches that was served already.
+        earlier: Option<Touch>,
+    },
+    /// CPUID was executed with this leaf in EAX.
     Cpuid(u32),
 }
 
 impl Installed {
-    /// Whether the byte at `at` is a breakpoint in the hooked view: then it is no breakpoint of
-    /// the guest's, whether [`Self::on_execute`] finds an event or not.
-    #[must_use]
-    pub fn is_hooked(&self, at: GuestPhysical) -> bool {
-        self.hooked().hook_at(at).is_some_and(|hook| hook.enabled)
-    }
-
-    /// A breakpoint exception came from the byte at `at`, in the hooked view.
-    pub fn on_execute<F: Fn() -> Option<u32>>(
+    /// Memory was touched, or a breakpoint exception came; only events from a number on are looked
+    /// at.
+    pub fn on_memory<F: Fn() -> Option<u32>>(
         &self,
-        at: GuestPhysical,
+        watched: Watched,
+        from: Option<EventId>,
         facts: &ExitFacts<F>,
     ) -> Option<Hit> {
-        self.find(Watched::Execute(at), facts)
+        self.find(watched, from, facts)
     }
 
     /// CPUID was executed with `leaf` in EAX.
     pub fn on_cpuid<F: Fn() -> Option<u32>>(&self, leaf: u32, facts: &ExitFacts<F>) -> Option<Hit> {
-        self.find(Watched::Cpuid(leaf), facts)
+        self.find(Watched::Cpuid(leaf), None, facts)
     }
 
     /// Counts the hit for every event that matched. Nothing may have been installed or removed
     /// since it was found.
     pub fn count(&self, hit: &Hit) {
-        let Occasion { watched, core, pid } = hit.occasion;
-        self.matching(watched, core, &|| pid)
+        let Occasion {
+            watched,
+            from,
+            core,
+            pid,
+        } = hit.occasion;
+        self.matching(watched, from, core, &|| pid)
             .for_each(Record::count_hit);
     }
 
-    fn find<F: Fn() -> Option<u32>>(&self, watched: Watched, facts: &ExitFacts<F>) -> Option<Hit> {
+    fn find<F: Fn() -> Option<u32>>(
+        &self,
+        watched: Watched,
+        from: Option<EventId>,
+        facts: &ExitFacts<F>,
+    ) -> Option<Hit> {
         let current = OnceCell::new();
         let pid = || *current.get_or_init(&facts.pid);
         let mut found: Option<Hit> = None;
-        for record in self.matching(watched, facts.core, &pid) {
+        for record in self.matching(watched, from, facts.core, &pid) {
             let occasion = Occasion {
                 watched,
+                from,
                 core: facts.core,
                 pid: None,
             };
@@ -102,17 +121,24 @@ impl Installed {
     fn matching(
         &self,
         watched: Watched,
+        from: Option<EventId>,
         core: CoreId,
         pid: &impl Fn() -> Option<u32>,
     ) -> impl Iterator<Item = &Record> {
-        let (hook, leaf) = match watched {
-            Watched::Execute(at) => (self.hooked().hook_at(at), None),
-            Watched::Cpuid(leaf) => (None, Some(leaf)),
+        let (at, touched, leaf) = match watched {
+            Watched::Execute(at) => (Some(at), None, None),
+            Watched::Memory { touch, earlier } => (None, Some((touch, earlier)), None),
+            Watched::Cpuid(leaf) => (None, None, Some(leaf)),
         };
-        let hooked = hook.map(|hook| hook.event);
+        let watches = self.watches();
+        let hooks = at.map(|at| watches.hooks_at(at));
+        let hooked = hooks.into_iter().flatten().map(|hook| hook.event);
+        let monitors = touched.map(|(touch, earlier)| watches.monitors().events(touch, earlier));
         let waiting = leaf.map(|leaf| self.cpuid.matching(leaf));
-        let candidates = hooked.into_iter().chain(waiting.into_iter().flatten());
-        candidates
+        hooked
+            .chain(monitors.into_iter().flatten())
+            .chain(waiting.into_iter().flatten())
+            .filter(move |event| from.is_none_or(|from| *event >= from))
             .filter_map(|event| self.registry().get(event))
             .filter(move |record| {
                 let wanted = record.settings.filter.pid;

@@ -1,7 +1,8 @@
 //! Events: planned, installed and removed with every core halted; matched by all cores while the
 //! guest runs.
 //!
-//! [`plan`] says what an event needs, [`programs`] what its programs need and where they are kept, [`transaction`] reserves and commits, [`registry`] knows
+//! [`plan`] says what an event needs, [`programs`] what its programs need and where they are kept, [`range`] where
+//! a monitor's range lies, [`transaction`] reserves and commits, [`registry`] knows
 //! what is installed, [`dispatch`] matches exits to events, and [`growth`] takes over memory that the
 //! operating system has added.
 
@@ -10,11 +11,12 @@ pub mod growth;
 pub mod index;
 pub mod plan;
 pub mod programs;
+pub mod range;
 pub mod registry;
 #[cfg(test)]
 mod tests;
 pub mod transaction;
 
-pub use dispatch::{ExitFacts, Hit};
+pub use dispatch::{ExitFacts, Hit, Watched};
 pub use plan::{Facts, Resolver};
 pub use transaction::{Controls, Installed};

@@ -2,20 +2,26 @@
 //! into addresses, then [`Plan::new`] checks against what is installed.
 
 use super::programs::{Needs, TooBig, buffer_class};
+use super::range::{self, Range};
 use super::transaction::Installed;
+use crate::ept::entry::Level;
+use crate::ept::monitor::PIECES_MAX;
 use crate::ept::table::SplitPlan;
 use crate::guest::process::{self, GuestLayout};
 use crate::guest::walk;
 use crate::port::{Hidden, PhysicalMemory};
-use wire_protocol::address::{CoreId, GuestPhysical};
-use wire_protocol::event::{EventSpec, PoolClass, Settings, Trigger};
+use wire_protocol::address::{CoreId, GuestPhysical, GuestVirtual};
+use wire_protocol::event::{EventSpec, PoolClass, Settings, Space, Trigger};
+use wire_protocol::packet::RamRange;
 use wire_protocol::refusal::Refusal;
 
 /// What an event's parameters mean in the machine as it is now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     /// Where the hook of an `!epthook` goes.
     pub hook: Option<GuestPhysical>,
+    /// What a `!monitor` watches.
+    pub range: Option<Range>,
 }
 
 /// What names and addresses are resolved with.
@@ -29,6 +35,8 @@ pub struct Resolver<'a> {
     pub core_count: u16,
     /// Where processes are found.
     pub layout: &'a GuestLayout,
+    /// RAM; elsewhere no code can be hooked.
+    pub ram: &'a [RamRange],
 }
 
 impl Resolver<'_> {
@@ -52,14 +60,38 @@ impl Resolver<'_> {
                 .map(|process| process.cr3)
                 .ok_or(Refusal::ProcessNotFound { pid })?,
         };
-        let hook = match settings.trigger {
+        let mut facts = Facts::default();
+        match settings.trigger {
             Trigger::EptHook { address } => {
                 let cr3 = self.layout.tables_for(mem, cr3, self.cr4, address);
-                Some(walk::translate(mem, cr3, self.cr4, address)?.address)
+                let at = walk::translate(mem, cr3, self.cr4, address)?.address;
+                if !self.is_ram(at) {
+                    return Err(Refusal::NotRam { address: at });
+                }
+                facts.hook = Some(at);
             }
-            Trigger::Cpuid { .. } => None,
+            Trigger::Monitor {
+                space,
+                access,
+                from,
+                len_bytes,
+            } => {
+                let of_virtual = || {
+                    let address = GuestVirtual(from);
+                    (
+                        self.layout.tables_for(mem, cr3, self.cr4, address),
+                        self.cr4,
+                    )
+                };
+                facts.range = Some(Range {
+                    from,
+                    len_bytes,
+                    access,
+                    tables: (space == Space::Virtual).then(of_virtual),
+                });
+            }
+            Trigger::Cpuid { .. } => {}
             Trigger::EptHook2 { .. }
-            | Trigger::Monitor { .. }
             | Trigger::Syscall { .. }
             | Trigger::Sysret { .. }
             | Trigger::MsrRead { .. }
@@ -76,8 +108,15 @@ impl Resolver<'_> {
             | Trigger::Xsetbv { .. }
             | Trigger::Mode { .. }
             | Trigger::Trace { .. } => return Err(Refusal::UnknownTrigger),
-        };
-        Ok(Facts { hook })
+        }
+        Ok(facts)
+    }
+
+    fn is_ram(&self, at: GuestPhysical) -> bool {
+        let offset = |range: &RamRange| at.0.checked_sub(range.start);
+        self.ram
+            .iter()
+            .any(|range| offset(range).is_some_and(|offset| offset < range.len_bytes))
     }
 }
 
@@ -104,6 +143,8 @@ pub struct Plan {
     pub buffer_class: Option<PoolClass>,
     /// Its hook, if its trigger has one.
     pub hook: Option<HookPlan>,
+    /// What it watches, if its trigger is a monitor.
+    pub range: Option<Range>,
 }
 
 impl Plan {
@@ -126,12 +167,16 @@ impl Plan {
             .hook
             .map(|at| plan_hook(at, installed, mem))
             .transpose()?;
+        if let Some(range) = &facts.range {
+            check_range(range, installed, mem)?;
+        }
         Ok(Self {
             event_class,
             too_big,
             programs,
             buffer_class,
             hook,
+            range: facts.range,
         })
     }
 }
@@ -151,13 +196,28 @@ fn plan_hook(
     if installed.hides(at) {
         return Err(Refusal::DebuggerMemory { address: at });
     }
-    installed.hooked().check(at)?;
-    if installed.hooked().has_page(at) {
+    installed.watches().check(at)?;
+    if installed.watches().has_page(at) {
         return Ok(HookPlan { at, new_page: None });
     }
-    let split = views.hooked.plan_split(mem, at.0);
+    let split = views.hooked.plan_split(mem, at.0, Level::Page4K);
     let new_page = Some(split.ok_or(Refusal::DebuggerMemory { address: at })?);
     Ok(HookPlan { at, new_page })
+}
+
+fn check_range(
+    range: &Range,
+    installed: &Installed,
+    mem: &impl PhysicalMemory,
+) -> Result<(), Refusal> {
+    let mut room = PIECES_MAX.saturating_sub(installed.watches().monitors().count());
+    for span in range.spans(mem) {
+        range::check(&span?, installed, mem)?;
+        room = room
+            .checked_sub(1)
+            .ok_or_else(|| installed.pools().exhausted(PoolClass::Monitor))?;
+    }
+    Ok(())
 }
 
 /// Whether a core is the one an event is for.

@@ -7,10 +7,12 @@
 use super::index::Index;
 use super::plan::{Facts, Plan, Resolver};
 use super::programs::{Stored, Stretch, action_offset};
+use super::range::Range;
 use super::registry::{Record, Registry};
+use crate::ept::monitor::Piece;
 use crate::ept::table::SplitPlan;
 use crate::ept::view::Views;
-use crate::ept::watch::{HookedPages, NewPage};
+use crate::ept::watch::{NewPage, Watches};
 use crate::pool::arena::Arena;
 use crate::pool::budget::Design;
 use crate::pool::slab::Reserved;
@@ -45,7 +47,7 @@ pub struct Installed {
     pools: Pools,
     registry: Registry,
     pub(super) cpuid: Index,
-    hooked: HookedPages,
+    watches: Watches,
     views: Views,
     core_count: u16,
 }
@@ -64,7 +66,7 @@ impl Installed {
             pools: Pools::new(),
             registry: Registry::new(),
             cpuid: Index::new(),
-            hooked: HookedPages::new(),
+            watches: Watches::new(),
             views: Views::NONE,
             core_count: 1,
         }
@@ -111,10 +113,10 @@ impl Installed {
         self.core_count
     }
 
-    /// The hooked pages.
+    /// What is watched in memory.
     #[must_use]
-    pub const fn hooked(&self) -> &HookedPages {
-        &self.hooked
+    pub const fn watches(&self) -> &Watches {
+        &self.watches
     }
 
     /// What is installed.
@@ -144,22 +146,16 @@ impl Installed {
         self.registry.hits_since_last_stop()
     }
 
-    /// Whether the page of `at` carries hooks, enabled or not.
-    #[must_use]
-    pub fn is_hooked_page(&self, at: GuestPhysical) -> bool {
-        self.hooked.has_page(at)
-    }
-
     /// Brings the shadow of a hooked page up to date after the page was written; other pages have
     /// none. By any core, also while others run.
     pub fn refresh_shadow(&self, mem: &mut impl PhysicalMemory, page: GuestPhysical) {
-        self.hooked.refresh(mem, page);
+        self.watches.refresh(mem, page);
     }
 
     /// What every core has to load before it resumes.
     #[must_use]
     pub fn controls(&self) -> Controls {
-        let exception_bitmap = if self.hooked.any_enabled() {
+        let exception_bitmap = if self.watches.any_hook_enabled() {
             BREAKPOINT_BIT
         } else {
             0
@@ -179,7 +175,7 @@ impl Installed {
     ) -> Result<EventId, Refusal> {
         check(spec)?;
         let plan = Plan::new(spec, facts, self, mem)?;
-        let reservation = self.reserve(&plan)?;
+        let reservation = self.reserve(mem, &plan)?;
         Ok(self.commit(mem, spec, plan, reservation))
     }
 
@@ -264,16 +260,20 @@ impl Installed {
     }
 
     /// Takes every object that the plan needs, or none.
-    fn reserve(&mut self, plan: &Plan) -> Result<Reservation, Refusal> {
+    fn reserve(&mut self, mem: &impl PhysicalMemory, plan: &Plan) -> Result<Reservation, Refusal> {
         let mark = self.pools.mark();
-        let reserved = self.reserve_objects(plan);
+        let reserved = self.reserve_objects(mem, plan);
         if reserved.is_err() {
             self.pools.rewind(&mark);
         }
         reserved
     }
 
-    fn reserve_objects(&mut self, plan: &Plan) -> Result<Reservation, Refusal> {
+    fn reserve_objects(
+        &mut self,
+        mem: &impl PhysicalMemory,
+        plan: &Plan,
+    ) -> Result<Reservation, Refusal> {
         let event = self
             .pools
             .reserve(plan.event_class)
@@ -289,14 +289,16 @@ impl Installed {
             Some(Ok(buffer)) => Some(buffer),
             None => None,
         };
+        let pieces = plan.range.map(|range| self.reserve_pieces(mem, &range));
         let split = plan.hook.and_then(|hook| hook.new_page);
-        match split.map(|split| self.reserve_page(split)).transpose() {
-            Ok(new_page) => Ok(Reservation {
+        let new_page = split.map(|split| self.reserve_page(split));
+        match (pieces.transpose(), new_page.transpose()) {
+            (Ok(_), Ok(new_page)) => Ok(Reservation {
                 event,
                 buffer,
                 new_page,
             }),
-            Err(refusal) => {
+            (Err(refusal), _) | (_, Err(refusal)) => {
                 self.pools.release(event);
                 if let Some(buffer) = buffer {
                     self.pools.release(buffer);
@@ -304,6 +306,30 @@ impl Installed {
                 Err(refusal)
             }
         }
+    }
+
+    /// Puts the pieces of the next event in their places, without effect; each keeps its object.
+    fn reserve_pieces(&mut self, mem: &impl PhysicalMemory, range: &Range) -> Result<(), Refusal> {
+        let event = self.registry.next_id();
+        for span in range.spans(mem) {
+            let object = span.and_then(|span| Ok((span, self.pools.reserve(PoolClass::Monitor)?)));
+            match object {
+                Ok((span, object)) => self.watches.add_piece(Piece {
+                    span,
+                    access: range.access,
+                    event,
+                    enabled: false,
+                    object,
+                }),
+                Err(refusal) => {
+                    while let Some(object) = self.watches.take_back_piece(event) {
+                        self.pools.release(object);
+                    }
+                    return Err(refusal);
+                }
+            }
+        }
+        Ok(())
     }
 
     fn reserve_page(&mut self, split: SplitPlan) -> Result<NewPage, Refusal> {
@@ -338,7 +364,11 @@ impl Installed {
         let hook = plan.hook.map(|hook| hook.at);
         if let Some(at) = hook {
             let view = &self.views.hooked;
-            self.hooked.add(mem, view, at, id, reservation.new_page);
+            self.watches
+                .add_hook(mem, view, at, id, reservation.new_page);
+        }
+        if plan.range.is_some() {
+            self.enable_monitor(mem, id, true);
         }
         if let Trigger::Cpuid { leaf } = spec.settings.trigger {
             self.cpuid.add(leaf.into(), id);
@@ -380,10 +410,20 @@ impl Installed {
             return;
         };
         record.enabled = enabled;
+        let is_monitor = matches!(record.settings.trigger, Trigger::Monitor { .. });
         if let Some(at) = record.hook {
-            self.hooked
-                .set_enabled(mem, &self.views.hooked, at, enabled);
+            self.watches
+                .enable_hook(mem, &self.views.hooked, at, event, enabled);
         }
+        if is_monitor {
+            self.enable_monitor(mem, event, enabled);
+        }
+    }
+
+    fn enable_monitor(&mut self, mem: &mut impl PhysicalMemory, event: EventId, enabled: bool) {
+        let view = &self.views.hooked;
+        self.watches
+            .enable_monitor(mem, view, &mut self.pools, event, enabled);
     }
 
     fn clear(&mut self, mem: &mut impl PhysicalMemory, event: EventId) {
@@ -392,7 +432,13 @@ impl Installed {
         };
         if let Some(at) = record.hook {
             let view = &self.views.hooked;
-            self.hooked.remove(mem, view, &mut self.pools, at);
+            self.watches
+                .remove_hook(mem, view, &mut self.pools, at, event);
+        }
+        if let Trigger::Monitor { .. } = record.settings.trigger {
+            let view = &self.views.hooked;
+            self.watches
+                .remove_monitor(mem, view, &mut self.pools, event);
         }
         if let Trigger::Cpuid { leaf } = record.settings.trigger {
             self.cpuid.remove(leaf.into(), event);

@@ -1,24 +1,27 @@
-//! Accesses that the EPT views forbid: data accesses to hooked pages, and any access to the
-//! debugger's own memory.
+//! Accesses that the EPT views forbid: those to watched pages, and any to the debugger's own memory.
 
+use super::access::Violation;
 use super::{Core, Fault, Outcome, step};
+use crate::ept::entry::Permissions;
+use crate::ept::step_view::How;
+use crate::event::Watched;
+use crate::halt::{self, Stopped};
 use crate::port::{Cpu, Ports};
 use crate::shared::Shared;
 use crate::vmx::interruption::GENERAL_PROTECTION;
 use crate::vmx::{guest, interruptibility, reason, ro};
-use wire_protocol::address::GuestPhysical;
+use wire_protocol::event::Access;
+use wire_protocol::packet::StopCause;
 
 /// Exit qualification ("Exit Qualification for EPT Violations", table 28-7).
-const WRITE: u64 = 1 << 1;
-const FETCH: u64 = 1 << 2;
 const NMI_UNBLOCKING_BY_IRET: u64 = 1 << 12;
 
 /// What is done about a violation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Decision {
-    /// Step over it in the clean view; a write changes a hooked page.
-    StepHooked { written: bool },
-    /// Step over it in the clean view; what it writes is thrown away.
+    /// The page is watched: whoever watches what is touched is served, then the page is opened.
+    Serve,
+    /// Step over it; what it writes is thrown away.
     StepHidden,
     /// The guest tried to run the debugger's memory.
     Fault,
@@ -26,52 +29,127 @@ enum Decision {
     Unexpected,
 }
 
-const fn decide(qualification: u64, hooked: bool, hidden: bool) -> Decision {
-    let fetch = qualification & FETCH != 0;
-    let write = qualification & WRITE != 0;
-    if hidden {
-        if fetch {
-            Decision::Fault
-        } else {
-            Decision::StepHidden
-        }
-    } else if hooked {
-        Decision::StepHooked { written: write }
+const fn decide(access: Access, watched: bool, hidden: bool) -> Decision {
+    if watched {
+        Decision::Serve
+    } else if hidden && access.contains(Access::EXECUTE) {
+        Decision::Fault
+    } else if hidden {
+        Decision::StepHidden
     } else {
         Decision::Unexpected
     }
 }
 
-/// Decides, and steps in the clean view.
+/// Decides, serves events, and lets the instruction run with the page open.
 pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
-    let qualification = core.cpu.vmread(ro::EXIT_QUALIFICATION);
-    let at = GuestPhysical(core.cpu.vmread(ro::GUEST_PHYSICAL_ADDR_FULL));
-    if qualification & NMI_UNBLOCKING_BY_IRET != 0 {
+    if core.cpu.vmread(ro::EXIT_QUALIFICATION) & NMI_UNBLOCKING_BY_IRET != 0 {
         let blocking = core.cpu.vmread(guest::INTERRUPTIBILITY_STATE);
         core.cpu.vmwrite(
             guest::INTERRUPTIBILITY_STATE,
             blocking | interruptibility::NMI,
         );
     }
-    let hooked = shared
-        .installed
-        .read(|installed| installed.is_hooked_page(at));
-    match decide(qualification, hooked, shared.is_guarded(at)) {
-        Decision::StepHooked { written } => {
-            step::begin(core, shared, written.then_some(at.page()), false);
-            Outcome::Stay
-        }
+    let violation = Violation::read(&core.cpu);
+    let at = violation.at;
+    let watched = shared.is_watched(at);
+    let hidden = !watched && shared.is_guarded(at);
+    match decide(violation.access, watched, hidden) {
+        Decision::Serve => serve(core, shared, &violation),
         Decision::StepHidden => {
-            step::begin(core, shared, None, true);
+            step::open_hidden(core, shared, at);
             Outcome::Stay
         }
         Decision::Fault => Outcome::Inject(GENERAL_PROTECTION),
-        Decision::Unexpected if core.step == step::Step::None && shared.is_mapped(at) => {
-            // The hook was cleared between the access and this look.
+        Decision::Unexpected if core.view.how(at.page()).is_none() && shared.is_mapped(at) => {
+            // What watched the page was cleared between the access and this look.
             Outcome::Stay
         }
         Decision::Unexpected => Outcome::Dead(Fault::of_exit(reason::EPT_VIOLATION, at.0)),
     }
+}
+
+fn serve<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, violation: &Violation) -> Outcome {
+    let page = violation.at.page();
+    let mut access = violation.access;
+    let most = violation.most();
+    let may_hit = shared
+        .installed
+        .read(|installed| installed.watches().monitors().is_any_met(&most));
+    if may_hit {
+        let instruction = violation.instruction(core, shared);
+        let (mut touch, earlier) = violation.touches(core, shared, instruction.as_ref());
+        access |= touch.access;
+        let before = core
+            .view
+            .how(page)
+            .map_or(Permissions::empty(), |how| how.granted);
+        if touch.access.contains(Access::READ | Access::WRITE) && before.contains(Permissions::READ)
+        {
+            // The same instruction read it before, and was seen to.
+            touch.access -= Access::READ;
+        }
+        let rip = core.cpu.vmread(guest::RIP);
+        let watched = Watched::Memory { touch, earlier };
+        if stop_at_hits(core, shared, watched) == Stopped::OtherCoreHalts
+            || core.cpu.vmread(guest::RIP) != rip
+        {
+            return Outcome::Stay;
+        }
+    }
+    let granted = granted_for(access);
+    let how = How {
+        granted,
+        original: granted != Permissions::EXECUTE,
+    };
+    if core
+        .view
+        .how(page)
+        .is_some_and(|before| before.granted.contains(granted) && before.original >= how.original)
+    {
+        // It is open already, and yet the processor may not.
+        return Outcome::Dead(Fault::of_exit(reason::EPT_VIOLATION, violation.at.0));
+    }
+    step::open(core, shared, page, how);
+    Outcome::Stay
+}
+
+/// Halts for the events that wait for this, and for those that are added in such a halt.
+pub(super) fn stop_at_hits<P: Ports>(
+    core: &mut Core<P::Cpu>,
+    shared: &Shared<P>,
+    watched: Watched,
+) -> Stopped {
+    let rip = core.cpu.vmread(guest::RIP);
+    let mut served = None;
+    loop {
+        let facts = shared.dispatch_facts(core.id);
+        let (hit, newest) = shared.installed.read(|installed| {
+            let hit = installed.on_memory(watched, served, &facts);
+            (hit, installed.registry().next_id())
+        });
+        let Some(hit) = hit else {
+            return Stopped::Served;
+        };
+        let cause = StopCause::Event { event: hit.event };
+        let stopped = halt::stop(core.id, &mut core.cpu, shared, cause, Some(hit));
+        if stopped == Stopped::OtherCoreHalts || core.cpu.vmread(guest::RIP) != rip {
+            return stopped;
+        }
+        served = Some(newest);
+    }
+}
+
+/// What an access needs. A page that is written must be readable.
+fn granted_for(access: Access) -> Permissions {
+    let mut granted = Permissions::empty();
+    granted.set(
+        Permissions::READ,
+        access.intersects(Access::READ | Access::WRITE),
+    );
+    granted.set(Permissions::WRITE, access.contains(Access::WRITE));
+    granted.set(Permissions::EXECUTE, access.contains(Access::EXECUTE));
+    granted
 }
 
 #[cfg(test)]
@@ -79,31 +157,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_and_writes_of_a_hooked_page_are_stepped() {
-        assert_eq!(
-            decide(1, true, false),
-            Decision::StepHooked { written: false }
-        );
-        assert_eq!(
-            decide(WRITE, true, false),
-            Decision::StepHooked { written: true }
-        );
-        assert_eq!(
-            decide(WRITE | 1, true, false),
-            Decision::StepHooked { written: true }
-        );
+    fn whatever_is_done_with_a_watched_page_is_looked_at() {
+        for access in [Access::READ, Access::WRITE, Access::EXECUTE] {
+            assert_eq!(decide(access, true, false), Decision::Serve);
+        }
     }
 
     #[test]
     fn the_debuggers_memory_cannot_be_run_or_changed() {
-        assert_eq!(decide(WRITE, false, true), Decision::StepHidden);
-        assert_eq!(decide(FETCH, false, true), Decision::Fault);
+        assert_eq!(decide(Access::WRITE, false, true), Decision::StepHidden);
+        assert_eq!(decide(Access::EXECUTE, false, true), Decision::Fault);
     }
 
     #[test]
     fn an_access_to_an_ordinary_page_is_unexpected() {
-        for qualification in [1, WRITE, FETCH] {
-            assert_eq!(decide(qualification, false, false), Decision::Unexpected);
+        for access in [Access::READ, Access::WRITE, Access::EXECUTE] {
+            assert_eq!(decide(access, false, false), Decision::Unexpected);
         }
+    }
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        let both = Permissions::READ | Permissions::WRITE;
+        assert_eq!(granted_for(Access::WRITE), both);
+        assert_eq!(granted_for(Access::READ), Permissions::READ);
+        assert_eq!(granted_for(Access::EXECUTE), Permissions::EXECUTE);
     }
 }

@@ -1,12 +1,12 @@
 //! Exceptions and NMIs that exit: breakpoints of hooks, and NMIs. All others are the guest's own.
 
-use super::{Core, Outcome, nmi, step};
-use crate::halt::{self, Stopped};
+use super::{Core, Outcome, ept_violation, nmi, step};
+use crate::event::Watched;
+use crate::halt::Stopped;
 use crate::port::{Cpu, Ports};
 use crate::shared::Shared;
 use crate::vmx::interruption::{Event, Kind};
 use crate::vmx::{guest, ro};
-use wire_protocol::packet::StopCause;
 
 const BREAKPOINT: u8 = 3;
 
@@ -24,22 +24,18 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
 
 /// INT3 ran: in a shadow page it stands for a hook, anywhere else it is the guest's.
 fn on_breakpoint<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, event: Event) -> Outcome {
-    if core.step != step::Step::None {
-        // In the clean view there are no hooks.
+    let rip = core.cpu.vmread(guest::RIP);
+    let Some(at) = shared.translate(&core.cpu, rip) else {
+        return Outcome::Inject(event);
+    };
+    if core.view.how(at.page()).is_some_and(|how| how.original) {
+        // The step sees the page itself, which has no hooks.
         return Outcome::Inject(event);
     }
     if shared.rendezvous.is_wanted(core.id) {
         return Outcome::Stay;
     }
-    let rip = core.cpu.vmread(guest::RIP);
-    let Some(at) = shared.translate(&core.cpu, rip) else {
-        return Outcome::Inject(event);
-    };
-    let facts = shared.dispatch_facts(core.id);
-    let (hooked, hit) = shared
-        .installed
-        .read(|installed| (installed.is_hooked(at), installed.on_execute(at, &facts)));
-    if !hooked {
+    if !shared.is_hooked(at) {
         // A hook that was cleared after this core had fetched its INT3 is no breakpoint of the
         // guest's: the instruction runs again, from the page without the hook.
         return if shared.read_byte(at) == 0xcc {
@@ -48,14 +44,10 @@ fn on_breakpoint<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, event: E
             Outcome::Stay
         };
     }
-    if let Some(hit) = hit {
-        let cause = StopCause::Event { event: hit.event };
-        if halt::stop(core.id, &mut core.cpu, shared, cause, Some(hit)) == Stopped::OtherCoreHalts
-            || core.cpu.vmread(guest::RIP) != rip
-        {
-            return Outcome::Stay;
-        }
+    let stopped = ept_violation::stop_at_hits(core, shared, Watched::Execute(at));
+    if stopped == Stopped::OtherCoreHalts || core.cpu.vmread(guest::RIP) != rip {
+        return Outcome::Stay;
     }
-    step::begin(core, shared, None, false);
+    step::begin_at_hook(core, shared, at);
     Outcome::Stay
 }

@@ -3,6 +3,7 @@
 //! Called by `boot`'s core loop, in VMX-root, by every core for itself. [`handle`] is one match;
 //! each reason has its own file. Handlers return an [`Outcome`]; RIP moves in one place.
 
+mod access;
 pub mod control_register;
 pub mod cpuid;
 pub mod ept_violation;
@@ -16,6 +17,7 @@ pub mod timer;
 pub mod xsetbv;
 
 use crate::cores::rendezvous::Seat;
+use crate::ept::step_view::StepView;
 use crate::port::{Cpu, Ports};
 use crate::shared::Shared;
 use crate::vmx::interruption::{self, Event, Kind};
@@ -28,8 +30,10 @@ pub struct Core<C> {
     pub id: CoreId,
     /// Its processor.
     pub cpu: C,
-    /// Whether it runs one instruction in the clean view right now.
+    /// Whether it runs one instruction that touches watched pages right now.
     pub step: step::Step,
+    /// The view it does so in.
+    pub view: StepView,
     /// The guest is owed an NMI.
     pub nmi_pending: bool,
     /// NMIs in VMX-root that were looked at.
@@ -40,11 +44,12 @@ pub struct Core<C> {
 
 impl<C> Core<C> {
     /// A core that is about to be launched.
-    pub const fn new(id: CoreId, cpu: C) -> Self {
+    pub const fn new(id: CoreId, cpu: C, view: StepView) -> Self {
         Self {
             id,
             cpu,
             step: step::Step::None,
+            view,
             nmi_pending: false,
             root_nmis_seen: 0,
             hidden_ticks: 0,
@@ -246,6 +251,7 @@ pub fn before_entry<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
         crate::halt::park(core.id, &mut core.cpu, shared);
     }
     shared.take_over(core.id, &mut core.cpu);
+    step::settle(core, shared);
     shared.hide_time(&mut core.cpu, &mut core.hidden_ticks);
     if core.cpu.take_machine_check() {
         inject(&mut core.cpu, interruption::MACHINE_CHECK);

@@ -1,10 +1,14 @@
-//! Stepping over one instruction in the clean view.
+//! Carrying out one instruction that touches watched pages.
 //!
-//! Entered when an instruction must see memory without hooks: the hooked instruction itself, or
-//! one that reads or writes a hooked page. Only this core changes its view, so no other core ever
-//! runs with a hook missing.
+//! Entered when an instruction was found to touch a watched page, and the events that watch it were served: the
+//! hooked instruction itself, or one that reads, writes or fetches what is watched. It runs in the core's own
+//! view, in which only the pages found so far are open; a page found later is opened in the
+//! same step. No other core ever runs with a page open.
 
 use super::{Core, Outcome};
+use crate::ept::entry::Permissions;
+use crate::ept::step_view::{How, OPEN_MAX, Sources};
+use crate::guest::instruction;
 use crate::port::{Cpu, Ports};
 use crate::shared::Shared;
 use crate::vmx::{control_field, guest, interruptibility};
@@ -16,14 +20,15 @@ use x86::vmx::vmcs::control::PrimaryControls;
 pub enum Step {
     /// It runs in the hooked view.
     None,
-    /// It runs one instruction in the clean view.
+    /// It runs one instruction in its own view.
     Active {
         /// Where the instruction stands.
         rip: u64,
-        /// Hooked page that the instruction may write: its shadow is brought up to date afterwards.
-        written: Option<GuestPhysical>,
-        /// The instruction writes to the debugger's memory: the write is thrown away afterwards.
+        /// The instruction touches the debugger's memory: what it writes there is thrown away.
         discards: bool,
+        /// The instruction touches more watched pages than the view can open: it runs in the
+        /// clean view, and what else it touches goes unseen.
+        blind: bool,
     },
 }
 
@@ -31,37 +36,88 @@ const RFLAGS_IF: u64 = 1 << 9;
 const RFLAGS_TF: u64 = 1 << 8;
 const MTF: u64 = PrimaryControls::MONITOR_TRAP_FLAG.bits() as u64;
 
-/// Lets the next instruction run in the clean view, with interrupts held off for its duration.
+/// How the page of a hooked instruction is opened.
+const HOOKED: How = How {
+    granted: Permissions::EXECUTE,
+    original: true,
+};
+
+/// Lets the hooked instruction at `at` run.
+pub fn begin_at_hook<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, at: GuestPhysical) {
+    open(core, shared, at, HOOKED);
+}
+
+/// Opens a page that the next instruction touches, and lets the instruction run.
+pub fn open<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, at: GuestPhysical, how: How) {
+    let opened = with_sources(shared, |sources, memory| {
+        core.view.open(memory, sources, at.page(), how)
+    });
+    arm(core, shared, false, !opened);
+}
+
+/// Lets the next instruction touch the debugger's memory at `at`: it reads nothing, and what it writes is thrown
+/// away.
+pub fn open_hidden<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, at: GuestPhysical) {
+    let nothing = How {
+        granted: Permissions::empty(),
+        original: false,
+    };
+    let opened = with_sources(shared, |sources, memory| {
+        core.view.open(memory, sources, at.page(), nothing)
+    });
+    arm(core, shared, true, !opened);
+}
+
+fn with_sources<P: Ports, R>(
+    shared: &Shared<P>,
+    use_them: impl FnOnce(&Sources<'_>, &mut P::Memory) -> R,
+) -> R {
+    let mut memory = shared.memory.clone();
+    shared.installed.read(|installed| {
+        let sources = Sources {
+            views: installed.views(),
+            watches: installed.watches(),
+            generation: shared.commits(),
+        };
+        use_them(&sources, &mut memory)
+    })
+}
+
+/// Lets the next instruction run under the monitor trap flag, with interrupts held off for its
+/// duration.
 ///
 /// Interrupts are held off by the state that STI leaves for one instruction, not by clearing
 /// RFLAGS.IF: an instruction that stores or changes the flags (PUSHF, STI, CLI, POPF) works as it
 /// should. With RFLAGS.TF set that state is not allowed at an entry ("Checks on Guest
 /// Non-Register State", 27.3.1.5), and the guest's own single step ends the instruction anyway.
-pub fn begin<P: Ports>(
-    core: &mut Core<P::Cpu>,
-    shared: &Shared<P>,
-    written: Option<GuestPhysical>,
-    discards: bool,
-) {
+fn arm<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, discards: bool, blind: bool) {
     if let Step::Active {
-        written: pending,
-        discards: pending_discard,
+        discards: discards_so_far,
+        blind: blind_so_far,
         ..
     } = &mut core.step
     {
-        // The same instruction touches a second page in the same step.
-        *pending = written.or(*pending);
-        *pending_discard |= discards;
-        return;
+        // The same instruction touches another page in the same step.
+        *discards_so_far |= discards;
+        *blind_so_far |= blind;
+    } else {
+        let rip = core.cpu.vmread(guest::RIP);
+        core.step = Step::Active {
+            rip,
+            discards,
+            blind,
+        };
+        set_trap(&mut core.cpu, true);
+        hold_interrupts_off(&mut core.cpu);
     }
-    let cpu = &mut core.cpu;
-    let rip = cpu.vmread(guest::RIP);
-    cpu.vmwrite(control_field::EPTP_FULL, shared.eptp_clean);
-    let primary = cpu.vmread(control_field::PRIMARY_PROCBASED_EXEC_CONTROLS);
-    cpu.vmwrite(
-        control_field::PRIMARY_PROCBASED_EXEC_CONTROLS,
-        primary | MTF,
-    );
+    let eptp = match core.step {
+        Step::Active { blind: true, .. } => shared.eptp_clean,
+        _ => core.view.eptp(),
+    };
+    core.cpu.vmwrite(control_field::EPTP_FULL, eptp);
+}
+
+fn hold_interrupts_off(cpu: &mut impl Cpu) {
     let rflags = cpu.vmread(guest::RFLAGS);
     let blocking = cpu.vmread(guest::INTERRUPTIBILITY_STATE);
     let delivering = cpu.vmread(control_field::VMENTRY_INTERRUPTION_INFO_FIELD) & 1 << 31 != 0;
@@ -72,51 +128,87 @@ pub fn begin<P: Ports>(
             blocking | interruptibility::STI,
         );
     }
-    core.step = Step::Active {
-        rip,
-        written,
-        discards,
-    };
+}
+
+fn set_trap(cpu: &mut impl Cpu, on: bool) {
+    let primary = cpu.vmread(control_field::PRIMARY_PROCBASED_EXEC_CONTROLS);
+    cpu.vmwrite(
+        control_field::PRIMARY_PROCBASED_EXEC_CONTROLS,
+        if on { primary | MTF } else { primary & !MTF },
+    );
 }
 
 /// The monitor trap flag fired: one instruction ran, or one iteration of a repeated one.
 pub fn on_trap<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
     let Step::Active { rip, .. } = core.step else {
-        disarm(core, shared);
+        set_trap(&mut core.cpu, false);
         return Outcome::Stay;
     };
-    // A repeated string instruction traps after each iteration; it is stepped to its end, or its
-    // hook would fire once per iteration.
-    if core.cpu.vmread(guest::RIP) != rip {
+    if core.cpu.vmread(guest::RIP) == rip && is_repeated_string(core, shared) {
+        end_iteration(core, shared);
+    } else {
         end(core, shared);
     }
     Outcome::Stay
 }
 
+fn is_repeated_string<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>) -> bool {
+    let mut bytes = [0; instruction::LENGTH_MAX];
+    let code = super::access::code(&core.cpu, shared, &mut bytes);
+    instruction::decode(code).is_some_and(|it| it.is_repeated_string())
+}
+
+/// What a repeated instruction reads and writes is looked at in each iteration; that it runs was
+/// looked at before the first.
+fn end_iteration<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
+    let mut code = [None; OPEN_MAX];
+    let fetched = |how: &How| how.granted.contains(Permissions::EXECUTE);
+    let opened = core.view.opened().filter(|(_, how)| fetched(how));
+    for (slot, (page, how)) in code.iter_mut().zip(opened) {
+        let granted = Permissions::EXECUTE;
+        *slot = Some((page, How { granted, ..how }));
+    }
+    end(core, shared);
+    for (page, how) in code.into_iter().flatten() {
+        open(core, shared, page, how);
+    }
+}
+
 /// Ends the step, if there is one, and goes back to the hooked view.
 pub fn end<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     let Step::Active {
-        written, discards, ..
+        discards, blind, ..
     } = core.step
     else {
         return;
     };
-    if let Some(page) = written {
+    let written = |how: &How| how.granted.contains(Permissions::WRITE);
+    for (page, _) in core.view.opened().filter(|(_, how)| written(how)) {
         shared.refresh_shadow(page);
+    }
+    if blind {
+        shared.refresh_all_shadows();
     }
     if discards {
         shared.clear_sink();
     }
-    disarm(core, shared);
+    core.view.close(&mut shared.memory.clone());
+    core.cpu.invalidate_view(core.view.eptp());
+    set_trap(&mut core.cpu, false);
+    core.cpu
+        .vmwrite(control_field::EPTP_FULL, shared.eptp_hooked);
+    core.step = Step::None;
 }
 
-fn disarm<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
-    let cpu = &mut core.cpu;
-    let primary = cpu.vmread(control_field::PRIMARY_PROCBASED_EXEC_CONTROLS);
-    cpu.vmwrite(
-        control_field::PRIMARY_PROCBASED_EXEC_CONTROLS,
-        primary & !MTF,
-    );
-    cpu.vmwrite(control_field::EPTP_FULL, shared.eptp_hooked);
-    core.step = Step::None;
+/// Before the guest is entered: a halt in the middle of a step may have moved RIP, and a commit may have changed
+/// what is watched.
+pub fn settle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
+    let Step::Active { rip, .. } = core.step else {
+        return;
+    };
+    if core.cpu.vmread(guest::RIP) != rip {
+        end(core, shared);
+    } else if !with_sources(shared, |sources, memory| core.view.follow(memory, sources)) {
+        arm(core, shared, false, true);
+    }
 }

@@ -115,6 +115,16 @@ pub unsafe fn invept_all() {
     unsafe { asm!("invept {}, [{}]", in(reg) 2u64, in(reg) &descriptor, options(nostack)) }
 }
 
+/// Single-context INVEPT ("INVEPT", type 1).
+///
+/// # Safety
+/// VMX-root, and the processor supports type 1.
+pub unsafe fn invept_one(eptp: u64) {
+    let descriptor = [eptp, 0];
+    // SAFETY: by contract.
+    unsafe { asm!("invept {}, [{}]", in(reg) 1u64, in(reg) &descriptor, options(nostack)) }
+}
+
 /// All-context INVVPID ("INVVPID", type 2).
 ///
 /// # Safety

@@ -120,7 +120,7 @@ fn require(
 
 /// EPT and VPID capabilities that must be there: bit of IA32_VMX_EPT_VPID_CAP, and what to say
 /// ("VPID and EPT Capabilities", A.10).
-const EPT_NEEDS: [(u32, &str); 6] = [
+const EPT_NEEDS: [(u32, &str); 7] = [
     (
         0,
         "this processor's EPT has no execute-only pages, which hidden hooks need",
@@ -128,6 +128,7 @@ const EPT_NEEDS: [(u32, &str); 6] = [
     (6, "this processor's EPT has no 4-level walk"),
     (14, "this processor's EPT tables cannot be write-back"),
     (16, "this processor's EPT has no 2 MiB pages"),
+    (25, "this processor cannot invalidate EPT for one context"),
     (26, "this processor cannot invalidate EPT for all contexts"),
     (42, "this processor cannot invalidate VPID for all contexts"),
 ];

@@ -42,6 +42,9 @@ fn words(refusal: &Refusal) -> String {
             "physical address {address:x} belongs to the debugger itself, which cannot be read, \
              written or hooked"
         ),
+        Refusal::NotRam { address } => format!(
+            "physical address {address:x} belongs to a device, so there is no code to hook; `!monitor` can watch it"
+        ),
         Refusal::TooManyHooksOnPage { limit } => format!(
             "this page has {limit} hooks already, the most there can be; `events c N` clears one"
         ),

@@ -285,6 +285,9 @@ fn event_refusal() -> BoxedStrategy<Refusal> {
                 asked_bytes,
             }
         }),
+        number().prop_map(|address| Refusal::NotRam {
+            address: GuestPhysical(address)
+        }),
     ]
     .boxed()
 }

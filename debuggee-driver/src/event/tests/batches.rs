@@ -10,6 +10,7 @@ use crate::pool::arena::ChunkRefused;
 use crate::port::Hidden;
 use std::vec;
 use wire_protocol::limits;
+use wire_protocol::packet::RamRange;
 
 #[test]
 fn numbers_of_cleared_events_are_not_used_again() {
@@ -35,6 +36,11 @@ fn a_change_can_concern_all_events() {
     assert_eq!(world.state(), state);
 }
 
+const RAM_RANGES: [RamRange; 1] = [RamRange {
+    start: 0,
+    len_bytes: 3 * GIB,
+}];
+
 /// A guest whose virtual 0x10000 and 0x11000 are at [`RAM`].
 fn resolver_and_world(layout: &GuestLayout) -> (Resolver<'_>, World) {
     let mut world = world(true, design());
@@ -49,6 +55,7 @@ fn resolver_and_world(layout: &GuestLayout) -> (Resolver<'_>, World) {
         cr4: 0,
         core_count: 2,
         layout,
+        ram: &RAM_RANGES,
     };
     (resolver, world)
 }
@@ -133,7 +140,7 @@ fn all_or_nothing_leaves_no_trace_of_a_refused_batch() {
     let mut specs: Vec<EventSpec<'static>> = vec![cpuid(None); 9];
     specs.push(hook_at(0x1_0000));
     specs.push(hook_at(0x1_1000));
-    specs.push(hook_at(0x1_0000));
+    specs.push(hook_at(0x2_0000));
     let mut results = vec![Err(Refusal::Malformed); specs.len()];
     let World { installed, mem, .. } = &mut world;
     installed.add_all(
@@ -143,11 +150,11 @@ fn all_or_nothing_leaves_no_trace_of_a_refused_batch() {
         true,
         &mut results,
     );
-    let event = EventId(9);
+    let address = GuestVirtual(0x2_0000);
     assert!(
         results
             .iter()
-            .all(|result| *result == Err(Refusal::AlreadyHooked { event }))
+            .all(|result| *result == Err(Refusal::NotPresent { address }))
     );
     assert_eq!(world.view(), view);
     assert_eq!(world.state(), state);

@@ -47,14 +47,14 @@ fn a_disabled_hook_costs_nothing_and_comes_back() {
     assert_eq!(world.installed.controls().exception_bitmap, 8);
     world.change(EventChange::Disable, first);
     assert_eq!(world.executed(RAM + 2), 0);
-    assert!(!world.installed.is_hooked(GuestPhysical(RAM + 2)));
+    assert!(!world.installed.watches().is_hooked(GuestPhysical(RAM + 2)));
     assert_eq!(world.executed(RAM + 9), 0xcc);
     world.change(EventChange::Disable, second);
     // With no hook enabled the page is the original again, and may be written freely.
     let leaf = world.installed.views().hooked.walk(&world.mem, RAM);
     assert_eq!(leaf.entry.0 & 7, 7);
     assert_eq!(world.installed.controls().exception_bitmap, 0);
-    assert!(world.installed.is_hooked_page(GuestPhysical(RAM)));
+    assert!(world.installed.watches().has_page(GuestPhysical(RAM)));
     world.mem.write(RAM + 3, &[7]);
     world.change(EventChange::Enable, first);
     assert_eq!(world.executed(RAM + 2), 0xcc);
@@ -75,11 +75,25 @@ fn a_second_hook_on_a_page_needs_no_second_page_object() {
 }
 
 #[test]
-fn two_hooks_cannot_share_an_address() {
+fn hooks_at_the_same_address_are_all_served_oldest_first() {
     let mut world = world(true, design());
-    let event = world.hook(RAM).unwrap();
-    let state = world.state();
-    assert_eq!(world.hook(RAM), Err(Refusal::AlreadyHooked { event }));
+    let (view, state) = (world.view(), world.state());
+    let first = world.hook(RAM).unwrap();
+    let second = world.hook(RAM).unwrap();
+    let gpa = GuestPhysical(RAM);
+    let hit = world.execute(gpa, &on_core(0)).unwrap();
+    assert_eq!(hit.event, first);
+    world.installed.count(&hit);
+    let hits: Vec<u64> = world.installed.entries().map(|entry| entry.hits).collect();
+    assert_eq!(hits, [1, 1]);
+    world.change(EventChange::Disable, first);
+    assert_eq!(world.executed(RAM), 0xcc);
+    let hit = world.execute(gpa, &on_core(0)).unwrap();
+    assert_eq!(hit.event, second);
+    world.change(EventChange::Clear, second);
+    assert_eq!(world.executed(RAM), 0);
+    world.change(EventChange::Clear, first);
+    assert_eq!(world.view(), view);
     assert_eq!(world.state(), state);
 }
 

@@ -23,9 +23,9 @@ fn a_hook_hits_only_for_its_core_and_process() {
                 Some(pid)
             },
         };
-        let hit = world.installed.on_execute(gpa, &facts);
+        let hit = world.execute(gpa, &facts);
         assert_eq!(hit.map(|hit| hit.event), hits.then_some(event));
-        assert!(world.installed.is_hooked(gpa));
+        assert!(world.installed.watches().is_hooked(gpa));
         if let Some(hit) = hit {
             world.installed.count(&hit);
         }
@@ -34,7 +34,7 @@ fn a_hook_hits_only_for_its_core_and_process() {
     assert_eq!(asked.get(), 2);
     assert_eq!(world.installed.entries().next().unwrap().hits, 1);
     let elsewhere = GuestPhysical(RAM + 1);
-    assert!(world.installed.on_execute(elsewhere, &on_core(1)).is_none());
+    assert!(world.execute(elsewhere, &on_core(1)).is_none());
 }
 
 #[test]

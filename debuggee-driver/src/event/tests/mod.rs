@@ -8,14 +8,17 @@ mod matching;
 mod programs;
 mod promises;
 
-use super::dispatch::ExitFacts;
+use super::dispatch::{ExitFacts, Hit, Watched};
 use super::plan::Facts;
+use super::range::Range;
 use crate::ept::model::{GIB, MIB, World, design, dump, world};
 use crate::pool::slab::Counts;
 use crate::port::PhysicalMemory;
 use std::vec::Vec;
 use wire_protocol::address::{CoreId, EventId, GuestPhysical, GuestVirtual};
-use wire_protocol::event::{Actions, EventChange, EventSpec, PoolClass, PoolLine, Trigger};
+use wire_protocol::event::{
+    Access, Actions, EventChange, EventSpec, PoolClass, PoolLine, Space, Trigger,
+};
 use wire_protocol::refusal::Refusal;
 
 const RAM: u64 = 2 * GIB - 64 * MIB;
@@ -37,10 +40,14 @@ fn cpuid(leaf: Option<u32>) -> EventSpec<'static> {
 fn at(gpa: u64) -> Facts {
     Facts {
         hook: Some(GuestPhysical(gpa)),
+        range: None,
     }
 }
 
-const NOWHERE: Facts = Facts { hook: None };
+const NOWHERE: Facts = Facts {
+    hook: None,
+    range: None,
+};
 
 fn on_core(core: u16) -> ExitFacts<impl Fn() -> Option<u32>> {
     ExitFacts {
@@ -52,6 +59,33 @@ fn on_core(core: u16) -> ExitFacts<impl Fn() -> Option<u32>> {
 impl World {
     fn hook(&mut self, gpa: u64) -> Result<EventId, Refusal> {
         self.installed.add(&mut self.mem, &hook_spec(), &at(gpa))
+    }
+
+    fn monitor(&mut self, from: u64, len_bytes: u64, access: Access) -> Result<EventId, Refusal> {
+        let trigger = Trigger::Monitor {
+            space: Space::Physical,
+            access,
+            from,
+            len_bytes,
+        };
+        let facts = Facts {
+            hook: None,
+            range: Some(Range {
+                from,
+                len_bytes,
+                access,
+                tables: None,
+            }),
+        };
+        self.installed.add(&mut self.mem, &spec(trigger), &facts)
+    }
+
+    fn execute<F: Fn() -> Option<u32>>(
+        &self,
+        at: GuestPhysical,
+        facts: &ExitFacts<F>,
+    ) -> Option<Hit> {
+        self.installed.on_memory(Watched::Execute(at), None, facts)
     }
 
     fn change(&mut self, change: EventChange, event: EventId) {

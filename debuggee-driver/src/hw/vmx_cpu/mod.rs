@@ -345,6 +345,11 @@ impl Cpu for VmxCpu {
         unsafe { ins::invept_all() }
     }
 
+    fn invalidate_view(&mut self, eptp: u64) {
+        // SAFETY: VMX-root; `capability::check` saw that type 1 exists.
+        unsafe { ins::invept_one(eptp) }
+    }
+
     fn end_nmi_blocking(&mut self) {
         // SAFETY: on our own stack.
         unsafe { ins::end_nmi_blocking() }

@@ -1,5 +1,6 @@
 //! Refusals of events: numbers 19 and up.
 
+use crate::address::GuestPhysical;
 use crate::codec::{self, EncodeError, Parsed, Writer, byte, narrow, one_of, reject};
 use crate::refusal::{EventOption, ProcessorFeature, ProgramPart, Refusal};
 
@@ -78,6 +79,10 @@ pub(super) fn write(refusal: &Refusal, out: &mut Writer<'_>) -> Result<(), Encod
             limit(41, free_bytes, asked_bytes)?;
             out.varint(free_names)
         }
+        Refusal::NotRam { address } => {
+            out.byte(50)?;
+            out.varint(address.0)
+        }
         _ => Err(EncodeError::OverLimit),
     }
 }
@@ -151,6 +156,11 @@ pub(super) fn parse(number: u8, input: &[u8]) -> Parsed<'_, Refusal> {
             Ok((rest, Refusal::NoFeature { feature }))
         }
         30 => Ok((input, Refusal::UnknownTrigger)),
+        50 => {
+            let (rest, address) = codec::varint(input)?;
+            let address = GuestPhysical(address);
+            Ok((rest, Refusal::NotRam { address }))
+        }
         _ => reject(input),
     }
 }

@@ -1,0 +1,114 @@
+//! The range that a monitor watches, cut into the pieces that [`crate::ept::monitor`] keeps.
+//!
+//! A virtual range is looked up page by page when the command comes; what the guest maps there
+//! later is not followed.
+
+use super::transaction::Installed;
+use crate::ept::entry::Level;
+use crate::ept::monitor::Span;
+use crate::ept::watch::can_watch;
+use crate::guest::walk;
+use crate::port::{Hidden, PhysicalMemory};
+use wire_protocol::address::{GuestPhysical, GuestVirtual};
+use wire_protocol::event::Access;
+use wire_protocol::refusal::Refusal;
+
+/// What a monitor watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// First byte, virtual if there are tables to look it up in.
+    pub from: u64,
+    /// At least one.
+    pub len_bytes: u64,
+    /// Which accesses.
+    pub access: Access,
+    /// CR3 and CR4 of the address space, if `from` is virtual.
+    pub tables: Option<(u64, u64)>,
+}
+
+impl Range {
+    /// Its pieces, in order, until one is not present.
+    pub fn spans<'a>(
+        &'a self,
+        mem: &'a impl PhysicalMemory,
+    ) -> impl Iterator<Item = Result<Span, Refusal>> + 'a {
+        let mut done_bytes = 0;
+        core::iter::from_fn(move || {
+            let left_bytes = self.len_bytes.checked_sub(done_bytes)?;
+            if left_bytes == 0 {
+                return None;
+            }
+            let from = self.from.wrapping_add(done_bytes);
+            match self.span(mem, from, left_bytes) {
+                Ok(span) => {
+                    done_bytes += span.len_bytes;
+                    Some(Ok(span))
+                }
+                Err(refusal) => {
+                    done_bytes = self.len_bytes;
+                    Some(Err(refusal))
+                }
+            }
+        })
+    }
+
+    /// The piece that starts at `from`.
+    fn span(&self, mem: &impl PhysicalMemory, from: u64, left_bytes: u64) -> Result<Span, Refusal> {
+        let (at, together_bytes) = match self.tables {
+            None => (GuestPhysical(from), left_bytes),
+            Some((cr3, cr4)) => {
+                let found = walk::translate(mem, cr3, cr4, GuestVirtual(from))?;
+                let behind = found.page_bytes - (from & (found.page_bytes - 1));
+                (found.address, behind.min(left_bytes))
+            }
+        };
+        let large_bytes = Level::Page2M.bytes();
+        let span = if at.0.is_multiple_of(large_bytes) && together_bytes >= large_bytes {
+            Span {
+                at,
+                len_bytes: large_bytes,
+                unit: Level::Page2M,
+            }
+        } else {
+            let in_page = Level::Page4K.bytes() - at.offset() as u64;
+            Span {
+                at,
+                len_bytes: together_bytes.min(in_page),
+                unit: Level::Page4K,
+            }
+        };
+        Ok(span)
+    }
+}
+
+/// Checks that a piece may be watched.
+///
+/// # Errors
+/// It is not mapped, or some of it is the debugger's.
+pub(super) fn check(
+    span: &Span,
+    installed: &Installed,
+    mem: &impl PhysicalMemory,
+) -> Result<(), Refusal> {
+    let views = installed.views();
+    let limit = GuestPhysical(views.limit);
+    // A unit may be larger than what is mapped at the end of memory.
+    if span
+        .at
+        .0
+        .checked_add(span.len_bytes)
+        .is_none_or(|end| end > limit.0)
+    {
+        return Err(Refusal::PhysicalOutOfRange {
+            address: span.at,
+            limit,
+        });
+    }
+    if installed.hides(span.at.page()) {
+        return Err(Refusal::DebuggerMemory { address: span.at });
+    }
+    match can_watch(mem, &views.hooked, span) {
+        Some(address) => Err(Refusal::DebuggerMemory { address }),
+        None => Ok(()),
+    }
+}

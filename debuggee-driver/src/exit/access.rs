@@ -1,0 +1,170 @@
+//! What an access that an EPT view forbids touches: the exit names its first byte, the instruction says how
+//! far it goes.
+
+use super::Core;
+use crate::ept::monitor::Touch;
+use crate::guest::instruction::{self, Instruction, LENGTH_MAX, Registers};
+use crate::port::{Cpu, PhysicalMemory, Ports};
+use crate::shared::Shared;
+use crate::vmx::{guest, ro};
+use wire_protocol::address::{GuestPhysical, PAGE_BYTES};
+use wire_protocol::event::Access;
+
+/// Exit qualification ("Exit Qualification for EPT Violations", table 28-7).
+mod qualification {
+    pub(super) const READ: u64 = 1;
+    pub(super) const WRITE: u64 = 1 << 1;
+    pub(super) const FETCH: u64 = 1 << 2;
+    pub(super) const LINEAR_VALID: u64 = 1 << 7;
+    pub(super) const NOT_PAGE_WALK: u64 = 1 << 8;
+}
+
+/// Bytes of what the processor itself reads and writes: table entries, and what an event pushes.
+const PROCESSORS_OWN_BYTES: u16 = 8;
+
+/// CS.L ("Guest Register State", table 25-2).
+const CS_LONG: u64 = 1 << 13;
+
+/// An EPT violation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Violation {
+    /// First byte of the access in the page.
+    pub(super) at: GuestPhysical,
+    /// What was attempted.
+    pub(super) access: Access,
+    /// Its linear address; `None` for the processor's own walk through the guest's page tables.
+    pub(super) linear: Option<u64>,
+    /// The instruction at RIP did not do it: an event was being delivered.
+    pub(super) in_delivery: bool,
+}
+
+impl Violation {
+    /// As the exit reports it.
+    pub(super) fn read(cpu: &impl Cpu) -> Self {
+        let exit = cpu.vmread(ro::EXIT_QUALIFICATION);
+        let mut access = Access::empty();
+        access.set(Access::READ, exit & qualification::READ != 0);
+        access.set(Access::WRITE, exit & qualification::WRITE != 0);
+        access.set(Access::EXECUTE, exit & qualification::FETCH != 0);
+        let is_linear =
+            exit & qualification::LINEAR_VALID != 0 && exit & qualification::NOT_PAGE_WALK != 0;
+        Self {
+            at: GuestPhysical(cpu.vmread(ro::GUEST_PHYSICAL_ADDR_FULL)),
+            access,
+            linear: is_linear.then(|| cpu.vmread(ro::GUEST_LINEAR_ADDR)),
+            in_delivery: cpu.vmread(ro::IDT_VECTORING_INFO) & 1 << 31 != 0,
+        }
+    }
+
+    /// The instruction that did it, if one did and it can be read.
+    pub(super) fn instruction<P: Ports>(
+        &self,
+        core: &Core<P::Cpu>,
+        shared: &Shared<P>,
+    ) -> Option<Instruction> {
+        if self.in_delivery || self.linear.is_none() {
+            return None;
+        }
+        let mut bytes = [0; LENGTH_MAX];
+        instruction::decode(code(&core.cpu, shared, &mut bytes))
+    }
+
+    /// Without a look at the instruction: the rest of the page from the first byte on, of which the access touches
+    /// at least that byte.
+    pub(super) fn most(&self) -> Touch {
+        let mut most = *self;
+        if most.access.contains(Access::WRITE) {
+            // Some processors do not tell a write from a read that is followed by a write.
+            most.access |= Access::READ;
+        }
+        // A fetch is told with any address of the instruction.
+        let at = if most.access.contains(Access::EXECUTE) {
+            self.at.page()
+        } else {
+            self.at
+        };
+        most.part(at, PAGE_BYTES as u16)
+    }
+
+    /// The bytes touched on the page, and those that the same access touched on the page before.
+    pub(super) fn touches<P: Ports>(
+        &self,
+        core: &Core<P::Cpu>,
+        shared: &Shared<P>,
+        instruction: Option<&Instruction>,
+    ) -> (Touch, Option<Touch>) {
+        let rip = core.cpu.vmread(guest::RIP);
+        let (Some(linear), Some(it)) = (self.linear, instruction) else {
+            return (self.part(self.at, PROCESSORS_OWN_BYTES), None);
+        };
+        let is_fetch = self.access.contains(Access::EXECUTE);
+        let (start, len_bytes) = if is_fetch {
+            (rip, u16::from(it.len))
+        } else {
+            (self.start(&core.cpu, it, linear), it.memory_bytes())
+        };
+        let mut touch = *self;
+        if touch.access == Access::WRITE && it.reads_what_it_writes() {
+            touch.access |= Access::READ;
+        }
+        let is_on_this_page = start & !(PAGE_BYTES - 1) == linear & !(PAGE_BYTES - 1);
+        if is_on_this_page {
+            let at = GuestPhysical(self.at.page().0 | start & (PAGE_BYTES - 1));
+            return (touch.part(at, len_bytes), None);
+        }
+        let before_bytes = (PAGE_BYTES - start % PAGE_BYTES) as u16;
+        let before = shared.translate(&core.cpu, start);
+        let before = before.map(|at| touch.part(at, before_bytes));
+        let rest_bytes = len_bytes.saturating_sub(before_bytes).max(1);
+        (touch.part(self.at.page(), rest_bytes), before)
+    }
+
+    fn start(&self, cpu: &impl Cpu, it: &Instruction, linear: u64) -> u64 {
+        if !linear.is_multiple_of(PAGE_BYTES) {
+            return linear;
+        }
+        let registers = Registers {
+            general: cpu.registers(),
+            rsp: cpu.vmread(guest::RSP),
+            rip: cpu.vmread(guest::RIP),
+            fs_base: cpu.vmread(guest::FS_BASE),
+            gs_base: cpu.vmread(guest::GS_BASE),
+        };
+        it.start_of_access(&registers, linear)
+    }
+
+    fn part(&self, at: GuestPhysical, len_bytes: u16) -> Touch {
+        let rest_bytes = (PAGE_BYTES - at.offset() as u64) as u16;
+        Touch {
+            at,
+            len_bytes: len_bytes.clamp(1, rest_bytes),
+            access: self.access,
+        }
+    }
+}
+
+/// The code at RIP, as far as it is present; nothing outside 64-bit mode.
+pub(super) fn code<'b, P: Ports>(
+    cpu: &P::Cpu,
+    shared: &Shared<P>,
+    bytes: &'b mut [u8; LENGTH_MAX],
+) -> &'b [u8] {
+    if cpu.vmread(guest::CS_ACCESS_RIGHTS) & CS_LONG == 0 {
+        return &[];
+    }
+    let rip = cpu.vmread(guest::RIP);
+    let Some(at) = shared.translate(cpu, rip) else {
+        return &[];
+    };
+    let here_bytes = (PAGE_BYTES as usize - at.offset()).min(LENGTH_MAX);
+    let (here, behind) = bytes.split_at_mut(here_bytes);
+    shared.memory.read(at.0, here);
+    let mut present_bytes = here_bytes;
+    if !behind.is_empty()
+        && let Some(next) = shared.translate(cpu, rip.wrapping_add(here_bytes as u64))
+    {
+        shared.memory.read(next.0, behind);
+        present_bytes = LENGTH_MAX;
+    }
+    bytes.get(..present_bytes).unwrap_or_default()
+}
