@@ -23,6 +23,7 @@ use super::types::{Struct, Type};
 use super::value::{Action, Line, Meaning, Slot, Unit, Value};
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
+use wire_protocol::bytecode::{ARGUMENTS, FUNCTIONS};
 
 /// Bytes that one variable may have; the areas of variables are not larger.
 const VARIABLE_LIMIT: u32 = wire_protocol::bytecode::LOCAL_BYTES as u32;
@@ -198,6 +199,19 @@ impl<'a> Checker<'a> {
                 function.at,
                 format!("there is a function `{name}` already, in line {line}"),
             ));
+        }
+        if self.functions.len() >= FUNCTIONS {
+            return Err(Problem::new(
+                function.at,
+                format!("a script can have no more than {FUNCTIONS:x} functions"),
+            ));
+        }
+        if function.parameters.len() > ARGUMENTS {
+            return Err(Problem::new(
+                function.at,
+                format!("a function can have at most {ARGUMENTS} parameters"),
+            )
+            .help("pass a pointer to a struct"));
         }
         let returns = self.type_of(&function.returns)?;
         if !returns.is_scalar() && returns != Type::Void {

@@ -177,3 +177,37 @@ fn what_may_not_be_meant_is_a_warning() {
     }
     assert_eq!(good("char c; c = ff; c = -1; int i; i = 5;").warnings, []);
 }
+
+#[test]
+fn what_no_event_could_hold_is_refused_before_it_is_sent() {
+    let lines = |line: &str, count: usize| line.repeat(count);
+    for (text, words) in [
+        (
+            lines("x = poi(@rsp) + 123456789;\n", 9000),
+            "longer than 14000 bytes",
+        ),
+        (
+            lines("if (@rax) { x = 1; }\n", 9000),
+            "longer than 14000 bytes",
+        ),
+        (
+            (0..300)
+                .map(|i| format!("void f_{i:x}() {{ }}\n"))
+                .collect(),
+            "no more than ff functions",
+        ),
+        (
+            (0..40)
+                .map(|i| format!("n = strlen(\"{}{i}\");\n", "x".repeat(2000 + i)))
+                .collect(),
+            "more than 10000 bytes",
+        ),
+        (
+            format!("int f(int p0{}) {{ return 0; }}", ", int *p".repeat(40)),
+            "at most 32 parameters",
+        ),
+    ] {
+        let (_, _, what) = bad(&text);
+        assert!(what.contains(words), "{what}");
+    }
+}

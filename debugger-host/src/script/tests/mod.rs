@@ -6,6 +6,7 @@ mod language;
 mod programs;
 mod random;
 mod sizes;
+mod typed;
 mod types;
 
 use super::problem::Explained;
