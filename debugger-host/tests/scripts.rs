@@ -106,6 +106,16 @@ fn a_pause_in_a_script_halts_after_its_messages() {
         text.starts_with("no end of line\nevent 0 hit on core 1: epthook vmlinux!vfs_read\n"),
         "{text}"
     );
+    debuggee.take_requests();
+    assert!(host.good("events sc on").contains("does not take effect"));
+    assert_eq!(debuggee.take_requests(), ["ShortCircuit"]);
+    hits(&debuggee, 0);
+    host.good("g");
+    host.good("pause");
+    assert!(
+        host.bad("events sc off")
+            .contains("nothing to short-circuit")
+    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use super::complete::Names;
 use super::{prompt, run_line};
-use crate::command::Debugger;
+use crate::command::{Debugger, open_braces};
 use crate::patience::Interrupts;
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
@@ -53,7 +53,7 @@ pub fn run(debugger: &mut Debugger, interrupts: &Interrupts) -> Result<(), Readl
             }
         } else {
             match line_while_running(debugger, interrupts)? {
-                Typed::Line(line) => line,
+                Typed::Line(line) => whole_block(line)?,
                 Typed::Nothing => continue,
                 Typed::End => break,
             }
@@ -96,6 +96,17 @@ fn line_while_running(debugger: &mut Debugger, interrupts: &Interrupts) -> std::
             });
         }
     }
+}
+
+/// The line, with those that follow until its braces are closed.
+fn whole_block(mut line: String) -> std::io::Result<String> {
+    while open_braces(&line) > 0 {
+        line.push('\n');
+        if std::io::stdin().read_line(&mut line)? == 0 {
+            break;
+        }
+    }
+    Ok(line)
 }
 
 /// Whether a line can be read without waiting.

@@ -50,6 +50,9 @@ pub enum SessionError {
     /// Needs a running debuggee.
     #[error("the debuggee is halted already")]
     Halted,
+    /// Needs a halt at an event.
+    #[error("the debuggee did not halt at an event: there is nothing to short-circuit")]
+    NotAtEvent,
     /// Not halted in time.
     #[error("the debuggee did not halt within {seconds} s")]
     NotStopped {

@@ -11,7 +11,7 @@ use wire_protocol::event::{
     Programs, Settings,
 };
 use wire_protocol::limits;
-use wire_protocol::packet::{EventSpecs, Reply, Request, events_digest};
+use wire_protocol::packet::{EventSpecs, Reply, Request, StopCause, events_digest};
 use wire_protocol::refusal::Refusal;
 
 /// What the host knows of the debuggee's events and pools.
@@ -310,6 +310,22 @@ impl Session {
         }
         self.mirror.compare(digest);
         Ok((count, free))
+    }
+
+    /// Decides whether what the stop in progress is about takes effect.
+    ///
+    /// # Errors
+    /// When the debuggee runs, stopped for another reason than an event, refuses or does not
+    /// answer.
+    pub fn short_circuit(&mut self, on: bool) -> Result<(), SessionError> {
+        let halt = self.halted.as_ref().ok_or(SessionError::Running)?;
+        if !matches!(halt.cause, StopCause::Event { .. }) {
+            return Err(SessionError::NotAtEvent);
+        }
+        let request = Request::ShortCircuit { on };
+        self.ask("short-circuit", &request, |reply| {
+            matches!(reply, Reply::Done).then_some(())
+        })
     }
 
     /// Carves objects from the arena.

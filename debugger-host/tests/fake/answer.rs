@@ -92,6 +92,7 @@ pub(super) fn answer(
             machine.hits_left = controls.script_hits.load(Ordering::Relaxed);
             Reply::Done
         }
+        Request::ShortCircuit { .. } => Reply::Done,
         Request::Cores => {
             let rip = GuestVirtual(KERNEL + 0x2000);
             let states = [CoreState::Halted { rip }, CoreState::WaitForSipi];

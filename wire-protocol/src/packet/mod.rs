@@ -49,6 +49,7 @@ mod kind {
     pub(super) const REFUSED: u8 = 0x02;
     pub(super) const GO: u8 = 0x10;
     pub(super) const CORES: u8 = 0x11;
+    pub(super) const SHORT_CIRCUIT: u8 = 0x12;
     pub(super) const REGISTERS: u8 = 0x20;
     pub(super) const WRITE_REGISTER: u8 = 0x21;
     pub(super) const MEMORY: u8 = 0x30;

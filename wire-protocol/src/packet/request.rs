@@ -2,7 +2,7 @@
 //! file knows its own bodies.
 
 use crate::address::{CoreId, EventId, GuestPhysical, GuestVirtual};
-use crate::codec::{EncodeError, Parsed, Writer};
+use crate::codec::{EncodeError, Parsed, Writer, boolean};
 use crate::event::{EventChange, PoolClass};
 #[cfg(doc)]
 use crate::limits;
@@ -27,6 +27,11 @@ pub enum Request<'a> {
     Go,
     /// Every core's place and state [`Reply::Cores`].
     Cores,
+    /// Whether what the stop in progress is about takes effect [`Reply::Done`].
+    ShortCircuit {
+        /// It does not.
+        on: bool,
+    },
     /// [`Reply::Registers`]
     ReadRegisters {
         /// Whose.
@@ -147,6 +152,7 @@ impl<'a> Request<'a> {
                 system::write_hello_request(version, features, out)
             }
             Self::Go | Self::Cores | Self::Pools | Self::Flush | Self::MessageCounts => Ok(()),
+            Self::ShortCircuit { on } => out.byte(u8::from(on)),
             Self::ReadRegisters { core, set } => register::write_read(core, set, out),
             Self::WriteRegister {
                 core,
@@ -199,6 +205,9 @@ impl<'a> Request<'a> {
             kind::HELLO => system::parse_hello_request(body),
             kind::GO => Ok((body, Self::Go)),
             kind::CORES => Ok((body, Self::Cores)),
+            kind::SHORT_CIRCUIT => {
+                boolean(body).map(|(rest, on)| (rest, Self::ShortCircuit { on }))
+            }
             kind::REGISTERS => register::parse_read(body),
             kind::WRITE_REGISTER => register::parse_write(body),
             kind::MEMORY => memory::parse_read(base, body),
@@ -224,6 +233,7 @@ impl<'a> Request<'a> {
             Self::Hello { .. } => kind::HELLO,
             Self::Go => kind::GO,
             Self::Cores => kind::CORES,
+            Self::ShortCircuit { .. } => kind::SHORT_CIRCUIT,
             Self::ReadRegisters { .. } => kind::REGISTERS,
             Self::WriteRegister { .. } => kind::WRITE_REGISTER,
             Self::ReadMemory { .. } => kind::MEMORY,

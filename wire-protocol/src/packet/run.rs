@@ -190,9 +190,10 @@ pub(crate) fn parse_stop(base: u64, input: &[u8]) -> Parsed<'_, Stop<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::kind::{CORES, STOPPED};
+    use crate::packet::kind::{CORES, SHORT_CIRCUIT, STOPPED};
     use crate::packet::testing::{
         BASE, notice_body, notice_is_malformed, reply_body, reply_is_malformed, request_body,
+        request_is_malformed,
     };
     use crate::packet::{Notice, Reply, Request};
 
@@ -280,6 +281,13 @@ mod tests {
         let mut body = [1; 66];
         body[0] = 65;
         reply_is_malformed(CORES, &body);
+    }
+
+    #[test]
+    fn short_circuit_is_on_or_off() {
+        assert_eq!(request_body(Request::ShortCircuit { on: true }), [1]);
+        assert_eq!(request_body(Request::ShortCircuit { on: false }), [0]);
+        request_is_malformed(SHORT_CIRCUIT, &[2]);
     }
 
     #[test]

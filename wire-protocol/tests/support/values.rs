@@ -356,6 +356,7 @@ pub fn request(base: GuestVirtual) -> BoxedStrategy<Request<'static>> {
             .prop_map(|(version, features)| Request::Hello { version, features }),
         Just(Request::Go),
         Just(Request::Cores),
+        any::<bool>().prop_map(|on| Request::ShortCircuit { on }),
         Just(Request::Pools),
         (core(), register_set()).prop_map(|(core, set)| Request::ReadRegisters { core, set }),
         (core(), register(), number()).prop_map(|(core, register, value)| {

@@ -9,6 +9,7 @@ use wire_protocol::event::EventChange;
 
 enum Events {
     List,
+    ShortCircuit(bool),
     Change(EventChange, Option<Expression>),
 }
 
@@ -20,10 +21,25 @@ pub(in crate::command) fn events(mut arguments: Arguments<'_>) -> Parsed {
         "e" => EventChange::Enable,
         "d" => EventChange::Disable,
         "c" => EventChange::Clear,
+        "sc" => {
+            let word = arguments.required_word("on or off")?;
+            let on = match word.to_ascii_lowercase().as_str() {
+                "on" => true,
+                "off" => false,
+                _ => {
+                    return Err(ParseError::BadWord {
+                        word: word.to_owned(),
+                        expected: "on or off",
+                    });
+                }
+            };
+            arguments.end()?;
+            return Ok(Box::new(Events::ShortCircuit(on)));
+        }
         _ => {
             return Err(ParseError::BadWord {
                 word: word.to_owned(),
-                expected: "e (enable), d (disable) or c (clear)",
+                expected: "e (enable), d (disable), c (clear) or sc (short-circuit)",
             });
         }
     };
@@ -56,8 +72,18 @@ pub(in crate::command) fn show_events(debugger: &mut Debugger) -> Result<(), Com
 
 impl Action for Events {
     fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
-        let Self::Change(change, event) = self else {
-            return show_events(debugger);
+        let (change, event) = match self {
+            Self::List => return show_events(debugger),
+            Self::ShortCircuit(on) => {
+                debugger.session.short_circuit(*on)?;
+                debugger.out.line(if *on {
+                    "what this stop is about does not take effect"
+                } else {
+                    "what this stop is about takes effect"
+                });
+                return Ok(());
+            }
+            Self::Change(change, event) => (change, event),
         };
         let event = match event {
             Some(event) => Some(EventId(narrow(

@@ -187,11 +187,17 @@ pub(super) static ROWS: &[Command] = &[
     ),
     Command {
         names: &["events", "event"],
-        syntax: "events [e|d|c N|all]",
-        summary: "list events; enable, disable or clear one or all",
+        syntax: "events [e|d|c N|all] | events sc on|off",
+        summary: "list events; enable, disable or clear one or all; short-circuit this stop",
         details: "A cleared event is gone from every core, with its objects back in their pools,\n\
-            before the reply comes.",
-        examples: &["events", "events d 0", "events e all", "events c all"],
+            before the reply comes. `events sc on`: what this stop is about does not take effect.",
+        examples: &[
+            "events",
+            "events d 0",
+            "events e all",
+            "events c all",
+            "events sc on",
+        ],
         parse: event::events,
     },
     Command {
