@@ -12,6 +12,7 @@ pub mod lexer;
 pub mod lines;
 pub mod parser;
 pub mod problem;
+pub mod reference;
 pub mod room;
 pub mod token;
 pub mod tool;

@@ -20,6 +20,8 @@ pub enum Tool {
     Check(Check),
     /// Run a script on registers and memory that are made up.
     Run(Box<Run>),
+    /// Print the language: what there is, and every function.
+    Reference,
 }
 
 /// What both need.
@@ -128,6 +130,7 @@ impl Tool {
                 Ok(out.write_all(compiled.summary(check.cores).as_bytes())?)
             }
             Self::Run(run) => run.run(out),
+            Self::Reference => Ok(out.write_all(super::reference::text().as_bytes())?),
         }
     }
 }

@@ -54,7 +54,8 @@ pub(super) fn is_known(name: &str) -> bool {
         || OPERATIONS.iter().any(|(known, _)| *known == name)
 }
 
-fn known<'n>() -> impl Iterator<Item = &'n str> {
+/// Names of all functions of the language.
+pub(crate) fn known<'n>() -> impl Iterator<Item = &'n str> {
     let routines = Routine::ALL.iter().map(|routine| routine.name());
     let operations = OPERATIONS.iter().map(|(name, _)| *name);
     routines

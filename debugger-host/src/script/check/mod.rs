@@ -14,6 +14,8 @@ mod statement;
 mod type_name;
 
 pub(crate) use arithmetic::whole;
+#[cfg(test)]
+pub(crate) use call::known as functions;
 pub(super) use convert::{extension, is_truth};
 
 use super::Environment;

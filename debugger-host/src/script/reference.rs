@@ -1,0 +1,190 @@
+//! The reference of the script language, printed by `standstill script reference`.
+
+/// Functions: how they are called, what they do. Groups are separated by empty names.
+const FUNCTIONS: [(&str, &str); 66] = [
+    ("poi(a) dq(a)", "8 bytes at a virtual address"),
+    ("dd(a) dw(a) db(a)", "4, 2, 1 bytes"),
+    ("low(a) hi(a)", "low and high 16 bits of the 4 bytes there"),
+    (
+        "poi_pa(a) dq_pa(a) dd_pa(a) dw_pa(a) db_pa(a) low_pa(a) hi_pa(a)",
+        "the same, physical",
+    ),
+    (
+        "eq(a, v) ed(a, v) ew(a, v) eb(a, v)",
+        "write 8, 4, 2, 1 bytes; 1 if that could be done",
+    ),
+    (
+        "eq_pa(a, v) ed_pa(a, v) ew_pa(a, v) eb_pa(a, v)",
+        "the same, physical",
+    ),
+    ("memcpy(to, from, n)", "copy bytes"),
+    ("memcpy_pa(to, from, n)", "the same, physical"),
+    (
+        "memcmp(a, b, n)",
+        "compare bytes: below, equal to or above 0",
+    ),
+    ("strlen(s)", "bytes of a string"),
+    ("strcmp(a, b)", "compare strings"),
+    ("strncmp(a, b, n)", "compare at most n bytes of them"),
+    ("wcslen(s)", "characters of a UTF-16 string"),
+    ("wcscmp(a, b)", "compare UTF-16 strings"),
+    ("wcsncmp(a, b, n)", "compare at most n characters of them"),
+    ("check_address(a)", "1 if it can be read"),
+    ("virtual_to_physical(a)", "physical address, or 0"),
+    ("physical_to_virtual(a)", "virtual address, or 0"),
+    (
+        "disassemble_len(a) disassemble_len64(a)",
+        "bytes of the 64-bit instruction there",
+    ),
+    (
+        "disassemble_len32(a)",
+        "bytes of the 32-bit instruction there",
+    ),
+    ("", ""),
+    ("reference(v) ref(v)", "address of a variable, as &v"),
+    ("not(x)", "~x"),
+    ("neg(x)", "-x"),
+    ("", ""),
+    ("print(x)", "a line with x in hexadecimal"),
+    (
+        "printf(format, …)",
+        "%d %i %u %o %x %c %p %s %ws %ls %f, with h, l, ll, width and precision",
+    ),
+    ("formats(x)", "x in every notation"),
+    ("test_statement(x)", "a line that a test can find"),
+    ("flush()", "drop messages that were not delivered"),
+    ("", ""),
+    ("pause()", "halt all cores when the script has ended"),
+    ("event_enable(id)", "enable an event"),
+    ("event_disable(id)", "disable it"),
+    ("event_clear(id)", "clear it"),
+    (
+        "event_sc(x)",
+        "1: what triggered this hit does not take place",
+    ),
+    (
+        "event_inject(type, vector)",
+        "inject an interrupt or exception when the guest goes on",
+    ),
+    (
+        "event_inject_error_code(type, vector, code)",
+        "the same with an error code",
+    ),
+    ("event_trace_step()", "start stepping over calls"),
+    ("event_trace_step_in()", "start stepping into calls"),
+    ("event_trace_step_out()", "step until the function returns"),
+    (
+        "event_trace_instrumentation_step()",
+        "step over calls, other cores held",
+    ),
+    (
+        "event_trace_instrumentation_step_in()",
+        "step into calls, other cores held",
+    ),
+    ("", ""),
+    ("spinlock_lock(&v)", "wait until v is 0, then make it 1"),
+    ("spinlock_unlock(&v)", "make it 0"),
+    (
+        "spinlock_lock_custom_wait(&v, longest)",
+        "lock with a longest back-off",
+    ),
+    ("interlocked_increment(&v)", "add 1; the new value"),
+    ("interlocked_decrement(&v)", "subtract 1; the new value"),
+    ("interlocked_exchange(&v, x)", "store x; the old value"),
+    ("interlocked_exchange_add(&v, x)", "add x; the old value"),
+    (
+        "interlocked_compare_exchange(&v, new, expected)",
+        "store new if v is expected; the old value",
+    ),
+    ("", ""),
+    ("rdtsc()", "time-stamp counter"),
+    ("rdtscp()", "the same, after all earlier instructions"),
+    ("microsleep(us)", "wait so many microseconds"),
+    ("", ""),
+    ("$pid $tid $core", "process, thread and core numbers"),
+    (
+        "$proc $thread",
+        "addresses of the system's process and thread objects",
+    ),
+    ("$pname", "address of the image name, 16 bytes"),
+    ("$peb $teb", "addresses of the user blocks"),
+    ("$ip", "instruction pointer"),
+    ("$buffer", "the event's safe buffer, or 0"),
+    ("$context", "what the event type says it is"),
+    (
+        "$event_id $event_tag $event_stage",
+        "the event; 0 before and 1 after what triggered it",
+    ),
+    (
+        "$date $time $arg0 $arg1",
+        "for %s: date, time, name of the command file; then its arguments",
+    ),
+];
+
+/// What precedes the list of functions.
+const LANGUAGE: &str = "\
+Statements end with `;`, blocks stand in `{ }`, comments are those of C. Case matters.
+
+numbers     hexadecimal; 0n10 decimal, 0t7 octal, 0y1 binary; 11.5 has a fraction
+names       x is of this event and this core, .x is shared by all; both begin as 0 and stay
+            @rax @eax @al @zf registers and flags, also written to; nt!name an address
+            a word of hexadecimal digits only is a number, unless declared: long add;
+types       none: 64 bits, unsigned. char short int long float double bool, signed, unsigned,
+            pointers, arrays, struct, typedef, casts: as in C
+operators   those of C with its precedence; = += ++ and their like are statements, a = b = 5 too
+statements  if elsif else, for, while, do while, break, continue, return
+functions   int f(int x) { return x + 1; }, also recursive
+strings     \"text\" and L\"UTF-16\", with \\n \\r \\t \\0 \\\\ \\\" \\xHH
+files       #include \"file\"
+
+What cannot be read is 0, a division by zero is 0; both are counted and shown.
+";
+
+/// The whole reference.
+#[must_use]
+pub fn text() -> String {
+    let mut text = format!("{LANGUAGE}\n");
+    for (name, meaning) in FUNCTIONS {
+        if name.len() > 40 {
+            text += &format!("{name}\n{:40} {meaning}\n", "");
+        } else {
+            text += format!("{name:40} {meaning}").trim_end();
+            text.push('\n');
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::script::check::functions;
+    use std::collections::BTreeSet;
+    use wire_protocol::bytecode::routine::Pseudo;
+
+    #[test]
+    fn every_function_and_pseudo_register_is_in_the_reference_and_no_other() {
+        let mut named = BTreeSet::new();
+        for (names, _) in FUNCTIONS {
+            let calls = names.split(')').filter_map(|call| call.split_once('('));
+            named.extend(calls.map(|(name, _)| name.trim().to_owned()));
+            let pseudo = names.split(' ').filter_map(|name| name.strip_prefix('$'));
+            named.extend(pseudo.map(|name| format!("${name}")));
+        }
+        let mut known: BTreeSet<String> = functions().map(str::to_owned).collect();
+        known.extend(
+            Pseudo::ALL
+                .iter()
+                .map(|pseudo| format!("${}", pseudo.name())),
+        );
+        known.extend(["$arg0".to_owned(), "$arg1".to_owned()]);
+        assert_eq!(named, known);
+    }
+
+    #[test]
+    fn lines_fit_a_terminal() {
+        for line in text().lines() {
+            assert!(line.chars().count() <= 120, "{line}");
+        }
+    }
+}
