@@ -7,6 +7,9 @@ use std::rc::Rc;
 /// The largest type. Structures of the debuggee can be large, variables are limited elsewhere.
 pub const SIZE_LIMIT: u32 = 1 << 24;
 
+/// Types within types, so that walking them takes bounded stack.
+pub const DEPTH_LIMIT: u16 = 64;
+
 /// A type.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Type {
@@ -48,6 +51,8 @@ pub struct Struct {
     pub size: u32,
     /// Its address is a multiple of this.
     pub alignment: u32,
+    /// Types within each other, itself included.
+    depth: u16,
 }
 
 /// A member of a structure.
@@ -68,6 +73,7 @@ impl Struct {
     pub fn new(name: String, members: Vec<(String, Type)>) -> Option<Self> {
         let (mut end, mut alignment) = (0_u32, 1);
         let mut placed = Vec::new();
+        let depth = members.iter().map(|(_, of)| of.depth()).max();
         for (name, of) in members {
             let offset = end.next_multiple_of(of.alignment());
             end = offset.checked_add(of.size()?)?;
@@ -80,6 +86,7 @@ impl Struct {
             members: placed,
             size,
             alignment,
+            depth: depth.unwrap_or(0) + 1,
         })
     }
 
@@ -133,6 +140,16 @@ impl Type {
             }
             Self::Struct(of) => of.size,
         })
+    }
+
+    /// Types within each other, itself included.
+    #[must_use]
+    pub fn depth(&self) -> u16 {
+        match self {
+            Self::Pointer(inner) | Self::Array(inner, _) => inner.depth().saturating_add(1),
+            Self::Struct(of) => of.depth,
+            _ => 0,
+        }
     }
 
     /// Its address is a multiple of this.

@@ -2,7 +2,7 @@
 
 use super::super::problem::Problem;
 use super::super::tree::{Base, Expression, NewType, TypeName, Variable};
-use super::super::types::{SIZE_LIMIT, Struct, Type};
+use super::super::types::{DEPTH_LIMIT, SIZE_LIMIT, Struct, Type};
 use super::{Checked, Checker};
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -117,6 +117,13 @@ impl Checker<'_> {
                     ),
                 ));
             }
+        }
+        if of.depth() >= DEPTH_LIMIT {
+            return Err(Problem::new(
+                name.at,
+                format!("more than {DEPTH_LIMIT} types within each other"),
+            )
+            .help("make a pointer `void *`"));
         }
         Ok(of)
     }

@@ -147,6 +147,40 @@ fn deep_and_long_text_never_overflows_the_stack() {
             let _ = try_compile(&text);
         }
     }
+    for (first, next, last) in [
+        ("int", "*", "*"),
+        ("int", "", "[1]"),
+        ("struct { int m; }", "*", ""),
+    ] {
+        let mut text = format!("typedef {first} t_0;\n");
+        for i in 0..5000 {
+            text += &format!("typedef t_{i} {next}t_{}{last};\n", i + 1);
+            text += &format!("struct s_{i} {{ t_{i} m; }};\n");
+        }
+        let _ = try_compile(&text);
+    }
+    let mut text = String::from("struct s_0 { int m; };");
+    for i in 0..5000 {
+        text += &format!(
+            "struct s_{} {{ struct s_{i} m; struct s_{i} *p; }};\n",
+            i + 1
+        );
+    }
+    let _ = try_compile(&text);
+    for operator in ["+", "&&", "||", "==", "-"] {
+        let chain = format!("x {operator} ").repeat(126);
+        let _ = try_compile(&format!(
+            "{}x = {chain}x;{}",
+            "{".repeat(60),
+            "}".repeat(60)
+        ));
+        let _ = try_compile(&format!(
+            "{}y = {chain}x;{}",
+            "if (x) {".repeat(60),
+            "}".repeat(60)
+        ));
+        let _ = try_compile(&format!("x = 1; if ({chain}x) {{ x = 2; }}"));
+    }
     for (open, close) in [
         ("{", "}"),
         ("if (1) {", "}"),
