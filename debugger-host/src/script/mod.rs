@@ -1,6 +1,6 @@
 //! The script language: from text to a program that the driver runs.
 //!
-//! [`compile`] is all that commands need. Inside, text goes through [`lexer`] and [`include`]
+//! [`compile`] is all that commands need. Inside, text goes through [`lexer`] and [`mod@include`]
 //! (words), [`parser`] (a tree as it is written), [`check`] (names resolved, types worked out:
 //! [`value`]) and `emit` (operations of [`wire_protocol::bytecode`]). Nothing here talks to a
 //! debuggee: what has to be known about it, an [`Environment`] says.

@@ -1,5 +1,5 @@
 //! A script with its meaning: every value has a type, every name is resolved, every conversion is
-//! spelled out. Made by [`super::check`], turned into operations by [`super::emit`].
+//! spelled out. Made by [`super::check`], turned into operations by `emit`.
 
 use super::problem::Position;
 use super::types::Type;

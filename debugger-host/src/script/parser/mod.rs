@@ -1,5 +1,5 @@
-//! Words to trees. Called by [`super::compile`]; [`expression`], [`statement`] and
-//! [`declaration`] each know one part of the grammar.
+//! Words to trees. Called by [`super::compile`]; `expression`, `statement` and
+//! `declaration` each know one part of the grammar.
 
 mod declaration;
 mod expression;
