@@ -24,6 +24,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 pub(crate) struct Settings {
     /// Processor cores.
     pub(crate) cpus: u32,
+    /// Processor model, as the emulator names it.
+    pub(crate) cpu: String,
     /// Memory in MiB.
     pub(crate) memory_mib: u32,
     /// Disc to boot from.
@@ -37,6 +39,7 @@ pub(crate) struct Settings {
 pub(crate) fn configuration(settings: &Settings, console: u16, line: u16, log: &Path) -> String {
     let Settings {
         cpus,
+        cpu,
         memory_mib,
         disc,
         tree,
@@ -48,7 +51,7 @@ pub(crate) fn configuration(settings: &Settings, console: u16, line: u16, log: &
          display_library: nogui\n\
          romimage: file={share}/bochs/BIOS-bochs-latest\n\
          vgaromimage: file={share}/vgabios/vgabios.bin\n\
-         cpu: model=corei7_skylake_x, count={cpus}, ips={INSTRUCTIONS_PER_SECOND}, \
+         cpu: model={cpu}, count={cpus}, ips={INSTRUCTIONS_PER_SECOND}, \
          reset_on_triple_fault=0, ignore_bad_msrs=1\n\
          memory: guest={memory_mib}, host={memory_mib}\n\
          ata0-master: type=cdrom, path={disc}, status=inserted\n\
@@ -183,12 +186,13 @@ mod tests {
     fn configuration_names_ports_cores_and_memory() {
         let settings = Settings {
             cpus: 4,
+            cpu: "zambezi".into(),
             memory_mib: 128,
             disc: "/d.iso".into(),
             tree: "/t".into(),
         };
         let text = configuration(&settings, 11, 22, Path::new("/l"));
-        assert!(text.contains("count=4, ips=10000000"));
+        assert!(text.contains("model=zambezi, count=4, ips=10000000"));
         assert!(text.contains("memory: guest=128, host=128\n"));
         assert!(text.contains("com1: enabled=1, mode=socket-client, dev=127.0.0.1:11\n"));
         assert!(text.contains("com2: enabled=1, mode=socket-client, dev=127.0.0.1:22\n"));

@@ -52,11 +52,16 @@ impl KernelLine {
     }
 }
 
+/// The processor model that has all the debugger needs, mode-based execute control and VM functions included.
+pub const DEFAULT_CPU: &str = "corei7_skylake_x";
+
 /// What to boot.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Processor cores.
     pub cpus: u32,
+    /// Processor model, as the emulator names it.
+    pub cpu: String,
     /// Kernel parameters.
     pub kernel_line: KernelLine,
     /// Memory in MiB.
@@ -73,6 +78,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             cpus: 2,
+            cpu: DEFAULT_CPU.to_owned(),
             kernel_line: KernelLine::Lean,
             memory_mib: 256,
             params: Vec::new(),
@@ -125,6 +131,7 @@ impl Machine {
         let dir = tempfile::Builder::new().prefix("standstill-").tempdir()?;
         let settings = Settings {
             cpus: options.cpus,
+            cpu: options.cpu.clone(),
             memory_mib: options.memory_mib,
             disc,
             tree: provisions.tree.clone(),

@@ -7,6 +7,7 @@ use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use vm_lab::host::{self, Host, Reply};
+use vm_lab::machine::DEFAULT_CPU;
 use vm_lab::progress::phase;
 use vm_lab::{KernelLine, Machine, Options, background, driver, provision, script, suite};
 
@@ -77,6 +78,9 @@ struct MachineArgs {
     /// Processor cores
     #[arg(long, default_value_t = 2)]
     cpus: u32,
+    /// Processor model, as the emulator names it; `core2_penryn_t9600` has no EPT, `zambezi` no VT-x
+    #[arg(long, value_name = "MODEL", default_value = DEFAULT_CPU)]
+    cpu: String,
     /// Parameter of the driver's module
     #[arg(long = "param", value_name = "NAME=VALUE", value_parser = name_and_value)]
     params: Vec<(String, String)>,
@@ -95,6 +99,7 @@ impl MachineArgs {
     fn options(&self) -> Options {
         Options {
             cpus: self.cpus,
+            cpu: self.cpu.clone(),
             kernel_line: if self.stock {
                 KernelLine::Stock
             } else {
@@ -111,6 +116,7 @@ impl MachineArgs {
     fn words(&self) -> Vec<String> {
         let mut words = vec![
             format!("--cpus={}", self.cpus),
+            format!("--cpu={}", self.cpu),
             format!("--memory={}", self.memory),
         ];
         words.extend(

@@ -76,3 +76,22 @@ fn break_in_reaches_cores_that_spin_with_interrupts_off() {
     }
     lab.go();
 }
+
+#[test]
+fn break_in_reaches_cores_in_x2apic_mode() {
+    let mut lab = Lab::boot(KernelLine::Lean);
+    lab.load_probe();
+    lab.guest_background("echo 600000 > /sys/module/lab_probe/parameters/x2apic");
+    let spins = (0..10).any(|_| !lab.guest_answers());
+    assert!(spins, "the cores do not spin");
+    for _ in 0..3 {
+        lab.run("pause");
+        let list = lab.run("~");
+        assert_eq!(halted_cores(&list).len(), 2, "{list}");
+        for core in 0..2 {
+            lab.run(&format!("~ {core}"));
+            assert_eq!(lab.run("r if"), "if=0");
+        }
+        lab.run("g");
+    }
+}

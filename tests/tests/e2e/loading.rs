@@ -1,12 +1,17 @@
 //! The driver comes and goes, or says why it does not come.
 
 use crate::lab::{Lab, assert_log_is_clean};
-use vm_lab::machine::{KernelLine, Options};
+use vm_lab::machine::{self, KernelLine, Options};
 
 const ROUNDS: u32 = 20;
 
 fn without_driver(kernel_line: KernelLine) -> Lab {
+    without_driver_on(machine::DEFAULT_CPU, kernel_line)
+}
+
+fn without_driver_on(cpu: &str, kernel_line: KernelLine) -> Lab {
     Lab::with(&Options {
+        cpu: cpu.into(),
         kernel_line,
         load_driver: false,
         ..Options::default()
@@ -62,15 +67,32 @@ fn unloading_takes_installed_events_along() {
 
 /// Loads with a parameter that can't work: refused with `reason` in the log, and all is as before.
 fn refuses(lab: &mut Lab, name: &str, value: &str, reason: &str) {
-    let loaded = lab.machine.load_driver(&[(name.into(), value.into())]);
-    let said = match loaded {
-        Ok(()) => panic!("the driver loaded with {name}={value}"),
-        Err(error) => format!("{error:#}"),
-    };
-    assert!(said.contains(reason), "{name}={value}: {said}");
-    assert!(lab.guest("lab-check 1").contains("check ok cores 2"));
+    refuses_with(lab, &[(name.into(), value.into())], reason);
     let vmx = lab.guest("cat /sys/module/lab_probe/parameters/vmx");
     assert_eq!(vmx, "core 0 vmxe=0\ncore 1 vmxe=0\n");
+}
+
+fn refuses_with(lab: &mut Lab, params: &[(String, String)], reason: &str) {
+    let said = match lab.machine.load_driver(params) {
+        Ok(()) => panic!("the driver loaded with {params:?}"),
+        Err(error) => format!("{error:#}"),
+    };
+    assert!(said.contains(reason), "{params:?}: {said}");
+    assert!(lab.guest("lab-check 1").contains("check ok cores 2"));
+}
+
+#[test]
+fn processor_without_vtx_is_refused() {
+    let mut lab = without_driver_on("zambezi", KernelLine::Lean);
+    refuses_with(&mut lab, &[], "this processor has no VT-x");
+    assert_log_is_clean(&lab.guest("dmesg"));
+}
+
+#[test]
+fn processor_of_the_first_vtx_generation_is_refused() {
+    let mut lab = without_driver_on("core2_penryn_t9600", KernelLine::Lean);
+    refuses_with(&mut lab, &[], "this processor lacks NMI exiting");
+    assert_log_is_clean(&lab.guest("dmesg"));
 }
 
 #[test]
@@ -82,6 +104,16 @@ fn driver_that_cannot_work_refuses_to_load_and_says_why() {
     refuses(&mut lab, "arena_bytes", "1", "arena");
     refuses(&mut lab, "regular_events", "1000000", "arena");
     refuses(&mut lab, "baud", "7", "baud");
+    // What another hypervisor does first.
+    let vmxe = "/sys/module/lab_probe/parameters/vmxe";
+    lab.guest(&format!("echo 1 > {vmxe}"));
+    refuses_with(&mut lab, &[], "another hypervisor has VT-x on");
+    let vmx = lab.guest("cat /sys/module/lab_probe/parameters/vmx");
+    assert_eq!(
+        vmx, "core 0 vmxe=1\ncore 1 vmxe=1\n",
+        "not its own to clear"
+    );
+    lab.guest(&format!("echo 0 > {vmxe}"));
     assert_log_is_clean(&lab.guest("dmesg"));
     // None of it stands in the way of a driver that can.
     lab.load_driver(&[]);

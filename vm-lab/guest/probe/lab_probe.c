@@ -7,6 +7,9 @@
 //   result    read: what the last run found, one line per core
 //   count     write SYMBOL: counts calls of that kernel function by a kprobe; read: "SYMBOL N"; write "-": stop
 //   target    write N: calls lab_probe_target N times; read: "calls N address A"
+//   vmxe      write 1 or 0: sets or clears CR4.VMXE on every core, as another hypervisor does first
+//   x2apic    write N: every core puts its local APIC into x2APIC mode and spins with interrupts off for N ms. The kernel
+//             knows nothing of it and is of no use afterwards
 //   page      read: "virtual V physical P" of a page of the module's own; write N: stores N in its first word
 #include <linux/kprobes.h>
 #include <linux/module.h>
@@ -14,6 +17,7 @@
 #include <linux/timekeeping.h>
 #include <linux/io.h>
 #include <linux/mm.h>
+#include <asm/apicdef.h>
 
 #define MAX_CORES 64
 static u64 found[MAX_CORES][2];
@@ -105,6 +109,46 @@ static int vmx_get(char *buffer, const struct kernel_param *kp)
 }
 static const struct kernel_param_ops vmx_ops = { .get = vmx_get };
 module_param_cb(vmx, &vmx_ops, NULL, 0400);
+
+static void vmxe_one(void *info)
+{
+	u64 value = read_cr4_now() & ~(u64)X86_CR4_VMXE;
+
+	write_cr4_now(*(u64 *)info ? value | X86_CR4_VMXE : value);
+}
+
+static int vmxe_set(const char *value, const struct kernel_param *kp)
+{
+	u64 on;
+	int error = kstrtou64(value, 0, &on);
+
+	if (!error)
+		on_each_cpu(vmxe_one, &on, 1);
+	return error;
+}
+static const struct kernel_param_ops vmxe_ops = { .set = vmxe_set };
+module_param_cb(vmxe, &vmxe_ops, NULL, 0200);
+
+static void x2apic_one(void *info)
+{
+	u64 base;
+
+	rdmsrl(MSR_IA32_APICBASE, base);
+	wrmsrl(MSR_IA32_APICBASE, base | X2APIC_ENABLE);
+	spin_one(info);
+}
+
+static int x2apic_set(const char *value, const struct kernel_param *kp)
+{
+	u64 ms;
+	int error = kstrtou64(value, 0, &ms);
+
+	if (!error)
+		on_each_cpu(x2apic_one, &ms, 1);
+	return error;
+}
+static const struct kernel_param_ops x2apic_ops = { .set = x2apic_set };
+module_param_cb(x2apic, &x2apic_ops, NULL, 0200);
 
 // Each of these leaves the core as it was. They run with interrupts off, so nobody sees the state in between.
 static void cr0_one(void *info)
