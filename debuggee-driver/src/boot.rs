@@ -13,7 +13,7 @@ use crate::cores::rendezvous::Seat;
 use crate::ept::entry::{Entry, Permissions};
 use crate::ept::step_view::{self, StepView};
 use crate::ept::view::{HiddenChunks, MapRequest, Views};
-use crate::event::Installed;
+use crate::event::{Bitmaps, Installed};
 use crate::exit::{self, Core, Fault, Flow};
 use crate::facts::Facts;
 use crate::hw::host_pages::{HostPages, ImagePage};
@@ -147,7 +147,12 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
     }
     let zero_page = carve(&mut arena, PAGE, "the zero page")?.phys;
     let sink_page = carve(&mut arena, PAGE, "the sink page")?.phys;
-    let msr_bitmap = carve(&mut arena, PAGE, "the MSR bitmap")?.phys;
+    let bitmaps = Bitmaps {
+        msr: carve(&mut arena, PAGE, "the MSR bitmap")?.phys,
+        own_msr: carve(&mut arena, PAGE, "the MSR bitmap")?.phys,
+        io: carve(&mut arena, 2 * PAGE, "the I/O bitmaps")?.phys,
+        line_port: plan.port,
+    };
     let views = build_views(
         plan,
         &controls,
@@ -160,7 +165,8 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
     let common = VmcsPlan {
         controls,
         eptp: views.hooked.eptp(),
-        msr_bitmap,
+        msr_bitmap: bitmaps.msr,
+        io_bitmaps: bitmaps.io,
         host_cr3,
         vmxon_region: 0,
         vmcs: 0,
@@ -190,7 +196,9 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
         eptp_hooked: views.hooked.eptp(),
         eptp_clean: views.clean.eptp(),
         sink_page,
-        msr_bitmap,
+        bitmaps,
+        cr4_allowed: controls.cr4_allowed,
+        can_take_interrupts: controls.interrupts,
         preemption_timer_shift: controls.preemption_timer_shift,
     });
     let hypervisor = Hypervisor {

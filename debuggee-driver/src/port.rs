@@ -72,6 +72,9 @@ pub enum LiveRegister {
     KernelGsBase,
     TscDeadline,
     ApicBase,
+    Star,
+    Lstar,
+    Fmask,
 }
 
 /// One core as its own VM exits see it. VMX-root safe, and only for the core that runs the code.
@@ -98,6 +101,10 @@ pub trait Cpu {
     fn invalidate_ept(&mut self);
     /// Drops every translation derived from the EPT view with this EPT pointer.
     fn invalidate_view(&mut self, eptp: u64);
+    /// Drops every translation that the guest's paging made, on this core.
+    fn invalidate_translations(&mut self);
+    /// Tells the interrupt controller that the interrupt in service is done.
+    fn end_of_interrupt(&mut self);
     /// Ends the NMI blocking that an NMI exit leaves.
     fn end_nmi_blocking(&mut self);
     /// The time-stamp counter, without the guest's offset.

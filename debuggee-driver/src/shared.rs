@@ -4,15 +4,16 @@ use crate::cores::cells::{Exclusive, HaltCell, PerCoreCells};
 use crate::cores::registers::RegisterFile;
 use crate::cores::rendezvous::{Rendezvous, Seat};
 use crate::ept::entry::Permissions;
-use crate::event::{Controls, ExitFacts, Installed};
+use crate::event::{Bitmaps, ExitFacts, Installed};
 use crate::facts::Facts;
 use crate::guest::process;
 use crate::guest::walk;
 use crate::line::Line;
 use crate::messages::Rings;
 use crate::port::{Cpu, Hidden, PhysicalMemory, Ports};
+use crate::published::Published;
 use crate::vmx::{control_field, guest};
-use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering::SeqCst};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::SeqCst};
 use wire_protocol::address::{CoreId, GuestPhysical, GuestVirtual, PAGE_BYTES};
 use wire_protocol::limits;
 use wire_protocol::packet::Features;
@@ -47,8 +48,16 @@ pub struct Shared<P: Ports> {
     pub eptp_clean: u64,
     /// The page that swallows writes to the debugger's memory.
     pub sink_page: u64,
-    /// The page with the MSR bitmap.
-    pub msr_bitmap: u64,
+    /// Pages that say which MSRs and ports leave the guest.
+    pub bitmaps: Bitmaps,
+    /// Bits that the guest may set in CR4.
+    pub cr4_allowed: u64,
+    /// The processor lets interrupts be taken from the guest and given back.
+    pub can_take_interrupts: bool,
+    /// What every core loads for the events.
+    pub published: Published,
+    /// What the user said about the stop in progress: see [`Self::decide_short_circuit`].
+    short_circuit: AtomicU8,
     /// Ticks of the TSC between two polls of the line.
     pub poll_ticks: u64,
     /// See `ControlValues::preemption_timer_shift`.
@@ -58,7 +67,6 @@ pub struct Shared<P: Ports> {
     /// Halts so far.
     pub halts: AtomicU32,
     host_features: AtomicU32,
-    exception_bitmap: AtomicU32,
     commits: AtomicU64,
     hidden_ticks: AtomicU64,
     poller: AtomicU16,
@@ -103,8 +111,12 @@ pub struct Parts<P: Ports> {
     pub eptp_clean: u64,
     /// See [`Shared::sink_page`].
     pub sink_page: u64,
-    /// See [`Shared::msr_bitmap`].
-    pub msr_bitmap: u64,
+    /// See [`Shared::bitmaps`].
+    pub bitmaps: Bitmaps,
+    /// See [`Shared::cr4_allowed`].
+    pub cr4_allowed: u64,
+    /// See [`Shared::can_take_interrupts`].
+    pub can_take_interrupts: bool,
     /// See [`Shared::preemption_timer_shift`].
     pub preemption_timer_shift: u8,
 }
@@ -131,13 +143,16 @@ impl<P: Ports> Shared<P> {
             eptp_hooked: parts.eptp_hooked,
             eptp_clean: parts.eptp_clean,
             sink_page: parts.sink_page,
-            msr_bitmap: parts.msr_bitmap,
+            bitmaps: parts.bitmaps,
+            cr4_allowed: parts.cr4_allowed,
+            can_take_interrupts: parts.can_take_interrupts,
+            published: Published::default(),
+            short_circuit: AtomicU8::new(0),
             poll_ticks,
             preemption_timer_shift: parts.preemption_timer_shift,
             apic_ids: [const { AtomicU32::new(0) }; limits::CORES],
             halts: AtomicU32::new(0),
             host_features: AtomicU32::new(0),
-            exception_bitmap: AtomicU32::new(0),
             commits: AtomicU64::new(0),
             hidden_ticks: AtomicU64::new(0),
             poller: AtomicU16::new(0),
@@ -198,9 +213,12 @@ impl<P: Ports> Shared<P> {
     }
 
     /// Makes what every core must load known; they take it over by `take_over` or when parked.
-    pub fn publish(&self, controls: Controls) {
-        self.exception_bitmap
-            .store(controls.exception_bitmap, SeqCst);
+    ///
+    /// With every core halted: the bitmaps are written at once.
+    pub fn publish(&self, installed: &Installed) {
+        let mut memory = self.memory.clone();
+        self.published.publish(&installed.controls());
+        installed.write_bitmaps(&mut memory, &self.bitmaps);
         self.commits.fetch_add(1, SeqCst);
     }
 
@@ -210,17 +228,29 @@ impl<P: Ports> Shared<P> {
         self.commits.load(SeqCst)
     }
 
+    /// Whether what made the machine stop shall take effect, for the stop in progress.
+    pub fn decide_short_circuit(&self, on: bool) {
+        self.short_circuit.store(1 + u8::from(on), SeqCst);
+    }
+
+    /// Takes what the user decided during the stop that just ended, if anything.
+    pub fn take_short_circuit(&self) -> Option<bool> {
+        match self.short_circuit.swap(0, SeqCst) {
+            0 => None,
+            decided => Some(decided == 2),
+        }
+    }
+
     /// Loads what is published into this core.
-    pub fn load_published(&self, cpu: &mut P::Cpu) {
-        let bitmap = self.exception_bitmap.load(SeqCst);
-        cpu.vmwrite(control_field::EXCEPTION_BITMAP, u64::from(bitmap));
+    pub fn load_published(&self, core: CoreId, cpu: &mut P::Cpu) {
+        self.published.load(core, cpu);
         cpu.invalidate_ept();
     }
 
     /// Loads what was committed since this core last looked, if anything.
     pub fn take_over(&self, core: CoreId, cpu: &mut P::Cpu) {
         if self.rendezvous.take_generation(core) {
-            self.load_published(cpu);
+            self.load_published(core, cpu);
             self.rendezvous.acknowledge(core);
         }
     }
@@ -242,17 +272,11 @@ impl<P: Ports> Shared<P> {
         }
     }
 
-    /// Sets the bits of IA32_TSC_DEADLINE in the bitmaps for reads and writes of low MSRs
-    /// ("MSR-Bitmap Address", 25.6.9).
+    /// Lets the guest's accesses to IA32_TSC_DEADLINE exit from now on.
     fn intercept_tsc_deadline(&self) {
-        const WRITE_LOW: u64 = 2048;
-        let number = u64::from(crate::vmx::TSC_DEADLINE);
         let mut memory = self.memory.clone();
-        for half in [0, WRITE_LOW] {
-            let at = self.msr_bitmap + half + number / 64 * 8;
-            let bits = memory.read_u64(at);
-            memory.write_u64(at, bits | 1 << (number % 64));
-        }
+        self.bitmaps
+            .own(&mut memory, crate::vmx::TSC_DEADLINE, true);
     }
 
     /// The linear address at which the driver and the kernel see physical memory.

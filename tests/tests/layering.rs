@@ -22,11 +22,12 @@ const MEMBERS: [&str; 5] = [
 const DRIVER_ORDER: &[&[&str]] = &[
     &["boot"],
     &["exit"],
+    &["hit"],
     &["halt"],
     &["command"],
     &["run"],
     &["shared"],
-    &["line", "facts", "constants"],
+    &["line", "facts", "constants", "published"],
     &["messages"],
     &["event"],
     &["ept"],

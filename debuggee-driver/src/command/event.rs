@@ -7,8 +7,8 @@ use crate::port::{Cpu, PhysicalMemory, Ports};
 use wire_protocol::address::{CoreId, EventId};
 use wire_protocol::event::{Condition, ConditionKind, EventChange, PoolClass, Programs};
 use wire_protocol::limits;
-use wire_protocol::packet::{AddResults, EventEntries, EventSpecs, PoolLines, Reply};
-use wire_protocol::refusal::Refusal;
+use wire_protocol::packet::{AddResults, EventEntries, EventSpecs, PoolLines, Reply, StopCause};
+use wire_protocol::refusal::{EventOption, Refusal};
 
 /// Changes what is installed, with the proof that nothing runs.
 fn edit<P: Ports, R>(
@@ -21,14 +21,14 @@ fn edit<P: Ports, R>(
         .map_err(|core| Refusal::CoreNotHeld { core })?;
     let installed = context.shared.installed.edit(&mut proof);
     let result = change(installed);
-    context.shared.publish(installed.controls());
+    context.shared.publish(installed);
     Ok(result)
 }
 
 /// Makes every core take over what was edited.
 fn commit<P: Ports>(context: &mut Context<'_, '_, P>) -> Result<(), CoreId> {
     let shared = context.shared;
-    shared.load_published(context.cpu);
+    shared.load_published(context.halt.owner(), context.cpu);
     let cpu = &*context.cpu;
     context
         .halt
@@ -52,6 +52,8 @@ pub fn add<'s, P: Ports>(
         cr3,
         cr4,
         core_count: shared.facts.core_count,
+        line_port: shared.bitmaps.line_port,
+        can_take_interrupts: shared.can_take_interrupts,
         layout: &shared.facts.layout,
         ram: &shared.facts.ram,
     };
@@ -125,6 +127,30 @@ pub fn change<'s, P: Ports>(
         free,
         digest,
     })
+}
+
+/// `events sc on|off`: whether what the stop is about takes effect.
+///
+/// # Errors
+/// No event stopped, or one that nothing can keep from happening.
+pub fn short_circuit<'s, P: Ports>(
+    context: &mut Context<'_, '_, P>,
+    on: bool,
+) -> Result<Reply<'s>, Refusal> {
+    let shared = context.shared;
+    let can_be = match context.cause {
+        StopCause::Event { event } => shared.installed.read(|installed| {
+            let record = installed.registry().get(event);
+            record.is_some_and(|record| record.settings.trigger.can_short_circuit())
+        }),
+        _ => false,
+    };
+    if !can_be {
+        let option = EventOption::ShortCircuit;
+        return Err(Refusal::OptionDoesNotFit { option });
+    }
+    shared.decide_short_circuit(on);
+    Ok(Reply::Done)
 }
 
 /// Installed events from a number on, as many as one reply holds.

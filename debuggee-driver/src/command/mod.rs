@@ -49,7 +49,7 @@ pub fn answer<'s, P: Ports>(
         Request::Go => return (Reply::Done, Next::Go),
         Request::Cores => run::cores(context, scratch),
         // Until hits can be short-circuited, like a driver that does not know this.
-        Request::ShortCircuit { .. } => Err(Refusal::UnknownRequest { kind: 0x12 }),
+        Request::ShortCircuit { on } => event::short_circuit(context, on),
         Request::ReadRegisters { core, set } => register::read(context, core, set, scratch),
         Request::WriteRegister {
             core,

@@ -4,7 +4,7 @@
 //! [`Cpu`] that is passed in.
 
 use crate::port::{Cpu, LiveRegister};
-use crate::vmx::control::{self, cr0, efer};
+use crate::vmx::control::{self, cr0, cr4, efer};
 use crate::vmx::{control_field, guest};
 use wire_protocol::address::GuestVirtual;
 use wire_protocol::packet::{REGISTER_COUNT, Register};
@@ -30,8 +30,9 @@ impl Default for RegisterFile {
 enum Place {
     General(usize),
     Vmcs(u32),
-    /// A control register of which the guest sees some bits from a shadow: field, mask, shadow.
-    Shadowed(u32, u32, u32),
+    /// A control register of which the guest sees some bits from a shadow: field, mask, shadow,
+    /// and the bit that VMX operation keeps set.
+    Shadowed(u32, u32, u32, u64),
     Live(LiveRegister),
 }
 
@@ -51,11 +52,13 @@ const fn place(register: Register) -> Place {
             guest::CR0,
             control_field::CR0_GUEST_HOST_MASK,
             control_field::CR0_READ_SHADOW,
+            cr0::NE,
         ),
         R::Cr4 => Place::Shadowed(
             guest::CR4,
             control_field::CR4_GUEST_HOST_MASK,
             control_field::CR4_READ_SHADOW,
+            cr4::VMXE,
         ),
         R::Cr3 => Place::Vmcs(guest::CR3),
         R::Cr2 => Place::Live(LiveRegister::Cr2),
@@ -93,12 +96,17 @@ impl RegisterFile {
         }
     }
 
+    /// Shows EFER as the guest sees it, where that is not what the processor has.
+    pub fn show_efer(&mut self, efer: u64) {
+        self.store(Register::Efer, efer);
+    }
+
     /// What one register holds now.
     pub fn current(cpu: &impl Cpu, register: Register) -> u64 {
         match place(register) {
             Place::General(index) => cpu.registers().get(index).copied().unwrap_or(0),
             Place::Vmcs(field) => cpu.vmread(field),
-            Place::Shadowed(field, mask, shadow) => {
+            Place::Shadowed(field, mask, shadow, _) => {
                 let mask = cpu.vmread(mask);
                 cpu.vmread(field) & !mask | cpu.vmread(shadow) & mask
             }
@@ -120,10 +128,9 @@ impl RegisterFile {
                     }
                 }
                 Place::Vmcs(field) => cpu.vmwrite(field, value),
-                Place::Shadowed(field, mask, shadow) => {
-                    let owned = cpu.vmread(mask);
+                Place::Shadowed(field, _, shadow, kept) => {
                     let real = cpu.vmread(field);
-                    cpu.vmwrite(field, value & !owned | real & owned);
+                    cpu.vmwrite(field, value & !kept | real & kept);
                     cpu.vmwrite(shadow, value);
                 }
                 Place::Live(live) => cpu.set_live(live, value),

@@ -1,16 +1,16 @@
-//! From what made a core leave the guest to the event that waits for it. Called in VMX-root by
+//! From what made a core leave the guest to the events that wait for it. Called in VMX-root by
 //! any core while the guest runs, all at once; it changes nothing but hit counts.
 //!
 //! Matching and counting are two calls: a core whose halt another core was faster to claim
 //! repeats its exit, and only the repetition counts.
 
+use super::occasion::{Kind, Occasion};
 use super::plan::core_matches;
-use super::registry::Record;
+use super::registry::{Record, Registry};
 use super::transaction::Installed;
-use crate::ept::monitor::Touch;
 use core::cell::OnceCell;
-use wire_protocol::address::{CoreId, EventId, GuestPhysical};
-use wire_protocol::event::Actions;
+use wire_protocol::address::{CoreId, EventId};
+use wire_protocol::event::{Actions, ConditionKind, Stage};
 
 /// Who left the guest.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +22,24 @@ pub struct ExitFacts<F> {
     pub pid: F,
 }
 
+/// Before or after what is watched takes effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Before.
+    Pre,
+    /// After.
+    Post,
+}
+
+impl Moment {
+    const fn is_in(self, stage: Stage) -> bool {
+        match self {
+            Self::Pre => stage.has_pre(),
+            Self::Post => stage.has_post(),
+        }
+    }
+}
+
 /// At least one event matched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hit {
@@ -29,138 +47,149 @@ pub struct Hit {
     pub event: EventId,
     /// What is to be done, for all that matched.
     pub actions: Actions,
-    occasion: Occasion,
-}
-
-/// What a hit was found for, to find the same events again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Occasion {
-    watched: Watched,
-    /// Only events from this number on.
-    from: Option<EventId>,
-    core: CoreId,
+    /// One of them keeps what is watched from taking effect.
+    pub short_circuit: bool,
+    /// One of them runs something.
+    pub has_programs: bool,
+    /// What happened.
+    pub occasion: Occasion,
+    /// When.
+    pub moment: Moment,
+    /// On which core.
+    pub core: CoreId,
     /// `None` also if nobody asked.
     pid: Option<u32>,
-}
-
-/// What made a core leave the guest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Watched {
-    /// A breakpoint exception came from this byte, in the hooked view.
-    Execute(GuestPhysical),
-    /// Memory was touched.
-    Memory {
-        /// On one page.
-        touch: Touch,
-        /// By the same access on the page before; who watches that was served already.
-        earlier: Option<Touch>,
-    },
-    /// CPUID was executed with this leaf in EAX.
-    Cpuid(u32),
+    from: Option<EventId>,
+    first: EventId,
 }
 
 impl Installed {
-    /// Memory was touched, or a breakpoint exception came; only events from a number on are looked
-    /// at.
-    pub fn on_memory<F: Fn() -> Option<u32>>(
+    /// Whether any event waits for occasions of this kind.
+    #[must_use]
+    pub fn waits_for(&self, kind: Kind) -> bool {
+        kind == Kind::Memory || self.index.has(kind)
+    }
+
+    /// Whether an event waits for this value of a kind.
+    #[must_use]
+    pub fn has_value(&self, kind: Kind, value: u64) -> bool {
+        let (values, _) = self.index.matching(&Occasion::new(kind, value));
+        !values.is_empty()
+    }
+
+    /// The events that wait for this; only from a number on, if one is given.
+    pub fn find<F: Fn() -> Option<u32>>(
         &self,
-        watched: Watched,
-        from: Option<EventId>,
-        facts: &ExitFacts<F>,
-    ) -> Option<Hit> {
-        self.find(watched, from, facts)
-    }
-
-    /// CPUID was executed with `leaf` in EAX.
-    pub fn on_cpuid<F: Fn() -> Option<u32>>(&self, leaf: u32, facts: &ExitFacts<F>) -> Option<Hit> {
-        self.find(Watched::Cpuid(leaf), None, facts)
-    }
-
-    /// Counts the hit for every event that matched. Nothing may have been installed or removed
-    /// since it was found.
-    pub fn count(&self, hit: &Hit) {
-        let Occasion {
-            watched,
-            from,
-            core,
-            pid,
-        } = hit.occasion;
-        self.matching(watched, from, core, &|| pid)
-            .for_each(Record::count_hit);
-    }
-
-    fn find<F: Fn() -> Option<u32>>(
-        &self,
-        watched: Watched,
+        occasion: &Occasion,
+        moment: Moment,
         from: Option<EventId>,
         facts: &ExitFacts<F>,
     ) -> Option<Hit> {
         let current = OnceCell::new();
         let pid = || *current.get_or_init(&facts.pid);
         let mut found: Option<Hit> = None;
-        for record in self.matching(watched, from, facts.core, &pid) {
-            let occasion = Occasion {
-                watched,
-                from,
+        for record in self.matching(occasion, moment, from, facts.core, &pid) {
+            let hit = found.get_or_insert(Hit {
+                event: record.id,
+                actions: Actions::empty(),
+                short_circuit: false,
+                has_programs: false,
+                occasion: *occasion,
+                moment,
                 core: facts.core,
                 pid: None,
-            };
-            let hit = Hit {
-                event: record.id,
-                actions: record.settings.actions,
-                occasion,
-            };
-            found = Some(found.map_or(hit, |other| other.with(hit)));
+                from,
+                first: record.id,
+            });
+            let actions = record.settings.actions;
+            if actions.contains(Actions::BREAK) && !hit.actions.contains(Actions::BREAK) {
+                hit.event = record.id;
+            }
+            hit.actions |= actions;
+            hit.short_circuit |= record.settings.options.short_circuit;
+            hit.has_programs |= actions.intersects(Actions::SCRIPT | Actions::CODE)
+                || record.sizes.condition != ConditionKind::Always;
         }
         let mut hit = found?;
-        hit.occasion.pid = current.get().copied().flatten();
+        hit.pid = current.get().copied().flatten();
         Some(hit)
     }
 
-    /// Enabled events that wait for this and whose filters agree.
+    /// Counts the hit for every event that matched. Nothing may have been installed or removed
+    /// since it was found.
+    pub fn count(&self, hit: &Hit) {
+        self.matching(&hit.occasion, hit.moment, hit.from, hit.core, &|| hit.pid)
+            .for_each(Record::count_hit);
+    }
+
+    /// Of the events that matched, the one after `previous` in order of number, or the first.
+    #[must_use]
+    pub fn next_of(&self, hit: &Hit, previous: Option<EventId>) -> Option<&Record> {
+        let Some(previous) = previous else {
+            return self.registry().get(hit.first);
+        };
+        self.matching(&hit.occasion, hit.moment, hit.from, hit.core, &|| hit.pid)
+            .find(|record| record.id > previous)
+    }
+
+    /// Enabled events that wait for this and whose filters agree, in order of number.
     fn matching(
         &self,
-        watched: Watched,
+        occasion: &Occasion,
+        moment: Moment,
         from: Option<EventId>,
         core: CoreId,
         pid: &impl Fn() -> Option<u32>,
     ) -> impl Iterator<Item = &Record> {
-        let (at, touched, leaf) = match watched {
-            Watched::Execute(at) => (Some(at), None, None),
-            Watched::Memory { touch, earlier } => (None, Some((touch, earlier)), None),
-            Watched::Cpuid(leaf) => (None, None, Some(leaf)),
+        let (values, anys) = self.index.matching(occasion);
+        let waiting = Waiting {
+            registry: self.registry(),
+            values,
+            anys,
         };
-        let watches = self.watches();
-        let hooks = at.map(|at| watches.hooks_at(at));
-        let hooked = hooks.into_iter().flatten().map(|hook| hook.event);
-        let monitors = touched.map(|(touch, earlier)| watches.monitors().events(touch, earlier));
-        let waiting = leaf.map(|leaf| self.cpuid.matching(leaf));
-        hooked
-            .chain(monitors.into_iter().flatten())
-            .chain(waiting.into_iter().flatten())
-            .filter(move |event| from.is_none_or(|from| *event >= from))
-            .filter_map(|event| self.registry().get(event))
-            .filter(move |record| {
-                let wanted = record.settings.filter.pid;
-                record.enabled
-                    && core_matches(&record.settings, core)
-                    && wanted.is_none_or(|wanted| pid() == Some(wanted))
-            })
+        let monitors = occasion
+            .touched
+            .map(|(touch, earlier)| self.watches().monitors().events(touch, earlier));
+        let touched = monitors.into_iter().flatten();
+        let touched = touched.filter_map(|event| self.registry().get(event));
+        waiting.chain(touched).filter(move |record| {
+            let settings = &record.settings;
+            record.is_enabled()
+                && from.is_none_or(|from| record.id >= from)
+                && moment.is_in(settings.options.stage)
+                && core_matches(settings, core)
+                && occasion.concerns(&settings.trigger)
+                && settings
+                    .filter
+                    .pid
+                    .is_none_or(|wanted| pid() == Some(wanted))
+        })
     }
 }
 
-impl Hit {
-    /// Two events matched the same exit.
-    fn with(self, other: Self) -> Self {
-        let key = |hit: &Self| (!hit.actions.contains(Actions::BREAK), hit.event);
-        let first = if key(&self) <= key(&other) {
-            self
-        } else {
-            other
+/// Two lists of places, each in order of number, as one.
+struct Waiting<'a> {
+    registry: &'a Registry,
+    values: &'a [u16],
+    anys: &'a [u16],
+}
+
+impl<'a> Iterator for Waiting<'a> {
+    type Item = &'a Record;
+
+    fn next(&mut self) -> Option<&'a Record> {
+        let at = |place: Option<&u16>| self.registry.at(*place?);
+        let (value, any) = (at(self.values.first()), at(self.anys.first()));
+        let takes_value = match (value, any) {
+            (Some(value), Some(any)) => value.id < any.id,
+            (value, _) => value.is_some(),
         };
-        Self {
-            actions: self.actions | other.actions,
-            ..first
-        }
+        let (list, record) = if takes_value {
+            (&mut self.values, value)
+        } else {
+            (&mut self.anys, any)
+        };
+        *list = list.get(1..).unwrap_or_default();
+        record
     }
 }

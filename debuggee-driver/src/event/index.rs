@@ -1,29 +1,37 @@
-//! Which events wait for a value, such as a CPUID leaf: an ordered list, so that a lookup does
-//! not grow with the number of events.
+//! Which events wait for an occasion: ordered arrays, so that a lookup does not grow with the
+//! number of events.
 
-use crate::pool::list::FixedList;
+use super::occasion::{Key, Kind, Occasion};
 use crate::pool::slab::EVENTS_MAX;
-use wire_protocol::address::EventId;
 
-/// What an event waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Key {
-    /// This value.
-    Value(u32),
-    /// Any value.
-    Any,
+/// Kind in the top byte, value below.
+const KIND_SHIFT: u32 = 56;
+/// Stands behind all values of a kind.
+const ANY: u64 = (1 << KIND_SHIFT) - 1;
+
+const fn packed(key: Key) -> u64 {
+    let value = match key.value {
+        Some(value) if value < ANY => value,
+        _ => ANY,
+    };
+    (key.kind as u64) << KIND_SHIFT | value
 }
 
-impl From<Option<u32>> for Key {
-    fn from(value: Option<u32>) -> Self {
-        value.map_or(Self::Any, Self::Value)
-    }
-}
-
-/// Events by key, of events with the same key the oldest first.
-#[derive(Debug, Default)]
+/// Places of events in the registry by what they wait for; those that wait for the same in the
+/// order in which they were added, which is that of their numbers.
+#[derive(Debug)]
 pub struct Index {
-    entries: FixedList<(Key, EventId), EVENTS_MAX>,
+    keys: [u64; EVENTS_MAX],
+    places: [u16; EVENTS_MAX],
+    len: usize,
+    /// Per kind, where it begins, and where those begin that wait for any value.
+    starts: [(u16, u16); Kind::COUNT + 1],
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Index {
@@ -31,43 +39,116 @@ impl Index {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            entries: FixedList::new(),
+            keys: [0; EVENTS_MAX],
+            places: [0; EVENTS_MAX],
+            len: 0,
+            starts: [(0, 0); Kind::COUNT + 1],
         }
     }
 
-    /// Adds an event. There is room for every event that can be.
-    pub fn add(&mut self, key: Key, event: EventId) {
-        if let Err(place) = self.entries.find(&(key, event), |entry| *entry) {
-            let inserted = self.entries.insert(place, (key, event));
-            debug_assert!(inserted.is_ok(), "as many entries as events");
+    /// Adds an event, newer than all that are in. There is room for every event that can be.
+    pub fn add(&mut self, key: Key, place: u16) {
+        let packed = packed(key);
+        let at = self.live().partition_point(|other| *other <= packed);
+        let end = self.len;
+        if let (Some(keys), Some(places)) =
+            (self.keys.get_mut(at..=end), self.places.get_mut(at..=end))
+        {
+            keys.rotate_right(1);
+            places.rotate_right(1);
+            if let (Some(key), Some(slot)) = (keys.first_mut(), places.first_mut()) {
+                (*key, *slot) = (packed, place);
+            }
+            self.len += 1;
+            self.find_starts();
         }
     }
 
     /// Removes an event.
-    pub fn remove(&mut self, key: Key, event: EventId) {
-        if let Ok(place) = self.entries.find(&(key, event), |entry| *entry) {
-            self.entries.remove(place);
+    pub fn remove(&mut self, key: Key, place: u16) {
+        let packed = packed(key);
+        let from = self.live().partition_point(|other| *other < packed);
+        let len = self.len;
+        let same = self.places.get(from..len).unwrap_or_default();
+        let Some(offset) = same.iter().position(|other| *other == place) else {
+            return;
+        };
+        let at = from + offset;
+        if let (Some(keys), Some(places)) =
+            (self.keys.get_mut(at..len), self.places.get_mut(at..len))
+        {
+            keys.rotate_left(1);
+            places.rotate_left(1);
+            self.len -= 1;
+            self.find_starts();
         }
     }
 
-    /// Events that wait for `value`, and then those that wait for any.
-    pub fn matching(&self, value: u32) -> impl Iterator<Item = EventId> {
-        self.with_key(Key::Value(value))
-            .chain(self.with_key(Key::Any))
-    }
-
-    /// Whether nothing is waited for.
+    /// Whether any event waits for occasions of this kind.
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+    pub fn has(&self, kind: Kind) -> bool {
+        let (from, _, to) = self.bounds(kind);
+        from != to
     }
 
-    fn with_key(&self, key: Key) -> impl Iterator<Item = EventId> {
-        let place = self.entries.place_where_not(|entry| entry.0 < key);
-        self.entries
-            .iter_from(place)
-            .take_while(move |entry| entry.0 == key)
-            .map(|entry| entry.1)
+    /// Values of a kind that events wait for; `None` is any.
+    pub fn values(&self, kind: Kind) -> impl Iterator<Item = Option<u64>> {
+        let (from, _, to) = self.bounds(kind);
+        let keys = self.keys.get(from..to).unwrap_or_default();
+        keys.iter().map(|key| {
+            let value = key & ANY;
+            (value != ANY).then_some(value)
+        })
+    }
+
+    /// Places of the events that wait for this occasion by its value, and of those that wait for
+    /// any of its kind.
+    #[must_use]
+    pub fn matching(&self, occasion: &Occasion) -> (&[u16], &[u16]) {
+        let (from, any, to) = self.bounds(occasion.kind);
+        let anys = self.places.get(any..to).unwrap_or_default();
+        let keys = self.keys.get(from..any).unwrap_or_default();
+        if keys.is_empty() {
+            return (&[], anys);
+        }
+        let wanted = packed(Key {
+            kind: occasion.kind,
+            value: Some(occasion.value),
+        });
+        let start = keys.partition_point(|key| *key < wanted);
+        let tail = keys.get(start..).unwrap_or_default();
+        let count = tail.iter().take_while(|key| **key == wanted).count();
+        let values = self.places.get(from + start..from + start + count);
+        (values.unwrap_or_default(), anys)
+    }
+
+    fn live(&self) -> &[u64] {
+        self.keys.get(..self.len).unwrap_or_default()
+    }
+
+    fn bounds(&self, kind: Kind) -> (usize, usize, usize) {
+        let starts = self.starts.get(kind as usize..kind as usize + 2);
+        match starts {
+            Some([(from, any), (to, _)]) => {
+                (usize::from(*from), usize::from(*any), usize::from(*to))
+            }
+            _ => (0, 0, 0),
+        }
+    }
+
+    fn find_starts(&mut self) {
+        let live = self.keys.get(..self.len).unwrap_or_default();
+        for kind in Kind::ALL {
+            let key = |value| packed(Key { kind, value });
+            let from = live.partition_point(|other| *other < key(Some(0)));
+            let any = live.partition_point(|other| *other < key(None));
+            if let Some(start) = self.starts.get_mut(kind as usize) {
+                *start = (from as u16, any as u16);
+            }
+        }
+        if let Some(end) = self.starts.last_mut() {
+            *end = (live.len() as u16, live.len() as u16);
+        }
     }
 }
 
@@ -75,22 +156,65 @@ impl Index {
 mod tests {
     extern crate std;
     use super::*;
+    use proptest::prelude::*;
     use std::boxed::Box;
     use std::vec::Vec;
+
+    fn key(kind: Kind, value: Option<u64>) -> Key {
+        Key { kind, value }
+    }
 
     #[test]
     fn a_value_matches_its_own_events_and_those_for_any() {
         let mut index = Box::new(Index::new());
-        index.add(Key::Any, EventId(0));
-        index.add(Key::Value(7), EventId(2));
-        index.add(Key::Value(7), EventId(1));
-        index.add(Key::Value(8), EventId(3));
-        let sevens: Vec<u32> = index.matching(7).map(|event| event.0).collect();
-        assert_eq!(sevens, [1, 2, 0]);
-        index.remove(Key::Any, EventId(0));
-        index.remove(Key::Value(7), EventId(9));
-        let nines = index.matching(9).count();
-        assert_eq!(nines, 0);
-        assert!(!index.is_empty());
+        index.add(key(Kind::Cpuid, None), 0);
+        index.add(key(Kind::Cpuid, Some(7)), 2);
+        index.add(key(Kind::Cpuid, Some(7)), 1);
+        index.add(key(Kind::Cpuid, Some(8)), 3);
+        index.add(key(Kind::MsrRead, Some(7)), 4);
+        let seven = Occasion::new(Kind::Cpuid, 7);
+        assert_eq!(index.matching(&seven), (&[2, 1][..], &[0][..]));
+        index.remove(key(Kind::Cpuid, None), 0);
+        index.remove(key(Kind::Cpuid, Some(7)), 9);
+        let nine = Occasion::new(Kind::Cpuid, 9);
+        assert_eq!(index.matching(&nine), (&[][..], &[][..]));
+        assert!(index.has(Kind::MsrRead) && !index.has(Kind::MsrWrite));
+        assert!(index.values(Kind::Cpuid).eq([Some(7), Some(7), Some(8)]));
+    }
+
+    proptest! {
+        #![proptest_config(crate::ept::model::config())]
+        #[test]
+        fn the_index_finds_what_a_plain_search_finds(
+            steps in proptest::collection::vec((0..3usize, proptest::option::of(0..4u64), any::<bool>()), 1..60)
+        ) {
+            let mut index = Box::new(Index::new());
+            let mut model: Vec<(Key, u16)> = Vec::new();
+            for (place, (kind, value, adds)) in steps.into_iter().enumerate() {
+                let key = key(Kind::ALL[kind], value);
+                match model.iter().position(|(other, _)| *other == key) {
+                    Some(at) if !adds => {
+                        let (key, place) = model.remove(at);
+                        index.remove(key, place);
+                    }
+                    _ => {
+                        index.add(key, place as u16);
+                        model.push((key, place as u16));
+                    }
+                }
+                for kind in &Kind::ALL[..4] {
+                    let places = |value| -> Vec<u16> {
+                        let same = model.iter().filter(|(key, _)| key.kind == *kind && key.value == value);
+                        same.map(|(_, place)| *place).collect()
+                    };
+                    for value in 0..4 {
+                        let found = index.matching(&Occasion::new(*kind, value));
+                        prop_assert_eq!(found.0, places(Some(value)));
+                        prop_assert_eq!(found.1, places(None));
+                    }
+                    prop_assert_eq!(index.has(*kind), model.iter().any(|(key, _)| key.kind == *kind));
+                }
+            }
+        }
     }
 }

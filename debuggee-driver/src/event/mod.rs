@@ -2,13 +2,16 @@
 //! guest runs.
 //!
 //! [`plan`] says what an event needs, [`programs`] what its programs need and where they are kept, [`range`] where
-//! a monitor's range lies, [`transaction`] reserves and commits, [`registry`] knows
-//! what is installed, [`dispatch`] matches exits to events, and [`growth`] takes over memory that the
-//! operating system has added.
+//! a monitor's range lies, [`transaction`] reserves and commits,
+//! [`registry`] knows what is installed, [`index`] who waits for which [`occasion`], [`controls`]
+//! what the processor is told, [`dispatch`] matches exits to events, and [`growth`] takes over
+//! memory that the operating system has added.
 
+pub mod controls;
 pub mod dispatch;
 pub mod growth;
 pub mod index;
+pub mod occasion;
 pub mod plan;
 pub mod programs;
 pub mod range;
@@ -17,6 +20,8 @@ pub mod registry;
 mod tests;
 pub mod transaction;
 
-pub use dispatch::{ExitFacts, Hit, Watched};
+pub use controls::{Bitmaps, Controls};
+pub use dispatch::{ExitFacts, Hit, Moment};
+pub use occasion::{Kind, Occasion};
 pub use plan::{Facts, Resolver};
-pub use transaction::{Controls, Installed};
+pub use transaction::Installed;

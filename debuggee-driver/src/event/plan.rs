@@ -1,6 +1,7 @@
 //! What an event needs, found out without touching anything. First [`Resolver::resolve`] turns names
 //! into addresses, then [`Plan::new`] checks against what is installed.
 
+use super::controls::LINE_PORTS;
 use super::programs::{Needs, TooBig, buffer_class};
 use super::range::{self, Range};
 use super::transaction::Installed;
@@ -10,10 +11,11 @@ use crate::ept::table::SplitPlan;
 use crate::guest::process::{self, GuestLayout};
 use crate::guest::walk;
 use crate::port::{Hidden, PhysicalMemory};
+use crate::vmx::msr;
 use wire_protocol::address::{CoreId, GuestPhysical, GuestVirtual};
 use wire_protocol::event::{EventSpec, PoolClass, Settings, Space, Trigger};
 use wire_protocol::packet::RamRange;
-use wire_protocol::refusal::Refusal;
+use wire_protocol::refusal::{ProcessorFeature, Refusal};
 
 /// What an event's parameters mean in the machine as it is now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,6 +35,10 @@ pub struct Resolver<'a> {
     pub cr4: u64,
     /// Cores there are.
     pub core_count: u16,
+    /// First port of the line.
+    pub line_port: u16,
+    /// The processor lets interrupts be taken from the guest and given back.
+    pub can_take_interrupts: bool,
     /// Where processes are found.
     pub layout: &'a GuestLayout,
     /// RAM; elsewhere no code can be hooked.
@@ -90,24 +96,25 @@ impl Resolver<'_> {
                     tables: (space == Space::Virtual).then(of_virtual),
                 });
             }
-            Trigger::Cpuid { .. } => {}
-            Trigger::EptHook2 { .. }
-            | Trigger::Syscall { .. }
-            | Trigger::Sysret { .. }
-            | Trigger::MsrRead { .. }
-            | Trigger::MsrWrite { .. }
-            | Trigger::IoIn { .. }
-            | Trigger::IoOut { .. }
-            | Trigger::Exception { .. }
-            | Trigger::Interrupt { .. }
-            | Trigger::Tsc
-            | Trigger::Pmc
-            | Trigger::Vmcall
-            | Trigger::Dr
-            | Trigger::CrWrite { .. }
-            | Trigger::Xsetbv { .. }
-            | Trigger::Mode { .. }
-            | Trigger::Trace { .. } => return Err(Refusal::UnknownTrigger),
+            Trigger::EptHook2 { .. } | Trigger::Mode { .. } => {
+                return Err(Refusal::UnknownTrigger);
+            }
+            Trigger::MsrRead { msr: Some(msr) } | Trigger::MsrWrite { msr: Some(msr) }
+                if msr::is_hypervisors(msr) =>
+            {
+                return Err(Refusal::OwnMsr { msr });
+            }
+            Trigger::IoIn { port: Some(port) } | Trigger::IoOut { port: Some(port) }
+                if port.wrapping_sub(self.line_port) < LINE_PORTS =>
+            {
+                return Err(Refusal::OwnPort { port });
+            }
+            Trigger::Interrupt { .. } if !self.can_take_interrupts => {
+                return Err(Refusal::NoFeature {
+                    feature: ProcessorFeature::AcknowledgeInterrupt,
+                });
+            }
+            _ => {}
         }
         Ok(facts)
     }
@@ -159,6 +166,7 @@ impl Plan {
         installed: &Installed,
         mem: &impl PhysicalMemory,
     ) -> Result<Self, Refusal> {
+        spec.check()?;
         let sizes = &installed.pools().design().sizes;
         let programs = Needs::of(&spec.programs, installed.core_count())?;
         let (event_class, too_big) = programs.class(sizes)?;

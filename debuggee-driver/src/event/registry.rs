@@ -1,10 +1,10 @@
-//! What is installed: one record per event, in ascending order of number. Changed with every
-//! core halted; while the guest runs, cores only look records up and count hits.
+//! What is installed: one record per event. Changed with every core halted; while the guest runs,
+//! cores only look records up, count hits, and let events begin or cease to act.
 
 use super::programs::Stored;
 use crate::pool::list::FixedList;
 use crate::pool::slab::{EVENTS_MAX, Reserved};
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use wire_protocol::address::{EventId, GuestPhysical};
 use wire_protocol::event::{EventEntry, ProgramSizes, Settings};
 
@@ -17,16 +17,15 @@ pub struct Record {
     pub settings: Settings,
     /// How big its programs are.
     pub sizes: ProgramSizes,
-    /// Disabled events do nothing.
-    pub enabled: bool,
-    /// The event object; its page object, if it has one, is with the page.
-    pub object: Reserved,
-    /// The safe buffer, if it has one.
-    pub buffer: Option<Reserved>,
     /// The programs in the event object.
     pub programs: Stored,
+    /// The event object; its page object, if it has one, is with the page.
+    pub object: Reserved,
+    /// Its safe buffer, if it has one.
+    pub buffer: Option<Reserved>,
     /// Where its hook is, if its trigger has one.
     pub hook: Option<GuestPhysical>,
+    enabled: AtomicBool,
     hits: AtomicU64,
     /// The halt before which it reported a failure last.
     reported: AtomicU32,
@@ -35,32 +34,51 @@ pub struct Record {
     previous_hits: AtomicU64,
 }
 
+/// What a new record is made of.
+#[derive(Debug)]
+pub struct NewRecord {
+    /// See [`Record::settings`].
+    pub settings: Settings,
+    /// See [`Record::sizes`].
+    pub sizes: ProgramSizes,
+    /// See [`Record::programs`].
+    pub programs: Stored,
+    /// See [`Record::object`].
+    pub object: Reserved,
+    /// See [`Record::buffer`].
+    pub buffer: Option<Reserved>,
+    /// See [`Record::hook`].
+    pub hook: Option<GuestPhysical>,
+}
+
 impl Record {
-    /// A new, enabled event.
-    #[must_use]
-    pub const fn new(
-        id: EventId,
-        settings: Settings,
-        sizes: ProgramSizes,
-        objects: (Reserved, Option<Reserved>),
-        programs: Stored,
-        hook: Option<GuestPhysical>,
-    ) -> Self {
-        let (object, buffer) = objects;
+    const fn new(id: EventId, new: NewRecord) -> Self {
         Self {
             id,
-            settings,
-            sizes,
-            enabled: true,
-            object,
-            buffer,
-            programs,
-            hook,
+            settings: new.settings,
+            sizes: new.sizes,
+            programs: new.programs,
+            object: new.object,
+            buffer: new.buffer,
+            hook: new.hook,
+            enabled: AtomicBool::new(true),
             hits: AtomicU64::new(0),
             reported: AtomicU32::new(0),
             last_hits: AtomicU64::new(0),
             previous_hits: AtomicU64::new(0),
         }
+    }
+
+    /// Disabled events do nothing.
+    #[must_use]
+    pub fn is_enabled(&self) -> bool {
+        self.enabled.load(Ordering::Relaxed)
+    }
+
+    /// Lets the event act, or not, from now on. By any core, at any time; what the event does to
+    /// the guest is taken back or done again only by `Installed::change`.
+    pub fn set_enabled(&self, enabled: bool) {
+        self.enabled.store(enabled, Ordering::Relaxed);
     }
 
     /// Counts a hit. By any core, at any time.
@@ -86,17 +104,28 @@ impl Record {
             id: self.id,
             settings: self.settings,
             sizes: self.sizes,
-            enabled: self.enabled,
+            enabled: self.is_enabled(),
             hits: self.hits(),
         }
     }
 }
 
-/// All records.
-#[derive(Debug, Default)]
+/// All records. A record keeps its place as long as it lives.
+#[derive(Debug)]
 pub struct Registry {
-    records: FixedList<Record, EVENTS_MAX>,
+    records: [Option<Record>; EVENTS_MAX],
+    /// Places that were used and are free again; behind them those that were never used.
+    freed: FixedList<u16, EVENTS_MAX>,
+    never_used: u16,
+    /// In ascending order of number.
+    order: FixedList<(EventId, u16), EVENTS_MAX>,
     next_id: u32,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Registry {
@@ -104,7 +133,10 @@ impl Registry {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            records: FixedList::new(),
+            records: [const { None }; EVENTS_MAX],
+            freed: FixedList::new(),
+            never_used: 0,
+            order: FixedList::new(),
             next_id: 0,
         }
     }
@@ -112,13 +144,13 @@ impl Registry {
     /// Events installed, enabled or not.
     #[must_use]
     pub const fn len(&self) -> usize {
-        self.records.len()
+        self.order.len()
     }
 
     /// Whether nothing is installed.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.records.is_empty()
+        self.order.is_empty()
     }
 
     /// The number that the next event gets.
@@ -130,22 +162,28 @@ impl Registry {
     /// The record of an event.
     #[must_use]
     pub fn get(&self, id: EventId) -> Option<&Record> {
-        self.records.get(self.place(id).ok()?)
+        self.at(self.place(id)?)
+    }
+
+    /// The record at a place.
+    #[must_use]
+    pub fn at(&self, place: u16) -> Option<&Record> {
+        self.records.get(usize::from(place))?.as_ref()
     }
 
     /// All events in ascending order of number.
     pub fn entries(&self) -> impl Iterator<Item = EventEntry> {
-        self.records.iter().map(Record::entry)
+        self.records().map(Record::entry)
     }
 
     /// Records in ascending order of number.
     pub fn records(&self) -> impl DoubleEndedIterator<Item = &Record> {
-        self.records.iter()
+        self.order.iter().filter_map(|(_, place)| self.at(*place))
     }
 
     /// Takes note of all hits so far, at the start of a halt, by the core that serves it.
     pub fn begin_report(&self) {
-        for record in self.records.iter() {
+        for record in self.records() {
             let last = record.last_hits.swap(record.hits(), Ordering::Relaxed);
             record.previous_hits.store(last, Ordering::Relaxed);
         }
@@ -154,7 +192,7 @@ impl Registry {
     /// Events that matched between the last two calls of [`Self::begin_report`], with their hits
     /// at the later one.
     pub fn hits_since_last_stop(&self) -> impl Iterator<Item = (EventId, u64)> {
-        self.records.iter().filter_map(|record| {
+        self.records().filter_map(|record| {
             let last = record.last_hits.load(Ordering::Relaxed);
             let previous = record.previous_hits.load(Ordering::Relaxed);
             (last != previous).then_some((record.id, last))
@@ -164,29 +202,44 @@ impl Registry {
     /// The event with the highest number, below `limit` if there is one.
     pub(super) fn newest_below(&self, limit: Option<EventId>) -> Option<EventId> {
         let place = match limit {
-            Some(limit) => self.records.place_where_not(|record| record.id < limit),
-            None => self.records.len(),
+            Some(limit) => self.order.place_where_not(|(id, _)| *id < limit),
+            None => self.order.len(),
         };
-        let record = self.records.get(place.checked_sub(1)?)?;
-        Some(record.id)
+        let (id, _) = self.order.get(place.checked_sub(1)?)?;
+        Some(*id)
     }
 
-    /// Adds the event that has the number [`Self::next_id`]. There is a place for every event
-    /// object.
-    pub(super) fn push(&mut self, record: Record) {
-        debug_assert!(record.id == self.next_id());
-        let inserted = self.records.insert(self.records.len(), record);
-        debug_assert!(inserted.is_ok(), "as many records as event objects");
-        self.next_id = self.next_id.wrapping_add(1);
+    /// Adds the event that gets the number [`Self::next_id`], and returns its place. There is one
+    /// for every event object.
+    pub(super) fn push(&mut self, new: NewRecord) -> u16 {
+        let id = self.next_id();
+        let last_freed = self.freed.len().checked_sub(1);
+        let place = match last_freed.and_then(|last| self.freed.remove(last)) {
+            Some(place) => place,
+            None => {
+                let place = self.never_used;
+                self.never_used += 1;
+                place
+            }
+        };
+        let slot = self.records.get_mut(usize::from(place));
+        debug_assert!(slot.is_some(), "as many records as event objects");
+        if let Some(slot) = slot {
+            *slot = Some(Record::new(id, new));
+            let inserted = self.order.insert(self.order.len(), (id, place));
+            debug_assert!(inserted.is_ok(), "as many as records");
+            self.next_id = self.next_id.wrapping_add(1);
+        }
+        place
     }
 
-    pub(super) fn remove(&mut self, id: EventId) -> Option<Record> {
-        self.records.remove(self.place(id).ok()?)
-    }
-
-    pub(super) fn get_mut(&mut self, id: EventId) -> Option<&mut Record> {
-        let place = self.place(id).ok()?;
-        self.records.get_mut(place)
+    /// Takes a record out; its place may be given to another one.
+    pub(super) fn remove(&mut self, id: EventId) -> Option<(u16, Record)> {
+        let (_, place) = self.order.remove(self.order_of(id)?)?;
+        let record = self.records.get_mut(usize::from(place))?.take()?;
+        let inserted = self.freed.insert(self.freed.len(), place);
+        debug_assert!(inserted.is_ok(), "as many as places");
+        Some((place, record))
     }
 
     /// Takes numbers back that were given to events which are gone and which nobody heard of.
@@ -194,7 +247,14 @@ impl Registry {
         self.next_id = id.0;
     }
 
-    fn place(&self, id: EventId) -> Result<usize, usize> {
-        self.records.find(&id, |record| record.id)
+    /// Where the record of an event is.
+    #[must_use]
+    pub fn place(&self, id: EventId) -> Option<u16> {
+        let (_, place) = self.order.get(self.order_of(id)?)?;
+        Some(*place)
+    }
+
+    fn order_of(&self, id: EventId) -> Option<usize> {
+        self.order.find(&id, |(id, _)| *id).ok()
     }
 }

@@ -5,10 +5,11 @@
 //! [`Installed::controls`] before it resumes.
 
 use super::index::Index;
+use super::occasion::Key;
 use super::plan::{Facts, Plan, Resolver};
 use super::programs::{Stored, Stretch, action_offset};
 use super::range::Range;
-use super::registry::{Record, Registry};
+use super::registry::{NewRecord, Registry};
 use crate::ept::monitor::Piece;
 use crate::ept::table::SplitPlan;
 use crate::ept::view::Views;
@@ -19,19 +20,9 @@ use crate::pool::slab::Reserved;
 use crate::pool::{PoolMark, Pools};
 use crate::port::{Hidden, PhysicalMemory};
 use wire_protocol::address::{EventId, GuestPhysical};
-use wire_protocol::event::{EventChange, EventEntry, EventSpec, Options, PoolClass, Trigger};
+use wire_protocol::event::{EventChange, EventEntry, EventSpec, PoolClass, Trigger};
 use wire_protocol::packet;
-use wire_protocol::refusal::{EventOption, Refusal};
-
-/// #BP in the exception bitmap.
-const BREAKPOINT_BIT: u32 = 1 << 3;
-
-/// What every core's VMCS must say for the installed events.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Controls {
-    /// Exceptions that leave the guest, one bit per vector. SDM "Exception Bitmap" 25.6.3.
-    pub exception_bitmap: u32,
-}
+use wire_protocol::refusal::Refusal;
 
 /// State before a transaction; see [`Installed::roll_back`].
 #[derive(Clone, Debug)]
@@ -46,7 +37,7 @@ pub struct Begun {
 pub struct Installed {
     pools: Pools,
     registry: Registry,
-    pub(super) cpuid: Index,
+    pub(super) index: Index,
     watches: Watches,
     views: Views,
     core_count: u16,
@@ -65,7 +56,7 @@ impl Installed {
         Self {
             pools: Pools::new(),
             registry: Registry::new(),
-            cpuid: Index::new(),
+            index: Index::new(),
             watches: Watches::new(),
             views: Views::NONE,
             core_count: 1,
@@ -152,17 +143,6 @@ impl Installed {
         self.watches.refresh(mem, page);
     }
 
-    /// What every core has to load before it resumes.
-    #[must_use]
-    pub fn controls(&self) -> Controls {
-        let exception_bitmap = if self.watches.any_hook_enabled() {
-            BREAKPOINT_BIT
-        } else {
-            0
-        };
-        Controls { exception_bitmap }
-    }
-
     /// Installs one event, enabled.
     ///
     /// # Errors
@@ -173,7 +153,6 @@ impl Installed {
         spec: &EventSpec<'_>,
         facts: &Facts,
     ) -> Result<EventId, Refusal> {
-        check(spec)?;
         let plan = Plan::new(spec, facts, self, mem)?;
         let reservation = self.reserve(mem, &plan)?;
         Ok(self.commit(mem, spec, plan, reservation))
@@ -370,9 +349,6 @@ impl Installed {
         if plan.range.is_some() {
             self.enable_monitor(mem, id, true);
         }
-        if let Trigger::Cpuid { leaf } = spec.settings.trigger {
-            self.cpuid.add(leaf.into(), id);
-        }
         let object = self.pools.phys(&reservation.event);
         let buffer = reservation.buffer.as_ref().map(|buffer| Stretch {
             at: self.pools.phys(buffer),
@@ -386,14 +362,17 @@ impl Installed {
             &plan.programs,
             buffer,
         );
-        self.registry.push(Record::new(
-            id,
-            spec.settings,
-            spec.programs.sizes(),
-            (reservation.event, reservation.buffer),
+        let place = self.registry.push(NewRecord {
+            settings: spec.settings,
+            sizes: spec.programs.sizes(),
+            object: reservation.event,
+            buffer: reservation.buffer,
             programs,
             hook,
-        ));
+        });
+        if let Some(key) = Key::of(&spec.settings, hook) {
+            self.index.add(key, place);
+        }
         id
     }
 
@@ -406,10 +385,10 @@ impl Installed {
     }
 
     fn set_enabled(&mut self, mem: &mut impl PhysicalMemory, event: EventId, enabled: bool) {
-        let Some(record) = self.registry.get_mut(event) else {
+        let Some(record) = self.registry.get(event) else {
             return;
         };
-        record.enabled = enabled;
+        record.set_enabled(enabled);
         let is_monitor = matches!(record.settings.trigger, Trigger::Monitor { .. });
         if let Some(at) = record.hook {
             self.watches
@@ -427,9 +406,12 @@ impl Installed {
     }
 
     fn clear(&mut self, mem: &mut impl PhysicalMemory, event: EventId) {
-        let Some(record) = self.registry.remove(event) else {
+        let Some((place, record)) = self.registry.remove(event) else {
             return;
         };
+        if let Some(key) = Key::of(&record.settings, record.hook) {
+            self.index.remove(key, place);
+        }
         if let Some(at) = record.hook {
             let view = &self.views.hooked;
             self.watches
@@ -440,31 +422,10 @@ impl Installed {
             self.watches
                 .remove_monitor(mem, view, &mut self.pools, event);
         }
-        if let Trigger::Cpuid { leaf } = record.settings.trigger {
-            self.cpuid.remove(leaf.into(), event);
-        }
         self.pools.release(record.object);
         if let Some(buffer) = record.buffer {
             self.pools.release(buffer);
         }
-    }
-}
-
-/// What this driver can carry out.
-fn check(spec: &EventSpec<'_>) -> Result<(), Refusal> {
-    spec.check()?;
-    let Options {
-        stage,
-        short_circuit,
-        ..
-    } = spec.settings.options;
-    let missing = [
-        (stage.has_post(), EventOption::Stage),
-        (short_circuit, EventOption::ShortCircuit),
-    ];
-    match missing.into_iter().find(|(is_asked, _)| *is_asked) {
-        Some((_, option)) => Err(Refusal::OptionDoesNotFit { option }),
-        None => Ok(()),
     }
 }
 

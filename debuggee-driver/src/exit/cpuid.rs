@@ -1,11 +1,10 @@
 //! CPUID exits, which VMX makes unconditional.
 
-use super::{Core, Outcome};
-use crate::halt::{self, Stopped};
+use super::{Core, Outcome, watched};
+use crate::event::{Kind, Occasion};
 use crate::port::{Cpu, Ports, gpr};
 use crate::shared::Shared;
 use crate::vmx::guest;
-use wire_protocol::packet::StopCause;
 
 const LEAF_1_ECX_VMX: u32 = 1 << 5;
 const LEAF_1_ECX_OSXSAVE: u32 = 1 << 27;
@@ -13,23 +12,14 @@ const LEAF_7_ECX_OSPKE: u32 = 1 << 4;
 const CR4_OSXSAVE: u64 = 1 << 18;
 const CR4_PKE: u64 = 1 << 22;
 
-/// Reports the hit if an event watches this leaf, then answers like the processor below.
+/// Serves the events that watch this leaf, then answers like the processor below.
 pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
     let leaf = core.cpu.registers()[gpr::RAX] as u32;
-    let facts = shared.dispatch_facts(core.id);
-    if let Some(hit) = shared
-        .installed
-        .read(|installed| installed.on_cpuid(leaf, &facts))
-    {
-        let rip = core.cpu.vmread(guest::RIP);
-        let cause = StopCause::Event { event: hit.event };
-        if halt::stop(core.id, &mut core.cpu, shared, cause, Some(hit)) == Stopped::OtherCoreHalts {
-            return Outcome::Stay;
-        }
-        if core.cpu.vmread(guest::RIP) != rip {
-            return Outcome::Stay;
-        }
-    }
+    let occasion = Occasion::new(Kind::Cpuid, u64::from(leaf));
+    watched(core, shared, occasion, emulate)
+}
+
+fn emulate<C: Cpu>(core: &mut Core<C>) -> Outcome {
     let (leaf, subleaf) = {
         let registers = core.cpu.registers();
         (registers[gpr::RAX] as u32, registers[gpr::RCX] as u32)

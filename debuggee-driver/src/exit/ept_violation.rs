@@ -4,14 +4,13 @@ use super::access::Violation;
 use super::{Core, Fault, Outcome, step};
 use crate::ept::entry::Permissions;
 use crate::ept::step_view::How;
-use crate::event::Watched;
-use crate::halt::{self, Stopped};
+use crate::event::{Moment, Occasion};
+use crate::hit::{self, Comes, Verdict};
 use crate::port::{Cpu, Ports};
 use crate::shared::Shared;
 use crate::vmx::interruption::GENERAL_PROTECTION;
 use crate::vmx::{guest, interruptibility, reason, ro};
 use wire_protocol::event::Access;
-use wire_protocol::packet::StopCause;
 
 /// Exit qualification ("Exit Qualification for EPT Violations", table 28-7).
 const NMI_UNBLOCKING_BY_IRET: u64 = 1 << 12;
@@ -89,12 +88,21 @@ fn serve<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, violation: &Viol
             // The same instruction read it before, and was seen to.
             touch.access -= Access::READ;
         }
-        let rip = core.cpu.vmread(guest::RIP);
-        let watched = Watched::Memory { touch, earlier };
-        if stop_at_hits(core, shared, watched) == Stopped::OtherCoreHalts
-            || core.cpu.vmread(guest::RIP) != rip
-        {
-            return Outcome::Stay;
+        let context = violation.linear.unwrap_or(violation.at.0);
+        let occasion = Occasion::memory(touch, earlier, context);
+        let before = Moment::Pre;
+        let comes = Comes::Again;
+        match hit::fire(core.id, &mut core.cpu, shared, &occasion, before, comes) {
+            Verdict::Stays => return Outcome::Stay,
+            Verdict::Skipped => {
+                if let Some(it) = instruction {
+                    let rip = core.cpu.vmread(guest::RIP);
+                    let next = rip.wrapping_add(u64::from(it.len));
+                    core.cpu.vmwrite(guest::RIP, next);
+                    return Outcome::Moved;
+                }
+            }
+            Verdict::Goes => {}
         }
     }
     let granted = granted_for(access);
@@ -112,32 +120,6 @@ fn serve<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, violation: &Viol
     }
     step::open(core, shared, page, how);
     Outcome::Stay
-}
-
-/// Halts for the events that wait for this, and for those that are added in such a halt.
-pub(super) fn stop_at_hits<P: Ports>(
-    core: &mut Core<P::Cpu>,
-    shared: &Shared<P>,
-    watched: Watched,
-) -> Stopped {
-    let rip = core.cpu.vmread(guest::RIP);
-    let mut served = None;
-    loop {
-        let facts = shared.dispatch_facts(core.id);
-        let (hit, newest) = shared.installed.read(|installed| {
-            let hit = installed.on_memory(watched, served, &facts);
-            (hit, installed.registry().next_id())
-        });
-        let Some(hit) = hit else {
-            return Stopped::Served;
-        };
-        let cause = StopCause::Event { event: hit.event };
-        let stopped = halt::stop(core.id, &mut core.cpu, shared, cause, Some(hit));
-        if stopped == Stopped::OtherCoreHalts || core.cpu.vmread(guest::RIP) != rip {
-            return stopped;
-        }
-        served = Some(newest);
-    }
 }
 
 /// What an access needs. A page that is written must be readable.

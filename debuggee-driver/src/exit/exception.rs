@@ -1,24 +1,48 @@
-//! Exceptions and NMIs that exit: breakpoints of hooks, and NMIs. All others are the guest's own.
+//! Exceptions and NMIs that exit: breakpoints of hooks, SYSCALL and SYSRET while they are watched,
+//! exceptions that events watch, and NMIs. All others are the guest's own.
 
-use super::{Core, Outcome, ept_violation, nmi, step};
-use crate::event::Watched;
-use crate::halt::Stopped;
-use crate::port::{Cpu, Ports};
+use super::{Core, Fault, Outcome, native, nmi, step, syscall};
+use crate::event::{Kind as Watched, Moment, Occasion};
+use crate::hit::{self, Comes, Verdict};
+use crate::port::{Cpu, LiveRegister, Ports};
 use crate::shared::Shared;
-use crate::vmx::interruption::{Event, Kind};
-use crate::vmx::{guest, ro};
+use crate::vmx::interruption::{self, Combined, Event, Kind};
+use crate::vmx::{guest, interruptibility, reason, ro};
 
+const DEBUG: u8 = 1;
 const BREAKPOINT: u8 = 3;
+const UNDEFINED_OPCODE: u8 = 6;
+const DOUBLE_FAULT: u8 = 8;
+const PAGE_FAULT: u8 = 14;
+const MACHINE_CHECK: u8 = 18;
+
+/// "NMI unblocking due to IRET" of the interruption information (25.9.2).
+const NMI_UNBLOCKING_BY_IRET: u32 = 1 << 12;
 
 /// One match over what the exit reports.
 pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
     let info = core.cpu.vmread(ro::VMEXIT_INTERRUPTION_INFO) as u32;
     let error_code = core.cpu.vmread(ro::VMEXIT_INTERRUPTION_ERR_CODE) as u32;
-    match Event::decode(info, error_code) {
-        Some(event) if event.kind == Kind::Nmi => nmi::on_exit(core, shared),
-        Some(event) if event.vector == BREAKPOINT => on_breakpoint(core, shared, event),
-        Some(event) => Outcome::Inject(event),
-        None => Outcome::Stay,
+    let Some(event) = Event::decode(info, error_code) else {
+        return Outcome::Stay;
+    };
+    if event.kind == Kind::Nmi {
+        return nmi::on_exit(core, shared);
+    }
+    if info & NMI_UNBLOCKING_BY_IRET != 0 && event.vector != DOUBLE_FAULT {
+        let blocking = core.cpu.vmread(guest::INTERRUPTIBILITY_STATE);
+        core.cpu.vmwrite(
+            guest::INTERRUPTIBILITY_STATE,
+            blocking | interruptibility::NMI,
+        );
+    }
+    match event.vector {
+        BREAKPOINT => on_breakpoint(core, shared, event),
+        UNDEFINED_OPCODE => match syscall::on_undefined_opcode(core, shared) {
+            Some(outcome) => outcome,
+            None => on_guests_own(core, shared, event),
+        },
+        _ => on_guests_own(core, shared, event),
     }
 }
 
@@ -26,11 +50,11 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
 fn on_breakpoint<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, event: Event) -> Outcome {
     let rip = core.cpu.vmread(guest::RIP);
     let Some(at) = shared.translate(&core.cpu, rip) else {
-        return Outcome::Inject(event);
+        return on_guests_own(core, shared, event);
     };
     if core.view.how(at.page()).is_some_and(|how| how.original) {
         // The step sees the page itself, which has no hooks.
-        return Outcome::Inject(event);
+        return on_guests_own(core, shared, event);
     }
     if shared.rendezvous.is_wanted(core.id) {
         return Outcome::Stay;
@@ -39,15 +63,112 @@ fn on_breakpoint<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, event: E
         // A hook that was cleared after this core had fetched its INT3 is no breakpoint of the
         // guest's: the instruction runs again, from the page without the hook.
         return if shared.read_byte(at) == 0xcc {
-            Outcome::Inject(event)
+            on_guests_own(core, shared, event)
         } else {
             Outcome::Stay
         };
     }
-    let stopped = ept_violation::stop_at_hits(core, shared, Watched::Execute(at));
-    if stopped == Stopped::OtherCoreHalts || core.cpu.vmread(guest::RIP) != rip {
+    let occasion = Occasion {
+        context: rip,
+        ..Occasion::new(Watched::Execute, at.0)
+    };
+    let before = Moment::Pre;
+    let verdict = hit::fire(
+        core.id,
+        &mut core.cpu,
+        shared,
+        &occasion,
+        before,
+        Comes::Again,
+    );
+    if verdict != Verdict::Stays {
+        step::begin_at_hook(core, shared, at);
+    }
+    Outcome::Stay
+}
+
+/// Serves the events that watch the exception, then lets the guest have it.
+fn on_guests_own<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, event: Event) -> Outcome {
+    let comes = if comes_again(&event) {
+        Comes::Again
+    } else {
+        Comes::Once
+    };
+    if comes == Comes::Again && shared.rendezvous.is_wanted(core.id) {
         return Outcome::Stay;
     }
-    step::begin_at_hook(core, shared, at);
-    Outcome::Stay
+    let qualification = core.cpu.vmread(ro::EXIT_QUALIFICATION);
+    let cr2 = core.cpu.live(LiveRegister::Cr2);
+    if event.vector == PAGE_FAULT {
+        core.cpu.set_live(LiveRegister::Cr2, qualification);
+    }
+    let occasion = Occasion::new(Watched::Exception, u64::from(event.vector));
+    let before = Moment::Pre;
+    match hit::fire(core.id, &mut core.cpu, shared, &occasion, before, comes) {
+        Verdict::Goes => {}
+        Verdict::Skipped => {
+            if event.vector == PAGE_FAULT {
+                core.cpu.set_live(LiveRegister::Cr2, cr2);
+            }
+            return skipped(&event);
+        }
+        Verdict::Stays => return Outcome::Stay,
+    }
+    let first = Event::decode(
+        core.cpu.vmread(ro::IDT_VECTORING_INFO) as u32,
+        core.cpu.vmread(ro::IDT_VECTORING_ERR_CODE) as u32,
+    );
+    match interruption::combine(first, event) {
+        Combined::TripleFault => Outcome::Dead(Fault::of_exit(reason::TRIPLE_FAULT, 0)),
+        Combined::DoubleFault => Outcome::Inject(interruption::DOUBLE_FAULT),
+        Combined::Second => {
+            if event.vector == DEBUG {
+                set_debug_status(&mut core.cpu, qualification);
+            }
+            give_back(core, first);
+            native::deliver(core, shared, occasion);
+            Outcome::Inject(event)
+        }
+    }
+}
+
+/// An exception that keeps a first event from being delivered: an interrupt or an NMI is
+/// delivered later; what an instruction raised, it raises again.
+fn give_back<C: Cpu>(core: &mut Core<C>, first: Option<Event>) {
+    match first {
+        Some(first) if first.kind == Kind::ExternalInterrupt => core.interrupts.add(first.vector),
+        Some(first) if first.kind == Kind::Nmi => core.nmi_pending = true,
+        _ => {}
+    }
+}
+
+/// A fault comes up again if its instruction does; a trap does not.
+const fn comes_again(event: &Event) -> bool {
+    match event.kind {
+        Kind::HardwareException => !matches!(event.vector, DEBUG | DOUBLE_FAULT | MACHINE_CHECK),
+        Kind::SoftwareException => true,
+        _ => false,
+    }
+}
+
+/// The guest does not get the exception: behind INT3 and INTO it goes on, everywhere else it
+/// stands where it stands.
+const fn skipped(event: &Event) -> Outcome {
+    if event.needs_instruction_length() {
+        Outcome::Advance
+    } else {
+        Outcome::Stay
+    }
+}
+
+/// What the processor does to DR6 and DR7 when it delivers a debug exception: an exit leaves
+/// them alone ("Exit Qualification for Debug Exceptions", table 28-1).
+fn set_debug_status(cpu: &mut impl Cpu, qualification: u64) {
+    const CONDITIONS: u64 = 0xf;
+    const REPORTED: u64 = CONDITIONS | 1 << 13 | 1 << 14;
+    const GENERAL_DETECT: u64 = 1 << 13;
+    let dr6 = cpu.live(LiveRegister::Dr6) & !CONDITIONS | qualification & REPORTED;
+    cpu.set_live(LiveRegister::Dr6, dr6);
+    let dr7 = cpu.vmread(guest::DR7);
+    cpu.vmwrite(guest::DR7, dr7 & !GENERAL_DETECT);
 }

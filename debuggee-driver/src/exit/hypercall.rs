@@ -1,7 +1,8 @@
 //! VMCALL. The driver's part in the guest uses it, since it cannot reach the hypervisor's memory
 //! once it runs as a guest; for everybody else it does not exist.
 
-use super::{Core, Outcome};
+use super::{Core, Outcome, watched};
+use crate::event::{Kind, Occasion};
 use crate::port::{Cpu, Ports, gpr};
 use crate::shared::Shared;
 use crate::vmx::guest;
@@ -28,7 +29,10 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
     let rip = core.cpu.vmread(guest::RIP);
     let registers = core.cpu.registers();
     if cpl != 0 || !shared.is_driver_code(rip) || registers[gpr::RAX] != MAGIC {
-        return Outcome::Inject(UNDEFINED_OPCODE);
+        let occasion = Occasion::new(Kind::Vmcall, 0);
+        return watched(core, shared, occasion, |_| {
+            Outcome::Inject(UNDEFINED_OPCODE)
+        });
     }
     match registers[gpr::RCX] {
         LEAVE => Outcome::Leave,

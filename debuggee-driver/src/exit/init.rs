@@ -11,6 +11,9 @@ use x86::vmx::vmcs::control::EntryControls;
 /// INIT: the core loses its state and waits for a start-up IPI.
 pub fn on_init<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
     super::step::end(core, shared);
+    super::native::end(core, shared);
+    core.interrupts = super::interrupt::Taken::NONE;
+    shared.published.set_efer(core.id, &mut core.cpu, 0);
     let signature = core.cpu.cpuid(1, 0)[0];
     let reset = reset::after_init(cr0::NE, cr4::VMXE, signature);
     for (field, value) in reset.fields() {

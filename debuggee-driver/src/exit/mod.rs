@@ -5,19 +5,28 @@
 
 mod access;
 pub mod control_register;
+pub mod counter;
 pub mod cpuid;
+pub mod debug_register;
 pub mod ept_violation;
 pub mod exception;
 pub mod hypercall;
 pub mod init;
+pub mod interrupt;
+pub mod io;
 pub mod msr;
+pub mod native;
 pub mod nmi;
 pub mod step;
+pub mod syscall;
 pub mod timer;
+pub mod trap;
 pub mod xsetbv;
 
 use crate::cores::rendezvous::Seat;
 use crate::ept::step_view::StepView;
+use crate::event::{Moment, Occasion};
+use crate::hit::{self, Comes, Verdict};
 use crate::port::{Cpu, Ports};
 use crate::shared::Shared;
 use crate::vmx::interruption::{self, Event, Kind};
@@ -34,6 +43,14 @@ pub struct Core<C> {
     pub step: step::Step,
     /// The view it does so in.
     pub view: StepView,
+    /// What it carries out natively right now.
+    pub native: native::Native,
+    /// What was carried out and is waited for by events of the stage after.
+    pub carried_out: Option<Occasion>,
+    /// Interrupts that were taken from the guest.
+    pub interrupts: interrupt::Taken,
+    /// The trap flag is on for a trace.
+    pub traced: bool,
     /// The guest is owed an NMI.
     pub nmi_pending: bool,
     /// NMIs in VMX-root that were looked at.
@@ -50,6 +67,10 @@ impl<C> Core<C> {
             cpu,
             step: step::Step::None,
             view,
+            native: native::Native::None,
+            carried_out: None,
+            interrupts: interrupt::Taken::NONE,
+            traced: false,
             nmi_pending: false,
             root_nmis_seen: 0,
             hidden_ticks: 0,
@@ -62,6 +83,8 @@ impl<C> Core<C> {
 pub enum Outcome {
     /// The instruction was carried out for the guest: go on behind it.
     Advance,
+    /// The instruction was carried out for the guest, and RIP is where it goes on.
+    Moved,
     /// Go on where the guest stands; an instruction that exited runs again.
     Stay,
     /// The guest gets an exception instead.
@@ -115,8 +138,9 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Flow {
         match outcome {
             Outcome::Advance => {
                 advance(&mut core.cpu);
-                step::end(core, shared);
+                after_instruction(core, shared);
             }
+            Outcome::Moved => after_instruction(core, shared),
             Outcome::Stay => {}
             Outcome::Inject(event) => inject(&mut core.cpu, event),
             Outcome::Leave => {
@@ -130,11 +154,65 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Flow {
     Flow::Enter
 }
 
+/// Serves the events that watch what made the core exit, and carries it out unless one of them
+/// says otherwise.
+pub fn watched<P: Ports>(
+    core: &mut Core<P::Cpu>,
+    shared: &Shared<P>,
+    occasion: Occasion,
+    carry_out: impl FnOnce(&mut Core<P::Cpu>) -> Outcome,
+) -> Outcome {
+    if !shared
+        .installed
+        .read(|installed| installed.waits_for(occasion.kind))
+    {
+        return carry_out(core);
+    }
+    let before = Moment::Pre;
+    match hit::fire(
+        core.id,
+        &mut core.cpu,
+        shared,
+        &occasion,
+        before,
+        Comes::Again,
+    ) {
+        Verdict::Skipped => Outcome::Advance,
+        Verdict::Stays => Outcome::Stay,
+        Verdict::Goes => {
+            let outcome = carry_out(core);
+            if matches!(outcome, Outcome::Advance | Outcome::Moved) {
+                core.carried_out = Some(occasion);
+            }
+            outcome
+        }
+    }
+}
+
+/// An instruction was carried out for the guest: what comes after it.
+fn after_instruction<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
+    step::end(core, shared);
+    if let Some(occasion) = core.carried_out.take() {
+        let after = Moment::Post;
+        hit::fire(
+            core.id,
+            &mut core.cpu,
+            shared,
+            &occasion,
+            after,
+            Comes::Once,
+        );
+    }
+    trap::executed(core, shared);
+}
+
 fn dispatch<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, reason: u16) -> Outcome {
     match reason {
         reason::EXCEPTION_OR_NMI => exception::handle(core, shared),
         reason::INIT => init::on_init(core, shared),
         reason::SIPI => init::on_sipi(core, shared),
+        reason::EXTERNAL_INTERRUPT => interrupt::on_exit(core, shared),
+        reason::INTERRUPT_WINDOW => interrupt::on_window(core),
         reason::NMI_WINDOW => nmi::on_window(core),
         reason::CPUID => cpuid::handle(core, shared),
         reason::INVD => {
@@ -149,13 +227,18 @@ fn dispatch<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, reason: u16) 
         | reason::INVEPT
         | reason::INVVPID
         | reason::VMFUNC => Outcome::Inject(interruption::UNDEFINED_OPCODE),
-        reason::CR_ACCESS => control_register::handle(&mut core.cpu),
-        reason::RDMSR => msr::on_read(core),
-        reason::WRMSR => msr::on_write(core),
-        reason::MONITOR_TRAP_FLAG => step::on_trap(core, shared),
+        reason::CR_ACCESS => control_register::handle(core, shared),
+        reason::MOV_DR => debug_register::handle(core, shared),
+        reason::IO => io::handle(core, shared),
+        reason::RDPMC => counter::on_pmc(core, shared),
+        reason::RDTSC => counter::on_tsc(core, shared, counter::RDTSC),
+        reason::RDTSCP => counter::on_tsc(core, shared, counter::RDTSCP),
+        reason::RDMSR => msr::on_read(core, shared),
+        reason::WRMSR => msr::on_write(core, shared),
+        reason::MONITOR_TRAP_FLAG => trap::handle(core, shared),
         reason::EPT_VIOLATION => ept_violation::handle(core, shared),
         reason::PREEMPTION_TIMER => timer::handle(core, shared),
-        reason::XSETBV => xsetbv::handle(&mut core.cpu),
+        reason::XSETBV => xsetbv::handle(core, shared),
         reason::ENTRY_FAILED_MACHINE_CHECK => Outcome::Inject(interruption::MACHINE_CHECK),
         other => Outcome::Dead(Fault::of_exit(
             other & 0xff,
@@ -168,11 +251,14 @@ fn dispatch<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, reason: u16) 
 const fn repeats(reason: u16) -> bool {
     matches!(
         reason,
-        reason::CPUID | reason::GETSEC | reason::INVD | reason::VMCALL
-            ..=reason::VMXON
-                | reason::CR_ACCESS
-                | reason::RDMSR
-                | reason::WRMSR
+        reason::CPUID
+            | reason::GETSEC
+            | reason::INVD
+            | reason::RDPMC
+            | reason::RDTSC
+            | reason::RDTSCP
+            | reason::VMCALL
+            ..=reason::WRMSR
                 | reason::EPT_VIOLATION
                 | reason::INVEPT
                 | reason::INVVPID
@@ -252,9 +338,12 @@ pub fn before_entry<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     }
     shared.take_over(core.id, &mut core.cpu);
     step::settle(core, shared);
+    native::before_entry(core, shared);
+    trap::before_entry(core, shared);
     shared.hide_time(&mut core.cpu, &mut core.hidden_ticks);
     if core.cpu.take_machine_check() {
         inject(&mut core.cpu, interruption::MACHINE_CHECK);
     }
     nmi::deliver(core);
+    interrupt::deliver(core, shared);
 }

@@ -1,44 +1,122 @@
-//! RDMSR and WRMSR that exit: the TSC deadline once time was hidden, and numbers that no
-//! bitmap covers, which no processor has.
+//! RDMSR and WRMSR that exit: registers that events watch, the TSC deadline once time was hidden,
+//! EFER while SYSCALL is watched, and numbers that no bitmap covers, which no processor has.
 
-use super::{Core, Outcome};
-use crate::port::{Cpu, LiveRegister, gpr};
-use crate::vmx::TSC_DEADLINE;
+use super::native::{self, Off};
+use super::{Core, Outcome, watched};
+use crate::event::{Kind, Occasion};
+use crate::port::{Cpu, LiveRegister, Ports, gpr};
+use crate::shared::Shared;
+use crate::vmx::control::{cr0, efer};
 use crate::vmx::interruption::GENERAL_PROTECTION;
+use crate::vmx::{TSC_DEADLINE, guest, msr};
 
 fn number(cpu: &impl Cpu) -> u32 {
     cpu.registers()[gpr::RCX] as u32
 }
 
 /// RDMSR.
-pub fn on_read<C: Cpu>(core: &mut Core<C>) -> Outcome {
-    if number(&core.cpu) != TSC_DEADLINE {
-        return Outcome::Inject(GENERAL_PROTECTION);
+pub fn on_read<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
+    let number = number(&core.cpu);
+    let occasion = Occasion::new(Kind::MsrRead, u64::from(number));
+    match number {
+        TSC_DEADLINE => watched(core, shared, occasion, |core| {
+            let deadline = deadline(core);
+            answer(core, deadline)
+        }),
+        msr::EFER => watched(core, shared, occasion, |core| {
+            let efer = shared.published.efer(core.id, &core.cpu);
+            answer(core, efer)
+        }),
+        _ if msr::bitmap_bit(number, false).is_some() => {
+            native::watched(core, shared, occasion, Off::Msrs)
+        }
+        _ => watched(core, shared, occasion, |_| {
+            Outcome::Inject(GENERAL_PROTECTION)
+        }),
     }
-    let real = core.cpu.live(LiveRegister::TscDeadline);
-    let value = if real == 0 {
-        0
-    } else {
-        real.wrapping_sub(core.hidden_ticks)
-    };
+}
+
+/// WRMSR.
+pub fn on_write<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
+    let number = number(&core.cpu);
+    let occasion = Occasion::new(Kind::MsrWrite, u64::from(number));
+    match number {
+        TSC_DEADLINE => watched(core, shared, occasion, set_deadline),
+        msr::EFER => watched(core, shared, occasion, |core| set_efer(core, shared)),
+        _ if msr::bitmap_bit(number, true).is_some() => {
+            native::watched(core, shared, occasion, Off::Msrs)
+        }
+        _ => watched(core, shared, occasion, |_| {
+            Outcome::Inject(GENERAL_PROTECTION)
+        }),
+    }
+}
+
+fn answer<C: Cpu>(core: &mut Core<C>, value: u64) -> Outcome {
     let registers = core.cpu.registers_mut();
     registers[gpr::RAX] = value & 0xffff_ffff;
     registers[gpr::RDX] = value >> 32;
     Outcome::Advance
 }
 
-/// WRMSR.
-pub fn on_write<C: Cpu>(core: &mut Core<C>) -> Outcome {
-    if number(&core.cpu) != TSC_DEADLINE {
-        return Outcome::Inject(GENERAL_PROTECTION);
+fn written(cpu: &impl Cpu) -> u64 {
+    let registers = cpu.registers();
+    registers[gpr::RDX] << 32 | registers[gpr::RAX] & 0xffff_ffff
+}
+
+fn deadline<C: Cpu>(core: &Core<C>) -> u64 {
+    match core.cpu.live(LiveRegister::TscDeadline) {
+        0 => 0,
+        real => real.wrapping_sub(core.hidden_ticks),
     }
-    let registers = core.cpu.registers();
-    let value = registers[gpr::RDX] << 32 | registers[gpr::RAX] & 0xffff_ffff;
-    let real = if value == 0 {
-        0
-    } else {
-        value.wrapping_add(core.hidden_ticks)
+}
+
+fn set_deadline<C: Cpu>(core: &mut Core<C>) -> Outcome {
+    let real = match written(&core.cpu) {
+        0 => 0,
+        value => value.wrapping_add(core.hidden_ticks),
     };
     core.cpu.set_live(LiveRegister::TscDeadline, real);
     Outcome::Advance
+}
+
+fn set_efer<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
+    let now = shared.published.efer(core.id, &core.cpu);
+    let paging = core.cpu.vmread(guest::CR0) & cr0::PG != 0;
+    let Some(new) = efer_after(written(&core.cpu), now, paging) else {
+        return Outcome::Inject(GENERAL_PROTECTION);
+    };
+    shared.published.set_efer(core.id, &mut core.cpu, new);
+    if (now ^ new) & efer::NXE != 0 {
+        core.cpu.invalidate_translations();
+    }
+    Outcome::Advance
+}
+
+/// What EFER holds after `value` was written to it; `None` if that faults ("Extended Feature
+/// Enable Register", 2.2.1; LMA is read-only, and LME is while paging is on).
+const fn efer_after(value: u64, now: u64, paging: bool) -> Option<u64> {
+    const DEFINED: u64 = efer::SCE | efer::LME | efer::LMA | efer::NXE;
+    if value & !DEFINED != 0 || paging && (value ^ now) & efer::LME != 0 {
+        return None;
+    }
+    Some(value & !efer::LMA | now & efer::LMA)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn efer_keeps_what_is_the_processors() {
+        let long = efer::LME | efer::LMA;
+        assert_eq!(efer_after(efer::LME, long, true), Some(long));
+        assert_eq!(
+            efer_after(efer::SCE | long, long, true),
+            Some(efer::SCE | long)
+        );
+        assert_eq!(efer_after(0, long, true), None);
+        assert_eq!(efer_after(1 << 9, 0, false), None);
+        assert_eq!(efer_after(efer::LME, 0, false), Some(efer::LME));
+    }
 }

@@ -1,7 +1,10 @@
 //! NMIs: those that ask this core to halt, and the guest's own, which it gets.
 
+use super::native::Native;
 use super::step::Step;
 use super::{Core, Outcome};
+use crate::event::{Kind as Watched, Moment, Occasion};
+use crate::hit::{self, Comes, Verdict};
 use crate::port::{Cpu, Ports};
 use crate::shared::Shared;
 use crate::vmx::interruption::NMI;
@@ -29,9 +32,20 @@ pub fn look_at_root_nmis<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) 
 /// An expected NMI has done its work by making the core exit: the halt itself is seen by
 /// `before_entry`. Any other NMI is the guest's.
 fn arrived<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
-    if !shared.rendezvous.take_expected_nmi(core.id) {
-        core.nmi_pending = true;
+    if shared.rendezvous.take_expected_nmi(core.id) {
+        return;
     }
+    let occasion = Occasion::new(Watched::Exception, u64::from(NMI.vector));
+    let before = Moment::Pre;
+    let verdict = hit::fire(
+        core.id,
+        &mut core.cpu,
+        shared,
+        &occasion,
+        before,
+        Comes::Once,
+    );
+    core.nmi_pending |= verdict != Verdict::Skipped;
 }
 
 /// The guest can take an NMI now.
@@ -47,7 +61,7 @@ pub fn on_window<C: Cpu>(core: &mut Core<C>) -> Outcome {
 /// and would never let it run. For the same reason the shadow of STI is no obstacle but is
 /// dropped: an NMI may come in it ("Guest Non-Register State", table 25-3).
 pub fn deliver<C: Cpu>(core: &mut Core<C>) {
-    if !core.nmi_pending || core.step != Step::None {
+    if !core.nmi_pending || core.step != Step::None || core.native != Native::None {
         return;
     }
     core.nmi_pending = false;

@@ -5,6 +5,7 @@
 //! view, in which only the pages found so far are open; a page found later is opened in the
 //! same step. No other core ever runs with a page open.
 
+use super::native::Native;
 use super::{Core, Outcome};
 use crate::ept::entry::Permissions;
 use crate::ept::step_view::{How, OPEN_MAX, Sources};
@@ -117,7 +118,8 @@ fn arm<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, discards: bool, bl
     core.cpu.vmwrite(control_field::EPTP_FULL, eptp);
 }
 
-fn hold_interrupts_off(cpu: &mut impl Cpu) {
+/// Holds interrupts off for the next instruction, without a trace in RFLAGS.
+pub(super) fn hold_interrupts_off(cpu: &mut impl Cpu) {
     let rflags = cpu.vmread(guest::RFLAGS);
     let blocking = cpu.vmread(guest::INTERRUPTIBILITY_STATE);
     let delivering = cpu.vmread(control_field::VMENTRY_INTERRUPTION_INFO_FIELD) & 1 << 31 != 0;
@@ -130,12 +132,14 @@ fn hold_interrupts_off(cpu: &mut impl Cpu) {
     }
 }
 
-fn set_trap(cpu: &mut impl Cpu, on: bool) {
-    let primary = cpu.vmread(control_field::PRIMARY_PROCBASED_EXEC_CONTROLS);
-    cpu.vmwrite(
-        control_field::PRIMARY_PROCBASED_EXEC_CONTROLS,
-        if on { primary | MTF } else { primary & !MTF },
-    );
+/// Turns the monitor trap flag on or off.
+pub(super) fn set_trap(cpu: &mut impl Cpu, on: bool) {
+    let field = control_field::PRIMARY_PROCBASED_EXEC_CONTROLS;
+    let now = cpu.vmread(field);
+    let wanted = if on { now | MTF } else { now & !MTF };
+    if wanted != now {
+        cpu.vmwrite(field, wanted);
+    }
 }
 
 /// The monitor trap flag fired: one instruction ran, or one iteration of a repeated one.
@@ -194,7 +198,7 @@ pub fn end<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     }
     core.view.close(&mut shared.memory.clone());
     core.cpu.invalidate_view(core.view.eptp());
-    set_trap(&mut core.cpu, false);
+    set_trap(&mut core.cpu, core.native != Native::None);
     core.cpu
         .vmwrite(control_field::EPTP_FULL, shared.eptp_hooked);
     core.step = Step::None;

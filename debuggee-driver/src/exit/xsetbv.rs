@@ -1,15 +1,24 @@
 //! XSETBV, which VMX makes exit.
 
-use super::Outcome;
-use crate::port::{Cpu, gpr};
+use super::{Core, Outcome, watched};
+use crate::event::{Kind, Occasion};
+use crate::port::{Cpu, Ports, gpr};
+use crate::shared::Shared;
 use crate::vmx::control;
 use crate::vmx::interruption::GENERAL_PROTECTION;
 
 /// CPUID leaf of the XSAVE state components.
 const XSAVE_LEAF: u32 = 0xd;
 
+/// Serves the events that watch the register, then writes it.
+pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
+    let index = core.cpu.registers()[gpr::RCX] as u32;
+    let occasion = Occasion::new(Kind::Xsetbv, u64::from(index));
+    watched(core, shared, occasion, |core| write(&mut core.cpu))
+}
+
 /// Writes XCR0 for the guest, or faults as the processor would.
-pub fn handle(cpu: &mut impl Cpu) -> Outcome {
+fn write(cpu: &mut impl Cpu) -> Outcome {
     let registers = cpu.registers();
     let index = registers[gpr::RCX] as u32;
     let value = registers[gpr::RDX] << 32 | registers[gpr::RAX] & 0xffff_ffff;

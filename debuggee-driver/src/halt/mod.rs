@@ -42,7 +42,10 @@ pub fn stop<P: Ports>(
     if let Some(hit) = hit {
         shared.installed.read(|installed| installed.count(&hit));
     }
-    shared.files.with_mine(core, |file| file.capture(cpu));
+    shared.files.with_mine(core, |file| {
+        file.capture(cpu);
+        file.show_efer(shared.published.efer(core, cpu));
+    });
     let still_since = halt.gather(
         |other| cpu.send_nmi(shared.apic_id(other)),
         || cpu.tsc(),
@@ -72,11 +75,14 @@ fn let_go<P: Ports>(
 
 /// Checks in with the core that halts and waits until it lets go.
 pub fn park<P: Ports>(core: CoreId, cpu: &mut P::Cpu, shared: &Shared<P>) {
-    shared.files.with_mine(core, |file| file.capture(cpu));
+    shared.files.with_mine(core, |file| {
+        file.capture(cpu);
+        file.show_efer(shared.published.efer(core, cpu));
+    });
     let now = cpu.tsc();
     shared
         .rendezvous
-        .park(core, now, || shared.load_published(cpu));
+        .park(core, now, || shared.load_published(core, cpu));
     shared.files.with_mine(core, |file| file.apply(cpu));
 }
 

@@ -1,4 +1,4 @@
-//! Sending an NMI to another core through the local APIC, in whichever mode the guest left it.
+//! The local APIC, in whichever mode the guest left it: an NMI to another core, the end of an interrupt.
 //!
 //! "Interrupt Command Register (ICR)", 11.6.1; x2APIC form in 11.12.9.
 
@@ -7,6 +7,7 @@ use x86::msr;
 
 const X2APIC_ENABLED: u64 = 1 << 10;
 const BASE_MASK: u64 = 0x000f_ffff_ffff_f000;
+const EOI: u64 = 0xb0;
 const ICR_LOW: u64 = 0x300;
 const ICR_HIGH: u64 = 0x310;
 /// Delivery mode NMI, level assert, physical destination.
@@ -41,6 +42,18 @@ pub fn send_nmi(memory: &DirectMap, apic_base: u64, apic_id: u32) {
     wait_until_sent(low);
     // SAFETY: as above.
     unsafe { high.write_volatile(guests_high) };
+}
+
+/// Tells the local APIC that the interrupt in service is done.
+pub fn end_of_interrupt(memory: &DirectMap, apic_base: u64) {
+    if apic_base & X2APIC_ENABLED != 0 {
+        // SAFETY: in x2APIC mode the register exists and takes 0.
+        unsafe { msr::wrmsr(msr::IA32_X2APIC_EOI, 0) };
+        return;
+    }
+    let register = (memory.address_of(apic_base & BASE_MASK) + EOI) as *mut u32;
+    // SAFETY: the local APIC's page, mapped by the direct map and uncached by its MTRR.
+    unsafe { register.write_volatile(0) };
 }
 
 fn wait_until_sent(low: *mut u32) {

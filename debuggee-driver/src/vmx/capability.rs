@@ -31,6 +31,8 @@ pub struct RawCapabilities {
     pub ept_vpid: u64,
     /// IA32_VMX_MISC (0x485).
     pub misc: u64,
+    /// IA32_VMX_CR4_FIXED1 (0x489).
+    pub cr4_fixed1: u64,
 }
 
 /// Why the hypervisor cannot start. The text goes to the kernel log.
@@ -82,6 +84,10 @@ pub struct ControlValues {
     pub preemption_timer_shift: u8,
     /// EPT may use 1 GiB leaves.
     pub ept_1gib_leaves: bool,
+    /// Bits that the guest may set in CR4.
+    pub cr4_allowed: u64,
+    /// Interrupts of the guest can be taken and given back.
+    pub interrupts: bool,
 }
 
 /// IA32_FEATURE_CONTROL: lock bit, and "VMX outside SMX" ("Enabling and Entering VMX Operation", 24.7).
@@ -102,6 +108,10 @@ pub const fn feature_control_to_write(raw: u64) -> Option<u64> {
 /// may be 1 ("Algorithms for Determining VMX Capabilities", 32.5.1).
 const fn adjust(capability: u64, wanted: u32) -> u32 {
     (wanted | capability as u32) & (capability >> 32) as u32
+}
+
+const fn can_be_one(capability: u64, control: u32) -> bool {
+    (capability >> 32) as u32 & control == control
 }
 
 fn require(
@@ -224,6 +234,13 @@ pub fn check(raw: &RawCapabilities) -> Result<ControlValues, Unsupported> {
         entry,
         preemption_timer_shift: (raw.misc & 0x1f) as u8,
         ept_1gib_leaves: raw.ept_vpid & 1 << 17 != 0,
+        cr4_allowed: raw.cr4_fixed1 & !super::control::cr4::VMXE,
+        interrupts: can_be_one(raw.pin, PinbasedControls::EXTERNAL_INTERRUPT_EXITING.bits())
+            && can_be_one(raw.exit, ExitControls::ACK_INTERRUPT_ON_EXIT.bits())
+            && can_be_one(
+                raw.primary,
+                PrimaryControls::INTERRUPT_WINDOW_EXITING.bits(),
+            ),
     })
 }
 
@@ -244,6 +261,7 @@ mod tests {
             entry: 0xffff_ffff_0000_11ff,
             ept_vpid: u64::MAX,
             misc: 5,
+            cr4_fixed1: 0x3727ff,
         }
     }
 

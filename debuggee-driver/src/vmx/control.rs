@@ -6,6 +6,7 @@
 #[allow(missing_docs, reason = "the names are the processor's")]
 pub mod cr0 {
     pub const PE: u64 = 1;
+    pub const TS: u64 = 1 << 3;
     pub const NE: u64 = 1 << 5;
     pub const WP: u64 = 1 << 16;
     pub const NW: u64 = 1 << 29;
@@ -28,8 +29,10 @@ pub mod cr4 {
 /// EFER bits.
 #[allow(missing_docs, reason = "the names are the processor's")]
 pub mod efer {
+    pub const SCE: u64 = 1;
     pub const LME: u64 = 1 << 8;
     pub const LMA: u64 = 1 << 10;
+    pub const NXE: u64 = 1 << 11;
 }
 
 /// The write raises a general-protection fault in the guest.
@@ -85,6 +88,16 @@ pub const fn write_cr0(
         },
         long_mode,
     })
+}
+
+/// Whether a guest's MOV to CR4 is taken: only defined bits, and in long mode none that paging
+/// stands on ("Control Registers", 2.5; "Process-Context Identifiers", 4.10.1).
+#[must_use]
+pub const fn cr4_is_valid(value: u64, now: u64, allowed: u64, long_mode: bool, cr3: u64) -> bool {
+    let turns_pcid_on = value & !now & cr4::PCIDE != 0;
+    value & !allowed == 0
+        && (!long_mode || value & cr4::PAE != 0 && (value ^ now) & cr4::LA57 == 0)
+        && (!turns_pcid_on || long_mode && cr3 & 0xfff == 0)
 }
 
 /// Whether XSETBV takes `value` for XCR0, given the bits CPUID leaf 0DH announces
@@ -145,6 +158,25 @@ mod tests {
                 "{value:#x}"
             );
         }
+    }
+
+    #[test]
+    fn cr4_takes_defined_bits_that_keep_long_mode_alive() {
+        let allowed = 0x3727ff;
+        let now = cr4::PAE | cr4::PGE;
+        assert!(cr4_is_valid(cr4::PAE, now, allowed, true, 0x1005));
+        assert!(!cr4_is_valid(1 << 30, now, allowed, true, 0));
+        assert!(!cr4_is_valid(cr4::PGE, now, allowed, true, 0));
+        assert!(cr4_is_valid(cr4::PGE, now, allowed, false, 0));
+        assert!(!cr4_is_valid(now | cr4::PCIDE, now, allowed, true, 0x1005));
+        assert!(cr4_is_valid(now | cr4::PCIDE, now, allowed, true, 0x1000));
+        assert!(!cr4_is_valid(
+            now | cr4::VMXE,
+            now,
+            allowed & !cr4::VMXE,
+            true,
+            0
+        ));
     }
 
     #[test]

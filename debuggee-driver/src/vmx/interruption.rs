@@ -64,6 +64,51 @@ pub const NMI: Event = Event {
     error_code: None,
 };
 
+/// Double fault.
+pub const DOUBLE_FAULT: Event = Event {
+    vector: 8,
+    kind: Kind::HardwareException,
+    error_code: Some(0),
+};
+
+/// What an exception during the delivery of an event becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Combined {
+    /// The exception is delivered.
+    Second,
+    /// A double fault is.
+    DoubleFault,
+    /// The core shuts down.
+    TripleFault,
+}
+
+/// Whether an exception counts as contributory ("Interrupt 8—Double Fault Exception", table 6-4).
+const fn is_contributory(vector: u8) -> bool {
+    matches!(vector, 0 | 10..=13)
+}
+
+/// An exception that came up while `first` was being delivered (tables 6-4 and 6-5).
+#[must_use]
+pub const fn combine(first: Option<Event>, second: Event) -> Combined {
+    const DOUBLE: u8 = 8;
+    const PAGE_FAULT: u8 = 14;
+    let Some(first) = first else {
+        return Combined::Second;
+    };
+    if !matches!(first.kind, Kind::HardwareException) {
+        return Combined::Second;
+    }
+    let grave = is_contributory(second.vector) || second.vector == PAGE_FAULT;
+    match first.vector {
+        DOUBLE if grave => Combined::TripleFault,
+        PAGE_FAULT if grave => Combined::DoubleFault,
+        vector if is_contributory(vector) && is_contributory(second.vector) => {
+            Combined::DoubleFault
+        }
+        _ => Combined::Second,
+    }
+}
+
 impl Event {
     /// Reads an exit's interruption-information or IDT-vectoring field; `None` if not valid.
     #[must_use]
@@ -129,6 +174,27 @@ mod tests {
             assert_eq!(event.encode(), info);
         }
         assert_eq!(Event::decode(0x0000_0b0e, 0), None);
+    }
+
+    #[test]
+    fn exceptions_during_delivery_combine() {
+        let fault = |vector| Event {
+            vector,
+            ..GENERAL_PROTECTION
+        };
+        for (first, second, combined) in [
+            (13, 13, Combined::DoubleFault),
+            (13, 14, Combined::Second),
+            (14, 14, Combined::DoubleFault),
+            (14, 13, Combined::DoubleFault),
+            (8, 14, Combined::TripleFault),
+            (6, 14, Combined::Second),
+            (14, 6, Combined::Second),
+        ] {
+            assert_eq!(combine(Some(fault(first)), fault(second)), combined);
+        }
+        assert_eq!(combine(Some(NMI), fault(14)), Combined::Second);
+        assert_eq!(combine(None, fault(14)), Combined::Second);
     }
 
     #[test]

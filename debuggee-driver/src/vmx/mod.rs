@@ -5,8 +5,10 @@
 pub mod capability;
 pub mod control;
 pub mod interruption;
+pub mod msr;
 pub mod reset;
 pub mod segment;
+pub mod syscall;
 
 pub use x86::vmx::vmcs::{control as control_field, guest, host, ro};
 
@@ -14,17 +16,23 @@ pub use x86::vmx::vmcs::{control as control_field, guest, host, ro};
 #[allow(missing_docs, reason = "the names are the manual's")]
 pub mod reason {
     pub const EXCEPTION_OR_NMI: u16 = 0;
+    pub const EXTERNAL_INTERRUPT: u16 = 1;
     pub const TRIPLE_FAULT: u16 = 2;
     pub const INIT: u16 = 3;
     pub const SIPI: u16 = 4;
+    pub const INTERRUPT_WINDOW: u16 = 7;
     pub const NMI_WINDOW: u16 = 8;
     pub const CPUID: u16 = 10;
     pub const GETSEC: u16 = 11;
     pub const INVD: u16 = 13;
+    pub const RDPMC: u16 = 15;
+    pub const RDTSC: u16 = 16;
     pub const VMCALL: u16 = 18;
     pub const VMCLEAR: u16 = 19;
     pub const VMXON: u16 = 27;
     pub const CR_ACCESS: u16 = 28;
+    pub const MOV_DR: u16 = 29;
+    pub const IO: u16 = 30;
     pub const RDMSR: u16 = 31;
     pub const WRMSR: u16 = 32;
     pub const ENTRY_FAILED_GUEST_STATE: u16 = 33;
@@ -34,6 +42,7 @@ pub mod reason {
     pub const EPT_VIOLATION: u16 = 48;
     pub const EPT_MISCONFIGURATION: u16 = 49;
     pub const INVEPT: u16 = 50;
+    pub const RDTSCP: u16 = 51;
     pub const PREEMPTION_TIMER: u16 = 52;
     pub const INVVPID: u16 = 53;
     pub const XSETBV: u16 = 55;

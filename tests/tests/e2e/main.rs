@@ -7,6 +7,7 @@ mod hits;
 mod lab;
 mod link;
 mod loading;
+mod monitors;
 mod pools;
 mod refusals;
 mod scripts;

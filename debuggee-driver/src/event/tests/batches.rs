@@ -54,6 +54,8 @@ fn resolver_and_world(layout: &GuestLayout) -> (Resolver<'_>, World) {
         cr3: root,
         cr4: 0,
         core_count: 2,
+        line_port: 0x3f8,
+        can_take_interrupts: true,
         layout,
         ram: &RAM_RANGES,
     };

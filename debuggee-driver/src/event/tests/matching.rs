@@ -12,7 +12,7 @@ fn a_hook_hits_only_for_its_core_and_process() {
         pid: Some(7),
         core: Some(CoreId(1)),
     };
-    let (mem, gpa) = (&mut world.mem, GuestPhysical(RAM));
+    let mem = &mut world.mem;
     let event = world.installed.add(mem, &for_one, &at(RAM)).unwrap();
     let asked = Cell::new(0);
     for (core, pid, hits) in [(0, 7, false), (1, 8, false), (1, 7, true)] {
@@ -23,9 +23,9 @@ fn a_hook_hits_only_for_its_core_and_process() {
                 Some(pid)
             },
         };
-        let hit = world.execute(gpa, &facts);
+        let hit = world.execute(GuestPhysical(RAM), &facts);
         assert_eq!(hit.map(|hit| hit.event), hits.then_some(event));
-        assert!(world.installed.watches().is_hooked(gpa));
+        assert!(world.installed.watches().is_hooked(GuestPhysical(RAM)));
         if let Some(hit) = hit {
             world.installed.count(&hit);
         }
@@ -33,8 +33,7 @@ fn a_hook_hits_only_for_its_core_and_process() {
     // The wrong core needs no look at the process.
     assert_eq!(asked.get(), 2);
     assert_eq!(world.installed.entries().next().unwrap().hits, 1);
-    let elsewhere = GuestPhysical(RAM + 1);
-    assert!(world.execute(elsewhere, &on_core(1)).is_none());
+    assert!(world.hit(&on_byte(RAM + 1), 1).is_none());
 }
 
 #[test]
@@ -51,18 +50,18 @@ fn cpuid_events_match_their_leaf_or_all() {
     let any = add(log_only);
     let seven = add(cpuid(Some(7)));
     let installed = &world.installed;
-    let hit = installed.on_cpuid(7, &on_core(0)).unwrap();
+    let hit = world.hit(&on_leaf(7), 0).unwrap();
     assert_eq!((hit.event, hit.actions), (seven, Actions::BREAK));
     installed.count(&hit);
-    let hit = installed.on_cpuid(8, &on_core(0)).unwrap();
+    let hit = world.hit(&on_leaf(8), 0).unwrap();
     assert_eq!((hit.event, hit.actions), (any, Actions::empty()));
     installed.count(&hit);
     let hits: Vec<u64> = installed.entries().map(|entry| entry.hits).collect();
     assert_eq!(hits, [2, 1]);
     world.change(EventChange::Disable, any);
-    assert!(world.installed.on_cpuid(8, &on_core(0)).is_none());
+    assert!(world.hit(&on_leaf(8), 0).is_none());
     world.change(EventChange::Clear, seven);
-    assert!(world.installed.on_cpuid(7, &on_core(0)).is_none());
+    assert!(world.hit(&on_leaf(7), 0).is_none());
 }
 
 #[test]
@@ -78,7 +77,7 @@ fn each_stop_reports_the_hits_since_the_one_before() {
     let (one, two) = (add(1), add(2));
     let installed = &world.installed;
     let report = || -> Vec<_> { installed.hits_since_last_stop().collect() };
-    let hit = |leaf| installed.count(&installed.on_cpuid(leaf, &on_core(0)).unwrap());
+    let hit = |leaf| installed.count(&world.hit(&on_leaf(leaf), 0).unwrap());
     hit(1);
     hit(1);
     assert_eq!(report(), []);
@@ -103,7 +102,7 @@ fn the_digest_follows_changes_and_not_hits() {
         .unwrap();
     let added = world.installed.digest();
     assert_ne!(added, empty);
-    let hit = world.installed.on_cpuid(0, &on_core(0)).unwrap();
+    let hit = world.hit(&on_leaf(0), 0).unwrap();
     world.installed.count(&hit);
     assert_eq!(world.installed.digest(), added);
     world.change(EventChange::Disable, event);

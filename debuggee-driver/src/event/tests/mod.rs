@@ -8,7 +8,8 @@ mod matching;
 mod programs;
 mod promises;
 
-use super::dispatch::{ExitFacts, Hit, Watched};
+use super::dispatch::{ExitFacts, Hit, Moment};
+use super::occasion::{Kind, Occasion};
 use super::plan::Facts;
 use super::range::Range;
 use crate::ept::model::{GIB, MIB, World, design, dump, world};
@@ -49,6 +50,14 @@ const NOWHERE: Facts = Facts {
     range: None,
 };
 
+fn on_leaf(leaf: u64) -> Occasion {
+    Occasion::new(Kind::Cpuid, leaf)
+}
+
+fn on_byte(gpa: u64) -> Occasion {
+    Occasion::new(Kind::Execute, gpa)
+}
+
 fn on_core(core: u16) -> ExitFacts<impl Fn() -> Option<u32>> {
     ExitFacts {
         core: CoreId(core),
@@ -85,7 +94,13 @@ impl World {
         at: GuestPhysical,
         facts: &ExitFacts<F>,
     ) -> Option<Hit> {
-        self.installed.on_memory(Watched::Execute(at), None, facts)
+        self.installed
+            .find(&on_byte(at.0), Moment::Pre, None, facts)
+    }
+
+    fn hit(&self, occasion: &Occasion, core: u16) -> Option<Hit> {
+        self.installed
+            .find(occasion, Moment::Pre, None, &on_core(core))
     }
 
     fn change(&mut self, change: EventChange, event: EventId) {

@@ -9,6 +9,7 @@ use crate::port::Cpu;
 use crate::vmx::control::{cr0, cr4};
 use crate::vmx::segment::{self, Segment};
 use crate::vmx::{activity, control_field, guest, host};
+use wire_protocol::address::PAGE_BYTES;
 use x86::msr;
 
 /// Any number but 0, which is the host's.
@@ -50,6 +51,11 @@ impl VmxCpu {
             ),
             (control_field::EPTP_FULL, plan.eptp),
             (control_field::MSR_BITMAPS_ADDR_FULL, plan.msr_bitmap),
+            (control_field::IO_BITMAP_A_ADDR_FULL, plan.io_bitmaps),
+            (
+                control_field::IO_BITMAP_B_ADDR_FULL,
+                plan.io_bitmaps + PAGE_BYTES,
+            ),
             (control_field::EXCEPTION_BITMAP, 0),
             (control_field::TSC_OFFSET_FULL, 0),
             (control_field::CR0_GUEST_HOST_MASK, cr0::NE),

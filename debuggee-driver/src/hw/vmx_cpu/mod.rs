@@ -23,6 +23,8 @@ pub struct VmcsPlan {
     pub eptp: u64,
     /// The MSR bitmap's page.
     pub msr_bitmap: u64,
+    /// The two pages of the I/O bitmaps.
+    pub io_bitmaps: u64,
     /// Root of the host's page tables.
     pub host_cr3: u64,
     /// This core's VMXON region.
@@ -122,6 +124,7 @@ pub unsafe fn raw_capabilities() -> RawCapabilities {
             0
         },
         misc: read(msr::IA32_VMX_MISC),
+        cr4_fixed1: read(msr::IA32_VMX_CR4_FIXED1),
     }
 }
 
@@ -306,6 +309,9 @@ impl Cpu for VmxCpu {
             LiveRegister::KernelGsBase => return read_msr(msr::IA32_KERNEL_GSBASE),
             LiveRegister::TscDeadline => return read_msr(msr::IA32_TSC_DEADLINE),
             LiveRegister::ApicBase => return read_msr(msr::IA32_APIC_BASE),
+            LiveRegister::Star => return read_msr(msr::IA32_STAR),
+            LiveRegister::Lstar => return read_msr(msr::IA32_LSTAR),
+            LiveRegister::Fmask => return read_msr(msr::IA32_FMASK),
         };
         // SAFETY: CPL 0, reading only.
         unsafe { read() }
@@ -323,7 +329,10 @@ impl Cpu for VmxCpu {
             LiveRegister::KernelGsBase => return write_msr(msr::IA32_KERNEL_GSBASE, value),
             LiveRegister::TscDeadline => return write_msr(msr::IA32_TSC_DEADLINE, value),
             // The guest's own to place; nobody here writes it.
-            LiveRegister::ApicBase => return,
+            LiveRegister::ApicBase
+            | LiveRegister::Star
+            | LiveRegister::Lstar
+            | LiveRegister::Fmask => return,
         };
         // SAFETY: VMX-root uses none of these registers; the value was checked by the caller.
         unsafe { write(value) }
@@ -348,6 +357,16 @@ impl Cpu for VmxCpu {
     fn invalidate_view(&mut self, eptp: u64) {
         // SAFETY: VMX-root; `capability::check` saw that type 1 exists.
         unsafe { ins::invept_one(eptp) }
+    }
+
+    fn invalidate_translations(&mut self) {
+        // SAFETY: VMX-root; `capability::check` saw that type 2 exists.
+        unsafe { ins::invvpid_all() }
+    }
+
+    fn end_of_interrupt(&mut self) {
+        let apic_base = self.live(LiveRegister::ApicBase);
+        super::apic::end_of_interrupt(&self.memory, apic_base);
     }
 
     fn end_nmi_blocking(&mut self) {

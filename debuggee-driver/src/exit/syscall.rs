@@ -1,0 +1,158 @@
+//! SYSCALL and SYSRET while they are watched: EFER.SCE is off, so they raise an invalid-opcode
+//! exception, and are carried out here.
+//!
+//! They are recognised by the bytes at RIP. Where those cannot be read, mode and range decide:
+//! at level 3 it is a SYSCALL, on the page where the kernel enters a SYSRET.
+
+use super::{Core, Outcome, watched};
+use crate::event::occasion::{BY_BYTES, BY_RANGE};
+use crate::event::{Kind, Occasion};
+use crate::port::{Cpu, LiveRegister, Ports, gpr};
+use crate::shared::Shared;
+use crate::vmx::control::efer;
+use crate::vmx::interruption::GENERAL_PROTECTION;
+use crate::vmx::segment::Segment;
+use crate::vmx::syscall::{Before, Instruction, SYSCALL_BYTES};
+use crate::vmx::{guest, interruptibility};
+use wire_protocol::address::PAGE_BYTES;
+
+const SS_DPL_SHIFT: u64 = 5;
+const CS_LONG_MODE: u64 = 1 << 13;
+const R11: usize = 11;
+
+/// What stands at RIP, and how that is known: `BY_BYTES`, `BY_RANGE`.
+fn recognise<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>) -> Option<(Instruction, u64)> {
+    let cpu = &core.cpu;
+    let rip = cpu.vmread(guest::RIP);
+    let is_user = cpu.vmread(guest::SS_ACCESS_RIGHTS) >> SS_DPL_SHIFT & 3 == 3;
+    let entry = cpu.live(LiveRegister::Lstar) & !(PAGE_BYTES - 1);
+    let in_range = if is_user {
+        rip >> 47 == 0
+    } else {
+        // The code that leaves the kernel follows the code that enters it.
+        rip.wrapping_sub(entry) < 2 * PAGE_BYTES
+    };
+    let by_range = if in_range { BY_RANGE } else { 0 };
+    let byte = |index| {
+        let at = shared.translate(cpu, rip.wrapping_add(index))?;
+        Some(shared.read_byte(at))
+    };
+    let Some(first) = byte(0) else {
+        let instruction = if is_user {
+            Instruction::Syscall
+        } else {
+            Instruction::Sysret64
+        };
+        return in_range.then_some((instruction, BY_RANGE));
+    };
+    let bytes = [first, byte(1).unwrap_or(0), byte(2).unwrap_or(0)];
+    let instruction = Instruction::of(bytes)?;
+    // At level 3 SYSRET is forbidden.
+    let is_allowed = !is_user || instruction == Instruction::Syscall;
+    is_allowed.then_some((instruction, BY_BYTES | by_range))
+}
+
+/// An invalid-opcode exception. `None`: it is the guest's own.
+pub fn on_undefined_opcode<P: Ports>(
+    core: &mut Core<P::Cpu>,
+    shared: &Shared<P>,
+) -> Option<Outcome> {
+    let in_64bit_code = core.cpu.vmread(guest::CS_ACCESS_RIGHTS) & CS_LONG_MODE != 0;
+    let sce = shared.published.efer(core.id, &core.cpu) & efer::SCE != 0;
+    if !shared.published.hides_sce(core.id) || !sce || !in_64bit_code {
+        return None;
+    }
+    let (instruction, detail) = recognise(core, shared)?;
+    let occasion = if instruction == Instruction::Syscall {
+        let number = core.cpu.registers()[gpr::RAX];
+        Occasion {
+            detail,
+            ..Occasion::new(Kind::Syscall, number)
+        }
+    } else {
+        Occasion {
+            detail,
+            context: core.cpu.vmread(guest::RIP),
+            ..Occasion::new(Kind::Sysret, 0)
+        }
+    };
+    let outcome = watched(core, shared, occasion, |core| carry_out(core, instruction));
+    // The exit reports no length; only what is skipped needs one.
+    Some(match outcome {
+        Outcome::Advance => {
+            skip(&mut core.cpu, instruction);
+            Outcome::Moved
+        }
+        other => other,
+    })
+}
+
+/// Goes behind an instruction that is not carried out.
+fn skip(cpu: &mut impl Cpu, instruction: Instruction) {
+    let length = match instruction {
+        Instruction::Syscall | Instruction::Sysret32 => SYSCALL_BYTES,
+        Instruction::Sysret64 => SYSCALL_BYTES + 1,
+    };
+    let rip = cpu.vmread(guest::RIP);
+    cpu.vmwrite(guest::RIP, rip.wrapping_add(length));
+}
+
+fn carry_out<C: Cpu>(core: &mut Core<C>, instruction: Instruction) -> Outcome {
+    let cpu = &mut core.cpu;
+    let registers = cpu.registers();
+    let before = Before {
+        next_rip: cpu.vmread(guest::RIP).wrapping_add(SYSCALL_BYTES),
+        rflags: cpu.vmread(guest::RFLAGS),
+        rcx: registers[gpr::RCX],
+        r11: registers[R11],
+        star: cpu.live(LiveRegister::Star),
+        lstar: cpu.live(LiveRegister::Lstar),
+        fmask: cpu.live(LiveRegister::Fmask),
+    };
+    let Some(after) = before.run(instruction) else {
+        return Outcome::Inject(GENERAL_PROTECTION);
+    };
+    if let Some((rcx, r11)) = after.saved {
+        let registers = cpu.registers_mut();
+        registers[gpr::RCX] = rcx;
+        registers[R11] = r11;
+    }
+    cpu.vmwrite(guest::RIP, after.rip);
+    cpu.vmwrite(guest::RFLAGS, after.rflags);
+    load(
+        cpu,
+        [
+            guest::CS_SELECTOR,
+            guest::CS_BASE,
+            guest::CS_LIMIT,
+            guest::CS_ACCESS_RIGHTS,
+        ],
+        &after.cs,
+    );
+    load(
+        cpu,
+        [
+            guest::SS_SELECTOR,
+            guest::SS_BASE,
+            guest::SS_LIMIT,
+            guest::SS_ACCESS_RIGHTS,
+        ],
+        &after.ss,
+    );
+    let blocking = cpu.vmread(guest::INTERRUPTIBILITY_STATE);
+    let shadow = interruptibility::STI | interruptibility::MOV_SS;
+    cpu.vmwrite(guest::INTERRUPTIBILITY_STATE, blocking & !shadow);
+    Outcome::Moved
+}
+
+fn load(cpu: &mut impl Cpu, fields: [u32; 4], segment: &Segment) {
+    let values = [
+        u64::from(segment.selector),
+        segment.base,
+        u64::from(segment.limit),
+        u64::from(segment.access_rights),
+    ];
+    for (field, value) in fields.into_iter().zip(values) {
+        cpu.vmwrite(field, value);
+    }
+}

@@ -1,0 +1,181 @@
+//! What happens at a hit: which events wait for it, what they run, whether everything halts, and
+//! whether the guest gets what was watched.
+//!
+//! Called by `exit`, in VMX-root, by every core for itself, before and after an instruction is
+//! carried out or an event is delivered.
+
+use crate::event::{Hit, Moment, Occasion};
+use crate::halt::{self, Stopped};
+use crate::port::{Cpu, Ports};
+use crate::run;
+use crate::shared::Shared;
+use crate::vmx::guest;
+use wire_protocol::address::{CoreId, EventId};
+use wire_protocol::event::Actions;
+use wire_protocol::packet::StopCause;
+
+/// How the guest goes on after a hit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// What was watched takes effect.
+    Goes,
+    /// It does not.
+    Skipped,
+    /// The guest goes on where it stands now: it was moved, or what was watched comes up again.
+    Stays,
+}
+
+/// Whether what happened happens again when the guest goes on where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comes {
+    /// It does: a core that is not the first to halt may leave everything to the next time.
+    Again,
+    /// It does not: everything is done now.
+    Once,
+}
+
+/// Serves the events that wait for `occasion`, in order of their numbers.
+pub fn fire<P: Ports>(
+    core: CoreId,
+    cpu: &mut P::Cpu,
+    shared: &Shared<P>,
+    occasion: &Occasion,
+    moment: Moment,
+    comes: Comes,
+) -> Verdict {
+    if !shared
+        .installed
+        .read(|installed| installed.waits_for(occasion.kind))
+    {
+        return Verdict::Goes;
+    }
+    let rip = cpu.vmread(guest::RIP);
+    let mut verdict = Verdict::Goes;
+    let mut served = None;
+    // Every turn but the first serves events that were added in a halt of the turn before.
+    loop {
+        let facts = shared.dispatch_facts(core);
+        let (found, newest) = shared.installed.read(|installed| {
+            (
+                installed.find(occasion, moment, served, &facts),
+                installed.registry().next_id(),
+            )
+        });
+        let Some(hit) = found else {
+            return verdict;
+        };
+        let comes = if served.is_none() { comes } else { Comes::Once };
+        let Some(served_now) = serve(core, cpu, shared, &hit, comes) else {
+            return Verdict::Stays;
+        };
+        if cpu.vmread(guest::RIP) != rip {
+            return Verdict::Stays;
+        }
+        if served_now.short_circuit {
+            verdict = Verdict::Skipped;
+        }
+        if !served_now.halted {
+            return verdict;
+        }
+        served = Some(newest);
+    }
+}
+
+/// What serving the events of a hit led to.
+struct Served {
+    short_circuit: bool,
+    /// The machine was halted, and more events may have been added.
+    halted: bool,
+}
+
+/// Serves the events that were found. `None`: another core halts, and nothing was done.
+fn serve<P: Ports>(
+    core: CoreId,
+    cpu: &mut P::Cpu,
+    shared: &Shared<P>,
+    hit: &Hit,
+    comes: Comes,
+) -> Option<Served> {
+    let mut short_circuit = hit.short_circuit;
+    let mut halted = false;
+    // What was said in a stop of another kind is not for this one.
+    shared.take_short_circuit();
+    if hit.has_programs {
+        let ran = run_all(core, cpu, shared, hit);
+        short_circuit = ran.short_circuit;
+        if let Some(event) = ran.stops {
+            stop_once(core, cpu, shared, event, None);
+            halted = true;
+            short_circuit = shared.take_short_circuit().unwrap_or(short_circuit);
+        }
+    } else if hit.actions.contains(Actions::BREAK) {
+        let cause = StopCause::Event { event: hit.event };
+        match comes {
+            Comes::Again => {
+                if halt::stop(core, cpu, shared, cause, Some(*hit)) == Stopped::OtherCoreHalts {
+                    return None;
+                }
+            }
+            Comes::Once => stop_once(core, cpu, shared, hit.event, Some(*hit)),
+        }
+        halted = true;
+        short_circuit = shared.take_short_circuit().unwrap_or(short_circuit);
+    } else {
+        shared.installed.read(|installed| installed.count(hit));
+    }
+    Some(Served {
+        short_circuit,
+        halted,
+    })
+}
+
+/// What the events of a hit asked for, together.
+struct RanAll {
+    /// The first event that halts.
+    stops: Option<EventId>,
+    short_circuit: bool,
+}
+
+/// Runs the programs of every event that matched, each once.
+fn run_all<P: Ports>(core: CoreId, cpu: &mut P::Cpu, shared: &Shared<P>, hit: &Hit) -> RanAll {
+    let mut all = RanAll {
+        stops: None,
+        short_circuit: false,
+    };
+    let mut previous = None;
+    // Ends with the last event that matched: numbers only rise.
+    while let Some((event, settings)) = shared.installed.read(|installed| {
+        let record = installed.next_of(hit, previous)?;
+        Some((record.id, record.settings))
+    }) {
+        previous = Some(event);
+        let is_post = hit.moment == Moment::Post;
+        let context = hit.occasion.context;
+        let ran = run::programs(core, cpu, shared, event, context, is_post);
+        if !ran.holds {
+            continue;
+        }
+        all.short_circuit |= settings.options.short_circuit;
+        all.short_circuit = ran.short_circuit.unwrap_or(all.short_circuit);
+        if ran.pauses || settings.actions.contains(Actions::BREAK) {
+            all.stops = all.stops.or(Some(event));
+        }
+    }
+    all
+}
+
+/// Halts for something that does not come again: a core that is not the first waits for the other
+/// halt's end and then has its own.
+fn stop_once<P: Ports>(
+    core: CoreId,
+    cpu: &mut P::Cpu,
+    shared: &Shared<P>,
+    event: EventId,
+    hit: Option<Hit>,
+) {
+    let cause = StopCause::Event { event };
+    // Every turn is another core's halt, which the user ends.
+    while halt::stop(core, cpu, shared, cause, hit) == Stopped::OtherCoreHalts {
+        halt::park(core, cpu, shared);
+    }
+}

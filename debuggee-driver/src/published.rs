@@ -1,0 +1,162 @@
+//! What every core must load for the installed events: published by the core that changes them,
+//! loaded by each core into its own VMCS before its guest runs again.
+
+use crate::event::Controls;
+use crate::event::controls::PRIMARY_OF_EVENTS;
+use crate::port::Cpu;
+use crate::vmx::control::{cr0, cr4, efer};
+use crate::vmx::{control_field, guest};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
+use wire_protocol::address::CoreId;
+use x86::vmx::vmcs::control::{ExitControls, PinbasedControls};
+
+const INTERRUPT_EXITING: u64 = PinbasedControls::EXTERNAL_INTERRUPT_EXITING.bits() as u64;
+const ACKNOWLEDGE: u64 = ExitControls::ACK_INTERRUPT_ON_EXIT.bits() as u64;
+
+/// [`Controls`] in memory that all cores share, and what loading them took from a core's guest.
+#[derive(Debug, Default)]
+pub struct Published {
+    exception_bitmap: AtomicU32,
+    primary: AtomicU32,
+    takes_interrupts: AtomicBool,
+    cr0_mask: AtomicU64,
+    cr4_mask: AtomicU64,
+    hides_sce: AtomicBool,
+    traced_cores: AtomicU64,
+    /// Cores whose EFER.SCE is hidden, one bit each.
+    hidden_sce: AtomicU64,
+    /// What their guests believe it to be.
+    guest_sce: AtomicU64,
+}
+
+fn bit(core: CoreId) -> u64 {
+    1_u64.checked_shl(u32::from(core.0)).unwrap_or(0)
+}
+
+impl Published {
+    /// Makes controls known.
+    pub fn publish(&self, controls: &Controls) {
+        self.exception_bitmap
+            .store(controls.exception_bitmap, SeqCst);
+        self.primary.store(controls.primary, SeqCst);
+        self.takes_interrupts
+            .store(controls.takes_interrupts, SeqCst);
+        self.cr0_mask.store(controls.cr0_mask, SeqCst);
+        self.cr4_mask.store(controls.cr4_mask, SeqCst);
+        self.hides_sce.store(controls.hides_sce, SeqCst);
+        self.traced_cores.store(controls.traced_cores, SeqCst);
+    }
+
+    /// Loads what is published into this core.
+    pub fn load(&self, core: CoreId, cpu: &mut impl Cpu) {
+        let bitmap = self.exception_bitmap.load(SeqCst);
+        cpu.vmwrite(control_field::EXCEPTION_BITMAP, u64::from(bitmap));
+        set_bits(
+            cpu,
+            control_field::PRIMARY_PROCBASED_EXEC_CONTROLS,
+            u64::from(PRIMARY_OF_EVENTS),
+            u64::from(self.primary.load(SeqCst)),
+        );
+        let takes_interrupts = self.takes_interrupts.load(SeqCst);
+        for (field, control) in [
+            (control_field::PINBASED_EXEC_CONTROLS, INTERRUPT_EXITING),
+            (control_field::VMEXIT_CONTROLS, ACKNOWLEDGE),
+        ] {
+            set_bits(
+                cpu,
+                field,
+                control,
+                if takes_interrupts { control } else { 0 },
+            );
+        }
+        own_bits(
+            cpu,
+            guest::CR0,
+            control_field::CR0_GUEST_HOST_MASK,
+            control_field::CR0_READ_SHADOW,
+            self.cr0_mask.load(SeqCst) | cr0::NE,
+        );
+        own_bits(
+            cpu,
+            guest::CR4,
+            control_field::CR4_GUEST_HOST_MASK,
+            control_field::CR4_READ_SHADOW,
+            self.cr4_mask.load(SeqCst) | cr4::VMXE,
+        );
+        self.load_efer(core, cpu);
+    }
+
+    fn load_efer(&self, core: CoreId, cpu: &mut impl Cpu) {
+        let is_hidden = self.hides_sce(core);
+        let hides = self.hides_sce.load(SeqCst);
+        if hides == is_hidden {
+            return;
+        }
+        let visible = self.efer(core, cpu);
+        if hides {
+            self.hidden_sce.fetch_or(bit(core), SeqCst);
+        } else {
+            self.hidden_sce.fetch_and(!bit(core), SeqCst);
+        }
+        self.set_efer(core, cpu, visible);
+    }
+
+    /// Whether SYSCALL and SYSRET leave the guest of this core as invalid instructions.
+    #[must_use]
+    pub fn hides_sce(&self, core: CoreId) -> bool {
+        self.hidden_sce.load(SeqCst) & bit(core) != 0
+    }
+
+    /// EFER as the guest of this core sees it.
+    #[must_use]
+    pub fn efer(&self, core: CoreId, cpu: &impl Cpu) -> u64 {
+        let real = cpu.vmread(guest::IA32_EFER_FULL);
+        if self.hides_sce(core) && self.guest_sce.load(SeqCst) & bit(core) != 0 {
+            real | efer::SCE
+        } else {
+            real
+        }
+    }
+
+    /// Gives the guest of this core another EFER.
+    pub fn set_efer(&self, core: CoreId, cpu: &mut impl Cpu, value: u64) {
+        if value & efer::SCE != 0 {
+            self.guest_sce.fetch_or(bit(core), SeqCst);
+        } else {
+            self.guest_sce.fetch_and(!bit(core), SeqCst);
+        }
+        let real = if self.hides_sce(core) {
+            value & !efer::SCE
+        } else {
+            value
+        };
+        cpu.vmwrite(guest::IA32_EFER_FULL, real);
+    }
+
+    /// Whether this core leaves its guest after every instruction.
+    #[must_use]
+    pub fn traces(&self, core: CoreId) -> bool {
+        self.traced_cores.load(SeqCst) & bit(core) != 0
+    }
+}
+
+/// Gives the bits of `mask` in a field the value they have in `bits`.
+fn set_bits(cpu: &mut impl Cpu, field: u32, mask: u64, bits: u64) {
+    let now = cpu.vmread(field);
+    let wanted = now & !mask | bits & mask;
+    if wanted != now {
+        cpu.vmwrite(field, wanted);
+    }
+}
+
+/// Takes the bits of `mask` of a control register over, and gives all others back; what the guest
+/// reads stays the same ("Guest/Host Masks and Read Shadows for CR0 and CR4", 25.6.6).
+fn own_bits(cpu: &mut impl Cpu, register: u32, mask_field: u32, shadow: u32, mask: u64) {
+    let owned = cpu.vmread(mask_field);
+    if owned == mask {
+        return;
+    }
+    let visible = cpu.vmread(register) & !owned | cpu.vmread(shadow) & owned;
+    cpu.vmwrite(shadow, visible);
+    cpu.vmwrite(mask_field, mask);
+}
