@@ -2,12 +2,12 @@
 
 mod budget;
 mod cores;
+mod events;
 mod exits;
 mod hits;
 mod lab;
 mod link;
 mod loading;
-mod monitors;
 mod pools;
 mod refusals;
 mod scripts;

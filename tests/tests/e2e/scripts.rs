@@ -4,8 +4,9 @@ use crate::lab::Lab;
 use vm_lab::machine::KernelLine;
 use vm_lab::script;
 
-fn goes_as_written(script: &str) {
-    let steps = match script::parse(script) {
+#[test]
+fn first_steps_go_as_written() {
+    let steps = match script::parse(include_str!("../scripts/first-steps.txt")) {
         Ok(steps) => steps,
         Err(error) => panic!("{error:#}"),
     };
@@ -14,14 +15,4 @@ fn goes_as_written(script: &str) {
     let result = script::run(&steps, &mut lab.ends(), true, &mut session);
     let session = String::from_utf8_lossy(&session);
     assert!(matches!(result, Ok(0)), "{result:?}\n{session}");
-}
-
-#[test]
-fn first_steps_go_as_written() {
-    goes_as_written(include_str!("../scripts/first-steps.txt"));
-}
-
-#[test]
-fn script_language_goes_as_written() {
-    goes_as_written(include_str!("../scripts/script-language.txt"));
 }

@@ -3,16 +3,14 @@
 //
 //   spin_ms   write N: every online core spins with interrupts off for N ms, all at once
 //   vmx       read: "core N vmxe=0|1" per core, from CR4. With a hypervisor below, this is what it lets the kernel see.
-//   run       write an instruction's name (cr0 cr3 cr4 cr8 xsetbv wbinvd invd rdmsr wrmsr): every core executes it
+//   run       write an instruction's name (cr0 cr3 cr4 cr8 xsetbv wbinvd invd rdmsr wrmsr vmcall dr rdpmc rdtsc port ud2): every
+//             core executes it
 //   result    read: what the last run found, one line per core
 //   count     write SYMBOL: counts calls of that kernel function by a kprobe; read: "SYMBOL N"; write "-": stop
 //   target    write N: calls lab_probe_target N times; read: "calls N address A"
 //   vmxe      write 1 or 0: sets or clears CR4.VMXE on every core, as another hypervisor does first
 //   x2apic    write N: every core puts its local APIC into x2APIC mode and spins with interrupts off for N ms. The kernel
 //             knows nothing of it and is of no use afterwards
-//   touch     read: "virtual V physical P" of four pages of the module's own, one behind the other in memory; write an
-//             access of one instruction: "load ADDR", "store ADDR", "add ADDR" (8 bytes each), "compare ADDR ADDR",
-//             "move FROM TO COUNT" (bytes, REP MOVSB)
 //   page      read: "virtual V physical P" of a page of the module's own; write N: stores N in its first word
 #include <linux/kprobes.h>
 #include <linux/module.h>
@@ -240,10 +238,70 @@ static void wrmsr_one(void *info)
 	note(0, before ^ after);
 }
 
+// A fault is fixed up, as the kernel does for its own.
+#define FIXED_UP(instruction, fault, ...) \
+	asm volatile("1: " instruction "\n2:\n\t.pushsection .fixup, \"ax\"\n3: movq $1, %0\n\tjmp 2b\n\t.popsection\n" \
+		     _ASM_EXTABLE(1b, 3b) : "+r"(fault) : __VA_ARGS__)
+
+static void vmcall_one(void *info)
+{
+	u64 fault = 0;
+
+	FIXED_UP("vmcall", fault, "a"(0), "c"(0));
+	note(fault, 0);
+}
+
+static void dr_one(void *info)
+{
+	u64 before, after;
+
+	asm volatile("mov %%dr3, %0" : "=r"(before));
+	asm volatile("mov %0, %%dr3" : : "r"(before));
+	asm volatile("mov %%dr3, %0" : "=r"(after));
+	note(0, before ^ after);
+}
+
+static void rdpmc_one(void *info)
+{
+	u32 low, high;
+
+	asm volatile("rdpmc" : "=a"(low), "=d"(high) : "c"(0));
+	note(0, 0);
+}
+
+static void rdtsc_one(void *info)
+{
+	u32 low, high;
+	u64 first, second;
+
+	asm volatile("rdtsc" : "=a"(low), "=d"(high));
+	first = (u64)high << 32 | low;
+	asm volatile("rdtsc" : "=a"(low), "=d"(high));
+	second = (u64)high << 32 | low;
+	note(second < first, 0);
+}
+
+// CMOS register 0x0f, which nobody minds.
+static void port_one(void *info)
+{
+	outb(0x0f, 0x70);
+	note(inb(0x71), 0);
+}
+
+static void ud2_one(void *info)
+{
+	u64 fault = 0;
+
+	FIXED_UP("ud2", fault, "a"(0));
+	note(fault, 0);
+}
+
 static const struct {
 	const char *name;
 	void (*one)(void *info);
 } runs[] = {
+	{ "vmcall", vmcall_one }, { "dr", dr_one }, { "rdpmc", rdpmc_one }, { "rdtsc", rdtsc_one },
+	{ "port", port_one }, { "ud2", ud2_one },
 	{ "cr0", cr0_one }, { "cr3", cr3_one }, { "cr4", cr4_one }, { "cr8", cr8_one },
 	{ "xsetbv", xsetbv_one }, { "wbinvd", wbinvd_one }, { "invd", invd_one },
 	{ "rdmsr", rdmsr_one }, { "wrmsr", wrmsr_one },
@@ -369,52 +427,15 @@ static int page_get(char *buffer, const struct kernel_param *kp)
 static const struct kernel_param_ops page_ops = { .set = page_set, .get = page_get };
 module_param_cb(page, &page_ops, NULL, 0600);
 
-#define AREA_ORDER 2
-static u8 *area;
-
-static int touch_set(const char *value, const struct kernel_param *kp)
-{
-	char what[16];
-	unsigned long first = 0, second = 0, count = 0, word = 1;
-	int given = sscanf(value, "%15s %lx %lx %lx", what, &first, &second, &count);
-
-	if (given == 2 && !strcmp(what, "load"))
-		asm volatile("movq (%1), %0" : "=r"(word) : "r"(first) : "memory");
-	else if (given == 2 && !strcmp(what, "store"))
-		asm volatile("movq %1, (%0)" : : "r"(first), "r"(word) : "memory");
-	else if (given == 2 && !strcmp(what, "add"))
-		asm volatile("addq %1, (%0)" : : "r"(first), "r"(word) : "memory", "cc");
-	else if (given == 3 && !strcmp(what, "compare"))
-		asm volatile("cmpsb" : "+S"(first), "+D"(second) : : "memory", "cc");
-	else if (given == 4 && !strcmp(what, "move"))
-		asm volatile("rep movsb" : "+S"(first), "+D"(second), "+c"(count) : : "memory");
-	else
-		return -EINVAL;
-	return 0;
-}
-
-static int touch_get(char *buffer, const struct kernel_param *kp)
-{
-	return scnprintf(buffer, PAGE_SIZE, "virtual %#lx physical %#llx\n", (unsigned long)area, (u64)virt_to_phys(area));
-}
-static const struct kernel_param_ops touch_ops = { .set = touch_set, .get = touch_get };
-module_param_cb(touch, &touch_ops, NULL, 0600);
-
 static int __init probe_init(void)
 {
 	page = (u64 *)get_zeroed_page(GFP_KERNEL);
-	area = (u8 *)__get_free_pages(GFP_KERNEL | __GFP_ZERO, AREA_ORDER);
-	if (page && area)
-		return 0;
-	free_pages((unsigned long)area, AREA_ORDER);
-	free_page((unsigned long)page);
-	return -ENOMEM;
+	return page ? 0 : -ENOMEM;
 }
 
 static void __exit probe_exit(void)
 {
 	count_stop();
-	free_pages((unsigned long)area, AREA_ORDER);
 	free_page((unsigned long)page);
 }
 
