@@ -190,3 +190,24 @@ fn a_flood_of_messages_is_shown_while_it_comes_and_all_of_it() {
     );
     assert!(host.good(".status").contains("messages    "));
 }
+
+#[test]
+fn scripts_too_long_for_one_message_travel_in_several() {
+    let (debuggee, mut host) = halted();
+    let long: String = (0..1000)
+        .map(|n| format!("printf(\"line {n} of a text that is long enough\\n\");\n"))
+        .collect();
+    let text: String = (0..3)
+        .map(|leaf| format!("!cpuid {leaf} script {{\n{long}}}\n"))
+        .collect();
+    let file = debuggee.file("long.ds", &text);
+    let text = host.good(&format!(".script {}", file.display()));
+    let requests = debuggee.take_requests();
+    let adds = requests.iter().filter(|name| *name == "AddEvents").count();
+    assert!((2..=3).contains(&adds), "{requests:?}");
+    assert!(
+        text.contains("event 2: cpuid 2, script ("),
+        "{}",
+        &text[..200]
+    );
+}
