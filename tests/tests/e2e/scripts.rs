@@ -4,9 +4,8 @@ use crate::lab::Lab;
 use vm_lab::machine::KernelLine;
 use vm_lab::script;
 
-#[test]
-fn first_steps_go_as_written() {
-    let steps = match script::parse(include_str!("../scripts/first-steps.txt")) {
+fn goes_as_written(script: &str) {
+    let steps = match script::parse(script) {
         Ok(steps) => steps,
         Err(error) => panic!("{error:#}"),
     };
@@ -15,4 +14,14 @@ fn first_steps_go_as_written() {
     let result = script::run(&steps, &mut lab.ends(), true, &mut session);
     let session = String::from_utf8_lossy(&session);
     assert!(matches!(result, Ok(0)), "{result:?}\n{session}");
+}
+
+#[test]
+fn first_steps_go_as_written() {
+    goes_as_written(include_str!("../scripts/first-steps.txt"));
+}
+
+#[test]
+fn script_language_goes_as_written() {
+    goes_as_written(include_str!("../scripts/script-language.txt"));
 }
