@@ -98,6 +98,12 @@ impl View {
         Self { root, hidden_table }
     }
 
+    /// The view whose root table is at `root`, to look at.
+    #[cfg(test)]
+    pub(crate) const fn at(root: u64) -> Self {
+        Self::new(root, 0)
+    }
+
     /// Physical address of the root table.
     #[must_use]
     pub const fn root(&self) -> u64 {

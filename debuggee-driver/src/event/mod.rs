@@ -24,4 +24,5 @@ pub use controls::{Bitmaps, Controls};
 pub use dispatch::{ExitFacts, Hit, Moment};
 pub use occasion::{Kind, Occasion};
 pub use plan::{Facts, Resolver};
+pub use range::Range;
 pub use transaction::Installed;

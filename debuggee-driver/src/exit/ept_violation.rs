@@ -3,6 +3,7 @@
 use super::access::Violation;
 use super::{Core, Fault, Outcome, step};
 use crate::ept::entry::Permissions;
+use crate::ept::monitor::Touch;
 use crate::ept::step_view::How;
 use crate::event::{Moment, Occasion};
 use crate::hit::{self, Comes, Verdict};
@@ -77,16 +78,18 @@ fn serve<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, violation: &Viol
         .read(|installed| installed.watches().monitors().is_any_met(&most));
     if may_hit {
         let instruction = violation.instruction(core, shared);
-        let (mut touch, earlier) = violation.touches(core, shared, instruction.as_ref());
+        let (mut touch, mut earlier) = violation.touches(core, shared, instruction.as_ref());
         access |= touch.access;
         let before = core
             .view
             .how(page)
             .map_or(Permissions::empty(), |how| how.granted);
-        if touch.access.contains(Access::READ | Access::WRITE) && before.contains(Permissions::READ)
-        {
-            // The same instruction read it before, and was seen to.
-            touch.access -= Access::READ;
+        let both = Access::READ | Access::WRITE;
+        if touch.access.contains(both) && before.contains(Permissions::READ) {
+            // The same instruction has read these bytes before, and was seen to.
+            touch.access = Access::WRITE;
+            let access = Access::READ;
+            earlier = earlier.or(Some(Touch { access, ..touch }));
         }
         let context = violation.linear.unwrap_or(violation.at.0);
         let occasion = Occasion::memory(touch, earlier, context);

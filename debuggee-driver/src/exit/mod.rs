@@ -19,6 +19,8 @@ pub mod native;
 pub mod nmi;
 pub mod step;
 pub mod syscall;
+#[cfg(test)]
+mod tests;
 pub mod timer;
 pub mod trap;
 pub mod xsetbv;

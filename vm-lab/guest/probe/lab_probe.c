@@ -11,6 +11,9 @@
 //   vmxe      write 1 or 0: sets or clears CR4.VMXE on every core, as another hypervisor does first
 //   x2apic    write N: every core puts its local APIC into x2APIC mode and spins with interrupts off for N ms. The kernel
 //             knows nothing of it and is of no use afterwards
+//   touch     read: "virtual V physical P" of four pages of the module's own, one behind the other in memory; write an
+//             access of one instruction: "load ADDR", "store ADDR", "add ADDR" (8 bytes each), "compare ADDR ADDR",
+//             "move FROM TO COUNT" (bytes, REP MOVSB)
 //   page      read: "virtual V physical P" of a page of the module's own; write N: stores N in its first word
 #include <linux/kprobes.h>
 #include <linux/module.h>
@@ -427,15 +430,52 @@ static int page_get(char *buffer, const struct kernel_param *kp)
 static const struct kernel_param_ops page_ops = { .set = page_set, .get = page_get };
 module_param_cb(page, &page_ops, NULL, 0600);
 
+#define AREA_ORDER 2
+static u8 *area;
+
+static int touch_set(const char *value, const struct kernel_param *kp)
+{
+	char what[16];
+	unsigned long first = 0, second = 0, count = 0, word = 1;
+	int given = sscanf(value, "%15s %lx %lx %lx", what, &first, &second, &count);
+
+	if (given == 2 && !strcmp(what, "load"))
+		asm volatile("movq (%1), %0" : "=r"(word) : "r"(first) : "memory");
+	else if (given == 2 && !strcmp(what, "store"))
+		asm volatile("movq %1, (%0)" : : "r"(first), "r"(word) : "memory");
+	else if (given == 2 && !strcmp(what, "add"))
+		asm volatile("addq %1, (%0)" : : "r"(first), "r"(word) : "memory", "cc");
+	else if (given == 3 && !strcmp(what, "compare"))
+		asm volatile("cmpsb" : "+S"(first), "+D"(second) : : "memory", "cc");
+	else if (given == 4 && !strcmp(what, "move"))
+		asm volatile("rep movsb" : "+S"(first), "+D"(second), "+c"(count) : : "memory");
+	else
+		return -EINVAL;
+	return 0;
+}
+
+static int touch_get(char *buffer, const struct kernel_param *kp)
+{
+	return scnprintf(buffer, PAGE_SIZE, "virtual %#lx physical %#llx\n", (unsigned long)area, (u64)virt_to_phys(area));
+}
+static const struct kernel_param_ops touch_ops = { .set = touch_set, .get = touch_get };
+module_param_cb(touch, &touch_ops, NULL, 0600);
+
 static int __init probe_init(void)
 {
 	page = (u64 *)get_zeroed_page(GFP_KERNEL);
-	return page ? 0 : -ENOMEM;
+	area = (u8 *)__get_free_pages(GFP_KERNEL | __GFP_ZERO, AREA_ORDER);
+	if (page && area)
+		return 0;
+	free_pages((unsigned long)area, AREA_ORDER);
+	free_page((unsigned long)page);
+	return -ENOMEM;
 }
 
 static void __exit probe_exit(void)
 {
 	count_stop();
+	free_pages((unsigned long)area, AREA_ORDER);
 	free_page((unsigned long)page);
 }
 

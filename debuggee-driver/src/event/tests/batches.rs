@@ -4,12 +4,11 @@ use super::*;
 use crate::ept::model::MIB;
 use crate::event::Resolver;
 use crate::event::growth::GrowthRefused;
-use crate::guest::model::{GuestTables, PRESENT, WRITE};
+use crate::guest::model::{GuestTables, PRESENT, WRITE, no_processes};
 use crate::guest::process::GuestLayout;
 use crate::pool::arena::ChunkRefused;
 use crate::port::Hidden;
 use std::vec;
-use wire_protocol::limits;
 use wire_protocol::packet::RamRange;
 
 #[test]
@@ -60,25 +59,6 @@ fn resolver_and_world(layout: &GuestLayout) -> (Resolver<'_>, World) {
         ram: &RAM_RANGES,
     };
     (resolver, world)
-}
-
-fn no_processes() -> GuestLayout {
-    GuestLayout {
-        direct_map_base: 0,
-        direct_map_bytes: 0,
-        kernel_cr3: 0,
-        kernel_cr4: 0,
-        current_task_slot: [0; limits::CORES],
-        init_task: 0,
-        task_tasks: 0,
-        task_tgid: 0,
-        task_pid: 0,
-        task_mm: 0,
-        task_active_mm: 0,
-        task_leader: 0,
-        task_comm: 0,
-        mm_pgd: 0,
-    }
 }
 
 fn hook_at(address: u64) -> EventSpec<'static> {

@@ -1,0 +1,411 @@
+//! Cores made of plain values, and a processor that looks every access up in the EPT view in force.
+
+extern crate std;
+
+use crate::ept::entry::Permissions;
+use crate::ept::model::{GIB, MIB, World, design, world};
+use crate::ept::step_view::{PAGES, StepView};
+use crate::ept::table::View;
+use crate::event::{Bitmaps, Facts as EventFacts, Range};
+use crate::exit::{self, Core, Flow};
+use crate::facts::Facts;
+use crate::fake::{FakePorts, FlatMemory};
+use crate::guest::instruction;
+use crate::guest::model::{GuestTables, PRESENT, WRITE, no_processes};
+use crate::line::{Buffers, Line};
+use crate::messages::Rings;
+use crate::pool::TableSource;
+use crate::port::{Cpu, Gprs, LiveRegister, PhysicalMemory, Ports};
+use crate::shared::{Parts, Shared};
+use crate::transport::uart16550::Uart;
+use crate::vmx::{control_field, guest, reason, ro};
+use std::boxed::Box;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::vec;
+use std::vec::Vec;
+use wire_protocol::address::{CoreId, EventId, GuestPhysical, GuestVirtual};
+use wire_protocol::event::{Access, Actions, EventSpec, Settings, Space, Trigger};
+use wire_protocol::limits;
+use wire_protocol::link::Storage;
+use wire_protocol::packet::{Constants, ModuleLayout, RamRange};
+
+/// Where the guest's memory begins that the tests use, virtual and physical alike.
+pub(super) const RAM: u64 = 64 * MIB;
+/// Four pages that nothing else uses.
+pub(super) const BITMAPS: Bitmaps = Bitmaps {
+    msr: 24 * MIB,
+    own_msr: 24 * MIB + 0x1000,
+    io: 24 * MIB + 0x2000,
+    line_port: 0x3f8,
+};
+const MTF: u64 = 1 << 27;
+const VALID: u64 = 1 << 31;
+
+#[derive(Clone)]
+pub(super) struct Memory(Rc<RefCell<FlatMemory>>);
+
+impl PhysicalMemory for Memory {
+    fn limit(&self) -> u64 {
+        self.0.borrow().limit()
+    }
+    fn read(&self, at: u64, out: &mut [u8]) {
+        self.0.borrow().read(at, out);
+    }
+    fn write(&mut self, at: u64, bytes: &[u8]) {
+        self.0.borrow_mut().write(at, bytes);
+    }
+    fn read_u64(&self, at: u64) -> u64 {
+        self.0.borrow().read_u64(at)
+    }
+    fn write_u64(&mut self, at: u64, value: u64) {
+        self.0.borrow_mut().write_u64(at, value);
+    }
+    fn with_bytes<R>(&self, at: u64, len_bytes: usize, look: impl FnOnce(&[u8]) -> R) -> R {
+        self.0.borrow().with_bytes(at, len_bytes, look)
+    }
+    fn with_bytes_mut<R>(
+        &mut self,
+        at: u64,
+        len_bytes: usize,
+        change: impl FnOnce(&mut [u8]) -> R,
+    ) -> R {
+        self.0.borrow_mut().with_bytes_mut(at, len_bytes, change)
+    }
+}
+
+#[derive(Default)]
+pub(super) struct FakeCpu {
+    fields: BTreeMap<u32, u64>,
+    registers: Gprs,
+    pub(super) root_nmis: u64,
+}
+
+impl Cpu for FakeCpu {
+    fn vmread(&self, field: u32) -> u64 {
+        self.fields.get(&field).copied().unwrap_or(0)
+    }
+    fn vmwrite(&mut self, field: u32, value: u64) {
+        self.fields.insert(field, value);
+    }
+    fn registers(&self) -> &Gprs {
+        &self.registers
+    }
+    fn registers_mut(&mut self) -> &mut Gprs {
+        &mut self.registers
+    }
+    fn cpuid(&self, _: u32, _: u32) -> [u32; 4] {
+        [0; 4]
+    }
+    fn live(&self, _: LiveRegister) -> u64 {
+        0
+    }
+    fn set_live(&mut self, _: LiveRegister, _: u64) {}
+    fn set_xcr0(&mut self, _: u64) {}
+    fn write_back_caches(&mut self) {}
+    fn invalidate_ept(&mut self) {}
+    fn invalidate_view(&mut self, _: u64) {}
+    fn invalidate_translations(&mut self) {}
+    fn end_of_interrupt(&mut self) {}
+    fn end_nmi_blocking(&mut self) {}
+    fn tsc(&self) -> u64 {
+        0
+    }
+    fn root_nmis(&self) -> u64 {
+        self.root_nmis
+    }
+    fn take_machine_check(&mut self) -> bool {
+        false
+    }
+    fn send_nmi(&self, _: u32) {}
+}
+
+pub(super) struct Fake;
+
+impl Ports for Fake {
+    type Cpu = FakeCpu;
+    type Memory = Memory;
+    type Io = FakePorts;
+}
+
+/// A machine with two cores.
+pub(super) struct Machine {
+    pub(super) shared: Shared<Fake>,
+    pub(super) cores: Vec<Core<FakeCpu>>,
+    /// VM exits so far.
+    pub(super) exits: u32,
+}
+
+/// One access of an instruction, by linear address.
+#[derive(Clone, Copy)]
+pub(super) struct Does(pub(super) u64, pub(super) u16, pub(super) Access);
+
+pub(super) const READ: Access = Access::READ;
+pub(super) const WRITES: Access = Access::WRITE;
+pub(super) const EXECUTE: Access = Access::EXECUTE;
+
+fn no_facts() -> Facts {
+    let mut ram = [RamRange::default(); limits::RAM_RANGES];
+    ram[0] = RamRange {
+        start: 0,
+        len_bytes: 3 * GIB,
+    };
+    Facts {
+        session: 1,
+        core_count: 2,
+        tsc_khz: 1000,
+        kernel_base: GuestVirtual(0),
+        driver_image: (GuestVirtual(0), 0),
+        layout: no_processes(),
+        modules: ModuleLayout::default(),
+        constants: Constants::default(),
+        banner: [0; limits::BANNER_BYTES],
+        banner_bytes: 0,
+        ram,
+    }
+}
+
+fn line() -> Line<FakePorts> {
+    let uart = Uart::init(FakePorts::new(0x3f8), 0x3f8, 115_200).unwrap();
+    let memory = |len_bytes| Box::leak(vec![0; len_bytes].into_boxed_slice());
+    let buffers = Buffers {
+        message: memory(64),
+        lists: memory(64),
+    };
+    let storage = Storage::carve(memory(Storage::BYTES)).unwrap();
+    Line::new(uart, storage, buffers, 115_200)
+}
+
+impl Machine {
+    pub(super) fn new() -> Self {
+        let World {
+            mut mem,
+            mut installed,
+            sink_page,
+            ..
+        } = world(true, design());
+        let mut tables = GuestTables::new(16 * MIB, 4);
+        for page in 0..32 {
+            let address = RAM + page * 2 * MIB;
+            tables.map(&mut mem, address, address, 21, PRESENT | WRITE);
+        }
+        let views = *installed.views();
+        let view = |pages: &mut dyn TableSource| {
+            StepView::new([(); PAGES].map(|()| pages.take().unwrap()))
+        };
+        let arena = installed.pools_mut().arena_mut();
+        let own = [view(arena), view(arena)];
+        let shared = Shared::new(Parts {
+            installed: *installed,
+            line: line(),
+            messages: Rings::default(),
+            workspaces: Default::default(),
+            script_operations: 0,
+            memory: Memory(Rc::new(RefCell::new(mem))),
+            facts: no_facts(),
+            eptp_hooked: views.hooked.eptp(),
+            eptp_clean: views.clean.eptp(),
+            sink_page,
+            bitmaps: BITMAPS,
+            cr4_allowed: u64::MAX,
+            can_take_interrupts: true,
+            preemption_timer_shift: 0,
+        });
+        let mut cores: Vec<_> = (0..)
+            .zip(own)
+            .map(|(number, view)| Core::new(CoreId(number), FakeCpu::default(), view))
+            .collect();
+        for core in &mut cores {
+            core.cpu.vmwrite(guest::CR3, 16 * MIB);
+            core.cpu.vmwrite(guest::CS_ACCESS_RIGHTS, 1 << 13);
+            core.cpu.vmwrite(guest::RFLAGS, 1 << 9);
+            core.cpu
+                .vmwrite(control_field::EPTP_FULL, views.hooked.eptp());
+            core.cpu.vmwrite(guest::RIP, RAM);
+        }
+        Self {
+            shared,
+            cores,
+            exits: 0,
+        }
+    }
+
+    /// Installs an event that only counts.
+    fn add(&mut self, trigger: Trigger, facts: EventFacts) -> EventId {
+        let mut settings = Settings::new(trigger);
+        settings.actions = Actions::empty();
+        let spec = EventSpec {
+            settings,
+            ..EventSpec::new(trigger)
+        };
+        let mut memory = self.shared.memory.clone();
+        let added;
+        {
+            let mut halt = self.shared.rendezvous.claim(CoreId(0)).unwrap();
+            let mut proof = halt.all_halted().unwrap();
+            let installed = self.shared.installed.edit(&mut proof);
+            added = installed.add(&mut memory, &spec, &facts).unwrap();
+            self.shared.publish(installed);
+            halt.release(|| 0, 0);
+        }
+        added
+    }
+
+    pub(super) fn hook(&mut self, at: u64) -> EventId {
+        let facts = EventFacts {
+            hook: Some(GuestPhysical(at)),
+            range: None,
+        };
+        let address = GuestVirtual(at);
+        self.add(Trigger::EptHook { address }, facts)
+    }
+
+    pub(super) fn monitor(&mut self, from: u64, len_bytes: u64, access: Access) -> EventId {
+        let range = Range {
+            from,
+            len_bytes,
+            access,
+            tables: None,
+        };
+        let trigger = Trigger::Monitor {
+            space: Space::Physical,
+            access,
+            from,
+            len_bytes,
+        };
+        let facts = EventFacts {
+            hook: None,
+            range: Some(range),
+        };
+        self.add(trigger, facts)
+    }
+
+    pub(super) fn hits(&self, event: EventId) -> u64 {
+        self.shared.installed.read(|installed| {
+            let mut entries = installed.entries();
+            entries.find(|entry| entry.id == event).unwrap().hits
+        })
+    }
+
+    pub(super) fn place_code(&mut self, at: u64, code: &[u8]) {
+        self.shared.memory.clone().write(at, code);
+    }
+
+    fn view(&self, core: usize) -> View {
+        let eptp = self.cores[core].cpu.vmread(control_field::EPTP_FULL);
+        View::at(eptp & !0xfff)
+    }
+
+    fn exit(&mut self, core: usize, number: u16) {
+        self.exits += 1;
+        assert!(self.exits < 10_000, "the guest makes no progress");
+        let core = &mut self.cores[core];
+        core.cpu.vmwrite(ro::EXIT_REASON, u64::from(number));
+        let entry_info = control_field::VMENTRY_INTERRUPTION_INFO_FIELD;
+        core.cpu.vmwrite(entry_info, 0);
+        assert_eq!(exit::handle(core, &self.shared), Flow::Enter);
+        core.cpu.vmwrite(ro::IDT_VECTORING_INFO, 0);
+    }
+
+    /// One access as the processor makes it; false if it exited instead.
+    fn access(&mut self, core: usize, does: Does, in_delivery: bool) -> bool {
+        let Does(linear, len_bytes, access) = does;
+        let mut at = linear;
+        while at < linear + u64::from(len_bytes) {
+            let leaf = self.view(core).leaf_4k(&self.shared.memory, at);
+            let needs = Permissions::from_bits_truncate(u64::from(access.bits()));
+            if !leaf.permissions().contains(needs) {
+                let cpu = &mut self.cores[core].cpu;
+                let linear_valid = 1 << 7 | 1 << 8;
+                let qualification = u64::from(access.bits()) | linear_valid;
+                cpu.vmwrite(ro::EXIT_QUALIFICATION, qualification);
+                cpu.vmwrite(ro::GUEST_PHYSICAL_ADDR_FULL, at);
+                cpu.vmwrite(ro::GUEST_LINEAR_ADDR, at);
+                if in_delivery {
+                    cpu.vmwrite(ro::IDT_VECTORING_INFO, VALID | 0x30);
+                }
+                self.exit(core, reason::EPT_VIOLATION);
+                return false;
+            }
+            at = (at & !0xfff) + 4096;
+        }
+        true
+    }
+
+    /// Runs the instruction at RIP, which makes these accesses, until it is complete; RIP is then `next`.
+    pub(super) fn run(&mut self, core: usize, accesses: &[Does], next: u64) {
+        while !self.try_run(core, accesses, next) {}
+    }
+
+    /// One attempt; false if the instruction exited and has to be started again.
+    pub(super) fn try_run(&mut self, core: usize, accesses: &[Does], next: u64) -> bool {
+        let rip = self.cores[core].cpu.vmread(guest::RIP);
+        let mut code = [0; instruction::LENGTH_MAX];
+        self.shared.memory.read(rip, &mut code);
+        let len_bytes = instruction::decode(&code).map_or(1, |it| u16::from(it.len));
+        if !self.access(core, Does(rip, len_bytes, EXECUTE), false) {
+            return false;
+        }
+        let leaf = self.view(core).leaf_4k(&self.shared.memory, rip);
+        let mut fetched = [0];
+        let at = leaf.address() | rip & 0xfff;
+        self.shared.memory.read(at, &mut fetched);
+        if fetched[0] == 0xcc {
+            let info = VALID | 6 << 8 | 3;
+            let cpu = &mut self.cores[core].cpu;
+            cpu.vmwrite(ro::VMEXIT_INTERRUPTION_INFO, info);
+            cpu.vmwrite(ro::VMEXIT_INSTRUCTION_LEN, 1);
+            self.exit(core, reason::EXCEPTION_OR_NMI);
+            return false;
+        }
+        for does in accesses {
+            if !self.access(core, *does, false) {
+                return false;
+            }
+        }
+        let cpu = &mut self.cores[core].cpu;
+        cpu.vmwrite(guest::RIP, next);
+        cpu.vmwrite(guest::INTERRUPTIBILITY_STATE, 0);
+        if self.traps(core) {
+            self.exit(core, reason::MONITOR_TRAP_FLAG);
+        }
+        true
+    }
+
+    /// Delivers an interrupt, which pushes at `stack`, and goes on at `handler`.
+    pub(super) fn deliver(&mut self, core: usize, stack: u64, handler: u64) {
+        while !self.access(core, Does(stack, 8, WRITES), true) {}
+        self.cores[core].cpu.vmwrite(guest::RIP, handler);
+        if self.traps(core) {
+            self.exit(core, reason::MONITOR_TRAP_FLAG);
+        }
+    }
+
+    pub(super) fn nmi(&mut self, core: usize) {
+        let cpu = &mut self.cores[core].cpu;
+        cpu.vmwrite(ro::VMEXIT_INTERRUPTION_INFO, VALID | 2 << 8 | 2);
+        self.exit(core, reason::EXCEPTION_OR_NMI);
+    }
+
+    /// Whether the core exits after its next instruction.
+    pub(super) fn traps(&self, core: usize) -> bool {
+        let primary = control_field::PRIMARY_PROCBASED_EXEC_CONTROLS;
+        self.cores[core].cpu.vmread(primary) & MTF != 0
+    }
+
+    pub(super) fn set_rip(&mut self, core: usize, rip: u64) {
+        self.cores[core].cpu.vmwrite(guest::RIP, rip);
+    }
+
+    /// Every core is back in the hooked view.
+    pub(super) fn assert_all_watched(&self) {
+        for core in &self.cores {
+            assert_eq!(
+                core.cpu.vmread(control_field::EPTP_FULL),
+                self.shared.eptp_hooked
+            );
+            assert_eq!(core.view.opened().count(), 0);
+        }
+    }
+}
