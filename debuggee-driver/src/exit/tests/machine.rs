@@ -79,6 +79,7 @@ impl PhysicalMemory for Memory {
 pub(super) struct FakeCpu {
     fields: BTreeMap<u32, u64>,
     registers: Gprs,
+    live: Vec<(LiveRegister, u64)>,
     pub(super) root_nmis: u64,
 }
 
@@ -98,10 +99,14 @@ impl Cpu for FakeCpu {
     fn cpuid(&self, _: u32, _: u32) -> [u32; 4] {
         [0; 4]
     }
-    fn live(&self, _: LiveRegister) -> u64 {
-        0
+    fn live(&self, register: LiveRegister) -> u64 {
+        let found = self.live.iter().find(|(other, _)| *other == register);
+        found.map_or(0, |(_, value)| *value)
     }
-    fn set_live(&mut self, _: LiveRegister, _: u64) {}
+    fn set_live(&mut self, register: LiveRegister, value: u64) {
+        self.live.retain(|(other, _)| *other != register);
+        self.live.push((register, value));
+    }
     fn set_xcr0(&mut self, _: u64) {}
     fn write_back_caches(&mut self) {}
     fn invalidate_ept(&mut self) {}
@@ -235,9 +240,14 @@ impl Machine {
     fn add(&mut self, trigger: Trigger, facts: EventFacts) -> EventId {
         let mut settings = Settings::new(trigger);
         settings.actions = Actions::empty();
+        self.install(settings, facts)
+    }
+
+    /// Installs an event and lets every core load what it needs.
+    pub(super) fn install(&mut self, settings: Settings, facts: EventFacts) -> EventId {
         let spec = EventSpec {
             settings,
-            ..EventSpec::new(trigger)
+            ..EventSpec::new(settings.trigger)
         };
         let mut memory = self.shared.memory.clone();
         let added;
@@ -248,6 +258,9 @@ impl Machine {
             added = installed.add(&mut memory, &spec, &facts).unwrap();
             self.shared.publish(installed);
             halt.release(|| 0, 0);
+        }
+        for core in &mut self.cores {
+            self.shared.load_published(core.id, &mut core.cpu);
         }
         added
     }
@@ -297,7 +310,7 @@ impl Machine {
         View::at(eptp & !0xfff)
     }
 
-    fn exit(&mut self, core: usize, number: u16) {
+    pub(super) fn exit(&mut self, core: usize, number: u16) {
         self.exits += 1;
         assert!(self.exits < 10_000, "the guest makes no progress");
         let core = &mut self.cores[core];

@@ -2,6 +2,7 @@
 
 extern crate std;
 
+mod events;
 mod machine;
 
 use crate::port::{Cpu, PhysicalMemory};

@@ -1,0 +1,313 @@
+//! What makes a core exit for an event: who is served, and what the guest gets.
+
+use super::machine::{BITMAPS, FakeCpu, Machine, RAM};
+use crate::event::Facts;
+use crate::exit::native::Native;
+use crate::port::{Cpu, LiveRegister, PhysicalMemory, gpr};
+use crate::vmx::control::efer;
+use crate::vmx::{control_field, guest, interruptibility, msr, reason, ro};
+use wire_protocol::address::{CoreId, EventId};
+use wire_protocol::event::{
+    Actions, ControlRegister, Settings, Stage, SyscallBy, TraceKind, Trigger,
+};
+
+const VALID: u64 = 1 << 31;
+const HARDWARE: u64 = VALID | 3 << 8;
+const HAS_CODE: u64 = 1 << 11;
+const INTERRUPT_FLAG: u64 = 1 << 9;
+const MTF: u64 = 1 << 27;
+const INTERRUPT_WINDOW: u64 = 1 << 2;
+const PRIMARY: u32 = control_field::PRIMARY_PROCBASED_EXEC_CONTROLS;
+const ENTRY_INFO: u32 = control_field::VMENTRY_INTERRUPTION_INFO_FIELD;
+
+fn counting(trigger: Trigger) -> Settings {
+    Settings {
+        actions: Actions::empty(),
+        ..Settings::new(trigger)
+    }
+}
+
+fn install(machine: &mut Machine, settings: Settings) -> EventId {
+    machine.install(settings, Facts::default())
+}
+
+fn watch(machine: &mut Machine, trigger: Trigger) -> EventId {
+    install(machine, counting(trigger))
+}
+
+fn cpu(machine: &mut Machine) -> &mut FakeCpu {
+    &mut machine.cores[0].cpu
+}
+
+fn read(machine: &Machine, field: u32) -> u64 {
+    machine.cores[0].cpu.vmread(field)
+}
+
+fn set(machine: &mut Machine, fields: &[(u32, u64)]) {
+    for (field, value) in fields {
+        cpu(machine).vmwrite(*field, *value);
+    }
+}
+
+/// The core exits for an instruction of two bytes at [`RAM`].
+fn instruction(machine: &mut Machine, number: u16) {
+    set(
+        machine,
+        &[(guest::RIP, RAM), (ro::VMEXIT_INSTRUCTION_LEN, 2)],
+    );
+    machine.exit(0, number);
+}
+
+#[test]
+fn stages_and_short_circuit_decide_when_and_whether() {
+    let mut machine = Machine::new();
+    let trigger = Trigger::Cpuid { leaf: Some(7) };
+    let mut post = counting(trigger);
+    post.options.stage = Stage::Post;
+    let mut all = counting(trigger);
+    all.options.stage = Stage::All;
+    let (post, all) = (install(&mut machine, post), install(&mut machine, all));
+    let other = watch(&mut machine, Trigger::Cpuid { leaf: Some(8) });
+    cpu(&mut machine).registers_mut()[gpr::RAX] = 7;
+    instruction(&mut machine, reason::CPUID);
+    assert_eq!(read(&machine, guest::RIP), RAM + 2);
+    assert_eq!(machine.cores[0].cpu.registers()[gpr::RAX], 0);
+    let hits = [post, all, other].map(|event| machine.hits(event));
+    assert_eq!(hits, [1, 2, 0]);
+    let mut skips = counting(trigger);
+    skips.options.short_circuit = true;
+    install(&mut machine, skips);
+    cpu(&mut machine).registers_mut()[gpr::RAX] = 7;
+    instruction(&mut machine, reason::CPUID);
+    assert_eq!(read(&machine, guest::RIP), RAM + 2);
+    assert_eq!(machine.cores[0].cpu.registers()[gpr::RAX], 7);
+    // What was kept from happening has no time after it.
+    assert_eq!((machine.hits(post), machine.hits(all)), (1, 3));
+}
+
+#[test]
+fn core_filter_and_disabling_are_obeyed() {
+    let mut machine = Machine::new();
+    let mut settings = counting(Trigger::Tsc);
+    settings.filter.core = Some(CoreId(1));
+    let elsewhere = install(&mut machine, settings);
+    instruction(&mut machine, reason::RDTSC);
+    assert_eq!(machine.hits(elsewhere), 0);
+}
+
+#[test]
+fn a_watched_instruction_is_the_guests_to_carry_out() {
+    let mut machine = Machine::new();
+    let number = 0xc000_0102;
+    let mut settings = counting(Trigger::MsrRead { msr: Some(number) });
+    settings.options.stage = Stage::All;
+    let event = install(&mut machine, settings);
+    let bit = msr::bitmap_bit(number, false).unwrap();
+    let word = |machine: &Machine, page| machine.shared.memory.read_u64(page + bit / 64 * 8);
+    assert_eq!(word(&machine, BITMAPS.msr), 1 << (bit % 64));
+    assert_eq!(word(&machine, BITMAPS.own_msr), 0);
+    cpu(&mut machine).registers_mut()[gpr::RCX] = u64::from(number);
+    let bitmap = control_field::MSR_BITMAPS_ADDR_FULL;
+    // The next instruction, and the handler of its fault: only the first has a time after it.
+    for (next, hits) in [(RAM + 2, 2), (RAM + 0x800, 3)] {
+        instruction(&mut machine, reason::RDMSR);
+        assert_eq!(read(&machine, guest::RIP), RAM);
+        assert_eq!(read(&machine, bitmap), BITMAPS.own_msr);
+        assert!(machine.traps(0));
+        let held = read(&machine, guest::INTERRUPTIBILITY_STATE);
+        assert_eq!(held & interruptibility::STI, interruptibility::STI);
+        set(
+            &mut machine,
+            &[(guest::RIP, next), (guest::INTERRUPTIBILITY_STATE, 0)],
+        );
+        machine.exit(0, reason::MONITOR_TRAP_FLAG);
+        assert_eq!(read(&machine, bitmap), BITMAPS.msr);
+        assert!(!machine.traps(0));
+        assert_eq!(machine.hits(event), hits);
+    }
+}
+
+#[test]
+fn string_io_is_watched_once_and_iterates_natively() {
+    let mut machine = Machine::new();
+    let event = watch(&mut machine, Trigger::IoOut { port: Some(0x71) });
+    const IO_BITMAPS: u64 = 1 << 25;
+    assert_eq!(read(&machine, PRIMARY) & IO_BITMAPS, IO_BITMAPS);
+    // REP OUTSW to port 0x70, which reaches 0x71.
+    set(&mut machine, &[(ro::EXIT_QUALIFICATION, 0x0070_0031)]);
+    instruction(&mut machine, reason::IO);
+    assert_eq!(read(&machine, PRIMARY) & (IO_BITMAPS | MTF), MTF);
+    machine.exit(0, reason::MONITOR_TRAP_FLAG);
+    assert_eq!(read(&machine, PRIMARY) & (IO_BITMAPS | MTF), MTF);
+    set(&mut machine, &[(guest::RIP, RAM + 2)]);
+    machine.exit(0, reason::MONITOR_TRAP_FLAG);
+    assert_eq!(read(&machine, PRIMARY) & (IO_BITMAPS | MTF), IO_BITMAPS);
+    assert_eq!(machine.hits(event), 1);
+    // The line's own ports never exit.
+    watch(&mut machine, Trigger::IoIn { port: None });
+    let word = machine.shared.memory.read_u64(BITMAPS.io + 0x3c0 / 8);
+    assert_eq!(word, u64::MAX >> 8);
+}
+
+#[test]
+fn an_interrupt_waits_until_the_guest_can_take_it() {
+    let mut machine = Machine::new();
+    let event = watch(&mut machine, Trigger::Interrupt { vector: 0xec });
+    assert_eq!(read(&machine, control_field::PINBASED_EXEC_CONTROLS) & 1, 1);
+    set(&mut machine, &[(guest::RFLAGS, 2)]);
+    for vector in [0x30, 0xec] {
+        set(
+            &mut machine,
+            &[(ro::VMEXIT_INTERRUPTION_INFO, VALID | vector)],
+        );
+        machine.exit(0, reason::EXTERNAL_INTERRUPT);
+        assert_eq!(read(&machine, ENTRY_INFO), 0);
+        assert_ne!(read(&machine, PRIMARY) & INTERRUPT_WINDOW, 0);
+    }
+    set(&mut machine, &[(guest::RFLAGS, 2 | INTERRUPT_FLAG)]);
+    for vector in [0xec, 0x30] {
+        machine.exit(0, reason::INTERRUPT_WINDOW);
+        assert_eq!(read(&machine, ENTRY_INFO), VALID | vector);
+    }
+    assert_eq!(read(&machine, PRIMARY) & INTERRUPT_WINDOW, 0);
+    assert_eq!(machine.hits(event), 1);
+}
+
+#[test]
+fn a_page_fault_comes_with_its_code_and_its_address() {
+    let mut machine = Machine::new();
+    let vector = Some(14);
+    let event = watch(&mut machine, Trigger::Exception { vector });
+    assert_eq!(read(&machine, control_field::EXCEPTION_BITMAP), 1 << 14);
+    let fault = [
+        (ro::VMEXIT_INTERRUPTION_INFO, HARDWARE | HAS_CODE | 14),
+        (ro::VMEXIT_INTERRUPTION_ERR_CODE, 6),
+        (ro::EXIT_QUALIFICATION, 0x1234),
+    ];
+    set(&mut machine, &fault);
+    machine.exit(0, reason::EXCEPTION_OR_NMI);
+    assert_eq!(read(&machine, ENTRY_INFO), HARDWARE | HAS_CODE | 14);
+    let code = control_field::VMENTRY_EXCEPTION_ERR_CODE;
+    assert_eq!(read(&machine, code), 6);
+    assert_eq!(machine.cores[0].cpu.live(LiveRegister::Cr2), 0x1234);
+    assert_eq!(machine.hits(event), 1);
+    // During the delivery of another page fault it is a double fault.
+    set(
+        &mut machine,
+        &[(ro::IDT_VECTORING_INFO, HARDWARE | HAS_CODE | 14)],
+    );
+    machine.exit(0, reason::EXCEPTION_OR_NMI);
+    assert_eq!(read(&machine, ENTRY_INFO), HARDWARE | HAS_CODE | 8);
+}
+
+#[test]
+fn an_nmi_of_the_guests_is_an_exception() {
+    let mut machine = Machine::new();
+    let vector = Some(2);
+    let event = watch(&mut machine, Trigger::Exception { vector });
+    machine.nmi(0);
+    assert_eq!(read(&machine, ENTRY_INFO), VALID | 2 << 8 | 2);
+    assert_eq!(machine.hits(event), 1);
+}
+
+#[test]
+fn a_vmcall_of_the_guests_is_an_invalid_instruction() {
+    let mut machine = Machine::new();
+    let event = watch(&mut machine, Trigger::Vmcall);
+    instruction(&mut machine, reason::VMCALL);
+    assert_eq!(read(&machine, ENTRY_INFO), HARDWARE | 6);
+    assert_eq!(machine.hits(event), 1);
+}
+
+#[test]
+fn control_registers_are_watched_by_the_bits_that_change() {
+    let mut machine = Machine::new();
+    const TS: u64 = 8;
+    const PAGED: u64 = 0x8005_0033;
+    set(
+        &mut machine,
+        &[
+            (guest::CR0, PAGED),
+            (guest::CR4, 0x20),
+            (guest::IA32_EFER_FULL, efer::LMA | efer::LME),
+        ],
+    );
+    let register = ControlRegister::Cr0;
+    let event = watch(&mut machine, Trigger::CrWrite { register, mask: TS });
+    assert_eq!(
+        read(&machine, control_field::CR0_GUEST_HOST_MASK),
+        TS | 1 << 5
+    );
+    assert_eq!(read(&machine, control_field::CR0_READ_SHADOW) & TS, 0);
+    // MOV CR0, RBX sets TS; CLTS clears it.
+    cpu(&mut machine).registers_mut()[gpr::RBX] = PAGED | TS;
+    set(&mut machine, &[(ro::EXIT_QUALIFICATION, 0x300)]);
+    instruction(&mut machine, reason::CR_ACCESS);
+    assert_eq!(read(&machine, guest::CR0), PAGED | TS);
+    set(&mut machine, &[(ro::EXIT_QUALIFICATION, 0x20)]);
+    instruction(&mut machine, reason::CR_ACCESS);
+    assert_eq!(read(&machine, guest::CR0), PAGED);
+    assert_eq!(machine.hits(event), 2);
+}
+
+#[test]
+fn system_calls_are_carried_out_and_efer_looks_as_ever() {
+    let mut machine = Machine::new();
+    let long = efer::LMA | efer::LME | efer::SCE;
+    set(&mut machine, &[(guest::IA32_EFER_FULL, long)]);
+    let by = SyscallBy::Bytes;
+    let number = Some(0x7c);
+    let event = watch(&mut machine, Trigger::Syscall { number, by });
+    assert_eq!(read(&machine, guest::IA32_EFER_FULL), long & !efer::SCE);
+    // The guest reads its own.
+    cpu(&mut machine).registers_mut()[gpr::RCX] = u64::from(msr::EFER);
+    instruction(&mut machine, reason::RDMSR);
+    assert_eq!(machine.cores[0].cpu.registers()[gpr::RAX], long);
+    let cpu = cpu(&mut machine);
+    cpu.set_live(LiveRegister::Star, 0x0023_0010_0000_0000);
+    cpu.set_live(LiveRegister::Lstar, 0xffff_ffff_8200_0000);
+    cpu.registers_mut()[gpr::RAX] = 0x7c;
+    machine.place_code(RAM, &[0x0f, 0x05, 0x90, 0x0f, 0x0b]);
+    let invalid = [
+        (guest::RIP, RAM),
+        (guest::SS_ACCESS_RIGHTS, 0xf3),
+        (ro::VMEXIT_INTERRUPTION_INFO, HARDWARE | 6),
+    ];
+    set(&mut machine, &invalid);
+    machine.exit(0, reason::EXCEPTION_OR_NMI);
+    assert_eq!(read(&machine, guest::RIP), 0xffff_ffff_8200_0000);
+    assert_eq!(read(&machine, guest::CS_SELECTOR), 0x10);
+    assert_eq!(machine.cores[0].cpu.registers()[gpr::RCX], RAM + 2);
+    assert_eq!(machine.hits(event), 1);
+    // UD2 stays what it is.
+    set(&mut machine, &invalid);
+    set(
+        &mut machine,
+        &[(guest::RIP, RAM + 3), (guest::CS_ACCESS_RIGHTS, 1 << 13)],
+    );
+    machine.exit(0, reason::EXCEPTION_OR_NMI);
+    assert_eq!(read(&machine, guest::RIP), RAM + 3);
+    assert_eq!(read(&machine, ENTRY_INFO), HARDWARE | 6);
+}
+
+#[test]
+fn a_traced_core_exits_after_every_instruction() {
+    let mut machine = Machine::new();
+    let kind = TraceKind::Instrument;
+    let mut settings = counting(Trigger::Trace { kind });
+    settings.filter.core = Some(CoreId(0));
+    let event = install(&mut machine, settings);
+    machine.exit(0, reason::PREEMPTION_TIMER);
+    machine.exit(1, reason::PREEMPTION_TIMER);
+    assert!(machine.traps(0) && !machine.traps(1));
+    for step in 1..=3 {
+        set(&mut machine, &[(guest::RIP, RAM + step)]);
+        machine.exit(0, reason::MONITOR_TRAP_FLAG);
+        assert_eq!(machine.hits(event), step);
+        assert!(machine.traps(0));
+    }
+    // An instruction that is emulated counts as well.
+    instruction(&mut machine, reason::CPUID);
+    assert_eq!(machine.hits(event), 4);
+    assert_eq!(machine.cores[0].native, Native::None);
+}
