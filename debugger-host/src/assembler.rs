@@ -5,7 +5,7 @@
 //! may run at any address, so it must not refer to one relative to itself.
 
 use crate::expression::number;
-use iced_x86::{Decoder, DecoderOptions, OpKind};
+use iced_x86::{Decoder, DecoderOptions, Mnemonic, OpKind};
 use rsasm::arch::{self, Syntax};
 use rsasm::assembler::{Assembler, Options};
 use rsasm::section::SectionId;
@@ -169,6 +169,17 @@ fn is_prefix(word: &str) -> bool {
     ["lock", "rep", "repe", "repz", "repne", "repnz"]
         .iter()
         .any(|prefix| word.eq_ignore_ascii_case(prefix))
+}
+
+/// The code, with a RET behind it if it does not end with one: what follows is nobody's code.
+#[must_use]
+pub fn returning(mut code: Vec<u8>) -> Vec<u8> {
+    let mut decoder = Decoder::with_ip(64, &code, 0, DecoderOptions::NONE);
+    let last = decoder.iter().last();
+    if last.is_none_or(|last| last.mnemonic() != Mnemonic::Ret) {
+        code.push(0xc3);
+    }
+    code
 }
 
 struct Stray {

@@ -47,7 +47,7 @@ fn every_kind_of_event_is_added_and_listed_as_it_was_typed() {
         ("!trace instrument-step", "trace instrument-step, break"),
         (
             "!tsc condition { 48 31 c0 c3 } code { 90 }",
-            "tsc, condition of code (4 bytes), code (1 bytes)",
+            "tsc, condition of code (4 bytes), code (2 bytes)",
         ),
         (
             "!vmcall asm code {\n mov rax, vfs_read // where\n ret\n}",

@@ -202,6 +202,19 @@ fn code_that_refers_out_of_itself_is_refused() {
     assert!(assemble("mov rax, [rip+1000]", &mut none).is_err());
 }
 
+#[test]
+fn code_that_does_not_return_gets_a_return() {
+    for (code, expected) in [
+        (&[0x90][..], &[0x90, 0xc3][..]),
+        (&[0x90, 0xc3], &[0x90, 0xc3]),
+        // The last byte belongs to an operand.
+        (&[0xb8, 0, 0, 0, 0xc3], &[0xb8, 0, 0, 0, 0xc3, 0xc3]),
+        (&[0xeb, 0xfe], &[0xeb, 0xfe, 0xc3]),
+    ] {
+        assert_eq!(returning(code.to_vec()), expected);
+    }
+}
+
 proptest! {
     #[test]
     fn no_text_makes_it_panic(text in "[-a-z0-9 ,;:!\\[\\]+*\n@.]{0,40}") {

@@ -79,8 +79,10 @@ pub(in crate::command) static OPTIONS: &[EventOption] = &[
 ];
 
 /// What is said of all of them.
-pub(in crate::command) const OPTIONS_DETAILS: &str =
-    "In any order, each at most once. With neither script nor code the debuggee halts (break).";
+pub(in crate::command) const OPTIONS_DETAILS: &str = "In any order, each at most once. With neither script nor code the debuggee halts (break).\n\
+     Machine code runs in VMX-root on a stack of its own; a missing `ret` is added. Saved registers\n\
+     stand in the order rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi, r8 to r15, eight bytes each. Code\n\
+     that raises an exception, or does not end, disables its event.";
 
 /// Options as typed.
 pub(super) struct Options {

@@ -1,7 +1,7 @@
 //! What stands in the blocks of an event's command, before it is compiled or assembled. Called by
 //! [`super::options`].
 
-use crate::assembler::assemble;
+use crate::assembler::{assemble, returning};
 use crate::command::program::{Kind, compile};
 use crate::command::{CommandError, Debugger, ParseError};
 use crate::expression::eval::Context;
@@ -117,10 +117,12 @@ impl Source {
         debugger: &mut Debugger,
     ) -> Result<Vec<u8>, CommandError> {
         match self {
-            Self::Bytes(bytes) => Ok(bytes.clone()),
+            Self::Bytes(bytes) => Ok(returning(bytes.clone())),
             Self::Assembly(text) => {
-                let mut symbol = |name: &str| debugger.symbol(name);
-                assemble(text, &mut symbol).map_err(|why| CommandError::Assembly { option, why })
+                let mut symbol = |name: &str| Context::symbol(debugger, name);
+                assemble(text, &mut symbol)
+                    .map(returning)
+                    .map_err(|why| CommandError::Assembly { option, why })
             }
             Self::Script(_) | Self::File(_) | Self::Expression(_) => Ok(Vec::new()),
         }
