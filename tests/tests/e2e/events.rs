@@ -113,3 +113,130 @@ fn events_of_calls_and_interruptions_fire() {
         case("!interrupt ec", "ec", "lab-spin 1 1"),
     ]);
 }
+
+/// Number of hits that the list of events shows for the only event.
+#[track_caller]
+fn hits(lab: &mut Lab) -> u64 {
+    let list = lab.run("events");
+    list.lines()
+        .find_map(|line| {
+            let (before, _) = line.split_once(" hits")?;
+            before.rsplit(' ').next()?.parse().ok()
+        })
+        .unwrap_or_else(|| panic!("no hits in:\n{list}"))
+}
+
+/// Installs one event while `guest` runs, and returns what it printed and the hits.
+#[track_caller]
+fn while_watched(lab: &mut Lab, event: &str, guest: &str) -> (String, u64) {
+    lab.run("pause");
+    lab.run(event);
+    lab.run("g");
+    let said = lab.guest(guest);
+    lab.run("pause");
+    let hits = hits(lab);
+    lab.run("events c all");
+    lab.run("g");
+    (said, hits)
+}
+
+#[test]
+fn options_of_events_do_what_they_say() {
+    let mut lab = Lab::boot(KernelLine::Lean);
+    lab.load_probe();
+    let cpuid = "taskset 2 lab-cpuid 0x16 3";
+    // Before and after.
+    for (stage, condition, expected) in [
+        ("pre", "@rax == 16", 3),
+        ("post", "@rax == 16", 0),
+        ("post", "@rax != 16", 3),
+        ("all", "1", 6),
+    ] {
+        let event = format!(
+            "!cpuid 16 core 1 stage {stage} condition {{ {condition} }} script {{ .n = 1; }}"
+        );
+        let (_, hits) = while_watched(&mut lab, &event, cpuid);
+        assert_eq!(hits, expected, "{event}");
+    }
+    // What is kept from happening.
+    let event = "!cpuid 16 core 1 sc on script { @rax = 1234; }";
+    let (said, _) = while_watched(&mut lab, event, cpuid);
+    assert!(said.contains("eax 00001234"), "{said}");
+    let event = "!ioin 71 core 1 sc on script { @rax = 5a; }";
+    let (said, _) = while_watched(&mut lab, event, &probe("port"));
+    assert!(said.contains("core 1 port 0x5a"), "{said}");
+    let event = "!exception 6 core 1 script { @rip = @rip + 2; }";
+    let (said, hits) = while_watched(&mut lab, event, &probe("ud2"));
+    assert!(said.contains("core 0 ud2 0x1"), "{said}");
+    assert!(said.contains("core 1 ud2 0x0"), "{said}");
+    assert_eq!(hits, 1);
+    let event = "!vmcall core 1 sc on script { .n = 1; }";
+    let (said, hits) = while_watched(&mut lab, event, &probe("vmcall"));
+    assert!(said.contains("core 1 vmcall 0x0"), "{said}");
+    assert_eq!(hits, 1);
+    // The user decides in the stop.
+    lab.run("pause");
+    lab.run("!cpuid 16 core 1");
+    lab.run("g");
+    lab.guest_background("taskset 2 lab-cpuid 0x16 1 > /said");
+    lab.run(".wait 0n60");
+    lab.run("r @rax = 4321");
+    lab.run("events sc on");
+    lab.run("events c all");
+    lab.run("g");
+    lab.guest("wait");
+    let said = lab.guest("cat /said");
+    assert!(said.contains("eax 00004321"), "{said}");
+    // One process.
+    let pid = lab.guest("lab-spin 40 1 > /dev/null & echo $!");
+    let pid: u32 = pid.trim().parse().expect("a number");
+    lab.run("pause");
+    lab.run(&format!("!tsc pid {pid:x} condition {{ $pid != {pid:x} }}"));
+    lab.run(&format!("!tsc pid {pid:x} condition {{ $core != 1 }}"));
+    lab.run("g");
+    lab.guest("lab-check 1");
+    lab.run("pause");
+    lab.run("events c all");
+    lab.run(&format!("!tsc pid {pid:x} condition {{ $pid == {pid:x} }}"));
+    lab.run("g");
+    let stop = lab.run(".wait 0n60");
+    assert!(stop.contains("hit on core 1"), "{stop}");
+    lab.run("events c all");
+    // Every instruction of that process.
+    lab.run(&format!(
+        "!trace instrument-step core 1 pid {pid:x} script {{ .n = .n + 1; }}"
+    ));
+    lab.run("g");
+    // So slow is a traced core that nothing is asked of it meanwhile.
+    lab.run("sleep 100");
+    lab.run("pause");
+    let steps = self::hits(&mut lab);
+    assert!(steps > 1000, "{steps} instructions");
+    lab.run("events c all");
+    lab.run("g");
+    lab.guest(&format!("kill {pid}; true"));
+    // Much that is watched at once, and nothing is lost.
+    lab.run("pause");
+    for event in [
+        "!syscall",
+        "!sysret",
+        "!interrupt ec",
+        "!exception e",
+        "!tsc",
+        "!msrwrite",
+        "!cpuid",
+        "!ioout 3fd",
+    ] {
+        lab.run(&format!("{event} script {{ .n = .n + 1; }}"));
+    }
+    lab.run("g");
+    assert!(lab.guest("lab-check 3").contains("check ok cores 2"));
+    lab.run("pause");
+    let list = lab.run("events");
+    assert!(!list.contains("; 0 hits"), "{list}");
+    lab.run("events c all");
+    lab.run("g");
+    let log = lab.guest("dmesg");
+    assert_log_is_clean(&log);
+    lab.unload_driver();
+}
