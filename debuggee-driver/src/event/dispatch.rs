@@ -61,6 +61,8 @@ pub struct Hit {
     pid: Option<u32>,
     from: Option<EventId>,
     first: EventId,
+    /// How many matched.
+    pub count: u32,
 }
 
 impl Installed {
@@ -100,7 +102,9 @@ impl Installed {
                 pid: None,
                 from,
                 first: record.id,
+                count: 0,
             });
+            hit.count = hit.count.saturating_add(1);
             let actions = record.settings.actions;
             if actions.contains(Actions::BREAK) && !hit.actions.contains(Actions::BREAK) {
                 hit.event = record.id;

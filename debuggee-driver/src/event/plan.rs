@@ -96,8 +96,11 @@ impl Resolver<'_> {
                     tables: (space == Space::Virtual).then(of_virtual),
                 });
             }
-            Trigger::EptHook2 { .. } | Trigger::Mode { .. } => {
-                return Err(Refusal::UnknownTrigger);
+            Trigger::EptHook2 { .. } => return Err(Refusal::UnknownTrigger),
+            Trigger::Mode { .. } => {
+                return Err(Refusal::NoFeature {
+                    feature: ProcessorFeature::ModeBasedExecute,
+                });
             }
             Trigger::MsrRead { msr: Some(msr) } | Trigger::MsrWrite { msr: Some(msr) }
                 if msr::is_hypervisors(msr) =>

@@ -53,8 +53,8 @@ pub struct Core<C> {
     pub carried_out: Option<Occasion>,
     /// Interrupts that were taken from the guest.
     pub interrupts: interrupt::Taken,
-    /// The trap flag is on for a trace.
-    pub traced: bool,
+    /// Where its trace stands.
+    pub trace: trap::Trace,
     /// The guest is owed an NMI.
     pub nmi_pending: bool,
     /// NMIs in VMX-root that were looked at.
@@ -75,7 +75,7 @@ impl<C> Core<C> {
             native: native::Native::None,
             carried_out: None,
             interrupts: interrupt::Taken::NONE,
-            traced: false,
+            trace: trap::Trace::NONE,
             nmi_pending: false,
             root_nmis_seen: 0,
             hidden_ticks: 0,

@@ -6,8 +6,74 @@ use super::step::{self, Step};
 use super::{Core, Outcome};
 use crate::event::{Kind, Moment, Occasion};
 use crate::hit::{self, Comes};
-use crate::port::Ports;
+use crate::port::{Cpu, PhysicalMemory, Ports};
 use crate::shared::Shared;
+use crate::vmx::guest;
+use wire_protocol::event::TraceKind;
+
+/// What a trace has to remember of a core from one instruction to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trace {
+    /// The trap flag is on for a trace.
+    on: bool,
+    /// RIP and RSP after the instruction before.
+    last: Option<(u64, u64)>,
+    /// RSP of what an interrupt or exception interrupted, until its handler returns.
+    interrupted: Option<u64>,
+    /// RSP of the routine whose return is waited for.
+    routine: u64,
+}
+
+/// What a look at the guest's memory finds out about the instruction that was executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Found {
+    /// An event was delivered instead: its frame leads back to where the core stood.
+    entered_handler: bool,
+    /// It was a near return.
+    was_return: bool,
+}
+
+/// Stacks are farther apart than this.
+const STACK_BYTES: u64 = 1 << 20;
+
+impl Trace {
+    /// No trace.
+    pub const NONE: Self = Self {
+        on: false,
+        last: None,
+        interrupted: None,
+        routine: 0,
+    };
+
+    /// One more instruction, after which RIP and RSP are these. Returns which kinds of traces
+    /// follow it.
+    fn next(&mut self, rip: u64, rsp: u64, found: Found) -> u64 {
+        let last = self.last.replace((rip, rsp));
+        let instrument = Occasion::trace_detail(TraceKind::Instrument);
+        let Some((_, last_rsp)) = last else {
+            self.routine = rsp;
+            return instrument;
+        };
+        if let Some(interrupted) = self.interrupted {
+            if rsp == interrupted {
+                self.interrupted = None;
+            }
+            return instrument;
+        }
+        if found.entered_handler {
+            self.interrupted = Some(last_rsp);
+            return instrument;
+        }
+        let mut kinds = instrument | Occasion::trace_detail(TraceKind::StepIn);
+        if rsp.abs_diff(self.routine) > STACK_BYTES {
+            self.routine = rsp;
+        } else if found.was_return && rsp > self.routine {
+            self.routine = rsp;
+            kinds |= Occasion::trace_detail(TraceKind::StepOut);
+        }
+        kinds
+    }
+}
 
 /// Ends what is done, and serves traces.
 pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
@@ -23,26 +89,113 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
 
 /// One more instruction was executed.
 pub fn executed<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
-    if shared.published.traces(core.id) {
-        let occasion = Occasion::new(Kind::Trace, 0);
-        let moment = Moment::Pre;
-        hit::fire(
-            core.id,
-            &mut core.cpu,
-            shared,
-            &occasion,
-            moment,
-            Comes::Once,
-        );
+    if !shared.published.traces(core.id) {
+        return;
+    }
+    let (rip, rsp) = (core.cpu.vmread(guest::RIP), core.cpu.vmread(guest::RSP));
+    let found = look(core, shared, rsp);
+    let occasion = Occasion {
+        detail: core.trace.next(rip, rsp, found),
+        ..Occasion::new(Kind::Trace, 0)
+    };
+    let (before, comes) = (Moment::Pre, Comes::Once);
+    hit::fire(core.id, &mut core.cpu, shared, &occasion, before, comes);
+    // A stop may have moved it.
+    if core.cpu.vmread(guest::RIP) != rip {
+        core.trace.last = None;
+    }
+}
+
+fn look<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>, rsp: u64) -> Found {
+    /// RET, with and without operand.
+    const RETURNS: [u8; 2] = [0xc2, 0xc3];
+    let word = |address| {
+        let mut bytes = [0; 8];
+        shared
+            .memory
+            .read(shared.translate(&core.cpu, address)?.0, &mut bytes);
+        Some(u64::from_le_bytes(bytes))
+    };
+    let Some((last_rip, _)) = core.trace.last else {
+        return Found {
+            entered_handler: false,
+            was_return: false,
+        };
+    };
+    let opcode = shared
+        .translate(&core.cpu, last_rip)
+        .map(|at| shared.read_byte(at));
+    Found {
+        // The frame starts with RIP, or with an error code before it.
+        entered_handler: [rsp, rsp.wrapping_add(8)]
+            .into_iter()
+            .any(|at| at.is_multiple_of(8) && word(at) == Some(last_rip)),
+        was_return: opcode.is_some_and(|opcode| RETURNS.contains(&opcode)),
     }
 }
 
 /// Turns the trap flag on for a traced core, and off for one that is traced no more.
 pub fn before_entry<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
-    let traces = shared.published.traces(core.id);
-    if traces || core.traced {
-        let steps = core.step != Step::None || core.native != Native::None;
-        step::set_trap(&mut core.cpu, traces || steps);
-        core.traced = traces;
+    let on = shared.published.traces(core.id);
+    if !on && !core.trace.on {
+        return;
+    }
+    let steps = core.step != Step::None || core.native != Native::None;
+    step::set_trap(&mut core.cpu, on || steps);
+    if !on {
+        core.trace = Trace::NONE;
+    }
+    core.trace.on = on;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: Found = Found {
+        entered_handler: false,
+        was_return: false,
+    };
+    const HANDLER: Found = Found {
+        entered_handler: true,
+        ..PLAIN
+    };
+    const RETURN: Found = Found {
+        was_return: true,
+        ..PLAIN
+    };
+
+    #[test]
+    fn handlers_are_no_part_of_a_step_in_and_returns_end_a_step_out() {
+        let mut trace = Trace::NONE;
+        let [step_in, step_out, all] =
+            [TraceKind::StepIn, TraceKind::StepOut, TraceKind::Instrument]
+                .map(Occasion::trace_detail);
+        let stack = 0xffff_c900_0010_0000;
+        for (rip, rsp, found, kinds) in [
+            (0x100, stack, PLAIN, all),
+            (0x101, stack - 8, PLAIN, all | step_in),
+            // Called routine, and back: it is not the one that was current.
+            (0x200, stack - 16, PLAIN, all | step_in),
+            (0x106, stack - 8, RETURN, all | step_in),
+            // Interrupt, its handler's own return, and IRET.
+            (0x900, stack - 0x100, HANDLER, all),
+            (0x901, stack - 0xf8, RETURN, all),
+            (0x106, stack - 8, PLAIN, all),
+            (0x107, stack, PLAIN, all | step_in),
+            // The routine returns.
+            (0x50, stack + 8, RETURN, all | step_in | step_out),
+            (0x51, stack + 8, PLAIN, all | step_in),
+            // Another stack.
+            (0x60, stack - (1 << 30), PLAIN, all | step_in),
+            (
+                0x61,
+                stack - (1 << 30) + 8,
+                RETURN,
+                all | step_in | step_out,
+            ),
+        ] {
+            assert_eq!(trace.next(rip, rsp, found), kinds, "{rip:x}");
+        }
     }
 }

@@ -143,11 +143,13 @@ fn run_all<P: Ports>(core: CoreId, cpu: &mut P::Cpu, shared: &Shared<P>, hit: &H
         short_circuit: false,
     };
     let mut previous = None;
-    // Ends with the last event that matched: numbers only rise.
-    while let Some((event, settings)) = shared.installed.read(|installed| {
-        let record = installed.next_of(hit, previous)?;
-        Some((record.id, record.settings))
-    }) {
+    for _ in 0..hit.count {
+        let next = shared.installed.read(|installed| {
+            let record = installed.next_of(hit, previous)?;
+            Some((record.id, record.settings))
+        });
+        // One that was disabled meanwhile is not served.
+        let Some((event, settings)) = next else { break };
         previous = Some(event);
         let is_post = hit.moment == Moment::Post;
         let context = hit.occasion.context;

@@ -216,9 +216,10 @@ bitflags! {
 /// Which instructions a trace follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TraceKind {
-    /// Every instruction of the thread that runs, into calls.
+    /// Every instruction, into calls and system calls, but none of the handlers of interrupts and
+    /// exceptions.
     StepIn,
-    /// Every instruction until the current routine returns.
+    /// The first instruction behind each return of the routine that runs to its caller.
     StepOut,
     /// Every instruction of the core, into interrupt handlers and system calls too.
     Instrument,
