@@ -130,10 +130,7 @@ pub struct Layout {
 /// A program's parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Program<'a> {
-    functions: &'a [u8],
-    labels: &'a [u8],
-    constants: &'a [u8],
-    code: &'a [u8],
+    bytes: &'a [u8],
     layout: Layout,
 }
 
@@ -151,22 +148,34 @@ impl<'a> Program<'a> {
         }
         let malformed = BadProgram::new(0, Reason::Header);
         let (_, layout) = parse_header(bytes).map_err(|_| malformed)?;
+        // The parts stand one behind the other: the last one starts inside if all do.
+        if layout.code_at > layout.end {
+            return Err(malformed);
+        }
         Self::with_layout(bytes, layout).ok_or(malformed)
     }
 
+    /// The parts are looked up when they are needed: most runs need the code alone.
+    #[inline]
     pub(super) fn with_layout(bytes: &'a [u8], layout: Layout) -> Option<Self> {
-        let part =
-            |from: u32, to: u32| bytes.get(usize::try_from(from).ok()?..usize::try_from(to).ok()?);
-        if bytes.len() != usize::try_from(layout.end).ok()? {
-            return None;
-        }
-        Some(Self {
-            functions: part(layout.functions_at, layout.labels_at)?,
-            labels: part(layout.labels_at, layout.constants_at)?,
-            constants: part(layout.constants_at, layout.code_at)?,
-            code: part(layout.code_at, layout.end)?,
-            layout,
-        })
+        let whole = bytes.len() == layout.end as usize;
+        whole.then_some(Self { bytes, layout })
+    }
+
+    #[inline]
+    fn part(&self, from: u32, to: u32) -> &'a [u8] {
+        self.bytes
+            .get(from as usize..to as usize)
+            .unwrap_or_default()
+    }
+
+    #[inline]
+    fn functions(&self) -> &'a [u8] {
+        self.part(self.layout.functions_at, self.layout.labels_at)
+    }
+
+    fn labels(&self) -> &'a [u8] {
+        self.part(self.layout.labels_at, self.layout.constants_at)
     }
 
     /// Where the parts are.
@@ -191,27 +200,27 @@ impl<'a> Program<'a> {
     #[must_use]
     #[inline]
     pub fn code(&self) -> &'a [u8] {
-        self.code
+        self.part(self.layout.code_at, self.layout.end)
     }
 
     /// The constants.
     #[must_use]
     #[inline]
     pub fn constants(&self) -> &'a [u8] {
-        self.constants
+        self.part(self.layout.constants_at, self.layout.code_at)
     }
 
     /// The text at `offset` of the constants, up to its zero.
     #[must_use]
     pub fn text(&self, offset: u16) -> Option<&'a [u8]> {
-        let from = self.constants.get(usize::from(offset)..)?;
+        let from = self.constants().get(usize::from(offset)..)?;
         from.get(..from.iter().position(|&byte| byte == 0)?)
     }
 
     /// Number of functions.
     #[must_use]
     pub fn function_count(&self) -> usize {
-        self.functions.len() / FUNCTION_ENTRY
+        self.functions().len() / FUNCTION_ENTRY
     }
 
     /// A function.
@@ -219,7 +228,7 @@ impl<'a> Program<'a> {
     #[inline]
     pub fn function(&self, index: u8) -> Option<Function> {
         let from = usize::from(index) * FUNCTION_ENTRY;
-        let entry = self.functions.get(from..from + FUNCTION_ENTRY)?;
+        let entry = self.functions().get(from..from + FUNCTION_ENTRY)?;
         let entry: [u8; FUNCTION_ENTRY] = entry.try_into().ok()?;
         let [s0, s1, s2, arguments, f0, f1, depth] = entry;
         Some(Function {
@@ -233,14 +242,14 @@ impl<'a> Program<'a> {
     /// Number of labels.
     #[must_use]
     pub fn label_count(&self) -> usize {
-        self.labels.len() / LABEL_ENTRY
+        self.labels().len() / LABEL_ENTRY
     }
 
     /// A label.
     #[must_use]
     pub fn label(&self, index: usize) -> Option<Label> {
         let from = index.checked_mul(LABEL_ENTRY)?;
-        let entry = self.labels.get(from..from.checked_add(LABEL_ENTRY)?)?;
+        let entry = self.labels().get(from..from.checked_add(LABEL_ENTRY)?)?;
         let [p0, p1, p2, depth] = entry.try_into().ok()?;
         Some(Label {
             at: u32::from_le_bytes([p0, p1, p2, 0]),
