@@ -131,18 +131,20 @@ pub fn help_text(command: &super::Command) -> String {
     lines.join("\n")
 }
 
-/// Help of the options of event commands.
-fn options_text() -> String {
+/// Help of the options of event commands: one line each.
+fn option_lines() -> String {
     let width = OPTIONS
         .iter()
         .map(|option| option.syntax.chars().count())
         .max()
         .unwrap_or(0);
-    let mut lines = vec![format!("options of event commands. {OPTIONS_DETAILS}")];
-    lines.extend(OPTIONS.iter().map(|option| {
-        let gap = " ".repeat(width - option.syntax.chars().count());
-        format!("  {}{gap}  {}", option.syntax, option.summary)
-    }));
+    let lines: Vec<String> = OPTIONS
+        .iter()
+        .map(|option| {
+            let gap = " ".repeat(width - option.syntax.chars().count());
+            format!("{}{gap}  {}", option.syntax, option.summary)
+        })
+        .collect();
     lines.join("\n")
 }
 
@@ -174,7 +176,7 @@ pub fn reference() -> String {
     }
     text.push_str(&format!(
         "\n## Options of event commands\n\n{OPTIONS_DETAILS}\n\n```text\n{}\n```\n",
-        options_text()
+        option_lines()
     ));
     text
 }
@@ -202,7 +204,9 @@ impl Action for Help {
             return Ok(());
         };
         if name.eq_ignore_ascii_case("options") {
-            debugger.out.line(options_text());
+            debugger
+                .out
+                .line(format!("{}\n{OPTIONS_DETAILS}", option_lines()));
             return Ok(());
         }
         let command = super::find(name).ok_or_else(|| ParseError::UnknownCommand {

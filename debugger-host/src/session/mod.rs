@@ -36,6 +36,8 @@ use wire_protocol::refusal::Refusal;
 
 /// A wait longer than this is explained to the user.
 const EXPLAIN_AFTER: Duration = Duration::from_secs(5);
+/// Messages of the line that are taken before the oldest news is shown.
+const RECEIVED_AT_ONCE: usize = 64;
 /// Between two looks at Ctrl+C.
 const SLICE: Duration = Duration::from_millis(50);
 
@@ -183,21 +185,16 @@ impl Session {
 
     /// The oldest news not seen yet.
     pub fn take_news(&mut self) -> Option<News> {
-        while let Some(event) = self.line.next(Duration::ZERO) {
-            self.receive(event);
+        // Not all at once: while messages pour in, the oldest are shown.
+        for _ in 0..RECEIVED_AT_ONCE {
+            match self.line.next(Duration::ZERO) {
+                Some(event) => self.receive(event),
+                None => break,
+            }
         }
         match self.news.pop_front()? {
             News::Unread(raw) => Some(News::Said(self.read_foreign(&raw))),
             other => Some(other),
-        }
-    }
-
-    /// Waits for news.
-    pub fn wait_for_news(&mut self, limit: Duration) {
-        if self.news.is_empty()
-            && let Some(event) = self.line.next(limit)
-        {
-            self.receive(event);
         }
     }
 

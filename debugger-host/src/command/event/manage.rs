@@ -58,6 +58,9 @@ pub(in crate::command) fn show_events(debugger: &mut Debugger) -> Result<(), Com
     if events.is_empty() {
         debugger.out.line("no events");
     }
+    if debugger.session.halt().is_none() {
+        debugger.out.line("as of the last halt:");
+    }
     for entry in events {
         let state = if entry.enabled { "enabled" } else { "disabled" };
         let output = debugger.session.output_of(entry.id).to_vec();
