@@ -2,6 +2,7 @@
 
 use super::memory::Space;
 use super::run::{Run, address};
+use super::value::{flag, float, mask, shift};
 use super::{End, FaultKind, Machine, STACK_VALUES};
 use crate::bytecode::op::{SHORT_NUMBER, SHORT_REGISTER, byte};
 use crate::bytecode::routine::Routine;
@@ -11,25 +12,6 @@ use crate::bytecode::tag::Area;
 #[inline(always)]
 fn operand<const N: usize>(code: &[u8], at: usize) -> Option<[u8; N]> {
     code.get(at + 1..)?.first_chunk::<N>().copied()
-}
-
-#[inline(always)]
-fn flag(condition: bool) -> u64 {
-    u64::from(condition)
-}
-
-#[inline(always)]
-fn float(bits: u64) -> f64 {
-    f64::from_bits(bits)
-}
-
-#[inline(always)]
-fn shift(amount: u64, shifted: impl FnOnce(u32) -> u64) -> u64 {
-    if amount < 64 {
-        shifted(amount as u32)
-    } else {
-        0
-    }
 }
 
 impl<M: Machine> Run<'_, '_, M> {
@@ -401,10 +383,4 @@ impl<M: Machine> Run<'_, '_, M> {
         self.left = left;
         end
     }
-}
-
-/// As many ones; the count has been verified to be below 64.
-#[inline(always)]
-fn mask(count: u8) -> u64 {
-    (1 << (count & 63)) - 1
 }
