@@ -105,6 +105,8 @@ pub trait Cpu {
     fn invalidate_translations(&mut self);
     /// Tells the interrupt controller that the interrupt in service is done.
     fn end_of_interrupt(&mut self);
+    /// Lets the interrupt controller give this core an interrupt.
+    fn raise_interrupt(&mut self, vector: u8);
     /// Ends the NMI blocking that an NMI exit leaves.
     fn end_nmi_blocking(&mut self);
     /// The time-stamp counter, without the guest's offset.

@@ -114,6 +114,20 @@ pub fn deliver<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     set_window(&mut core.cpu, waits);
 }
 
+/// The hypervisor leaves this core: what still waits goes back to the interrupt controller.
+pub fn give_up<C: Cpu>(core: &mut Core<C>) {
+    let mut taken = core::mem::replace(&mut core.interrupts, Taken::NONE);
+    let waiting = taken;
+    // All are in service; each ends the one that is highest then.
+    while taken.take().is_some() {
+        core.cpu.end_of_interrupt();
+    }
+    taken = waiting;
+    while let Some(vector) = taken.take() {
+        core.cpu.raise_interrupt(vector);
+    }
+}
+
 fn set_window(cpu: &mut impl Cpu, on: bool) {
     let field = control_field::PRIMARY_PROCBASED_EXEC_CONTROLS;
     let now = cpu.vmread(field);

@@ -27,7 +27,7 @@ pub mod xsetbv;
 
 use crate::cores::rendezvous::Seat;
 use crate::ept::step_view::StepView;
-use crate::event::{Moment, Occasion};
+use crate::event::{Kind as Watched, Moment, Occasion};
 use crate::hit::{self, Comes, Verdict};
 use crate::port::{Cpu, Ports};
 use crate::shared::Shared;
@@ -147,8 +147,14 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Flow {
             }
             Outcome::Moved => after_instruction(core, shared),
             Outcome::Stay => {}
-            Outcome::Inject(event) => inject(&mut core.cpu, event),
+            Outcome::Inject(event)
+                if reason == reason::EXCEPTION_OR_NMI || event == interruption::MACHINE_CHECK =>
+            {
+                inject(&mut core.cpu, event);
+            }
+            Outcome::Inject(event) => raise(core, shared, event),
             Outcome::Leave => {
+                interrupt::give_up(core);
                 advance(&mut core.cpu);
                 return Flow::Leave;
             }
@@ -286,6 +292,21 @@ fn redeliver(cpu: &mut impl Cpu) {
                 blocking & !interruptibility::NMI,
             );
         }
+    }
+}
+
+/// An instruction raises an exception because the hypervisor says so: whoever watches it is
+/// served as if the processor had raised it.
+fn raise<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, event: Event) {
+    let occasion = Occasion::new(Watched::Exception, u64::from(event.vector));
+    let (before, comes) = (Moment::Pre, Comes::Again);
+    match hit::fire(core.id, &mut core.cpu, shared, &occasion, before, comes) {
+        Verdict::Goes => {
+            native::deliver(core, shared, occasion);
+            inject(&mut core.cpu, event);
+        }
+        Verdict::Skipped => advance(&mut core.cpu),
+        Verdict::Stays => {}
     }
 }
 

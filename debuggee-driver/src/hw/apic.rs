@@ -12,6 +12,8 @@ const ICR_LOW: u64 = 0x300;
 const ICR_HIGH: u64 = 0x310;
 /// Delivery mode NMI, level assert, physical destination.
 const NMI_COMMAND: u32 = 0x400 | 1 << 14;
+/// Delivery mode fixed, level assert, to the core itself.
+const SELF_COMMAND: u32 = 1 << 14 | 1 << 18;
 const DELIVERY_PENDING: u32 = 1 << 12;
 /// Turns of the wait for an earlier command to leave.
 const PATIENCE: u32 = 100_000;
@@ -54,6 +56,20 @@ pub fn end_of_interrupt(memory: &DirectMap, apic_base: u64) {
     let register = (memory.address_of(apic_base & BASE_MASK) + EOI) as *mut u32;
     // SAFETY: the local APIC's page, mapped by the direct map and uncached by its MTRR.
     unsafe { register.write_volatile(0) };
+}
+
+/// Sends an interrupt to this core itself, which takes it as soon as it can.
+pub fn send_to_self(memory: &DirectMap, apic_base: u64, vector: u8) {
+    if apic_base & X2APIC_ENABLED != 0 {
+        // SAFETY: in x2APIC mode the register exists and takes any vector of an interrupt.
+        unsafe { msr::wrmsr(msr::IA32_X2APIC_SELF_IPI, u64::from(vector)) };
+        return;
+    }
+    let low = (memory.address_of(apic_base & BASE_MASK) + ICR_LOW) as *mut u32;
+    wait_until_sent(low);
+    // SAFETY: the local APIC's page, mapped by the direct map and uncached by its MTRR; the
+    // destination is in this half of the command.
+    unsafe { low.write_volatile(SELF_COMMAND | u32::from(vector)) };
 }
 
 fn wait_until_sent(low: *mut u32) {

@@ -2,6 +2,7 @@
 
 use super::machine::{BITMAPS, FakeCpu, Machine, RAM};
 use crate::event::Facts;
+use crate::exit::interrupt;
 use crate::exit::native::Native;
 use crate::port::{Cpu, LiveRegister, PhysicalMemory, gpr};
 use crate::vmx::control::efer;
@@ -174,6 +175,21 @@ fn an_interrupt_waits_until_the_guest_can_take_it() {
 }
 
 #[test]
+fn what_still_waits_at_the_end_goes_back_to_the_controller() {
+    let mut machine = Machine::new();
+    watch(&mut machine, Trigger::Interrupt { vector: 0xec });
+    set(&mut machine, &[(guest::RFLAGS, 2)]);
+    for vector in [0x30, 0xec] {
+        let info = [(ro::VMEXIT_INTERRUPTION_INFO, VALID | vector)];
+        set(&mut machine, &info);
+        machine.exit(0, reason::EXTERNAL_INTERRUPT);
+    }
+    interrupt::give_up(&mut machine.cores[0]);
+    let cpu = cpu(&mut machine);
+    assert_eq!((cpu.ended, cpu.raised.as_slice()), (2, &[0xec, 0x30][..]));
+}
+
+#[test]
 fn a_page_fault_comes_with_its_code_and_its_address() {
     let mut machine = Machine::new();
     let vector = Some(14);
@@ -214,9 +230,11 @@ fn an_nmi_of_the_guests_is_an_exception() {
 fn a_vmcall_of_the_guests_is_an_invalid_instruction() {
     let mut machine = Machine::new();
     let event = watch(&mut machine, Trigger::Vmcall);
+    let vector = Some(6);
+    let invalid = watch(&mut machine, Trigger::Exception { vector });
     instruction(&mut machine, reason::VMCALL);
     assert_eq!(read(&machine, ENTRY_INFO), HARDWARE | 6);
-    assert_eq!(machine.hits(event), 1);
+    assert_eq!((machine.hits(event), machine.hits(invalid)), (1, 1));
 }
 
 #[test]

@@ -81,6 +81,9 @@ pub(super) struct FakeCpu {
     registers: Gprs,
     live: Vec<(LiveRegister, u64)>,
     pub(super) root_nmis: u64,
+    /// Interrupts that were told to be done, and those that were raised.
+    pub(super) ended: u32,
+    pub(super) raised: Vec<u8>,
 }
 
 impl Cpu for FakeCpu {
@@ -112,7 +115,12 @@ impl Cpu for FakeCpu {
     fn invalidate_ept(&mut self) {}
     fn invalidate_view(&mut self, _: u64) {}
     fn invalidate_translations(&mut self) {}
-    fn end_of_interrupt(&mut self) {}
+    fn end_of_interrupt(&mut self) {
+        self.ended += 1;
+    }
+    fn raise_interrupt(&mut self, vector: u8) {
+        self.raised.push(vector);
+    }
     fn end_nmi_blocking(&mut self) {}
     fn tsc(&self) -> u64 {
         0

@@ -369,6 +369,11 @@ impl Cpu for VmxCpu {
         super::apic::end_of_interrupt(&self.memory, apic_base);
     }
 
+    fn raise_interrupt(&mut self, vector: u8) {
+        let apic_base = self.live(LiveRegister::ApicBase);
+        super::apic::send_to_self(&self.memory, apic_base, vector);
+    }
+
     fn end_nmi_blocking(&mut self) {
         // SAFETY: on our own stack.
         unsafe { ins::end_nmi_blocking() }
