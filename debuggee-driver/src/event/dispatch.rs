@@ -66,10 +66,10 @@ pub struct Hit {
 }
 
 impl Installed {
-    /// Whether any event waits for occasions of this kind.
+    /// Whether an event may wait for this; if not, there is nothing to find.
     #[must_use]
-    pub fn waits_for(&self, kind: Kind) -> bool {
-        kind == Kind::Memory || self.index.has(kind)
+    pub fn may_concern(&self, occasion: &Occasion) -> bool {
+        occasion.kind == Kind::Memory || self.index.may_match(occasion)
     }
 
     /// Whether an event waits for this value of a kind.

@@ -17,6 +17,16 @@ const fn packed(key: Key) -> u64 {
     (key.kind as u64) << KIND_SHIFT | value
 }
 
+/// Bits of the filter, a power of two. Costs false alarms if there are few, memory if many.
+const FILTER_BITS: usize = 1 << 14;
+
+/// The word and the bit of the filter that stand for a key.
+const fn filter_bit(key: u64) -> (usize, u64) {
+    const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+    let hash = key.wrapping_mul(GOLDEN) >> (64 - FILTER_BITS.ilog2());
+    (hash as usize / 64, 1 << (hash % 64))
+}
+
 /// Places of events in the registry by what they wait for; those that wait for the same in the
 /// order in which they were added, which is that of their numbers.
 #[derive(Debug)]
@@ -26,6 +36,9 @@ pub struct Index {
     len: usize,
     /// Per kind, where it begins, and where those begin that wait for any value.
     starts: [(u16, u16); Kind::COUNT + 1],
+    /// A bit for each key, several keys to a bit: most values that nobody waits for are told
+    /// without a search.
+    filter: [u64; FILTER_BITS / 64],
 }
 
 impl Default for Index {
@@ -43,6 +56,7 @@ impl Index {
             places: [0; EVENTS_MAX],
             len: 0,
             starts: [(0, 0); Kind::COUNT + 1],
+            filter: [0; FILTER_BITS / 64],
         }
     }
 
@@ -60,7 +74,7 @@ impl Index {
                 (*key, *slot) = (packed, place);
             }
             self.len += 1;
-            self.find_starts();
+            self.derive();
         }
     }
 
@@ -80,25 +94,23 @@ impl Index {
             keys.rotate_left(1);
             places.rotate_left(1);
             self.len -= 1;
-            self.find_starts();
+            self.derive();
         }
     }
 
-    /// Whether any event waits for occasions of this kind.
+    /// Whether an event may wait for this: false if none does, and most often only then.
     #[must_use]
-    pub fn has(&self, kind: Kind) -> bool {
-        let (from, _, to) = self.bounds(kind);
-        from != to
-    }
-
-    /// Values of a kind that events wait for; `None` is any.
-    pub fn values(&self, kind: Kind) -> impl Iterator<Item = Option<u64>> {
-        let (from, _, to) = self.bounds(kind);
-        let keys = self.keys.get(from..to).unwrap_or_default();
-        keys.iter().map(|key| {
-            let value = key & ANY;
-            (value != ANY).then_some(value)
-        })
+    #[inline]
+    pub fn may_match(&self, occasion: &Occasion) -> bool {
+        let (from, any, to) = self.bounds(occasion.kind);
+        if from == to {
+            return false;
+        }
+        let (word, bit) = filter_bit(packed(Key {
+            kind: occasion.kind,
+            value: Some(occasion.value),
+        }));
+        any != to || self.filter.get(word).is_some_and(|word| word & bit != 0)
     }
 
     /// Places of the events that wait for this occasion by its value, and of those that wait for
@@ -136,7 +148,14 @@ impl Index {
         }
     }
 
-    fn find_starts(&mut self) {
+    fn derive(&mut self) {
+        self.filter = [0; FILTER_BITS / 64];
+        for key in self.keys.iter().take(self.len) {
+            let (word, bit) = filter_bit(*key);
+            if let Some(word) = self.filter.get_mut(word) {
+                *word |= bit;
+            }
+        }
         let live = self.keys.get(..self.len).unwrap_or_default();
         for kind in Kind::ALL {
             let key = |value| packed(Key { kind, value });
@@ -178,8 +197,8 @@ mod tests {
         index.remove(key(Kind::Cpuid, Some(7)), 9);
         let nine = Occasion::new(Kind::Cpuid, 9);
         assert_eq!(index.matching(&nine), (&[][..], &[][..]));
-        assert!(index.has(Kind::MsrRead) && !index.has(Kind::MsrWrite));
-        assert!(index.values(Kind::Cpuid).eq([Some(7), Some(7), Some(8)]));
+        let write = Occasion::new(Kind::MsrWrite, 7);
+        assert!(index.may_match(&seven) && !index.may_match(&write));
     }
 
     proptest! {
@@ -211,8 +230,9 @@ mod tests {
                         let found = index.matching(&Occasion::new(*kind, value));
                         prop_assert_eq!(found.0, places(Some(value)));
                         prop_assert_eq!(found.1, places(None));
+                        let any_found = !found.0.is_empty() || !found.1.is_empty();
+                        prop_assert!(index.may_match(&Occasion::new(*kind, value)) || !any_found);
                     }
-                    prop_assert_eq!(index.has(*kind), model.iter().any(|(key, _)| key.kind == *kind));
                 }
             }
         }

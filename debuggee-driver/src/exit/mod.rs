@@ -175,7 +175,7 @@ pub fn watched<P: Ports>(
 ) -> Outcome {
     if !shared
         .installed
-        .read(|installed| installed.waits_for(occasion.kind))
+        .read(|installed| installed.may_concern(&occasion))
     {
         return carry_out(core);
     }

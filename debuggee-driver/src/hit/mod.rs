@@ -45,7 +45,7 @@ pub fn fire<P: Ports>(
 ) -> Verdict {
     if !shared
         .installed
-        .read(|installed| installed.waits_for(occasion.kind))
+        .read(|installed| installed.may_concern(occasion))
     {
         return Verdict::Goes;
     }

@@ -225,12 +225,13 @@ fn options_of_events_do_what_they_say() {
         "!tsc",
         "!msrwrite",
         "!cpuid",
-        "!ioout 3fd",
+        "!ioout 3f8",
     ] {
         lab.run(&format!("{event} script {{ .n = .n + 1; }}"));
     }
     lab.run("g");
     assert!(lab.guest("lab-check 3").contains("check ok cores 2"));
+    lab.guest(&probe("wrmsr"));
     lab.run("pause");
     let list = lab.run("events");
     assert!(!list.contains("; 0 hits"), "{list}");
