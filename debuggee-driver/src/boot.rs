@@ -16,6 +16,7 @@ use crate::ept::view::{HiddenChunks, MapRequest, Views};
 use crate::event::{Bitmaps, Installed};
 use crate::exit::{self, Core, Fault, Flow};
 use crate::facts::Facts;
+use crate::hw::code::{self, CodePlace};
 use crate::hw::host_pages::{HostPages, ImagePage};
 use crate::hw::io::IoPorts;
 use crate::hw::launch::{self, Hardware};
@@ -161,7 +162,8 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
         zero_page,
         sink_page,
     )?;
-    let host_cr3 = build_host_pages(plan, &mut arena, &mut memory)?;
+    let codes = build_codes(plan, &mut arena, &memory)?;
+    let host_cr3 = build_host_pages(plan, &codes, &mut arena, &mut memory)?;
     let common = VmcsPlan {
         controls,
         eptp: views.hooked.eptp(),
@@ -172,9 +174,12 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
         vmcs: 0,
         gdt: 0,
         idt: 0,
+        code: CodePlace::default(),
     };
     let mut cores = [None; limits::CORES];
     for (number, slot) in (0..u64::from(plan.facts.core_count)).zip(cores.iter_mut()) {
+        let code = codes.get(number as usize).copied().unwrap_or_default();
+        let common = VmcsPlan { code, ..common };
         *slot = Some(build_core(&mut arena, &mut memory, common, number)?);
     }
     let line = build_line(uart, &mut arena, &memory, plan.baud_hz)?;
@@ -191,6 +196,7 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
         messages,
         workspaces,
         script_operations: plan.constants.script_operations,
+        code_instructions: plan.constants.code_instructions,
         memory,
         facts: plan.facts,
         eptp_hooked: views.hooked.eptp(),
@@ -264,8 +270,35 @@ fn build_views(
     Ok(views)
 }
 
+/// Pages and a stack for machine code, for every core. What an event holds at most finds room.
+fn build_codes(
+    plan: &Plan<'_>,
+    arena: &mut Arena,
+    memory: &DirectMap,
+) -> Result<[CodePlace; limits::CORES], BootError> {
+    const WHAT: &str = "machine code";
+    let sizes = plan.constants.design().sizes;
+    let len_bytes = sizes
+        .big_action_bytes
+        .max(sizes.big_condition_bytes)
+        .clamp(PAGE, RING_BYTES_MAX as u32)
+        .next_multiple_of(PAGE);
+    let mut codes = [CodePlace::default(); limits::CORES];
+    for (number, code) in (0..u64::from(plan.facts.core_count)).zip(codes.iter_mut()) {
+        let stack = carve(arena, percore::CODE_STACK_BYTES, WHAT)?;
+        *code = CodePlace {
+            physical: carve(arena, len_bytes, WHAT)?.phys,
+            len_bytes,
+            linear: code::window(number),
+            stack_top: memory.address_of(stack.phys) + u64::from(stack.len_bytes),
+        };
+    }
+    Ok(codes)
+}
+
 fn build_host_pages(
     plan: &Plan<'_>,
+    codes: &[CodePlace],
     arena: &mut Arena,
     memory: &mut DirectMap,
 ) -> Result<u64, BootError> {
@@ -277,6 +310,16 @@ fn build_host_pages(
         .map_err(failed)?;
     for page in plan.image {
         pages.map_image(page).map_err(failed)?;
+    }
+    for code in codes {
+        for offset in (0..u64::from(code.len_bytes)).step_by(PAGE as usize) {
+            let page = ImagePage {
+                linear: code.linear + offset,
+                physical: code.physical + offset,
+                kind: ImagePage::CODE,
+            };
+            pages.map_image(&page).map_err(failed)?;
+        }
     }
     Ok(pages.root())
 }
@@ -297,6 +340,12 @@ fn build_core(
     let gdt = memory.address_of(gdt_page);
     for (index, descriptor) in (0u64..).zip(percore::gdt_page(gdt)) {
         memory.write_u64(gdt_page + index * 8, descriptor);
+    }
+    for (place, len_bytes) in (0u64..).zip(percore::INTERRUPT_STACK_BYTES) {
+        let block = carve(arena, len_bytes, WHAT)?;
+        let top = memory.address_of(block.phys) + u64::from(len_bytes);
+        let slot = percore::TSS_OFFSET + percore::FIRST_STACK_OFFSET + place * 8;
+        memory.write(gdt_page + slot, &top.to_le_bytes());
     }
     for vector in 0..=255u8 {
         let [low, high] = percore::idt_gate(vector);
@@ -319,6 +368,12 @@ fn build_core(
         leave_frame: [0; 5],
         hypervisor: 0,
         number,
+        code_active: 0,
+        code_rsp: 0,
+        code_left: 0,
+        code_vector: 0,
+        code_rip: 0,
+        code_arguments: [0; 3],
     };
     // SAFETY: carved for this, page-aligned and large enough.
     let core = unsafe { launch::place(memory, &core_block, core) };

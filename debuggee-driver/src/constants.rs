@@ -75,6 +75,8 @@ constants! {
     message_ring_bytes = 32 << 10;
     /// Operations after which a script is ended. Costs a core the time of so many when one does not end.
     script_operations = 1_000_000;
+    /// Instructions after which machine code of an event is ended. Costs a core the time of so many exceptions.
+    code_instructions = 100_000;
     /// Polls of the line per second while the guest runs. Each costs one VM exit of one core.
     poll_hz = 1000;
     /// 1: time spent halted is taken out of the guest's time-stamp counter. 0: the guest sees it.

@@ -115,8 +115,52 @@ pub trait Cpu {
     fn root_nmis(&self) -> u64;
     /// Takes a machine check that arrived in VMX-root, if one did.
     fn take_machine_check(&mut self) -> bool;
+    /// Runs machine code of the user's in VMX-root, at most so many instructions of it.
+    fn run_code(&mut self, code: &[u8], call: &CodeCall, instructions: u64) -> CodeEnd;
     /// Sends an NMI to the core with this local APIC id.
     fn send_nmi(&self, apic_id: u32);
+}
+
+/// How machine code of the user's is called; either way it sees the guest's general registers and
+/// may change them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CodeCall {
+    /// RCX: the guest's general registers; RDX: the context of the hit. The result is in RAX.
+    Condition {
+        /// See `$context`.
+        context: u64,
+    },
+    /// RCX: the safe buffer; RDX: the guest's general registers; R8: the context of the hit.
+    Action {
+        /// Linear address of the safe buffer, or 0.
+        buffer: u64,
+        /// See `$context`.
+        context: u64,
+    },
+}
+
+/// How a run of machine code ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CodeEnd {
+    /// It returned.
+    Returned {
+        /// RAX.
+        value: u64,
+    },
+    /// It ran as many instructions as it may.
+    OverBudget {
+        /// Bytes from its start.
+        at: u32,
+    },
+    /// It raised an exception.
+    Exception {
+        /// Which.
+        vector: u8,
+        /// Bytes from its start.
+        at: u32,
+    },
+    /// This core has no room for it.
+    TooLong,
 }
 
 /// The hardware as one parameter, so that signatures stay short.

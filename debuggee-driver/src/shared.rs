@@ -36,8 +36,12 @@ pub struct Shared<P: Ports> {
     pub workspaces: PerCoreCells<Place>,
     /// Where the variables that all scripts share are.
     pub globals: Exclusive<Globals>,
+    /// What scripts want changed.
+    pub changes: Changes,
     /// Operations after which a script is ended.
     pub script_operations: u64,
+    /// Instructions after which machine code is ended.
+    pub code_instructions: u64,
     /// Physical memory.
     pub memory: P::Memory,
     /// What does not change after the load.
@@ -73,6 +77,22 @@ pub struct Shared<P: Ports> {
     polling: AtomicBool,
 }
 
+/// Whether a script wants something changed that only a halt can change.
+#[derive(Debug, Default)]
+pub struct Changes(AtomicBool);
+
+impl Changes {
+    /// Something is wanted; the record says what. By any core.
+    pub fn want(&self) {
+        self.0.store(true, SeqCst);
+    }
+
+    /// Whether something is wanted; if so, it is the caller's to do.
+    pub fn take(&self) -> bool {
+        self.0.load(SeqCst) && self.0.swap(false, SeqCst)
+    }
+}
+
 /// Memory that the scripts of one core need, in the arena.
 #[derive(Debug, Default)]
 pub struct Place(Option<&'static mut Workspace>);
@@ -101,6 +121,8 @@ pub struct Parts<P: Ports> {
     pub workspaces: PerCoreCells<Place>,
     /// See [`Shared::script_operations`].
     pub script_operations: u64,
+    /// See [`Shared::code_instructions`].
+    pub code_instructions: u64,
     /// See [`Shared::memory`].
     pub memory: P::Memory,
     /// See [`Shared::facts`].
@@ -137,7 +159,9 @@ impl<P: Ports> Shared<P> {
             messages: parts.messages,
             workspaces: parts.workspaces,
             globals: Exclusive::new(Globals::new()),
+            changes: Changes::default(),
             script_operations: parts.script_operations,
+            code_instructions: parts.code_instructions,
             memory: parts.memory,
             facts: parts.facts,
             eptp_hooked: parts.eptp_hooked,

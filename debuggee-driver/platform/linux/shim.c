@@ -57,6 +57,7 @@ CONSTANT(regular_safe_buffer_bytes, 4096);
 CONSTANT(big_safe_buffer_bytes, 81920);
 CONSTANT(message_ring_bytes, 32 << 10);
 CONSTANT(script_operations, 1000000);
+CONSTANT(code_instructions, 100000);
 CONSTANT(poll_hz, 1000);
 CONSTANT(hide_time, 1);
 
@@ -242,7 +243,7 @@ static int gather_facts(void)
 		arena_bytes, prealloc_only_bytes, regular_events, big_events, ept_hooks, ept_hooks2, monitors,
 		regular_safe_buffers, big_safe_buffers, regular_condition_bytes, big_condition_bytes,
 		regular_action_bytes, big_action_bytes, regular_safe_buffer_bytes, big_safe_buffer_bytes,
-		message_ring_bytes, script_operations, poll_hz, hide_time,
+		message_ring_bytes, script_operations, code_instructions, poll_hz, hide_time,
 	};
 	struct mm_struct *kernel_mm;
 	int i, error;

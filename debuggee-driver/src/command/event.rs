@@ -153,6 +153,18 @@ pub fn short_circuit<'s, P: Ports>(
     Ok(Reply::Done)
 }
 
+/// Does what a script of the host's wanted to be done with events.
+///
+/// # Errors
+/// Not every core is held or acknowledged.
+pub fn carry_out_wanted<P: Ports>(context: &mut Context<'_, '_, P>) -> Result<(), Refusal> {
+    let mut physical = context.shared.memory.clone();
+    edit(context, |installed| {
+        installed.carry_out_wanted(&mut physical);
+    })?;
+    commit(context).map_err(|core| Refusal::CoreNotHeld { core })
+}
+
 /// Installed events from a number on, as many as one reply holds.
 ///
 /// # Errors

@@ -1,6 +1,6 @@
 //! A script that the host sends to be run once, and the variables that all scripts share.
 
-use super::{Context, register, too_long};
+use super::{Context, event, register, too_long};
 use crate::event::programs::Stretch;
 use crate::port::Ports;
 use crate::run::machine::{Effects, Frame, RootMachine};
@@ -60,6 +60,9 @@ pub fn run<'s, P: Ports>(
         effects: &mut Effects::default(),
     };
     let outcome = run_verified(&verified, locals, &mut machine).ok_or(Refusal::Malformed)?;
+    if shared.changes.take() {
+        event::carry_out_wanted(context)?;
+    }
     Ok(Reply::ScriptRan {
         value: outcome.value().unwrap_or(0),
         failure: failure_of(&outcome, shared.script_operations),

@@ -4,9 +4,9 @@
 use super::programs::Stored;
 use crate::pool::list::FixedList;
 use crate::pool::slab::{EVENTS_MAX, Reserved};
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use wire_protocol::address::{EventId, GuestPhysical};
-use wire_protocol::event::{EventEntry, ProgramSizes, Settings};
+use wire_protocol::event::{EventChange, EventEntry, ProgramSizes, Settings};
 
 /// An installed event.
 #[derive(Debug)]
@@ -27,11 +27,20 @@ pub struct Record {
     pub hook: Option<GuestPhysical>,
     enabled: AtomicBool,
     hits: AtomicU64,
+    /// What a script wants done with it in a halt: a number of [`wanted`].
+    wanted: AtomicU8,
     /// The halt before which it reported a failure last.
     reported: AtomicU32,
     /// Hits at the last report, and at the one before.
     last_hits: AtomicU64,
     previous_hits: AtomicU64,
+}
+
+/// Values of [`Record::wanted`].
+mod wanted {
+    pub(super) const NOTHING: u8 = 0;
+    pub(super) const ENABLE: u8 = 1;
+    pub(super) const CLEAR: u8 = 2;
 }
 
 /// What a new record is made of.
@@ -63,6 +72,7 @@ impl Record {
             hook: new.hook,
             enabled: AtomicBool::new(true),
             hits: AtomicU64::new(0),
+            wanted: AtomicU8::new(wanted::NOTHING),
             reported: AtomicU32::new(0),
             last_hits: AtomicU64::new(0),
             previous_hits: AtomicU64::new(0),
@@ -84,6 +94,26 @@ impl Record {
     /// Counts a hit. By any core, at any time.
     pub fn count_hit(&self) {
         self.hits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Remembers what a script wants done, besides what [`Self::set_enabled`] does at once. By any
+    /// core, at any time; a clear outlasts all else.
+    pub fn want(&self, change: EventChange) {
+        let number = match change {
+            EventChange::Disable => return,
+            EventChange::Enable => wanted::ENABLE,
+            EventChange::Clear => wanted::CLEAR,
+        };
+        self.wanted.fetch_max(number, Ordering::Relaxed);
+    }
+
+    /// Takes what [`Self::want`] remembered.
+    pub(super) fn take_wanted(&self) -> Option<EventChange> {
+        match self.wanted.swap(wanted::NOTHING, Ordering::Relaxed) {
+            wanted::ENABLE => Some(EventChange::Enable),
+            wanted::CLEAR => Some(EventChange::Clear),
+            _ => None,
+        }
     }
 
     /// Whether a failure is the first one before the halt of this number. By any core.

@@ -215,6 +215,21 @@ impl Installed {
         Ok(count)
     }
 
+    /// Does what scripts wanted to be done in a halt; see [`super::registry::Record::want`].
+    pub fn carry_out_wanted(&mut self, mem: &mut impl PhysicalMemory) {
+        let mut next = self.registry.newest_below(None);
+        while let Some(event) = next {
+            let wanted = self
+                .registry
+                .get(event)
+                .and_then(super::registry::Record::take_wanted);
+            if let Some(change) = wanted {
+                self.change_one(mem, change, event);
+            }
+            next = self.registry.newest_below(Some(event));
+        }
+    }
+
     /// Remembers the state, for events that are to be added together or not at all.
     #[must_use]
     pub fn begin(&self) -> Begun {

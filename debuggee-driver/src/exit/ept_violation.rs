@@ -98,21 +98,15 @@ fn serve<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, violation: &Viol
         match hit::fire(core.id, &mut core.cpu, shared, &occasion, before, comes) {
             Verdict::Stays => return Outcome::Stay,
             Verdict::Skipped => {
-                // What the processor does by itself cannot be skipped.
                 if let Some(it) = instruction {
-                    step::end(core, shared);
-                    super::advance_by(&mut core.cpu, u64::from(it.len));
+                    let rip = core.cpu.vmread(guest::RIP);
+                    let next = rip.wrapping_add(u64::from(it.len));
+                    core.cpu.vmwrite(guest::RIP, next);
                     return Outcome::Moved;
                 }
             }
             Verdict::Goes => {}
         }
-        let by = if violation.in_delivery {
-            step::By::Delivery
-        } else {
-            step::By::Instruction
-        };
-        step::note(core, shared, occasion, by);
     }
     let granted = granted_for(access);
     let how = How {

@@ -28,6 +28,7 @@ pub mod xsetbv;
 use crate::cores::rendezvous::Seat;
 use crate::ept::step_view::StepView;
 use crate::event::{Kind as Watched, Moment, Occasion};
+use crate::halt::silent;
 use crate::hit::{self, Comes, Verdict};
 use crate::port::{Cpu, Ports};
 use crate::shared::Shared;
@@ -45,8 +46,6 @@ pub struct Core<C> {
     pub step: step::Step,
     /// The view it does so in.
     pub view: StepView,
-    /// What it touches in doing so that events of the stage after wait for.
-    pub touched: step::Touched,
     /// What it carries out natively right now.
     pub native: native::Native,
     /// What was carried out and is waited for by events of the stage after.
@@ -71,7 +70,6 @@ impl<C> Core<C> {
             cpu,
             step: step::Step::None,
             view,
-            touched: step::Touched::NOTHING,
             native: native::Native::None,
             carried_out: None,
             interrupts: interrupt::Taken::NONE,
@@ -202,7 +200,7 @@ pub fn watched<P: Ports>(
 
 /// An instruction was carried out for the guest: what comes after it.
 fn after_instruction<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
-    step::complete(core, shared);
+    step::end(core, shared);
     if let Some(occasion) = core.carried_out.take() {
         let after = Moment::Post;
         hit::fire(
@@ -329,16 +327,11 @@ const RFLAGS_TF: u64 = 1 << 8;
 /// "BS" of the pending debug exceptions: a single step was completed.
 const PENDING_SINGLE_STEP: u64 = 1 << 14;
 
-/// Moves RIP behind the instruction that was carried out.
+/// Moves RIP behind the instruction that was carried out, with the side effects of retiring it.
 fn advance(cpu: &mut impl Cpu) {
     let length = cpu.vmread(ro::VMEXIT_INSTRUCTION_LEN);
-    advance_by(cpu, length);
-}
-
-/// Moves RIP by the length of an instruction, with the side effects of retiring it.
-fn advance_by(cpu: &mut impl Cpu, len_bytes: u64) {
     let rip = cpu.vmread(guest::RIP);
-    cpu.vmwrite(guest::RIP, rip.wrapping_add(len_bytes));
+    cpu.vmwrite(guest::RIP, rip.wrapping_add(length));
     let blocking = cpu.vmread(guest::INTERRUPTIBILITY_STATE);
     let shadow = interruptibility::STI | interruptibility::MOV_SS;
     if blocking & shadow != 0 {
@@ -357,6 +350,9 @@ fn advance_by(cpu: &mut impl Cpu, len_bytes: u64) {
 /// sets it to zero, so the core comes right back instead of missing the halt.
 pub fn before_entry<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     loop {
+        if shared.rendezvous.seat(core.id) == Seat::Running {
+            silent::carry_out_wanted(core.id, &mut core.cpu, shared);
+        }
         timer::rearm(core, shared);
         nmi::look_at_root_nmis(core, shared);
         // A core that waits for a start-up IPI runs nothing and is not waited for.

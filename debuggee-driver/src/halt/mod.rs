@@ -4,6 +4,7 @@
 
 mod drain;
 mod serve;
+pub mod silent;
 
 use crate::cores::rendezvous::Halt;
 use crate::event::Hit;

@@ -2,6 +2,7 @@
 //! layer; what to do is decided elsewhere.
 
 pub mod apic;
+pub mod code;
 pub mod host_pages;
 pub mod instructions;
 pub mod io;

@@ -40,7 +40,22 @@ pub struct PerCore {
     pub hypervisor: u64,
     /// The core's number.
     pub number: u64,
+    /// Machine code of the user's runs.
+    pub code_active: u64,
+    /// The stack pointer to go back to.
+    pub code_rsp: u64,
+    /// Instructions that it may still run.
+    pub code_left: u64,
+    /// The exception that ended it; 256: no instruction was left; [`CODE_RETURNED`]: it returned.
+    pub code_vector: u64,
+    /// Where that was.
+    pub code_rip: u64,
+    /// RCX, RDX and R8 at its start.
+    pub code_arguments: [u64; 3],
 }
+
+/// See [`PerCore::code_vector`].
+pub const CODE_RETURNED: u64 = 512;
 
 impl PerCore {
     /// Address of the hypervisor this core belongs to, and the core's number.
@@ -58,12 +73,19 @@ impl PerCore {
 
 global_asm!(
     include_str!("vmx_entry.S"),
+    include_str!("code.S"),
     GUEST_RSP = const offset_of!(PerCore, guest_rsp),
     GUEST_RIP = const offset_of!(PerCore, guest_rip),
     STACK_TOP = const offset_of!(PerCore, stack_top),
     ROOT_NMIS = const offset_of!(PerCore, root_nmis),
     MACHINE_CHECKS = const offset_of!(PerCore, machine_checks),
     SELF = const offset_of!(PerCore, self_address),
+    CODE_ACTIVE = const offset_of!(PerCore, code_active),
+    CODE_RSP = const offset_of!(PerCore, code_rsp),
+    CODE_LEFT = const offset_of!(PerCore, code_left),
+    CODE_VECTOR = const offset_of!(PerCore, code_vector),
+    CODE_RIP = const offset_of!(PerCore, code_rip),
+    CODE_ARGUMENTS = const offset_of!(PerCore, code_arguments),
 );
 
 unsafe extern "C" {
@@ -79,6 +101,9 @@ unsafe extern "C" {
         stack_top: u64,
         function: unsafe extern "C" fn(*mut core::ffi::c_void) -> u64,
     ) -> u64;
+    /// Runs machine code of the user's; what it leaves in RAX.
+    pub(super) fn standstill_run_code(core: *mut PerCore, entry: u64, stack_top: u64) -> u64;
+    fn standstill_debug();
     fn standstill_vm_exit();
     fn standstill_nmi();
     fn standstill_machine_check();
@@ -92,7 +117,7 @@ pub fn vm_exit_address() -> u64 {
 }
 
 /// Fills a page with the host's GDT and TSS: code, data and task-state segment.
-/// The TSS stands at offset 0x200; its interrupt stacks are unused.
+/// The TSS stands at offset 0x200; its interrupt stacks are filled in by `boot`.
 #[must_use]
 pub fn gdt_page(page_address: u64) -> [u64; 10] {
     let tss = page_address + TSS_OFFSET;
@@ -106,11 +131,26 @@ pub fn gdt_page(page_address: u64) -> [u64; 10] {
 /// Offset of the TSS in the page of [`gdt_page`].
 pub const TSS_OFFSET: u64 = 0x200;
 
+/// Offset of the first interrupt stack in the TSS ("64-Bit TSS", 7.7).
+pub const FIRST_STACK_OFFSET: u64 = 0x24;
+
+/// Stacks of exceptions, of NMIs and of machine checks: the code of a user may have spoilt RSP.
+pub const INTERRUPT_STACK_BYTES: [u32; 3] = [16 * 1024, 4096, 4096];
+
+/// Stack of the user's machine code.
+pub const CODE_STACK_BYTES: u32 = 16 * 1024;
+
 /// The gate of one exception vector in the host's IDT, as two quadwords
 /// ("64-Bit IDT Gate Descriptors", 6.14.1).
 #[must_use]
 pub fn idt_gate(vector: u8) -> [u64; 2] {
+    let stack = match vector {
+        2 => 2,
+        18 => 3,
+        _ => 1,
+    };
     let handler = match vector {
+        1 => standstill_debug as *const () as u64,
         2 => standstill_nmi as *const () as u64,
         18 => standstill_machine_check as *const () as u64,
         _ => standstill_fault_table as *const () as u64 + 16 * u64::from(vector.min(31)),
@@ -118,7 +158,7 @@ pub fn idt_gate(vector: u8) -> [u64; 2] {
     [
         (handler & 0xffff)
             | u64::from(HOST_CS) << 16
-            | 0x8e00 << 32
+            | (0x8e00 | stack) << 32
             | (handler >> 16 & 0xffff) << 48,
         handler >> 32,
     ]

@@ -151,6 +151,8 @@ standstill_fault_table:
     .set vector, vector + 1
 .endr
 standstill_fault_common:
+    cmp qword ptr fs:[{CODE_ACTIVE}], 0
+    jne standstill_code_fault
     mov rdi, rsp
     mov rsi, fs:[{SELF}]
     and rsp, -16

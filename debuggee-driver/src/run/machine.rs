@@ -12,6 +12,7 @@ use core::sync::atomic::AtomicU64;
 use wire_protocol::address::{CoreId, EventId, GuestPhysical, GuestVirtual, PAGE_BYTES};
 use wire_protocol::bytecode::GLOBAL_BYTES;
 use wire_protocol::bytecode::routine::Pseudo;
+use wire_protocol::event::EventChange;
 use wire_protocol::packet::{Arguments, Content, Register, Source};
 use wire_protocol::script::{Ask, Machine};
 
@@ -107,6 +108,24 @@ impl<P: Ports, R: Registers> RootMachine<'_, P, R> {
         }
         let second = self.physical(address.checked_add(before_end as u64)?)?;
         Some([(first, before_end), (second, len_bytes - before_end)])
+    }
+
+    /// Lets an event act, or act no more, from now on. What that means for the guest's memory and
+    /// controls follows as soon as every core can be held for it.
+    fn change(&self, event: u64, change: EventChange) -> bool {
+        let event = u32::try_from(event).ok().map(EventId);
+        let found = self.shared.installed.read(|installed| {
+            let record = event.and_then(|event| installed.registry().get(event));
+            record.is_some_and(|record| {
+                record.set_enabled(change == EventChange::Enable);
+                record.want(change);
+                true
+            })
+        });
+        if found && change != EventChange::Disable {
+            self.shared.changes.want();
+        }
+        found
     }
 
     fn may_read(&self, at: u64, len_bytes: usize) -> bool {
@@ -287,7 +306,10 @@ impl<P: Ports, R: Registers> Machine for RootMachine<'_, P, R> {
                 vector,
                 error_code,
             } => self.registers.inject(kind, vector, error_code),
-            Ask::Enable(_) | Ask::Disable(_) | Ask::Clear(_) | Ask::Trace(_) => false,
+            Ask::Enable(event) => self.change(event, EventChange::Enable),
+            Ask::Disable(event) => self.change(event, EventChange::Disable),
+            Ask::Clear(event) => self.change(event, EventChange::Clear),
+            Ask::Trace(_) => false,
         }
     }
 

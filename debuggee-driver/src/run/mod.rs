@@ -7,8 +7,8 @@ mod inject;
 pub mod machine;
 pub mod registers;
 
-use crate::event::programs::{StoredCondition, StoredScript};
-use crate::port::{Cpu, PhysicalMemory, Ports};
+use crate::event::programs::{StoredCondition, StoredScript, Stretch};
+use crate::port::{CodeCall, CodeEnd, Cpu, PhysicalMemory, Ports};
 use crate::shared::Shared;
 use core::sync::atomic::Ordering::Relaxed;
 use machine::{Effects, Frame, RootMachine};
@@ -64,7 +64,10 @@ pub fn programs<P: Ports>(
         StoredCondition::Script(script) => {
             run_stored(cpu, shared, &frame, &mut effects, &script) != 0
         }
-        StoredCondition::Code(_) => true,
+        StoredCondition::Code(code) => {
+            let call = CodeCall::Condition { context };
+            run_code(cpu, shared, &frame, code, &call).is_some_and(|value| value != 0)
+        }
     };
     if !holds {
         return Ran::default();
@@ -76,6 +79,11 @@ pub fn programs<P: Ports>(
     });
     if let Some(script) = stored.script(&sizes, core) {
         run_stored(cpu, shared, &frame, &mut effects, &script);
+    }
+    if let Some(code) = stored.code(&sizes) {
+        let buffer = stored.buffer().map_or(0, |buffer| shared.linear(buffer.at));
+        let call = CodeCall::Action { buffer, context };
+        run_code(cpu, shared, &frame, code, &call);
     }
     Ran {
         holds,
@@ -116,6 +124,38 @@ fn run_stored<P: Ports>(
         report(cpu, shared, frame, failure);
     }
     outcome.value().unwrap_or(0)
+}
+
+/// Runs machine code of an event; what it returned. Code that did not return has its event
+/// disabled, and the host is told.
+fn run_code<P: Ports>(
+    cpu: &mut P::Cpu,
+    shared: &Shared<P>,
+    frame: &Frame,
+    code: Stretch,
+    call: &CodeCall,
+) -> Option<u64> {
+    let limit = shared.code_instructions;
+    let end = shared
+        .memory
+        .with_bytes(code.at, code.len_bytes as usize, |bytes| {
+            cpu.run_code(bytes, call, limit)
+        });
+    let (cause, at, detail) = match end {
+        CodeEnd::Returned { value } => return Some(value),
+        CodeEnd::OverBudget { at } => (FailureCause::Instructions, at, limit),
+        CodeEnd::Exception { vector, at } => (FailureCause::Exception, at, u64::from(vector)),
+        CodeEnd::TooLong => (FailureCause::Broken, 0, 0),
+    };
+    if let Some(event) = frame.event {
+        shared.installed.read(|installed| {
+            if let Some(record) = installed.registry().get(event) {
+                record.set_enabled(false);
+            }
+        });
+    }
+    report(cpu, shared, frame, Failure { cause, at, detail });
+    None
 }
 
 /// Runs bytes that were verified before, in this core's workspace.

@@ -10,6 +10,7 @@ mod link;
 mod loading;
 mod monitors;
 mod pools;
+mod programs;
 mod refusals;
 mod scripts;
 mod stillness;

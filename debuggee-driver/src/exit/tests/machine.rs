@@ -15,7 +15,7 @@ use crate::guest::model::{GuestTables, PRESENT, WRITE, no_processes};
 use crate::line::{Buffers, Line};
 use crate::messages::Rings;
 use crate::pool::TableSource;
-use crate::port::{Cpu, Gprs, LiveRegister, PhysicalMemory, Ports};
+use crate::port::{CodeCall, CodeEnd, Cpu, Gprs, LiveRegister, PhysicalMemory, Ports};
 use crate::shared::{Parts, Shared};
 use crate::transport::uart16550::Uart;
 use crate::vmx::{control_field, guest, reason, ro};
@@ -26,7 +26,7 @@ use std::rc::Rc;
 use std::vec;
 use std::vec::Vec;
 use wire_protocol::address::{CoreId, EventId, GuestPhysical, GuestVirtual};
-use wire_protocol::event::{Access, Actions, EventSpec, Options, Settings, Space, Trigger};
+use wire_protocol::event::{Access, Actions, EventSpec, Settings, Space, Trigger};
 use wire_protocol::limits;
 use wire_protocol::link::Storage;
 use wire_protocol::packet::{Constants, ModuleLayout, RamRange};
@@ -63,7 +63,9 @@ impl PhysicalMemory for Memory {
         self.0.borrow_mut().write_u64(at, value);
     }
     fn with_bytes<R>(&self, at: u64, len_bytes: usize, look: impl FnOnce(&[u8]) -> R) -> R {
-        self.0.borrow().with_bytes(at, len_bytes, look)
+        // A copy, so that whoever looks may use the rest of memory.
+        let bytes = self.0.borrow().bytes(at, len_bytes);
+        look(&bytes)
     }
     fn with_bytes_mut<R>(
         &mut self,
@@ -71,7 +73,10 @@ impl PhysicalMemory for Memory {
         len_bytes: usize,
         change: impl FnOnce(&mut [u8]) -> R,
     ) -> R {
-        self.0.borrow_mut().with_bytes_mut(at, len_bytes, change)
+        let mut bytes = self.0.borrow().bytes(at, len_bytes);
+        let result = change(&mut bytes);
+        self.write(at, &bytes);
+        result
     }
 }
 
@@ -131,6 +136,16 @@ impl Cpu for FakeCpu {
     fn take_machine_check(&mut self) -> bool {
         false
     }
+    /// Machine code here is one byte: CCh faults, any other is what it returns.
+    fn run_code(&mut self, code: &[u8], _: &CodeCall, _: u64) -> CodeEnd {
+        match code {
+            [0xcc] => CodeEnd::Exception { vector: 3, at: 0 },
+            [value] => CodeEnd::Returned {
+                value: u64::from(*value),
+            },
+            _ => CodeEnd::TooLong,
+        }
+    }
     fn send_nmi(&self, _: u32) {}
 }
 
@@ -148,8 +163,6 @@ pub(super) struct Machine {
     pub(super) cores: Vec<Core<FakeCpu>>,
     /// VM exits so far.
     pub(super) exits: u32,
-    /// Of the events that are added.
-    pub(super) options: Options,
 }
 
 /// One access of an instruction, by linear address.
@@ -216,7 +229,8 @@ impl Machine {
             line: line(),
             messages: Rings::default(),
             workspaces: Default::default(),
-            script_operations: 0,
+            script_operations: 1000,
+            code_instructions: 0,
             memory: Memory(Rc::new(RefCell::new(mem))),
             facts: no_facts(),
             eptp_hooked: views.hooked.eptp(),
@@ -243,7 +257,6 @@ impl Machine {
             shared,
             cores,
             exits: 0,
-            options: Options::DEFAULT,
         }
     }
 
@@ -251,7 +264,6 @@ impl Machine {
     fn add(&mut self, trigger: Trigger, facts: EventFacts) -> EventId {
         let mut settings = Settings::new(trigger);
         settings.actions = Actions::empty();
-        settings.options = self.options;
         self.install(settings, facts)
     }
 

@@ -5,13 +5,14 @@
 mod fill;
 mod leave;
 
+use super::code::{self, CodePlace};
 use super::instructions as ins;
 use super::percore::{self, PerCore};
 use super::phys::DirectMap;
-use crate::port::{Cpu, Gprs, LiveRegister, PhysicalMemory};
+use crate::port::{CodeCall, CodeEnd, Cpu, Gprs, LiveRegister, PhysicalMemory, gpr};
 use crate::vmx::capability::{self, ControlValues, RawCapabilities, Unsupported};
 use crate::vmx::control::cr4;
-use crate::vmx::ro;
+use crate::vmx::{guest, ro};
 use x86::msr;
 
 /// Physical addresses and values that go into every core's VMCS.
@@ -35,6 +36,8 @@ pub struct VmcsPlan {
     pub gdt: u64,
     /// Linear address of this core's IDT.
     pub idt: u64,
+    /// This core's memory for machine code.
+    pub code: CodePlace,
 }
 
 /// A core in VMX operation.
@@ -392,6 +395,19 @@ impl Cpu for VmxCpu {
 
     fn take_machine_check(&mut self) -> bool {
         self.per_core().take_machine_check()
+    }
+
+    fn run_code(&mut self, code: &[u8], call: &CodeCall, instructions: u64) -> CodeEnd {
+        let stack_pointer = self.vmread(guest::RSP);
+        self.registers_mut()[gpr::RSP] = stack_pointer;
+        let Self { core, memory, .. } = self;
+        // SAFETY: VMX-root, where the host's tables are loaded; the place is this core's own.
+        let end = unsafe { code::run(*core, memory, &self.plan.code, code, call, instructions) };
+        let changed = self.registers()[gpr::RSP];
+        if changed != stack_pointer {
+            self.vmwrite(guest::RSP, changed);
+        }
+        end
     }
 
     fn send_nmi(&self, apic_id: u32) {

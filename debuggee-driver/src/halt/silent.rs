@@ -1,0 +1,74 @@
+//! Halts that the host does not hear of: every core stands still for the moment in which what is
+//! installed is changed, because a script asked for it or memory was added.
+
+use super::Stopped;
+use crate::event::Installed;
+use crate::port::{Cpu, Ports};
+use crate::shared::Shared;
+use wire_protocol::address::CoreId;
+
+/// Why nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotEdited {
+    /// Another core halts right now.
+    OtherCoreHalts,
+    /// Not every core came.
+    CoreMissing,
+}
+
+/// Changes what is installed and makes every core take it over before it runs again. The time it
+/// takes is hidden like that of any halt.
+///
+/// # Errors
+/// Nothing was changed.
+pub fn edit<P: Ports, R>(
+    core: CoreId,
+    cpu: &mut P::Cpu,
+    shared: &Shared<P>,
+    change: impl FnOnce(&mut Installed, &mut P::Memory) -> R,
+) -> Result<R, NotEdited> {
+    let mut halt = shared
+        .rendezvous
+        .claim(core)
+        .ok_or(NotEdited::OtherCoreHalts)?;
+    let still_since = halt.gather(
+        |other| cpu.send_nmi(shared.apic_id(other)),
+        || cpu.tsc(),
+        shared.patience_ticks(),
+    );
+    let edited = match halt.all_halted() {
+        Ok(mut proof) => {
+            let installed = shared.installed.edit(&mut proof);
+            let result = change(installed, &mut shared.memory.clone());
+            shared.publish(installed);
+            Ok(result)
+        }
+        Err(_) => Err(NotEdited::CoreMissing),
+    };
+    if edited.is_ok() {
+        shared.load_published(core, cpu);
+        // A core that does not acknowledge is held and takes it over before it runs.
+        let _ = halt.commit_everywhere(|| cpu.tsc(), shared.patience_ticks());
+    }
+    if shared.facts.constants.hide_time {
+        shared.add_hidden_ticks(cpu.tsc().saturating_sub(still_since));
+    }
+    halt.release(|| cpu.tsc(), shared.patience_ticks());
+    edited
+}
+
+/// Carries out what scripts wanted to be changed, once the hit is dealt with. What cannot be done
+/// because another core halts is done by the next core that comes here.
+pub fn carry_out_wanted<P: Ports>(core: CoreId, cpu: &mut P::Cpu, shared: &Shared<P>) -> Stopped {
+    if !shared.changes.take() {
+        return Stopped::Served;
+    }
+    let edited = edit(core, cpu, shared, |installed, memory| {
+        installed.carry_out_wanted(memory);
+    });
+    if edited == Err(NotEdited::OtherCoreHalts) {
+        shared.changes.want();
+        return Stopped::OtherCoreHalts;
+    }
+    Stopped::Served
+}
