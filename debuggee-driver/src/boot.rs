@@ -205,6 +205,7 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
         bitmaps,
         cr4_allowed: controls.cr4_allowed,
         can_take_interrupts: controls.interrupts,
+        can_tell_modes: controls.mode_based_execute,
         preemption_timer_shift: controls.preemption_timer_shift,
     });
     let hypervisor = Hypervisor {

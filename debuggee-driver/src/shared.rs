@@ -58,6 +58,8 @@ pub struct Shared<P: Ports> {
     pub cr4_allowed: u64,
     /// The processor lets interrupts be taken from the guest and given back.
     pub can_take_interrupts: bool,
+    /// The processor's EPT can tell user from kernel execution.
+    pub can_tell_modes: bool,
     /// What every core loads for the events.
     pub published: Published,
     /// What the user said about the stop in progress: see [`Self::decide_short_circuit`].
@@ -139,6 +141,8 @@ pub struct Parts<P: Ports> {
     pub cr4_allowed: u64,
     /// See [`Shared::can_take_interrupts`].
     pub can_take_interrupts: bool,
+    /// See [`Shared::can_tell_modes`].
+    pub can_tell_modes: bool,
     /// See [`Shared::preemption_timer_shift`].
     pub preemption_timer_shift: u8,
 }
@@ -170,6 +174,7 @@ impl<P: Ports> Shared<P> {
             bitmaps: parts.bitmaps,
             cr4_allowed: parts.cr4_allowed,
             can_take_interrupts: parts.can_take_interrupts,
+            can_tell_modes: parts.can_tell_modes,
             published: Published::default(),
             short_circuit: AtomicU8::new(0),
             poll_ticks,

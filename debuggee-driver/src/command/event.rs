@@ -54,6 +54,7 @@ pub fn add<'s, P: Ports>(
         core_count: shared.facts.core_count,
         line_port: shared.bitmaps.line_port,
         can_take_interrupts: shared.can_take_interrupts,
+        can_tell_modes: shared.can_tell_modes,
         layout: &shared.facts.layout,
         ram: &shared.facts.ram,
     };

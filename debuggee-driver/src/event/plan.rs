@@ -39,6 +39,8 @@ pub struct Resolver<'a> {
     pub line_port: u16,
     /// The processor lets interrupts be taken from the guest and given back.
     pub can_take_interrupts: bool,
+    /// The processor's EPT can tell user from kernel execution.
+    pub can_tell_modes: bool,
     /// Where processes are found.
     pub layout: &'a GuestLayout,
     /// RAM; elsewhere no code can be hooked.
@@ -97,6 +99,7 @@ impl Resolver<'_> {
                 });
             }
             Trigger::EptHook2 { .. } => return Err(Refusal::UnknownTrigger),
+            Trigger::Mode { .. } if self.can_tell_modes => return Err(Refusal::UnknownTrigger),
             Trigger::Mode { .. } => {
                 return Err(Refusal::NoFeature {
                     feature: ProcessorFeature::ModeBasedExecute,

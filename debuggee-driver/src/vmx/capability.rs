@@ -88,6 +88,8 @@ pub struct ControlValues {
     pub cr4_allowed: u64,
     /// Interrupts of the guest can be taken and given back.
     pub interrupts: bool,
+    /// EPT could tell user from kernel execution; the views do not use it.
+    pub mode_based_execute: bool,
 }
 
 /// IA32_FEATURE_CONTROL: lock bit, and "VMX outside SMX" ("Enabling and Entering VMX Operation", 24.7).
@@ -109,6 +111,9 @@ pub const fn feature_control_to_write(raw: u64) -> Option<u64> {
 const fn adjust(capability: u64, wanted: u32) -> u32 {
     (wanted | capability as u32) & (capability >> 32) as u32
 }
+
+/// "Mode-based execute control for EPT" of the secondary controls (table 25-7).
+const MODE_BASED_EXECUTE: u32 = 1 << 22;
 
 const fn can_be_one(capability: u64, control: u32) -> bool {
     (capability >> 32) as u32 & control == control
@@ -235,6 +240,7 @@ pub fn check(raw: &RawCapabilities) -> Result<ControlValues, Unsupported> {
         preemption_timer_shift: (raw.misc & 0x1f) as u8,
         ept_1gib_leaves: raw.ept_vpid & 1 << 17 != 0,
         cr4_allowed: raw.cr4_fixed1 & !super::control::cr4::VMXE,
+        mode_based_execute: can_be_one(raw.secondary, MODE_BASED_EXECUTE),
         interrupts: can_be_one(raw.pin, PinbasedControls::EXTERNAL_INTERRUPT_EXITING.bits())
             && can_be_one(raw.exit, ExitControls::ACK_INTERRUPT_ON_EXIT.bits())
             && can_be_one(

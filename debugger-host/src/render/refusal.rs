@@ -209,7 +209,7 @@ fn event(refusal: &Refusal) -> String {
             "a global variable of {asked_bytes} bytes finds {free_bytes} bytes and room for \
              {free_names} names; globals live until the driver is unloaded: use what there is"
         ),
-        _ => "the driver does not know how to watch this; it is older than this program".into(),
+        _ => "the driver does not know how to watch this on this processor".into(),
     }
 }
 

@@ -55,6 +55,7 @@ fn resolver_and_world(layout: &GuestLayout) -> (Resolver<'_>, World) {
         core_count: 2,
         line_port: 0x3f8,
         can_take_interrupts: true,
+        can_tell_modes: false,
         layout,
         ram: &RAM_RANGES,
     };
@@ -186,4 +187,42 @@ fn memory_with_a_hook_in_it_is_not_taken() {
     let refused = GrowthRefused::Chunk(ChunkRefused::Misplaced);
     assert_eq!(installed.grow(mem, odd), Err(refused));
     assert_eq!(world.state(), state);
+}
+
+#[test]
+fn what_the_debugger_lives_on_cannot_be_watched() {
+    let layout = no_processes();
+    let (resolver, world) = resolver_and_world(&layout);
+    let refused = |trigger| {
+        let settings = spec(trigger).settings;
+        resolver.resolve(&world.mem, &settings).unwrap_err()
+    };
+    for msr in [0x3a, 0x480, 0x491] {
+        let refusal = refused(Trigger::MsrRead { msr: Some(msr) });
+        assert_eq!(refusal, Refusal::OwnMsr { msr });
+        let refusal = refused(Trigger::MsrWrite { msr: Some(msr) });
+        assert_eq!(refusal, Refusal::OwnMsr { msr });
+    }
+    for port in [0x3f8, 0x3ff] {
+        let refusal = refused(Trigger::IoOut { port: Some(port) });
+        assert_eq!(refusal, Refusal::OwnPort { port });
+    }
+    let others = [
+        Trigger::IoIn { port: Some(0x400) },
+        Trigger::MsrRead { msr: Some(0x479) },
+    ];
+    for trigger in others {
+        assert!(
+            resolver
+                .resolve(&world.mem, &spec(trigger).settings)
+                .is_ok()
+        );
+    }
+    let to = Modes::USER;
+    assert_eq!(
+        refused(Trigger::Mode { to }),
+        Refusal::NoFeature {
+            feature: ProcessorFeature::ModeBasedExecute
+        }
+    );
 }

@@ -239,6 +239,7 @@ impl Machine {
             bitmaps: BITMAPS,
             cr4_allowed: u64::MAX,
             can_take_interrupts: true,
+            can_tell_modes: false,
             preemption_timer_shift: 0,
         });
         let mut cores: Vec<_> = (0..)
