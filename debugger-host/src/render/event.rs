@@ -194,12 +194,20 @@ pub fn free_counts(free: &FreeCounts) -> String {
 /// Fewer free objects than this of a class that events use are worth a word.
 const LOW: u32 = 4;
 
+/// Whether objects of the class are reserved at load, for events that ask for nothing special.
+const fn is_for_every_event(class: PoolClass) -> bool {
+    matches!(
+        class,
+        PoolClass::RegularEvent | PoolClass::EptHook | PoolClass::EptHook2 | PoolClass::Monitor
+    )
+}
+
 /// A warning when a pool that an event draws on runs low.
 #[must_use]
 pub fn low_pools(free: &FreeCounts) -> Option<String> {
     let low: Vec<String> = free
         .iter()
-        .filter(|(_, count)| *count < LOW)
+        .filter(|(class, count)| *count < LOW && is_for_every_event(*class))
         .map(|(class, count)| {
             let name = class.name();
             format!("{count} of {name} left, `prealloc {name} 10` reserves more")
