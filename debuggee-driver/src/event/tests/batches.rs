@@ -9,7 +9,9 @@ use crate::guest::process::GuestLayout;
 use crate::pool::arena::ChunkRefused;
 use crate::port::Hidden;
 use std::vec;
+use wire_protocol::event::Modes;
 use wire_protocol::packet::RamRange;
+use wire_protocol::refusal::ProcessorFeature;
 
 #[test]
 fn numbers_of_cleared_events_are_not_used_again() {
