@@ -251,6 +251,8 @@ pub enum Refusal {
         /// The physical address asked for.
         address: GuestPhysical,
     },
+    /// The driver builds no detours in the guest.
+    NoDetour,
     /// Too many hooks on one page.
     TooManyHooksOnPage {
         /// The limit.
@@ -365,6 +367,7 @@ impl Refusal {
             Self::OwnMsr { .. } => 0xc000_010d,
             Self::NoFeature { .. } => 0xc000_010e,
             Self::UnknownTrigger => 0xc000_010f,
+            Self::NoDetour => 0xc000_0027,
             Self::GlobalLength { .. } => 0xc000_0120,
             Self::GlobalsFull { .. } => 0xc000_0121,
         }

@@ -84,6 +84,8 @@ pub struct StepView {
     pages: [u64; PAGES],
     /// Tables of `pages`, after the root, that are in use.
     used: usize,
+    /// The page table that was written last, and the 2 MiB that it maps.
+    last: Option<(u64, u64)>,
     /// The commit whose tables were copied.
     generation: Option<u64>,
     open: [Option<Open>; OPEN_MAX],
@@ -96,6 +98,7 @@ impl StepView {
         Self {
             pages,
             used: 0,
+            last: None,
             generation: None,
             open: [None; OPEN_MAX],
         }
@@ -111,13 +114,14 @@ impl StepView {
     /// How a page is open, if it is.
     #[must_use]
     pub fn how(&self, page: GuestPhysical) -> Option<How> {
-        let found = self.open.iter().flatten().find(|open| open.page == page);
-        found.map(|open| open.how)
+        let found = self.opened().find(|(open, _)| *open == page);
+        found.map(|(_, how)| how)
     }
 
     /// Pages that are open, and how.
     pub fn opened(&self) -> impl Iterator<Item = (GuestPhysical, How)> {
-        let open = self.open.iter().flatten();
+        // Used places come first.
+        let open = self.open.iter().map_while(Option::as_ref);
         open.map(|open| (open.page, open.how))
     }
 
@@ -186,6 +190,7 @@ impl StepView {
             mem.write_u64(root + index * 8, entry);
         }
         self.used = 0;
+        self.last = None;
         self.generation = Some(sources.generation);
         let mut all_open = true;
         for place in 0..OPEN_MAX {
@@ -215,6 +220,20 @@ impl StepView {
         page: GuestPhysical,
         leaf: Entry,
     ) -> Option<(u64, Entry)> {
+        let stretch = page.0 & !(Level::Page2M.bytes() - 1);
+        let table = match self.last {
+            Some((last, table)) if last == stretch => table,
+            _ => self.page_table(mem, page)?,
+        };
+        self.last = Some((stretch, table));
+        let entry_phys = table + Level::Page4K.entry_offset(page.0);
+        let before = Entry(mem.read_u64(entry_phys));
+        mem.write_u64(entry_phys, leaf.0);
+        Some((entry_phys, before))
+    }
+
+    /// The copy of the page table for a page.
+    fn page_table(&mut self, mem: &mut impl PhysicalMemory, page: GuestPhysical) -> Option<u64> {
         let [mut table, ..] = self.pages;
         let mut level = Level::Root;
         while let Some(below) = level.below() {
@@ -227,10 +246,7 @@ impl StepView {
             };
             level = below;
         }
-        let entry_phys = table + Level::Page4K.entry_offset(page.0);
-        let before = Entry(mem.read_u64(entry_phys));
-        mem.write_u64(entry_phys, leaf.0);
-        Some((entry_phys, before))
+        Some(table)
     }
 
     fn is_copy(&self, table: u64) -> bool {

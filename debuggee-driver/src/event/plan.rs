@@ -98,7 +98,7 @@ impl Resolver<'_> {
                     tables: (space == Space::Virtual).then(of_virtual),
                 });
             }
-            Trigger::EptHook2 { .. } => return Err(Refusal::UnknownTrigger),
+            Trigger::EptHook2 { .. } => return Err(Refusal::NoDetour),
             Trigger::Mode { .. } if self.can_tell_modes => return Err(Refusal::UnknownTrigger),
             Trigger::Mode { .. } => {
                 return Err(Refusal::NoFeature {

@@ -149,10 +149,19 @@ pub(super) fn code<'b, P: Ports>(
     shared: &Shared<P>,
     bytes: &'b mut [u8; LENGTH_MAX],
 ) -> &'b [u8] {
+    code_at(cpu, shared, cpu.vmread(guest::RIP), bytes)
+}
+
+/// The same, elsewhere.
+pub(super) fn code_at<'b, P: Ports>(
+    cpu: &P::Cpu,
+    shared: &Shared<P>,
+    rip: u64,
+    bytes: &'b mut [u8; LENGTH_MAX],
+) -> &'b [u8] {
     if cpu.vmread(guest::CS_ACCESS_RIGHTS) & CS_LONG == 0 {
         return &[];
     }
-    let rip = cpu.vmread(guest::RIP);
     let Some(at) = shared.translate(cpu, rip) else {
         return &[];
     };

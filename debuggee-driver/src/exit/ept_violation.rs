@@ -6,6 +6,7 @@ use crate::ept::entry::Permissions;
 use crate::ept::monitor::Touch;
 use crate::ept::step_view::How;
 use crate::event::{Moment, Occasion};
+use crate::guest::instruction::Instruction;
 use crate::hit::{self, Comes, Verdict};
 use crate::port::{Cpu, Ports};
 use crate::shared::Shared;
@@ -72,40 +73,14 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
 fn serve<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, violation: &Violation) -> Outcome {
     let page = violation.at.page();
     let mut access = violation.access;
-    let most = violation.most();
-    let may_hit = shared
-        .installed
-        .read(|installed| installed.watches().monitors().is_any_met(&most));
-    if may_hit {
+    if is_any_met(shared, &violation.most()) {
         let instruction = violation.instruction(core, shared);
-        let (mut touch, mut earlier) = violation.touches(core, shared, instruction.as_ref());
+        let (touch, earlier) = violation.touches(core, shared, instruction.as_ref());
         access |= touch.access;
-        let before = core
-            .view
-            .how(page)
-            .map_or(Permissions::empty(), |how| how.granted);
-        let both = Access::READ | Access::WRITE;
-        if touch.access.contains(both) && before.contains(Permissions::READ) {
-            // The same instruction has read these bytes before, and was seen to.
-            touch.access = Access::WRITE;
-            let access = Access::READ;
-            earlier = earlier.or(Some(Touch { access, ..touch }));
-        }
-        let context = violation.linear.unwrap_or(violation.at.0);
-        let occasion = Occasion::memory(touch, earlier, context);
-        let before = Moment::Pre;
-        let comes = Comes::Again;
-        match hit::fire(core.id, &mut core.cpu, shared, &occasion, before, comes) {
-            Verdict::Stays => return Outcome::Stay,
-            Verdict::Skipped => {
-                if let Some(it) = instruction {
-                    let rip = core.cpu.vmread(guest::RIP);
-                    let next = rip.wrapping_add(u64::from(it.len));
-                    core.cpu.vmwrite(guest::RIP, next);
-                    return Outcome::Moved;
-                }
-            }
-            Verdict::Goes => {}
+        if is_any_met(shared, &touch)
+            && let Some(outcome) = hit(core, shared, violation, instruction, touch, earlier)
+        {
+            return outcome;
         }
     }
     let granted = granted_for(access);
@@ -123,6 +98,54 @@ fn serve<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, violation: &Viol
     }
     step::open(core, shared, page, how);
     Outcome::Stay
+}
+
+fn is_any_met<P: Ports>(shared: &Shared<P>, touch: &Touch) -> bool {
+    shared
+        .installed
+        .read(|installed| installed.watches().monitors().is_any_met(touch))
+}
+
+/// Serves the events that watch what is touched. `None` lets the access happen.
+fn hit<P: Ports>(
+    core: &mut Core<P::Cpu>,
+    shared: &Shared<P>,
+    violation: &Violation,
+    instruction: Option<Instruction>,
+    mut touch: Touch,
+    mut earlier: Option<Touch>,
+) -> Option<Outcome> {
+    let how = core.view.how(violation.at.page());
+    let was_read = how.is_some_and(|how| how.granted.contains(Permissions::READ));
+    if was_read && touch.access.contains(Access::READ | Access::WRITE) {
+        // The same instruction has read these bytes before, and was seen to.
+        touch.access = Access::WRITE;
+        let access = Access::READ;
+        earlier = earlier.or(Some(Touch { access, ..touch }));
+    }
+    let context = violation.linear.unwrap_or(violation.at.0);
+    let occasion = Occasion::memory(touch, earlier, context);
+    let before = Moment::Pre;
+    let comes = Comes::Again;
+    match hit::fire(core.id, &mut core.cpu, shared, &occasion, before, comes) {
+        Verdict::Stays => return Some(Outcome::Stay),
+        Verdict::Skipped => {
+            // What the processor does by itself cannot be skipped.
+            if let Some(it) = instruction {
+                step::end(core, shared);
+                super::advance_by(&mut core.cpu, u64::from(it.len));
+                return Some(Outcome::Moved);
+            }
+        }
+        Verdict::Goes => {}
+    }
+    let by = if violation.in_delivery {
+        step::By::Delivery
+    } else {
+        step::By::Instruction
+    };
+    step::note(core, shared, occasion, by);
+    None
 }
 
 /// What an access needs. A page that is written must be readable.

@@ -46,6 +46,8 @@ pub struct Core<C> {
     pub step: step::Step,
     /// The view it does so in.
     pub view: StepView,
+    /// What it touches in doing so that events of the stage after wait for.
+    pub touched: step::Touched,
     /// What it carries out natively right now.
     pub native: native::Native,
     /// What was carried out and is waited for by events of the stage after.
@@ -70,6 +72,7 @@ impl<C> Core<C> {
             cpu,
             step: step::Step::None,
             view,
+            touched: step::Touched::NOTHING,
             native: native::Native::None,
             carried_out: None,
             interrupts: interrupt::Taken::NONE,
@@ -200,7 +203,7 @@ pub fn watched<P: Ports>(
 
 /// An instruction was carried out for the guest: what comes after it.
 fn after_instruction<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
-    step::end(core, shared);
+    step::complete(core, shared);
     if let Some(occasion) = core.carried_out.take() {
         let after = Moment::Post;
         hit::fire(
@@ -327,11 +330,16 @@ const RFLAGS_TF: u64 = 1 << 8;
 /// "BS" of the pending debug exceptions: a single step was completed.
 const PENDING_SINGLE_STEP: u64 = 1 << 14;
 
-/// Moves RIP behind the instruction that was carried out, with the side effects of retiring it.
+/// Moves RIP behind the instruction that was carried out.
 fn advance(cpu: &mut impl Cpu) {
     let length = cpu.vmread(ro::VMEXIT_INSTRUCTION_LEN);
+    advance_by(cpu, length);
+}
+
+/// Moves RIP by the length of an instruction, with the side effects of retiring it.
+fn advance_by(cpu: &mut impl Cpu, len_bytes: u64) {
     let rip = cpu.vmread(guest::RIP);
-    cpu.vmwrite(guest::RIP, rip.wrapping_add(length));
+    cpu.vmwrite(guest::RIP, rip.wrapping_add(len_bytes));
     let blocking = cpu.vmread(guest::INTERRUPTIBILITY_STATE);
     let shadow = interruptibility::STI | interruptibility::MOV_SS;
     if blocking & shadow != 0 {

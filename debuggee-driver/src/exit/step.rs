@@ -9,7 +9,9 @@ use super::native::Native;
 use super::{Core, Outcome};
 use crate::ept::entry::Permissions;
 use crate::ept::step_view::{How, OPEN_MAX, Sources};
-use crate::guest::instruction;
+use crate::event::{Moment, Occasion};
+use crate::guest::instruction::{self, Instruction};
+use crate::hit::{self, Comes};
 use crate::port::{Cpu, Ports};
 use crate::shared::Shared;
 use crate::vmx::{control_field, guest, interruptibility};
@@ -31,6 +33,37 @@ pub enum Step {
         /// clean view, and what else it touches goes unseen.
         blind: bool,
     },
+}
+
+/// Accesses of one instruction whose events of the stage after are served.
+const TOUCHED_MAX: usize = 8;
+
+/// What the instruction touches, for the time after it, or the event whose delivery comes first.
+#[derive(Clone, Copy, Debug)]
+pub struct Touched([Option<(Occasion, By)>; TOUCHED_MAX]);
+
+/// Who touched it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// The instruction.
+    Instruction,
+    /// The delivery of an event.
+    Delivery,
+}
+
+impl Touched {
+    /// Nothing that anyone waits for.
+    pub const NOTHING: Self = Self([None; TOUCHED_MAX]);
+
+    fn is_something(&self) -> bool {
+        self.0.iter().any(Option::is_some)
+    }
+
+    fn add(&mut self, occasion: Occasion, by: By) {
+        if let Some(slot) = self.0.iter_mut().find(|slot| slot.is_none()) {
+            *slot = Some((occasion, by));
+        }
+    }
 }
 
 const RFLAGS_IF: u64 = 1 << 9;
@@ -148,18 +181,64 @@ pub fn on_trap<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome
         set_trap(&mut core.cpu, false);
         return Outcome::Stay;
     };
-    if core.cpu.vmread(guest::RIP) == rip && is_repeated_string(core, shared) {
+    let now = core.cpu.vmread(guest::RIP);
+    if now == rip && instruction_at(core, shared, rip).is_some_and(|it| it.is_repeated_string()) {
         end_iteration(core, shared);
+    } else if core.touched.is_something() && has_faulted(core, shared, rip, now) {
+        // An instruction that faulted has no time after it.
+        serve_after(core, shared, |by| by == By::Delivery);
     } else {
-        end(core, shared);
+        complete(core, shared);
     }
     Outcome::Stay
 }
 
-fn is_repeated_string<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>) -> bool {
+fn instruction_at<P: Ports>(
+    core: &Core<P::Cpu>,
+    shared: &Shared<P>,
+    rip: u64,
+) -> Option<Instruction> {
     let mut bytes = [0; instruction::LENGTH_MAX];
-    let code = super::access::code(&core.cpu, shared, &mut bytes);
-    instruction::decode(code).is_some_and(|it| it.is_repeated_string())
+    instruction::decode(super::access::code_at(&core.cpu, shared, rip, &mut bytes))
+}
+
+/// Whether the instruction at `rip` cannot have led to `now`, so that this is the handler of an exception.
+fn has_faulted<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>, rip: u64, now: u64) -> bool {
+    instruction_at(core, shared, rip).is_some_and(|it| {
+        let next = rip.wrapping_add(u64::from(it.len));
+        now != next && now != rip && !it.is_branch()
+    })
+}
+
+/// The instruction was carried out: ends the step and serves the events of the stage after.
+pub fn complete<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
+    serve_after(core, shared, |_| true);
+}
+
+fn serve_after<P: Ports>(
+    core: &mut Core<P::Cpu>,
+    shared: &Shared<P>,
+    is_over: impl Fn(By) -> bool,
+) {
+    let touched = core.touched;
+    end(core, shared);
+    let over = touched.0.iter().flatten().filter(|(_, by)| is_over(*by));
+    for (occasion, _) in over {
+        let after = Moment::Post;
+        hit::fire(core.id, &mut core.cpu, shared, occasion, after, Comes::Once);
+    }
+}
+
+/// Remembers an access of what comes next, if events of the stage after wait for it.
+pub fn note<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, occasion: Occasion, by: By) {
+    let facts = shared.dispatch_facts(core.id);
+    let is_awaited = shared.installed.read(|installed| {
+        let hit = installed.find(&occasion, Moment::Post, None, &facts);
+        hit.is_some()
+    });
+    if is_awaited {
+        core.touched.add(occasion, by);
+    }
 }
 
 /// What a repeated instruction reads and writes is looked at in each iteration; that it runs was
@@ -172,7 +251,7 @@ fn end_iteration<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
         let granted = Permissions::EXECUTE;
         *slot = Some((page, How { granted, ..how }));
     }
-    end(core, shared);
+    complete(core, shared);
     for (page, how) in code.into_iter().flatten() {
         open(core, shared, page, how);
     }
@@ -180,6 +259,7 @@ fn end_iteration<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
 
 /// Ends the step, if there is one, and goes back to the hooked view.
 pub fn end<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
+    core.touched = Touched::NOTHING;
     let Step::Active {
         discards, blind, ..
     } = core.step

@@ -27,6 +27,11 @@ impl GuestTables {
         }
     }
 
+    /// Puts the tables to come at `at`.
+    pub(crate) fn next_table(&mut self, at: u64) {
+        self.next = at;
+    }
+
     /// Maps the page of `1 << shift` bytes at `va` to `pa`; all flags go into the leaf.
     pub(crate) fn map(&mut self, mem: &mut FlatMemory, va: u64, pa: u64, shift: u32, flags: u64) {
         let mut table = self.root;

@@ -45,6 +45,11 @@ fn words(refusal: &Refusal) -> String {
         Refusal::NotRam { address } => format!(
             "physical address {address:x} belongs to a device, so there is no code to hook; `!monitor` can watch it"
         ),
+        Refusal::NoDetour => {
+            "this driver makes no detours in the guest; `!epthook` watches the same \
+             instruction, at the price of a VM exit for each hit"
+                .into()
+        }
         Refusal::TooManyHooksOnPage { limit } => format!(
             "this page has {limit} hooks already, the most there can be; `events c N` clears one"
         ),

@@ -192,3 +192,47 @@ fn a_hook_on_the_next_instruction_stops_once() {
     lab.run("events c all");
     lab.go();
 }
+
+/// Lets the guest make one access; returns what the stop says.
+#[track_caller]
+fn stop(lab: &mut Lab, access: &str) -> String {
+    lab.guest_background(&format!("echo {access} > {TOUCH}; echo touched"));
+    lab.run(".wait 0n30")
+}
+
+#[test]
+fn the_stage_after_sees_what_was_written_and_a_skipped_write_leaves_nothing() {
+    let (mut lab, area, _) = with_memory();
+    let word = |lab: &mut Lab, at: u64| {
+        let line = lab.run(&format!("dq {at:x} l 8"));
+        let digits = line
+            .split_whitespace()
+            .nth(1)
+            .unwrap_or_default()
+            .replace('`', "");
+        u64::from_str_radix(&digits, 16).unwrap_or_else(|_| panic!("no word in: {line}"))
+    };
+    let (after, skipped) = (area + 0x100, area + 0x1100);
+    add(
+        &mut lab,
+        &[
+            format!("!monitor w {after:x} l 8 stage post"),
+            format!("!monitor w {skipped:x} l 8 sc on"),
+            format!("!monitor w {skipped:x} l 8 core 1"),
+        ],
+    );
+    let said = stop(&mut lab, &format!("store {after:x}"));
+    assert!(said.contains("event 0 hit"), "{said}");
+    assert_eq!(word(&mut lab, after), 1);
+    lab.run("g");
+    assert!(lab.guest("wait").contains("touched"));
+    let said = stop(&mut lab, &format!("store {skipped:x}"));
+    assert!(said.contains("event 1 hit"), "{said}");
+    let news = lab.run("g");
+    assert_eq!(news, "", "skipped once, touched never");
+    assert!(lab.guest("wait").contains("touched"));
+    lab.run("pause");
+    assert_eq!(word(&mut lab, skipped), 0);
+    lab.run("events c all");
+    lab.go();
+}

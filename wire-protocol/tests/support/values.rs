@@ -274,6 +274,7 @@ fn event_refusal() -> BoxedStrategy<Refusal> {
         number32().prop_map(|msr| Refusal::OwnMsr { msr }),
         feature.prop_map(|feature| Refusal::NoFeature { feature }),
         Just(Refusal::UnknownTrigger),
+        Just(Refusal::NoDetour),
         (number32(), number32()).prop_map(|(has_bytes, asked_bytes)| Refusal::GlobalLength {
             has_bytes,
             asked_bytes

@@ -43,7 +43,7 @@ const RAM_RANGES: [RamRange; 1] = [RamRange {
 }];
 
 /// A guest whose virtual 0x10000 and 0x11000 are at [`RAM`].
-fn resolver_and_world(layout: &GuestLayout) -> (Resolver<'_>, World) {
+pub(super) fn resolver_and_world(layout: &GuestLayout) -> (Resolver<'_>, World) {
     let mut world = world(true, design());
     let root = 16 * MIB;
     let mut tables = GuestTables::new(root, 4);

@@ -7,6 +7,7 @@ mod hooks;
 mod matching;
 mod programs;
 mod promises;
+mod ranges;
 
 use super::dispatch::{ExitFacts, Hit, Moment};
 use super::occasion::{Kind, Occasion};

@@ -26,7 +26,7 @@ use std::rc::Rc;
 use std::vec;
 use std::vec::Vec;
 use wire_protocol::address::{CoreId, EventId, GuestPhysical, GuestVirtual};
-use wire_protocol::event::{Access, Actions, EventSpec, Settings, Space, Trigger};
+use wire_protocol::event::{Access, Actions, EventSpec, Options, Settings, Space, Trigger};
 use wire_protocol::limits;
 use wire_protocol::link::Storage;
 use wire_protocol::packet::{Constants, ModuleLayout, RamRange};
@@ -163,6 +163,8 @@ pub(super) struct Machine {
     pub(super) cores: Vec<Core<FakeCpu>>,
     /// VM exits so far.
     pub(super) exits: u32,
+    /// Of the events that are added.
+    pub(super) options: Options,
 }
 
 /// One access of an instruction, by linear address.
@@ -258,6 +260,7 @@ impl Machine {
             shared,
             cores,
             exits: 0,
+            options: Options::DEFAULT,
         }
     }
 
@@ -265,6 +268,7 @@ impl Machine {
     fn add(&mut self, trigger: Trigger, facts: EventFacts) -> EventId {
         let mut settings = Settings::new(trigger);
         settings.actions = Actions::empty();
+        settings.options = self.options;
         self.install(settings, facts)
     }
 

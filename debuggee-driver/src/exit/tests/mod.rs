@@ -8,6 +8,7 @@ mod machine;
 use crate::port::{Cpu, PhysicalMemory};
 use crate::vmx::{control_field, guest, interruptibility};
 use machine::{Does, EXECUTE, Machine, RAM, READ, WRITES};
+use wire_protocol::event::Stage;
 
 /// The stack of a test thread is too small for a machine that is moved into its place.
 fn on_a_large_stack(test: fn()) {
@@ -305,5 +306,59 @@ fn a_core_that_is_moved_during_a_step_starts_afresh() {
         machine.assert_all_watched();
         machine.run(0, &[], RAM + 0x43);
         assert_eq!([first, second].map(|event| machine.hits(event)), [1, 1]);
+    });
+}
+
+#[test]
+fn the_stage_after_comes_when_the_instruction_is_through() {
+    on_a_large_stack(|| {
+        let mut machine = machine(STORE);
+        machine.options.stage = Stage::Post;
+        let after = machine.monitor(DATA, 8, WRITES);
+        machine.options.stage = Stage::All;
+        let both = machine.monitor(DATA, 8, WRITES);
+        let accesses = [Does(DATA, 8, WRITES)];
+        assert!(!machine.try_run(0, &accesses, RAM + 3));
+        assert_eq!([after, both].map(|event| machine.hits(event)), [0, 1]);
+        machine.run(0, &accesses, RAM + 3);
+        assert_eq!([after, both].map(|event| machine.hits(event)), [1, 2]);
+        // One that faults has no time after it, and is tried again.
+        machine.set_rip(0, RAM);
+        machine.run(0, &accesses, RAM + 0x900);
+        assert_eq!([after, both].map(|event| machine.hits(event)), [1, 3]);
+        // Each iteration has one.
+        machine.place_code(RAM, MOVE);
+        machine.set_rip(0, RAM);
+        machine.run(0, &accesses, RAM);
+        machine.run(0, &accesses, RAM + 2);
+        assert_eq!([after, both].map(|event| machine.hits(event)), [3, 7]);
+        machine.deliver(0, DATA, RAM + 0x900);
+        assert_eq!([after, both].map(|event| machine.hits(event)), [4, 9]);
+        machine.assert_all_watched();
+    });
+}
+
+#[test]
+fn a_skipped_access_does_not_happen() {
+    on_a_large_stack(|| {
+        let mut machine = machine(STORE);
+        machine.options.short_circuit = true;
+        let event = machine.monitor(DATA, 8, WRITES);
+        assert!(!machine.try_run(0, &[Does(DATA, 8, WRITES)], RAM + 0x900));
+        let rip = |machine: &Machine| machine.cores[0].cpu.vmread(guest::RIP);
+        assert_eq!(rip(&machine), RAM + 3);
+        machine.assert_all_watched();
+        let code = machine.monitor(RAM + 0x40, 0x10, EXECUTE);
+        // What may not run is skipped instruction by instruction.
+        machine.place_code(RAM + 0x40, &[0x90, 0x90]);
+        machine.set_rip(0, RAM + 0x40);
+        assert!(!machine.try_run(0, &[], RAM + 0x900));
+        assert_eq!(rip(&machine), RAM + 0x41);
+        assert_eq!([event, code].map(|event| machine.hits(event)), [1, 1]);
+        machine.assert_all_watched();
+        // What the processor itself does cannot be skipped.
+        machine.deliver(0, DATA, RAM + 0x900);
+        assert_eq!(machine.hits(event), 2);
+        assert_eq!(rip(&machine), RAM + 0x900);
     });
 }

@@ -124,6 +124,24 @@ impl Instruction {
         self.repeats && self.is_string()
     }
 
+    /// Whether it may lead elsewhere than to the instruction behind it.
+    #[must_use]
+    pub fn is_branch(&self) -> bool {
+        if self.encoding != Encoding::Legacy {
+            return false;
+        }
+        match self.map {
+            Map::One => match self.opcode {
+                0x70..=0x7f | 0xc2 | 0xc3 | 0xca..=0xcf | 0xe0..=0xe3 | 0xe8..=0xeb => true,
+                0xf1 => true,
+                0xff => matches!(self.reg(), 2..=5),
+                _ => false,
+            },
+            Map::Two => matches!(self.opcode, 0x05 | 0x07 | 0x34 | 0x35 | 0x80..=0x8f),
+            _ => false,
+        }
+    }
+
     /// INS, OUTS, MOVS, CMPS, STOS, LODS, SCAS.
     #[must_use]
     pub fn is_string(&self) -> bool {

@@ -79,6 +79,7 @@ pub(super) fn write(refusal: &Refusal, out: &mut Writer<'_>) -> Result<(), Encod
             limit(41, free_bytes, asked_bytes)?;
             out.varint(free_names)
         }
+        Refusal::NoDetour => out.byte(51),
         Refusal::NotRam { address } => {
             out.byte(50)?;
             out.varint(address.0)
@@ -161,6 +162,7 @@ pub(super) fn parse(number: u8, input: &[u8]) -> Parsed<'_, Refusal> {
             let address = GuestPhysical(address);
             Ok((rest, Refusal::NotRam { address }))
         }
+        51 => Ok((input, Refusal::NoDetour)),
         _ => reject(input),
     }
 }

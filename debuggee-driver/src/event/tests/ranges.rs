@@ -1,0 +1,111 @@
+//! Ranges that monitors watch: looked up page by page, cut into pieces, refused as a whole.
+
+use super::batches::resolver_and_world;
+use super::*;
+use crate::ept::entry::Level;
+use crate::ept::model::CHUNKS;
+use crate::guest::model::no_processes;
+
+fn settings(space: Space, from: u64, len_bytes: u64) -> EventSpec<'static> {
+    spec(Trigger::Monitor {
+        space,
+        access: Access::WRITE,
+        from,
+        len_bytes,
+    })
+}
+
+#[test]
+fn a_virtual_range_is_looked_up_to_its_last_page() {
+    let layout = no_processes();
+    let (resolver, mut world) = resolver_and_world(&layout);
+    let (view, state) = (world.view(), world.state());
+    // 0x10000 and 0x11000 are present, and nothing behind them.
+    for (len_bytes, missing) in [
+        (0x2000, None),
+        (0x2001, Some(0x1_2000)),
+        (1 << 40, Some(0x1_2000)),
+    ] {
+        let spec = settings(Space::Virtual, 0x1_0000, len_bytes);
+        let facts = resolver.resolve(&world.mem, &spec.settings).unwrap();
+        let added = world.installed.add(&mut world.mem, &spec, &facts);
+        match missing {
+            None => {
+                assert_eq!(world.counts(PoolClass::Monitor).in_use, 2);
+                world.change(EventChange::Clear, added.unwrap());
+            }
+            Some(address) => {
+                let address = GuestVirtual(address);
+                assert_eq!(added, Err(Refusal::NotPresent { address }));
+            }
+        }
+        assert_eq!(world.view(), view);
+        assert_eq!(world.state(), state);
+    }
+}
+
+#[test]
+fn a_large_page_that_is_covered_takes_one_object() {
+    let mut world = world(true, design());
+    let view = world.view();
+    // One page, one large page, one page.
+    let from = 2 * GIB - 8 * MIB - 4096;
+    let event = world
+        .monitor(from, 2 * MIB + 2 * 4096, Access::READ)
+        .unwrap();
+    assert_eq!(world.counts(PoolClass::Monitor).in_use, 3);
+    let hooked = world.installed.views().hooked;
+    let leaf = hooked.walk(&world.mem, from + MIB);
+    assert_eq!((leaf.level, leaf.entry.0 & 7), (Level::Page2M, 4));
+    // A hook splits it, and watches on.
+    let hook = world.hook(from + MIB).unwrap();
+    assert_eq!(hooked.walk(&world.mem, from + MIB).level, Level::Page4K);
+    let neighbour = hooked.leaf_4k(&world.mem, from + MIB + 4096);
+    assert_eq!(neighbour.0 & 7, 4);
+    world.change(EventChange::Clear, event);
+    assert_eq!(hooked.leaf_4k(&world.mem, from + MIB + 4096).0 & 7, 7);
+    world.change(EventChange::Clear, hook);
+    assert_eq!(world.view(), view);
+    assert_eq!(world.counts(PoolClass::Monitor).in_use, 0);
+}
+
+#[test]
+fn what_cannot_be_watched_is_refused_as_a_whole() {
+    let mut world = world(true, design());
+    let (view, state) = (world.view(), world.state());
+    let limit = world.installed.views().limit;
+    let beyond = world.monitor(limit - 8, 9, Access::READ);
+    assert!(matches!(beyond, Err(Refusal::PhysicalOutOfRange { .. })));
+    let own = world.monitor(CHUNKS[0] - 4096, 8192, Access::READ);
+    let address = GuestPhysical(CHUNKS[0]);
+    assert_eq!(own, Err(Refusal::DebuggerMemory { address }));
+    // Two stretches of pages, neither of which is a whole large page: more than the arena has objects for.
+    let from = GIB + 8 * MIB + 4096;
+    let many = world.monitor(from, 4 * MIB - 2 * 4096, Access::READ);
+    let class = PoolClass::Monitor;
+    assert!(matches!(many, Err(Refusal::PoolExhausted { class: refused, .. }) if refused == class));
+    assert_eq!(world.view(), view);
+    assert_eq!(world.state(), state);
+}
+
+#[test]
+fn devices_can_be_watched_but_not_hooked() {
+    let layout = no_processes();
+    let (resolver, mut world) = resolver_and_world(&layout);
+    let device = 3 * GIB + 0x1000;
+    let World { mem, .. } = &mut world;
+    let mut tables = crate::guest::model::GuestTables::new(resolver.cr3, 4);
+    tables.next_table(32 * MIB);
+    let flags = crate::guest::model::PRESENT | crate::guest::model::WRITE;
+    tables.map(mem, 0x8000_0000, device, 12, flags);
+    let trigger = Trigger::EptHook {
+        address: GuestVirtual(0x8000_0010),
+    };
+    let address = GuestPhysical(device + 0x10);
+    let refused = resolver.resolve(mem, &spec(trigger).settings);
+    assert_eq!(refused, Err(Refusal::NotRam { address }));
+    if !cfg!(miri) {
+        let event = world.monitor(device, 8, Access::READ).unwrap();
+        world.change(EventChange::Clear, event);
+    }
+}
