@@ -104,9 +104,9 @@ pub(in crate::command) fn preactivate(mut arguments: Arguments<'_>) -> Parsed {
 
 impl Action for Preactivate {
     fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
-        debugger
-            .out
-            .line("!mode needs no preparation: it is applied at once, as all events are");
+        debugger.out.line(
+            "no event needs preparation; what the processor cannot do is said when it is added",
+        );
         Ok(())
     }
 }

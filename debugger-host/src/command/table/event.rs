@@ -235,7 +235,7 @@ pub(super) static ROWS: &[Command] = &[
     Command {
         names: &["preactivate"],
         syntax: "preactivate mode",
-        summary: "for scripts that prepare !mode: nothing has to be prepared here",
+        summary: "for scripts that prepare features: no event has to be prepared here",
         details: "",
         examples: &["preactivate mode"],
         parse: event::preactivate,
