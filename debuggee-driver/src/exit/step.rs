@@ -8,7 +8,7 @@
 use super::native::Native;
 use super::{Core, Outcome};
 use crate::ept::entry::Permissions;
-use crate::ept::step_view::{How, OPEN_MAX, Sources};
+use crate::ept::step_view::{How, Sources};
 use crate::event::{Moment, Occasion};
 use crate::guest::instruction::{self, Instruction};
 use crate::hit::{self, Comes};
@@ -38,9 +38,14 @@ pub enum Step {
 /// Accesses of one instruction whose events of the stage after are served.
 const TOUCHED_MAX: usize = 8;
 
-/// What the instruction touches, for the time after it, or the event whose delivery comes first.
-#[derive(Clone, Copy, Debug)]
-pub struct Touched([Option<(Occasion, By)>; TOUCHED_MAX]);
+/// What the instruction touches, for the time after it, or the event whose delivery comes first. Never moved
+/// as a whole, which would cost more than a step.
+#[derive(Debug)]
+pub struct Touched {
+    accesses: [Option<(Occasion, By)>; TOUCHED_MAX],
+    /// The first so many are the instruction's.
+    count: usize,
+}
 
 /// Who touched it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,18 +58,21 @@ pub enum By {
 
 impl Touched {
     /// Nothing that anyone waits for.
-    pub const NOTHING: Self = Self([None; TOUCHED_MAX]);
-
-    fn is_something(&self) -> bool {
-        self.0.iter().any(Option::is_some)
-    }
+    pub const NOTHING: Self = Self {
+        accesses: [None; TOUCHED_MAX],
+        count: 0,
+    };
 
     fn add(&mut self, occasion: Occasion, by: By) {
-        if let Some(slot) = self.0.iter_mut().find(|slot| slot.is_none()) {
+        if let Some(slot) = self.accesses.get_mut(self.count) {
             *slot = Some((occasion, by));
+            self.count += 1;
         }
     }
 }
+
+/// Pages that an instruction can stand on.
+const CODE_PAGES: usize = 2;
 
 const RFLAGS_IF: u64 = 1 << 9;
 const RFLAGS_TF: u64 = 1 << 8;
@@ -184,7 +192,7 @@ pub fn on_trap<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome
     let now = core.cpu.vmread(guest::RIP);
     if now == rip && instruction_at(core, shared, rip).is_some_and(|it| it.is_repeated_string()) {
         end_iteration(core, shared);
-    } else if core.touched.is_something() && has_faulted(core, shared, rip, now) {
+    } else if core.touched.count != 0 && has_faulted(core, shared, rip, now) {
         // An instruction that faulted has no time after it.
         serve_after(core, shared, |by| by == By::Delivery);
     } else {
@@ -220,12 +228,16 @@ fn serve_after<P: Ports>(
     shared: &Shared<P>,
     is_over: impl Fn(By) -> bool,
 ) {
-    let touched = core.touched;
+    let count = core.touched.count;
     end(core, shared);
-    let over = touched.0.iter().flatten().filter(|(_, by)| is_over(*by));
-    for (occasion, _) in over {
+    for place in 0..count {
+        let access = core.touched.accesses.get(place).copied().flatten();
+        let Some((occasion, _)) = access.filter(|(_, by)| is_over(*by)) else {
+            continue;
+        };
         let after = Moment::Post;
-        hit::fire(core.id, &mut core.cpu, shared, occasion, after, Comes::Once);
+        let comes = Comes::Once;
+        hit::fire(core.id, &mut core.cpu, shared, &occasion, after, comes);
     }
 }
 
@@ -244,7 +256,7 @@ pub fn note<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, occasion: Occ
 /// What a repeated instruction reads and writes is looked at in each iteration; that it runs was
 /// looked at before the first.
 fn end_iteration<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
-    let mut code = [None; OPEN_MAX];
+    let mut code = [None; CODE_PAGES];
     let fetched = |how: &How| how.granted.contains(Permissions::EXECUTE);
     let opened = core.view.opened().filter(|(_, how)| fetched(how));
     for (slot, (page, how)) in code.iter_mut().zip(opened) {
@@ -259,7 +271,7 @@ fn end_iteration<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
 
 /// Ends the step, if there is one, and goes back to the hooked view.
 pub fn end<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
-    core.touched = Touched::NOTHING;
+    core.touched.count = 0;
     let Step::Active {
         discards, blind, ..
     } = core.step
