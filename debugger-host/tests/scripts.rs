@@ -211,3 +211,22 @@ fn scripts_too_long_for_one_message_travel_in_several() {
         &text[..200]
     );
 }
+
+#[test]
+fn a_script_that_is_ended_is_named_with_its_line() {
+    let (debuggee, mut host) = halted();
+    host.good("!cpuid script {\n  x = 1;\n  while (x) { x = x + 1; }\n}");
+    hits(&debuggee, 1);
+    let text = host.good("g") + &host.good("pause");
+    assert!(
+        text.starts_with("event 0, core 1: script:3: it did more than 10000 (0x2710) operations"),
+        "{text}"
+    );
+    host.good("events c all");
+    host.good("!cpuid condition { @rax != 1 } script { while (1) { } }");
+    let text = host.good("g") + &host.good("pause");
+    assert!(
+        text.contains("script:1 (or the condition): it did"),
+        "{text}"
+    );
+}

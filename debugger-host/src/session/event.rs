@@ -88,6 +88,22 @@ impl NewEvent {
         }
     }
 
+    /// What its messages come from: the script, or a condition that is one. Messages do not tell
+    /// the two apart.
+    fn speaking(&self) -> Option<Arc<Script>> {
+        match &self.condition {
+            NewCondition::Script(condition) if self.script.bytes.is_empty() => {
+                Some(Arc::new(condition.clone()))
+            }
+            NewCondition::Script(_) => Some(Arc::new(Script {
+                is_beside_condition: true,
+                ..Script::clone(&self.script)
+            })),
+            _ if self.script.bytes.is_empty() => None,
+            _ => Some(Arc::clone(&self.script)),
+        }
+    }
+
     /// As it is sent.
     #[must_use]
     pub fn spec(&self) -> EventSpec<'_> {
@@ -261,8 +277,8 @@ impl Session {
         for (event, result) in new.iter().zip(&added.results) {
             if let Ok(id) = result {
                 self.mirror.outputs.insert(*id, event.output.clone());
-                if !event.script.bytes.is_empty() {
-                    self.programs.keep(*id, Arc::clone(&event.script));
+                if let Some(script) = event.speaking() {
+                    self.programs.keep(*id, script);
                 }
                 known.push(EventEntry {
                     id: *id,

@@ -23,6 +23,8 @@ pub struct Script {
     pub bytes: Vec<u8>,
     /// Which line each operation comes from; nothing if another host compiled it.
     pub lines: Lines,
+    /// The event has a condition that is a script as well.
+    pub is_beside_condition: bool,
 }
 
 impl From<Compiled> for Script {
@@ -30,7 +32,20 @@ impl From<Compiled> for Script {
         Self {
             bytes: compiled.bytes,
             lines: compiled.lines,
+            is_beside_condition: false,
         }
+    }
+}
+
+impl Script {
+    /// Which line an offset in the code comes from.
+    fn line(&self, at: u32) -> Option<String> {
+        let line = self.lines.at(at)?;
+        Some(if self.is_beside_condition {
+            format!("{line} (or the condition)")
+        } else {
+            line
+        })
     }
 }
 
@@ -143,7 +158,7 @@ impl Programs {
             },
             Content::Failure(failure) => What::Failure {
                 failure,
-                line: script.and_then(|script| script.lines.at(failure.at)),
+                line: script.and_then(|script| script.line(failure.at)),
             },
         }
     }
@@ -192,8 +207,11 @@ impl Session {
             Reply::EventPrograms(programs) => Some(programs.script.to_vec()),
             _ => None,
         })?;
-        let lines = Lines::default();
-        self.programs.keep(event, Arc::new(Script { bytes, lines }));
+        let script = Script {
+            bytes,
+            ..Script::default()
+        };
+        self.programs.keep(event, Arc::new(script));
         Ok(())
     }
 
