@@ -4,23 +4,22 @@
 //! The caller flushes: after any change, every core invalidates its EPT caches and loads
 //! [`Installed::controls`] before it resumes.
 
+mod reserve;
+
 use super::index::Index;
 use super::occasion::Key;
 use super::plan::{Facts, Plan, Resolver};
 use super::programs::{Stored, Stretch, action_offset};
-use super::range::Range;
 use super::registry::{NewRecord, Registry};
-use crate::ept::monitor::Piece;
-use crate::ept::table::SplitPlan;
 use crate::ept::view::Views;
-use crate::ept::watch::{NewPage, Watches};
+use crate::ept::watch::Watches;
 use crate::pool::arena::Arena;
 use crate::pool::budget::Design;
-use crate::pool::slab::Reserved;
 use crate::pool::{PoolMark, Pools};
 use crate::port::{Hidden, PhysicalMemory};
+use reserve::Reservation;
 use wire_protocol::address::{EventId, GuestPhysical};
-use wire_protocol::event::{EventChange, EventEntry, EventSpec, PoolClass, Trigger};
+use wire_protocol::event::{EventChange, EventEntry, EventSpec, Trigger};
 use wire_protocol::packet;
 use wire_protocol::refusal::Refusal;
 
@@ -253,99 +252,6 @@ impl Installed {
         self.registry.reuse_ids_from(begun.next_id);
     }
 
-    /// Takes every object that the plan needs, or none.
-    fn reserve(&mut self, mem: &impl PhysicalMemory, plan: &Plan) -> Result<Reservation, Refusal> {
-        let mark = self.pools.mark();
-        let reserved = self.reserve_objects(mem, plan);
-        if reserved.is_err() {
-            self.pools.rewind(&mark);
-        }
-        reserved
-    }
-
-    fn reserve_objects(
-        &mut self,
-        mem: &impl PhysicalMemory,
-        plan: &Plan,
-    ) -> Result<Reservation, Refusal> {
-        let event = self
-            .pools
-            .reserve(plan.event_class)
-            .map_err(|refusal| match plan.too_big {
-                Some(too_big) => too_big.without_big_event(refusal),
-                None => refusal,
-            })?;
-        let buffer = match plan.buffer_class.map(|class| self.pools.reserve(class)) {
-            Some(Err(refusal)) => {
-                self.pools.release(event);
-                return Err(refusal);
-            }
-            Some(Ok(buffer)) => Some(buffer),
-            None => None,
-        };
-        let pieces = plan.range.map(|range| self.reserve_pieces(mem, &range));
-        let split = plan.hook.and_then(|hook| hook.new_page);
-        let new_page = split.map(|split| self.reserve_page(split));
-        match (pieces.transpose(), new_page.transpose()) {
-            (Ok(_), Ok(new_page)) => Ok(Reservation {
-                event,
-                buffer,
-                new_page,
-            }),
-            (Err(refusal), _) | (_, Err(refusal)) => {
-                self.pools.release(event);
-                if let Some(buffer) = buffer {
-                    self.pools.release(buffer);
-                }
-                Err(refusal)
-            }
-        }
-    }
-
-    /// Puts the pieces of the next event in their places, without effect; each keeps its object.
-    fn reserve_pieces(&mut self, mem: &impl PhysicalMemory, range: &Range) -> Result<(), Refusal> {
-        let event = self.registry.next_id();
-        for span in range.spans(mem) {
-            let object = span.and_then(|span| Ok((span, self.pools.reserve(PoolClass::Monitor)?)));
-            match object {
-                Ok((span, object)) => self.watches.add_piece(Piece {
-                    span,
-                    access: range.access,
-                    event,
-                    enabled: false,
-                    object,
-                }),
-                Err(refusal) => {
-                    while let Some(object) = self.watches.take_back_piece(event) {
-                        self.pools.release(object);
-                    }
-                    return Err(refusal);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn reserve_page(&mut self, split: SplitPlan) -> Result<NewPage, Refusal> {
-        let object = self.pools.reserve(PoolClass::EptHook)?;
-        let shadow = self.pools.phys(&object);
-        // There are tables enough, see `ept::watch`; if that were wrong, nothing would be lost.
-        let enough = u32::from(self.pools.spare_tables()) >= split.tables_needed();
-        debug_assert!(enough, "two tables per page object in use");
-        let split = enough.then(|| split.take_tables(&mut self.pools)).flatten();
-        match split {
-            Some(split) => Ok(NewPage {
-                object,
-                shadow,
-                split,
-            }),
-            None => {
-                self.pools.release(object);
-                Err(self.pools.exhausted(PoolClass::EptHook))
-            }
-        }
-    }
-
     /// Cannot fail.
     fn commit(
         &mut self,
@@ -448,11 +354,4 @@ impl Hidden for Installed {
     fn hides(&self, page: GuestPhysical) -> bool {
         self.pools.arena().hides(page)
     }
-}
-
-/// Everything one event needs, taken.
-struct Reservation {
-    event: Reserved,
-    buffer: Option<Reserved>,
-    new_page: Option<NewPage>,
 }
