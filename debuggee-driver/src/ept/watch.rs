@@ -14,7 +14,7 @@
 //! never more than twice the page objects, and the stock never runs dry.
 
 use super::entry::{Entry, Level, MemoryType, Permissions};
-use super::monitor::{self, Monitors, Piece, Span};
+use super::monitor::{self, Monitors, Piece};
 use super::table::{Leaf, Split, View};
 use crate::pool::Pools;
 use crate::pool::list::FixedList;
@@ -114,12 +114,6 @@ impl Watches {
     #[must_use]
     pub const fn monitors(&self) -> &Monitors {
         &self.monitors
-    }
-
-    /// Hooks, enabled or not.
-    #[must_use]
-    pub const fn hook_count(&self) -> usize {
-        self.hooks.len()
     }
 
     /// Whether any hook is enabled, so that breakpoint exceptions concern the debugger.
@@ -312,7 +306,6 @@ impl Watches {
     }
 
     /// Whether the page of `gpa` leads to a shadow.
-    #[must_use]
     pub fn is_shadowed(&self, gpa: GuestPhysical) -> bool {
         self.hooks_on(gpa.page()).any(|hook| hook.enabled)
     }
@@ -403,17 +396,4 @@ impl Watches {
             || self.monitors.has_small_in(start, level.bytes())
             || level > Level::Page2M && self.monitors.has_large_in(start, level.bytes())
     }
-}
-
-/// Where a watched piece of `unit` may lie: see [`View::plan_split`].
-#[must_use]
-pub fn can_watch(mem: &impl PhysicalMemory, view: &View, span: &Span) -> Option<GuestPhysical> {
-    let mut at = span.unit_start();
-    while at - span.unit_start() < span.unit.bytes() {
-        let Some(plan) = view.plan_split(mem, at, span.unit) else {
-            return Some(GuestPhysical(at));
-        };
-        at += plan.leaf().level.bytes().min(span.unit.bytes());
-    }
-    None
 }

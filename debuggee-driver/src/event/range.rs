@@ -6,7 +6,7 @@
 use super::transaction::Installed;
 use crate::ept::entry::Level;
 use crate::ept::monitor::Span;
-use crate::ept::watch::can_watch;
+use crate::ept::table::View;
 use crate::guest::walk;
 use crate::port::{Hidden, PhysicalMemory};
 use wire_protocol::address::{GuestPhysical, GuestVirtual};
@@ -107,8 +107,20 @@ pub(super) fn check(
     if installed.hides(span.at.page()) {
         return Err(Refusal::DebuggerMemory { address: span.at });
     }
-    match can_watch(mem, &views.hooked, span) {
+    match first_unwatchable(mem, &views.hooked, span) {
         Some(address) => Err(Refusal::DebuggerMemory { address }),
         None => Ok(()),
     }
+}
+
+/// The first page of a piece's unit that cannot be watched, see [`View::plan_split`].
+fn first_unwatchable(mem: &impl PhysicalMemory, view: &View, span: &Span) -> Option<GuestPhysical> {
+    let mut at = span.unit_start();
+    while at - span.unit_start() < span.unit.bytes() {
+        let Some(plan) = view.plan_split(mem, at, span.unit) else {
+            return Some(GuestPhysical(at));
+        };
+        at += plan.leaf().level.bytes().min(span.unit.bytes());
+    }
+    None
 }

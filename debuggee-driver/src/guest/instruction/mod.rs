@@ -5,6 +5,7 @@
 //! into their parts, [`operand`] says what the parts mean for memory.
 
 pub mod decode;
+mod form;
 pub mod operand;
 #[cfg(test)]
 mod tests;
