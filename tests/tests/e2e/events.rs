@@ -37,9 +37,12 @@ fn fires(lab: &mut Lab, case: &Case) {
         "{event} core 1 condition {{ $context == {context} }}"
     ));
     let number = added.split(' ').nth(1).unwrap_or_default().to_owned();
-    lab.run("g");
+    // A halt that comes at once is told with the answer to `g`.
+    let mut stop = lab.run("g");
     lab.guest_background(guest);
-    let stop = lab.run(".wait 0n60");
+    if stop.is_empty() {
+        stop = lab.run(".wait 0n60");
+    }
     assert!(
         stop.contains(&format!(
             "event {} hit on core 1",
@@ -198,8 +201,10 @@ fn options_of_events_do_what_they_say() {
     lab.run("pause");
     lab.run("events c all");
     lab.run(&format!("!tsc pid {pid:x} condition {{ $pid == {pid:x} }}"));
-    lab.run("g");
-    let stop = lab.run(".wait 0n60");
+    let mut stop = lab.run("g");
+    if stop.is_empty() {
+        stop = lab.run(".wait 0n60");
+    }
     assert!(stop.contains("hit on core 1"), "{stop}");
     lab.run("events c all");
     // Every instruction of that process.
