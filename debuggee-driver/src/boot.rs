@@ -25,7 +25,7 @@ use crate::hw::phys::DirectMap;
 use crate::hw::vmx_cpu::{self, VmcsPlan, VmxCpu};
 use crate::line::{Buffers, Line};
 use crate::messages::Rings;
-use crate::pool::arena::{Arena, Block};
+use crate::pool::arena::{Arena, Block, CHUNK_BYTES};
 use crate::port::{Cpu, PhysicalMemory};
 use crate::shared::{Parts, Place, Shared};
 use crate::transport::uart16550::{Uart, UartError};
@@ -146,6 +146,8 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
             .add_chunk(*chunk)
             .map_err(|_| BootError::Chunk(*chunk))?;
     }
+    let growth = plan.constants.arena_growth_bytes / CHUNK_BYTES;
+    arena.allow_growth(u32::try_from(growth).unwrap_or(u32::MAX));
     let zero_page = carve(&mut arena, PAGE, "the zero page")?.phys;
     let sink_page = carve(&mut arena, PAGE, "the sink page")?.phys;
     let bitmaps = Bitmaps {
@@ -468,9 +470,9 @@ pub unsafe fn start_core(hypervisor: &'static Hypervisor, number: u16) -> u64 {
 ///
 /// # Safety
 /// On a core that was started, CPL 0; to leave, with interrupts off in the kernel's context.
-pub unsafe fn call(number: u64) {
+pub unsafe fn call(number: u64, argument: u64) -> u64 {
     // SAFETY: by contract.
-    unsafe { launch::hypercall(number) };
+    unsafe { launch::hypercall(number, argument) }
 }
 
 /// Runs a core, on its own stack. Returns only if the launch failed.

@@ -71,6 +71,10 @@ constants! {
     regular_safe_buffer_bytes = 4096;
     /// Bytes of a big safe buffer.
     big_safe_buffer_bytes = 80 * 1024;
+    /// Bytes that the arena may grow by while the guest runs. Costs nothing until they are taken.
+    arena_growth_bytes = 32 << 20;
+    /// Milliseconds between two looks whether pools are below their levels; 0: never. Each costs a VM exit.
+    replenish_ms = 1000;
     /// Bytes for messages that wait to be sent, per core. Costs that much for every core.
     message_ring_bytes = 32 << 10;
     /// Operations after which a script is ended. Costs a core the time of so many when one does not end.

@@ -6,7 +6,7 @@
 #define SS_CORES 64
 #define SS_RAM_RANGES 32
 #define SS_BANNER 192
-#define SS_CONSTANTS 20
+#define SS_CONSTANTS 22
 #define SS_REASON 192
 
 struct ss_image_page {
@@ -57,5 +57,7 @@ u64 standstill_start_core(void *hypervisor, u64 core);
 void standstill_stop_core(void);
 void standstill_arm(void);
 void standstill_disarm(void);
+u64 standstill_wanted_chunks(void);
+u64 standstill_take_chunk(u64 base);
 
 #endif

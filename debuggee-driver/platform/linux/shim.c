@@ -8,6 +8,7 @@
 #include <linux/ioport.h>
 #include <linux/kernel.h>
 #include <linux/kprobes.h>
+#include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/nmi.h>
@@ -55,6 +56,8 @@ CONSTANT(regular_action_bytes, 8192);
 CONSTANT(big_action_bytes, 81920);
 CONSTANT(regular_safe_buffer_bytes, 4096);
 CONSTANT(big_safe_buffer_bytes, 81920);
+CONSTANT(arena_growth_bytes, 32 << 20);
+CONSTANT(replenish_ms, 1000);
 CONSTANT(message_ring_bytes, 32 << 10);
 CONSTANT(script_operations, 1000000);
 CONSTANT(code_instructions, 100000);
@@ -243,7 +246,7 @@ static int gather_facts(void)
 		arena_bytes, prealloc_only_bytes, regular_events, big_events, ept_hooks, ept_hooks2, monitors,
 		regular_safe_buffers, big_safe_buffers, regular_condition_bytes, big_condition_bytes,
 		regular_action_bytes, big_action_bytes, regular_safe_buffer_bytes, big_safe_buffer_bytes,
-		message_ring_bytes, script_operations, code_instructions, poll_hz, hide_time,
+		arena_growth_bytes, replenish_ms, message_ring_bytes, script_operations, code_instructions, poll_hz, hide_time,
 	};
 	struct mm_struct *kernel_mm;
 	int i, error;
@@ -359,6 +362,49 @@ static int start_all(void)
 	return 0;
 }
 
+/* --- the replenisher --- */
+
+static struct task_struct *replenisher;
+
+/* Gives the arena what its pools want. Memory that was taken is not touched here until all cores have left. */
+static int replenish(void *unused)
+{
+	while (!kthread_should_stop()) {
+		u64 wanted = standstill_wanted_chunks();
+
+		while (wanted-- && facts->chunk_count < SS_CHUNKS) {
+			struct page *page = alloc_pages(GFP_KERNEL | __GFP_ZERO | __GFP_NOWARN, CHUNK_ORDER);
+
+			if (!page)
+				break;
+			if (!standstill_take_chunk(page_to_phys(page))) {
+				__free_pages(page, CHUNK_ORDER);
+				break;
+			}
+			chunks[facts->chunk_count++] = page;
+		}
+		schedule_timeout_interruptible(msecs_to_jiffies(replenish_ms));
+	}
+	return 0;
+}
+
+static void start_replenisher(void)
+{
+	if (!replenish_ms)
+		return;
+	replenisher = kthread_run(replenish, NULL, "standstill");
+	if (IS_ERR(replenisher)) {
+		pr_warn("pools are not refilled by themselves (error %ld)\n", PTR_ERR(replenisher));
+		replenisher = NULL;
+	}
+}
+
+static void stop_replenisher(void)
+{
+	if (replenisher)
+		kthread_stop(replenisher);
+}
+
 /* --- load and unload --- */
 
 static int build(void)
@@ -395,6 +441,7 @@ static int __init standstill_init(void)
 	error = start_all();
 	if (error)
 		goto free_arena;
+	start_replenisher();
 	pr_info("%u cores under the hypervisor, line on com%u at %u baud, arena %lu MiB\n", num_online_cpus(), com, baud,
 		arena_bytes >> 20);
 	return 0;
@@ -409,6 +456,7 @@ free_facts:
 
 static void __exit standstill_exit(void)
 {
+	stop_replenisher();
 	cpuhp_remove_state_nocalls(hotplug_state);
 	stop_all();
 	free_chunks();

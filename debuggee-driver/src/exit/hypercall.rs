@@ -3,6 +3,7 @@
 
 use super::{Core, Outcome, watched};
 use crate::event::{Kind, Occasion};
+use crate::halt::silent::{self, NotEdited};
 use crate::port::{Cpu, Ports, gpr};
 use crate::shared::Shared;
 use crate::vmx::guest;
@@ -19,6 +20,14 @@ pub const ARM: u64 = 2;
 
 /// RCX: poll the line no more, so that no halt begins while cores leave.
 pub const DISARM: u64 = 3;
+
+/// RCX: how many chunks of memory the arena wants, answered in RAX. First what the arena itself
+/// can give is given to the pools that are below their levels.
+pub const WANTED_CHUNKS: u64 = 4;
+
+/// RCX: take the chunk at the physical address in RDX. RAX is 1 if it was taken: then it is the
+/// hypervisor's for good.
+pub const TAKE_CHUNK: u64 = 5;
 
 /// CPL is the DPL of SS ("Guest Register State", 25.4.1).
 const SS_DPL_SHIFT: u64 = 5;
@@ -38,6 +47,36 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
         LEAVE => Outcome::Leave,
         number @ (ARM | DISARM) => {
             shared.set_polling(number == ARM);
+            Outcome::Advance
+        }
+        WANTED_CHUNKS => {
+            if shared
+                .installed
+                .read(|installed| installed.pools().can_replenish())
+            {
+                let filled = silent::edit(core.id, &mut core.cpu, shared, |installed, _| {
+                    installed.pools_mut().replenish()
+                });
+                if filled == Err(NotEdited::OtherCoreHalts) {
+                    return Outcome::Stay;
+                }
+            }
+            let wanted = shared
+                .installed
+                .read(|installed| installed.pools().wanted_chunks());
+            core.cpu.registers_mut()[gpr::RAX] = u64::from(wanted);
+            Outcome::Advance
+        }
+        TAKE_CHUNK => {
+            let base = core.cpu.registers()[gpr::RDX];
+            let taken = silent::edit(core.id, &mut core.cpu, shared, |installed, memory| {
+                installed.grow(memory, base).is_ok()
+            });
+            if taken == Err(NotEdited::OtherCoreHalts) {
+                // The call is made again after that halt.
+                return Outcome::Stay;
+            }
+            core.cpu.registers_mut()[gpr::RAX] = u64::from(taken == Ok(true));
             Outcome::Advance
         }
         _ => Outcome::Inject(UNDEFINED_OPCODE),

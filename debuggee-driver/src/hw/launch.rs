@@ -135,15 +135,18 @@ pub unsafe fn enter(core: *mut PerCore) -> u64 {
 ///
 /// # Safety
 /// CPL 0 in the driver's image, on a core that runs as a guest.
-pub unsafe fn hypercall(number: u64) {
+pub unsafe fn hypercall(number: u64, argument: u64) -> u64 {
+    let answer;
     // SAFETY: the hypervisor carries the call out and returns behind it.
     unsafe {
         core::arch::asm!(
             "vmcall",
-            inout("rax") crate::exit::hypercall::MAGIC => _,
+            inout("rax") crate::exit::hypercall::MAGIC => answer,
             inout("rcx") number => _,
+            in("rdx") argument,
         );
     }
+    answer
 }
 
 /// Runs `function` on a stack of its own.

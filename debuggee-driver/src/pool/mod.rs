@@ -239,6 +239,17 @@ impl Pools {
         ready
     }
 
+    /// Whether [`Self::replenish`] would carve something now.
+    #[must_use]
+    pub fn can_replenish(&self) -> bool {
+        PoolClass::ALL.into_iter().any(|class| {
+            let sizes = &self.design.sizes;
+            let (bytes, align) = (sizes.object_bytes(class), sizes.align_bytes(class));
+            *self.queued.get(class) > 0 && self.arena.carvable_count(bytes, align, 1) > 0
+                || self.below_level(class) > 0 && self.may_carve_by_itself(class)
+        })
+    }
+
     /// Chunks that a replenisher should add to the arena before the next [`Self::replenish`]. At
     /// most what [`Arena::allow_growth`] allowed.
     #[must_use]

@@ -8,6 +8,7 @@ mod hits;
 mod lab;
 mod link;
 mod loading;
+mod messages;
 mod monitors;
 mod pools;
 mod programs;

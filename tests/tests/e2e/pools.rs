@@ -218,3 +218,28 @@ fn forty_hooks_of_one_script_share_their_page() {
         counts(&start, "epthook")
     );
 }
+
+#[test]
+fn what_the_arena_cannot_give_comes_after_the_next_g() {
+    let mut lab = with_small_arena();
+    // More than 4 MiB of big events: some wait for memory.
+    let answer = lab.run("prealloc big-event 40");
+    assert!(answer.contains("after the next `g`"), "{answer}");
+    let before = lab.run("pools");
+    let [reserved, _, _] = counts(&before, "big-event");
+    assert!(reserved < 0x40, "{before}");
+    let digest = lab.run("!digest");
+    assert_eq!(lab.run("!digest"), digest);
+    lab.go();
+    lab.guest("sleep 3");
+    lab.run("pause");
+    let after = lab.run("pools");
+    assert_eq!(
+        counts(&after, "big-event"),
+        [0x40, 0, 0x40],
+        "{before}\n{after}"
+    );
+    assert_balanced(&after);
+    lab.go();
+    assert!(lab.guest("lab-check 2").contains("check ok cores 2"));
+}

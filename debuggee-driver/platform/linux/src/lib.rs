@@ -202,7 +202,7 @@ unsafe extern "C" fn standstill_start_core(hypervisor: *const Hypervisor, core: 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn standstill_stop_core() {
     // SAFETY: by contract.
-    unsafe { boot::call(hypercall::LEAVE) }
+    unsafe { boot::call(hypercall::LEAVE, 0) };
 }
 
 /// Lets the host break in.
@@ -212,7 +212,7 @@ unsafe extern "C" fn standstill_stop_core() {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn standstill_arm() {
     // SAFETY: by contract.
-    unsafe { boot::call(hypercall::ARM) }
+    unsafe { boot::call(hypercall::ARM, 0) };
 }
 
 /// The host can no longer break in.
@@ -222,5 +222,25 @@ unsafe extern "C" fn standstill_arm() {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn standstill_disarm() {
     // SAFETY: by contract.
-    unsafe { boot::call(hypercall::DISARM) }
+    unsafe { boot::call(hypercall::DISARM, 0) };
+}
+
+/// Chunks that the arena wants to grow by, after the pools took what it has.
+///
+/// # Safety
+/// As [`standstill_arm`].
+#[unsafe(no_mangle)]
+unsafe extern "C" fn standstill_wanted_chunks() -> u64 {
+    // SAFETY: by contract.
+    unsafe { boot::call(hypercall::WANTED_CHUNKS, 0) }
+}
+
+/// Gives a zeroed chunk to the arena; 1 if it was taken, then it is nobody else's any more.
+///
+/// # Safety
+/// As [`standstill_arm`]; the chunk is the caller's alone.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn standstill_take_chunk(base: u64) -> u64 {
+    // SAFETY: by contract.
+    unsafe { boot::call(hypercall::TAKE_CHUNK, base) }
 }

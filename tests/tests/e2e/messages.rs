@@ -1,0 +1,61 @@
+//! Messages: none is lost without being counted, and the guest is never held for them.
+
+use crate::lab::Lab;
+use std::time::{Duration, Instant};
+use vm_lab::machine::KernelLine;
+
+/// What the line cannot carry by far: it takes about five hundred of these messages in a second.
+const MESSAGES: u64 = 200_000;
+
+/// Produced, delivered, dropped, flushed and waiting, as `.status` shows them.
+#[track_caller]
+fn counts(lab: &mut Lab) -> [u64; 5] {
+    let status = lab.run(".status");
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("messages"))
+        .unwrap_or_else(|| panic!("no messages in:\n{status}"));
+    let numbers: Vec<u64> = line
+        .split(|c: char| !c.is_ascii_digit())
+        .filter_map(|word| word.parse().ok())
+        .collect();
+    match numbers[..] {
+        [produced, delivered, dropped, flushed, waiting] => {
+            [produced, delivered, dropped, flushed, waiting]
+        }
+        _ => panic!("not five counts: {line}"),
+    }
+}
+
+#[test]
+fn a_flood_of_messages_hangs_nobody_and_the_count_adds_up() {
+    let mut lab = Lab::halted(KernelLine::Lean);
+    lab.run("!cpuid 9 script { printf(\"%llx %llx\\n\", $core, rdtsc()); }");
+    lab.go();
+    let started = Instant::now();
+    let said = lab.guest_within(&format!("lab-cpuid 9 {MESSAGES}"), Duration::from_secs(150));
+    let seconds = started.elapsed().as_secs_f64();
+    assert!(said.contains(&format!("count {MESSAGES}")), "{said}");
+    eprintln!(
+        "{MESSAGES} messages in {seconds:.1} s, {:.0} in a minute",
+        MESSAGES as f64 * 60.0 / seconds
+    );
+    // A break-in comes through the flood, and so do requests.
+    lab.run("pause");
+    let [produced, delivered, dropped, flushed, waiting] = counts(&mut lab);
+    assert_eq!(produced, MESSAGES);
+    assert_eq!(delivered + dropped + flushed + waiting, produced);
+    assert!(delivered > 0 && dropped > 0, "{delivered} {dropped}");
+    // What is in the rings goes out while the machine stands still.
+    lab.run("events c all");
+    for _ in 0..60 {
+        if counts(&mut lab)[4] == 0 {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    let [produced, delivered, dropped, ..] = counts(&mut lab);
+    assert_eq!(delivered + dropped, produced);
+    lab.go();
+    assert!(lab.guest("lab-check 2").contains("check ok cores 2"));
+}
