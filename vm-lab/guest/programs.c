@@ -1,6 +1,7 @@
 // Test programs for the debuggee. One static binary; the name it is called by selects the program.
 #define _GNU_SOURCE
 #include <cpuid.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -8,6 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -68,6 +72,80 @@ static int spin(long seconds, long core)
 	return 0;
 }
 
+// lab-umask N CORE: calls umask(1) to umask(N) on CORE; each returns what the one before set. Prints the results.
+static int umasks(long count, long core)
+{
+	pin(core);
+	umask(0);
+	for (long i = 1; i <= count; i++)
+		printf("umask %lx was %lx\n", i & 0777, (long)umask(i & 0777));
+	return 0;
+}
+
+// lab-open FILE N: opens FILE N times.
+static int opens(const char *file, long count)
+{
+	long done = 0;
+
+	for (long i = 0; i < count; i++) {
+		int opened = open(file, O_RDONLY);
+
+		done += opened >= 0;
+		close(opened);
+	}
+	printf("opened %s %ld times\n", file, done);
+	return done != count;
+}
+
+static long pages;
+static atomic_int waiting;
+
+// Touches memory that is not there yet, a page at a time; the page faults are the kernel's own count.
+static void *fault_core(void *argument)
+{
+	struct rusage before, after;
+	char *memory = mmap(NULL, pages << 12, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	pin((long)argument);
+	madvise(memory, pages << 12, MADV_NOHUGEPAGE);
+	getrusage(RUSAGE_THREAD, &before);
+	getrusage(RUSAGE_THREAD, &after);
+	waiting++;
+	while (access("/tmp/touch", F_OK))
+		sched_yield();
+	getrusage(RUSAGE_THREAD, &before);
+	for (long i = 0; i < pages; i++)
+		((volatile char *)memory)[i << 12] = 1;
+	getrusage(RUSAGE_THREAD, &after);
+	return (void *)(after.ru_minflt - before.ru_minflt);
+}
+
+// lab-faults N: N page faults on each core, once /tmp/touch exists. Prints its number first, then the faults.
+static int faults(long count)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN), sum = 0;
+	pthread_t threads[64];
+	FILE *ready;
+
+	pages = count;
+	for (long i = 0; i < cores && i < 64; i++)
+		if (pthread_create(&threads[i], NULL, fault_core, (void *)i))
+			return 2;
+	while (waiting < cores)
+		sched_yield();
+	ready = fopen("/tmp/faults", "w");
+	fprintf(ready, "pid %x\n", getpid());
+	fclose(ready);
+	for (long i = 0; i < cores && i < 64; i++) {
+		void *seen;
+
+		pthread_join(threads[i], &seen);
+		sum += (long)seen;
+	}
+	printf("faults %lx\n", sum);
+	return 0;
+}
+
 #define WORDS (1u << 15)
 static atomic_int failures;
 static atomic_long rounds;
@@ -87,8 +165,11 @@ static void *check_core(void *argument)
 	uint64_t *memory = malloc(WORDS * sizeof(*memory));
 	uint64_t seed = 0x9e3779b97f4a7c15u * (core + 1);
 	double last = now();
+	unsigned first[4], again[4];
+	pid_t session = getsid(0);
 
 	pin(core);
+	__cpuid_count(0, 0, first[0], first[1], first[2], first[3]);
 	while (now() < check_end) {
 		uint64_t state = seed, wrote = 0, found = 0;
 		struct timespec nap = { .tv_nsec = 2000000 };
@@ -103,6 +184,11 @@ static void *check_core(void *argument)
 			failures++;
 		}
 		nanosleep(&nap, NULL);
+		__cpuid_count(0, 0, again[0], again[1], again[2], again[3]);
+		if (memcmp(first, again, sizeof(first)) || getsid(0) != session) {
+			printf("core %ld: another answer\n", core);
+			failures++;
+		}
 		if (now() < last) {
 			printf("core %ld: time went back\n", core);
 			failures++;
@@ -146,6 +232,12 @@ int main(int argc, char **argv)
 
 	if (!strcmp(name, "lab-calls"))
 		return calls(first, second);
+	if (!strcmp(name, "lab-umask"))
+		return umasks(first, second);
+	if (!strcmp(name, "lab-open"))
+		return opens(argc > 1 ? argv[1] : "/", argc > 2 ? second : 1);
+	if (!strcmp(name, "lab-faults"))
+		return faults(first);
 	if (!strcmp(name, "lab-cpuid"))
 		return cpuid(first, second);
 	if (!strcmp(name, "lab-spin"))

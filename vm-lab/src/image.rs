@@ -14,7 +14,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Names under which the test programs' one binary is called.
-const PROGRAMS: &[&str] = &["lab-calls", "lab-cpuid", "lab-spin", "lab-check"];
+const PROGRAMS: &[&str] = &[
+    "lab-calls",
+    "lab-cpuid",
+    "lab-spin",
+    "lab-check",
+    "lab-umask",
+    "lab-open",
+    "lab-faults",
+];
 
 /// Builds what changed and returns the disc that boots with kernel line `line`.
 ///

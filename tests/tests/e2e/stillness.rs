@@ -1,7 +1,41 @@
 //! Within one halt nothing changes but what the user asked for.
 
 use crate::lab::Lab;
+use std::collections::BTreeSet;
 use vm_lab::machine::KernelLine;
+
+/// One event of every kind, and several of those that take places; each with what it carries.
+const EVENTS: &[&str] = &[
+    "!monitor rw vmlinux!jiffies_64 l 8",
+    "!monitor r vmlinux!init_task l 1000 stage post script { print($context); }",
+    "!monitor w vmlinux!linux_banner vmlinux!linux_banner+20 sc on",
+    "!monitor x vmlinux!vfs_read l 10",
+    "!syscall",
+    "!syscall 7c pid 1 script { print($pid); }",
+    "!syscall2 27",
+    "!sysret",
+    "!sysret2 core 1",
+    "!cpuid",
+    "!cpuid 1 stage post script { @rcx = @rcx & ~80000000; }",
+    "!cpuid 2 condition { $context == 2 && $core == 1 }",
+    "!cpuid 3 condition {31 c0 c3} code {90 90 c3}",
+    "!msrread",
+    "!msrread c0000082 sc on",
+    "!msrwrite c0000082 stage all",
+    "!ioin 71",
+    "!ioout 70 imm no script { print(@rax); }",
+    "!exception",
+    "!exception e pid 1",
+    "!interrupt ec",
+    "!tsc",
+    "!pmc",
+    "!vmcall",
+    "!dr core 1",
+    "!crwrite 0",
+    "!crwrite 4 mask 100",
+    "!xsetbv",
+    "!trace step-in pid 1",
+];
 
 /// Kernel functions on pages of their own and on shared ones.
 const HOOKED: usize = 20;
@@ -69,4 +103,65 @@ fn forty_events_and_looking_around_change_nothing() {
 #[test]
 fn forty_events_and_looking_around_change_nothing_in_the_stock_kernel() {
     nothing_changes_in_a_halt(KernelLine::Stock);
+}
+
+/// Eighty mixed events: every kind, the rest hooks and leaves of CPUID.
+#[test]
+fn eighty_events_of_every_kind_change_nothing() {
+    let mut lab = Lab::halted(KernelLine::Lean);
+    let start = digest(&mut lab);
+    for reserve in [
+        "regular-event 50",
+        "epthook 20",
+        "monitor 10",
+        "regular-safe-buffer 1",
+    ] {
+        lab.run(&format!("prealloc {reserve}"));
+    }
+    let pools = lab.run("pools");
+    let found = lab.run("x vmlinux!__x64_sys_s*");
+    let names = found
+        .lines()
+        .filter_map(|line| line.split_whitespace().next());
+    let hooks = names
+        .take(30)
+        .map(|name| format!("!epthook {name} script {{ .lab_still = .lab_still + 1; }}"));
+    let mut events: Vec<String> = EVENTS
+        .iter()
+        .map(|event| (*event).to_owned())
+        .chain(hooks)
+        .collect();
+    events.push("!cpuid 10 buffer 100".into());
+    let leaves = (0x11..).map(|leaf| format!("!cpuid {leaf:x}"));
+    events.extend(leaves.take(80 - events.len()));
+    for (index, event) in events.iter().enumerate() {
+        lab.run(event);
+        if index % 20 == 19 {
+            assert_eq!(digest(&mut lab), start, "after {} events", index + 1);
+        }
+    }
+    let list = lab.run("events");
+    assert_eq!(list.lines().count(), 80);
+    let kinds: BTreeSet<&str> = list
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(2))
+        .collect();
+    assert!(kinds.len() >= 19, "{kinds:?}");
+    for command in [
+        "events d all",
+        "events e all",
+        "? { still = poi(@rsp) + @rip; print(still); }",
+        "db @rsp l 1000",
+        "u @rip l 40",
+        "r all",
+    ] {
+        lab.run(command);
+    }
+    assert_eq!(digest(&mut lab), start, "using them changed the guest");
+    lab.run("events c all");
+    assert_eq!(lab.run("events"), "no events");
+    assert_eq!(lab.run("pools"), pools, "not all objects are back");
+    assert_eq!(digest(&mut lab), start, "clearing changed the guest");
+    lab.go();
+    assert!(lab.guest("lab-check 2").contains("check ok cores 2"));
 }

@@ -14,10 +14,13 @@
 //   touch     read: "virtual V physical P" of four pages of the module's own, one behind the other in memory; write an
 //             access of one instruction: "load ADDR", "store ADDR", "add ADDR" (8 bytes each), "compare ADDR ADDR",
 //             "move FROM TO COUNT" (bytes, REP MOVSB)
+//   cost      write "cpuid LEAF", "target", "load ADDR" or "nothing" (numbers in hex): measures it a thousand times, with
+//             interrupts off; read: "median N", in ticks of the time-stamp counter, those of reading it not counted
 //   page      read: "virtual V physical P" of a page of the module's own; write N: stores N in its first word
 #include <linux/kprobes.h>
 #include <linux/module.h>
 #include <linux/smp.h>
+#include <linux/sort.h>
 #include <linux/timekeeping.h>
 #include <linux/io.h>
 #include <linux/mm.h>
@@ -409,6 +412,72 @@ static int target_get(char *buffer, const struct kernel_param *kp)
 }
 static const struct kernel_param_ops target_ops = { .set = target_set, .get = target_get };
 module_param_cb(target, &target_ops, NULL, 0600);
+
+#define COST_ROUNDS 1000
+static u32 cost_ticks[COST_ROUNDS];
+static u32 cost_median;
+
+static int by_size(const void *a, const void *b)
+{
+	return *(const u32 *)a < *(const u32 *)b ? -1 : *(const u32 *)a > *(const u32 *)b;
+}
+
+static u64 ticks_now(void)
+{
+	u32 low, high;
+
+	asm volatile("rdtsc" : "=a"(low), "=d"(high) : : "memory");
+	return (u64)high << 32 | low;
+}
+
+// What is measured stands in the loop itself, so that nothing else is between the two reads.
+static u32 median_of(char what, unsigned long argument)
+{
+	unsigned int i;
+	unsigned long flags;
+
+	local_irq_save(flags);
+	for (i = 0; i < COST_ROUNDS; i++) {
+		u64 start = ticks_now();
+
+		if (what == 'c') {
+			u32 a = argument, b, c = 0, d;
+
+			asm volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d) : : "memory");
+		} else if (what == 't') {
+			lab_probe_target(i, argument);
+		} else if (what == 'l') {
+			unsigned long word;
+
+			asm volatile("movq (%1), %0" : "=r"(word) : "r"(argument) : "memory");
+		}
+		cost_ticks[i] = ticks_now() - start;
+	}
+	local_irq_restore(flags);
+	sort(cost_ticks, COST_ROUNDS, sizeof(*cost_ticks), by_size, NULL);
+	return cost_ticks[COST_ROUNDS / 2];
+}
+
+static int cost_set(const char *value, const struct kernel_param *kp)
+{
+	char what[16];
+	unsigned long argument = 0;
+	u32 nothing;
+
+	if (sscanf(value, "%15s %lx", what, &argument) < 1 || !strchr("ctln", what[0]))
+		return -EINVAL;
+	nothing = median_of('n', 0);
+	cost_median = median_of(what[0], argument);
+	cost_median -= min(nothing, cost_median);
+	return 0;
+}
+
+static int cost_get(char *buffer, const struct kernel_param *kp)
+{
+	return scnprintf(buffer, PAGE_SIZE, "median %u\n", cost_median);
+}
+static const struct kernel_param_ops cost_ops = { .set = cost_set, .get = cost_get };
+module_param_cb(cost, &cost_ops, NULL, 0600);
 
 static u64 *page;
 
