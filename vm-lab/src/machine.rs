@@ -52,7 +52,7 @@ impl KernelLine {
     }
 }
 
-/// The processor model that has all the debugger needs, mode-based execute control and VM functions included.
+/// The processor model that has all the debugger needs, mode-based execute control included.
 pub const DEFAULT_CPU: &str = "corei7_skylake_x";
 
 /// What to boot.
