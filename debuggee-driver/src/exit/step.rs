@@ -304,7 +304,12 @@ pub fn settle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     };
     if core.cpu.vmread(guest::RIP) != rip {
         end(core, shared);
-    } else if !with_sources(shared, |sources, memory| core.view.follow(memory, sources)) {
+        return;
+    }
+    if !with_sources(shared, |sources, memory| core.view.follow(memory, sources)) {
         arm(core, shared, false, true);
     }
+    // An exit before the instruction ran ends the state that holds interrupts off: one that came first would
+    // end the step, and the instruction would be hit again.
+    hold_interrupts_off(&mut core.cpu);
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use wire_protocol::link::{Incoming, Link, Role, Statistics, Storage, Timing};
 
 /// First repetition of an unanswered frame, beyond the time it takes on the line.
-const RETRY_US: u64 = 250_000;
+const RETRY_US: u64 = 1_000_000;
 /// An acknowledgement waits so long for a request that carries it.
 const ACK_DELAY_US: u64 = 3_000;
 /// Between attempts to open a lost line.

@@ -47,8 +47,8 @@ fn no_hit_is_lost(kernel_line: KernelLine, calls_per_core: u64) {
     let seconds = started.elapsed().as_secs_f32();
     eprintln!("{all} hits in {seconds:.1} s, on each core {on_core:?}");
     assert_eq!(news, "", "more hits than calls");
-    let said = lab.guest("wait");
     assert_eq!(on_core, [calls_per_core; 2]);
+    let said = lab.guest("wait");
     for core in 0..2 {
         let line = format!("calls {calls_per_core} core {core}");
         assert!(said.contains(&line), "{said}");

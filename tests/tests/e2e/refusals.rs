@@ -75,10 +75,6 @@ fn bad_input_gets_one_clear_line_and_changes_nothing() {
         ("!cpuid 100000000".into(), "leaf"),
         ("!cpuid 1 core 7".into(), "no core 7"),
         ("!epthook vfs_read pid 7fff0".into(), "c0000040: "),
-        (
-            "!epthook vmlinux!__x64_sys_getsid".into(),
-            "event 0 hooks this address already",
-        ),
         ("~ 9".into(), "no core 9"),
         ("events c 63".into(), "no event 63"),
         ("events q 0".into(), "clear"),
