@@ -224,6 +224,96 @@ static int check(long seconds)
 	return failures != 0;
 }
 
+#define PROBE "/sys/module/lab_probe/parameters/"
+// The first argument of a worker's system calls, which are told by it.
+#define CALL_ARGUMENT 0x57ad5711
+// Where a worker has its page fault.
+#define FAULT_AT ((char *)0x7e0000000000)
+
+static void write_text(const char *path, const char *text)
+{
+	int file = open(path, O_WRONLY);
+
+	if (file < 0 || write(file, text, strlen(text)) < 0)
+		perror(path);
+	close(file);
+}
+
+static void copy_lines(const char *path, const char *start, FILE *out)
+{
+	FILE *file = fopen(path, "r");
+	char line[128];
+
+	while (file && fgets(line, sizeof(line), file))
+		if (!strncmp(line, start, strlen(start)))
+			fputs(line, out);
+	if (file)
+		fclose(file);
+}
+
+// Does what the line says, once, and says what came of it.
+static void act(char *line, FILE *out, long core)
+{
+	char *rest = strchr(line, ' ');
+	unsigned long number = rest ? strtoul(rest + 1, NULL, 16) : 0;
+
+	if (!strncmp(line, "cpuid ", 6)) {
+		unsigned a = 0, b = 0, c = 0, d = 0;
+
+		__cpuid_count(number, 0, a, b, c, d);
+		fprintf(out, "eax %x\n", a);
+	} else if (!strncmp(line, "call ", 5)) {
+		fprintf(out, "gave %lx\n", syscall(number, CALL_ARGUMENT));
+	} else if (!strcmp(line, "fault")) {
+		char *page = mmap(FAULT_AT, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+
+		*(volatile char *)page = 1;
+		fprintf(out, "touched %p\n", page);
+		munmap(page, 4096);
+	} else if (!strncmp(line, "probe ", 6)) {
+		char start[16];
+
+		snprintf(start, sizeof(start), "core %ld ", core);
+		write_text(PROBE "here", rest + 1);
+		copy_lines(PROBE "result", start, out);
+	} else if (!strncmp(line, "touch ", 6)) {
+		write_text(PROBE "touch", rest + 1);
+		copy_lines(PROBE "touch", "", out);
+	} else if (!strncmp(line, "target ", 7)) {
+		write_text(PROBE "target", rest + 1);
+		fputs("called\n", out);
+	} else {
+		fprintf(out, "no such act: %s\n", line);
+	}
+}
+
+// lab-worker CORE: one process on CORE that does what each line in the FIFO /workerCORE says and answers in /answerCORE.
+static int worker(long core)
+{
+	char in[32], out[32], line[128];
+
+	snprintf(in, sizeof(in), "/worker%ld", core);
+	snprintf(out, sizeof(out), "/answer%ld", core);
+	pin(core);
+	for (;;) {
+		FILE *commands = fopen(in, "r"), *answer = NULL;
+
+		if (!commands)
+			return 1;
+		while (fgets(line, sizeof(line), commands)) {
+			line[strcspn(line, "\n")] = 0;
+			if (!answer)
+				answer = fopen(out, "w");
+			if (!answer)
+				return 1;
+			act(line, answer, core);
+		}
+		fclose(commands);
+		if (answer)
+			fclose(answer);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	const char *name = strrchr(argv[0], '/') ? strrchr(argv[0], '/') + 1 : argv[0];
@@ -244,6 +334,8 @@ int main(int argc, char **argv)
 		return spin(first, second);
 	if (!strcmp(name, "lab-check"))
 		return check(first);
+	if (!strcmp(name, "lab-worker"))
+		return worker(first);
 	fprintf(stderr, "no program %s\n", name);
 	return 2;
 }

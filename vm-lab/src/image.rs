@@ -20,6 +20,7 @@ const PROGRAMS: &[&str] = &[
     "lab-spin",
     "lab-check",
     "lab-umask",
+    "lab-worker",
     "lab-open",
     "lab-faults",
 ];

@@ -14,7 +14,7 @@ fn with_memory() -> (Lab, u64, u64) {
         .split_whitespace()
         .filter_map(|word| u64::from_str_radix(word.strip_prefix("0x")?, 16).ok())
         .collect();
-    let [virtual_address, physical] = numbers[..] else {
+    let [virtual_address, physical, ..] = numbers[..] else {
         panic!("no addresses in: {text}");
     };
     (lab, virtual_address, physical)

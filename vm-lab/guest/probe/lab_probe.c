@@ -3,17 +3,19 @@
 //
 //   spin_ms   write N: every online core spins with interrupts off for N ms, all at once
 //   vmx       read: "core N vmxe=0|1" per core, from CR4. With a hypervisor below, this is what it lets the kernel see.
-//   run       write an instruction's name (cr0 cr3 cr4 cr8 xsetbv wbinvd invd rdmsr wrmsr vmcall dr rdpmc rdtsc port ud2): every
+//   run       write an instruction's name (cr0 cr3 cr4 cr8 xsetbv wbinvd invd rdmsr wrmsr vmcall dr rdpmc rdtsc port ud2 ipi): every
 //             core executes it
+//   here      the same, but only the core that the writing process runs on
 //   result    read: what the last run found, one line per core
 //   count     write SYMBOL: counts calls of that kernel function by a kprobe; read: "SYMBOL N"; write "-": stop
 //   target    write N: calls lab_probe_target N times; read: "calls N address A"
 //   vmxe      write 1 or 0: sets or clears CR4.VMXE on every core, as another hypervisor does first
 //   x2apic    write N: every core puts its local APIC into x2APIC mode and spins with interrupts off for N ms. The kernel
 //             knows nothing of it and is of no use afterwards
-//   touch     read: "virtual V physical P" of four pages of the module's own, one behind the other in memory; write an
-//             access of one instruction: "load ADDR", "store ADDR", "add ADDR" (8 bytes each), "compare ADDR ADDR",
-//             "move FROM TO COUNT" (bytes, REP MOVSB)
+//   touch     read: "virtual V physical P word W" of four pages of the module's own, one behind the other in memory, and
+//             what the last load found; write an access of one instruction: "load ADDR", "store ADDR [WORD]",
+//             "add ADDR [WORD]" (8 bytes each, 1 if not said), "compare ADDR ADDR",
+//             "move FROM TO COUNT" (bytes, REP MOVSB), "out PORT FROM COUNT" and "in PORT TO COUNT" (REP OUTSB, REP INSB)
 //   cost      write "cpuid LEAF", "target", "load ADDR" or "nothing" (numbers in hex): measures it a thousand times, with
 //             interrupts off; read: "median N", in ticks of the time-stamp counter, those of reading it not counted
 //   page      read: "virtual V physical P" of a page of the module's own; write N: stores N in its first word
@@ -24,7 +26,8 @@
 #include <linux/timekeeping.h>
 #include <linux/io.h>
 #include <linux/mm.h>
-#include <asm/apicdef.h>
+#include <asm/apic.h>
+#include <asm/hardirq.h>
 
 #define MAX_CORES 64
 static u64 found[MAX_CORES][2];
@@ -202,16 +205,19 @@ static void cr8_one(void *info)
 
 static void xsetbv_one(void *info)
 {
-	u32 low, high, low_after, high_after;
+	u32 low, high, during, low_after, high_after;
 
 	if (!(read_cr4_now() & X86_CR4_OSXSAVE)) {
 		note(0, 0);
 		return;
 	}
 	asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+	// Without all but x87 and SSE, and back.
+	asm volatile("xsetbv" : : "a"(low & 3), "d"(0), "c"(0));
+	asm volatile("xgetbv" : "=a"(during), "=d"(high_after) : "c"(0));
 	asm volatile("xsetbv" : : "a"(low), "d"(high), "c"(0));
 	asm volatile("xgetbv" : "=a"(low_after), "=d"(high_after) : "c"(0));
-	note((u64)high << 32 | low, (low ^ low_after) | (u64)(high ^ high_after) << 32);
+	note(low ^ during, (low ^ low_after) | (u64)(high ^ high_after) << 32);
 }
 
 static void wbinvd_one(void *info)
@@ -231,17 +237,21 @@ static void rdmsr_one(void *info)
 {
 	u64 value = 0;
 
-	note(rdmsrl_safe(MSR_EFER, &value), value);
+	int fault = rdmsrl_safe(MSR_EFER, &value);
+
+	note(fault, value);
 }
 
 static void wrmsr_one(void *info)
 {
-	u64 before = 0, after = 0;
+	u64 before = 0, during = 0, after = 0;
 
 	rdmsrl(MSR_KERNEL_GS_BASE, before);
+	wrmsrl(MSR_KERNEL_GS_BASE, before ^ 0x1000);
+	rdmsrl(MSR_KERNEL_GS_BASE, during);
 	wrmsrl(MSR_KERNEL_GS_BASE, before);
 	rdmsrl(MSR_KERNEL_GS_BASE, after);
-	note(0, before ^ after);
+	note(before ^ during, before ^ after);
 }
 
 // A fault is fixed up, as the kernel does for its own.
@@ -259,12 +269,14 @@ static void vmcall_one(void *info)
 
 static void dr_one(void *info)
 {
-	u64 before, after;
+	u64 before = 0, during = 0, after = 0;
 
-	asm volatile("mov %%dr3, %0" : "=r"(before));
+	asm volatile("mov %%dr3, %0" : "+r"(before));
+	asm volatile("mov %0, %%dr3" : : "r"(before ^ 0x1000));
+	asm volatile("mov %%dr3, %0" : "+r"(during));
 	asm volatile("mov %0, %%dr3" : : "r"(before));
-	asm volatile("mov %%dr3, %0" : "=r"(after));
-	note(0, before ^ after);
+	asm volatile("mov %%dr3, %0" : "+r"(after));
+	note(before ^ during, before ^ after);
 }
 
 static void rdpmc_one(void *info)
@@ -272,26 +284,46 @@ static void rdpmc_one(void *info)
 	u32 low, high;
 
 	asm volatile("rdpmc" : "=a"(low), "=d"(high) : "c"(0));
-	note(0, 0);
+	note(0, low);
 }
+
+// Tells the reads below from the kernel's own.
+#define OURS 0x57ad5711
 
 static void rdtsc_one(void *info)
 {
 	u32 low, high;
 	u64 first, second;
 
-	asm volatile("rdtsc" : "=a"(low), "=d"(high));
+	asm volatile("rdtsc" : "=a"(low), "=d"(high) : "b"(OURS));
 	first = (u64)high << 32 | low;
-	asm volatile("rdtsc" : "=a"(low), "=d"(high));
+	asm volatile("rdtsc" : "=a"(low), "=d"(high) : "b"(OURS));
 	second = (u64)high << 32 | low;
-	note(second < first, 0);
+	note(second < first, second);
 }
 
-// CMOS register 0x0f, which nobody minds.
+// A register of the DMA controller that nothing uses and that keeps what it is given.
 static void port_one(void *info)
 {
-	outb(0x0f, 0x70);
-	note(inb(0x71), 0);
+	u8 before = inb(0x84), during;
+
+	outb(before ^ 0x55, 0x84);
+	during = inb(0x84);
+	outb(before, 0x84);
+	note(before ^ during, during);
+}
+
+// An interrupt that the kernel counts and does nothing for. Only for processes: it comes while interrupts are let in.
+static void ipi_one(void *info)
+{
+	unsigned int before = this_cpu_read(irq_stat.x86_platform_ipis), i;
+
+	apic->send_IPI_self(X86_PLATFORM_IPI_VECTOR);
+	local_irq_enable();
+	for (i = 0; i < 1000; i++)
+		cpu_relax();
+	local_irq_disable();
+	note(this_cpu_read(irq_stat.x86_platform_ipis) - before, 0);
 }
 
 static void ud2_one(void *info)
@@ -307,7 +339,7 @@ static const struct {
 	void (*one)(void *info);
 } runs[] = {
 	{ "vmcall", vmcall_one }, { "dr", dr_one }, { "rdpmc", rdpmc_one }, { "rdtsc", rdtsc_one },
-	{ "port", port_one }, { "ud2", ud2_one },
+	{ "port", port_one }, { "ud2", ud2_one }, { "ipi", ipi_one },
 	{ "cr0", cr0_one }, { "cr3", cr3_one }, { "cr4", cr4_one }, { "cr8", cr8_one },
 	{ "xsetbv", xsetbv_one }, { "wbinvd", wbinvd_one }, { "invd", invd_one },
 	{ "rdmsr", rdmsr_one }, { "wrmsr", wrmsr_one },
@@ -315,6 +347,7 @@ static const struct {
 
 static int run_set(const char *value, const struct kernel_param *kp)
 {
+	unsigned long flags;
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(runs); i++) {
@@ -322,13 +355,20 @@ static int run_set(const char *value, const struct kernel_param *kp)
 			continue;
 		memset(found, 0, sizeof(found));
 		strscpy(last_run, runs[i].name, sizeof(last_run));
-		on_each_cpu(runs[i].one, NULL, 1);
+		if (!strcmp(kp->name, "run")) {
+			on_each_cpu(runs[i].one, NULL, 1);
+			return 0;
+		}
+		local_irq_save(flags);
+		runs[i].one(NULL);
+		local_irq_restore(flags);
 		return 0;
 	}
 	return -EINVAL;
 }
 static const struct kernel_param_ops run_ops = { .set = run_set };
 module_param_cb(run, &run_ops, NULL, 0200);
+module_param_cb(here, &run_ops, NULL, 0200);
 
 static int result_line(char *buffer, size_t size, unsigned int core)
 {
@@ -501,31 +541,38 @@ module_param_cb(page, &page_ops, NULL, 0600);
 
 #define AREA_ORDER 2
 static u8 *area;
+static unsigned long touched_word;
 
 static int touch_set(const char *value, const struct kernel_param *kp)
 {
 	char what[16];
-	unsigned long first = 0, second = 0, count = 0, word = 1;
+	unsigned long first = 0, second = 1, count = 0, word = 0;
 	int given = sscanf(value, "%15s %lx %lx %lx", what, &first, &second, &count);
 
 	if (given == 2 && !strcmp(what, "load"))
-		asm volatile("movq (%1), %0" : "=r"(word) : "r"(first) : "memory");
-	else if (given == 2 && !strcmp(what, "store"))
-		asm volatile("movq %1, (%0)" : : "r"(first), "r"(word) : "memory");
-	else if (given == 2 && !strcmp(what, "add"))
-		asm volatile("addq %1, (%0)" : : "r"(first), "r"(word) : "memory", "cc");
+		asm volatile("movq (%1), %0" : "+r"(word) : "r"(first) : "memory");
+	else if (given >= 2 && !strcmp(what, "store"))
+		asm volatile("movq %1, (%0)" : : "r"(first), "r"(second) : "memory");
+	else if (given >= 2 && !strcmp(what, "add"))
+		asm volatile("addq %1, (%0)" : : "r"(first), "r"(second) : "memory", "cc");
 	else if (given == 3 && !strcmp(what, "compare"))
 		asm volatile("cmpsb" : "+S"(first), "+D"(second) : : "memory", "cc");
 	else if (given == 4 && !strcmp(what, "move"))
 		asm volatile("rep movsb" : "+S"(first), "+D"(second), "+c"(count) : : "memory");
+	else if (given == 4 && !strcmp(what, "out"))
+		asm volatile("rep outsb" : "+S"(second), "+c"(count) : "d"((u16)first) : "memory");
+	else if (given == 4 && !strcmp(what, "in"))
+		asm volatile("rep insb" : "+D"(second), "+c"(count) : "d"((u16)first) : "memory");
 	else
 		return -EINVAL;
+	touched_word = word;
 	return 0;
 }
 
 static int touch_get(char *buffer, const struct kernel_param *kp)
 {
-	return scnprintf(buffer, PAGE_SIZE, "virtual %#lx physical %#llx\n", (unsigned long)area, (u64)virt_to_phys(area));
+	return scnprintf(buffer, PAGE_SIZE, "virtual %#lx physical %#llx word %#lx\n", (unsigned long)area,
+			 (u64)virt_to_phys(area), touched_word);
 }
 static const struct kernel_param_ops touch_ops = { .set = touch_set, .get = touch_get };
 module_param_cb(touch, &touch_ops, NULL, 0600);

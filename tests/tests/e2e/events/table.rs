@@ -1,0 +1,173 @@
+//! The table: an event of each kind, what a process does to hit it, and what the event must say then.
+
+use crate::lab::Lab;
+
+/// Where the probe keeps what it touches and calls.
+pub(super) struct Places {
+    area: u64,
+    area_physical: u64,
+    pub(super) target: u64,
+}
+
+impl Places {
+    #[track_caller]
+    pub(super) fn find(lab: &mut Lab) -> Self {
+        let mut numbers = |name: &str| -> Vec<u64> {
+            let text = lab.guest(&format!("cat /sys/module/lab_probe/parameters/{name}"));
+            let words = text.split_whitespace();
+            words
+                .filter_map(|word| u64::from_str_radix(word.strip_prefix("0x")?, 16).ok())
+                .collect()
+        };
+        let touch = numbers("touch");
+        Self {
+            area: touch[0],
+            area_physical: touch[1],
+            target: numbers("target")[0],
+        }
+    }
+}
+
+/// What short-circuiting leads to.
+pub(super) struct Skip {
+    /// Done instead of the line's act.
+    act: Option<String>,
+    /// Run by the event.
+    pub(super) script: &'static str,
+    /// What the process then finds, and only then.
+    pub(super) said: &'static str,
+}
+
+/// A line of the table.
+pub(super) struct Case {
+    /// The command, without options.
+    pub(super) event: String,
+    /// What a process does.
+    pub(super) act: String,
+    /// Tells hits of this act from others of the same process.
+    pub(super) only: &'static str,
+    /// Holds at each of them.
+    pub(super) holds: String,
+    /// Hits per act before what is watched takes effect.
+    pub(super) pre: u64,
+    /// Hits per act after it; `None` where there is no such stage.
+    pub(super) post: Option<u64>,
+    pub(super) skip: Option<Skip>,
+}
+
+/// A case with as many hits in both stages.
+fn case(event: impl Into<String>, act: impl Into<String>, context: &str, hits: u64) -> Case {
+    Case {
+        event: event.into(),
+        act: act.into(),
+        only: "1",
+        holds: format!("$context == {context}"),
+        pre: hits,
+        post: Some(hits),
+        skip: None,
+    }
+}
+
+impl Case {
+    fn only(self, only: &'static str) -> Self {
+        Self { only, ..self }
+    }
+
+    fn holds(self, holds: &str) -> Self {
+        let holds = holds.to_owned();
+        Self { holds, ..self }
+    }
+
+    fn without_stages(self) -> Self {
+        Self { post: None, ..self }
+    }
+
+    fn skips(self, script: &'static str, said: &'static str) -> Self {
+        let act = None;
+        let skip = Some(Skip { act, script, said });
+        Self { skip, ..self }
+    }
+
+    /// What a process does to be kept from it.
+    pub(super) fn skipped_act(&self) -> &str {
+        let skip = self.skip.as_ref();
+        skip.and_then(|skip| skip.act.as_deref())
+            .unwrap_or(&self.act)
+    }
+}
+
+/// What the old value of a control register says of the new one, before and after.
+const CR0_FLIPS: &str =
+    "$event_stage == 0 && $context == (@cr0 ^ 8) || $event_stage == 1 && $context == @cr0";
+const CR4_FLIPS: &str =
+    "$event_stage == 0 && $context == (@cr4 ^ 100) || $event_stage == 1 && $context == @cr4";
+
+/// What tells a worker's system calls.
+const OUR_CALL: &str = "@rdi == 57ad5711";
+
+pub(super) fn cases(places: &Places) -> Vec<Case> {
+    let Places {
+        area,
+        area_physical,
+        target,
+    } = places;
+    let at = format!("{:x}", area + 0x108);
+    let physical = format!("{:x}", area_physical + 0x108);
+    let target = format!("{target:x}");
+    let load = format!("touch load {at}");
+    let store = |word: u32| format!("touch store {at} {word}\\n{load}");
+    let store_skipped = Skip {
+        act: Some(store(7)),
+        script: "",
+        said: "word 0x5",
+    };
+    vec![
+        case(format!("!epthook {target}"), "target 1", &target, 1).without_stages(),
+        Case {
+            skip: Some(store_skipped),
+            ..case(format!("!monitor w {at} l 8"), store(5), &at, 1)
+        },
+        case(format!("!monitor pa w {physical} l 8"), store(5), &at, 1),
+        case(format!("!monitor r {at} l 1"), &load, &at, 1).skips("", "word 0x0"),
+        case(format!("!monitor x {target} l 1"), "target 1", &target, 1),
+        case("!syscall 7c", "call 7c", "7c", 1).skips("@rax = 77;", "gave 77"),
+        case("!syscall2 7c", "call 7c", "7c", 1)
+            .only(OUR_CALL)
+            .skips("@rax = 78;", "gave 78"),
+        case("!sysret", "call 7c", "@rip", 1)
+            .only(OUR_CALL)
+            .holds("$event_stage == 1 || $context == @rip"),
+        case("!sysret2", "call 7c", "@rip", 1)
+            .only(OUR_CALL)
+            .holds("$event_stage == 1 || $context == @rip"),
+        case("!cpuid 16", "cpuid 16", "16", 1).skips("@rax = 1234;", "eax 1234"),
+        case("!msrread c0000080", "probe rdmsr", "c0000080", 1)
+            .skips("@rax = 77; @rdx = 0;", "rdmsr 0x0 0x77"),
+        case("!msrread c0000102", "probe wrmsr", "c0000102", 3)
+            .skips("@rax = 0; @rdx = 0;", "wrmsr 0x0 0x0"),
+        case("!msrwrite c0000102", "probe wrmsr", "c0000102", 2).skips("", "wrmsr 0x0 0x0"),
+        case("!ioin 84", "probe port", "84", 2).skips("@rax = 5a;", "port 0x0 0x5a"),
+        case("!ioout 84", "probe port", "84", 2).skips("", "port 0x0 "),
+        case("!exception 6", "probe ud2", "6", 1).skips("@rip = @rip + 2;", "ud2 0x0"),
+        case("!exception e", "fault", "e", 1).only("@cr2 == 7e0000000000"),
+        case("!interrupt f7", "probe ipi", "0f7", 1).skips("", "ipi 0x0"),
+        case("!tsc", "probe rdtsc", "0", 2)
+            .only("@rbx == 57ad5711")
+            .skips("@rax = 1234; @rdx = 0;", "rdtsc 0x0 0x1234"),
+        case("!pmc", "probe rdpmc", "0", 1).skips("@rax = 1234; @rdx = 0;", "rdpmc 0x0 0x1234"),
+        // It faults, so there is no time after it.
+        Case {
+            post: Some(0),
+            ..case("!vmcall", "probe vmcall", "0", 1)
+        }
+        .skips("", "vmcall 0x0"),
+        case("!dr", "probe dr", "0", 5).skips("", "dr 0x0 0x0"),
+        case("!crwrite 0 mask 8", "probe cr0", "0", 2)
+            .holds(CR0_FLIPS)
+            .skips("", "cr0 0x0 0x0"),
+        case("!crwrite 4 mask 100", "probe cr4", "0", 2)
+            .holds(CR4_FLIPS)
+            .skips("", "cr4 0x0 0x0"),
+        case("!xsetbv 0", "probe xsetbv", "0", 2).skips("", "xsetbv 0x0 0x0"),
+    ]
+}
