@@ -42,7 +42,7 @@ extern crate std;
 #[cfg(test)]
 fn proptest_config() -> proptest::test_runner::Config {
     proptest::test_runner::Config {
-        cases: if cfg!(miri) { 4 } else { 512 },
+        cases: if cfg!(miri) { 2 } else { 512 },
         failure_persistence: None,
         ..proptest::test_runner::Config::default()
     }

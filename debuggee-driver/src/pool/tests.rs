@@ -288,7 +288,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn counts_balance_and_objects_never_overlap(steps in prop::collection::vec(step(), 1..200)) {
+    fn counts_balance_and_objects_never_overlap(steps in prop::collection::vec(step(), 1..if cfg!(miri) { 12 } else { 200 })) {
         let mut pools = pools(2, [3, 1, 1, 0, 2, 1, 1, 1], CHUNK_BYTES / 2);
         pools.arena_mut().allow_growth(3);
         let mut held: Vec<super::slab::Reserved> = Vec::new();

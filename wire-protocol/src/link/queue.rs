@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn records_come_out_as_they_went_in_wherever_the_ring_wraps() {
-        for ring_bytes in 5..40 {
+        for ring_bytes in (5..40).step_by(if cfg!(miri) { 9 } else { 1 }) {
             let mut ring = std::vec![0; ring_bytes];
             let mut queue = Queue::new(&mut ring);
             let mut model = VecDeque::new();

@@ -79,7 +79,7 @@ mod tests {
     }
 
     /// The interpreter is slow.
-    const LEN: usize = if cfg!(miri) { 96 } else { 1024 };
+    const LEN: usize = if cfg!(miri) { 48 } else { 1024 };
 
     fn noise(len: usize) -> Vec<u8> {
         let mut state = 1_u64;

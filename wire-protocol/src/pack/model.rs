@@ -16,8 +16,8 @@ const SLOT_BYTES: usize = 2;
 const SLOTS: usize = 1 << 17;
 /// Memory that a model works with.
 pub(super) const TABLE_BYTES: usize = SLOTS * SLOT_BYTES;
-/// A slot that saw no bit.
-const FRESH: [u8; 2] = [0x00, 0x80];
+/// A slot that saw no bit. The table holds what differs from it, so that it begins as zeros.
+const FRESH: u16 = 0x8000;
 const COUNT_MAX: u16 = 15;
 
 /// Where repeated bytes are looked up: the last place of each of so many hashes of three bytes.
@@ -139,9 +139,10 @@ pub(super) struct Model<'t> {
 impl<'t> Model<'t> {
     /// A model that knows nothing yet; `None` if there is too little memory.
     pub(super) fn new(memory: &'t mut [u8]) -> Option<Self> {
-        let (table, _) = memory.get_mut(..TABLE_BYTES)?.as_chunks_mut();
+        let memory = memory.get_mut(..TABLE_BYTES)?;
+        memory.fill(0);
+        let (table, _) = memory.as_chunks_mut();
         let table: &mut [_; SLOTS] = table.try_into().ok()?;
-        table.fill(FRESH);
         let mut right = [0; REPETITION_MAX + 1];
         for (length, right) in right.iter_mut().enumerate() {
             *right = (ONE - ONE / (length as i32 + 4)) as u16;
@@ -247,7 +248,8 @@ impl<'t> Model<'t> {
         let kept = self.slots.iter_mut().zip(&mut self.inputs);
         for (group, (kept, input)) in self.groups.iter().zip(kept) {
             let slot = (group << 4 | within) & (SLOTS - 1);
-            let state = u16::from_le_bytes(self.table.get(slot).copied().unwrap_or(FRESH));
+            let state =
+                u16::from_le_bytes(self.table.get(slot).copied().unwrap_or_default()) ^ FRESH;
             let trust = TRUST.get(usize::from(state & COUNT_MAX));
             *kept = slot;
             *input = logit(state >> 4) * trust.copied().unwrap_or(0) / 16;
@@ -277,12 +279,12 @@ impl<'t> Model<'t> {
             let Some(bytes) = self.table.get_mut(slot) else {
                 continue;
             };
-            let state = u16::from_le_bytes(*bytes);
+            let state = u16::from_le_bytes(*bytes) ^ FRESH;
             let (probability, count) = (i32::from(state >> 4), state & COUNT_MAX);
             let step = STEPS.get(usize::from(count)).copied().unwrap_or(0);
             let moved = probability + (((target - probability) * step + 0x8000) >> 16);
             let count = (count + 1).min(COUNT_MAX);
-            *bytes = ((moved as u16) << 4 | count).to_le_bytes();
+            *bytes = (((moved as u16) << 4 | count) ^ FRESH).to_le_bytes();
         }
         if let Some(expected) = self.expected_bit() {
             if let Some(right) = self.right.get_mut(self.repeated) {

@@ -167,7 +167,7 @@ proptest! {
 
     #[test]
     fn any_mix_of_changes_keeps_every_promise(
-        steps in prop::collection::vec(step(), if cfg!(miri) { 1..10 } else { 1..100 }),
+        steps in prop::collection::vec(step(), if cfg!(miri) { 1..4 } else { 1..100 }),
         has_1gib_leaves: bool,
     ) {
         let mut world = world(has_1gib_leaves, design());

@@ -19,10 +19,12 @@ use crate::port::{CodeCall, CodeEnd, Cpu, Gprs, LiveRegister, PhysicalMemory, Po
 use crate::shared::{Parts, Shared};
 use crate::transport::uart16550::Uart;
 use crate::vmx::{control_field, guest, reason, ro};
+use core::sync::atomic::AtomicPtr;
 use std::boxed::Box;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::Mutex;
 use std::vec;
 use std::vec::Vec;
 use wire_protocol::address::{CoreId, EventId, GuestPhysical, GuestVirtual};
@@ -196,9 +198,18 @@ fn no_facts() -> Facts {
     }
 }
 
+/// Memory for ever, which a line wants. Something static leads to it, or Miri took it for lost.
+fn memory(len_bytes: usize) -> &'static mut [u8] {
+    static KEPT: Mutex<Vec<AtomicPtr<u8>>> = Mutex::new(Vec::new());
+    let memory = Box::leak(vec![0; len_bytes].into_boxed_slice());
+    KEPT.lock()
+        .unwrap()
+        .push(AtomicPtr::new(memory.as_mut_ptr()));
+    memory
+}
+
 fn line() -> Line<FakePorts> {
     let uart = Uart::init(FakePorts::new(0x3f8), 0x3f8, 115_200).unwrap();
-    let memory = |len_bytes| Box::leak(vec![0; len_bytes].into_boxed_slice());
     let buffers = Buffers {
         message: memory(64),
         lists: memory(64),
