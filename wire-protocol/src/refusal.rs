@@ -217,9 +217,9 @@ pub enum Refusal {
     },
     /// The driver does not know how to watch this.
     UnknownTrigger,
-    /// A clear could not be completed on a core; the event is still listed.
+    /// An event could not be cleared, because a core is not held; it is still listed.
     ClearIncomplete {
-        /// The core that did not acknowledge.
+        /// The core that is missing.
         core: CoreId,
         /// The event.
         event: EventId,
@@ -258,10 +258,10 @@ pub enum Refusal {
         /// The limit.
         limit: u32,
     },
-    /// There is a hook at this address already (two events may not share one address).
-    AlreadyHooked {
-        /// The event that has it.
-        event: EventId,
+    /// The core that is to be looked at is not held.
+    CoreAway {
+        /// Which.
+        core: CoreId,
     },
     /// No event of that number.
     NoSuchEvent {
@@ -326,7 +326,6 @@ impl Refusal {
         match self {
             Self::NotPresent { .. } => 0xc000_0005,
             Self::TooManyHooksOnPage { .. } => 0xc000_0022,
-            Self::AlreadyHooked { .. } => 0xc000_0026,
             Self::DebuggerMemory { .. } | Self::NotRam { .. } => 0xc000_0052,
             Self::PhysicalOutOfRange { .. } => 0xc000_0056,
             Self::PoolExhausted { class, .. } => match class {
@@ -350,7 +349,7 @@ impl Refusal {
             Self::BufferTooBig { .. } => 0xc000_004b,
             Self::ClearIncomplete { .. } => 0xc000_004f,
             Self::CoreNotHeld { .. } => 0xc000_0050,
-            Self::NoSuchCore { .. } => 0xc000_0051,
+            Self::CoreAway { .. } | Self::NoSuchCore { .. } => 0xc000_0051,
             Self::NoSuchEvent { .. } => 0xc000_0100,
             Self::ReadOnlyRegister { .. } => 0xc000_0101,
             Self::BadRegisterValue { .. } => 0xc000_0102,

@@ -101,12 +101,16 @@ pub fn add<'s, P: Ports>(
 /// `events e|d|c`.
 ///
 /// # Errors
-/// No such event, or not every core is held or acknowledged.
+/// No such event, or not every core is held; then nothing has changed.
 pub fn change<'s, P: Ports>(
     context: &mut Context<'_, '_, P>,
     change: EventChange,
     event: Option<EventId>,
 ) -> Result<Reply<'s>, Refusal> {
+    let missing = context.halt.all_halted().err();
+    if let (EventChange::Clear, Some(event), Some(core)) = (change, event, missing) {
+        return Err(Refusal::ClearIncomplete { core, event });
+    }
     let mut physical = context.shared.memory.clone();
     let before = context
         .shared
@@ -115,10 +119,8 @@ pub fn change<'s, P: Ports>(
     let count = edit(context, |installed| {
         installed.change(&mut physical, change, event)
     })??;
-    commit(context).map_err(|core| match event {
-        Some(event) => Refusal::ClearIncomplete { core, event },
-        None => Refusal::CoreNotHeld { core },
-    })?;
+    // A core that does not acknowledge is held and takes it over before it runs.
+    let _ = commit(context);
     let (free, digest) = context
         .shared
         .installed

@@ -23,7 +23,7 @@ pub(super) fn file<'c, P: Ports>(
         .shared
         .files
         .of_held(context.halt, core)
-        .ok_or(Refusal::CoreNotHeld { core })
+        .ok_or(Refusal::CoreAway { core })
 }
 
 /// Values of a set of registers.

@@ -25,8 +25,8 @@ fn words(refusal: &Refusal) -> String {
             arena_left_bytes,
         } => exhausted(class, reserved, object_bytes, arena_left_bytes),
         Refusal::ClearIncomplete { core, event } => format!(
-            "core {core} did not confirm that event {event} is cleared; the event is still listed: \
-             `events c {event}` tries again"
+            "core {core} is not held, so event {event} could not be cleared and is still listed; `g` and \
+             `pause` gather the cores anew, then `events c {event}` tries again"
         ),
         Refusal::CoreNotHeld { core } => format!(
             "core {core} is not held, so nothing was applied; `g` and `pause` gather the cores anew"
@@ -53,9 +53,10 @@ fn words(refusal: &Refusal) -> String {
         Refusal::TooManyHooksOnPage { limit } => format!(
             "this page has {limit} hooks already, the most there can be; `events c N` clears one"
         ),
-        Refusal::AlreadyHooked { event } => {
-            format!("event {event} hooks this address already; `events c {event}` clears it first")
-        }
+        Refusal::CoreAway { core } => format!(
+            "core {core} is not held, so there is nothing to look at; `g` and `pause` gather the \
+             cores anew"
+        ),
         Refusal::NoSuchEvent { event } => {
             format!("there is no event {event}; `events` lists them")
         }

@@ -43,7 +43,7 @@ impl Session {
             }));
         }
         if core.0 < 64 && halt.missing_cores & (1 << core.0) != 0 {
-            return Err(SessionError::Refused(Refusal::CoreNotHeld { core }));
+            return Err(SessionError::Refused(Refusal::CoreAway { core }));
         }
         self.core = core;
         Ok(())

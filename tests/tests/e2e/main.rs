@@ -2,6 +2,7 @@
 
 mod budget;
 mod cores;
+mod errors;
 mod events;
 mod exits;
 mod hits;

@@ -1,7 +1,6 @@
 //! Pools run dry with numbers, are refilled in the same halt, and end as they began.
 
 use crate::lab::Lab;
-use std::fmt::Write;
 use vm_lab::machine::{KernelLine, Options};
 
 /// The default constants fit into 2 MiB; what the rest of this one gives is kept for `prealloc`.
@@ -46,71 +45,6 @@ fn with_small_arena() -> Lab {
     });
     lab.run("pause");
     lab
-}
-
-#[test]
-fn twenty_first_event_is_refused_and_prealloc_helps_in_the_same_halt() {
-    let mut lab = with_small_arena();
-    for leaf in 0..20 {
-        lab.run(&format!("!cpuid {:x}", 0x100 + leaf));
-    }
-    let digest = lab.run("!digest");
-    let before = lab.run("pools");
-    assert_eq!(counts(&before, "regular-event"), [20, 20, 0]);
-    let events = lab.run("events");
-    let refusal = lab.refused("!cpuid 40000000");
-    assert!(
-        refusal.starts_with("c0000042: no regular event left: all 20 are in use"),
-        "{refusal}"
-    );
-    assert!(refusal.contains("`prealloc regular-event "), "{refusal}");
-    assert!(refusal.contains("`g`"), "{refusal}");
-    assert_eq!(
-        lab.run("pools"),
-        before,
-        "a refused event changed the pools"
-    );
-    assert_eq!(lab.run("events"), events);
-    let carved = lab.run("prealloc regular-event 10");
-    assert!(
-        carved.starts_with("regular-event: 10 (0n16) ready now; 10 (0n16) free; "),
-        "{carved}"
-    );
-    assert!(lab.run("!cpuid 40000000").starts_with("event 14: "));
-    let after = lab.run("pools");
-    assert_eq!(counts(&after, "regular-event"), [36, 21, 15]);
-    assert_balanced(&after);
-    assert_eq!(lab.run("!digest"), digest, "the guest ran");
-    // The new event works as the others do.
-    lab.run("g");
-    lab.guest_background("lab-cpuid 0x40000000 1");
-    let halt = lab.run(".wait 0n30");
-    assert!(halt.contains("event 14 hit"), "{halt}");
-}
-
-#[test]
-fn hook_beyond_the_reserved_pages_is_refused_and_changes_nothing() {
-    let mut lab = with_small_arena();
-    let kernel = "(vmlinux!_text + ";
-    lab.run("prealloc regular-event 8");
-    for page in 0..20 {
-        lab.run(&format!("!epthook {kernel}{page:x}000)"));
-    }
-    let before = lab.run("pools");
-    assert_eq!(counts(&before, "epthook"), [20, 20, 0]);
-    let refusal = lab.refused(&format!("!epthook {kernel}14000)"));
-    assert!(
-        refusal.starts_with("c0000023: no EPT-hook page left"),
-        "{refusal}"
-    );
-    assert!(refusal.contains("`prealloc epthook "), "{refusal}");
-    assert_eq!(lab.run("pools"), before);
-    lab.run("prealloc epthook 2");
-    lab.run(&format!("!epthook {kernel}14000)"));
-    lab.run("events c all");
-    let cleared = lab.run("pools");
-    assert_balanced(&cleared);
-    assert_eq!(counts(&cleared, "epthook"), [22, 0, 22]);
 }
 
 fn clear_is_instant(kernel_line: KernelLine) {
@@ -193,36 +127,6 @@ fn thousand_rounds_end_with_the_counts_they_began_with() {
 #[test]
 fn thousand_rounds_in_the_stock_kernel_end_with_the_counts_they_began_with() {
     rounds_leave_no_trace(KernelLine::Stock);
-}
-
-#[test]
-fn forty_hooks_of_one_script_share_their_page() {
-    let mut lab = Lab::halted(KernelLine::Lean);
-    let start = lab.run("pools");
-    lab.run("prealloc regular-event 20");
-    let mut script = String::new();
-    for function in 0..40 {
-        let _ = writeln!(
-            script,
-            "!epthook (vmlinux!_text + {:x})",
-            0x10_0000 + function * 0x10
-        );
-    }
-    let file = lab.file("hooks", &script);
-    lab.run(&format!(".script {}", file.display()));
-    assert_eq!(lab.run("events").lines().count(), 40);
-    let pools = lab.run("pools");
-    assert_balanced(&pools);
-    // All of them are on one page, which takes no more.
-    let refusal = lab.refused("!epthook (vmlinux!_text + 100fff)");
-    assert!(refusal.starts_with("c0000022: "), "{refusal}");
-    assert_eq!(lab.run("pools"), pools);
-    assert_eq!(counts(&pools, "epthook")[1], 1, "{pools}");
-    lab.run("events c all");
-    assert_eq!(
-        counts(&lab.run("pools"), "epthook"),
-        counts(&start, "epthook")
-    );
 }
 
 #[test]

@@ -52,9 +52,9 @@ pub(crate) fn write(refusal: &Refusal, base: u64, out: &mut Writer<'_>) -> Resul
             out.byte(7)?;
             out.varint(limit)
         }
-        Refusal::AlreadyHooked { event } => {
+        Refusal::CoreAway { core } => {
             out.byte(8)?;
-            out.varint(event.0)
+            out.varint(core.0)
         }
         Refusal::NoSuchEvent { event } => {
             out.byte(9)?;
@@ -135,7 +135,7 @@ pub(crate) fn parse(base: u64, input: &[u8]) -> Parsed<'_, Refusal> {
             Ok((rest, Refusal::DebuggerMemory { address }))
         }
         7 => narrow(rest).map(|(rest, limit)| (rest, Refusal::TooManyHooksOnPage { limit })),
-        8 => parse_event(rest).map(|(rest, event)| (rest, Refusal::AlreadyHooked { event })),
+        8 => parse_core(rest).map(|(rest, core)| (rest, Refusal::CoreAway { core })),
         9 => parse_event(rest).map(|(rest, event)| (rest, Refusal::NoSuchEvent { event })),
         10 => {
             let (rest, core) = parse_core(rest)?;

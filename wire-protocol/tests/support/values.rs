@@ -311,7 +311,7 @@ pub fn refusal() -> BoxedStrategy<Refusal> {
             .prop_map(|(address, limit)| Refusal::PhysicalOutOfRange { address, limit }),
         guest_physical().prop_map(|address| Refusal::DebuggerMemory { address }),
         number32().prop_map(|limit| Refusal::TooManyHooksOnPage { limit }),
-        event_id().prop_map(|event| Refusal::AlreadyHooked { event }),
+        core().prop_map(|core| Refusal::CoreAway { core }),
         event_id().prop_map(|event| Refusal::NoSuchEvent { event }),
         (core(), number16()).prop_map(|(core, count)| Refusal::NoSuchCore { core, count }),
         register().prop_map(|register| Refusal::ReadOnlyRegister { register }),
