@@ -4,13 +4,13 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -97,53 +97,69 @@ static int opens(const char *file, long count)
 	return done != count;
 }
 
-static long pages;
-static atomic_int waiting;
-
-// Touches memory that is not there yet, a page at a time; the page faults are the kernel's own count.
-static void *fault_core(void *argument)
+// lab-tsc N: reads the time-stamp counter N times, prints the last value.
+static int ticks(long count)
 {
-	struct rusage before, after;
-	char *memory = mmap(NULL, pages << 12, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	unsigned long last = 0;
 
-	pin((long)argument);
-	madvise(memory, pages << 12, MADV_NOHUGEPAGE);
-	getrusage(RUSAGE_THREAD, &before);
-	getrusage(RUSAGE_THREAD, &after);
-	waiting++;
-	while (access("/tmp/touch", F_OK))
-		sched_yield();
-	getrusage(RUSAGE_THREAD, &before);
-	for (long i = 0; i < pages; i++)
-		((volatile char *)memory)[i << 12] = 1;
-	getrusage(RUSAGE_THREAD, &after);
-	return (void *)(after.ru_minflt - before.ru_minflt);
+	for (long i = 0; i < count; i++)
+		last = __builtin_ia32_rdtsc();
+	printf("tsc %lx\n", last);
+	return 0;
 }
 
-// lab-faults N: N page faults on each core, once /tmp/touch exists. Prints its number first, then the faults.
-static int faults(long count)
+static long traps_each;
+static atomic_long handled, least_ticks;
+
+static void trapped(int signal)
 {
-	long cores = sysconf(_SC_NPROCESSORS_ONLN), sum = 0;
-	pthread_t threads[64];
-	FILE *ready;
+	handled++;
+}
 
-	pages = count;
-	for (long i = 0; i < cores && i < 64; i++)
-		if (pthread_create(&threads[i], NULL, fault_core, (void *)i))
-			return 2;
-	while (waiting < cores)
-		sched_yield();
-	ready = fopen("/tmp/faults", "w");
-	fprintf(ready, "pid %x\n", getpid());
-	fclose(ready);
-	for (long i = 0; i < cores && i < 64; i++) {
-		void *seen;
+static void *trap_core(void *argument)
+{
+	pin((long)argument);
+	for (long i = 0; i < traps_each; i++) {
+		long start = __builtin_ia32_rdtsc(), ticks;
 
-		pthread_join(threads[i], &seen);
-		sum += (long)seen;
+		asm volatile("int3");
+		ticks = __builtin_ia32_rdtsc() - start;
+		if (ticks < least_ticks)
+			least_ticks = ticks;
 	}
-	printf("faults %lx\n", sum);
-	return 0;
+	return NULL;
+}
+
+// lab-traps N: for each of the files /tmp/round1, /tmp/round2 … that comes, INT3 N times on each core, all at once;
+// then writes to /tmp/done1 … how many signals came of them in this round, and the ticks that the quickest took.
+static int traps(long count)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+	signal(SIGTRAP, trapped);
+	traps_each = count;
+	for (int round = 1;; round++) {
+		char asked[32], answer[32];
+		pthread_t threads[64];
+		FILE *done;
+
+		snprintf(asked, sizeof(asked), "/tmp/round%d", round);
+		snprintf(answer, sizeof(answer), "/tmp/done%d", round);
+		while (access(asked, F_OK))
+			usleep(10000);
+		handled = 0;
+		least_ticks = 1l << 60;
+		for (long i = 0; i < cores && i < 64; i++)
+			if (pthread_create(&threads[i], NULL, trap_core, (void *)i))
+				return 2;
+		for (long i = 0; i < cores && i < 64; i++)
+			pthread_join(threads[i], NULL);
+		done = fopen(answer, "w");
+		if (!done)
+			return 2;
+		fprintf(done, "traps %ld ticks %ld\n", (long)handled, (long)least_ticks);
+		fclose(done);
+	}
 }
 
 #define WORDS (1u << 15)
@@ -326,8 +342,10 @@ int main(int argc, char **argv)
 		return umasks(first, second);
 	if (!strcmp(name, "lab-open"))
 		return opens(argc > 1 ? argv[1] : "/", argc > 2 ? second : 1);
-	if (!strcmp(name, "lab-faults"))
-		return faults(first);
+	if (!strcmp(name, "lab-tsc"))
+		return ticks(first);
+	if (!strcmp(name, "lab-traps"))
+		return traps(first);
 	if (!strcmp(name, "lab-cpuid"))
 		return cpuid(first, second);
 	if (!strcmp(name, "lab-spin"))

@@ -22,7 +22,8 @@ const PROGRAMS: &[&str] = &[
     "lab-umask",
     "lab-worker",
     "lab-open",
-    "lab-faults",
+    "lab-tsc",
+    "lab-traps",
 ];
 
 /// Builds what changed and returns the disc that boots with kernel line `line`.

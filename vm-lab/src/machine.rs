@@ -223,6 +223,12 @@ impl Machine {
         self.line.hang_up();
     }
 
+    /// As if the cable were pulled out of the host, and put in again after `time`.
+    pub fn unplug(&mut self, time: Duration) {
+        self.line.cut(time);
+        self.line.hang_up();
+    }
+
     /// The image of the running kernel.
     #[must_use]
     pub fn kernel_image(&self) -> &Path {

@@ -2,10 +2,11 @@
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 use vm_lab::host::{self, Host, Reply};
 use vm_lab::machine::DEFAULT_CPU;
 use vm_lab::progress::phase;
@@ -45,7 +46,8 @@ enum What {
     },
     /// End the machine that `boot` started
     Shutdown,
-    /// Boot a machine, run a script in the host program, print the session
+    /// Boot a machine, run a script, print the session. A line is a command of the host program, or begins with
+    /// guest>, guest>&, expect>, refute>, fails>, wait>, keep>, shell> or unplug> (see vm-lab/src/script.rs)
     Script {
         /// The script
         file: PathBuf,
@@ -252,12 +254,13 @@ impl script::Ends for Both {
     fn guest_background(&mut self, command: &str) -> Result<()> {
         self.machine.guest_background(command)
     }
+    fn unplug(&mut self, time: Duration) {
+        self.machine.unplug(time);
+    }
 }
 
-fn run_script(file: &PathBuf, keep_going: bool, machine: &MachineArgs) -> Result<ExitCode> {
-    let text =
-        std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
-    let script = script::parse(&text).with_context(|| file.display().to_string())?;
+fn run_script(file: &Path, keep_going: bool, machine: &MachineArgs) -> Result<ExitCode> {
+    let script = script::read(file)?;
     let provisions = provision::provision()?;
     let program = phase("building the host program", |_| host::build())?;
     let machine = Machine::boot_with(&provisions, &machine.options())?;

@@ -23,11 +23,19 @@ impl Ends for Fake {
     fn guest_background(&mut self, _command: &str) -> Result<()> {
         Ok(())
     }
+    fn unplug(&mut self, _time: Duration) {}
+}
+
+fn script(text: &str) -> Script {
+    Script {
+        lines: parse(text).unwrap(),
+        dir: "/somewhere".into(),
+    }
 }
 
 fn session(text: &str, keep_going: bool) -> (usize, String) {
     let mut out = Vec::new();
-    let failures = run(&parse(text).unwrap(), &mut Fake, keep_going, &mut out).unwrap();
+    let failures = run(&script(text), &mut Fake, keep_going, &mut out).unwrap();
     (failures, String::from_utf8(out).unwrap())
 }
 
@@ -64,13 +72,7 @@ fn keep_going_counts_every_failure() {
 
 #[test]
 fn lost_host_program_is_an_error() {
-    let told = run(
-        &parse("x\ndie\n").unwrap(),
-        &mut Fake,
-        true,
-        &mut Vec::new(),
-    )
-    .unwrap_err();
+    let told = run(&script("x\ndie\n"), &mut Fake, true, &mut Vec::new()).unwrap_err();
     assert_eq!(format!("{told:#}"), "line 2: gone");
 }
 
@@ -96,8 +98,46 @@ fn nonsense_names_its_line() {
         ("expect> (\n", "line 1"),
         ("a {\n", "line 1"),
         ("guest>\n", "line 1"),
+        ("keep> name\n", "line 1"),
+        ("unplug> now\n", "line 1"),
     ] {
         let told = format!("{:#}", parse(text).unwrap_err());
         assert!(told.contains(line), "{told}");
     }
+}
+
+#[test]
+fn what_was_kept_stands_in_later_lines() {
+    let (failures, told) = session(
+        "a 1.5\nkeep> n did a (.*)\nb <n> <dir> <m>\nexpect> did b <n> /somewhere <m>$\n\
+         a 1x5\nrefute> did a <n>\nkeep> n \\d.\nguest> <n>\nexpect> saw 1x$\nkeep> n no\n",
+        true,
+    );
+    assert_eq!(failures, 1, "{told}");
+    assert!(
+        told.contains("standstill> b 1.5 /somewhere <m>\n"),
+        "{told}"
+    );
+    assert!(told.contains("<n> is 1x\nguest> 1x\n"), "{told}");
+    assert!(told.contains("*** line 10: "), "{told}");
+}
+
+#[test]
+fn shell_works_on_files_of_the_session() {
+    let (failures, told) = session(
+        "shell> echo text > file; echo <temp>\nkeep> at .*\n\
+         shell> cat <at>/file\nexpect> ^text$\nshell> exit 3\nunplug> 2\n",
+        true,
+    );
+    assert_eq!(failures, 1, "{told}");
+    assert!(told.ends_with("unplug> 2\n"), "{told}");
+}
+
+#[test]
+fn script_knows_where_its_file_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a.ds");
+    std::fs::write(&file, "x\n").unwrap();
+    assert_eq!(read(&file).unwrap().dir, dir.path());
+    assert!(read(&dir.path().join("none")).is_err());
 }

@@ -276,6 +276,9 @@ impl script::Ends for Both<'_> {
     fn guest_background(&mut self, command: &str) -> Result<()> {
         self.0.machine.guest_background(command)
     }
+    fn unplug(&mut self, time: Duration) {
+        self.0.machine.unplug(time);
+    }
 }
 
 /// The kernel complains of nothing that has to do with a hypervisor below it.

@@ -1,30 +1,81 @@
-//! Sessions written down in `tests/scripts`, run as `cargo lab script` runs them; and variables of
-//! scripts that several cores run at once.
+//! Sessions written down in `tests/scenarios` and `tests/tests/scripts`, run as `cargo lab script` runs them; and
+//! variables of scripts that several cores run at once.
 
 use crate::lab::Lab;
-use vm_lab::machine::{KernelLine, Options};
+use std::path::Path;
+use vm_lab::machine::Options;
 use vm_lab::script;
 
-fn goes_as_written(script: &str) {
-    let steps = match script::parse(script) {
-        Ok(steps) => steps,
+/// Runs a script, whose path is from the package's directory.
+fn goes_as_written(file: &str, options: &Options) {
+    let script = match script::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(file)) {
+        Ok(script) => script,
         Err(error) => panic!("{error:#}"),
     };
-    let mut lab = Lab::boot(KernelLine::Lean);
+    let mut lab = Lab::with(options);
     let mut session = Vec::new();
-    let result = script::run(&steps, &mut lab.ends(), true, &mut session);
+    let result = script::run(&script, &mut lab.ends(), true, &mut session);
     let session = String::from_utf8_lossy(&session);
     assert!(matches!(result, Ok(0)), "{result:?}\n{session}");
 }
 
 #[test]
 fn first_steps_go_as_written() {
-    goes_as_written(include_str!("../scripts/first-steps.txt"));
+    goes_as_written("tests/scripts/first-steps.txt", &Options::default());
 }
 
 #[test]
 fn script_language_goes_as_written() {
-    goes_as_written(include_str!("../scripts/script-language.txt"));
+    goes_as_written("tests/scripts/script-language.txt", &Options::default());
+}
+
+#[test]
+fn scenario_of_instant_events() {
+    goes_as_written("scenarios/05-instant-events.ds", &Options::default());
+}
+
+#[test]
+fn scenario_of_conditional_stops() {
+    goes_as_written("scenarios/06-conditional-stop.ds", &Options::default());
+}
+
+#[test]
+fn scenario_of_who_writes() {
+    goes_as_written("scenarios/07-who-writes.ds", &Options::default());
+}
+
+#[test]
+fn scenario_of_system_calls() {
+    goes_as_written("scenarios/08-system-calls.ds", &Options::default());
+}
+
+#[test]
+fn scenario_of_counting_on_four_cores() {
+    let options = Options {
+        cpus: 4,
+        ..Options::default()
+    };
+    goes_as_written("scenarios/09-count.ds", &options);
+}
+
+#[test]
+fn scenario_of_instructions() {
+    goes_as_written("scenarios/11-instructions.ds", &Options::default());
+}
+
+#[test]
+fn scenario_of_pools_that_run_dry() {
+    let params = [("arena_bytes", "4194304"), ("replenish_ms", "0")];
+    let options = Options {
+        params: params.map(|(n, v)| (n.to_owned(), v.to_owned())).to_vec(),
+        ..Options::default()
+    };
+    goes_as_written("scenarios/12-pools.ds", &options);
+}
+
+#[test]
+fn scenario_of_refusals() {
+    goes_as_written("scenarios/refusals.ds", &Options::default());
 }
 
 /// Counts in four ways: atomically, under a lock, and on each core for itself.
