@@ -62,6 +62,8 @@ pub struct Core<C> {
     pub root_nmis_seen: u64,
     /// Hidden ticks that the TSC offset accounts for.
     pub hidden_ticks: u64,
+    /// When the preemption timer is to run out, by the time-stamp counter.
+    pub next_look: u64,
 }
 
 impl<C> Core<C> {
@@ -80,6 +82,7 @@ impl<C> Core<C> {
             nmi_pending: false,
             root_nmis_seen: 0,
             hidden_ticks: 0,
+            next_look: 0,
         }
     }
 }

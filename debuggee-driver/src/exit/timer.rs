@@ -8,6 +8,7 @@ use crate::halt;
 use crate::port::{Cpu, Ports};
 use crate::shared::Shared;
 use crate::vmx::guest;
+use wire_protocol::address::CoreId;
 use wire_protocol::packet::StopCause;
 
 /// Cores that do not poll look this many times less often whether they should.
@@ -20,16 +21,24 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
         // that one.
         halt::stop(core.id, &mut core.cpu, shared, StopCause::BreakIn, None);
     }
+    core.next_look = core.cpu.tsc().wrapping_add(interval(core.id, shared));
     Outcome::Stay
 }
 
-/// Sets the timer for the next look.
-pub fn rearm<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
-    let ticks = if shared.polls(core.id) {
+fn interval<P: Ports>(core: CoreId, shared: &Shared<P>) -> u64 {
+    if shared.polls(core) {
         shared.poll_ticks
     } else {
         shared.poll_ticks.saturating_mul(IDLE_FACTOR)
-    };
+    }
+}
+
+/// Sets the timer for what is left until the next look. Exits for other reasons do not put it off: a
+/// guest that leaves all the time could not be broken into.
+pub fn rearm<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
+    let left = core.next_look.saturating_sub(core.cpu.tsc());
+    // This core may have become the one that polls.
+    let ticks = left.min(interval(core.id, shared));
     core.cpu.vmwrite(
         guest::VMX_PREEMPTION_TIMER_VALUE,
         (ticks >> shared.preemption_timer_shift).min(u64::from(u32::MAX)),

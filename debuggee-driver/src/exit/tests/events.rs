@@ -329,3 +329,20 @@ fn a_traced_core_exits_after_every_instruction() {
     assert_eq!(machine.hits(event), 4);
     assert_eq!(machine.cores[0].native, Native::None);
 }
+
+#[test]
+fn a_core_that_leaves_its_guest_all_the_time_polls_the_line_all_the_same() {
+    let mut machine = Machine::new();
+    machine.shared.set_polling(true);
+    machine.exit(0, reason::PREEMPTION_TIMER);
+    let interval = read(&machine, guest::VMX_PREEMPTION_TIMER_VALUE);
+    assert_eq!(interval, machine.shared.poll_ticks);
+    for exits in 1..=4 {
+        machine.cores[0].cpu.tsc += interval / 4;
+        instruction(&mut machine, reason::CPUID);
+        let left = read(&machine, guest::VMX_PREEMPTION_TIMER_VALUE);
+        assert_eq!(left, interval - exits * (interval / 4));
+    }
+    machine.exit(0, reason::PREEMPTION_TIMER);
+    assert_eq!(read(&machine, guest::VMX_PREEMPTION_TIMER_VALUE), interval);
+}

@@ -88,6 +88,7 @@ pub(super) struct FakeCpu {
     registers: Gprs,
     live: Vec<(LiveRegister, u64)>,
     pub(super) root_nmis: u64,
+    pub(super) tsc: u64,
     /// Interrupts that were told to be done, and those that were raised.
     pub(super) ended: u32,
     pub(super) raised: Vec<u8>,
@@ -130,7 +131,7 @@ impl Cpu for FakeCpu {
     }
     fn end_nmi_blocking(&mut self) {}
     fn tsc(&self) -> u64 {
-        0
+        self.tsc
     }
     fn root_nmis(&self) -> u64 {
         self.root_nmis
