@@ -60,6 +60,8 @@ pub struct Hit {
     /// `None` also if nobody asked.
     pid: Option<u32>,
     from: Option<EventId>,
+    /// Events from this number on came later.
+    pub until: EventId,
     first: EventId,
     /// How many matched.
     pub count: u32,
@@ -89,6 +91,7 @@ impl Installed {
     ) -> Option<Hit> {
         let current = OnceCell::new();
         let pid = || *current.get_or_init(&facts.pid);
+        let until = self.registry().next_id();
         let mut found: Option<Hit> = None;
         for record in self.matching(occasion, moment, from, facts.core, &pid) {
             let hit = found.get_or_insert(Hit {
@@ -101,6 +104,7 @@ impl Installed {
                 core: facts.core,
                 pid: None,
                 from,
+                until,
                 first: record.id,
                 count: 0,
             });
@@ -119,11 +123,9 @@ impl Installed {
         Some(hit)
     }
 
-    /// Counts the hit for every event that matched. Nothing may have been installed or removed
-    /// since it was found.
+    /// Counts the hit for every event that matched and is still there.
     pub fn count(&self, hit: &Hit) {
-        self.matching(&hit.occasion, hit.moment, hit.from, hit.core, &|| hit.pid)
-            .for_each(Record::count_hit);
+        self.matched(hit).for_each(Record::count_hit);
     }
 
     /// Of the events that matched, the one after `previous` in order of number, or the first.
@@ -132,8 +134,14 @@ impl Installed {
         let Some(previous) = previous else {
             return self.registry().get(hit.first);
         };
-        self.matching(&hit.occasion, hit.moment, hit.from, hit.core, &|| hit.pid)
-            .find(|record| record.id > previous)
+        self.matched(hit).find(|record| record.id > previous)
+    }
+
+    /// Events of a hit: those that came since it was found have no part in it.
+    fn matched(&self, hit: &Hit) -> impl Iterator<Item = &Record> {
+        let pid = hit.pid;
+        self.matching(&hit.occasion, hit.moment, hit.from, hit.core, move || pid)
+            .filter(|record| record.id < hit.until)
     }
 
     /// Enabled events that wait for this and whose filters agree, in order of number.
@@ -143,7 +151,7 @@ impl Installed {
         moment: Moment,
         from: Option<EventId>,
         core: CoreId,
-        pid: &impl Fn() -> Option<u32>,
+        pid: impl Fn() -> Option<u32>,
     ) -> impl Iterator<Item = &Record> {
         let (values, anys) = self.index.matching(occasion);
         let waiting = Waiting {

@@ -21,7 +21,10 @@ use wire_protocol::refusal::Refusal;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stopped {
     /// The machine was halted and has been let go.
-    Served,
+    Served {
+        /// What the user said about what it was halted for: whether it takes effect.
+        short_circuit: Option<bool>,
+    },
     /// Another core halts right now; nothing was done, and this core should exit again.
     OtherCoreHalts,
 }
@@ -40,6 +43,8 @@ pub fn stop<P: Ports>(
     let Some(mut halt) = shared.rendezvous.claim(core) else {
         return Stopped::OtherCoreHalts;
     };
+    // What was said in a stop of another kind is not for this one. Only who halts looks at it.
+    shared.take_short_circuit();
     if let Some(hit) = hit {
         shared.installed.read(|installed| installed.count(&hit));
     }
@@ -54,8 +59,9 @@ pub fn stop<P: Ports>(
     );
     shared.halts.fetch_add(1, SeqCst);
     serve::serve(&mut halt, cpu, shared, cause);
+    let short_circuit = shared.take_short_circuit();
     let_go(halt, core, cpu, shared, still_since);
-    Stopped::Served
+    Stopped::Served { short_circuit }
 }
 
 /// Time since the last core checked in is hidden from all of them, so that their counters neither

@@ -1,7 +1,6 @@
 //! Halts that the host does not hear of: every core stands still for the moment in which what is
 //! installed is changed, because a script asked for it or memory was added.
 
-use super::Stopped;
 use crate::event::Installed;
 use crate::port::{Cpu, Ports};
 use crate::shared::Shared;
@@ -59,16 +58,14 @@ pub fn edit<P: Ports, R>(
 
 /// Carries out what scripts wanted to be changed, once the hit is dealt with. What cannot be done
 /// because another core halts is done by the next core that comes here.
-pub fn carry_out_wanted<P: Ports>(core: CoreId, cpu: &mut P::Cpu, shared: &Shared<P>) -> Stopped {
+pub fn carry_out_wanted<P: Ports>(core: CoreId, cpu: &mut P::Cpu, shared: &Shared<P>) {
     if !shared.changes.take() {
-        return Stopped::Served;
+        return;
     }
     let edited = edit(core, cpu, shared, |installed, memory| {
         installed.carry_out_wanted(memory);
     });
     if edited == Err(NotEdited::OtherCoreHalts) {
         shared.changes.want();
-        return Stopped::OtherCoreHalts;
     }
-    Stopped::Served
 }

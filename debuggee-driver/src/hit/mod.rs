@@ -55,12 +55,9 @@ pub fn fire<P: Ports>(
     // Every turn but the first serves events that were added in a halt of the turn before.
     loop {
         let facts = shared.dispatch_facts(core);
-        let (found, newest) = shared.installed.read(|installed| {
-            (
-                installed.find(occasion, moment, served, &facts),
-                installed.registry().next_id(),
-            )
-        });
+        let found = shared
+            .installed
+            .read(|installed| installed.find(occasion, moment, served, &facts));
         let Some(hit) = found else {
             return verdict;
         };
@@ -77,7 +74,7 @@ pub fn fire<P: Ports>(
         if !served_now.halted {
             return verdict;
         }
-        served = Some(newest);
+        served = Some(hit.until);
     }
 }
 
@@ -98,28 +95,25 @@ fn serve<P: Ports>(
 ) -> Option<Served> {
     let mut short_circuit = hit.short_circuit;
     let mut halted = false;
-    // What was said in a stop of another kind is not for this one.
-    shared.take_short_circuit();
     if hit.has_programs {
         let ran = run_all(core, cpu, shared, hit);
         short_circuit = ran.short_circuit;
         if let Some(event) = ran.stops {
-            stop_once(core, cpu, shared, event, None);
+            let said = stop_once(core, cpu, shared, event, None);
             halted = true;
-            short_circuit = shared.take_short_circuit().unwrap_or(short_circuit);
+            short_circuit = said.unwrap_or(short_circuit);
         }
     } else if hit.actions.contains(Actions::BREAK) {
         let cause = StopCause::Event { event: hit.event };
-        match comes {
-            Comes::Again => {
-                if halt::stop(core, cpu, shared, cause, Some(*hit)) == Stopped::OtherCoreHalts {
-                    return None;
-                }
-            }
+        let said = match comes {
+            Comes::Again => match halt::stop(core, cpu, shared, cause, Some(*hit)) {
+                Stopped::Served { short_circuit } => short_circuit,
+                Stopped::OtherCoreHalts => return None,
+            },
             Comes::Once => stop_once(core, cpu, shared, hit.event, Some(*hit)),
-        }
+        };
         halted = true;
-        short_circuit = shared.take_short_circuit().unwrap_or(short_circuit);
+        short_circuit = said.unwrap_or(short_circuit);
     } else {
         shared.installed.read(|installed| installed.count(hit));
     }
@@ -167,17 +161,20 @@ fn run_all<P: Ports>(core: CoreId, cpu: &mut P::Cpu, shared: &Shared<P>, hit: &H
 }
 
 /// Halts for something that does not come again: a core that is not the first waits for the other
-/// halt's end and then has its own.
+/// halt's end and then has its own. Returns what the user said about what is watched.
 fn stop_once<P: Ports>(
     core: CoreId,
     cpu: &mut P::Cpu,
     shared: &Shared<P>,
     event: EventId,
     hit: Option<Hit>,
-) {
+) -> Option<bool> {
     let cause = StopCause::Event { event };
     // Every turn is another core's halt, which the user ends.
-    while halt::stop(core, cpu, shared, cause, hit) == Stopped::OtherCoreHalts {
-        halt::park(core, cpu, shared);
+    loop {
+        match halt::stop(core, cpu, shared, cause, hit) {
+            Stopped::Served { short_circuit } => return short_circuit,
+            Stopped::OtherCoreHalts => halt::park(core, cpu, shared),
+        }
     }
 }

@@ -65,6 +65,27 @@ fn cpuid_events_match_their_leaf_or_all() {
 }
 
 #[test]
+fn events_that_come_or_go_after_a_hit_was_found_are_not_counted_with_it() {
+    let mut world = world(true, design());
+    let mut ids = [0; 2].map(|_| {
+        let added = world
+            .installed
+            .add(&mut world.mem, &cpuid(Some(7)), &NOWHERE);
+        added.unwrap()
+    });
+    let hit = world.hit(&on_leaf(7), 0).unwrap();
+    world.change(EventChange::Clear, ids[0]);
+    let later = world
+        .installed
+        .add(&mut world.mem, &cpuid(Some(7)), &NOWHERE);
+    ids[0] = later.unwrap();
+    world.installed.count(&hit);
+    let hits = ids.map(|id| world.installed.registry().get(id).unwrap().hits());
+    assert_eq!(hits, [0, 1]);
+    assert!(world.installed.next_of(&hit, Some(ids[1])).is_none());
+}
+
+#[test]
 fn each_stop_reports_the_hits_since_the_one_before() {
     let mut world = world(true, design());
     let mut add = |leaf| {
