@@ -39,7 +39,8 @@ pub struct Record {
 /// Values of [`Record::wanted`].
 mod wanted {
     pub(super) const NOTHING: u8 = 0;
-    pub(super) const ENABLE: u8 = 1;
+    /// What the event does to the guest follows whether it is enabled.
+    pub(super) const FOLLOW: u8 = 1;
     pub(super) const CLEAR: u8 = 2;
 }
 
@@ -100,8 +101,7 @@ impl Record {
     /// core, at any time; a clear outlasts all else.
     pub fn want(&self, change: EventChange) {
         let number = match change {
-            EventChange::Disable => return,
-            EventChange::Enable => wanted::ENABLE,
+            EventChange::Enable | EventChange::Disable => wanted::FOLLOW,
             EventChange::Clear => wanted::CLEAR,
         };
         self.wanted.fetch_max(number, Ordering::Relaxed);
@@ -110,7 +110,8 @@ impl Record {
     /// Takes what [`Self::want`] remembered.
     pub(super) fn take_wanted(&self) -> Option<EventChange> {
         match self.wanted.swap(wanted::NOTHING, Ordering::Relaxed) {
-            wanted::ENABLE => Some(EventChange::Enable),
+            wanted::FOLLOW if self.is_enabled() => Some(EventChange::Enable),
+            wanted::FOLLOW => Some(EventChange::Disable),
             wanted::CLEAR => Some(EventChange::Clear),
             _ => None,
         }

@@ -69,6 +69,25 @@ pub struct RootMachine<'a, P: Ports, R> {
     pub effects: &'a mut Effects,
 }
 
+/// Lets an event act, or act no more, from now on. What that means for the guest's memory and
+/// controls follows as soon as every core can be held for it. False: there is no such event.
+pub fn change<P: Ports>(shared: &Shared<P>, event: EventId, change: EventChange) -> bool {
+    let acts = change == EventChange::Enable;
+    let is_new = shared.installed.read(|installed| {
+        let record = installed.registry().get(event)?;
+        let is_new = change == EventChange::Clear || record.is_enabled() != acts;
+        if is_new {
+            record.set_enabled(acts);
+            record.want(change);
+        }
+        Some(is_new)
+    });
+    if is_new == Some(true) {
+        shared.changes.want();
+    }
+    is_new.is_some()
+}
+
 impl<P: Ports, R: Registers> RootMachine<'_, P, R> {
     /// Where a linear address is in memory: by the core's tables, or by the kernel's for what is
     /// the kernel's and the core does not map.
@@ -110,22 +129,9 @@ impl<P: Ports, R: Registers> RootMachine<'_, P, R> {
         Some([(first, before_end), (second, len_bytes - before_end)])
     }
 
-    /// Lets an event act, or act no more, from now on. What that means for the guest's memory and
-    /// controls follows as soon as every core can be held for it.
-    fn change(&self, event: u64, change: EventChange) -> bool {
+    fn change(&self, event: u64, how: EventChange) -> bool {
         let event = u32::try_from(event).ok().map(EventId);
-        let found = self.shared.installed.read(|installed| {
-            let record = event.and_then(|event| installed.registry().get(event));
-            record.is_some_and(|record| {
-                record.set_enabled(change == EventChange::Enable);
-                record.want(change);
-                true
-            })
-        });
-        if found && change != EventChange::Disable {
-            self.shared.changes.want();
-        }
-        found
+        event.is_some_and(|event| change(self.shared, event, how))
     }
 
     fn may_read(&self, at: u64, len_bytes: usize) -> bool {

@@ -15,6 +15,7 @@ use machine::{Effects, Frame, RootMachine};
 use registers::Live;
 use wire_protocol::address::{CoreId, EventId};
 use wire_protocol::bytecode::{Verified, program::Layout};
+use wire_protocol::event::EventChange;
 use wire_protocol::packet::{Content, Failure, FailureCause, Source};
 use wire_protocol::script::{self, End, FaultKind, Outcome};
 
@@ -148,11 +149,7 @@ fn run_code<P: Ports>(
         CodeEnd::TooLong => (FailureCause::Broken, 0, 0),
     };
     if let Some(event) = frame.event {
-        shared.installed.read(|installed| {
-            if let Some(record) = installed.registry().get(event) {
-                record.set_enabled(false);
-            }
-        });
+        machine::change(shared, event, EventChange::Disable);
     }
     report(cpu, shared, frame, Failure { cause, at, detail });
     None

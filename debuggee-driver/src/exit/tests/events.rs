@@ -1,15 +1,17 @@
 //! What makes a core exit for an event: who is served, and what the guest gets.
 
 use super::machine::{BITMAPS, FakeCpu, Machine, RAM};
+use crate::cores::rendezvous::Seat;
 use crate::event::Facts;
 use crate::exit::interrupt;
 use crate::exit::native::Native;
 use crate::port::{Cpu, LiveRegister, PhysicalMemory, gpr};
+use crate::run::machine::change;
 use crate::vmx::control::efer;
 use crate::vmx::{control_field, guest, interruptibility, msr, reason, ro};
 use wire_protocol::address::{CoreId, EventId};
 use wire_protocol::event::{
-    Actions, ControlRegister, Settings, Stage, SyscallBy, TraceKind, Trigger,
+    Actions, ControlRegister, EventChange, Settings, Stage, SyscallBy, TraceKind, Trigger,
 };
 
 const VALID: u64 = 1 << 31;
@@ -345,4 +347,30 @@ fn a_core_that_leaves_its_guest_all_the_time_polls_the_line_all_the_same() {
     }
     machine.exit(0, reason::PREEMPTION_TIMER);
     assert_eq!(read(&machine, guest::VMX_PREEMPTION_TIMER_VALUE), interval);
+}
+
+#[test]
+fn an_event_that_a_script_disables_costs_nothing_from_then_on() {
+    let mut machine = Machine::new();
+    let kind = TraceKind::Instrument;
+    let event = install(&mut machine, counting(Trigger::Trace { kind }));
+    machine.shared.rendezvous.set_seat(CoreId(0), Seat::Running);
+    machine.exit(0, reason::PREEMPTION_TIMER);
+    assert!(machine.traps(0));
+    for (enabled, traps) in [(false, false), (true, true)] {
+        let how = if enabled {
+            EventChange::Enable
+        } else {
+            EventChange::Disable
+        };
+        assert!(change(&machine.shared, event, how));
+        machine.exit(0, reason::PREEMPTION_TIMER);
+        assert_eq!(machine.traps(0), traps);
+    }
+    // What was said last holds.
+    change(&machine.shared, event, EventChange::Enable);
+    change(&machine.shared, event, EventChange::Disable);
+    machine.exit(0, reason::PREEMPTION_TIMER);
+    assert!(!machine.traps(0));
+    assert!(!change(&machine.shared, EventId(9), EventChange::Disable));
 }
