@@ -133,6 +133,13 @@ impl Published {
         cpu.vmwrite(guest::IA32_EFER_FULL, real);
     }
 
+    /// The hypervisor leaves this core, whatever is installed: its guest gets the EFER that it sees.
+    pub fn give_up(&self, core: CoreId, cpu: &mut impl Cpu) {
+        let visible = self.efer(core, cpu);
+        self.hidden_sce.fetch_and(!bit(core), SeqCst);
+        cpu.vmwrite(guest::IA32_EFER_FULL, visible);
+    }
+
     /// Whether this core leaves its guest after every instruction.
     #[must_use]
     pub fn traces(&self, core: CoreId) -> bool {

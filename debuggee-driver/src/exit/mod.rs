@@ -159,6 +159,7 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Flow {
             Outcome::Inject(event) => raise(core, shared, event),
             Outcome::Leave => {
                 interrupt::give_up(core);
+                shared.published.give_up(core.id, &mut core.cpu);
                 advance(&mut core.cpu);
                 return Flow::Leave;
             }

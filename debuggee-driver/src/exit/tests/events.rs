@@ -1,10 +1,10 @@
 //! What makes a core exit for an event: who is served, and what the guest gets.
 
-use super::machine::{BITMAPS, FakeCpu, Machine, RAM};
+use super::machine::{BITMAPS, DRIVER, FakeCpu, Machine, RAM};
 use crate::cores::rendezvous::Seat;
 use crate::event::Facts;
-use crate::exit::interrupt;
 use crate::exit::native::Native;
+use crate::exit::{self, Flow, hypercall, interrupt};
 use crate::port::{Cpu, LiveRegister, PhysicalMemory, gpr};
 use crate::run::machine::change;
 use crate::vmx::control::efer;
@@ -373,4 +373,24 @@ fn an_event_that_a_script_disables_costs_nothing_from_then_on() {
     machine.exit(0, reason::PREEMPTION_TIMER);
     assert!(!machine.traps(0));
     assert!(!change(&machine.shared, EventId(9), EventChange::Disable));
+}
+
+#[test]
+fn a_core_that_is_left_while_system_calls_are_watched_can_make_them() {
+    let mut machine = Machine::new();
+    let long = efer::LMA | efer::LME | efer::SCE;
+    set(&mut machine, &[(guest::IA32_EFER_FULL, long)]);
+    let by = SyscallBy::Bytes;
+    watch(&mut machine, Trigger::Syscall { number: None, by });
+    let call = [
+        (guest::RIP, DRIVER),
+        (ro::EXIT_REASON, u64::from(reason::VMCALL)),
+    ];
+    set(&mut machine, &call);
+    let registers = cpu(&mut machine).registers_mut();
+    registers[gpr::RAX] = hypercall::MAGIC;
+    registers[gpr::RCX] = hypercall::LEAVE;
+    let flow = exit::handle(&mut machine.cores[0], &machine.shared);
+    assert_eq!(flow, Flow::Leave);
+    assert_eq!(read(&machine, guest::IA32_EFER_FULL), long);
 }

@@ -35,6 +35,8 @@ use wire_protocol::packet::{Constants, ModuleLayout, RamRange};
 
 /// Where the guest's memory begins that the tests use, virtual and physical alike.
 pub(super) const RAM: u64 = 64 * MIB;
+/// Where the driver's code is, of one page.
+pub(super) const DRIVER: u64 = 0x1000;
 /// Four pages that nothing else uses.
 pub(super) const BITMAPS: Bitmaps = Bitmaps {
     msr: 24 * MIB,
@@ -189,7 +191,7 @@ fn no_facts() -> Facts {
         core_count: 2,
         tsc_khz: 1000,
         kernel_base: GuestVirtual(0),
-        driver_image: (GuestVirtual(0), 0),
+        driver_image: (GuestVirtual(DRIVER), 0x1000),
         layout: no_processes(),
         modules: ModuleLayout::default(),
         constants: Constants::default(),
