@@ -57,18 +57,7 @@ impl Published {
             u64::from(PRIMARY_OF_EVENTS),
             u64::from(self.primary.load(SeqCst)),
         );
-        let takes_interrupts = self.takes_interrupts.load(SeqCst);
-        for (field, control) in [
-            (control_field::PINBASED_EXEC_CONTROLS, INTERRUPT_EXITING),
-            (control_field::VMEXIT_CONTROLS, ACKNOWLEDGE),
-        ] {
-            set_bits(
-                cpu,
-                field,
-                control,
-                if takes_interrupts { control } else { 0 },
-            );
-        }
+        self.load_interrupts(cpu);
         own_bits(
             cpu,
             guest::CR0,
@@ -84,6 +73,11 @@ impl Published {
             self.cr4_mask.load(SeqCst) | cr4::VMXE,
         );
         self.load_efer(core, cpu);
+    }
+
+    /// Loads whether interrupts leave the guest.
+    pub fn load_interrupts(&self, cpu: &mut impl Cpu) {
+        take_interrupts(cpu, self.takes_interrupts.load(SeqCst));
     }
 
     fn load_efer(&self, core: CoreId, cpu: &mut impl Cpu) {
@@ -144,6 +138,16 @@ impl Published {
     #[must_use]
     pub fn traces(&self, core: CoreId) -> bool {
         self.traced_cores.load(SeqCst) & bit(core) != 0
+    }
+}
+
+/// Makes interrupts leave the guest of this core, or lets them in.
+pub fn take_interrupts(cpu: &mut impl Cpu, on: bool) {
+    for (field, control) in [
+        (control_field::PINBASED_EXEC_CONTROLS, INTERRUPT_EXITING),
+        (control_field::VMEXIT_CONTROLS, ACKNOWLEDGE),
+    ] {
+        set_bits(cpu, field, control, if on { control } else { 0 });
     }
 }
 

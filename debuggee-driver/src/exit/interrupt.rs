@@ -90,7 +90,10 @@ pub fn deliver<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     let shadow = interruptibility::STI | interruptibility::MOV_SS;
     let blocked = cpu.vmread(guest::INTERRUPTIBILITY_STATE) & shadow != 0
         || cpu.vmread(guest::RFLAGS) & RFLAGS_IF == 0;
-    let busy = cpu.vmread(control_field::VMENTRY_INTERRUPTION_INFO_FIELD) & VALID != 0;
+    // A single step of the guest's that is due would be lost ("Delivery of Pending Debug
+    // Exceptions after VM Entry", 27.7.3).
+    let busy = cpu.vmread(control_field::VMENTRY_INTERRUPTION_INFO_FIELD) & VALID != 0
+        || cpu.vmread(guest::PENDING_DBG_EXCEPTIONS) != 0;
     if !blocked
         && !busy
         && let Some(vector) = core.interrupts.take()

@@ -52,6 +52,8 @@ pub struct Core<C> {
     pub native: native::Native,
     /// What was carried out and is waited for by events of the stage after.
     pub carried_out: Option<Occasion>,
+    /// Interrupts are taken for one instruction, which nothing else can hold them off.
+    pub takes_interrupts: bool,
     /// Interrupts that were taken from the guest.
     pub interrupts: interrupt::Taken,
     /// Where its trace stands.
@@ -77,6 +79,7 @@ impl<C> Core<C> {
             touched: step::Touched::NOTHING,
             native: native::Native::None,
             carried_out: None,
+            takes_interrupts: false,
             interrupts: interrupt::Taken::NONE,
             trace: trap::Trace::NONE,
             nmi_pending: false,

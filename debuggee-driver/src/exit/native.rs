@@ -71,7 +71,7 @@ pub fn watched<P: Ports>(
         occasion,
         off,
     };
-    step::hold_interrupts_off(&mut core.cpu);
+    step::hold_interrupts_off(core, shared);
     step::set_trap(&mut core.cpu, true);
     Outcome::Stay
 }
@@ -140,6 +140,7 @@ pub fn end<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     core.native = Native::None;
     if core.step == step::Step::None {
         step::set_trap(&mut core.cpu, false);
+        step::let_interrupts_in(core, shared);
     }
     shared.published.load(core.id, &mut core.cpu);
     core.cpu

@@ -68,7 +68,9 @@ pub fn deliver<C: Cpu>(core: &mut Core<C>) {
     let cpu = &mut core.cpu;
     let blocking = cpu.vmread(guest::INTERRUPTIBILITY_STATE);
     let blocked = blocking & (interruptibility::MOV_SS | interruptibility::NMI) != 0;
-    let busy = cpu.vmread(control_field::VMENTRY_INTERRUPTION_INFO_FIELD) & 1 << 31 != 0;
+    // As with an interrupt, a single step of the guest's that is due comes first.
+    let busy = cpu.vmread(control_field::VMENTRY_INTERRUPTION_INFO_FIELD) & 1 << 31 != 0
+        || cpu.vmread(guest::PENDING_DBG_EXCEPTIONS) != 0;
     if blocked || busy {
         set_window(cpu, true);
         return;

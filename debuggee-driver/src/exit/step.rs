@@ -13,6 +13,7 @@ use crate::event::{Moment, Occasion};
 use crate::guest::instruction::{self, Instruction};
 use crate::hit::{self, Comes};
 use crate::port::{Cpu, Ports};
+use crate::published;
 use crate::shared::Shared;
 use crate::vmx::{control_field, guest, interruptibility};
 use wire_protocol::address::GuestPhysical;
@@ -131,7 +132,7 @@ fn with_sources<P: Ports, R>(
 /// Interrupts are held off by the state that STI leaves for one instruction, not by clearing
 /// RFLAGS.IF: an instruction that stores or changes the flags (PUSHF, STI, CLI, POPF) works as it
 /// should. With RFLAGS.TF set that state is not allowed at an entry ("Checks on Guest
-/// Non-Register State", 27.3.1.5), and the guest's own single step ends the instruction anyway.
+/// Non-Register State", 27.3.1.5): interrupts are then taken, and given back behind the instruction.
 fn arm<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, discards: bool, blind: bool) {
     if let Step::Active {
         discards: discards_so_far,
@@ -150,7 +151,7 @@ fn arm<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, discards: bool, bl
             blind,
         };
         set_trap(&mut core.cpu, true);
-        hold_interrupts_off(&mut core.cpu);
+        hold_interrupts_off(core, shared);
     }
     let eptp = match core.step {
         Step::Active { blind: true, .. } => shared.eptp_clean,
@@ -160,16 +161,30 @@ fn arm<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, discards: bool, bl
 }
 
 /// Holds interrupts off for the next instruction, without a trace in RFLAGS.
-pub(super) fn hold_interrupts_off(cpu: &mut impl Cpu) {
+pub(super) fn hold_interrupts_off<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
+    let cpu = &mut core.cpu;
     let rflags = cpu.vmread(guest::RFLAGS);
     let blocking = cpu.vmread(guest::INTERRUPTIBILITY_STATE);
     let delivering = cpu.vmread(control_field::VMENTRY_INTERRUPTION_INFO_FIELD) & 1 << 31 != 0;
     let shadow = interruptibility::STI | interruptibility::MOV_SS;
-    if rflags & RFLAGS_IF != 0 && rflags & RFLAGS_TF == 0 && blocking & shadow == 0 && !delivering {
+    if rflags & RFLAGS_IF == 0 || blocking & shadow != 0 || delivering {
+        return;
+    }
+    if rflags & RFLAGS_TF == 0 {
         cpu.vmwrite(
             guest::INTERRUPTIBILITY_STATE,
             blocking | interruptibility::STI,
         );
+    } else if shared.can_take_interrupts {
+        core.takes_interrupts = true;
+        published::take_interrupts(cpu, true);
+    }
+}
+
+/// Lets interrupts in again that could only be held off by taking them.
+pub(super) fn let_interrupts_in<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
+    if core::mem::take(&mut core.takes_interrupts) {
+        shared.published.load_interrupts(&mut core.cpu);
     }
 }
 
@@ -294,6 +309,7 @@ pub fn end<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     core.cpu
         .vmwrite(control_field::EPTP_FULL, shared.eptp_hooked);
     core.step = Step::None;
+    let_interrupts_in(core, shared);
 }
 
 /// Before the guest is entered: a halt in the middle of a step may have moved RIP, and a commit may have changed
@@ -311,5 +327,5 @@ pub fn settle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     }
     // An exit before the instruction ran ends the state that holds interrupts off: one that came first would
     // end the step, and the instruction would be hit again.
-    hold_interrupts_off(&mut core.cpu);
+    hold_interrupts_off(core, shared);
 }

@@ -6,7 +6,7 @@ mod events;
 mod machine;
 
 use crate::port::{Cpu, PhysicalMemory};
-use crate::vmx::{control_field, guest, interruptibility};
+use crate::vmx::{control_field, guest, interruptibility, reason, ro};
 use machine::{Does, EXECUTE, Machine, RAM, READ, WRITES};
 use wire_protocol::event::Stage;
 
@@ -257,8 +257,23 @@ fn a_hook_is_hit_once_while_the_guest_single_steps() {
         machine.cores[0]
             .cpu
             .vmwrite(guest::RFLAGS, 1 << 9 | trap_flag);
+        assert!(!machine.try_run(0, &[], RAM + 3));
+        // Nothing but taking them holds interrupts off then; what was taken waits for the single step.
+        let taken = |machine: &Machine| {
+            machine.cores[0]
+                .cpu
+                .vmread(control_field::PINBASED_EXEC_CONTROLS)
+                & 1
+        };
+        assert_eq!(taken(&machine), 1);
+        let info = ro::VMEXIT_INTERRUPTION_INFO;
+        machine.cores[0].cpu.vmwrite(info, 0x8000_00ec);
+        machine.exit(0, reason::EXTERNAL_INTERRUPT);
         machine.run(0, &[], RAM + 3);
         assert_eq!(machine.hits(hook), 1);
+        assert_eq!(taken(&machine), 0);
+        let entry = control_field::VMENTRY_INTERRUPTION_INFO_FIELD;
+        assert_eq!(machine.cores[0].cpu.vmread(entry) & 0xff, 0xec);
         let rflags = machine.cores[0].cpu.vmread(guest::RFLAGS);
         assert_eq!(rflags & trap_flag, trap_flag);
         machine.assert_all_watched();
