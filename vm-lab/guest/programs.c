@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -163,9 +164,32 @@ static int traps(long count)
 }
 
 #define WORDS (1u << 15)
+#define SHARED_PER_ROUND 50
+// Where the memory that a core's thread checks begins.
+#define CHECKED(core) ((uint64_t *)(0x7d0000000000 + ((core) << 24)))
+#define NAP_NS 2000000
+// No sleep of that length is ever this late, however slow what the debugger watches makes the machine.
+#define LATEST_NS 20000000000
+#define TICK_NS 5000000
 static atomic_int failures;
 static atomic_long rounds;
-static double check_end;
+static int64_t check_end;
+static pthread_mutex_t shared_lock = PTHREAD_MUTEX_INITIALIZER;
+static long shared;
+
+static int64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static void complain(long core, const char *what)
+{
+	printf("core %ld: %s\n", core, what);
+	failures++;
+}
 
 static uint64_t next(uint64_t *state)
 {
@@ -175,66 +199,131 @@ static uint64_t next(uint64_t *state)
 	return *state;
 }
 
+// Depends on every word and on their order.
+static uint64_t digest(uint64_t before, uint64_t word)
+{
+	return (before ^ word) * 0x9e3779b97f4a7c15u + (before >> 31);
+}
+
+// A system call and CPUID leave every other register as it was.
+static int registers_stay(uint64_t seed)
+{
+	long number = SYS_getppid;
+	uint64_t b = seed + 1, d = seed + 2, si = seed + 3, di = seed + 4;
+	register uint64_t r8 asm("r8") = seed + 8;
+	register uint64_t r9 asm("r9") = seed + 9;
+	register uint64_t r10 asm("r10") = seed + 10;
+	register uint64_t r12 asm("r12") = seed + 12;
+	register uint64_t r13 asm("r13") = seed + 13;
+	register uint64_t r14 asm("r14") = seed + 14;
+	register uint64_t r15 asm("r15") = seed + 15;
+	double x = seed & 0xffff, y = (seed & 0xffff) + 0.5;
+
+	asm volatile("syscall" : "+a"(number), "+b"(b), "+d"(d), "+S"(si), "+D"(di), "+r"(r8), "+r"(r9), "+r"(r10),
+		     "+r"(r12), "+r"(r13), "+r"(r14), "+r"(r15), "+x"(x), "+x"(y) : : "rcx", "r11", "memory");
+	int kept = b == seed + 1 && d == seed + 2;
+	asm volatile("cpuid" : "=a"(number), "=b"(b), "=d"(d), "+S"(si), "+D"(di), "+r"(r8), "+r"(r9), "+r"(r10),
+		     "+r"(r12), "+r"(r13), "+r"(r14), "+r"(r15), "+x"(x), "+x"(y) : "a"(0) : "rcx");
+	return kept && si == seed + 3 && di == seed + 4 && r8 == seed + 8 && r9 == seed + 9 && r10 == seed + 10 &&
+	       r12 == seed + 12 && r13 == seed + 13 && r14 == seed + 14 && r15 == seed + 15 && x == (seed & 0xffff) &&
+	       y == (seed & 0xffff) + 0.5;
+}
+
 static void *check_core(void *argument)
 {
 	long core = (long)argument;
-	uint64_t *memory = malloc(WORDS * sizeof(*memory));
-	uint64_t seed = 0x9e3779b97f4a7c15u * (core + 1);
-	double last = now();
+	uint64_t *memory = mmap(CHECKED(core), WORDS * sizeof(*memory), PROT_READ | PROT_WRITE,
+				MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	uint64_t state = 0x9e3779b97f4a7c15u * (core + 1);
+	int64_t last = now_ns();
 	unsigned first[4], again[4];
 	pid_t session = getsid(0);
 
 	pin(core);
 	__cpuid_count(0, 0, first[0], first[1], first[2], first[3]);
-	while (now() < check_end) {
-		uint64_t state = seed, wrote = 0, found = 0;
-		struct timespec nap = { .tv_nsec = 2000000 };
+	while (now_ns() < check_end) {
+		uint64_t wrote = 0, found = 0;
+		struct timespec nap = { .tv_nsec = NAP_NS };
 
 		for (unsigned i = 0; i < WORDS; i++)
-			wrote += memory[i] = next(&state);
+			wrote = digest(wrote, memory[i] = next(&state));
 		sched_yield();
-		for (unsigned i = 0; i < WORDS; i++)
-			found += memory[i];
-		if (wrote != found) {
-			printf("core %ld: memory changed\n", core);
-			failures++;
+		for (int i = 0; i < SHARED_PER_ROUND; i++) {
+			pthread_mutex_lock(&shared_lock);
+			shared++;
+			pthread_mutex_unlock(&shared_lock);
 		}
+		int64_t before = now_ns();
 		nanosleep(&nap, NULL);
+		int64_t slept = now_ns() - before;
+		if (slept < NAP_NS || slept > LATEST_NS)
+			complain(core, "another sleep than asked for");
 		__cpuid_count(0, 0, again[0], again[1], again[2], again[3]);
-		if (memcmp(first, again, sizeof(first)) || getsid(0) != session) {
-			printf("core %ld: another answer\n", core);
-			failures++;
-		}
-		if (now() < last) {
-			printf("core %ld: time went back\n", core);
-			failures++;
-		}
-		if (sched_getcpu() != core) {
-			printf("core %ld: ran on core %d\n", core, sched_getcpu());
-			failures++;
-		}
-		last = now();
-		seed = state;
+		if (memcmp(first, again, sizeof(first)) || getsid(0) != session)
+			complain(core, "another answer");
+		if (!registers_stay(state))
+			complain(core, "registers changed");
+		for (unsigned i = 0; i < WORDS; i++)
+			found = digest(found, memory[i]);
+		if (wrote != found)
+			complain(core, "memory changed");
+		if (now_ns() < last)
+			complain(core, "time went back");
+		if (sched_getcpu() != core)
+			complain(core, "ran on another core");
+		last = now_ns();
 		rounds++;
 	}
-	free(memory);
+	munmap(memory, WORDS * sizeof(*memory));
 	return NULL;
 }
 
-// lab-check SECONDS: memory, timers and scheduling on every core; fails if anything is not as it was left.
+// A periodic timer has run out as often as the clock says.
+static void *check_timer(void *argument)
+{
+	int timer = timerfd_create(CLOCK_MONOTONIC, 0);
+	int64_t start = now_ns() + TICK_NS, count = 0;
+	struct itimerspec every = {
+		.it_interval.tv_nsec = TICK_NS,
+		.it_value = { .tv_sec = start / 1000000000, .tv_nsec = start % 1000000000 },
+	};
+
+	if (timer < 0 || timerfd_settime(timer, TFD_TIMER_ABSTIME, &every, NULL))
+		complain(-1, "no timer");
+	while (now_ns() < check_end) {
+		int64_t before = now_ns();
+		uint64_t ticks = 0;
+
+		if (read(timer, &ticks, sizeof(ticks)) != sizeof(ticks))
+			complain(-1, "the timer is gone");
+		count += ticks;
+		if (count < (before - start) / TICK_NS || count > (now_ns() - start) / TICK_NS + 1)
+			complain(-1, "the timer and the clock differ");
+	}
+	close(timer);
+	return argument;
+}
+
+// lab-check SECONDS: memory, registers, timers, locks and scheduling on every core; fails if anything is not as it was
+// left.
 static int check(long seconds)
 {
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
-	pthread_t threads[64];
+	pthread_t threads[64], timer;
 
 	if (cores > 64)
 		cores = 64;
-	check_end = now() + seconds;
+	check_end = now_ns() + seconds * 1000000000;
+	if (pthread_create(&timer, NULL, check_timer, NULL))
+		return 2;
 	for (long i = 0; i < cores; i++)
 		if (pthread_create(&threads[i], NULL, check_core, (void *)i))
 			return 2;
 	for (long i = 0; i < cores; i++)
 		pthread_join(threads[i], NULL);
+	pthread_join(timer, NULL);
+	if (shared != rounds * SHARED_PER_ROUND)
+		complain(-1, "the lock let two in");
 	printf("check %s cores %ld rounds %ld failures %d\n",
 	       failures ? "FAILED" : "ok", cores, (long)rounds, (int)failures);
 	return failures != 0;
