@@ -93,9 +93,14 @@ pub fn deliver<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, occasion: 
 
 /// Turns off for this entry what the instruction must not meet; whatever was loaded meanwhile.
 pub fn before_entry<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
-    let Native::Instruction { off, .. } = core.native else {
+    let Native::Instruction { rip, off, .. } = core.native else {
         return;
     };
+    // An interrupt between iterations of a string instruction, or after an exit before it ran, would
+    // end it here, and what is left of it would be hit again.
+    if core.cpu.vmread(guest::RIP) == rip {
+        step::hold_interrupts_off(core, shared);
+    }
     match off {
         Off::Primary(bits) => {
             let field = control_field::PRIMARY_PROCBASED_EXEC_CONTROLS;

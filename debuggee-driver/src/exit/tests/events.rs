@@ -137,11 +137,19 @@ fn string_io_is_watched_once_and_iterates_natively() {
     const IO_BITMAPS: u64 = 1 << 25;
     assert_eq!(read(&machine, PRIMARY) & IO_BITMAPS, IO_BITMAPS);
     // REP OUTSW to port 0x70, which reaches 0x71.
-    set(&mut machine, &[(ro::EXIT_QUALIFICATION, 0x0070_0031)]);
+    let interrupts_on = (guest::RFLAGS, 1 << 9);
+    set(
+        &mut machine,
+        &[(ro::EXIT_QUALIFICATION, 0x0070_0031), interrupts_on],
+    );
     instruction(&mut machine, reason::IO);
     assert_eq!(read(&machine, PRIMARY) & (IO_BITMAPS | MTF), MTF);
+    // No interrupt comes between the iterations: the rest would be another hit.
+    set(&mut machine, &[(guest::INTERRUPTIBILITY_STATE, 0)]);
     machine.exit(0, reason::MONITOR_TRAP_FLAG);
     assert_eq!(read(&machine, PRIMARY) & (IO_BITMAPS | MTF), MTF);
+    assert_eq!(read(&machine, guest::INTERRUPTIBILITY_STATE), 1);
+    set(&mut machine, &[(guest::INTERRUPTIBILITY_STATE, 0)]);
     set(&mut machine, &[(guest::RIP, RAM + 2)]);
     machine.exit(0, reason::MONITOR_TRAP_FLAG);
     assert_eq!(read(&machine, PRIMARY) & (IO_BITMAPS | MTF), IO_BITMAPS);
