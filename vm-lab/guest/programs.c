@@ -11,9 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
+#include <sys/user.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -329,6 +332,48 @@ static int check(long seconds)
 	return failures != 0;
 }
 
+__attribute__((noinline)) static long stepped_target(long value)
+{
+	asm volatile("" : "+r"(value));
+	return value + 1;
+}
+
+// lab-stepped N: its child calls a function N times, every instruction under its single step, once /tmp/step exists.
+// Says in /tmp/stepped which process and which function, and prints the steps and those at the function's start.
+static int stepped(long count)
+{
+	long steps = 0, entered = 0;
+	struct user_regs_struct registers;
+	pid_t child = fork();
+	int status;
+	FILE *ready;
+
+	if (!child) {
+		ptrace(PTRACE_TRACEME, 0, 0, 0);
+		stepped_target(0);
+		kill(getpid(), SIGSTOP);
+		for (long i = 0; i < count; i++)
+			stepped_target(i);
+		_exit(0);
+	}
+	waitpid(child, &status, 0);
+	ready = fopen("/tmp/stepped", "w");
+	fprintf(ready, "pid %x address %lx\n", child, (unsigned long)stepped_target);
+	fclose(ready);
+	while (access("/tmp/step", F_OK))
+		sched_yield();
+	// Not into the child's last system call: the emulator steps on into the kernel.
+	while (entered < count && !ptrace(PTRACE_SINGLESTEP, child, 0, 0) && waitpid(child, &status, 0) == child) {
+		steps++;
+		ptrace(PTRACE_GETREGS, child, 0, &registers);
+		entered += registers.rip == (unsigned long)stepped_target;
+	}
+	ptrace(PTRACE_CONT, child, 0, 0);
+	waitpid(child, &status, 0);
+	printf("steps %ld entered %ld\n", steps, entered);
+	return 0;
+}
+
 #define PROBE "/sys/module/lab_probe/parameters/"
 // The first argument of a worker's system calls, which are told by it.
 #define CALL_ARGUMENT 0x57ad5711
@@ -387,6 +432,12 @@ static void act(char *line, FILE *out, long core)
 	} else if (!strncmp(line, "target ", 7)) {
 		write_text(PROBE "target", rest + 1);
 		fputs("called\n", out);
+	} else if (!strncmp(line, "crossing ", 9)) {
+		write_text(PROBE "crossing", rest + 1);
+		fputs("called\n", out);
+	} else if (!strncmp(line, "send ", 5)) {
+		write_text(PROBE "send", rest + 1);
+		copy_lines(PROBE "send", "", out);
 	} else {
 		fprintf(out, "no such act: %s\n", line);
 	}
@@ -441,6 +492,8 @@ int main(int argc, char **argv)
 		return spin(first, second);
 	if (!strcmp(name, "lab-check"))
 		return check(first);
+	if (!strcmp(name, "lab-stepped"))
+		return stepped(first);
 	if (!strcmp(name, "lab-worker"))
 		return worker(first);
 	fprintf(stderr, "no program %s\n", name);

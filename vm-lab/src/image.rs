@@ -19,6 +19,7 @@ const PROGRAMS: &[&str] = &[
     "lab-cpuid",
     "lab-spin",
     "lab-check",
+    "lab-stepped",
     "lab-umask",
     "lab-worker",
     "lab-open",

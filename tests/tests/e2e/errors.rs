@@ -201,7 +201,7 @@ fn a_core_that_does_not_come(provoked: &mut Provoked) {
     provoked.refused(&clear, &["c000004f: ", "core 1", &listed, &clear]);
     provoked.refused("~ 1", &["c0000051: ", "core 1", "`pause`"]);
     provoked.lab.run("g");
-    provoked.lab.guest("true");
+    provoked.lab.guest("wait");
     provoked.lab.run("pause");
     let list = provoked.lab.run("~");
     assert_eq!(list.matches("  halted   ").count(), 2, "{list}");

@@ -5,10 +5,9 @@
 
 mod table;
 
+use crate::actors::{Actors, act_command};
 use crate::lab::{Lab, assert_log_is_clean};
-use std::fmt::{Debug, Write};
-use table::{Case, Places};
-use vm_lab::machine::KernelLine;
+use table::Case;
 
 /// Times that the process on core 0 does what is watched, and those of the one on core 1.
 const ROUNDS: [u64; 2] = [3, 2];
@@ -16,39 +15,7 @@ const ROUNDS: [u64; 2] = [3, 2];
 /// The counters that the scripts below share.
 const COUNTERS: [&str; 6] = ["wrong", "pre", "post", "core1", "first", "never"];
 
-/// A machine and the processes of it that act.
-struct Actors {
-    lab: Lab,
-    /// Of the process on each core.
-    pids: [u32; 2],
-    /// What did not go as the table says.
-    wrong: String,
-}
-
 impl Actors {
-    fn boot() -> Self {
-        let mut lab = Lab::boot(KernelLine::Lean);
-        lab.load_probe();
-        let pids = [0, 1].map(|core| {
-            lab.guest(&format!("mkfifo /worker{core} /answer{core}"));
-            let pid = lab.guest(&format!("lab-worker {core} & echo $!"));
-            pid.trim().parse().expect("a number")
-        });
-        Self {
-            lab,
-            pids,
-            wrong: String::new(),
-        }
-    }
-
-    /// Lets the process on `core` act so many times; returns what came of it.
-    #[track_caller]
-    fn act(&mut self, core: usize, act: &str, times: u64) -> String {
-        let said = self.lab.guest(&act_command(core, act, times));
-        assert!(!said.contains("no such act"), "{said}");
-        said
-    }
-
     #[track_caller]
     fn both_act(&mut self, act: &str) -> [String; 2] {
         [0, 1].map(|core| self.act(core, act, ROUNDS[core]))
@@ -113,7 +80,7 @@ impl Actors {
             pre * ROUNDS[0],
             0,
         ];
-        self.check(case, "hits", &counted[..], &expected[..]);
+        self.check(&case.says("hits"), &counted[..], &expected[..]);
         self.lab.run("events c all");
         if let Some(skip) = &case.skip {
             let second = self.pids[1];
@@ -123,7 +90,11 @@ impl Actors {
             ));
             self.lab.run("g");
             let said = self.act(1, case.skipped_act(), 1);
-            self.check(case, "short-circuited", &said.contains(skip.said), &true);
+            self.check(
+                &case.says("short-circuited"),
+                &said.contains(skip.said),
+                &true,
+            );
             self.lab.run("pause");
             self.lab.run("events c all");
         }
@@ -131,46 +102,29 @@ impl Actors {
         for said in self.both_act(case.skipped_act()) {
             let skip = case.skip.as_ref();
             let is_skipped = skip.is_some_and(|skip| said.contains(skip.said));
-            self.check(case, "short-circuited once cleared", &is_skipped, &false);
+            self.check(
+                &case.says("short-circuited once cleared"),
+                &is_skipped,
+                &false,
+            );
         }
         self.lab.run("pause");
         let after = self.counters();
-        self.check(case, "hits once cleared", &after, &counted);
+        self.check(&case.says("hits once cleared"), &after, &counted);
         self.lab.run("g");
     }
-
-    fn check<T: PartialEq + Debug + ?Sized>(
-        &mut self,
-        case: &Case,
-        what: &str,
-        found: &T,
-        expected: &T,
-    ) {
-        if found != expected {
-            let _ = writeln!(
-                self.wrong,
-                "{}: {what}: {found:?} and not {expected:?}",
-                case.event
-            );
-        }
-    }
-}
-
-fn act_command(core: usize, act: &str, times: u64) -> String {
-    let lines = format!("{act}\\n").repeat(times as usize);
-    format!("printf '{lines}' > /worker{core}; cat /answer{core}")
 }
 
 #[test]
 fn events_fire_are_filtered_skip_and_end() {
     let mut actors = Actors::boot();
-    let places = Places::find(&mut actors.lab);
-    for case in table::cases(&places) {
-        actors.go_through(&case);
+    let cases = table::cases(&actors.places);
+    for case in &cases {
+        actors.go_through(case);
     }
-    assert!(actors.wrong.is_empty(), "{COUNTERS:?}\n{}", actors.wrong);
+    actors.assert_all_right();
     traces_follow_one_process_on_one_core(&mut actors);
-    a_trace_stops_behind_the_return(&mut actors, places.target);
+    a_trace_stops_behind_the_return(&mut actors);
     the_user_decides_in_the_stop(&mut actors);
     much_is_watched_at_once(&mut actors.lab);
     assert_log_is_clean(&actors.lab.guest("dmesg"));
@@ -226,7 +180,8 @@ fn traces_follow_one_process_on_one_core(actors: &mut Actors) {
 
 /// The first stop of a trace of returns is where the routine was called.
 #[track_caller]
-fn a_trace_stops_behind_the_return(actors: &mut Actors, target: u64) {
+fn a_trace_stops_behind_the_return(actors: &mut Actors) {
+    let target = actors.places.target;
     let pid = actors.pids[1];
     let lab = &mut actors.lab;
     lab.run("pause");
@@ -245,7 +200,7 @@ fn a_trace_stops_behind_the_return(actors: &mut Actors, target: u64) {
     assert_eq!(lab.run("? print(@rip);"), caller, "{stop}");
     lab.run("events c all");
     lab.run("g");
-    assert!(lab.guest("true").contains("called"));
+    assert!(lab.guest("wait $!").contains("called"));
 }
 
 /// An event that halts names its core, and there the user says whether what it watches takes effect.
@@ -266,7 +221,7 @@ fn the_user_decides_in_the_stop(actors: &mut Actors) {
     lab.run("events sc on");
     lab.run("events c all");
     lab.run("g");
-    let said = lab.guest("true");
+    let said = lab.guest("wait $!");
     assert_eq!(said.matches("eax 4321").count(), 1, "{said}");
 }
 

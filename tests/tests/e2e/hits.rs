@@ -71,7 +71,7 @@ fn hits_on_two_cores_at_once_are_all_reported() {
 
 #[test]
 fn hits_on_two_cores_of_the_stock_kernel_are_all_reported() {
-    no_hit_is_lost(KernelLine::Stock, 5000);
+    no_hit_is_lost(KernelLine::Stock, 1000);
 }
 
 /// Bytes of a line of `db`.

@@ -1,8 +1,10 @@
 //! The debugger against a real kernel in the lab. Each file is a theme; each test boots a machine of its own.
 
+mod actors;
 mod budget;
 mod churn;
 mod cores;
+mod edges;
 mod errors;
 mod events;
 mod exits;

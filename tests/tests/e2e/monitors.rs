@@ -1,33 +1,47 @@
 //! Memory that is watched: every access that touches the bytes stops once, no other does.
 
+use crate::actors::Places;
+use crate::edges::hits;
 use crate::lab::Lab;
 use vm_lab::machine::KernelLine;
 
 const TOUCH: &str = "/sys/module/lab_probe/parameters/touch";
 
-/// A machine with the probe's four pages: their virtual and their physical address.
-fn with_memory() -> (Lab, u64, u64) {
+#[test]
+fn accesses_to_watched_bytes_stop_once_each() {
     let mut lab = Lab::boot(KernelLine::Lean);
     lab.load_probe();
-    let text = lab.guest(&format!("cat {TOUCH}"));
-    let numbers: Vec<u64> = text
-        .split_whitespace()
-        .filter_map(|word| u64::from_str_radix(word.strip_prefix("0x")?, 16).ok())
-        .collect();
-    let [virtual_address, physical, ..] = numbers[..] else {
-        panic!("no addresses in: {text}");
-    };
-    (lab, virtual_address, physical)
+    let places = Places::find(&mut lab);
+    only_accesses_that_touch_the_watched_bytes_stop(&mut lab, places);
+    every_iteration_and_every_operand_is_seen_once(&mut lab, places);
+    monitors_and_hooks_share_a_page(&mut lab, places);
+    the_stage_after_sees_what_was_written_and_a_skipped_write_leaves_nothing(&mut lab, places);
+    a_hook_on_the_next_instruction_stops_once(&mut lab);
 }
 
-/// Adds events in a halt.
-fn add(lab: &mut Lab, commands: &[String]) {
+/// Adds events in a halt; returns the number of the first.
+#[track_caller]
+fn add(lab: &mut Lab, commands: &[String]) -> u32 {
     lab.run("pause");
-    for command in commands {
-        let added = lab.run(command);
-        assert!(added.starts_with("event "), "{command}: {added}");
-    }
+    let first = add_halted(lab, commands);
     lab.run("g");
+    first
+}
+
+/// Adds events; returns the number of the first.
+#[track_caller]
+fn add_halted(lab: &mut Lab, commands: &[String]) -> u32 {
+    let numbers: Vec<u32> = commands.iter().map(|it| number(&lab.run(it))).collect();
+    numbers[0]
+}
+
+/// The number that follows "event ".
+#[track_caller]
+fn number(text: &str) -> u32 {
+    let digits = text.split("event ").nth(1).unwrap_or_default();
+    let digits = digits.split(|c: char| !c.is_ascii_hexdigit()).next();
+    u32::from_str_radix(digits.unwrap_or_default(), 16)
+        .unwrap_or_else(|_| panic!("no event in: {text}"))
 }
 
 /// Clears all events in a halt.
@@ -37,94 +51,99 @@ fn clear(lab: &mut Lab) {
     lab.run("g");
 }
 
-/// Lets the guest make one access after the other; returns, for each stop, which event it was of.
+/// Lets the guest run; returns the next stop.
 #[track_caller]
-fn stops(lab: &mut Lab, accesses: &[String]) -> Vec<u32> {
+fn next_stop(lab: &mut Lab) -> String {
+    // A halt that comes at once is told with the answer to `g`.
+    match lab.run("g") {
+        news if news.is_empty() => lab.run(".wait 0n30"),
+        news => news,
+    }
+}
+
+/// Lets the guest make one access after the other; returns, for each stop, which event it was of, counted from `first`.
+#[track_caller]
+fn stops(lab: &mut Lab, first: u32, accesses: &[String]) -> Vec<u32> {
     let writes: Vec<String> = accesses
         .iter()
         .map(|access| format!("echo {access} > {TOUCH}"))
         .collect();
+    let ends = |lab: &Lab| lab.machine.console_transcript().matches("touched").count();
+    let before = ends(lab);
     lab.guest_background(&format!("{}; echo touched", writes.join("; ")));
     let mut events = Vec::new();
     let mut news = String::new();
     loop {
-        // A halt that comes at once is told with the answer to `g`. The time is enough for everything
-        // that comes without a stop in between.
+        // Whatever stops does so before the end is told.
+        let is_over = ends(lab) != before;
         if news.is_empty() {
-            news = lab.reply(".wait 0n4").output;
+            news = lab.reply(".wait 0n1").output;
         }
-        let Some((_, rest)) = news.split_once("event ") else {
+        if news.contains(" hit on ") {
+            events.push(number(&news) - first);
+            news = lab.run("g");
+        } else if is_over {
             break;
-        };
-        let digits: String = rest.chars().take_while(char::is_ascii_hexdigit).collect();
-        let event = u32::from_str_radix(&digits, 16);
-        events.push(event.unwrap_or_else(|_| panic!("no event in: {news}")));
+        } else {
+            news.clear();
+        }
         assert!(events.len() < 200, "the same access stops again and again");
-        news = lab.run("g");
     }
-    let said = lab.guest("wait");
-    assert!(said.contains("touched"), "{said}");
+    lab.guest("wait");
     events
 }
 
-#[test]
-fn only_accesses_that_touch_the_watched_bytes_stop() {
-    let (mut lab, area, physical) = with_memory();
+fn only_accesses_that_touch_the_watched_bytes_stop(lab: &mut Lab, places: Places) {
+    let (area, physical) = (places.area, places.area_physical);
     let at = area + 0x108;
-    add(&mut lab, &[format!("!monitor w {at:x} l 8")]);
+    let first = add(lab, &[format!("!monitor w {at:x} l 8")]);
     let store = |offset: i64| format!("store {:x}", at.wrapping_add_signed(offset));
     // Right before, right behind, and reads.
     let missed = [store(-8), store(8), store(0x800), format!("load {at:x}")];
-    assert_eq!(stops(&mut lab, &missed), []);
+    assert_eq!(stops(lab, first, &missed), []);
     // The range itself, and accesses that run into it.
-    assert_eq!(stops(&mut lab, &[store(0), store(-7), store(7)]), [0; 3]);
+    let touching = [store(0), store(-7), store(7)];
+    assert_eq!(stops(lab, first, &touching), [0; 3]);
     // A read that is followed by a write, as one instruction.
-    assert_eq!(stops(&mut lab, &[format!("add {at:x}")]), [0]);
-    clear(&mut lab);
-    assert_eq!(stops(&mut lab, &[store(0)]), []);
+    assert_eq!(stops(lab, first, &[format!("add {at:x}")]), [0]);
+    clear(lab);
+    assert_eq!(stops(lab, first, &[store(0)]), []);
     // By physical address, for reads.
     let command = format!("!monitor pa r {:x} l 1", physical + 0x200);
-    add(&mut lab, &[command]);
+    let first = add(lab, &[command]);
     let load = |offset: u64| format!("load {:x}", area + offset);
     let store = format!("store {:x}", area + 0x200);
     let loads = [load(0x1f8), load(0x201), load(0x1f9), load(0x200), store];
-    assert_eq!(stops(&mut lab, &loads), [1; 2]);
-    clear(&mut lab);
+    assert_eq!(stops(lab, first, &loads), [0; 2]);
+    clear(lab);
 }
 
-#[test]
-fn every_iteration_and_every_operand_is_seen_once() {
-    let (mut lab, area, _) = with_memory();
+fn every_iteration_and_every_operand_is_seen_once(lab: &mut Lab, places: Places) {
+    let area = places.area;
     let (from, to) = (area + 0xff8, area + 0x2000);
     // The source crosses into the watched page.
     let read = format!("!monitor r {:x} l 8", area + 0x1000);
     let written = format!("!monitor w {to:x} l 4");
-    add(&mut lab, &[read, written]);
+    let first = add(lab, &[read, written]);
     let move_bytes = format!("move {from:x} {to:x} c");
     // Bytes 0 to 3 go to what is watched for writes, bytes 8 to 11 come from what is watched for reads.
-    assert_eq!(stops(&mut lab, &[move_bytes]), [1, 1, 1, 1, 0, 0, 0, 0]);
+    let moved = stops(lab, first, &[move_bytes]);
+    assert_eq!(moved, [1, 1, 1, 1, 0, 0, 0, 0]);
     // One instruction that touches both: two stops.
     let both = format!("move {:x} {to:x} 1", area + 0x1000);
-    assert_eq!(stops(&mut lab, &[both]), [0, 1]);
+    assert_eq!(stops(lab, first, &[both]), [0, 1]);
     // One access that touches two watched pages of one event: one stop.
-    clear(&mut lab);
-    add(
-        &mut lab,
-        &[format!("!monitor rw {:x} l 2000", area + 0x800)],
-    );
+    clear(lab);
+    let first = add(lab, &[format!("!monitor rw {:x} l 2000", area + 0x800)]);
     let across = format!("store {:x}", area + 0xffc);
-    assert_eq!(stops(&mut lab, &[across]), [2]);
-    clear(&mut lab);
+    assert_eq!(stops(lab, first, &[across]), [0]);
+    clear(lab);
 }
 
-#[test]
-fn monitors_and_hooks_share_a_page() {
-    let (mut lab, _, _) = with_memory();
-    let target = lab.guest("cat /sys/module/lab_probe/parameters/target");
-    let address = target.trim().rsplit("0x").next().unwrap_or_default();
-    let address = u64::from_str_radix(address, 16).unwrap_or_else(|_| panic!("{target}"));
-    add(
-        &mut lab,
+fn monitors_and_hooks_share_a_page(lab: &mut Lab, places: Places) {
+    let address = places.target;
+    let first = add(
+        lab,
         &[
             format!("!epthook {address:x}"),
             format!("!epthook {address:x}"),
@@ -134,17 +153,14 @@ fn monitors_and_hooks_share_a_page() {
     );
     // Reading the hooked code is seen, and shows what stood there: the same byte is equal to itself.
     let compare = format!("compare {address:x} {address:x}");
-    assert_eq!(stops(&mut lab, &[format!("load {address:x}")]), [2]);
-    assert_eq!(stops(&mut lab, &[compare]).len(), 1);
+    assert_eq!(stops(lab, first, &[format!("load {address:x}")]), [2]);
+    assert_eq!(stops(lab, first, &[compare]).len(), 1);
     // Running it is seen by the monitor and by both hooks, which stop together.
     lab.guest_background("echo 1 > /sys/module/lab_probe/parameters/target; echo called");
-    let mut news = lab.run(".wait 0n30");
-    assert!(news.contains("event 3 hit"), "{news}");
-    news = lab.run("g");
-    if news.is_empty() {
-        news = lab.run(".wait 0n30");
-    }
-    assert!(news.contains("event 0 hit"), "{news}");
+    let news = lab.run(".wait 0n30");
+    assert_eq!(number(&news), first + 3, "{news}");
+    let news = next_stop(lab);
+    assert_eq!(number(&news), first, "{news}");
     let rip = lab.run("? @rip");
     assert!(rip.contains(&format!("{address:x}")), "{rip}");
     assert_eq!(hits(&lab.run("events")), [1, 1, 2, 1]);
@@ -155,39 +171,17 @@ fn monitors_and_hooks_share_a_page() {
     assert!(lab.guest(again).contains("again"));
 }
 
-/// Hits of every event in the list.
-fn hits(list: &str) -> Vec<u64> {
-    list.lines()
-        .filter_map(|line| {
-            let line = line.trim_end();
-            let line = line.strip_suffix(" hits").or(line.strip_suffix(" hit"))?;
-            line.rsplit(' ').next()?.parse().ok()
-        })
-        .collect()
-}
-
-#[test]
-fn a_hook_on_the_next_instruction_stops_once() {
-    let mut lab = Lab::halted(KernelLine::Lean);
-    lab.run("!epthook @rip");
-    lab.run("!epthook @rip");
-    let news = lab.run("g");
-    let stop = if news.is_empty() {
-        lab.run(".wait 0n20")
-    } else {
-        news
-    };
-    assert!(stop.contains("event 0 hit"), "{stop}");
+fn a_hook_on_the_next_instruction_stops_once(lab: &mut Lab) {
+    lab.run("pause");
+    let hook = "!epthook @rip".to_owned();
+    let first = add_halted(lab, &[hook.clone(), hook.clone()]);
+    let stop = next_stop(lab);
+    assert_eq!(number(&stop), first, "{stop}");
     // One that is added here is hit by the same instruction; the others are not hit again by it.
-    lab.run("!epthook @rip");
+    let third = add_halted(lab, &[hook]);
     let before = lab.run("? @rip");
-    let news = lab.run("g");
-    let stop = if news.is_empty() {
-        lab.run(".wait 0n20")
-    } else {
-        news
-    };
-    assert!(stop.contains("event 2 hit"), "{stop}");
+    let stop = next_stop(lab);
+    assert_eq!(number(&stop), third, "{stop}");
     assert_eq!(lab.run("? @rip"), before);
     lab.run("events c all");
     lab.go();
@@ -200,9 +194,11 @@ fn stop(lab: &mut Lab, access: &str) -> String {
     lab.run(".wait 0n30")
 }
 
-#[test]
-fn the_stage_after_sees_what_was_written_and_a_skipped_write_leaves_nothing() {
-    let (mut lab, area, _) = with_memory();
+fn the_stage_after_sees_what_was_written_and_a_skipped_write_leaves_nothing(
+    lab: &mut Lab,
+    places: Places,
+) {
+    let area = places.area;
     let word = |lab: &mut Lab, at: u64| {
         let line = lab.run(&format!("dq {at:x} l 8"));
         let digits = line
@@ -213,26 +209,26 @@ fn the_stage_after_sees_what_was_written_and_a_skipped_write_leaves_nothing() {
         u64::from_str_radix(&digits, 16).unwrap_or_else(|_| panic!("no word in: {line}"))
     };
     let (after, skipped) = (area + 0x100, area + 0x1100);
-    add(
-        &mut lab,
+    let first = add(
+        lab,
         &[
             format!("!monitor w {after:x} l 8 stage post"),
             format!("!monitor w {skipped:x} l 8 sc on"),
             format!("!monitor w {skipped:x} l 8 core 1"),
         ],
     );
-    let said = stop(&mut lab, &format!("store {after:x}"));
-    assert!(said.contains("event 0 hit"), "{said}");
-    assert_eq!(word(&mut lab, after), 1);
+    let said = stop(lab, &format!("store {after:x}"));
+    assert_eq!(number(&said), first, "{said}");
+    assert_eq!(word(lab, after), 1);
     lab.run("g");
     assert!(lab.guest("wait").contains("touched"));
-    let said = stop(&mut lab, &format!("store {skipped:x}"));
-    assert!(said.contains("event 1 hit"), "{said}");
+    let said = stop(lab, &format!("store {skipped:x}"));
+    assert_eq!(number(&said), first + 1, "{said}");
     let news = lab.run("g");
     assert_eq!(news, "", "skipped once, touched never");
     assert!(lab.guest("wait").contains("touched"));
     lab.run("pause");
-    assert_eq!(word(&mut lab, skipped), 0);
+    assert_eq!(word(lab, skipped), 0);
     lab.run("events c all");
     lab.go();
 }

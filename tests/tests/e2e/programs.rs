@@ -3,13 +3,17 @@
 use crate::lab::Lab;
 use vm_lab::machine::KernelLine;
 
-fn halted() -> Lab {
-    Lab::halted(KernelLine::default())
+#[test]
+fn programs_act_on_the_machine_and_are_held_in_check() {
+    let mut lab = Lab::halted(KernelLine::default());
+    a_statement_at_the_prompt_sees_the_machine(&mut lab);
+    variables_of_all_scripts_stay(&mut lab);
+    a_script_without_an_end_is_ended(&mut lab);
+    machine_code_acts_on_the_guest_and_its_faults_and_hangs_are_caught(&mut lab);
+    a_script_disables_and_clears_events_and_stops_the_machine(&mut lab);
 }
 
-#[test]
-fn a_statement_at_the_prompt_sees_the_machine() {
-    let mut lab = halted();
+fn a_statement_at_the_prompt_sees_the_machine(lab: &mut Lab) {
     let rip = lab.run("? printf(\"%llx\\n\", @rip);");
     let registers = lab.run("r rip");
     let shown = rip.trim().trim_start_matches('0');
@@ -28,18 +32,14 @@ fn a_statement_at_the_prompt_sees_the_machine() {
     assert!(nothing.contains('0'), "{nothing}");
 }
 
-#[test]
-fn variables_of_all_scripts_stay() {
-    let mut lab = halted();
+fn variables_of_all_scripts_stay(lab: &mut Lab) {
     lab.run("? .lab_counter = 41;");
     lab.run("? .lab_counter = .lab_counter + 1;");
     let shown = lab.run("? printf(\"counter %llx\\n\", .lab_counter);");
     assert!(shown.contains("counter 42"), "{shown}");
 }
 
-#[test]
-fn a_script_without_an_end_is_ended() {
-    let mut lab = halted();
+fn a_script_without_an_end_is_ended(lab: &mut Lab) {
     let text = lab.refused("? while (1 == 1) { .lab_turns = .lab_turns + 1; }");
     assert!(
         text.contains("1000000") || text.contains("operations"),
@@ -49,9 +49,7 @@ fn a_script_without_an_end_is_ended() {
     assert!(!turns.contains("turns 0\n"), "{turns}");
 }
 
-#[test]
-fn machine_code_acts_on_the_guest_and_its_faults_and_hangs_are_caught() {
-    let mut lab = halted();
+fn machine_code_acts_on_the_guest_and_its_faults_and_hangs_are_caught(lab: &mut Lab) {
     // mov qword [rdx + 50h], 1234h: R10 of the guest.
     lab.run("!cpuid 9 code {48 c7 42 50 34 12 00 00 c3}");
     // xor eax, eax; ret: never.
@@ -76,9 +74,8 @@ fn machine_code_acts_on_the_guest_and_its_faults_and_hangs_are_caught() {
     assert!(lab.guest("lab-check 2").contains("check ok cores 2"));
 }
 
-#[test]
-fn a_script_disables_and_clears_events_and_stops_the_machine() {
-    let mut lab = halted();
+fn a_script_disables_and_clears_events_and_stops_the_machine(lab: &mut Lab) {
+    lab.run("pause");
     lab.run("!cpuid 9 script { .lab_first = .lab_first + 1; if (.lab_first == 2) { event_clear($event_id); } }");
     lab.run("!cpuid 9 script { .lab_second = .lab_second + 1; if (.lab_second == 4) { event_disable($event_id); } }");
     lab.run("!cpuid 9 script { .lab_third = .lab_third + 1; if (.lab_third == 6) { pause(); } }");

@@ -29,9 +29,15 @@ fn arena_page(lab: &mut Lab) -> u64 {
 #[test]
 fn bad_input_gets_one_clear_line_and_changes_nothing() {
     let mut lab = Lab::halted(KernelLine::Lean);
+    script_ends_at_the_line_that_fails_and_names_it(&mut lab);
+    code_of_the_driver_cannot_be_written(&mut lab);
+    one_line_each(&mut lab);
+}
+
+fn one_line_each(lab: &mut Lab) {
     lab.run("!epthook vmlinux!__x64_sys_getsid");
-    let driver = driver_code(&mut lab);
-    let arena = arena_page(&mut lab);
+    let driver = driver_code(lab);
+    let arena = arena_page(lab);
     let mapped = lab.run("!pa2va 100000");
     let direct = mapped.split(' ').nth(4).unwrap_or_default().to_owned();
     let state = |lab: &mut Lab| {
@@ -42,7 +48,7 @@ fn bad_input_gets_one_clear_line_and_changes_nothing() {
             lab.run("!digest registers"),
         ]
     };
-    let before = state(&mut lab);
+    let before = state(lab);
     let unmapped = "ffffc7ffdead0000";
     let cases: &[(String, &str)] = &[
         ("nonsense".into(), "nonsense"),
@@ -92,7 +98,7 @@ fn bad_input_gets_one_clear_line_and_changes_nothing() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert_eq!(state(&mut lab), before);
+    assert_eq!(state(lab), before);
     lab.go();
     for command in ["r", "db @rip", "~ 1", "events c 63"] {
         let line = lab.refused(command);
@@ -100,22 +106,18 @@ fn bad_input_gets_one_clear_line_and_changes_nothing() {
     }
 }
 
-#[test]
-fn code_of_the_driver_cannot_be_written() {
-    let mut lab = Lab::halted(KernelLine::Lean);
-    let driver = driver_code(&mut lab);
+fn code_of_the_driver_cannot_be_written(lab: &mut Lab) {
+    let driver = driver_code(lab);
     // The byte that is there: should it be written after all, nothing breaks.
     let line = lab.refused(&format!("eb {driver} db({driver})"));
     assert!(line.contains("debugger itself"), "{line}");
-    lab.go();
 }
 
-#[test]
-fn script_ends_at_the_line_that_fails_and_names_it() {
-    let mut lab = Lab::halted(KernelLine::Lean);
+fn script_ends_at_the_line_that_fails_and_names_it(lab: &mut Lab) {
     let file = lab.file("bad", "r rip\n!cpuid 1\nnonsense\n!cpuid 2\n");
     let reply = lab.reply(&format!(".script {}", file.display()));
     assert!(!reply.ok);
     assert!(reply.output.contains("line 3"), "{}", reply.output);
     assert_eq!(lab.run("events").lines().count(), 1);
+    lab.run("events c all");
 }

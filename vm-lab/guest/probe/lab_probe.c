@@ -8,7 +8,11 @@
 //   here      the same, but only the core that the writing process runs on
 //   result    read: what the last run found, one line per core
 //   count     write SYMBOL: counts calls of that kernel function by a kprobe; read: "SYMBOL N"; write "-": stop
-//   target    write N: calls lab_probe_target N times; read: "calls N address A"
+//   target    write N: calls lab_probe_target N times; read: "calls N address A crossing C", C that of a function whose
+//             first instruction ends three bytes into the next page
+//   crossing  write N: calls that function N times
+//   send      write "nmi N" or "ipi N": sends core 1 so many NMIs or interrupts, each when the one before was handled;
+//             read: "sent N handled M"
 //   vmxe      write 1 or 0: sets or clears CR4.VMXE on every core, as another hypervisor does first
 //   x2apic    write N: every core puts its local APIC into x2APIC mode and spins with interrupts off for N ms. The kernel
 //             knows nothing of it and is of no use afterwards
@@ -28,6 +32,7 @@
 #include <linux/mm.h>
 #include <asm/apic.h>
 #include <asm/hardirq.h>
+#include <asm/nmi.h>
 
 #define MAX_CORES 64
 static u64 found[MAX_CORES][2];
@@ -446,12 +451,85 @@ static int target_set(const char *value, const struct kernel_param *kp)
 	return 0;
 }
 
+// Seven bytes of its first instruction stand on one page and three on the next.
+void lab_probe_crossing(void);
+asm(".pushsection .text\n"
+    ".balign 4096\n"
+    ".skip 4089, 0x90\n"
+    ".type lab_probe_crossing, @function\n"
+    "lab_probe_crossing: movabsq $0x1122334455667788, %rax\n"
+    "ret\n"
+    ".size lab_probe_crossing, . - lab_probe_crossing\n"
+    ".popsection\n");
+
 static int target_get(char *buffer, const struct kernel_param *kp)
 {
-	return scnprintf(buffer, PAGE_SIZE, "calls %llu address %#lx\n", target_calls, (unsigned long)lab_probe_target);
+	return scnprintf(buffer, PAGE_SIZE, "calls %llu address %#lx crossing %#lx\n", target_calls,
+			 (unsigned long)lab_probe_target, (unsigned long)lab_probe_crossing);
 }
 static const struct kernel_param_ops target_ops = { .set = target_set, .get = target_get };
 module_param_cb(target, &target_ops, NULL, 0600);
+
+static int crossing_set(const char *value, const struct kernel_param *kp)
+{
+	u64 count, i;
+	int error = kstrtou64(value, 0, &count);
+
+	for (i = 0; !error && i < count; i++)
+		asm volatile("call lab_probe_crossing" : ASM_CALL_CONSTRAINT : : "rax", "memory");
+	return error;
+}
+static const struct kernel_param_ops crossing_ops = { .set = crossing_set };
+module_param_cb(crossing, &crossing_ops, NULL, 0200);
+
+#define SENT_TO 1
+static u32 sent, handled;
+static atomic_t nmis_sent, nmis_handled;
+
+static int nmi_seen(unsigned int what, struct pt_regs *regs)
+{
+	if (smp_processor_id() != SENT_TO || atomic_read(&nmis_handled) >= atomic_read(&nmis_sent))
+		return NMI_DONE;
+	atomic_inc(&nmis_handled);
+	return NMI_HANDLED;
+}
+
+static u32 count_handled(bool nmi)
+{
+	return nmi ? atomic_read(&nmis_handled) : READ_ONCE(per_cpu(irq_stat, SENT_TO).x86_platform_ipis);
+}
+
+static int send_set(const char *value, const struct kernel_param *kp)
+{
+	char what[16];
+	u32 count, i;
+	bool nmi;
+
+	if (sscanf(value, "%15s %u", what, &count) != 2)
+		return -EINVAL;
+	nmi = what[0] == 'n';
+	sent = handled = 0;
+	for (i = 0; i < count; i++) {
+		u32 before = count_handled(nmi);
+		u64 end = ktime_get_mono_fast_ns() + NSEC_PER_SEC;
+
+		if (nmi)
+			atomic_inc(&nmis_sent);
+		apic->send_IPI(SENT_TO, nmi ? NMI_VECTOR : X86_PLATFORM_IPI_VECTOR);
+		while (count_handled(nmi) == before && ktime_get_mono_fast_ns() < end)
+			cpu_relax();
+		sent++;
+		handled += count_handled(nmi) - before;
+	}
+	return 0;
+}
+
+static int send_get(char *buffer, const struct kernel_param *kp)
+{
+	return scnprintf(buffer, PAGE_SIZE, "sent %u handled %u\n", sent, handled);
+}
+static const struct kernel_param_ops send_ops = { .set = send_set, .get = send_get };
+module_param_cb(send, &send_ops, NULL, 0600);
 
 #define COST_ROUNDS 1000
 static u32 cost_ticks[COST_ROUNDS];
@@ -546,7 +624,7 @@ static unsigned long touched_word;
 static int touch_set(const char *value, const struct kernel_param *kp)
 {
 	char what[16];
-	unsigned long first = 0, second = 1, count = 0, word = 0;
+	unsigned long first = 0, second = 1, count = 0, word = 0, flags;
 	int given = sscanf(value, "%15s %lx %lx %lx", what, &first, &second, &count);
 
 	if (given == 2 && !strcmp(what, "load"))
@@ -559,11 +637,15 @@ static int touch_set(const char *value, const struct kernel_param *kp)
 		asm volatile("cmpsb" : "+S"(first), "+D"(second) : : "memory", "cc");
 	else if (given == 4 && !strcmp(what, "move"))
 		asm volatile("rep movsb" : "+S"(first), "+D"(second), "+c"(count) : : "memory");
-	else if (given == 4 && !strcmp(what, "out"))
-		asm volatile("rep outsb" : "+S"(second), "+c"(count) : "d"((u16)first) : "memory");
-	else if (given == 4 && !strcmp(what, "in"))
-		asm volatile("rep insb" : "+D"(second), "+c"(count) : "d"((u16)first) : "memory");
-	else
+	else if (given == 4 && (!strcmp(what, "out") || !strcmp(what, "in"))) {
+		// Nothing comes between the iterations, after which the instruction would begin anew.
+		local_irq_save(flags);
+		if (what[0] == 'o')
+			asm volatile("rep outsb" : "+S"(second), "+c"(count) : "d"((u16)first) : "memory");
+		else
+			asm volatile("rep insb" : "+D"(second), "+c"(count) : "d"((u16)first) : "memory");
+		local_irq_restore(flags);
+	} else
 		return -EINVAL;
 	touched_word = word;
 	return 0;
@@ -582,7 +664,7 @@ static int __init probe_init(void)
 	page = (u64 *)get_zeroed_page(GFP_KERNEL);
 	area = (u8 *)__get_free_pages(GFP_KERNEL | __GFP_ZERO, AREA_ORDER);
 	if (page && area)
-		return 0;
+		return register_nmi_handler(NMI_LOCAL, nmi_seen, 0, "lab_probe");
 	free_pages((unsigned long)area, AREA_ORDER);
 	free_page((unsigned long)page);
 	return -ENOMEM;
@@ -591,6 +673,7 @@ static int __init probe_init(void)
 static void __exit probe_exit(void)
 {
 	count_stop();
+	unregister_nmi_handler(NMI_LOCAL, "lab_probe");
 	free_pages((unsigned long)area, AREA_ORDER);
 	free_page((unsigned long)page);
 }

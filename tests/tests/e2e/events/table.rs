@@ -1,32 +1,6 @@
 //! The table: an event of each kind, what a process does to hit it, and what the event must say then.
 
-use crate::lab::Lab;
-
-/// Where the probe keeps what it touches and calls.
-pub(super) struct Places {
-    area: u64,
-    area_physical: u64,
-    pub(super) target: u64,
-}
-
-impl Places {
-    #[track_caller]
-    pub(super) fn find(lab: &mut Lab) -> Self {
-        let mut numbers = |name: &str| -> Vec<u64> {
-            let text = lab.guest(&format!("cat /sys/module/lab_probe/parameters/{name}"));
-            let words = text.split_whitespace();
-            words
-                .filter_map(|word| u64::from_str_radix(word.strip_prefix("0x")?, 16).ok())
-                .collect()
-        };
-        let touch = numbers("touch");
-        Self {
-            area: touch[0],
-            area_physical: touch[1],
-            target: numbers("target")[0],
-        }
-    }
-}
+use crate::actors::Places;
 
 /// What short-circuiting leads to.
 pub(super) struct Skip {
@@ -88,6 +62,11 @@ impl Case {
         Self { skip, ..self }
     }
 
+    /// How a check of this line is called.
+    pub(super) fn says(&self, what: &str) -> String {
+        format!("{}: {what}", self.event)
+    }
+
     /// What a process does to be kept from it.
     pub(super) fn skipped_act(&self) -> &str {
         let skip = self.skip.as_ref();
@@ -110,6 +89,7 @@ pub(super) fn cases(places: &Places) -> Vec<Case> {
         area,
         area_physical,
         target,
+        ..
     } = places;
     let at = format!("{:x}", area + 0x108);
     let physical = format!("{:x}", area_physical + 0x108);
