@@ -115,6 +115,8 @@ pub trait Cpu {
     fn root_nmis(&self) -> u64;
     /// Takes a machine check that arrived in VMX-root, if one did.
     fn take_machine_check(&mut self) -> bool;
+    /// Whether [`Self::take_machine_check`] would find one.
+    fn has_machine_check(&self) -> bool;
     /// Runs machine code of the user's in VMX-root, at most so many instructions of it.
     fn run_code(&mut self, code: &[u8], call: &CodeCall, instructions: u64) -> CodeEnd;
     /// Sends an NMI to the core with this local APIC id.

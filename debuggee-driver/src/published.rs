@@ -134,6 +134,13 @@ impl Published {
         cpu.vmwrite(guest::IA32_EFER_FULL, visible);
     }
 
+    /// Whether any core does what [`Self::traces`] says.
+    #[must_use]
+    #[inline]
+    pub fn traces_any(&self) -> bool {
+        self.traced_cores.load(SeqCst) != 0
+    }
+
     /// Whether this core leaves its guest after every instruction.
     #[must_use]
     pub fn traces(&self, core: CoreId) -> bool {

@@ -66,6 +66,8 @@ pub struct Shared<P: Ports> {
     short_circuit: AtomicU8,
     /// Ticks of the TSC between two polls of the line.
     pub poll_ticks: u64,
+    /// The same between two looks of a core that does not poll.
+    idle_ticks: u64,
     /// See `ControlValues::preemption_timer_shift`.
     pub preemption_timer_shift: u8,
     /// Local APIC id of each core.
@@ -89,9 +91,15 @@ impl Changes {
         self.0.store(true, SeqCst);
     }
 
+    /// Whether something is wanted.
+    #[inline]
+    pub fn is_wanted(&self) -> bool {
+        self.0.load(SeqCst)
+    }
+
     /// Whether something is wanted; if so, it is the caller's to do.
     pub fn take(&self) -> bool {
-        self.0.load(SeqCst) && self.0.swap(false, SeqCst)
+        self.is_wanted() && self.0.swap(false, SeqCst)
     }
 }
 
@@ -143,9 +151,12 @@ pub struct Parts<P: Ports> {
     pub can_take_interrupts: bool,
     /// See [`Shared::can_tell_modes`].
     pub can_tell_modes: bool,
-    /// See [`Shared::preemption_timer_shift`].
+    /// See `ControlValues::preemption_timer_shift`.
     pub preemption_timer_shift: u8,
 }
+
+/// Cores that do not poll look this many times less often whether they should.
+const IDLE_FACTOR: u64 = 64;
 
 /// A second, in milliseconds: `tsc_khz` ticks make one of them.
 const MILLISECONDS: u64 = 1000;
@@ -178,6 +189,7 @@ impl<P: Ports> Shared<P> {
             published: Published::default(),
             short_circuit: AtomicU8::new(0),
             poll_ticks,
+            idle_ticks: poll_ticks.saturating_mul(IDLE_FACTOR),
             preemption_timer_shift: parts.preemption_timer_shift,
             apic_ids: [const { AtomicU32::new(0) }; limits::CORES],
             halts: AtomicU32::new(0),
@@ -217,7 +229,17 @@ impl<P: Ports> Shared<P> {
 
     /// Whether `core` is the one that polls.
     pub fn polls(&self, core: CoreId) -> bool {
-        self.polling.load(SeqCst) && self.poller.load(SeqCst) == core.0
+        self.polling.load(SeqCst) & (self.poller.load(SeqCst) == core.0)
+    }
+
+    /// Ticks between two looks of `core`.
+    #[inline]
+    pub fn ticks_to_next_look(&self, core: CoreId) -> u64 {
+        if self.polls(core) {
+            self.poll_ticks
+        } else {
+            self.idle_ticks
+        }
     }
 
     /// `core` will execute nothing for a while: another one polls.
@@ -299,6 +321,12 @@ impl<P: Ports> Shared<P> {
             *accounted = hidden;
             cpu.vmwrite(control_field::TSC_OFFSET_FULL, hidden.wrapping_neg());
         }
+    }
+
+    /// Whether [`Self::hide_time`] has something to do.
+    #[inline]
+    pub fn has_hidden_more_than(&self, accounted: u64) -> bool {
+        self.hidden_ticks.load(SeqCst) != accounted
     }
 
     /// Lets the guest's accesses to IA32_TSC_DEADLINE exit from now on.

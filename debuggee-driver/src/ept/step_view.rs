@@ -42,6 +42,20 @@ struct Open {
     closed: Entry,
 }
 
+/// How many pages are remembered that were open.
+const PREPARED: usize = 4;
+
+/// A page that was open since the last commit, and the leaf that it had: it has the same one when
+/// it is opened in the same way again.
+#[derive(Clone, Copy, Debug)]
+struct Prepared {
+    page: GuestPhysical,
+    how: How,
+    entry_phys: u64,
+    closed: Entry,
+    leaf: Entry,
+}
+
 /// What a page that is opened is made of. `generation` numbers the last commit.
 #[derive(Clone, Copy, Debug)]
 pub struct Sources<'a> {
@@ -89,6 +103,10 @@ pub struct StepView {
     /// The commit whose tables were copied.
     generation: Option<u64>,
     open: [Option<Open>; OPEN_MAX],
+    /// Those of the commit whose tables were copied.
+    prepared: [Option<Prepared>; PREPARED],
+    /// The place of the next one.
+    next_prepared: usize,
 }
 
 impl StepView {
@@ -101,6 +119,8 @@ impl StepView {
             last: None,
             generation: None,
             open: [None; OPEN_MAX],
+            prepared: [None; PREPARED],
+            next_prepared: 0,
         }
     }
 
@@ -135,6 +155,9 @@ impl StepView {
         page: GuestPhysical,
         how: How,
     ) -> bool {
+        if self.reopen(mem, sources, page, how) {
+            return true;
+        }
         // Used places come first.
         let matches = |open: &Option<Open>| open.is_none_or(|open| open.page == page);
         let Some(place) = self.open.iter().position(matches) else {
@@ -146,9 +169,17 @@ impl StepView {
             original: before.how.original || how.original,
         });
         let is_current = self.generation == Some(sources.generation);
-        let written = is_current
-            .then(|| self.write(mem, page, sources.leaf(mem, page, how)))
-            .flatten();
+        let leaf = sources.leaf(mem, page, how);
+        let written = is_current.then(|| self.write(mem, page, leaf)).flatten();
+        if let (Some((entry_phys, closed)), None) = (written, before) {
+            self.remember(Prepared {
+                page,
+                how,
+                entry_phys,
+                closed,
+                leaf,
+            });
+        }
         let (entry_phys, found) = written.unwrap_or((0, Entry::ABSENT));
         let open = Open {
             page,
@@ -160,6 +191,41 @@ impl StepView {
             *slot = Some(open);
         }
         written.is_some() || self.begin_anew(mem, sources)
+    }
+
+    /// Opens the first page of an instruction as it was open before.
+    fn reopen(
+        &mut self,
+        mem: &mut impl PhysicalMemory,
+        sources: &Sources<'_>,
+        page: GuestPhysical,
+        how: How,
+    ) -> bool {
+        if self.generation != Some(sources.generation) {
+            return false;
+        }
+        let [first @ None, ..] = &mut self.open else {
+            return false;
+        };
+        let same = |known: &&Prepared| known.page == page && known.how == how;
+        let Some(known) = self.prepared.iter().flatten().find(same) else {
+            return false;
+        };
+        mem.write_u64(known.entry_phys, known.leaf.0);
+        *first = Some(Open {
+            page,
+            how,
+            entry_phys: known.entry_phys,
+            closed: known.closed,
+        });
+        true
+    }
+
+    fn remember(&mut self, page: Prepared) {
+        if let Some(slot) = self.prepared.get_mut(self.next_prepared % PREPARED) {
+            *slot = Some(page);
+        }
+        self.next_prepared = (self.next_prepared + 1) % PREPARED;
     }
 
     /// Follows the commits since pages were opened. False if there are too few tables.
@@ -191,6 +257,7 @@ impl StepView {
         }
         self.used = 0;
         self.last = None;
+        self.prepared = [None; PREPARED];
         self.generation = Some(sources.generation);
         let mut all_open = true;
         for place in 0..OPEN_MAX {

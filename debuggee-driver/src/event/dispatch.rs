@@ -42,7 +42,7 @@ impl Moment {
 
 /// At least one event matched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hit {
+pub struct Hit<'o> {
     /// Which; of several, the oldest of those that break, or else the oldest.
     pub event: EventId,
     /// What is to be done, for all that matched.
@@ -52,7 +52,7 @@ pub struct Hit {
     /// One of them runs something.
     pub has_programs: bool,
     /// What happened.
-    pub occasion: Occasion,
+    pub occasion: &'o Occasion,
     /// When.
     pub moment: Moment,
     /// On which core.
@@ -62,7 +62,7 @@ pub struct Hit {
     from: Option<EventId>,
     /// Events from this number on came later.
     pub until: EventId,
-    first: EventId,
+    first: (EventId, u16),
     /// How many matched.
     pub count: u32,
 }
@@ -71,7 +71,21 @@ impl Installed {
     /// Whether an event may wait for this; if not, there is nothing to find.
     #[must_use]
     pub fn may_concern(&self, occasion: &Occasion) -> bool {
-        occasion.kind == Kind::Memory || self.index.may_match(occasion)
+        occasion.kind == Kind::Memory || self.has_any(occasion.kind, occasion.value)
+    }
+
+    /// Whether an event waits for this value of a kind, or for any.
+    #[must_use]
+    #[inline]
+    pub fn has_any(&self, kind: Kind, value: u64) -> bool {
+        self.index.is_awaited(kind, value)
+    }
+
+    /// Whether an event of this kind may be served afterwards.
+    #[must_use]
+    #[inline]
+    pub fn has_after(&self, kind: Kind) -> bool {
+        self.index.has_after(kind)
     }
 
     /// Whether an event waits for this value of a kind.
@@ -82,30 +96,30 @@ impl Installed {
     }
 
     /// The events that wait for this; only from a number on, if one is given.
-    pub fn find<F: Fn() -> Option<u32>>(
+    pub fn find<'o, F: Fn() -> Option<u32>>(
         &self,
-        occasion: &Occasion,
+        occasion: &'o Occasion,
         moment: Moment,
         from: Option<EventId>,
         facts: &ExitFacts<F>,
-    ) -> Option<Hit> {
+    ) -> Option<Hit<'o>> {
         let current = OnceCell::new();
         let pid = || *current.get_or_init(&facts.pid);
         let until = self.registry().next_id();
-        let mut found: Option<Hit> = None;
+        let mut found: Option<Hit<'o>> = None;
         for record in self.matching(occasion, moment, from, facts.core, &pid) {
             let hit = found.get_or_insert(Hit {
                 event: record.id,
                 actions: Actions::empty(),
                 short_circuit: false,
                 has_programs: false,
-                occasion: *occasion,
+                occasion,
                 moment,
                 core: facts.core,
                 pid: None,
                 from,
                 until,
-                first: record.id,
+                first: (record.id, record.place),
                 count: 0,
             });
             hit.count = hit.count.saturating_add(1);
@@ -124,23 +138,24 @@ impl Installed {
     }
 
     /// Counts the hit for every event that matched and is still there.
-    pub fn count(&self, hit: &Hit) {
+    pub fn count(&self, hit: &Hit<'_>) {
         self.matched(hit).for_each(Record::count_hit);
     }
 
     /// Of the events that matched, the one after `previous` in order of number, or the first.
     #[must_use]
-    pub fn next_of(&self, hit: &Hit, previous: Option<EventId>) -> Option<&Record> {
+    pub fn next_of(&self, hit: &Hit<'_>, previous: Option<EventId>) -> Option<&Record> {
         let Some(previous) = previous else {
-            return self.registry().get(hit.first);
+            let (event, place) = hit.first;
+            return self.registry().seen_at(place, event);
         };
         self.matched(hit).find(|record| record.id > previous)
     }
 
     /// Events of a hit: those that came since it was found have no part in it.
-    fn matched(&self, hit: &Hit) -> impl Iterator<Item = &Record> {
+    fn matched(&self, hit: &Hit<'_>) -> impl Iterator<Item = &Record> {
         let pid = hit.pid;
-        self.matching(&hit.occasion, hit.moment, hit.from, hit.core, move || pid)
+        self.matching(hit.occasion, hit.moment, hit.from, hit.core, move || pid)
             .filter(|record| record.id < hit.until)
     }
 

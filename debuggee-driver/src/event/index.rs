@@ -17,14 +17,13 @@ const fn packed(key: Key) -> u64 {
     (key.kind as u64) << KIND_SHIFT | value
 }
 
-/// Bits of the filter, a power of two. Costs false alarms if there are few, memory if many.
-const FILTER_BITS: usize = 1 << 14;
+/// Slots of the table, a power of two. Costs time if there are few, memory if many.
+const SLOTS: usize = 1 << 13;
 
-/// The word and the bit of the filter that stand for a key.
-const fn filter_bit(key: u64) -> (usize, u64) {
+/// The slot where the search for a key starts.
+const fn slot_of(key: u64) -> usize {
     const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
-    let hash = key.wrapping_mul(GOLDEN) >> (64 - FILTER_BITS.ilog2());
-    (hash as usize / 64, 1 << (hash % 64))
+    (key.wrapping_mul(GOLDEN) >> (64 - SLOTS.ilog2())) as usize
 }
 
 /// Places of events in the registry by what they wait for; those that wait for the same in the
@@ -36,9 +35,10 @@ pub struct Index {
     len: usize,
     /// Per kind, where it begins, and where those begin that wait for any value.
     starts: [(u16, u16); Kind::COUNT + 1],
-    /// A bit for each key, several keys to a bit: most values that nobody waits for are told
-    /// without a search.
-    filter: [u64; FILTER_BITS / 64],
+    /// How many events of each kind are served after what they wait for.
+    after: [u16; Kind::COUNT],
+    /// Where each key begins, plus one: in its slot, or the next that is free behind it.
+    slots: [u16; SLOTS],
 }
 
 impl Default for Index {
@@ -56,7 +56,8 @@ impl Index {
             places: [0; EVENTS_MAX],
             len: 0,
             starts: [(0, 0); Kind::COUNT + 1],
-            filter: [0; FILTER_BITS / 64],
+            after: [0; Kind::COUNT],
+            slots: [0; SLOTS],
         }
     }
 
@@ -76,6 +77,26 @@ impl Index {
             self.len += 1;
             self.derive();
         }
+    }
+
+    /// Notes that an event of this kind is served afterwards, or is no more.
+    pub fn count_after(&mut self, kind: Kind, begins: bool) {
+        if let Some(count) = self.after.get_mut(kind as usize) {
+            *count = if begins {
+                count.saturating_add(1)
+            } else {
+                count.saturating_sub(1)
+            };
+        }
+    }
+
+    /// Whether an event of this kind may be served afterwards.
+    #[must_use]
+    #[inline]
+    pub fn has_after(&self, kind: Kind) -> bool {
+        self.after
+            .get(kind as usize)
+            .is_some_and(|count| *count != 0)
     }
 
     /// Removes an event.
@@ -98,19 +119,12 @@ impl Index {
         }
     }
 
-    /// Whether an event may wait for this: false if none does, and most often only then.
+    /// Whether an event waits for this value of a kind, or for any.
     #[must_use]
     #[inline]
-    pub fn may_match(&self, occasion: &Occasion) -> bool {
-        let (from, any, to) = self.bounds(occasion.kind);
-        if from == to {
-            return false;
-        }
-        let (word, bit) = filter_bit(packed(Key {
-            kind: occasion.kind,
-            value: Some(occasion.value),
-        }));
-        any != to || self.filter.get(word).is_some_and(|word| word & bit != 0)
+    pub fn is_awaited(&self, kind: Kind, value: u64) -> bool {
+        let (from, any, to) = self.bounds(kind);
+        from != to && (any != to || self.first_of(kind, value).is_some())
     }
 
     /// Places of the events that wait for this occasion by its value, and of those that wait for
@@ -119,19 +133,37 @@ impl Index {
     pub fn matching(&self, occasion: &Occasion) -> (&[u16], &[u16]) {
         let (from, any, to) = self.bounds(occasion.kind);
         let anys = self.places.get(any..to).unwrap_or_default();
-        let keys = self.keys.get(from..any).unwrap_or_default();
-        if keys.is_empty() {
+        if from == any {
             return (&[], anys);
         }
-        let wanted = packed(Key {
-            kind: occasion.kind,
-            value: Some(occasion.value),
-        });
-        let start = keys.partition_point(|key| *key < wanted);
-        let tail = keys.get(start..).unwrap_or_default();
-        let count = tail.iter().take_while(|key| **key == wanted).count();
-        let values = self.places.get(from + start..from + start + count);
+        let Some(start) = self.first_of(occasion.kind, occasion.value) else {
+            return (&[], anys);
+        };
+        let keys = self.keys.get(start..any).unwrap_or_default();
+        let count = match keys {
+            [first, second, ..] if first == second => {
+                keys.iter().take_while(|key| *key == first).count()
+            }
+            _ => 1,
+        };
+        let values = self.places.get(start..start + count);
         (values.unwrap_or_default(), anys)
+    }
+
+    /// The first place of a value of a kind.
+    #[inline]
+    fn first_of(&self, kind: Kind, value: u64) -> Option<usize> {
+        let value = Some(value);
+        let wanted = packed(Key { kind, value });
+        let start = slot_of(wanted);
+        // There are more slots than events, so that a free one ends the search.
+        for slot in start..start + SLOTS {
+            let place = usize::from(*self.slots.get(slot % SLOTS)?).checked_sub(1)?;
+            if self.keys.get(place) == Some(&wanted) {
+                return Some(place);
+            }
+        }
+        None
     }
 
     fn live(&self) -> &[u64] {
@@ -149,11 +181,16 @@ impl Index {
     }
 
     fn derive(&mut self) {
-        self.filter = [0; FILTER_BITS / 64];
-        for key in self.keys.iter().take(self.len) {
-            let (word, bit) = filter_bit(*key);
-            if let Some(word) = self.filter.get_mut(word) {
-                *word |= bit;
+        self.slots = [0; SLOTS];
+        let mut before = None;
+        for (place, key) in self.keys.iter().take(self.len).enumerate() {
+            if before.replace(*key) == Some(*key) {
+                continue;
+            }
+            let (before, from) = self.slots.split_at_mut(slot_of(*key));
+            let free = from.iter_mut().chain(before).find(|slot| **slot == 0);
+            if let Some(free) = free {
+                *free = place as u16 + 1;
             }
         }
         let live = self.keys.get(..self.len).unwrap_or_default();
@@ -198,7 +235,8 @@ mod tests {
         let nine = Occasion::new(Kind::Cpuid, 9);
         assert_eq!(index.matching(&nine), (&[][..], &[][..]));
         let write = Occasion::new(Kind::MsrWrite, 7);
-        assert!(index.may_match(&seven) && !index.may_match(&write));
+        let is = |what: &Occasion| index.is_awaited(what.kind, what.value);
+        assert!(is(&seven) && !is(&write));
     }
 
     proptest! {
@@ -231,7 +269,7 @@ mod tests {
                         prop_assert_eq!(found.0, places(Some(value)));
                         prop_assert_eq!(found.1, places(None));
                         let any_found = !found.0.is_empty() || !found.1.is_empty();
-                        prop_assert!(index.may_match(&Occasion::new(*kind, value)) || !any_found);
+                        prop_assert_eq!(index.is_awaited(*kind, value), any_found);
                     }
                 }
             }

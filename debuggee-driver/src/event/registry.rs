@@ -13,6 +13,8 @@ use wire_protocol::event::{EventChange, EventEntry, ProgramSizes, Settings};
 pub struct Record {
     /// Its number.
     pub id: EventId,
+    /// Its place in the registry.
+    pub place: u16,
     /// What was asked for.
     pub settings: Settings,
     /// How big its programs are.
@@ -62,9 +64,10 @@ pub struct NewRecord {
 }
 
 impl Record {
-    const fn new(id: EventId, new: NewRecord) -> Self {
+    const fn new(id: EventId, place: u16, new: NewRecord) -> Self {
         Self {
             id,
+            place,
             settings: new.settings,
             sizes: new.sizes,
             programs: new.programs,
@@ -202,6 +205,12 @@ impl Registry {
         self.records.get(usize::from(place))?.as_ref()
     }
 
+    /// The record of an event that was seen at this place before.
+    #[must_use]
+    pub fn seen_at(&self, place: u16, id: EventId) -> Option<&Record> {
+        self.at(place).filter(|record| record.id == id)
+    }
+
     /// All events in ascending order of number.
     pub fn entries(&self) -> impl Iterator<Item = EventEntry> {
         self.records().map(Record::entry)
@@ -256,7 +265,7 @@ impl Registry {
         let slot = self.records.get_mut(usize::from(place));
         debug_assert!(slot.is_some(), "as many records as event objects");
         if let Some(slot) = slot {
-            *slot = Some(Record::new(id, new));
+            *slot = Some(Record::new(id, place, new));
             let inserted = self.order.insert(self.order.len(), (id, place));
             debug_assert!(inserted.is_ok(), "as many as records");
             self.next_id = self.next_id.wrapping_add(1);

@@ -7,7 +7,7 @@
 mod reserve;
 
 use super::index::Index;
-use super::occasion::Key;
+use super::occasion::{Key, Kind};
 use super::plan::{Facts, Plan, Resolver};
 use super::programs::{Stored, Stretch, action_offset};
 use super::registry::{NewRecord, Registry};
@@ -291,8 +291,13 @@ impl Installed {
             programs,
             hook,
         });
-        if let Some(key) = Key::of(&spec.settings, hook) {
+        let key = Key::of(&spec.settings, hook);
+        if let Some(key) = key {
             self.index.add(key, place);
+        }
+        if spec.settings.options.stage.has_post() {
+            let kind = key.map_or(Kind::Memory, |key| key.kind);
+            self.index.count_after(kind, true);
         }
         id
     }
@@ -330,8 +335,13 @@ impl Installed {
         let Some((place, record)) = self.registry.remove(event) else {
             return;
         };
-        if let Some(key) = Key::of(&record.settings, record.hook) {
+        let key = Key::of(&record.settings, record.hook);
+        if let Some(key) = key {
             self.index.remove(key, place);
+        }
+        if record.settings.options.stage.has_post() {
+            let kind = key.map_or(Kind::Memory, |key| key.kind);
+            self.index.count_after(kind, false);
         }
         if let Some(at) = record.hook {
             let view = &self.views.hooked;

@@ -19,7 +19,17 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
     watched(core, shared, occasion, emulate)
 }
 
-fn emulate<C: Cpu>(core: &mut Core<C>) -> Outcome {
+/// Whether no event waits for the leaf that is asked for.
+#[inline]
+pub(super) fn is_nobodys<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>) -> bool {
+    let leaf = core.cpu.registers()[gpr::RAX] as u32;
+    !shared
+        .installed
+        .read(|installed| installed.has_any(Kind::Cpuid, u64::from(leaf)))
+}
+
+#[inline]
+pub(super) fn emulate<C: Cpu>(core: &mut Core<C>) -> Outcome {
     let (leaf, subleaf) = {
         let registers = core.cpu.registers();
         (registers[gpr::RAX] as u32, registers[gpr::RCX] as u32)

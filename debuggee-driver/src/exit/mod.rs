@@ -8,6 +8,7 @@ pub mod control_register;
 pub mod counter;
 pub mod cpuid;
 pub mod debug_register;
+mod entry;
 pub mod ept_violation;
 pub mod exception;
 pub mod hypercall;
@@ -25,15 +26,14 @@ pub mod timer;
 pub mod trap;
 pub mod xsetbv;
 
-use crate::cores::rendezvous::Seat;
 use crate::ept::step_view::StepView;
 use crate::event::{Kind as Watched, Moment, Occasion};
-use crate::halt::silent;
 use crate::hit::{self, Comes, Verdict};
 use crate::port::{Cpu, Ports};
 use crate::shared::Shared;
 use crate::vmx::interruption::{self, Event, Kind};
 use crate::vmx::{control_field, guest, interruptibility, reason, ro};
+pub use entry::before_entry;
 use wire_protocol::address::CoreId;
 
 /// One core's own state in VMX-root.
@@ -143,6 +143,13 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Flow {
     redeliver(&mut core.cpu);
     let raw = core.cpu.vmread(ro::EXIT_REASON);
     let reason = raw as u16;
+    // The most frequent exit that nobody asked for.
+    if reason == reason::CPUID && is_alone(core, shared) && cpuid::is_nobodys(core, shared) {
+        cpuid::emulate(core);
+        advance(&mut core.cpu);
+        before_entry(core, shared);
+        return Flow::Enter;
+    }
     // An instruction that exited while another core halts everything runs again after the halt:
     // its hit is neither lost nor counted twice, and the registers show the moment before it.
     if !(repeats(reason) && shared.rendezvous.is_wanted(core.id)) {
@@ -173,6 +180,15 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Flow {
     Flow::Enter
 }
 
+/// Whether an instruction that is carried out for the guest has no other effect than its own: no
+/// step ends with it, no trace counts it, and no other core halts.
+#[inline]
+fn is_alone<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>) -> bool {
+    (core.step == step::Step::None)
+        & !shared.published.traces_any()
+        & !shared.rendezvous.is_wanted(core.id)
+}
+
 /// Serves the events that watch what made the core exit, and carries it out unless one of them
 /// says otherwise.
 pub fn watched<P: Ports>(
@@ -200,7 +216,11 @@ pub fn watched<P: Ports>(
         Verdict::Stays => Outcome::Stay,
         Verdict::Goes => {
             let outcome = carry_out(core);
-            if matches!(outcome, Outcome::Advance | Outcome::Moved) {
+            if matches!(outcome, Outcome::Advance | Outcome::Moved)
+                && shared
+                    .installed
+                    .read(|installed| installed.has_after(occasion.kind))
+            {
                 core.carried_out = Some(occasion);
             }
             outcome
@@ -289,7 +309,15 @@ const fn repeats(reason: u16) -> bool {
 /// The event that the processor was delivering when it exited is delivered at the next entry
 /// ("Information for VM Exits During Event Delivery", 28.2.4).
 fn redeliver(cpu: &mut impl Cpu) {
+    const VALID: u32 = 1 << 31;
     let info = cpu.vmread(ro::IDT_VECTORING_INFO) as u32;
+    if info & VALID != 0 {
+        redeliver_event(cpu, info);
+    }
+}
+
+#[cold]
+fn redeliver_event(cpu: &mut impl Cpu, info: u32) {
     let error_code = cpu.vmread(ro::IDT_VECTORING_ERR_CODE) as u32;
     if let Some(event) = Event::decode(info, error_code) {
         inject(cpu, event);
@@ -349,43 +377,20 @@ fn advance_by(cpu: &mut impl Cpu, len_bytes: u64) {
     cpu.vmwrite(guest::RIP, rip.wrapping_add(len_bytes));
     let blocking = cpu.vmread(guest::INTERRUPTIBILITY_STATE);
     let shadow = interruptibility::STI | interruptibility::MOV_SS;
-    if blocking & shadow != 0 {
-        cpu.vmwrite(guest::INTERRUPTIBILITY_STATE, blocking & !shadow);
+    let is_shadowed = blocking & shadow != 0;
+    if is_shadowed | (cpu.vmread(guest::RFLAGS) & RFLAGS_TF != 0) {
+        retire(cpu);
     }
+}
+
+/// The side effects of retiring an instruction, where it has any.
+#[cold]
+fn retire(cpu: &mut impl Cpu) {
+    let blocking = cpu.vmread(guest::INTERRUPTIBILITY_STATE);
+    let shadow = interruptibility::STI | interruptibility::MOV_SS;
+    cpu.vmwrite(guest::INTERRUPTIBILITY_STATE, blocking & !shadow);
     if cpu.vmread(guest::RFLAGS) & RFLAGS_TF != 0 {
         let pending = cpu.vmread(guest::PENDING_DBG_EXCEPTIONS);
         cpu.vmwrite(guest::PENDING_DBG_EXCEPTIONS, pending | PENDING_SINGLE_STEP);
     }
-}
-
-/// Last things before the guest runs: the timer, NMIs, a halt that waits for this core, what was
-/// committed since the last entry.
-///
-/// The timer is set first. An NMI that arrives in VMX-root later than the look at the counter
-/// sets it to zero, so the core comes right back instead of missing the halt.
-pub fn before_entry<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
-    loop {
-        if shared.rendezvous.seat(core.id) == Seat::Running {
-            silent::carry_out_wanted(core.id, &mut core.cpu, shared);
-        }
-        timer::rearm(core, shared);
-        nmi::look_at_root_nmis(core, shared);
-        // A core that waits for a start-up IPI runs nothing and is not waited for.
-        if !shared.rendezvous.is_wanted(core.id)
-            || shared.rendezvous.seat(core.id) == Seat::WaitForSipi
-        {
-            break;
-        }
-        crate::halt::park(core.id, &mut core.cpu, shared);
-    }
-    shared.take_over(core.id, &mut core.cpu);
-    step::settle(core, shared);
-    native::before_entry(core, shared);
-    trap::before_entry(core, shared);
-    shared.hide_time(&mut core.cpu, &mut core.hidden_ticks);
-    if core.cpu.take_machine_check() {
-        inject(&mut core.cpu, interruption::MACHINE_CHECK);
-    }
-    nmi::deliver(core);
-    interrupt::deliver(core, shared);
 }

@@ -80,7 +80,8 @@ pub fn watched<P: Ports>(
 pub fn deliver<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, occasion: Occasion) {
     let facts = shared.dispatch_facts(core.id);
     let is_awaited = shared.installed.read(|installed| {
-        installed.may_concern(&occasion)
+        installed.has_after(occasion.kind)
+            && installed.may_concern(&occasion)
             && installed
                 .find(&occasion, Moment::Post, None, &facts)
                 .is_some()

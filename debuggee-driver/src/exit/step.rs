@@ -260,8 +260,10 @@ fn serve_after<P: Ports>(
 pub fn note<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, occasion: Occasion, by: By) {
     let facts = shared.dispatch_facts(core.id);
     let is_awaited = shared.installed.read(|installed| {
-        let hit = installed.find(&occasion, Moment::Post, None, &facts);
-        hit.is_some()
+        installed.has_after(occasion.kind)
+            && installed
+                .find(&occasion, Moment::Post, None, &facts)
+                .is_some()
     });
     if is_awaited {
         core.touched.add(occasion, by);

@@ -8,11 +8,7 @@ use crate::halt;
 use crate::port::{Cpu, Ports};
 use crate::shared::Shared;
 use crate::vmx::guest;
-use wire_protocol::address::CoreId;
 use wire_protocol::packet::StopCause;
-
-/// Cores that do not poll look this many times less often whether they should.
-const IDLE_FACTOR: u64 = 64;
 
 /// The timer ran out: poll, and halt if the host asks for it.
 pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
@@ -21,24 +17,20 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
         // that one.
         halt::stop(core.id, &mut core.cpu, shared, StopCause::BreakIn, None);
     }
-    core.next_look = core.cpu.tsc().wrapping_add(interval(core.id, shared));
+    core.next_look = core
+        .cpu
+        .tsc()
+        .wrapping_add(shared.ticks_to_next_look(core.id));
     Outcome::Stay
-}
-
-fn interval<P: Ports>(core: CoreId, shared: &Shared<P>) -> u64 {
-    if shared.polls(core) {
-        shared.poll_ticks
-    } else {
-        shared.poll_ticks.saturating_mul(IDLE_FACTOR)
-    }
 }
 
 /// Sets the timer for what is left until the next look. Exits for other reasons do not put it off: a
 /// guest that leaves all the time could not be broken into.
+#[inline]
 pub fn rearm<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     let left = core.next_look.saturating_sub(core.cpu.tsc());
     // This core may have become the one that polls.
-    let ticks = left.min(interval(core.id, shared));
+    let ticks = left.min(shared.ticks_to_next_look(core.id));
     core.cpu.vmwrite(
         guest::VMX_PREEMPTION_TIMER_VALUE,
         (ticks >> shared.preemption_timer_shift).min(u64::from(u32::MAX)),

@@ -45,6 +45,12 @@ impl Trace {
         routine: 0,
     };
 
+    /// It has left nothing to be undone.
+    #[inline]
+    pub(super) const fn is_off(&self) -> bool {
+        !self.on
+    }
+
     /// One more instruction, after which RIP and RSP are these. Returns which kinds of traces
     /// follow it.
     fn next(&mut self, rip: u64, rsp: u64, found: Found) -> u64 {

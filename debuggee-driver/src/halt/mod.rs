@@ -38,7 +38,7 @@ pub fn stop<P: Ports>(
     cpu: &mut P::Cpu,
     shared: &Shared<P>,
     cause: StopCause,
-    hit: Option<Hit>,
+    hit: Option<Hit<'_>>,
 ) -> Stopped {
     let Some(mut halt) = shared.rendezvous.claim(core) else {
         return Stopped::OtherCoreHalts;

@@ -90,7 +90,7 @@ fn serve<P: Ports>(
     core: CoreId,
     cpu: &mut P::Cpu,
     shared: &Shared<P>,
-    hit: &Hit,
+    hit: &Hit<'_>,
     comes: Comes,
 ) -> Option<Served> {
     let mut short_circuit = hit.short_circuit;
@@ -131,7 +131,7 @@ struct RanAll {
 }
 
 /// Runs the programs of every event that matched, each once.
-fn run_all<P: Ports>(core: CoreId, cpu: &mut P::Cpu, shared: &Shared<P>, hit: &Hit) -> RanAll {
+fn run_all<P: Ports>(core: CoreId, cpu: &mut P::Cpu, shared: &Shared<P>, hit: &Hit<'_>) -> RanAll {
     let mut all = RanAll {
         stops: None,
         short_circuit: false,
@@ -140,20 +140,23 @@ fn run_all<P: Ports>(core: CoreId, cpu: &mut P::Cpu, shared: &Shared<P>, hit: &H
     for _ in 0..hit.count {
         let next = shared.installed.read(|installed| {
             let record = installed.next_of(hit, previous)?;
-            Some((record.id, record.settings))
+            let by_itself = record.settings.options.short_circuit;
+            Some((record.id, record.place, by_itself, record.settings.actions))
         });
         // One that was disabled meanwhile is not served.
-        let Some((event, settings)) = next else { break };
+        let Some((event, place, by_itself, actions)) = next else {
+            break;
+        };
         previous = Some(event);
         let is_post = hit.moment == Moment::Post;
         let context = hit.occasion.context;
-        let ran = run::programs(core, cpu, shared, event, context, is_post);
+        let ran = run::programs(core, cpu, shared, (event, place), context, is_post);
         if !ran.holds {
             continue;
         }
-        all.short_circuit |= settings.options.short_circuit;
+        all.short_circuit |= by_itself;
         all.short_circuit = ran.short_circuit.unwrap_or(all.short_circuit);
-        if ran.pauses || settings.actions.contains(Actions::BREAK) {
+        if ran.pauses || actions.contains(Actions::BREAK) {
             all.stops = all.stops.or(Some(event));
         }
     }
@@ -167,7 +170,7 @@ fn stop_once<P: Ports>(
     cpu: &mut P::Cpu,
     shared: &Shared<P>,
     event: EventId,
-    hit: Option<Hit>,
+    hit: Option<Hit<'_>>,
 ) -> Option<bool> {
     let cause = StopCause::Event { event };
     // Every turn is another core's halt, which the user ends.

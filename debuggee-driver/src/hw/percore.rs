@@ -66,8 +66,13 @@ impl PerCore {
 
     /// Takes the machine checks that arrived in VMX-root: at most one is given to the guest.
     pub fn take_machine_check(&self) -> bool {
+        self.has_machine_check() && self.machine_checks.swap(0, Ordering::Relaxed) != 0
+    }
+
+    /// Whether one arrived.
+    #[inline]
+    pub fn has_machine_check(&self) -> bool {
         self.machine_checks.load(Ordering::Relaxed) != 0
-            && self.machine_checks.swap(0, Ordering::Relaxed) != 0
     }
 }
 

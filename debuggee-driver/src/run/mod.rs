@@ -30,18 +30,19 @@ pub struct Ran {
     pub short_circuit: Option<bool>,
 }
 
-/// Runs the programs of an event, and counts the hit if its condition holds. `context` is what
+/// Runs the programs of an event, and counts the hit if its condition holds. `event` is its number and its
+/// place in the registry. `context` is what
 /// the event's type says; `is_post` tells the stage.
 pub fn programs<P: Ports>(
     core: CoreId,
     cpu: &mut P::Cpu,
     shared: &Shared<P>,
-    event: EventId,
+    (event, place): (EventId, u16),
     context: u64,
     is_post: bool,
 ) -> Ran {
     let found = shared.installed.read(|installed| {
-        let record = installed.registry().get(event)?;
+        let record = installed.registry().seen_at(place, event)?;
         Some((
             record.programs,
             record.sizes,
@@ -74,7 +75,7 @@ pub fn programs<P: Ports>(
         return Ran::default();
     }
     shared.installed.read(|installed| {
-        if let Some(record) = installed.registry().get(event) {
+        if let Some(record) = installed.registry().seen_at(place, event) {
             record.count_hit();
         }
     });

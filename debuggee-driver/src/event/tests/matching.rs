@@ -23,7 +23,8 @@ fn a_hook_hits_only_for_its_core_and_process() {
                 Some(pid)
             },
         };
-        let hit = world.execute(GuestPhysical(RAM), &facts);
+        let occasion = on_byte(RAM);
+        let hit = world.installed.find(&occasion, Moment::Pre, None, &facts);
         assert_eq!(hit.map(|hit| hit.event), hits.then_some(event));
         assert!(world.installed.watches().is_hooked(GuestPhysical(RAM)));
         if let Some(hit) = hit {
@@ -50,10 +51,11 @@ fn cpuid_events_match_their_leaf_or_all() {
     let any = add(log_only);
     let seven = add(cpuid(Some(7)));
     let installed = &world.installed;
-    let hit = world.hit(&on_leaf(7), 0).unwrap();
+    let (on_seven, on_eight) = (on_leaf(7), on_leaf(8));
+    let hit = world.hit(&on_seven, 0).unwrap();
     assert_eq!((hit.event, hit.actions), (seven, Actions::BREAK));
     installed.count(&hit);
-    let hit = world.hit(&on_leaf(8), 0).unwrap();
+    let hit = world.hit(&on_eight, 0).unwrap();
     assert_eq!((hit.event, hit.actions), (any, Actions::empty()));
     installed.count(&hit);
     let hits: Vec<u64> = installed.entries().map(|entry| entry.hits).collect();
@@ -73,7 +75,8 @@ fn events_that_come_or_go_after_a_hit_was_found_are_not_counted_with_it() {
             .add(&mut world.mem, &cpuid(Some(7)), &NOWHERE);
         added.unwrap()
     });
-    let hit = world.hit(&on_leaf(7), 0).unwrap();
+    let on_seven = on_leaf(7);
+    let hit = world.hit(&on_seven, 0).unwrap();
     world.change(EventChange::Clear, ids[0]);
     let later = world
         .installed
@@ -123,8 +126,7 @@ fn the_digest_follows_changes_and_not_hits() {
         .unwrap();
     let added = world.installed.digest();
     assert_ne!(added, empty);
-    let hit = world.hit(&on_leaf(0), 0).unwrap();
-    world.installed.count(&hit);
+    world.installed.count(&world.hit(&on_leaf(0), 0).unwrap());
     assert_eq!(world.installed.digest(), added);
     world.change(EventChange::Disable, event);
     assert_ne!(world.installed.digest(), added);

@@ -90,16 +90,7 @@ impl World {
         self.installed.add(&mut self.mem, &spec(trigger), &facts)
     }
 
-    fn execute<F: Fn() -> Option<u32>>(
-        &self,
-        at: GuestPhysical,
-        facts: &ExitFacts<F>,
-    ) -> Option<Hit> {
-        self.installed
-            .find(&on_byte(at.0), Moment::Pre, None, facts)
-    }
-
-    fn hit(&self, occasion: &Occasion, core: u16) -> Option<Hit> {
+    fn hit<'o>(&self, occasion: &'o Occasion, core: u16) -> Option<Hit<'o>> {
         self.installed
             .find(occasion, Moment::Pre, None, &on_core(core))
     }

@@ -138,6 +138,9 @@ impl Cpu for FakeCpu {
     fn root_nmis(&self) -> u64 {
         self.root_nmis
     }
+    fn has_machine_check(&self) -> bool {
+        false
+    }
     fn take_machine_check(&mut self) -> bool {
         false
     }

@@ -256,6 +256,13 @@ impl VmxCpu {
         unsafe { self.turn_off() };
     }
 
+    #[cold]
+    fn note_refused(&mut self, field: u32) {
+        if self.refused_field == 0 {
+            self.refused_field = field;
+        }
+    }
+
     fn per_core(&self) -> &PerCore {
         // SAFETY: valid by contract of `start`; the assembly changes it only while `run` runs.
         unsafe { &*self.core }
@@ -282,8 +289,8 @@ impl Cpu for VmxCpu {
 
     fn vmwrite(&mut self, field: u32, value: u64) {
         // SAFETY: as in `vmread`.
-        if unsafe { ins::vmwrite(field, value) }.is_err() && self.refused_field == 0 {
-            self.refused_field = field;
+        if unsafe { ins::vmwrite(field, value) }.is_err() {
+            self.note_refused(field);
         }
     }
 
@@ -391,6 +398,11 @@ impl Cpu for VmxCpu {
         self.per_core()
             .root_nmis
             .load(core::sync::atomic::Ordering::SeqCst)
+    }
+
+    #[inline]
+    fn has_machine_check(&self) -> bool {
+        self.per_core().has_machine_check()
     }
 
     fn take_machine_check(&mut self) -> bool {

@@ -1,0 +1,66 @@
+//! What comes between the last thing that was done for an exit and the guest.
+//!
+//! Called by [`super::handle`] after every exit, and by `boot` before the first entry, in VMX-root.
+
+use super::{Core, inject, interrupt, is_alone, native, nmi, step, timer, trap};
+use crate::cores::rendezvous::Seat;
+use crate::halt::silent;
+use crate::port::{Cpu, Ports};
+use crate::shared::Shared;
+use crate::vmx::interruption;
+
+/// Last things before the guest runs: the timer, NMIs, a halt that waits for this core, what was
+/// committed since the last entry.
+///
+/// The timer is set first. An NMI that arrives in VMX-root later than the look at the counter
+/// sets it to zero, so the core comes right back instead of missing the halt.
+#[inline]
+pub fn before_entry<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
+    timer::rearm(core, shared);
+    if is_anything_due(core, shared) {
+        prepare_entry(core, shared);
+    }
+}
+
+/// Whether [`prepare_entry`] would find anything to do. All is looked at, and then decided once:
+/// that costs less than deciding after each.
+#[inline]
+fn is_anything_due<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>) -> bool {
+    !is_alone(core, shared)
+        | (core.native != native::Native::None)
+        | !core.trace.is_off()
+        | core.nmi_pending
+        | !core.interrupts.is_empty()
+        | (core.cpu.root_nmis() != core.root_nmis_seen)
+        | shared.changes.is_wanted()
+        | shared.rendezvous.take_generation(core.id)
+        | shared.has_hidden_more_than(core.hidden_ticks)
+        | core.cpu.has_machine_check()
+}
+
+fn prepare_entry<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
+    loop {
+        if shared.rendezvous.seat(core.id) == Seat::Running {
+            silent::carry_out_wanted(core.id, &mut core.cpu, shared);
+        }
+        timer::rearm(core, shared);
+        nmi::look_at_root_nmis(core, shared);
+        // A core that waits for a start-up IPI runs nothing and is not waited for.
+        if !shared.rendezvous.is_wanted(core.id)
+            || shared.rendezvous.seat(core.id) == Seat::WaitForSipi
+        {
+            break;
+        }
+        crate::halt::park(core.id, &mut core.cpu, shared);
+    }
+    shared.take_over(core.id, &mut core.cpu);
+    step::settle(core, shared);
+    native::before_entry(core, shared);
+    trap::before_entry(core, shared);
+    shared.hide_time(&mut core.cpu, &mut core.hidden_ticks);
+    if core.cpu.take_machine_check() {
+        inject(&mut core.cpu, interruption::MACHINE_CHECK);
+    }
+    nmi::deliver(core);
+    interrupt::deliver(core, shared);
+}
