@@ -3,6 +3,8 @@
 
 #[path = "e2e/budget.rs"]
 mod budget;
+#[path = "e2e/costs.rs"]
+mod costs;
 #[path = "bench/interpreter.rs"]
 mod interpreter;
 #[allow(

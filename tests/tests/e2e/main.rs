@@ -4,6 +4,7 @@ mod actors;
 mod budget;
 mod churn;
 mod cores;
+mod costs;
 mod edges;
 mod errors;
 mod events;

@@ -1,0 +1,198 @@
+//! What events cost the guest, in ticks of its own time-stamp counter.
+//!
+//! The emulated counter follows executed instructions, so the median of a thousand is the same on every machine. With two
+//! processors a straight run of N instructions counts (N + 16) / 2, N being 16 at most: a jump costs eight ticks. Used by a
+//! test and by `cargo lab bench`, which prints the table.
+
+use crate::lab::Lab;
+use std::fmt::Write;
+use vm_lab::machine::KernelLine;
+
+const PROBE: &str = "/sys/module/lab_probe/parameters";
+
+/// Events among which the costs must stay what they are, and how many of them are of CPUID.
+const CROWD: usize = 1000;
+const CROWD_LEAVES: usize = 700;
+
+/// One line of the table.
+pub(crate) struct Cost {
+    work: &'static str,
+    /// What it should cost.
+    target_ticks: u64,
+    /// What it may cost today at most.
+    held_ticks: u64,
+    /// With this event alone.
+    ticks: u64,
+    /// With a thousand others.
+    crowded_ticks: u64,
+}
+
+/// Ticks that the median of a thousand rounds of `what` takes in the guest.
+#[track_caller]
+fn median(lab: &mut Lab, what: &str) -> u64 {
+    let said = lab.guest(&format!("echo {what} > {PROBE}/cost && cat {PROBE}/cost"));
+    let number = said.trim().strip_prefix("median ");
+    number
+        .and_then(|number| number.parse().ok())
+        .unwrap_or_else(|| panic!("no median: {said}"))
+}
+
+/// A hexadecimal number after `before`.
+#[track_caller]
+fn address_after(text: &str, before: &str) -> u64 {
+    let (_, rest) = text
+        .split_once(before)
+        .unwrap_or_else(|| panic!("no {before} in {text}"));
+    let digits: String = rest.chars().take_while(char::is_ascii_hexdigit).collect();
+    u64::from_str_radix(&digits, 16).unwrap_or_else(|_| panic!("no number in {text}"))
+}
+
+struct Work {
+    name: &'static str,
+    target_ticks: u64,
+    held_ticks: u64,
+    /// The event, if there is one.
+    event: Option<String>,
+    /// What the probe does.
+    guest: String,
+    /// Whether a round counts in the event's script.
+    counts: bool,
+}
+
+/// Measures all with their events alone, then among a thousand others.
+pub(crate) fn measure() -> Vec<Cost> {
+    let mut lab = Lab::boot(KernelLine::Lean);
+    lab.load_probe();
+    let target = lab.guest(&format!("cat {PROBE}/target"));
+    let target = address_after(&target, "address 0x");
+    let page = lab.guest(&format!("cat {PROBE}/page"));
+    let page = address_after(&page, "virtual 0x");
+    let script = "script { .lab_cost = .lab_cost + 1; }";
+    let works = [
+        Work {
+            name: "CPUID, no event",
+            target_ticks: 170,
+            held_ticks: 330,
+            event: None,
+            guest: "cpuid 16".into(),
+            counts: false,
+        },
+        Work {
+            name: "!epthook hit, script counts in a global",
+            target_ticks: 800,
+            held_ticks: 3100,
+            event: Some(format!("!epthook {target:x} {script}")),
+            guest: "target".into(),
+            counts: true,
+        },
+        Work {
+            name: "!monitor, other bytes of the page",
+            target_ticks: 600,
+            held_ticks: 3000,
+            event: Some(format!("!monitor r {:x} l 8 {script}", page + 0x800)),
+            guest: format!("load {page:x}"),
+            counts: false,
+        },
+        Work {
+            name: "!cpuid, false condition",
+            target_ticks: 350,
+            held_ticks: 2000,
+            event: Some("!cpuid 16 condition { $context == 17 }".into()),
+            guest: "cpuid 16".into(),
+            counts: false,
+        },
+    ];
+    let mut costs: Vec<Cost> = works
+        .iter()
+        .map(|work| Cost {
+            work: work.name,
+            target_ticks: work.target_ticks,
+            held_ticks: work.held_ticks,
+            ticks: measure_one(&mut lab, work),
+            crowded_ticks: 0,
+        })
+        .collect();
+    lab.run("pause");
+    crowd(&mut lab);
+    lab.run("g");
+    for (work, cost) in works.iter().zip(&mut costs) {
+        cost.crowded_ticks = measure_one(&mut lab, work);
+    }
+    costs
+}
+
+/// Begins and ends with the guest running, and with the events as they were.
+#[track_caller]
+fn measure_one(lab: &mut Lab, work: &Work) -> u64 {
+    lab.run("pause");
+    let number = work.event.as_ref().map(|event| {
+        let added = lab.run(event);
+        let number = added.split(' ').nth(1).unwrap_or_default();
+        number.trim_end_matches(':').to_owned()
+    });
+    lab.run("? .lab_cost = 0;");
+    lab.run("g");
+    let ticks = median(lab, &work.guest);
+    lab.run("pause");
+    let counted = lab.run("? printf(\"%llx\\n\", .lab_cost);");
+    let expected = if work.counts { "3e8" } else { "0" };
+    assert_eq!(counted.trim(), expected, "{}", work.name);
+    if let Some(number) = number {
+        lab.run(&format!("events c {number}"));
+    }
+    lab.run("g");
+    ticks
+}
+
+/// A thousand events of several kinds, none of which the measurements hit.
+#[track_caller]
+fn crowd(lab: &mut Lab) {
+    lab.run("prealloc regular-event 420");
+    lab.run("prealloc epthook 80");
+    let mut script = String::new();
+    for index in 0..CROWD_LEAVES {
+        let _ = writeln!(script, "!cpuid {:x}", 0x1_0000 + index);
+    }
+    // System calls of 32-bit programs, of which there are none.
+    let found = lab.run("x vmlinux!__ia32_sys_*");
+    let names = found
+        .lines()
+        .filter_map(|line| line.split_whitespace().next());
+    for name in names.take(CROWD - CROWD_LEAVES) {
+        let _ = writeln!(script, "!epthook {name} script {{ .lab_crowd = 1; }}");
+    }
+    let file = lab.file("crowd", &script);
+    lab.run(&format!(".script {}", file.display()));
+    assert_eq!(lab.run("events").lines().count(), CROWD);
+}
+
+/// The table, for people.
+pub(crate) fn table(costs: &[Cost]) -> String {
+    let mut text = format!(
+        "{:<42} {:>8} {:>8} {:>18}\n",
+        "ticks of the guest's time-stamp counter", "target", "measured", "of 1,000 events"
+    );
+    for cost in costs {
+        let _ = writeln!(
+            text,
+            "{:<42} {:>8} {:>8} {:>18}",
+            cost.work, cost.target_ticks, cost.ticks, cost.crowded_ticks
+        );
+    }
+    text
+}
+
+#[test]
+fn events_cost_no_more_than_they_may() {
+    let costs = measure();
+    let table = table(&costs);
+    println!("{table}");
+    for cost in &costs {
+        assert!(cost.ticks <= cost.held_ticks, "{}:\n{table}", cost.work);
+        assert!(
+            cost.crowded_ticks * 10 <= cost.ticks * 12,
+            "{} is not flat:\n{table}",
+            cost.work
+        );
+    }
+}
