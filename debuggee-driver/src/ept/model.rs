@@ -23,7 +23,7 @@ pub(crate) const MIB: u64 = 1 << 20;
 /// Few cases under Miri, which is slow; no files with old failures anywhere.
 pub(crate) fn config() -> Config {
     Config {
-        cases: if cfg!(miri) { 2 } else { 64 },
+        cases: if cfg!(miri) { 1 } else { 64 },
         failure_persistence: None,
         ..Config::default()
     }

@@ -78,7 +78,7 @@ fn the_table_count_is_exact() {
     let some = HiddenChunks::new(CHUNKS.into_iter());
     for (hidden, has_1gib_leaves) in [(&none, true), (&none, false), (&some, true), (&some, false)]
     {
-        if cfg!(miri) && !has_1gib_leaves {
+        if cfg!(miri) && !(has_1gib_leaves && core::ptr::eq(hidden, &none)) {
             continue;
         }
         let mut mem = FlatMemory::new(8 * GIB);
