@@ -2,10 +2,12 @@
 //!
 //! Called by `machine`.
 
+use crate::cache;
 use anyhow::{Context, Result, bail};
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -18,10 +20,22 @@ use std::time::{Duration, Instant};
 pub(crate) const INSTRUCTIONS_PER_SECOND: u32 = 10_000_000;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest wait for a machine to be saved.
+const SAVE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Where the emulator saves a machine and finds a saved one, from its working directory.
+const SAVED: &str = "saved";
+/// The emulator's name for the configuration of a saved machine.
+const CONFIGURATION: &str = "config";
+
+/// Devices that a machine has by default when it is powered on, and by this alone when it is restored.
+const DEVICES: &str = "unmapped=1, biosdev=1, speaker=1, extfpuirq=1, parallel=1, serial=1";
 
 /// What the emulator is told.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
+    /// The emulator's program.
+    pub(crate) program: PathBuf,
     /// Processor cores.
     pub(crate) cpus: u32,
     /// Processor model, as the emulator names it.
@@ -34,36 +48,47 @@ pub(crate) struct Settings {
     pub(crate) tree: PathBuf,
 }
 
-/// The configuration file's text; `console` and `line` are the TCP ports of the two serial lines.
-#[must_use]
-pub(crate) fn configuration(settings: &Settings, console: u16, line: u16, log: &Path) -> String {
-    let Settings {
-        cpus,
-        cpu,
-        memory_mib,
-        disc,
-        tree,
-    } = settings;
-    let share = tree.join("usr/share");
-    let (share, disc, log) = (share.display(), disc.display(), log.display());
-    format!(
-        "config_interface: textconfig\n\
-         display_library: nogui\n\
-         romimage: file={share}/bochs/BIOS-bochs-latest\n\
-         vgaromimage: file={share}/vgabios/vgabios.bin\n\
-         cpu: model={cpu}, count={cpus}, ips={INSTRUCTIONS_PER_SECOND}, \
-         reset_on_triple_fault=0, ignore_bad_msrs=1\n\
-         memory: guest={memory_mib}, host={memory_mib}\n\
-         ata0-master: type=cdrom, path={disc}, status=inserted\n\
-         boot: cdrom\n\
-         com1: enabled=1, mode=socket-client, dev=127.0.0.1:{console}\n\
-         com2: enabled=1, mode=socket-client, dev=127.0.0.1:{line}\n\
-         clock: sync=none\n\
-         log: {log}\n\
-         panic: action=fatal\n\
-         error: action=report\n\
-         info: action=ignore\n"
-    )
+impl Settings {
+    /// The configuration file's text; `console` and `line` are the TCP ports of the two serial lines.
+    fn configuration(&self, console: u16, line: u16, log: &Path) -> String {
+        let Self {
+            cpus,
+            cpu,
+            memory_mib,
+            ..
+        } = self;
+        let share = self.tree.join("usr/share");
+        let (share, disc, log) = (share.display(), self.disc.display(), log.display());
+        format!(
+            "plugin_ctrl: {DEVICES}\n\
+             config_interface: textconfig\n\
+             display_library: nogui\n\
+             romimage: file={share}/bochs/BIOS-bochs-latest\n\
+             vgaromimage: file={share}/vgabios/vgabios.bin\n\
+             cpu: model={cpu}, count={cpus}, ips={INSTRUCTIONS_PER_SECOND}, \
+             reset_on_triple_fault=0, ignore_bad_msrs=1\n\
+             memory: guest={memory_mib}, host={memory_mib}\n\
+             ata0-master: type=cdrom, path={disc}, status=inserted\n\
+             boot: cdrom\n\
+             com1: enabled=1, mode=socket-client, dev=127.0.0.1:{console}\n\
+             com2: enabled=1, mode=socket-client, dev=127.0.0.1:{line}\n\
+             clock: sync=none\n\
+             log: {log}\n\
+             panic: action=fatal\n\
+             error: action=report\n\
+             info: action=ignore\n"
+        )
+    }
+
+    /// A name for machines that are alike: program, disc and all.
+    ///
+    /// # Errors
+    /// Never in practice; it reads no file.
+    pub(crate) fn name(&self) -> Result<String> {
+        let program = self.program.to_string_lossy();
+        let text = self.configuration(0, 0, Path::new(""));
+        cache::fingerprint(&[], &[&program, &text])
+    }
 }
 
 /// A running emulator; dropping it kills it.
@@ -76,29 +101,62 @@ pub(crate) struct Bochs {
 }
 
 impl Bochs {
-    /// Starts the emulator with its files in `dir`; returns it with its two serial lines: console, debug line.
+    /// Powers a machine on, with the emulator's files in `dir`; returns it with its two serial lines: console, debug
+    /// line.
     ///
     /// # Errors
-    /// When it does not start or ends at once, with its own words.
-    pub(crate) fn start(
-        program: &Path,
+    /// When the emulator does not start or ends at once, with its own words.
+    pub(crate) fn power_on(
         settings: &Settings,
         dir: &Path,
+    ) -> Result<(Self, TcpStream, TcpStream)> {
+        fs::create_dir(dir.join(SAVED))?;
+        Self::start(settings, dir, "bochsrc", &["-f", "bochsrc"])
+    }
+
+    /// As [`Bochs::power_on`], but goes on where the machine stood that was saved in the directory `from`.
+    ///
+    /// # Errors
+    /// As for [`Bochs::power_on`].
+    pub(crate) fn restore(
+        settings: &Settings,
+        dir: &Path,
+        from: &Path,
+    ) -> Result<(Self, TcpStream, TcpStream)> {
+        let saved = dir.join(SAVED);
+        fs::create_dir(&saved)?;
+        for file in fs::read_dir(from.join(SAVED))? {
+            let file = file?;
+            // The serial lines are at other ports now.
+            if file.file_name() != CONFIGURATION {
+                symlink(file.path(), saved.join(file.file_name()))?;
+            }
+        }
+        let configuration = format!("{SAVED}/{CONFIGURATION}");
+        Self::start(settings, dir, &configuration, &["-r", SAVED])
+    }
+
+    fn start(
+        settings: &Settings,
+        dir: &Path,
+        configuration: &str,
+        arguments: &[&str],
     ) -> Result<(Self, TcpStream, TcpStream)> {
         let console = TcpListener::bind("127.0.0.1:0")?;
         let line = TcpListener::bind("127.0.0.1:0")?;
         let log = dir.join("bochs.log");
         let ports = (console.local_addr()?.port(), line.local_addr()?.port());
-        let file = dir.join("bochsrc");
-        fs::write(&file, configuration(settings, ports.0, ports.1, &log))?;
+        let text = settings.configuration(ports.0, ports.1, &log);
+        fs::write(dir.join(configuration), text)?;
         let output = dir.join("bochs.out");
         let out = File::create(&output)?;
         // setpriv asks the kernel to kill the emulator when the thread that started it ends, however that comes about;
         // so the thread waits for the emulator and for nothing else.
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--"]).arg(program);
-        command.arg("-q").arg("-f").arg(&file);
+        command.args(["--pdeathsig", "KILL", "--"]);
+        command.arg(&settings.program).arg("-q").args(arguments);
         command
+            .current_dir(dir)
             .stdin(Stdio::null())
             .stderr(out.try_clone()?)
             .stdout(out);
@@ -148,6 +206,18 @@ impl Bochs {
         }
     }
 
+    /// Saves the machine in the directory it was powered on in, for [`Bochs::restore`], and ends it.
+    ///
+    /// # Errors
+    /// When the emulator does not do so within a minute.
+    pub(crate) fn save(self) -> Result<()> {
+        rustix::process::kill_process_group(self.group, rustix::process::Signal::USR1)?;
+        match self.ended.recv_timeout(SAVE_TIMEOUT) {
+            Ok(Some(status)) if status.success() => Ok(()),
+            _ => bail!("the emulator did not save the machine:\n{}", self.words()),
+        }
+    }
+
     /// Whether the emulator is gone.
     #[must_use]
     pub(crate) fn has_ended(&self) -> bool {
@@ -182,16 +252,37 @@ impl Drop for Bochs {
 mod tests {
     use super::*;
 
-    #[test]
-    fn configuration_names_ports_cores_and_memory() {
-        let settings = Settings {
+    fn settings() -> Settings {
+        Settings {
+            program: "/p".into(),
             cpus: 4,
             cpu: "zambezi".into(),
             memory_mib: 128,
             disc: "/d.iso".into(),
             tree: "/t".into(),
+        }
+    }
+
+    #[test]
+    fn machines_that_differ_have_names_that_differ() {
+        let disc = Settings {
+            disc: "/e.iso".into(),
+            ..settings()
         };
-        let text = configuration(&settings, 11, 22, Path::new("/l"));
+        let program = Settings {
+            program: "/q".into(),
+            ..settings()
+        };
+        let name = |settings: &Settings| settings.name().unwrap();
+        assert_eq!(name(&settings()), name(&settings()));
+        assert_ne!(name(&settings()), name(&disc));
+        assert_ne!(name(&settings()), name(&program));
+    }
+
+    #[test]
+    fn configuration_names_ports_cores_and_memory() {
+        let settings = settings();
+        let text = settings.configuration(11, 22, Path::new("/l"));
         assert!(text.contains("model=zambezi, count=4, ips=10000000"));
         assert!(text.contains("memory: guest=128, host=128\n"));
         assert!(text.contains("com1: enabled=1, mode=socket-client, dev=127.0.0.1:11\n"));

@@ -39,31 +39,45 @@ const CONFIGURE: &[&str] = &[
     "--disable-plugins",
 ];
 
-/// A place of the emulator's source that is wrong, and what stands there instead.
-struct Defect {
+/// A place of the emulator's source, and what stands there instead.
+struct Change {
     file: &'static str,
-    wrong: &'static str,
-    right: &'static str,
+    before: &'static str,
+    after: &'static str,
 }
 
-/// Defects of the loop that runs several processors; the loop for one has neither.
-const DEFECTS: &[Defect] = &[
+const CHANGES: &[Change] = &[
+    // Two defects of the loop that runs several processors; the loop for one has neither.
+    //
     // After an exception was delivered, the instruction and stack pointers to fall back to are still those of the
     // instruction that raised it. A VM exit at that very boundary then saves them, and the guest's stack is off by one.
     // Seen as kernel crashes, about one in a thousand break-ins under load.
-    Defect {
+    Change {
         file: "cpu/cpu.cc",
-        wrong: "void BX_CPU_C::cpu_run_trace(void)\n{\n",
-        right: "void BX_CPU_C::cpu_run_trace(void)\n{\n  BX_CPU_THIS_PTR prev_rip = RIP;\n  \
+        before: "void BX_CPU_C::cpu_run_trace(void)\n{\n",
+        after: "void BX_CPU_C::cpu_run_trace(void)\n{\n  BX_CPU_THIS_PTR prev_rip = RIP;\n  \
                 BX_CPU_THIS_PTR speculative_rsp = false;\n",
     },
     // A longjmp out of one processor's instruction gives this variable the value it had at the setjmp: the first
     // processor. Its instruction counter is then one too high, and the state that STI leaves for one instruction is over
     // before that instruction. Seen as an interrupt inside it, about one in two thousand hits of a hook under load.
-    Defect {
+    Change {
         file: "main.cc",
-        wrong: "Bit32u executed = 0, processor = 0;",
-        right: "volatile Bit32u executed = 0, processor = 0;",
+        before: "Bit32u executed = 0, processor = 0;",
+        after: "volatile Bit32u executed = 0, processor = 0;",
+    },
+    // The emulator can save its state, but only when told to in a window. This one does so on a signal, into `saved` in
+    // its working directory, and ends.
+    Change {
+        file: "gui/nogui.cc",
+        before: "void bx_nogui_gui_c::handle_events(void)\n{\n}\n",
+        after: "#include <signal.h>\n\
+                static volatile sig_atomic_t save_asked = 0;\n\
+                static void ask_to_save(int) { save_asked = 1; }\n\
+                void bx_nogui_gui_c::handle_events(void)\n{\n  \
+                static void (*const before)(int) = signal(SIGUSR1, ask_to_save);\n  \
+                (void)before;\n  \
+                if (save_asked) _exit(SIM->save_state(\"saved\") ? 0 : 1);\n}\n",
     },
 ];
 
@@ -88,7 +102,7 @@ fn flags() -> &'static str {
 pub(crate) fn entry_name() -> Result<String> {
     let mut settings = vec![flags()];
     settings.extend(CONFIGURE);
-    settings.extend(DEFECTS.iter().map(|defect| defect.right));
+    settings.extend(CHANGES.iter().map(|change| change.after));
     Ok(format!(
         "emulator-{}",
         crate::cache::fingerprint(&[], &settings)?
@@ -109,7 +123,7 @@ pub(crate) fn build(apt: &Apt, into: &Path, phase: &Phase) -> Result<()> {
             .arg(&tree)
             .arg("--strip-components=1"),
     )?;
-    mend(&tree)?;
+    change(&tree)?;
     run::output(
         Command::new("./configure")
             .current_dir(&tree)
@@ -122,15 +136,20 @@ pub(crate) fn build(apt: &Apt, into: &Path, phase: &Phase) -> Result<()> {
     Ok(())
 }
 
-/// Mends every one of [`DEFECTS`].
-fn mend(tree: &Path) -> Result<()> {
-    for Defect { file, wrong, right } in DEFECTS {
+/// Makes every one of [`CHANGES`].
+fn change(tree: &Path) -> Result<()> {
+    for Change {
+        file,
+        before,
+        after,
+    } in CHANGES
+    {
         let path = tree.join(file);
         let source = fs::read_to_string(&path)?;
-        if source.matches(wrong).count() != 1 {
-            bail!("the emulator's {file} is not the one this lab knows how to mend");
+        if source.matches(before).count() != 1 {
+            bail!("the emulator's {file} is not the one this lab knows how to change");
         }
-        fs::write(&path, source.replacen(wrong, right, 1))?;
+        fs::write(&path, source.replacen(before, after, 1))?;
     }
     Ok(())
 }

@@ -23,6 +23,7 @@ pub mod provision;
 pub mod relax;
 pub mod run;
 pub mod script;
+mod snapshot;
 pub mod suite;
 
 pub use faults::Faults;

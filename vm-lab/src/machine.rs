@@ -10,6 +10,7 @@ use crate::image;
 use crate::line::{Line, LineCount};
 use crate::progress::phase;
 use crate::provision::{Provisions, provision};
+use crate::snapshot::{self, Snapshot};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -115,9 +116,22 @@ impl Machine {
     /// As for [`Machine::boot`].
     pub fn boot_with(provisions: &Provisions, options: &Options) -> Result<Self> {
         let line = options.kernel_line.text();
-        let disc = image::build(provisions, &line, options.load_driver)?;
-        let mut machine = phase(format!("booting {} cores", options.cpus), |_| {
-            Self::start(provisions, disc, options)
+        let settings = Settings {
+            program: provisions.bochs.clone(),
+            cpus: options.cpus,
+            cpu: options.cpu.clone(),
+            memory_mib: options.memory_mib,
+            disc: image::build(provisions, &line, options.load_driver)?,
+            tree: provisions.tree.clone(),
+        };
+        let cores = options.cpus;
+        let saved = snapshot::get(&provisions.cache, &settings.name()?, |place| {
+            phase(format!("booting {cores} cores"), |_| {
+                Self::boot_and_save(&settings, place)
+            })
+        })?;
+        let mut machine = phase(format!("starting {cores} cores"), |_| {
+            Self::start(provisions, &settings, &saved, options.faults)
         })?;
         if options.load_driver {
             phase("loading the driver", |_| {
@@ -127,28 +141,35 @@ impl Machine {
         Ok(machine)
     }
 
-    fn start(provisions: &Provisions, disc: PathBuf, options: &Options) -> Result<Self> {
+    /// Boots such a machine and saves it in `place`.
+    fn boot_and_save(settings: &Settings, place: &Path) -> Result<()> {
+        let (bochs, console, _line) = Bochs::power_on(settings, place)?;
+        if let Err(error) = Console::new(console)?.wait_ready(BOOT_TIMEOUT) {
+            return Err(error.context(format!("booting; the emulator says:\n{}", bochs.words())));
+        }
+        bochs.save()
+    }
+
+    fn start(
+        provisions: &Provisions,
+        settings: &Settings,
+        saved: &Snapshot,
+        faults: Option<Faults>,
+    ) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("standstill-").tempdir()?;
-        let settings = Settings {
-            cpus: options.cpus,
-            cpu: options.cpu.clone(),
-            memory_mib: options.memory_mib,
-            disc,
-            tree: provisions.tree.clone(),
-        };
-        let (bochs, console, line) = Bochs::start(&provisions.bochs, &settings, dir.path())?;
+        let (bochs, console, line) = Bochs::restore(settings, dir.path(), &saved.place)?;
         let socket = dir.path().join("line");
         let mut machine = Self {
             bochs,
             console: Console::new(console)?,
-            line: Line::start(line, &socket, options.faults)?,
+            line: Line::start(line, &socket, faults)?,
             socket,
             kernel: provisions.kernel_image(),
             _dir: dir,
         };
-        if let Err(error) = machine.console.wait_ready(BOOT_TIMEOUT) {
+        if let Err(error) = machine.guest("true") {
             return Err(error.context(format!(
-                "booting; the emulator says:\n{}",
+                "starting; the emulator says:\n{}",
                 machine.bochs.words()
             )));
         }
