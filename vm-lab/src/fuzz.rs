@@ -2,7 +2,7 @@
 //!
 //! Called by `suite`. The flags are those of cargo-fuzz, which need not be installed.
 
-use crate::suite::{Tally, nightly, rustup_cargo};
+use crate::suite::{Tally, nightly_cargo};
 use crate::{repository, run};
 use anyhow::{Context, Result};
 use std::fs::{self, File};
@@ -23,9 +23,8 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 pub(crate) fn run_all(seconds: u32) -> Result<Tally> {
     let package = repository().join(PACKAGE);
     let names = targets(&package.join("fuzz_targets"))?;
-    nightly(&[])?;
     let build = repository().join("target/fuzz");
-    let mut cargo = rustup_cargo(&package);
+    let mut cargo = nightly_cargo(&package);
     cargo.args(["build", "--release", "--target", TARGET]);
     cargo
         .env("CARGO_TARGET_DIR", &build)

@@ -57,10 +57,13 @@ enum What {
         #[command(flatten)]
         machine: MachineArgs,
     },
-    /// Run every test: style, unit tests, interpreter, fuzzing, and sessions on a real kernel
+    /// Run the tests: style, unit tests, and sessions on a real kernel
     Test {
         /// Only tests whose names contain this; other checks only if their heading does
         filter: Option<String>,
+        /// The checks `miri` (unit tests in an interpreter that finds undefined behaviour) and `fuzz`, too
+        #[arg(long)]
+        thorough: bool,
         /// How long each fuzz target runs
         #[arg(long, value_name = "SECONDS", default_value_t = 60)]
         fuzz_seconds: u32,
@@ -178,10 +181,12 @@ fn run(cli: Cli) -> Result<ExitCode> {
         }) => return run_script(&file, keep_going, &machine),
         Some(What::Test {
             filter,
+            thorough,
             fuzz_seconds,
         }) => {
             return Ok(exit_code(suite::run_all(&suite::Request {
                 filter,
+                thorough,
                 fuzz_seconds,
             })));
         }

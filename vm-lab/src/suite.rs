@@ -11,13 +11,12 @@ use std::io::{BufRead, BufReader, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Crates whose tests also run in the interpreter that finds undefined behaviour. They touch no hardware.
-const PURE: &[&str] = &["wire-protocol", "debuggee-driver"];
-
 /// Checks in the order they run: what fails soonest comes first.
-const FIRST: &[&str] = &["format", "clippy", "unit tests"];
-/// Checks that run beside the machine, which leaves a core to them; what they say is shown when they are through.
-const BESIDE: &[&str] = &["miri", "fuzz"];
+const IN_TURN: &[&str] = &["format", "clippy", "unit tests", "e2e"];
+/// Checks that take long and find little from one day to the next. They run side by side, and only when asked for.
+const THOROUGH: &[&str] = &["fuzz", "miri wire-protocol", "miri debuggee-driver"];
+/// What the ones begin with that run a crate's tests in the interpreter that finds undefined behaviour.
+const MIRI: &str = "miri ";
 /// The checks that are made of named tests, so that a filter applies inside them.
 const NAMED: &[&str] = &["unit tests", "e2e"];
 
@@ -51,14 +50,18 @@ impl Tally {
 pub struct Request {
     /// Run only tests whose names contain this, and of the other checks those whose headings do.
     pub filter: Option<String>,
+    /// Whether to run the checks that take long, too. A filter that is the heading of one asks for it as well.
+    pub thorough: bool,
     /// How long each fuzz target runs.
     pub fuzz_seconds: u32,
 }
 
 impl Request {
     fn wants(&self, heading: &str) -> bool {
-        let matches = |filter: &String| NAMED.contains(&heading) || heading.contains(filter);
-        self.filter.as_ref().is_none_or(matches)
+        match &self.filter {
+            Some(filter) => NAMED.contains(&heading) || heading.contains(filter),
+            None => self.thorough || !THOROUGH.contains(&heading),
+        }
     }
 }
 
@@ -70,9 +73,9 @@ pub fn run_all(request: &Request) -> bool {
         "format" => format(out),
         "clippy" => clippy(out),
         "unit tests" => unit_tests(filter, out),
-        "miri" => miri(out),
+        "e2e" => lab_tests("e2e", filter, out),
         "fuzz" => fuzz::run_all(request.fuzz_seconds),
-        _ => lab_tests("e2e", filter, out),
+        _ => miri(heading.trim_start_matches(MIRI), out),
     };
     let check = |heading: &str, out: &mut dyn Write| {
         if !request.wants(heading) {
@@ -86,24 +89,32 @@ pub fn run_all(request: &Request) -> bool {
     };
     let mut total = Tally::default();
     let mut now = std::io::stdout();
-    for heading in FIRST {
+    for heading in IN_TURN {
         total.add(check(heading, &mut now));
     }
+    if THOROUGH.iter().any(|heading| request.wants(heading))
+        && let Err(error) = prepare_nightly()
+    {
+        println!("{error:#}");
+        total.add(Tally::of(false));
+    }
     std::thread::scope(|scope| {
-        let beside = scope.spawn(|| {
-            let mut held = Vec::new();
-            let mut tally = Tally::default();
-            for heading in BESIDE {
-                tally.add(check(heading, &mut held));
-            }
-            (tally, held)
-        });
-        total.add(check("e2e", &mut now));
-        let (tally, held) = beside
-            .join()
-            .unwrap_or_else(|_| (Tally::of(false), b"a check's thread failed".to_vec()));
-        let _ = now.write_all(&held);
-        total.add(tally);
+        let started: Vec<_> = THOROUGH
+            .iter()
+            .map(|heading| {
+                scope.spawn(|| {
+                    let mut held = Vec::new();
+                    (check(heading, &mut held), held)
+                })
+            })
+            .collect();
+        for thread in started {
+            let (tally, held) = thread
+                .join()
+                .unwrap_or_else(|_| (Tally::of(false), b"a check's thread failed".to_vec()));
+            let _ = now.write_all(&held);
+            total.add(tally);
+        }
     });
     println!("\n{} passed, {} failed", total.passed, total.failed);
     total.failed == 0
@@ -177,21 +188,18 @@ fn clippy(out: &mut dyn Write) -> Result<Tally> {
     Ok(tally)
 }
 
-fn miri(out: &mut dyn Write) -> Result<Tally> {
-    nightly(&["miri", "rust-src"])?;
-    let mut miri = rustup_cargo(&repository());
-    miri.args(["miri", "test", "--lib"]);
-    for package in PURE {
-        miri.args(["--package", package]);
-    }
+/// Runs the unit tests of `package`, which touches no hardware, in the interpreter.
+fn miri(package: &str, out: &mut dyn Write) -> Result<Tally> {
+    let mut miri = nightly_cargo(&repository());
+    miri.args(["miri", "test", "--lib", "--package", package]);
     // Property tests read the environment and the clock. The interpreter is some hundred times slower than the machine.
     miri.env("MIRIFLAGS", "-Zmiri-disable-isolation")
         .env("PROPTEST_CASES", "4");
     watch(&mut miri, out)
 }
 
-/// Makes sure there is a nightly toolchain with `components`.
-pub(crate) fn nightly(components: &[&str]) -> Result<()> {
+/// Makes sure there is a nightly toolchain with the interpreter in it, ready for use.
+fn prepare_nightly() -> Result<()> {
     let installed = run::output(Command::new("rustup").args(["toolchain", "list"]))?;
     if !installed.lines().any(|line| line.starts_with("nightly")) {
         phase("installing the nightly toolchain", |_| {
@@ -204,15 +212,18 @@ pub(crate) fn nightly(components: &[&str]) -> Result<()> {
             ]))
         })?;
     }
-    if !components.is_empty() {
-        phase("adding to the nightly toolchain", |_| {
-            run::output(
-                Command::new("rustup")
-                    .args(["+nightly", "component", "add"])
-                    .args(components),
-            )
-        })?;
-    }
+    phase("adding to the nightly toolchain", |_| {
+        run::output(Command::new("rustup").args([
+            "+nightly",
+            "component",
+            "add",
+            "miri",
+            "rust-src",
+        ]))
+    })?;
+    phase("preparing the interpreter", |_| {
+        run::output(nightly_cargo(&repository()).args(["miri", "setup"]))
+    })?;
     Ok(())
 }
 
@@ -224,7 +235,7 @@ fn cargo(directory: &Path) -> Command {
 }
 
 /// The nightly toolchain's cargo in `directory`.
-pub(crate) fn rustup_cargo(directory: &Path) -> Command {
+pub(crate) fn nightly_cargo(directory: &Path) -> Command {
     let mut cargo = Command::new("rustup");
     cargo
         .args(["run", "nightly", "cargo"])
@@ -305,10 +316,17 @@ mod tests {
     fn filter_selects_checks_by_heading() {
         let request = |filter: Option<&str>| Request {
             filter: filter.map(str::to_owned),
+            thorough: false,
             fuzz_seconds: 1,
         };
-        assert!(request(None).wants("miri"));
+        assert!(!request(None).wants("miri wire-protocol"));
+        let thorough = Request {
+            thorough: true,
+            ..request(None)
+        };
+        assert!(thorough.wants("miri wire-protocol"));
         assert!(request(Some("fuzz")).wants("fuzz"));
+        assert!(request(Some("miri")).wants("miri debuggee-driver"));
         assert!(!request(Some("watch")).wants("format"));
         assert!(request(Some("watch")).wants("unit tests"));
     }
