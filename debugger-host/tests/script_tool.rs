@@ -115,3 +115,36 @@ fn options_that_make_no_sense_are_explained() {
         assert!(!success && error.contains(words), "{value}: {error}");
     }
 }
+
+#[test]
+fn memory_has_to_fit_beside_other_memory() {
+    let folder = tempfile::tempdir().expect("made");
+    let file = folder.path().join("eight");
+    std::fs::write(&file, [7; 8]).expect("written");
+    let at = |address: &str| format!("{}@{address}", file.display());
+    let run = |first: &str, second: &str| {
+        let (first, second) = (at(first), at(second));
+        standstill(
+            &["run", "-", "--memory", &first, "--memory", &second],
+            "print(db(1008));",
+        )
+    };
+    let (out, error, success) = run("1000", "1008");
+    assert!(success && out == "7\n", "{out}{error}");
+    let (_, error, success) = run("1000", "1007");
+    let taken = error.contains("there is memory from 1000 to 1008 already");
+    assert!(!success && taken, "{error}");
+    let (_, error, success) = run("1000", "fffffffffffffffa");
+    let ends = error.contains("the address space ends before the file does");
+    assert!(!success && ends, "{error}");
+}
+
+#[test]
+fn a_debuggee_has_from_one_to_sixty_four_cores() {
+    for cores in ["0", "65", "four"] {
+        let (_, error, success) = standstill(&["check", "/dev/null", "--cores", cores], "");
+        assert!(!success && error.contains("--cores"), "{error}");
+    }
+    let (out, error, success) = standstill(&["check", "/dev/null", "--cores", "64"], "");
+    assert!(success && out.contains("with 64 cores"), "{out}{error}");
+}

@@ -11,6 +11,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use wire_protocol::bytecode::BadProgram;
 use wire_protocol::bytecode::routine::Pseudo;
+use wire_protocol::limits::CORES;
 use wire_protocol::script::{End, FaultKind, Outcome};
 
 /// What to do with a script.
@@ -44,7 +45,7 @@ pub struct Check {
     #[command(flatten)]
     script: Script,
     /// Cores of the debuggee: each has locals of its own.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=CORES as i64))]
     cores: u16,
 }
 
@@ -178,7 +179,7 @@ impl Compiled {
         format!(
             "ok: {:x} bytes of program, {:x} bytes of locals per core\n\
              globals: {globals}\n\
-             with {cores:x} core{plural} it takes {:x} bytes: {}\n",
+             with {cores} core{plural} it takes {:x} bytes: {}\n",
             self.bytes.len(),
             self.local_bytes,
             self.action_bytes(cores),
@@ -206,12 +207,14 @@ impl Run {
             let (path, address) = option
                 .rsplit_once('@')
                 .ok_or_else(|| bad("a file and an address are needed, `FILE@ADDRESS`".into()))?;
-            let address = number::parse(address).map_err(|why| bad(why.to_string()))?;
+            let start = number::parse(address).map_err(|why| bad(why.to_string()))?;
             let bytes = std::fs::read(path).map_err(|why| ToolError::Unreadable {
                 path: path.to_owned(),
                 why,
             })?;
-            world.put_memory(address, bytes);
+            world
+                .put_memory(start, bytes)
+                .map_err(|why| bad(why.to_string()))?;
         }
         let mut locals = vec![0; compiled.local_bytes];
         for _ in 0..self.times {

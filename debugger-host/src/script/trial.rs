@@ -59,6 +59,29 @@ struct Region {
     bytes: Vec<u8>,
 }
 
+impl Region {
+    /// The address behind the last byte.
+    fn end(&self) -> u64 {
+        self.start + self.bytes.len() as u64
+    }
+}
+
+/// Why memory cannot be put somewhere.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlaceTaken {
+    /// There is memory already.
+    #[error("there is memory from {start:x} to {end:x} already")]
+    Memory {
+        /// Where it begins.
+        start: u64,
+        /// The address behind its last byte.
+        end: u64,
+    },
+    /// The file is too long.
+    #[error("the address space ends before the file does")]
+    End,
+}
+
 /// A core that is made up. Physical memory is the virtual memory, at the same addresses.
 pub struct World {
     registers: [u64; REGISTER_COUNT],
@@ -104,9 +127,26 @@ impl World {
         }
     }
 
-    /// Puts memory at an address; what was put there later hides what was there before.
-    pub fn put_memory(&mut self, start: u64, bytes: Vec<u8>) {
-        self.regions.insert(0, Region { start, bytes });
+    /// Puts memory at an address.
+    ///
+    /// # Errors
+    /// When there is memory already, or the address space ends before.
+    pub fn put_memory(&mut self, start: u64, bytes: Vec<u8>) -> Result<(), PlaceTaken> {
+        let end = start
+            .checked_add(bytes.len() as u64)
+            .ok_or(PlaceTaken::End)?;
+        let other = self
+            .regions
+            .iter()
+            .find(|other| start < other.end() && other.start < end);
+        if let Some(other) = other {
+            return Err(PlaceTaken::Memory {
+                start: other.start,
+                end: other.end(),
+            });
+        }
+        self.regions.push(Region { start, bytes });
+        Ok(())
     }
 
     /// The byte at an address.

@@ -115,7 +115,7 @@ pub(super) fn world() -> World {
     memory.extend(b"hello\0");
     memory.extend("wörld\0".encode_utf16().flat_map(u16::to_le_bytes));
     memory.resize(0x200, 0);
-    world.put_memory(0x8000, memory);
+    world.put_memory(0x8000, memory).unwrap();
     world
 }
 
