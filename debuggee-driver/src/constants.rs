@@ -130,7 +130,11 @@ impl Constants {
     pub const fn for_host(&self) -> wire_protocol::packet::Constants {
         wire_protocol::packet::Constants {
             arena_bytes: self.arena_bytes,
-            prealloc_only_bytes: self.prealloc_only_bytes,
+            prealloc_only_bytes: if self.prealloc_only_bytes < self.arena_bytes {
+                self.prealloc_only_bytes
+            } else {
+                self.arena_bytes
+            },
             hide_time: self.hide_time != 0,
             poll_hz: clamp(self.poll_hz),
         }
