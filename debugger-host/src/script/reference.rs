@@ -1,7 +1,7 @@
 //! The reference of the script language, printed by `standstill script reference`.
 
 /// Functions: how they are called, what they do. Groups are separated by empty names.
-const FUNCTIONS: [(&str, &str); 66] = [
+const FUNCTIONS: [(&str, &str); 63] = [
     ("poi(a) dq(a)", "8 bytes at a virtual address"),
     ("dd(a) dw(a) db(a)", "4, 2, 1 bytes"),
     ("low(a) hi(a)", "low and high 16 bits of the 4 bytes there"),
@@ -70,16 +70,13 @@ const FUNCTIONS: [(&str, &str); 66] = [
         "event_inject_error_code(type, vector, code)",
         "the same with an error code",
     ),
-    ("event_trace_step()", "start stepping over calls"),
-    ("event_trace_step_in()", "start stepping into calls"),
-    ("event_trace_step_out()", "step until the function returns"),
     (
-        "event_trace_instrumentation_step()",
-        "step over calls, other cores held",
+        "event_trace_step() event_trace_step_in() event_trace_step_out()",
+        "stepping from a script: not there yet, gives 0",
     ),
     (
-        "event_trace_instrumentation_step_in()",
-        "step into calls, other cores held",
+        "event_trace_instrumentation_step() event_trace_instrumentation_step_in()",
+        "the same, other cores held: not there yet, gives 0",
     ),
     ("", ""),
     ("spinlock_lock(&v)", "wait until v is 0, then make it 1"),

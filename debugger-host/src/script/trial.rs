@@ -294,7 +294,9 @@ impl Machine for Trial<'_> {
                     error_code.map_or_else(String::new, |code| format!(", error code {code:x}"));
                 format!("[event_inject: type {kind:x}, vector {vector:x}{code} would be injected]")
             }
-            Ask::Trace(tracing) => format!("[event_trace: stepping would start, {tracing:?}]"),
+            Ask::Trace(tracing) => {
+                format!("[event_trace: not there yet, {tracing:?} does nothing]")
+            }
         };
         self.say(&text);
         self.say("\n");
