@@ -10,13 +10,16 @@
 use crate::constants::Constants;
 use crate::cores::cells::PerCoreCells;
 use crate::cores::rendezvous::Seat;
-use crate::ept::entry::{Entry, Permissions};
+use crate::ept::entry::{Entry, Level, MemoryType, Permissions};
 use crate::ept::step_view::{self, StepView};
 use crate::ept::view::{HiddenChunks, MapRequest, Views};
+use crate::event::detour as event_detour;
 use crate::event::{Bitmaps, Installed};
 use crate::exit::{self, Core, Fault, Flow};
 use crate::facts::Facts;
+use crate::hit::detour as hit_detour;
 use crate::hw::code::{self, CodePlace};
+use crate::hw::detour::{self, Data};
 use crate::hw::host_pages::{HostPages, ImagePage};
 use crate::hw::io::IoPorts;
 use crate::hw::launch::{self, Hardware};
@@ -27,7 +30,7 @@ use crate::line::{Buffers, Line};
 use crate::messages::Rings;
 use crate::pool::arena::{Arena, Block, CHUNK_BYTES};
 use crate::port::{Cpu, PhysicalMemory};
-use crate::shared::{Parts, Place, Shared};
+use crate::shared::{Inner, Parts, Place, Shared};
 use crate::transport::uart16550::{Uart, UartError};
 use crate::vmx::capability::{ControlValues, Unsupported};
 use core::fmt;
@@ -164,11 +167,13 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
         zero_page,
         sink_page,
     )?;
+    let detours = build_detours(plan, &views, &mut arena, &mut memory)?;
     let codes = build_codes(plan, &mut arena, &memory)?;
     let host_cr3 = build_host_pages(plan, &codes, &mut arena, &mut memory)?;
     let common = VmcsPlan {
         controls,
         eptp: views.hooked.eptp(),
+        eptp_list: detours.as_ref().map_or(0, |detours| detours.eptp_list),
         msr_bitmap: bitmaps.msr,
         io_bitmaps: bitmaps.io,
         host_cr3,
@@ -192,6 +197,10 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
     installed
         .init(arena, plan.constants.design(), views, plan.facts.core_count)
         .map_err(|_| BootError::ArenaTooSmall("the objects reserved at load"))?;
+    if let Some(detours) = &detours {
+        let switched = [views.hooked.eptp(), detours.inner.eptp];
+        installed.place_detours(detour::site(detours.places, detours.eptp_list, switched));
+    }
     let shared = Shared::new(Parts {
         installed,
         line,
@@ -203,6 +212,7 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
         facts: plan.facts,
         eptp_hooked: views.hooked.eptp(),
         eptp_clean: views.clean.eptp(),
+        inner: detours.as_ref().map(|detours| detours.inner),
         sink_page,
         bitmaps,
         cr4_allowed: controls.cr4_allowed,
@@ -218,6 +228,16 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
     // SAFETY: carved for this, page-aligned and large enough.
     let hypervisor: &'static Hypervisor =
         unsafe { launch::place(&memory, &hypervisor_block, hypervisor) };
+    if let Some(detours) = &detours {
+        let data = Data {
+            stacks: detours.stacks,
+            host_cr3,
+            hypervisor: &raw const *hypervisor as u64,
+            core_selector: u64::from(plan.facts.core_selector),
+            owed: [0; limits::CORES],
+        };
+        detour::write_data(&mut memory, detours.data, &data);
+    }
     for pages in hypervisor.cores.iter().flatten() {
         // SAFETY: the core's own page, made above; no core runs yet.
         unsafe { (*pages.core).hypervisor = &raw const *hypervisor as u64 };
@@ -243,6 +263,7 @@ fn build_views(
         hidden: &hidden,
         zero_page,
         sink_page,
+        has_view_switching: controls.view_switching,
     };
     let views = Views::build(&request, memory, arena)
         .map_err(|_| BootError::ArenaTooSmall("the EPT views"))?;
@@ -271,6 +292,91 @@ fn build_views(
         views.clean.set_leaf(memory, leaf.entry_phys, Entry(sink));
     }
     Ok(views)
+}
+
+/// What detours need, if the processor can carry them.
+struct DetourPages {
+    inner: Inner,
+    eptp_list: u64,
+    /// Stands for the page of the stub's data.
+    data: u64,
+    /// Stand for the pages of the places.
+    places: [u64; event_detour::PAGES],
+    stacks: [u64; limits::CORES],
+}
+
+/// The inner view, in which only the driver's code can be executed, and the pages of the arena that stand for
+/// the stub's data and places.
+fn build_detours(
+    plan: &Plan<'_>,
+    views: &Views,
+    arena: &mut Arena,
+    memory: &mut DirectMap,
+) -> Result<Option<DetourPages>, BootError> {
+    const WHAT: &str = "detours";
+    let Some(inner) = views.inner else {
+        return Ok(None);
+    };
+    let failed = |_| BootError::ArenaTooSmall(WHAT);
+    let leaf = |page| {
+        let read_execute = Permissions::READ | Permissions::EXECUTE;
+        Entry::leaf(page, Level::Page4K, MemoryType::WriteBack, read_execute)
+    };
+    let code = plan.image.iter();
+    for page in code.filter(|page| page.kind == ImagePage::CODE) {
+        inner
+            .replace(memory, page.physical, leaf(page.physical), arena)
+            .map_err(failed)?;
+    }
+    let mut standing = [0; detour::IMAGE_PAGES];
+    for (linear, page) in (detour::first_page()..)
+        .step_by(PAGE as usize)
+        .zip(&mut standing)
+    {
+        *page = carve(arena, PAGE, WHAT)?.phys;
+        let mut image = plan.image.iter();
+        let own = image.find(|own| own.linear == linear);
+        let own = own.ok_or(BootError::ArenaTooSmall(WHAT))?.physical;
+        for view in [&views.hooked, &inner] {
+            view.replace(memory, own, leaf(*page), arena)
+                .map_err(failed)?;
+        }
+    }
+    let eptp_list = carve(arena, PAGE, WHAT)?.phys;
+    let mut stacks = [0; limits::CORES];
+    for (_, stack) in (0..plan.facts.core_count).zip(&mut stacks) {
+        let block = carve(arena, detour::STACK_BYTES, WHAT)?;
+        *stack = memory.address_of(block.phys) + u64::from(block.len_bytes);
+    }
+    let [data, places @ ..] = standing;
+    Ok(Some(DetourPages {
+        inner: Inner {
+            eptp: inner.eptp(),
+            owed: detour::owed(data),
+        },
+        eptp_list,
+        data,
+        places,
+        stacks,
+    }))
+}
+
+/// Serves a hit of a detour, in guest mode: what the stub is to pass on, or 0.
+///
+/// # Safety
+/// Called by the stub with what it knows of `hypervisor`, on the core `number` inside.
+pub unsafe fn detour_hit(
+    frame: &mut hit_detour::Frame,
+    core: u16,
+    number: u64,
+    cr3: u64,
+    hypervisor: u64,
+) -> u64 {
+    // SAFETY: by contract.
+    let hypervisor = unsafe { &*(hypervisor as *const Hypervisor) };
+    let shared = &hypervisor.shared;
+    hit_detour::hit(CoreId(core), frame, number, cr3, &detour::Inside, shared)
+        .map_or(0, hit_detour::Wish::encode)
 }
 
 /// Pages and a stack for machine code, for every core. What an event holds at most finds room.

@@ -18,6 +18,10 @@ pub struct Facts {
     pub kernel_base: GuestVirtual,
     /// The driver's own image: first byte and length.
     pub driver_image: (GuestVirtual, u64),
+    /// Code of the kernel's entry: first byte and length.
+    pub entry_code: (GuestVirtual, u64),
+    /// Selector of the segment whose limit tells a core its number.
+    pub core_selector: u16,
     /// Where things stand in the kernel's structures.
     pub layout: GuestLayout,
     /// Where things stand in the kernel's list of modules.

@@ -56,6 +56,7 @@ pub mod gpr {
     pub const RDX: usize = 2;
     pub const RBX: usize = 3;
     pub const RSP: usize = 4;
+    pub const RSI: usize = 6;
 }
 
 /// Registers that a VM exit leaves in the processor, since VMX-root never uses them.
@@ -75,6 +76,16 @@ pub enum LiveRegister {
     Star,
     Lstar,
     Fmask,
+}
+
+/// One core that runs as a guest, for itself: what works there without an exit, and calls.
+pub trait GuestCpu {
+    /// The time-stamp counter as the guest sees it.
+    fn tsc(&self) -> u64;
+    /// CR4 as the guest sees it.
+    fn cr4(&self) -> u64;
+    /// Calls VMX-root.
+    fn call(&self, number: u64, argument: u64, value: u64) -> u64;
 }
 
 /// One core as its own VM exits see it. VMX-root safe, and only for the core that runs the code.

@@ -50,6 +50,8 @@ pub struct Shared<P: Ports> {
     pub eptp_hooked: u64,
     /// EPT pointer of the view without.
     pub eptp_clean: u64,
+    /// What detours run in, if there can be any.
+    pub inner: Option<Inner>,
     /// The page that swallows writes to the debugger's memory.
     pub sink_page: u64,
     /// Pages that say which MSRs and ports leave the guest.
@@ -103,6 +105,16 @@ impl Changes {
     }
 }
 
+/// What detours run in.
+#[derive(Clone, Copy, Debug)]
+pub struct Inner {
+    /// EPT pointer of the view.
+    pub eptp: u64,
+    /// Physical address of a byte per core: not 0 if VMX-root wants to see the core as soon as it is
+    /// out of its detour.
+    pub owed: u64,
+}
+
 /// Memory that the scripts of one core need, in the arena.
 #[derive(Debug, Default)]
 pub struct Place(Option<&'static mut Workspace>);
@@ -141,6 +153,8 @@ pub struct Parts<P: Ports> {
     pub eptp_hooked: u64,
     /// See [`Shared::eptp_clean`].
     pub eptp_clean: u64,
+    /// See [`Shared::inner`].
+    pub inner: Option<Inner>,
     /// See [`Shared::sink_page`].
     pub sink_page: u64,
     /// See [`Shared::bitmaps`].
@@ -181,6 +195,7 @@ impl<P: Ports> Shared<P> {
             facts: parts.facts,
             eptp_hooked: parts.eptp_hooked,
             eptp_clean: parts.eptp_clean,
+            inner: parts.inner,
             sink_page: parts.sink_page,
             bitmaps: parts.bitmaps,
             cr4_allowed: parts.cr4_allowed,
@@ -311,6 +326,11 @@ impl<P: Ports> Shared<P> {
         if self.hidden_ticks.fetch_add(ticks, SeqCst) == 0 && ticks != 0 {
             self.intercept_tsc_deadline();
         }
+    }
+
+    /// Ticks taken out of the guest's time so far.
+    pub fn hidden_ticks(&self) -> u64 {
+        self.hidden_ticks.load(SeqCst)
     }
 
     /// Lets the guest's reads of the TSC skip the hidden time. `accounted` is what this core's

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -109,6 +110,28 @@ static int ticks(long count)
 	for (long i = 0; i < count; i++)
 		last = __builtin_ia32_rdtsc();
 	printf("tsc %lx\n", last);
+	return 0;
+}
+
+static sigjmp_buf before_vmfunc;
+
+static void refused(int signal)
+{
+	siglongjmp(before_vmfunc, signal);
+}
+
+// lab-vmfunc N: VMFUNC for the first N entries of the list of EPT views; prints the signal that each raised, or 0.
+static int vmfuncs(long count)
+{
+	signal(SIGILL, refused);
+	signal(SIGSEGV, refused);
+	for (volatile long i = 0; i < count; i++) {
+		int raised = sigsetjmp(before_vmfunc, 1);
+
+		if (!raised)
+			asm volatile(".byte 0x0f, 0x01, 0xd4" : : "a"(0), "c"(i) : "memory");
+		printf("vmfunc %ld signal %d\n", i, raised);
+	}
 	return 0;
 }
 
@@ -484,6 +507,8 @@ int main(int argc, char **argv)
 		return opens(argc > 1 ? argv[1] : "/", argc > 2 ? second : 1);
 	if (!strcmp(name, "lab-tsc"))
 		return ticks(first);
+	if (!strcmp(name, "lab-vmfunc"))
+		return vmfuncs(first);
 	if (!strcmp(name, "lab-traps"))
 		return traps(first);
 	if (!strcmp(name, "lab-cpuid"))

@@ -25,6 +25,7 @@ const PROGRAMS: &[&str] = &[
     "lab-open",
     "lab-tsc",
     "lab-traps",
+    "lab-vmfunc",
 ];
 
 /// Builds what changed and returns the disc that boots with kernel line `line`.

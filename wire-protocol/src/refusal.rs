@@ -99,6 +99,42 @@ impl ProcessorFeature {
     ];
 }
 
+/// Why no detour can be built at an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DetourObstacle {
+    /// The processor cannot change EPT views without an exit.
+    Processor,
+    /// The address is not the kernel's.
+    NotKernel,
+    /// Code of the kernel's entry, where neither tables nor stack are the kernel's, or the
+    /// debugger's own.
+    EntryCode,
+    /// The instruction is shorter than a jump, which the next one may be jumped to.
+    TooShort,
+    /// The instruction cannot be moved.
+    Instruction,
+    /// The instruction goes on on the next page.
+    PageEnd,
+    /// A jump from there does not reach the driver.
+    OutOfReach,
+    /// Every place for a detour was given away since the driver was loaded.
+    NoPlace,
+}
+
+impl DetourObstacle {
+    /// In the order of their wire numbers.
+    pub const ALL: [Self; 8] = [
+        Self::Processor,
+        Self::NotKernel,
+        Self::EntryCode,
+        Self::TooShort,
+        Self::Instruction,
+        Self::PageEnd,
+        Self::OutOfReach,
+        Self::NoPlace,
+    ];
+}
+
 /// A refused request changed nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -251,8 +287,16 @@ pub enum Refusal {
         /// The physical address asked for.
         address: GuestPhysical,
     },
-    /// The driver builds no detours in the guest.
-    NoDetour,
+    /// No detour can be built there.
+    NoDetour {
+        /// What stands in its way.
+        obstacle: DetourObstacle,
+    },
+    /// A detour shares its page with no other hook.
+    PageTaken {
+        /// The event that has the page.
+        event: EventId,
+    },
     /// Too many hooks on one page.
     TooManyHooksOnPage {
         /// The limit.
@@ -326,6 +370,7 @@ impl Refusal {
         match self {
             Self::NotPresent { .. } => 0xc000_0005,
             Self::TooManyHooksOnPage { .. } => 0xc000_0022,
+            Self::PageTaken { .. } => 0xc000_0026,
             Self::DebuggerMemory { .. } | Self::NotRam { .. } => 0xc000_0052,
             Self::PhysicalOutOfRange { .. } => 0xc000_0056,
             Self::PoolExhausted { class, .. } => match class {
@@ -366,7 +411,7 @@ impl Refusal {
             Self::OwnMsr { .. } => 0xc000_010d,
             Self::NoFeature { .. } => 0xc000_010e,
             Self::UnknownTrigger => 0xc000_010f,
-            Self::NoDetour => 0xc000_0027,
+            Self::NoDetour { .. } => 0xc000_0027,
             Self::GlobalLength { .. } => 0xc000_0120,
             Self::GlobalsFull { .. } => 0xc000_0121,
         }

@@ -38,6 +38,8 @@ struct ss_facts {
 	u64 port;
 	u64 baud_hz;
 	u64 session;
+	u64 entry_base, entry_bytes; /* code in which stack and tables may be the user's */
+	u64 core_selector; /* of the segment whose limit holds the core's number */
 	u64 constants[SS_CONSTANTS];
 	u64 current_task_slot[SS_CORES];
 	u64 init_task;
@@ -59,5 +61,7 @@ void standstill_arm(void);
 void standstill_disarm(void);
 u64 standstill_wanted_chunks(void);
 u64 standstill_take_chunk(u64 base);
+u64 standstill_exits(void);
+u64 standstill_clear(void);
 
 #endif

@@ -13,6 +13,7 @@
 #include <linux/module.h>
 #include <linux/nmi.h>
 #include <linux/random.h>
+#include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/sched/task.h>
 #include <linux/slab.h>
@@ -22,6 +23,7 @@
 #include <linux/version.h>
 #include <linux/vmalloc.h>
 #include <asm/pgtable.h>
+#include <asm/segment.h>
 #include <asm/processor.h>
 #include <asm/tsc.h>
 
@@ -270,6 +272,9 @@ static int gather_facts(void)
 		pr_err("the kernel lists no symbols (CONFIG_KALLSYMS_ALL)\n");
 		return -ENOENT;
 	}
+	facts->entry_base = lookup("__entry_text_start");
+	facts->entry_bytes = lookup("__entry_text_end") - facts->entry_base;
+	facts->core_selector = __CPUNODE_SEG;
 	facts->size_bytes = sizeof(*facts);
 	facts->kernel_cr3 = __pa(kernel_mm->pgd);
 	facts->kernel_cr4 = __read_cr4();
@@ -299,6 +304,22 @@ static void start_this_core(void *unused)
 	launch_errors[core] = standstill_start_core(hypervisor, core);
 	started[core] = !launch_errors[core];
 }
+
+/* Read-only parameter: VM exits of the core that reads it. */
+static int get_exits(char *buffer, const struct kernel_param *unused)
+{
+	u64 exits = 0;
+
+	preempt_disable();
+	if (started[smp_processor_id()])
+		exits = standstill_exits();
+	preempt_enable();
+	return scnprintf(buffer, PAGE_SIZE, "%llu\n", exits);
+}
+
+static const struct kernel_param_ops exits_ops = { .get = get_exits };
+module_param_cb(exits, &exits_ops, NULL, 0444);
+MODULE_PARM_DESC(exits, "VM exits of the core that reads this");
 
 /* A core that was offline at load and comes online later. */
 static int core_online(unsigned int core)
@@ -454,9 +475,23 @@ free_facts:
 	return error;
 }
 
+/* No thread may be left in the code of a detour when that goes: one that was preempted there runs on first. */
+static void empty_detours(void)
+{
+	bool used = false;
+
+	preempt_disable();
+	if (started[smp_processor_id()])
+		used = standstill_clear();
+	preempt_enable();
+	if (used)
+		synchronize_rcu_tasks();
+}
+
 static void __exit standstill_exit(void)
 {
 	stop_replenisher();
+	empty_detours();
 	cpuhp_remove_state_nocalls(hotplug_state);
 	stop_all();
 	free_chunks();

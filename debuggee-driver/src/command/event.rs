@@ -56,6 +56,7 @@ pub fn add<'s, P: Ports>(
         can_take_interrupts: shared.can_take_interrupts,
         can_tell_modes: shared.can_tell_modes,
         layout: &shared.facts.layout,
+        undisturbed: [shared.facts.entry_code, shared.facts.driver_image],
         ram: &shared.facts.ram,
     };
     let mut physical = shared.memory.clone();

@@ -85,7 +85,7 @@ const fn place(register: Register) -> Place {
 
 /// RFLAGS bits a debugger may change: all but reserved ones, VM, VIF, VIP and RF
 /// ("EFLAGS Register", 3.4.3).
-const RFLAGS_WRITABLE: u64 = 0x0024_7fd5;
+pub const RFLAGS_WRITABLE: u64 = 0x0024_7fd5;
 
 impl RegisterFile {
     /// Takes all registers from the processor.

@@ -99,6 +99,7 @@ fn build(has_1gib_leaves: bool) -> Built {
         hidden: &hidden,
         zero_page,
         sink_page,
+        has_view_switching: false,
     };
     let views = Views::build(&request, &mut mem, &mut arena).unwrap();
     Built {

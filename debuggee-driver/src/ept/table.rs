@@ -260,6 +260,29 @@ impl View {
         Ok(())
     }
 
+    /// Lets the 4 KiB page of `gpa` be what `entry` says, for good. At boot, before any hook; what
+    /// is allowed there now does not matter.
+    ///
+    /// # Errors
+    /// `source` has no table page; the view has not changed.
+    pub fn replace(
+        &self,
+        mem: &mut impl PhysicalMemory,
+        gpa: u64,
+        entry: Entry,
+        source: &mut impl TableSource,
+    ) -> Result<(), NotEditable> {
+        let plan = SplitPlan {
+            leaf: self.walk(mem, gpa),
+            gpa,
+            unit: Level::Page4K,
+        };
+        let split = plan.take_tables(source).ok_or(NotEditable)?;
+        let leaf = self.split(mem, split);
+        self.set_leaf(mem, leaf.entry_phys, entry);
+        Ok(())
+    }
+
     /// Whether [`Self::hide_chunk`] can work on the chunk at `base`.
     #[must_use]
     pub fn can_hide_chunk(&self, mem: &impl PhysicalMemory, base: u64) -> bool {

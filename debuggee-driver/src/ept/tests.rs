@@ -29,6 +29,7 @@ fn request<'a>(hidden: &'a HiddenChunks, mtrrs: &'a super::mtrr::RawMtrrs) -> Ma
         hidden,
         zero_page: 0x1000,
         sink_page: 0x2000,
+        has_view_switching: false,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Building the two views, at boot: memory mapped one to one with the largest leaves that its
+//! Building the views, at boot: memory mapped one to one with the largest leaves that its
 //! memory types allow, and the debugger's own chunks replaced by a page that holds nothing.
 
 use super::entry::{ENTRIES, Entry, Level, MemoryType, Permissions};
@@ -59,22 +59,27 @@ pub struct MapRequest<'a> {
     /// Physical address of a page that takes the guest's writes to hidden memory, in the clean
     /// view.
     pub sink_page: u64,
+    /// The guest can change views by itself: there is an inner one.
+    pub has_view_switching: bool,
 }
 
 /// The source had no page for a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TablesExhausted {
-    /// Pages that all tables of both views take.
+    /// Pages that all tables of all views take.
     pub needed: u64,
 }
 
-/// Both views.
+/// All views.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Views {
     /// What the guest runs in: hooked pages lead to their shadows.
     pub hooked: View,
     /// What single instructions run in that have to see or change a hooked page.
     pub clean: View,
+    /// What detours run in: all memory as it is, the debugger's own too, and none of it can be
+    /// executed until the driver's code is let in.
+    pub inner: Option<View>,
     /// One past the highest address mapped, in bytes.
     pub limit: u64,
 }
@@ -84,10 +89,11 @@ impl Views {
     pub const NONE: Self = Self {
         hooked: View::new(0, 0),
         clean: View::new(0, 0),
+        inner: None,
         limit: 0,
     };
 
-    /// Builds both.
+    /// Builds them.
     ///
     /// # Errors
     /// Not enough table pages; the pages taken are lost to their source.
@@ -102,9 +108,15 @@ impl Views {
         let read_write = Permissions::READ | Permissions::WRITE;
         let hooked = request.build(mem, tables, request.zero_page, Permissions::READ);
         let clean = request.build(mem, tables, request.sink_page, read_write);
+        let inner = if request.has_view_switching {
+            Some(request.build_inner(mem, tables).ok_or(exhausted)?)
+        } else {
+            None
+        };
         Ok(Self {
             hooked: hooked.ok_or(exhausted)?,
             clean: clean.ok_or(exhausted)?,
+            inner,
             limit: request.limit(),
         })
     }
@@ -119,11 +131,39 @@ enum Shape {
 }
 
 impl MapRequest<'_> {
-    /// Table pages that both views take, exactly.
+    /// Table pages that all views take, exactly.
     #[must_use]
     pub fn tables_needed(&self) -> u64 {
         // Per view, one for the table that hidden chunks share.
-        2 * (1 + self.count(Level::Root, 0) + 1)
+        let outer = 2 * (1 + self.count(Level::Root, 0) + 1);
+        if !self.has_view_switching {
+            return outer;
+        }
+        let nothing = HiddenChunks::new(core::iter::empty());
+        outer + 1 + self.without_hidden(&nothing).count(Level::Root, 0)
+    }
+
+    fn without_hidden<'n>(&self, nothing: &'n HiddenChunks) -> MapRequest<'n>
+    where
+        Self: 'n,
+    {
+        MapRequest {
+            hidden: nothing,
+            mtrrs: self.mtrrs,
+            ..*self
+        }
+    }
+
+    fn build_inner(
+        &self,
+        mem: &mut impl PhysicalMemory,
+        tables: &mut impl TableSource,
+    ) -> Option<View> {
+        let nothing = HiddenChunks::new(core::iter::empty());
+        let read_write = Permissions::READ | Permissions::WRITE;
+        let request = self.without_hidden(&nothing);
+        let root = request.fill(mem, tables, 0, read_write, Level::Root, 0)?;
+        Some(View::new(root, 0))
     }
 
     fn limit(&self) -> u64 {
@@ -186,7 +226,8 @@ impl MapRequest<'_> {
         for index in 0..ENTRIES {
             mem.write_u64(hidden_table + index * 8, nothing.0);
         }
-        let root = self.fill(mem, tables, hidden_table, Level::Root, 0)?;
+        let all = Permissions::all();
+        let root = self.fill(mem, tables, hidden_table, all, Level::Root, 0)?;
         Some(View::new(root, hidden_table))
     }
 
@@ -197,6 +238,7 @@ impl MapRequest<'_> {
         mem: &mut impl PhysicalMemory,
         tables: &mut impl TableSource,
         hidden_table: u64,
+        permissions: Permissions,
         level: Level,
         gpa: u64,
     ) -> Option<u64> {
@@ -206,11 +248,10 @@ impl MapRequest<'_> {
             let entry = match self.shape(level, gpa) {
                 Shape::Absent => Entry::ABSENT,
                 Shape::Hidden => Entry::shared_table(hidden_table),
-                Shape::Leaf(memory_type) => {
-                    Entry::leaf(gpa, level, memory_type, Permissions::all())
-                }
+                Shape::Leaf(memory_type) => Entry::leaf(gpa, level, memory_type, permissions),
                 Shape::Table(below) => {
-                    Entry::table(self.fill(mem, tables, hidden_table, below, gpa)?)
+                    let table = self.fill(mem, tables, hidden_table, permissions, below, gpa)?;
+                    Entry::table(table)
                 }
             };
             mem.write_u64(table + index * 8, entry.0);

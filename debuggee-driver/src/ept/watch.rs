@@ -2,7 +2,7 @@
 //!
 //! A page with hidden breakpoints keeps its content in memory: reads and writes of the guest
 //! and of the debugger go there. What the guest executes is the *shadow* page, a copy with
-//! a breakpoint instruction at every hook that is enabled; in the hooked view the page leads to
+//! a breakpoint instruction at every hook that is enabled, or with a jump where a detour begins; in the hooked view the page leads to
 //! the shadow. Monitors take permissions away. Hooks and monitors may share a page: the hooked view leaves
 //! what all of them leave. A page that nobody enabled watches is mapped as ever.
 //!
@@ -28,10 +28,14 @@ use wire_protocol::refusal::Refusal;
 pub const HOOKS_PER_PAGE: u32 = 40;
 
 /// Pages that can be hooked: one page object each.
-pub const PAGES_MAX: usize = *CAPACITY.get(PoolClass::EptHook) as usize;
+pub const PAGES_MAX: usize =
+    (*CAPACITY.get(PoolClass::EptHook) + *CAPACITY.get(PoolClass::EptHook2)) as usize;
 
 /// INT3, one byte.
 const BREAKPOINT: u8 = 0xcc;
+
+/// Bytes of a near jump.
+pub const JUMP_BYTES: usize = 5;
 
 /// One hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +46,8 @@ pub struct Hook {
     pub event: EventId,
     /// A disabled hook has no breakpoint.
     pub enabled: bool,
+    /// The shadow has this jump instead of a breakpoint. Such a page has no other hook.
+    pub jump: Option<[u8; JUMP_BYTES]>,
 }
 
 /// What a page needs that carries no hook yet.
@@ -101,7 +107,8 @@ impl Watches {
     /// Whether the byte at `at` is a breakpoint in the hooked view.
     #[must_use]
     pub fn is_hooked(&self, at: GuestPhysical) -> bool {
-        self.hooks_at(at).any(|hook| hook.enabled)
+        self.hooks_at(at)
+            .any(|hook| hook.enabled && hook.jump.is_none())
     }
 
     /// Whether the page of `gpa` carries hooks, enabled or not.
@@ -119,14 +126,20 @@ impl Watches {
     /// Whether any hook is enabled, so that breakpoint exceptions concern the debugger.
     #[must_use]
     pub fn any_hook_enabled(&self) -> bool {
-        self.hooks.iter().any(|hook| hook.enabled)
+        self.hooks
+            .iter()
+            .any(|hook| hook.enabled && hook.jump.is_none())
     }
 
-    /// Whether a hook may be added at `at`.
+    /// Whether a hook may be added at `at`, or a detour.
     ///
     /// # Errors
-    /// The page has [`HOOKS_PER_PAGE`].
-    pub fn check(&self, at: GuestPhysical) -> Result<(), Refusal> {
+    /// The page has [`HOOKS_PER_PAGE`], or there would be a detour and something else on it.
+    pub fn check(&self, at: GuestPhysical, is_detour: bool) -> Result<(), Refusal> {
+        let mut others = self.hooks_on(at.page());
+        if let Some(other) = others.find(|other| is_detour || other.jump.is_some()) {
+            return Err(Refusal::PageTaken { event: other.event });
+        }
         if self.hooks_on(at.page()).count() >= HOOKS_PER_PAGE as usize {
             return Err(Refusal::TooManyHooksOnPage {
                 limit: HOOKS_PER_PAGE,
@@ -143,6 +156,7 @@ impl Watches {
         view: &View,
         at: GuestPhysical,
         event: EventId,
+        jump: Option<[u8; JUMP_BYTES]>,
         new_page: Option<NewPage>,
     ) {
         let page = at.page();
@@ -162,6 +176,7 @@ impl Watches {
                 at,
                 event,
                 enabled: true,
+                jump,
             };
             let inserted = self.hooks.insert(place, hook);
             debug_assert!(inserted.is_ok(), "as many hooks as events");
@@ -270,14 +285,30 @@ impl Watches {
         let Some(page) = self.page(gpa.page()) else {
             return;
         };
-        let hooks = self.hooks_on(page.page);
-        let mut enabled = hooks.filter(|hook| hook.enabled).peekable();
+        let jump = self.hooks_on(page.page).find_map(|hook| {
+            let jump = hook.jump.filter(|_| hook.enabled)?;
+            Some((hook.at.offset(), jump))
+        });
+        let breakpoints = self.hooks_on(page.page).filter(|hook| hook.jump.is_none());
+        let mut enabled = breakpoints.filter(|hook| hook.enabled).peekable();
         for offset in (0..PAGE_BYTES).step_by(8) {
             let mut bytes = mem.read_u64(page.page.0 + offset).to_le_bytes();
             // Hooks are in order of address, so each is met in the word that has it.
             while let Some(hook) = enabled.next_if(|hook| hook.at.offset() as u64 - offset < 8) {
                 if let Some(byte) = bytes.get_mut(hook.at.offset() % 8) {
                     *byte = BREAKPOINT;
+                }
+            }
+            let word = offset as usize;
+            if let Some((at, jump)) = &jump
+                && *at < word + bytes.len()
+                && word < at + JUMP_BYTES
+            {
+                for (place, byte) in (*at..).zip(jump) {
+                    let slot = place.checked_sub(word);
+                    if let Some(slot) = slot.and_then(|slot| bytes.get_mut(slot)) {
+                        *slot = *byte;
+                    }
                 }
             }
             let wanted = u64::from_le_bytes(bytes);

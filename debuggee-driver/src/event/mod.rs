@@ -4,10 +4,12 @@
 //! [`plan`] says what an event needs, [`programs`] what its programs need and where they are kept, [`range`] where
 //! a monitor's range lies, [`transaction`] reserves and commits,
 //! [`registry`] knows what is installed, [`index`] who waits for which [`occasion`], [`controls`]
-//! what the processor is told, [`dispatch`] matches exits to events, and [`growth`] takes over
+//! what the processor is told, [`detour`] where detours lead and [`relocate`] what they carry out there,
+//! [`dispatch`] matches exits to events, and [`growth`] takes over
 //! memory that the operating system has added.
 
 pub mod controls;
+pub mod detour;
 pub mod dispatch;
 pub mod growth;
 pub mod index;
@@ -16,6 +18,7 @@ pub mod plan;
 pub mod programs;
 pub mod range;
 pub mod registry;
+pub mod relocate;
 #[cfg(test)]
 mod tests;
 pub mod transaction;

@@ -2,26 +2,31 @@
 //! into addresses, then [`Plan::new`] checks against what is installed.
 
 use super::controls::LINE_PORTS;
+use super::detour::{Code, DetourPlan};
 use super::programs::{Needs, TooBig, buffer_class};
 use super::range::{self, Range};
+use super::relocate;
 use super::transaction::Installed;
 use crate::ept::entry::Level;
 use crate::ept::monitor::PIECES_MAX;
 use crate::ept::table::SplitPlan;
+use crate::guest::instruction::LENGTH_MAX;
 use crate::guest::process::{self, GuestLayout};
 use crate::guest::walk;
 use crate::port::{Hidden, PhysicalMemory};
 use crate::vmx::msr;
-use wire_protocol::address::{CoreId, GuestPhysical, GuestVirtual};
+use wire_protocol::address::{CoreId, GuestPhysical, GuestVirtual, PAGE_BYTES};
 use wire_protocol::event::{EventSpec, PoolClass, Settings, Space, Trigger};
 use wire_protocol::packet::RamRange;
-use wire_protocol::refusal::{ProcessorFeature, Refusal};
+use wire_protocol::refusal::{DetourObstacle, ProcessorFeature, Refusal};
 
 /// What an event's parameters mean in the machine as it is now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// Where the hook of an `!epthook` goes.
+    /// Where the hook of an `!epthook` or an `!epthook2` goes.
     pub hook: Option<GuestPhysical>,
+    /// What stands there, if it is a detour's.
+    pub code: Option<Code>,
     /// What a `!monitor` watches.
     pub range: Option<Range>,
 }
@@ -43,6 +48,8 @@ pub struct Resolver<'a> {
     pub can_tell_modes: bool,
     /// Where processes are found.
     pub layout: &'a GuestLayout,
+    /// Code that takes no detours: first byte and length.
+    pub undisturbed: [(GuestVirtual, u64); 2],
     /// RAM; elsewhere no code can be hooked.
     pub ram: &'a [RamRange],
 }
@@ -98,7 +105,16 @@ impl Resolver<'_> {
                     tables: (space == Space::Virtual).then(of_virtual),
                 });
             }
-            Trigger::EptHook2 { .. } => return Err(Refusal::NoDetour),
+            Trigger::EptHook2 { address } => {
+                let cr3 = self.layout.tables_for(mem, cr3, self.cr4, address);
+                let code = self.code_of_detour(mem, cr3, address)?;
+                let at = walk::translate(mem, cr3, self.cr4, code.at)?.address;
+                if !self.is_ram(at) {
+                    return Err(Refusal::NotRam { address: at });
+                }
+                facts.hook = Some(at);
+                facts.code = Some(code);
+            }
             Trigger::Mode { .. } if self.can_tell_modes => return Err(Refusal::UnknownTrigger),
             Trigger::Mode { .. } => {
                 return Err(Refusal::NoFeature {
@@ -125,6 +141,43 @@ impl Resolver<'_> {
         Ok(facts)
     }
 
+    /// The instruction that a detour at `address` covers.
+    fn code_of_detour(
+        &self,
+        mem: &impl PhysicalMemory,
+        cr3: u64,
+        address: GuestVirtual,
+    ) -> Result<Code, Refusal> {
+        let refuse = |obstacle| Err(Refusal::NoDetour { obstacle });
+        if address.0 >> 63 == 0 {
+            return refuse(DetourObstacle::NotKernel);
+        }
+        let is_in =
+            |(start, len_bytes): &(GuestVirtual, u64)| address.0.wrapping_sub(start.0) < *len_bytes;
+        if self.undisturbed.iter().any(is_in) {
+            return refuse(DetourObstacle::EntryCode);
+        }
+        let read = |at: GuestVirtual| {
+            let physical = walk::translate(mem, cr3, self.cr4, at)?.address.0;
+            let on_page = PAGE_BYTES - at.0 % PAGE_BYTES;
+            let mut code = Code {
+                at,
+                bytes: [0; LENGTH_MAX],
+                len: LENGTH_MAX.min(on_page as usize),
+            };
+            let len = code.len;
+            if let Some(bytes) = code.bytes.get_mut(..len) {
+                mem.read(physical, bytes);
+            }
+            Ok(code)
+        };
+        let code = read(address)?;
+        match relocate::landing_pad(code.bytes()) {
+            0 => Ok(code),
+            pad => read(GuestVirtual(address.0 + pad)),
+        }
+    }
+
     fn is_ram(&self, at: GuestPhysical) -> bool {
         let offset = |range: &RamRange| at.0.checked_sub(range.start);
         self.ram
@@ -138,6 +191,8 @@ impl Resolver<'_> {
 pub struct HookPlan {
     /// First byte of the instruction.
     pub at: GuestPhysical,
+    /// Where it leads, if it is a detour.
+    pub detour: Option<DetourPlan>,
     /// How its page gets a 4 KiB leaf; `None` if it carries hooks already, and then no page object
     /// is needed either.
     pub new_page: Option<SplitPlan>,
@@ -179,7 +234,7 @@ impl Plan {
         let buffer_class = buffer_class(spec.settings.options.buffer_bytes, sizes)?;
         let hook = facts
             .hook
-            .map(|at| plan_hook(at, installed, mem))
+            .map(|at| plan_hook(at, facts.code.as_ref(), installed, mem))
             .transpose()?;
         if let Some(range) = &facts.range {
             check_range(range, installed, mem)?;
@@ -197,6 +252,7 @@ impl Plan {
 
 fn plan_hook(
     at: GuestPhysical,
+    code: Option<&Code>,
     installed: &Installed,
     mem: &impl PhysicalMemory,
 ) -> Result<HookPlan, Refusal> {
@@ -210,13 +266,24 @@ fn plan_hook(
     if installed.hides(at) {
         return Err(Refusal::DebuggerMemory { address: at });
     }
-    installed.watches().check(at)?;
+    installed.watches().check(at, code.is_some())?;
+    let detour = code
+        .map(|code| installed.detours().plan(code))
+        .transpose()?;
     if installed.watches().has_page(at) {
-        return Ok(HookPlan { at, new_page: None });
+        return Ok(HookPlan {
+            at,
+            detour,
+            new_page: None,
+        });
     }
     let split = views.hooked.plan_split(mem, at.0, Level::Page4K);
     let new_page = Some(split.ok_or(Refusal::DebuggerMemory { address: at })?);
-    Ok(HookPlan { at, new_page })
+    Ok(HookPlan {
+        at,
+        detour,
+        new_page,
+    })
 }
 
 fn check_range(

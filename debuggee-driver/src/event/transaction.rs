@@ -6,6 +6,7 @@
 
 mod reserve;
 
+use super::detour::{Detours, Site};
 use super::index::Index;
 use super::occasion::{Key, Kind};
 use super::plan::{Facts, Plan, Resolver};
@@ -38,6 +39,7 @@ pub struct Installed {
     registry: Registry,
     pub(super) index: Index,
     watches: Watches,
+    detours: Detours,
     views: Views,
     core_count: u16,
 }
@@ -57,6 +59,7 @@ impl Installed {
             registry: Registry::new(),
             index: Index::new(),
             watches: Watches::new(),
+            detours: Detours::NONE,
             views: Views::NONE,
             core_count: 1,
         }
@@ -77,6 +80,17 @@ impl Installed {
         self.views = views;
         self.core_count = core_count;
         self.pools.init(arena, design)
+    }
+
+    /// Says where detours lead. Once, at load, where the processor can carry them.
+    pub fn place_detours(&mut self, site: Site) {
+        self.detours.place(site);
+    }
+
+    /// Where detours lead.
+    #[must_use]
+    pub const fn detours(&self) -> &Detours {
+        &self.detours
     }
 
     /// Pre-allocated objects, and the arena.
@@ -262,10 +276,14 @@ impl Installed {
     ) -> EventId {
         let id = self.registry.next_id();
         let hook = plan.hook.map(|hook| hook.at);
-        if let Some(at) = hook {
+        if let Some(hook) = &plan.hook {
+            if let Some(detour) = &hook.detour {
+                self.detours.commit(mem, detour, id);
+            }
             let view = &self.views.hooked;
+            let jump = hook.detour.map(|detour| detour.jump);
             self.watches
-                .add_hook(mem, view, at, id, reservation.new_page);
+                .add_hook(mem, view, hook.at, id, jump, reservation.new_page);
         }
         if plan.range.is_some() {
             self.enable_monitor(mem, id, true);
@@ -347,6 +365,9 @@ impl Installed {
             let view = &self.views.hooked;
             self.watches
                 .remove_hook(mem, view, &mut self.pools, at, event);
+        }
+        if let Trigger::EptHook2 { .. } = record.settings.trigger {
+            self.detours.release(mem, event);
         }
         if let Trigger::Monitor { .. } = record.settings.trigger {
             let view = &self.views.hooked;

@@ -8,6 +8,7 @@ use crate::port::{Cpu, Ports, gpr};
 use crate::shared::Shared;
 use crate::vmx::guest;
 use crate::vmx::interruption::UNDEFINED_OPCODE;
+use wire_protocol::event::EventChange;
 
 /// RAX of the driver's calls.
 pub const MAGIC: u64 = 0x5374_616e_6473_7469;
@@ -32,12 +33,26 @@ pub const TAKE_CHUNK: u64 = 5;
 /// CPL is the DPL of SS ("Guest Register State", 25.4.1).
 const SS_DPL_SHIFT: u64 = 5;
 
+/// RCX: take a core out of a detour; see `exit::detour`. RDX is an encoded `hit::detour::Wish`.
+pub const FINISH_DETOUR: u64 = 6;
+
+/// RCX: how many exits this core took since it was started, answered in RAX.
+pub const EXITS: u64 = 9;
+
+/// RCX: clear all events, as the driver is about to be unloaded. RAX is 1 if there were detours, which
+/// threads may still be in.
+pub const CLEAR: u64 = 10;
+
+/// Whether the guest is at CPL 0.
+pub(super) fn is_kernel(cpu: &impl Cpu) -> bool {
+    cpu.vmread(guest::SS_ACCESS_RIGHTS) >> SS_DPL_SHIFT & 3 == 0
+}
+
 /// Carries out a call that comes from the driver's own image at CPL 0.
 pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
-    let cpl = core.cpu.vmread(guest::SS_ACCESS_RIGHTS) >> SS_DPL_SHIFT & 3;
     let rip = core.cpu.vmread(guest::RIP);
     let registers = core.cpu.registers();
-    if cpl != 0 || !shared.is_driver_code(rip) || registers[gpr::RAX] != MAGIC {
+    if !is_kernel(&core.cpu) || !shared.is_driver_code(rip) || registers[gpr::RAX] != MAGIC {
         let occasion = Occasion::new(Kind::Vmcall, 0);
         return watched(core, shared, occasion, |_| {
             Outcome::Inject(UNDEFINED_OPCODE)
@@ -77,6 +92,23 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
                 return Outcome::Stay;
             }
             core.cpu.registers_mut()[gpr::RAX] = u64::from(taken == Ok(true));
+            Outcome::Advance
+        }
+        EXITS => {
+            core.cpu.registers_mut()[gpr::RAX] = core.exits;
+            Outcome::Advance
+        }
+        CLEAR => {
+            let cleared = silent::edit(core.id, &mut core.cpu, shared, |installed, memory| {
+                let _ = installed.change(memory, EventChange::Clear, None);
+            });
+            if cleared == Err(NotEdited::OtherCoreHalts) {
+                return Outcome::Stay;
+            }
+            let any_detour = shared
+                .installed
+                .read(|installed| installed.detours().were_any());
+            core.cpu.registers_mut()[gpr::RAX] = u64::from(any_detour);
             Outcome::Advance
         }
         _ => Outcome::Inject(UNDEFINED_OPCODE),

@@ -41,7 +41,7 @@ impl Taken {
     }
 
     /// Takes the highest vector, which the interrupt controller would deliver first.
-    fn take(&mut self) -> Option<u8> {
+    pub(super) fn take(&mut self) -> Option<u8> {
         let (index, word) = (0_u8..4)
             .zip(self.0.iter_mut())
             .rev()
@@ -55,6 +55,12 @@ impl Taken {
 /// An interrupt reached this core in its guest.
 pub fn on_exit<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
     let vector = core.cpu.vmread(ro::VMEXIT_INTERRUPTION_INFO) as u8;
+    arrived(core, shared, vector);
+    Outcome::Stay
+}
+
+/// Serves the events that watch an interrupt that was taken from the guest.
+pub(super) fn arrived<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, vector: u8) {
     let occasion = Occasion::new(Watched::Interrupt, u64::from(vector));
     let before = Moment::Pre;
     let verdict = hit::fire(
@@ -71,7 +77,6 @@ pub fn on_exit<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome
     } else {
         core.interrupts.add(vector);
     }
-    Outcome::Stay
 }
 
 /// The guest can take an interrupt now: [`deliver`] gives it one.

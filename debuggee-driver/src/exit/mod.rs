@@ -8,6 +8,7 @@ pub mod control_register;
 pub mod counter;
 pub mod cpuid;
 pub mod debug_register;
+pub mod detour;
 mod entry;
 pub mod ept_violation;
 pub mod exception;
@@ -58,8 +59,12 @@ pub struct Core<C> {
     pub interrupts: interrupt::Taken,
     /// Where its trace stands.
     pub trace: trap::Trace,
+    /// What came while it was inside a detour.
+    pub put_off: detour::PutOff,
     /// The guest is owed an NMI.
     pub nmi_pending: bool,
+    /// Exits it took so far.
+    pub exits: u64,
     /// NMIs in VMX-root that were looked at.
     pub root_nmis_seen: u64,
     /// Hidden ticks that the TSC offset accounts for.
@@ -82,7 +87,9 @@ impl<C> Core<C> {
             takes_interrupts: false,
             interrupts: interrupt::Taken::NONE,
             trace: trap::Trace::NONE,
+            put_off: detour::PutOff::NOTHING,
             nmi_pending: false,
+            exits: 0,
             root_nmis_seen: 0,
             hidden_ticks: 0,
             next_look: 0,
@@ -140,6 +147,7 @@ pub enum Flow {
 
 /// Handles the exit that `core` just took and makes it ready for the next entry.
 pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Flow {
+    core.exits = core.exits.wrapping_add(1);
     redeliver(&mut core.cpu);
     let raw = core.cpu.vmread(ro::EXIT_REASON);
     let reason = raw as u16;
@@ -149,6 +157,19 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Flow {
         advance(&mut core.cpu);
         before_entry(core, shared);
         return Flow::Enter;
+    }
+    if detour::may_concern(reason) {
+        match detour::handle(core, shared, reason) {
+            None => {}
+            Some(Err(flow)) => return flow,
+            Some(Ok(outcome)) => {
+                if outcome == Outcome::Advance {
+                    advance(&mut core.cpu);
+                }
+                before_entry(core, shared);
+                return Flow::Enter;
+            }
+        }
     }
     // An instruction that exited while another core halts everything runs again after the halt:
     // its hit is neither lost nor counted twice, and the registers show the moment before it.

@@ -4,6 +4,8 @@
 //! Called by `exit`, in VMX-root, by every core for itself, before and after an instruction is
 //! carried out or an event is delivered.
 
+pub mod detour;
+
 use crate::event::{Hit, Moment, Occasion};
 use crate::halt::{self, Stopped};
 use crate::port::{Cpu, Ports};
@@ -165,7 +167,7 @@ fn run_all<P: Ports>(core: CoreId, cpu: &mut P::Cpu, shared: &Shared<P>, hit: &H
 
 /// Halts for something that does not come again: a core that is not the first waits for the other
 /// halt's end and then has its own. Returns what the user said about what is watched.
-fn stop_once<P: Ports>(
+pub fn stop_once<P: Ports>(
     core: CoreId,
     cpu: &mut P::Cpu,
     shared: &Shared<P>,

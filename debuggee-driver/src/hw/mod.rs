@@ -3,6 +3,7 @@
 
 pub mod apic;
 pub mod code;
+pub mod detour;
 pub mod host_pages;
 pub mod instructions;
 pub mod io;

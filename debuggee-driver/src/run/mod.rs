@@ -1,6 +1,7 @@
 //! Running programs: those of an event at a hit, and those that the host sends in a halt.
 //!
-//! Called by `hit` and by `command`, in VMX-root, by every core for itself. [`programs`] runs all
+//! Called by `hit` and by `command`, in VMX-root, by every core for itself; at a detour by a core that
+//! runs as a guest. [`programs`] runs all
 //! that an event has; [`machine`] is what a script sees.
 
 mod inject;
@@ -12,7 +13,7 @@ use crate::port::{CodeCall, CodeEnd, Cpu, PhysicalMemory, Ports};
 use crate::shared::Shared;
 use core::sync::atomic::Ordering::Relaxed;
 use machine::{Effects, Frame, RootMachine};
-use registers::Live;
+use registers::{Live, Registers};
 use wire_protocol::address::{CoreId, EventId};
 use wire_protocol::bytecode::{Verified, program::Layout};
 use wire_protocol::event::EventChange;
@@ -30,16 +31,40 @@ pub struct Ran {
     pub short_circuit: Option<bool>,
 }
 
-/// Runs the programs of an event, and counts the hit if its condition holds. `event` is its number and its
-/// place in the registry. `context` is what
-/// the event's type says; `is_post` tells the stage.
+/// Runs the programs of an event in VMX-root, and counts the hit if its condition holds. `event` is
+/// its number and its place in the registry. `context` is what the event's type says; `is_post` tells
+/// the stage.
 pub fn programs<P: Ports>(
     core: CoreId,
     cpu: &mut P::Cpu,
     shared: &Shared<P>,
-    (event, place): (EventId, u16),
+    event: (EventId, u16),
     context: u64,
     is_post: bool,
+) -> Ran {
+    let moment = (context, is_post);
+    run_all(core, Live { cpu }, shared, event, moment, run_code)
+}
+
+/// The same for an event without machine code, in VMX-root or in the guest.
+pub fn scripts<P: Ports, R: Registers>(
+    core: CoreId,
+    registers: R,
+    shared: &Shared<P>,
+    event: (EventId, u16),
+    context: u64,
+) -> Ran {
+    let moment = (context, false);
+    run_all(core, registers, shared, event, moment, |_, _, _, _, _| None)
+}
+
+fn run_all<P: Ports, R: Registers>(
+    core: CoreId,
+    mut registers: R,
+    shared: &Shared<P>,
+    (event, place): (EventId, u16),
+    (context, is_post): (u64, bool),
+    run_code: impl Fn(&mut R, &Shared<P>, &Frame, Stretch, &CodeCall) -> Option<u64>,
 ) -> Ran {
     let found = shared.installed.read(|installed| {
         let record = installed.registry().seen_at(place, event)?;
@@ -52,6 +77,7 @@ pub fn programs<P: Ports>(
     let Some((stored, sizes, urgent)) = found else {
         return Ran::default();
     };
+    let registers = &mut registers;
     let frame = Frame {
         core,
         event: Some(event),
@@ -64,11 +90,11 @@ pub fn programs<P: Ports>(
     let holds = match stored.condition(&sizes, core) {
         StoredCondition::Always => true,
         StoredCondition::Script(script) => {
-            run_stored(cpu, shared, &frame, &mut effects, &script) != 0
+            run_stored(registers, shared, &frame, &mut effects, &script) != 0
         }
         StoredCondition::Code(code) => {
             let call = CodeCall::Condition { context };
-            run_code(cpu, shared, &frame, code, &call).is_some_and(|value| value != 0)
+            run_code(registers, shared, &frame, code, &call).is_some_and(|value| value != 0)
         }
     };
     if !holds {
@@ -80,12 +106,12 @@ pub fn programs<P: Ports>(
         }
     });
     if let Some(script) = stored.script(&sizes, core) {
-        run_stored(cpu, shared, &frame, &mut effects, &script);
+        run_stored(registers, shared, &frame, &mut effects, &script);
     }
     if let Some(code) = stored.code(&sizes) {
         let buffer = stored.buffer().map_or(0, |buffer| shared.linear(buffer.at));
         let call = CodeCall::Action { buffer, context };
-        run_code(cpu, shared, &frame, code, &call);
+        run_code(registers, shared, &frame, code, &call);
     }
     Ran {
         holds,
@@ -95,8 +121,8 @@ pub fn programs<P: Ports>(
 }
 
 /// Runs a script of an event; its value, or 0 if it did not come to its end.
-fn run_stored<P: Ports>(
-    cpu: &mut P::Cpu,
+fn run_stored<P: Ports, R: Registers>(
+    registers: &mut R,
     shared: &Shared<P>,
     frame: &Frame,
     effects: &mut Effects,
@@ -113,7 +139,7 @@ fn run_stored<P: Ports>(
         .with_bytes(program.at, program.len_bytes as usize, |bytes| {
             memory.with_bytes_mut(locals.at, locals.len_bytes as usize, |locals| {
                 let mut machine = RootMachine {
-                    registers: Live { cpu },
+                    registers: &mut *registers,
                     shared,
                     frame,
                     effects,
@@ -123,7 +149,7 @@ fn run_stored<P: Ports>(
         });
     let Some(outcome) = outcome else { return 0 };
     if let Some(failure) = failure_of(&outcome, shared.script_operations) {
-        report(cpu, shared, frame, failure);
+        report(registers, shared, frame, failure);
     }
     outcome.value().unwrap_or(0)
 }
@@ -131,7 +157,7 @@ fn run_stored<P: Ports>(
 /// Runs machine code of an event; what it returned. Code that did not return has its event
 /// disabled, and the host is told.
 fn run_code<P: Ports>(
-    cpu: &mut P::Cpu,
+    registers: &mut Live<'_, P::Cpu>,
     shared: &Shared<P>,
     frame: &Frame,
     code: Stretch,
@@ -141,7 +167,7 @@ fn run_code<P: Ports>(
     let end = shared
         .memory
         .with_bytes(code.at, code.len_bytes as usize, |bytes| {
-            cpu.run_code(bytes, call, limit)
+            registers.cpu.run_code(bytes, call, limit)
         });
     let (cause, at, detail) = match end {
         CodeEnd::Returned { value } => return Some(value),
@@ -152,12 +178,12 @@ fn run_code<P: Ports>(
     if let Some(event) = frame.event {
         machine::change(shared, event, EventChange::Disable);
     }
-    report(cpu, shared, frame, Failure { cause, at, detail });
+    report(registers, shared, frame, Failure { cause, at, detail });
     None
 }
 
 /// Runs bytes that were verified before, in this core's workspace.
-fn run_bytes<P: Ports, R: registers::Registers>(
+fn run_bytes<P: Ports, R: Registers>(
     bytes: &[u8],
     layout: Layout,
     locals: &mut [u8],
@@ -168,7 +194,7 @@ fn run_bytes<P: Ports, R: registers::Registers>(
 }
 
 /// Runs a verified program in the workspace of the core that runs this.
-pub fn run_verified<P: Ports, R: registers::Registers>(
+pub fn run_verified<P: Ports, R: Registers>(
     program: &Verified<'_>,
     locals: &mut [u8],
     machine: &mut RootMachine<'_, P, R>,
@@ -207,7 +233,12 @@ pub fn failure_of(outcome: &Outcome, budget: u64) -> Option<Failure> {
 
 /// Tells the host, once for each event between two halts, so that an event that fails at every
 /// hit does not fill the line.
-fn report<P: Ports>(cpu: &P::Cpu, shared: &Shared<P>, frame: &Frame, failure: Failure) {
+fn report<P: Ports>(
+    registers: &impl Registers,
+    shared: &Shared<P>,
+    frame: &Frame,
+    failure: Failure,
+) {
     let Some(event) = frame.event else { return };
     let halts = shared.halts.load(Relaxed).wrapping_add(1);
     let is_first = shared.installed.read(|installed| {
@@ -219,6 +250,6 @@ fn report<P: Ports>(cpu: &P::Cpu, shared: &Shared<P>, frame: &Frame, failure: Fa
         let source = Source::Event(event);
         shared
             .messages
-            .record(frame.core, source, cpu.tsc(), frame.urgent, &what);
+            .record(frame.core, source, registers.tsc(), frame.urgent, &what);
     }
 }

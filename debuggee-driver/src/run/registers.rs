@@ -21,6 +21,28 @@ pub trait Registers {
     fn inject(&mut self, kind: u64, vector: u64, error_code: Option<u64>) -> bool;
 }
 
+impl<R: Registers> Registers for &mut R {
+    fn get(&mut self, register: Register) -> u64 {
+        (**self).get(register)
+    }
+
+    fn set(&mut self, register: Register, value: u64) -> bool {
+        (**self).set(register, value)
+    }
+
+    fn tsc(&self) -> u64 {
+        (**self).tsc()
+    }
+
+    fn runs_on(&self, of: CoreId) -> CoreId {
+        (**self).runs_on(of)
+    }
+
+    fn inject(&mut self, kind: u64, vector: u64, error_code: Option<u64>) -> bool {
+        (**self).inject(kind, vector, error_code)
+    }
+}
+
 /// Those of the core that runs the program.
 pub struct Live<'c, C> {
     /// That core.

@@ -33,6 +33,8 @@ pub struct RawCapabilities {
     pub misc: u64,
     /// IA32_VMX_CR4_FIXED1 (0x489).
     pub cr4_fixed1: u64,
+    /// IA32_VMX_VMFUNC (0x491), 0 if absent.
+    pub vm_functions: u64,
 }
 
 /// Why the hypervisor cannot start. The text goes to the kernel log.
@@ -90,6 +92,8 @@ pub struct ControlValues {
     pub interrupts: bool,
     /// EPT could tell user from kernel execution; the views do not use it.
     pub mode_based_execute: bool,
+    /// The guest can change from one EPT view to another with VMFUNC, as detours do.
+    pub view_switching: bool,
 }
 
 /// IA32_FEATURE_CONTROL: lock bit, and "VMX outside SMX" ("Enabling and Entering VMX Operation", 24.7).
@@ -114,6 +118,9 @@ const fn adjust(capability: u64, wanted: u32) -> u32 {
 
 /// "Mode-based execute control for EPT" of the secondary controls (table 25-7).
 const MODE_BASED_EXECUTE: u32 = 1 << 22;
+
+/// Bit of IA32_VMX_VMFUNC: EPTP switching ("VM-Function Controls", 25.6.14).
+pub const EPTP_SWITCHING: u64 = 1;
 
 const fn can_be_one(capability: u64, control: u32) -> bool {
     (capability >> 32) as u32 & control == control
@@ -193,6 +200,13 @@ pub fn check(raw: &RawCapabilities) -> Result<ControlValues, Unsupported> {
         0,
         "this processor has no EPT or no unrestricted guest",
     )?;
+    let view_switching = raw.vm_functions & EPTP_SWITCHING != 0
+        && can_be_one(raw.secondary, SecondaryControls::ENABLE_VM_FUNCTIONS.bits());
+    let secondary = if view_switching {
+        secondary | SecondaryControls::ENABLE_VM_FUNCTIONS.bits()
+    } else {
+        secondary
+    };
     // The guest keeps every instruction it has.
     let secondary = secondary
         | adjust(
@@ -241,6 +255,7 @@ pub fn check(raw: &RawCapabilities) -> Result<ControlValues, Unsupported> {
         ept_1gib_leaves: raw.ept_vpid & 1 << 17 != 0,
         cr4_allowed: raw.cr4_fixed1 & !super::control::cr4::VMXE,
         mode_based_execute: can_be_one(raw.secondary, MODE_BASED_EXECUTE),
+        view_switching,
         interrupts: can_be_one(raw.pin, PinbasedControls::EXTERNAL_INTERRUPT_EXITING.bits())
             && can_be_one(raw.exit, ExitControls::ACK_INTERRUPT_ON_EXIT.bits())
             && can_be_one(
@@ -268,6 +283,7 @@ mod tests {
             ept_vpid: u64::MAX,
             misc: 5,
             cr4_fixed1: 0x3727ff,
+            vm_functions: 0,
         }
     }
 
@@ -311,6 +327,19 @@ mod tests {
                 .text()
                 .contains("preemption timer")
         );
+    }
+
+    #[test]
+    fn views_are_switched_only_where_the_processor_can() {
+        let without = check(&capable()).unwrap();
+        assert!(!without.view_switching);
+        let with = check(&RawCapabilities {
+            vm_functions: EPTP_SWITCHING,
+            ..capable()
+        })
+        .unwrap();
+        assert!(with.view_switching);
+        assert_eq!(with.secondary & !without.secondary, 1 << 13);
     }
 
     #[test]

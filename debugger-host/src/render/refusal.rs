@@ -4,12 +4,35 @@ use super::{bytes, count};
 use crate::expression::register::spelling;
 use wire_protocol::bytecode::program::Reason;
 use wire_protocol::event::PoolClass;
-use wire_protocol::refusal::{ProcessorFeature, ProgramPart, Refusal};
+use wire_protocol::refusal::{DetourObstacle, ProcessorFeature, ProgramPart, Refusal};
 
 /// One line, beginning with the number that users look up.
 #[must_use]
 pub fn refusal(refusal: &Refusal) -> String {
     format!("{:08x}: {}", refusal.code(), words(refusal))
+}
+
+const fn why_no_detour(obstacle: DetourObstacle) -> &'static str {
+    match obstacle {
+        DetourObstacle::Processor => {
+            "this processor cannot change EPT views without a VM exit (VMFUNC)"
+        }
+        DetourObstacle::NotKernel => "only the kernel's code takes detours",
+        DetourObstacle::EntryCode => {
+            "this is code of the kernel's entry or the debugger's own, which must run undisturbed"
+        }
+        DetourObstacle::TooShort => {
+            "the instruction is shorter than the five bytes of a jump, as none at the start of a \
+             traceable function is"
+        }
+        DetourObstacle::Instruction => "the instruction cannot be carried out elsewhere",
+        DetourObstacle::PageEnd => "the instruction goes on on the next page",
+        DetourObstacle::OutOfReach => "a jump from there does not reach the driver",
+        DetourObstacle::NoPlace => {
+            "every place for one was given away, and they are free again only when the driver is \
+             loaded anew"
+        }
+    }
 }
 
 fn words(refusal: &Refusal) -> String {
@@ -45,11 +68,15 @@ fn words(refusal: &Refusal) -> String {
         Refusal::NotRam { address } => format!(
             "physical address {address:x} belongs to a device, so there is no code to hook; `!monitor` can watch it"
         ),
-        Refusal::NoDetour => {
-            "this driver makes no detours in the guest; `!epthook` watches the same \
-             instruction, at the price of a VM exit for each hit"
-                .into()
-        }
+        Refusal::NoDetour { obstacle } => format!(
+            "no detour there: {}; `!epthook` watches the same instruction, at the price of a VM \
+             exit for each hit",
+            why_no_detour(obstacle)
+        ),
+        Refusal::PageTaken { event } => format!(
+            "event {event} has a hook on the same page, and a detour shares its page with no \
+             other hook; `events c {event}` clears it, `!epthook` takes up to 40 on a page"
+        ),
         Refusal::TooManyHooksOnPage { limit } => format!(
             "this page has {limit} hooks already, the most there can be; `events c N` clears one"
         ),

@@ -5,6 +5,7 @@ mod budget;
 mod churn;
 mod cores;
 mod costs;
+mod detours;
 mod edges;
 mod errors;
 mod events;

@@ -17,7 +17,7 @@ use wire_protocol::packet::{
     Notice, RamRange, Register, RegisterSet, RegisterValues, Reply, Request, Source, Stop,
     StopCause,
 };
-use wire_protocol::refusal::{EventOption, ProcessorFeature, ProgramPart, Refusal};
+use wire_protocol::refusal::{DetourObstacle, EventOption, ProcessorFeature, ProgramPart, Refusal};
 
 fn forever(len_bytes: usize) -> &'static mut [u8] {
     Box::leak(vec![0; len_bytes].into_boxed_slice())
@@ -274,7 +274,9 @@ fn event_refusal() -> BoxedStrategy<Refusal> {
         number32().prop_map(|msr| Refusal::OwnMsr { msr }),
         feature.prop_map(|feature| Refusal::NoFeature { feature }),
         Just(Refusal::UnknownTrigger),
-        Just(Refusal::NoDetour),
+        proptest::sample::select(DetourObstacle::ALL.as_slice())
+            .prop_map(|obstacle| Refusal::NoDetour { obstacle }),
+        event_id().prop_map(|event| Refusal::PageTaken { event }),
         (number32(), number32()).prop_map(|(has_bytes, asked_bytes)| Refusal::GlobalLength {
             has_bytes,
             asked_bytes

@@ -148,6 +148,8 @@ fn facts_for_core(raw: &RawFacts, constants: &Constants) -> Facts {
         core_count: raw.core_count as u16,
         tsc_khz: raw.tsc_khz as u32,
         kernel_base: GuestVirtual(raw.kernel_base),
+        entry_code: (GuestVirtual(raw.entry_base), raw.entry_bytes),
+        core_selector: raw.core_selector as u16,
         driver_image: (GuestVirtual(raw.image_base), raw.image_bytes),
         layout: GuestLayout {
             direct_map_base: raw.direct_map_base,
@@ -243,4 +245,24 @@ unsafe extern "C" fn standstill_wanted_chunks() -> u64 {
 unsafe extern "C" fn standstill_take_chunk(base: u64) -> u64 {
     // SAFETY: by contract.
     unsafe { boot::call(hypercall::TAKE_CHUNK, base) }
+}
+
+/// Exits that the calling core took.
+///
+/// # Safety
+/// As [`standstill_arm`].
+#[unsafe(no_mangle)]
+unsafe extern "C" fn standstill_exits() -> u64 {
+    // SAFETY: by contract.
+    unsafe { boot::call(hypercall::EXITS, 0) }
+}
+
+/// Clears all events; 1 if threads may still be in the code of detours.
+///
+/// # Safety
+/// As [`standstill_arm`].
+#[unsafe(no_mangle)]
+unsafe extern "C" fn standstill_clear() -> u64 {
+    // SAFETY: by contract.
+    unsafe { boot::call(hypercall::CLEAR, 0) }
 }

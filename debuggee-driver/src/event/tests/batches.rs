@@ -59,6 +59,7 @@ pub(super) fn resolver_and_world(layout: &GuestLayout) -> (Resolver<'_>, World) 
         can_take_interrupts: true,
         can_tell_modes: false,
         layout,
+        undisturbed: [(GuestVirtual(0), 0); 2],
         ram: &RAM_RANGES,
     };
     (resolver, world)

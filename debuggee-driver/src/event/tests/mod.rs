@@ -3,6 +3,7 @@
 extern crate std;
 
 mod batches;
+mod detours;
 mod hooks;
 mod matching;
 mod programs;
@@ -42,12 +43,14 @@ fn cpuid(leaf: Option<u32>) -> EventSpec<'static> {
 fn at(gpa: u64) -> Facts {
     Facts {
         hook: Some(GuestPhysical(gpa)),
+        code: None,
         range: None,
     }
 }
 
 const NOWHERE: Facts = Facts {
     hook: None,
+    code: None,
     range: None,
 };
 
@@ -80,6 +83,7 @@ impl World {
         };
         let facts = Facts {
             hook: None,
+            code: None,
             range: Some(Range {
                 from,
                 len_bytes,

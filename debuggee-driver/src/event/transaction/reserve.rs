@@ -47,8 +47,14 @@ impl Installed {
             None => None,
         };
         let pieces = plan.range.map(|range| self.reserve_pieces(mem, &range));
-        let split = plan.hook.and_then(|hook| hook.new_page);
-        let new_page = split.map(|split| self.reserve_page(split));
+        let new_page = plan.hook.and_then(|hook| {
+            let class = if hook.detour.is_some() {
+                PoolClass::EptHook2
+            } else {
+                PoolClass::EptHook
+            };
+            Some(self.reserve_page(hook.new_page?, class))
+        });
         match (pieces.transpose(), new_page.transpose()) {
             (Ok(_), Ok(new_page)) => Ok(Reservation {
                 event,
@@ -89,8 +95,8 @@ impl Installed {
         Ok(())
     }
 
-    fn reserve_page(&mut self, split: SplitPlan) -> Result<NewPage, Refusal> {
-        let object = self.pools.reserve(PoolClass::EptHook)?;
+    fn reserve_page(&mut self, split: SplitPlan, class: PoolClass) -> Result<NewPage, Refusal> {
+        let object = self.pools.reserve(class)?;
         let shadow = self.pools.phys(&object);
         // There are tables enough, see `ept::watch`; if that were wrong, nothing would be lost.
         let enough = u32::from(self.pools.spare_tables()) >= split.tables_needed();
@@ -104,7 +110,7 @@ impl Installed {
             }),
             None => {
                 self.pools.release(object);
-                Err(self.pools.exhausted(PoolClass::EptHook))
+                Err(self.pools.exhausted(class))
             }
         }
     }

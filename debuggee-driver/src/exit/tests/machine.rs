@@ -195,6 +195,8 @@ fn no_facts() -> Facts {
         tsc_khz: 1000,
         kernel_base: GuestVirtual(0),
         driver_image: (GuestVirtual(DRIVER), 0x1000),
+        entry_code: (GuestVirtual(0), 0),
+        core_selector: 0,
         layout: no_processes(),
         modules: ModuleLayout::default(),
         constants: Constants::default(),
@@ -254,6 +256,7 @@ impl Machine {
             facts: no_facts(),
             eptp_hooked: views.hooked.eptp(),
             eptp_clean: views.clean.eptp(),
+            inner: None,
             sink_page,
             bitmaps: BITMAPS,
             cr4_allowed: u64::MAX,
@@ -314,6 +317,7 @@ impl Machine {
     pub(super) fn hook(&mut self, at: u64) -> EventId {
         let facts = EventFacts {
             hook: Some(GuestPhysical(at)),
+            code: None,
             range: None,
         };
         let address = GuestVirtual(at);
@@ -335,6 +339,7 @@ impl Machine {
         };
         let facts = EventFacts {
             hook: None,
+            code: None,
             range: Some(range),
         };
         self.add(trigger, facts)

@@ -2,6 +2,7 @@
 
 extern crate std;
 
+mod detours;
 mod events;
 mod machine;
 

@@ -6,6 +6,7 @@ use super::super::instructions as ins;
 use super::super::percore;
 use super::VmxCpu;
 use crate::port::Cpu;
+use crate::vmx::capability::EPTP_SWITCHING;
 use crate::vmx::control::{cr0, cr4};
 use crate::vmx::segment::{self, Segment};
 use crate::vmx::{activity, control_field, guest, host};
@@ -62,6 +63,10 @@ impl VmxCpu {
             (control_field::CR4_GUEST_HOST_MASK, cr4::VMXE),
         ] {
             self.vmwrite(field, value);
+        }
+        if plan.controls.view_switching {
+            self.vmwrite(control_field::VM_FUNCTION_CONTROLS_FULL, EPTP_SWITCHING);
+            self.vmwrite(control_field::EPTP_LIST_ADDR_FULL, plan.eptp_list);
         }
         if plan.controls.secondary & 1 << 5 != 0 {
             self.vmwrite(control_field::VPID, VPID);

@@ -22,6 +22,8 @@ pub struct VmcsPlan {
     pub controls: ControlValues,
     /// EPT pointer of the hooked view.
     pub eptp: u64,
+    /// The page with the EPT pointers that the guest can change to.
+    pub eptp_list: u64,
     /// The MSR bitmap's page.
     pub msr_bitmap: u64,
     /// The two pages of the I/O bitmaps.
@@ -39,6 +41,9 @@ pub struct VmcsPlan {
     /// This core's memory for machine code.
     pub code: CodePlace,
 }
+
+/// Which VM functions there are (A.11).
+const IA32_VMX_VMFUNC: u32 = 0x491;
 
 /// A core in VMX operation.
 pub struct VmxCpu {
@@ -108,6 +113,7 @@ pub unsafe fn raw_capabilities() -> RawCapabilities {
         0
     };
     let has_ept = secondary & 1 << 33 != 0;
+    let has_vm_functions = secondary & 1 << (32 + 13) != 0;
     RawCapabilities {
         cpuid_1_ecx,
         cr4,
@@ -128,6 +134,11 @@ pub unsafe fn raw_capabilities() -> RawCapabilities {
         },
         misc: read(msr::IA32_VMX_MISC),
         cr4_fixed1: read(msr::IA32_VMX_CR4_FIXED1),
+        vm_functions: if has_vm_functions {
+            read(IA32_VMX_VMFUNC)
+        } else {
+            0
+        },
     }
 }
 

@@ -1,8 +1,8 @@
 //! Refusals of events: numbers 19 and up.
 
-use crate::address::GuestPhysical;
+use crate::address::{EventId, GuestPhysical};
 use crate::codec::{self, EncodeError, Parsed, Writer, byte, narrow, one_of, reject};
-use crate::refusal::{EventOption, ProcessorFeature, ProgramPart, Refusal};
+use crate::refusal::{DetourObstacle, EventOption, ProcessorFeature, ProgramPart, Refusal};
 
 /// What [`super`] writes itself does not come here.
 pub(super) fn write(refusal: &Refusal, out: &mut Writer<'_>) -> Result<(), EncodeError> {
@@ -79,7 +79,11 @@ pub(super) fn write(refusal: &Refusal, out: &mut Writer<'_>) -> Result<(), Encod
             limit(41, free_bytes, asked_bytes)?;
             out.varint(free_names)
         }
-        Refusal::NoDetour => out.byte(51),
+        Refusal::NoDetour { obstacle } => out.bytes(&[51, obstacle as u8]),
+        Refusal::PageTaken { event } => {
+            out.byte(52)?;
+            out.varint(event.0)
+        }
         Refusal::NotRam { address } => {
             out.byte(50)?;
             out.varint(address.0)
@@ -162,7 +166,15 @@ pub(super) fn parse(number: u8, input: &[u8]) -> Parsed<'_, Refusal> {
             let address = GuestPhysical(address);
             Ok((rest, Refusal::NotRam { address }))
         }
-        51 => Ok((input, Refusal::NoDetour)),
+        51 => {
+            let (rest, obstacle) = one_of(nth(&DetourObstacle::ALL), input)?;
+            Ok((rest, Refusal::NoDetour { obstacle }))
+        }
+        52 => {
+            let (rest, event) = narrow(input)?;
+            let event = EventId(event);
+            Ok((rest, Refusal::PageTaken { event }))
+        }
         _ => reject(input),
     }
 }
@@ -210,6 +222,9 @@ mod tests {
         }
         for (number, feature) in ProcessorFeature::ALL.into_iter().enumerate() {
             assert_eq!(feature as usize, number);
+        }
+        for (number, obstacle) in DetourObstacle::ALL.into_iter().enumerate() {
+            assert_eq!(obstacle as usize, number);
         }
         for (number, part) in ProgramPart::ALL.into_iter().enumerate() {
             assert_eq!(part as usize, number);

@@ -1,0 +1,303 @@
+//! A core that is inside a detour: in the driver's code, as a guest, in the inner view.
+//!
+//! No exit belongs to a hit. One that comes meanwhile (an NMI, the timer) finds registers and tables
+//! that are not the guest's, so nothing is done about it but to note it: the stub sees the note as
+//! soon as it is out, and calls. A stub that needs VMX-root calls as well. Either
+//! call brings the guest's own state back from the stub's frame; what was put off happens then.
+
+use super::interrupt::{self, Taken};
+use super::{Core, Fault, Flow, Outcome, nmi, step, timer};
+use crate::cores::registers::RegisterFile;
+use crate::hit;
+use crate::hit::detour::{FRAME_WORDS, READ_REGISTER, WRITE_REGISTER, Wish};
+use crate::port::{Cpu, PhysicalMemory, Ports, gpr};
+use crate::run;
+use crate::shared::{Inner, Shared};
+use crate::vmx::interruption::UNDEFINED_OPCODE;
+use crate::vmx::{control_field, guest, reason, ro};
+use wire_protocol::address::{EventId, PAGE_BYTES};
+use wire_protocol::event::{Actions, Trigger};
+use wire_protocol::packet::Register;
+
+/// What came while the core was inside.
+#[derive(Clone, Copy, Debug)]
+pub struct PutOff {
+    nmis: u32,
+    timer: bool,
+    interrupts: Taken,
+}
+
+impl PutOff {
+    /// Nothing did.
+    pub const NOTHING: Self = Self {
+        nmis: 0,
+        timer: false,
+        interrupts: Taken::NONE,
+    };
+}
+
+const WORD: u64 = size_of::<u64>() as u64;
+/// Where the parts of the frame behind the general registers are, in words.
+const RIP: usize = 16;
+const RFLAGS: usize = 18;
+const RSP: usize = 19;
+/// The guest's CR3 while the core is inside.
+const R13: usize = 13;
+const NMI_VECTOR: u8 = 2;
+const VMFUNC: [u8; 3] = [0x0f, 0x01, 0xd4];
+
+/// Whether an exit for this reason can come from inside a detour, or is its call.
+pub const fn may_concern(reason: u16) -> bool {
+    matches!(
+        reason,
+        reason::EXCEPTION_OR_NMI
+            | reason::EXTERNAL_INTERRUPT
+            | reason::NMI_WINDOW
+            | reason::VMCALL
+            | reason::VMFUNC
+            | reason::RDTSC
+            | reason::MONITOR_TRAP_FLAG
+            | reason::EPT_VIOLATION
+            | reason::PREEMPTION_TIMER
+    )
+}
+
+/// Deals with an exit of a core that is inside, or comes out with a call. `None`: it is neither.
+pub fn handle<P: Ports>(
+    core: &mut Core<P::Cpu>,
+    shared: &Shared<P>,
+    reason: u16,
+) -> Option<Result<Outcome, Flow>> {
+    let inner = shared.inner?;
+    let is_inside = core.cpu.vmread(control_field::EPTP_FULL) == inner.eptp;
+    if !is_inside && !matches!(reason, reason::VMCALL | reason::VMFUNC) {
+        return None;
+    }
+    let is_ours = shared.is_driver_code(core.cpu.vmread(guest::RIP))
+        && super::hypercall::is_kernel(&core.cpu);
+    let registers = core.cpu.registers();
+    let (rax, rcx) = (registers[gpr::RAX], registers[gpr::RCX]);
+    if is_inside && !is_ours {
+        return take_out(core, shared, reason);
+    }
+    if !is_inside && reason == reason::VMCALL {
+        let is_call =
+            is_ours && rax == super::hypercall::MAGIC && rcx == super::hypercall::FINISH_DETOUR;
+        return is_call.then(|| Ok(come_out(core, shared, inner)));
+    }
+    // The last detour was cleared after this core had come through it.
+    let changes = rax == 0 && rcx == u64::from(!is_inside);
+    let may_change = || {
+        shared
+            .installed
+            .read(|installed| installed.detours().were_any())
+    };
+    let is_coming_in = || is_ours && changes && may_change();
+    if !(is_inside || is_coming_in()) {
+        return None;
+    }
+    match reason {
+        reason::EXCEPTION_OR_NMI if interruption_vector(&core.cpu) == NMI_VECTOR => {
+            core.cpu.end_nmi_blocking();
+            core.put_off.nmis = core.put_off.nmis.saturating_add(1);
+        }
+        reason::NMI_WINDOW => {
+            nmi::on_window(core);
+        }
+        reason::PREEMPTION_TIMER => core.put_off.timer = true,
+        reason::EXTERNAL_INTERRUPT => {
+            let vector = interruption_vector(&core.cpu);
+            core.put_off.interrupts.add(vector);
+        }
+        reason::MONITOR_TRAP_FLAG => step::set_trap(&mut core.cpu, false),
+        reason::RDTSC => {
+            let ticks = core.cpu.tsc().wrapping_sub(core.hidden_ticks);
+            let registers = core.cpu.registers_mut();
+            registers[gpr::RAX] = ticks & 0xffff_ffff;
+            registers[gpr::RDX] = ticks >> 32;
+            super::advance(&mut core.cpu);
+        }
+        reason::VMFUNC if changes => {
+            let other = if is_inside {
+                shared.eptp_hooked
+            } else {
+                inner.eptp
+            };
+            core.cpu.vmwrite(control_field::EPTP_FULL, other);
+            super::advance(&mut core.cpu);
+        }
+        reason::VMCALL => {
+            if let Some(outcome) = call(core, shared, inner) {
+                return Some(Ok(outcome));
+            }
+        }
+        other => {
+            let detail = core.cpu.vmread(ro::EXIT_QUALIFICATION);
+            return Some(Err(Flow::Dead(Fault::of_exit(other, detail))));
+        }
+    }
+    set_owed(core, shared, inner, true);
+    // Out of the way until the core is out.
+    core.cpu
+        .vmwrite(guest::VMX_PREEMPTION_TIMER_VALUE, u64::from(u32::MAX));
+    Some(Err(Flow::Enter))
+}
+
+/// Takes a core out of the inner view that is there by a VMFUNC of the guest's own: nothing of the guest
+/// can be executed there. The instruction faults as it does without a hypervisor.
+fn take_out<P: Ports>(
+    core: &mut Core<P::Cpu>,
+    shared: &Shared<P>,
+    reason: u16,
+) -> Option<Result<Outcome, Flow>> {
+    core.cpu
+        .vmwrite(control_field::EPTP_FULL, shared.eptp_hooked);
+    if reason != reason::EPT_VIOLATION {
+        return None;
+    }
+    let rip = core.cpu.vmread(guest::RIP);
+    let start = rip.wrapping_sub(VMFUNC.len() as u64);
+    let is_fault = (start..rip).zip(VMFUNC).all(|(at, byte)| {
+        let physical = shared.translate(&core.cpu, at);
+        physical.is_some_and(|at| shared.read_byte(at) == byte)
+    });
+    if is_fault {
+        core.cpu.vmwrite(guest::RIP, start);
+        // While another core halts all, it is to happen again afterwards.
+        if !shared.rendezvous.is_wanted(core.id) {
+            super::raise(core, shared, UNDEFINED_OPCODE);
+        }
+    }
+    Some(Ok(Outcome::Stay))
+}
+
+fn interruption_vector(cpu: &impl Cpu) -> u8 {
+    cpu.vmread(ro::VMEXIT_INTERRUPTION_INFO) as u8
+}
+
+fn set_owed<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>, inner: Inner, owed: bool) {
+    let at = inner.owed + u64::from(core.id.0);
+    shared.memory.clone().write(at, &[u8::from(owed)]);
+}
+
+/// A call from inside. `None`: it was answered, and the core goes on inside.
+fn call<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, inner: Inner) -> Option<Outcome> {
+    let registers = *core.cpu.registers();
+    let register = Register::ALL.get(registers[gpr::RDX] as usize).copied();
+    let answer = match (registers[gpr::RCX], register) {
+        (READ_REGISTER, Some(Register::Efer)) => shared.published.efer(core.id, &core.cpu),
+        (READ_REGISTER, Some(register)) => RegisterFile::current(&core.cpu, register),
+        (WRITE_REGISTER, Some(register)) => {
+            let mut file = RegisterFile::default();
+            file.capture(&core.cpu);
+            let taken = file.set(register, registers[gpr::RSI]).is_ok();
+            file.apply(&mut core.cpu);
+            u64::from(taken)
+        }
+        _ => return Some(come_out(core, shared, inner)),
+    };
+    core.cpu.registers_mut()[gpr::RAX] = answer;
+    super::advance(&mut core.cpu);
+    None
+}
+
+/// Brings the guest's own state back, and does what was put off or asked for.
+fn come_out<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, inner: Inner) -> Outcome {
+    let wish = core.cpu.registers()[gpr::RDX];
+    let is_inside = core.cpu.vmread(control_field::EPTP_FULL) == inner.eptp;
+    let frame = core.cpu.vmread(guest::RSP);
+    let base = shared.linear(0);
+    let mut words = [0; FRAME_WORDS];
+    let mut is_complete = true;
+    for (at, word) in (frame..).step_by(WORD as usize).zip(&mut words) {
+        let physical = if is_inside {
+            Some(at.wrapping_sub(base))
+        } else {
+            shared.translate(&core.cpu, at).map(|at| at.0)
+        };
+        is_complete &= physical.is_some();
+        *word = physical.map_or(0, |at| shared.memory.read_u64(at));
+    }
+    set_owed(core, shared, inner, false);
+    if !is_complete {
+        // Its stack is gone from its tables; the stub itself may know better.
+        return Outcome::Advance;
+    }
+    let cr3 = core.cpu.registers()[R13];
+    for (register, word) in core.cpu.registers_mut().iter_mut().zip(words) {
+        *register = word;
+    }
+    if is_inside {
+        core.cpu.vmwrite(guest::CR3, cr3);
+        core.cpu
+            .vmwrite(control_field::EPTP_FULL, shared.eptp_hooked);
+        core.cpu.invalidate_translations();
+    }
+    core.cpu.vmwrite(guest::RIP, words[RIP]);
+    core.cpu.vmwrite(guest::RFLAGS, words[RFLAGS]);
+    core.cpu.vmwrite(guest::RSP, words[RSP]);
+    match Wish::decode(wish) {
+        Wish::Nothing => {}
+        Wish::Halt(event) => {
+            hit::stop_once(core.id, &mut core.cpu, shared, event, None);
+            go_on(core, shared, event);
+        }
+        Wish::Serve(event) => {
+            serve(core, shared, event);
+            go_on(core, shared, event);
+        }
+    }
+    catch_up(core, shared);
+    Outcome::Stay
+}
+
+/// Runs all that the event has, machine code too.
+fn serve<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, event: EventId) {
+    let found = shared.installed.read(|installed| {
+        let place = installed.registry().place(event)?;
+        let record = installed.registry().seen_at(place, event)?;
+        Some((place, record.settings))
+    });
+    let Some((place, settings)) = found else {
+        return;
+    };
+    let Trigger::EptHook2 { address } = settings.trigger else {
+        return;
+    };
+    let event_at = (event, place);
+    let ran = run::programs(core.id, &mut core.cpu, shared, event_at, address.0, false);
+    if ran.pauses || ran.holds && settings.actions.contains(Actions::BREAK) {
+        hit::stop_once(core.id, &mut core.cpu, shared, event, None);
+    }
+}
+
+/// From the instruction that has the detour to behind it, if the guest still stands there and the
+/// detour is still there.
+fn go_on<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, event: EventId) {
+    let rip = core.cpu.vmread(guest::RIP);
+    let goes_on = shared.installed.read(|installed| {
+        let record = installed.registry().get(event)?;
+        let place = installed.detours().of(event)?;
+        (record.is_enabled() && place.at.0 == rip).then_some(place.goes_on)
+    });
+    if let Some(goes_on) = goes_on {
+        core.cpu.vmwrite(guest::RIP, goes_on);
+    }
+}
+
+/// Does what was put off.
+fn catch_up<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
+    let put_off = core::mem::replace(&mut core.put_off, PutOff::NOTHING);
+    for _ in 0..put_off.nmis {
+        nmi::arrived(core, shared);
+    }
+    let mut interrupts = put_off.interrupts;
+    while let Some(vector) = interrupts.take() {
+        interrupt::arrived(core, shared, vector);
+    }
+    if put_off.timer {
+        timer::handle(core, shared);
+    }
+}
+
+const _: () = assert!(FRAME_WORDS * 8 < PAGE_BYTES as usize && FRAME_WORDS > RSP);

@@ -1,0 +1,194 @@
+//! Exits of cores that are inside a detour, that come out of one, or that change views on their own.
+
+use super::machine::{DRIVER, Machine, RAM};
+use super::on_a_large_stack;
+use crate::exit::{self, Flow, hypercall};
+use crate::hit::detour::{FRAME_WORDS, READ_REGISTER, WRITE_REGISTER, Wish};
+use crate::port::{Cpu, PhysicalMemory, gpr};
+use crate::shared::Inner;
+use crate::vmx::{control_field, guest, reason, ro};
+use wire_protocol::packet::Register;
+
+const INNER: Inner = Inner {
+    eptp: 0x7000_001e,
+    owed: RAM + 0x20_0000,
+};
+/// Where the stub laid the guest's registers down.
+const FRAME: u64 = RAM + 0x30_0000;
+const UNDEFINED_OPCODE: u64 = 1 << 31 | 3 << 8 | 6;
+
+fn machine() -> Machine {
+    let mut machine = Machine::new();
+    machine.shared.inner = Some(INNER);
+    machine
+}
+
+/// A machine whose core 0 is inside, in the driver's code.
+fn inside() -> Machine {
+    let mut machine = machine();
+    machine.set_rip(0, DRIVER + 0x10);
+    let cpu = &mut machine.cores[0].cpu;
+    cpu.vmwrite(control_field::EPTP_FULL, INNER.eptp);
+    cpu.vmwrite(ro::VMEXIT_INSTRUCTION_LEN, 3);
+    machine
+}
+
+fn field(machine: &Machine, field: u32) -> u64 {
+    machine.cores[0].cpu.vmread(field)
+}
+
+fn is_inside(machine: &Machine) -> bool {
+    field(machine, control_field::EPTP_FULL) == INNER.eptp
+}
+
+fn injected(machine: &Machine) -> u64 {
+    field(machine, control_field::VMENTRY_INTERRUPTION_INFO_FIELD)
+}
+
+fn is_owed(machine: &Machine) -> bool {
+    let mut byte = [0];
+    machine.shared.memory.read(INNER.owed, &mut byte);
+    byte[0] != 0
+}
+
+fn set(machine: &mut Machine, registers: &[(usize, u64)]) {
+    for (register, value) in registers {
+        machine.cores[0].cpu.registers_mut()[*register] = *value;
+    }
+}
+
+#[test]
+fn a_vmfunc_of_the_guest_faults_as_without_a_hypervisor() {
+    on_a_large_stack(|| {
+        let mut machine = machine();
+        machine.place_code(RAM, &[0x90, 0x0f, 0x01, 0xd4]);
+        // There is no detour: the list is empty, and the instruction exits.
+        machine.set_rip(0, RAM + 1);
+        set(&mut machine, &[(gpr::RCX, 1)]);
+        machine.exit(0, reason::VMFUNC);
+        assert_eq!(injected(&machine), UNDEFINED_OPCODE);
+        assert!(!is_inside(&machine));
+        // There is one: the core is in the inner view, where it can execute nothing.
+        machine.cores[0]
+            .cpu
+            .vmwrite(control_field::EPTP_FULL, INNER.eptp);
+        machine.set_rip(0, RAM + 4);
+        machine.exit(0, reason::EPT_VIOLATION);
+        assert_eq!(injected(&machine), UNDEFINED_OPCODE);
+        assert_eq!(field(&machine, guest::RIP), RAM + 1);
+        machine.assert_all_watched();
+        // At an interrupt that came right after it, it did nothing.
+        machine.cores[0]
+            .cpu
+            .vmwrite(control_field::EPTP_FULL, INNER.eptp);
+        machine.set_rip(0, RAM + 0x100);
+        machine.exit(0, reason::EPT_VIOLATION);
+        assert_eq!(injected(&machine), 0);
+        assert_eq!(field(&machine, guest::RIP), RAM + 0x100);
+        machine.assert_all_watched();
+        assert!(!is_owed(&machine));
+    });
+}
+
+#[test]
+fn user_mode_is_not_the_stub() {
+    on_a_large_stack(|| {
+        let mut machine = inside();
+        machine.cores[0]
+            .cpu
+            .vmwrite(guest::SS_ACCESS_RIGHTS, 3 << 5);
+        machine.exit(0, reason::EPT_VIOLATION);
+        machine.assert_all_watched();
+    });
+}
+
+#[test]
+fn no_core_changes_views_where_no_detour_ever_was() {
+    on_a_large_stack(|| {
+        let mut machine = inside();
+        let outer = machine.shared.eptp_hooked;
+        machine.cores[0]
+            .cpu
+            .vmwrite(control_field::EPTP_FULL, outer);
+        set(&mut machine, &[(gpr::RCX, 1)]);
+        machine.exit(0, reason::VMFUNC);
+        assert_eq!(injected(&machine), UNDEFINED_OPCODE);
+        machine.assert_all_watched();
+    });
+}
+
+#[test]
+fn what_comes_inside_is_put_off_until_the_core_is_out() {
+    on_a_large_stack(|| {
+        let mut machine = inside();
+        machine.nmi(0);
+        machine.exit(0, reason::PREEMPTION_TIMER);
+        assert!(is_inside(&machine) && is_owed(&machine));
+        assert_eq!(injected(&machine), 0);
+        assert_eq!(field(&machine, guest::RIP), DRIVER + 0x10);
+        // The list was emptied meanwhile: the stub's way out is taken for it.
+        machine.exit(0, reason::VMFUNC);
+        assert_eq!(field(&machine, guest::RIP), DRIVER + 0x13);
+        assert!(!is_inside(&machine) && is_owed(&machine));
+        // It calls, and gets the guest's registers from the frame, and the guest its NMI.
+        let words: [u64; FRAME_WORDS] = core::array::from_fn(|word| 0x1000 + word as u64);
+        for (at, word) in (FRAME..).step_by(8).zip(words) {
+            machine.shared.memory.clone().write_u64(at, word);
+        }
+        machine.cores[0].cpu.vmwrite(guest::RSP, FRAME);
+        let wish = Wish::Nothing.encode();
+        let call = [
+            (gpr::RAX, hypercall::MAGIC),
+            (gpr::RCX, hypercall::FINISH_DETOUR),
+            (gpr::RDX, wish),
+        ];
+        set(&mut machine, &call);
+        machine.exit(0, reason::VMCALL);
+        assert!(!is_owed(&machine));
+        assert_eq!(machine.cores[0].cpu.registers()[..], words[..16]);
+        assert_eq!(field(&machine, guest::RIP), words[16]);
+        assert_eq!(field(&machine, guest::RFLAGS), words[18]);
+        assert_eq!(field(&machine, guest::RSP), words[19]);
+        assert_eq!(injected(&machine) & 0x7ff, 2 << 8 | 2);
+    });
+}
+
+#[test]
+fn a_script_inside_reads_and_writes_what_only_vmx_root_can() {
+    on_a_large_stack(|| {
+        let mut machine = inside();
+        machine.cores[0].cpu.vmwrite(guest::CR0, 0x8005_0033);
+        let read = [
+            (gpr::RAX, hypercall::MAGIC),
+            (gpr::RCX, READ_REGISTER),
+            (gpr::RDX, Register::Cr0 as u64),
+        ];
+        set(&mut machine, &read);
+        machine.exit(0, reason::VMCALL);
+        assert_eq!(machine.cores[0].cpu.registers()[gpr::RAX], 0x8005_0033);
+        assert_eq!(field(&machine, guest::RIP), DRIVER + 0x13);
+        let write = [
+            (gpr::RAX, hypercall::MAGIC),
+            (gpr::RCX, WRITE_REGISTER),
+            (gpr::RDX, Register::Dr7 as u64),
+            (gpr::RSI, 0x401),
+        ];
+        set(&mut machine, &write);
+        machine.exit(0, reason::VMCALL);
+        assert_eq!(machine.cores[0].cpu.registers()[gpr::RAX], 1);
+        assert_eq!(field(&machine, guest::DR7), 0x401);
+        assert!(is_inside(&machine));
+    });
+}
+
+#[test]
+fn a_fault_of_the_debugger_inside_is_told() {
+    on_a_large_stack(|| {
+        let mut machine = inside();
+        let core = &mut machine.cores[0];
+        core.cpu
+            .vmwrite(ro::EXIT_REASON, u64::from(reason::EPT_VIOLATION));
+        let flow = exit::handle(core, &machine.shared);
+        assert!(matches!(flow, Flow::Dead(_)), "{flow:?}");
+    });
+}
