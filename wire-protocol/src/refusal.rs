@@ -292,9 +292,9 @@ pub enum Refusal {
         /// What stands in its way.
         obstacle: DetourObstacle,
     },
-    /// A detour shares its page with no other hook.
+    /// Breakpoints and detours cannot share a page, nor two detours an instruction.
     PageTaken {
-        /// The event that has the page.
+        /// The event that is in the way.
         event: EventId,
     },
     /// Too many hooks on one page.

@@ -2,7 +2,7 @@
 //!
 //! A page with hidden breakpoints keeps its content in memory: reads and writes of the guest
 //! and of the debugger go there. What the guest executes is the *shadow* page, a copy with
-//! a breakpoint instruction at every hook that is enabled, or with a jump where a detour begins; in the hooked view the page leads to
+//! a breakpoint instruction at every hook that is enabled, or with a jump where each detour begins; in the hooked view the page leads to
 //! the shadow. Monitors take permissions away. Hooks and monitors may share a page: the hooked view leaves
 //! what all of them leave. A page that nobody enabled watches is mapped as ever.
 //!
@@ -46,7 +46,7 @@ pub struct Hook {
     pub event: EventId,
     /// A disabled hook has no breakpoint.
     pub enabled: bool,
-    /// The shadow has this jump instead of a breakpoint. Such a page has no other hook.
+    /// The shadow has this jump instead of a breakpoint. Such a page has no breakpoints.
     pub jump: Option<[u8; JUMP_BYTES]>,
 }
 
@@ -134,10 +134,13 @@ impl Watches {
     /// Whether a hook may be added at `at`, or a detour.
     ///
     /// # Errors
-    /// The page has [`HOOKS_PER_PAGE`], or there would be a detour and something else on it.
+    /// The page has [`HOOKS_PER_PAGE`], or hooks of the other kind; or a detour is over the same bytes.
     pub fn check(&self, at: GuestPhysical, is_detour: bool) -> Result<(), Refusal> {
-        let mut others = self.hooks_on(at.page());
-        if let Some(other) = others.find(|other| is_detour || other.jump.is_some()) {
+        let is_in_the_way = |other: &&Hook| {
+            other.jump.is_some() != is_detour
+                || is_detour && other.at.0.abs_diff(at.0) < JUMP_BYTES as u64
+        };
+        if let Some(other) = self.hooks_on(at.page()).find(is_in_the_way) {
             return Err(Refusal::PageTaken { event: other.event });
         }
         if self.hooks_on(at.page()).count() >= HOOKS_PER_PAGE as usize {
@@ -285,31 +288,32 @@ impl Watches {
         let Some(page) = self.page(gpa.page()) else {
             return;
         };
-        let jump = self.hooks_on(page.page).find_map(|hook| {
-            let jump = hook.jump.filter(|_| hook.enabled)?;
-            Some((hook.at.offset(), jump))
-        });
-        let breakpoints = self.hooks_on(page.page).filter(|hook| hook.jump.is_none());
-        let mut enabled = breakpoints.filter(|hook| hook.enabled).peekable();
+        let enabled = || self.hooks_on(page.page).filter(|hook| hook.enabled);
+        let mut breakpoints = enabled().filter(|hook| hook.jump.is_none()).peekable();
+        let mut jumps = enabled().filter_map(|hook| Some((hook.at.offset(), hook.jump?)));
+        let mut jump = jumps.next();
         for offset in (0..PAGE_BYTES).step_by(8) {
             let mut bytes = mem.read_u64(page.page.0 + offset).to_le_bytes();
             // Hooks are in order of address, so each is met in the word that has it.
-            while let Some(hook) = enabled.next_if(|hook| hook.at.offset() as u64 - offset < 8) {
+            while let Some(hook) = breakpoints.next_if(|hook| hook.at.offset() as u64 - offset < 8)
+            {
                 if let Some(byte) = bytes.get_mut(hook.at.offset() % 8) {
                     *byte = BREAKPOINT;
                 }
             }
-            let word = offset as usize;
-            if let Some((at, jump)) = &jump
-                && *at < word + bytes.len()
-                && word < at + JUMP_BYTES
-            {
-                for (place, byte) in (*at..).zip(jump) {
-                    let slot = place.checked_sub(word);
+            let start = offset as usize;
+            let end = start + bytes.len();
+            while let Some((at, code)) = jump.filter(|(at, _)| *at < end) {
+                for (place, byte) in (at..).zip(code) {
+                    let slot = place.checked_sub(start);
                     if let Some(slot) = slot.and_then(|slot| bytes.get_mut(slot)) {
-                        *slot = *byte;
+                        *slot = byte;
                     }
                 }
+                if at + JUMP_BYTES > end {
+                    break;
+                }
+                jump = jumps.next();
             }
             let wanted = u64::from_le_bytes(bytes);
             if mem.read_u64(page.shadow + offset) != wanted {

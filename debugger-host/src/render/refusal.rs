@@ -74,8 +74,8 @@ fn words(refusal: &Refusal) -> String {
             why_no_detour(obstacle)
         ),
         Refusal::PageTaken { event } => format!(
-            "event {event} has a hook on the same page, and a detour shares its page with no \
-             other hook; `events c {event}` clears it, `!epthook` takes up to 40 on a page"
+            "event {event} is in the way: breakpoints (`!epthook`) and detours (`!epthook2`) cannot \
+             share a page, nor two detours an instruction; `events c {event}` clears it"
         ),
         Refusal::TooManyHooksOnPage { limit } => format!(
             "this page has {limit} hooks already, the most there can be; `events c N` clears one"

@@ -11,6 +11,7 @@ const CONSTANTS: &[(&str, u64)] = &[
     ("replenish_ms", 0),
     ("regular_events", 2),
     ("ept_hooks", 1),
+    ("ept_hooks2", 1),
     ("monitors", 1),
     ("big_condition_bytes", 200),
     ("regular_action_bytes", 512),
@@ -150,6 +151,9 @@ fn pools_that_run_dry(provoked: &mut Provoked) {
     provoked.lab.run("!epthook (vmlinux!_text + 1000)");
     let words = ["c0000023: ", "EPT-hook page", "all 1 are in use"];
     provoked.refused_and_helped("!epthook (vmlinux!_text + 2000)", &words);
+    provoked.lab.run("!epthook2 vmlinux!vfs_read");
+    let words = ["c0000023: ", "detour page", "all 1 are in use"];
+    provoked.refused_and_helped("!epthook2 vmlinux!do_sys_openat2", &words);
     provoked.lab.run("!monitor w vmlinux!linux_banner l 1");
     let words = ["c0000023: ", "monitored page", "all 1 are in use"];
     provoked.refused_and_helped("!monitor w vmlinux!jiffies_64 l 8", &words);
@@ -169,6 +173,29 @@ fn hooks_that_cannot_be(provoked: &mut Provoked) {
         "`events c N`",
     ];
     provoked.refused(&on_page(HOOKS_PER_PAGE), &words);
+    let taken = |command: &str| {
+        (
+            command.to_owned(),
+            ["c0000026: ", "cannot share a page", "`events c "],
+        )
+    };
+    for (command, words) in [
+        taken("!epthook (vmlinux!vfs_read + 5)"),
+        taken("!epthook2 vmlinux!vfs_read"),
+        taken("!epthook2 (vmlinux!_text + 1000)"),
+    ] {
+        provoked.refused(&command, &words);
+    }
+    for (at, why) in [
+        ("1000", "only the kernel's code"),
+        ("vmlinux!entry_SYSCALL_64", "kernel's entry"),
+        ("(vmlinux!vfs_open + 5)", "shorter than the five bytes"),
+    ] {
+        provoked.refused(
+            &format!("!epthook2 {at}"),
+            &["c0000027: ", why, "`!epthook`"],
+        );
+    }
     let driver = provoked.lab.run("lm m standstill");
     let driver = driver
         .split_whitespace()

@@ -34,41 +34,56 @@ impl Actors {
     }
 
     /// Four events on the same: any process and core; one core; one process; a process that never runs on the core.
-    #[track_caller]
-    fn add_counting(&mut self, case: &Case) {
+    fn counting(&self, case: &Case) -> [String; 4] {
         let [first, second] = self.pids;
-        let zeros = COUNTERS.map(|name| format!(".{name} = 0;")).concat();
-        self.lab.run(&format!("? {zeros}"));
         let Case {
             event, only, holds, ..
         } = case;
         let stages = if case.post.is_some() { "stage all" } else { "" };
-        self.lab.run(&format!(
-            "{event} {stages} script {{ if (({only}) && ($pid == {first:x} && $core == 0 || $pid == {second:x} && $core == 1)) {{ \
-             if (!({holds})) {{ .wrong += 1; }} \
-             elsif ($event_stage == 0) {{ .pre += 1 + $core * 0n999; }} else {{ .post += 1 + $core * 0n999; }} }} }}"
-        ));
-        self.lab.run(&format!(
-            "{event} core 1 script {{ if ($core != 1) {{ .wrong += 1; }} \
-             elsif (({only}) && $pid == {second:x}) {{ .core1 += 1; }} }}"
-        ));
-        self.lab.run(&format!(
-            "{event} pid {first:x} script {{ if ($pid != {first:x}) {{ .wrong += 1; }} \
-             elsif ({only}) {{ .first += 1; }} }}"
-        ));
-        self.lab.run(&format!(
-            "{event} pid {first:x} core 1 script {{ .never += 1; }}"
-        ));
+        [
+            format!(
+                "{event} {stages} script {{ if (({only}) && ($pid == {first:x} && $core == 0 || $pid == {second:x} && $core == 1)) {{ \
+                 if (!({holds})) {{ .wrong += 1; }} \
+                 elsif ($event_stage == 0) {{ .pre += 1 + $core * 0n999; }} else {{ .post += 1 + $core * 0n999; }} }} }}"
+            ),
+            format!(
+                "{event} core 1 script {{ if ($core != 1) {{ .wrong += 1; }} \
+                 elsif (({only}) && $pid == {second:x}) {{ .core1 += 1; }} }}"
+            ),
+            format!(
+                "{event} pid {first:x} script {{ if ($pid != {first:x}) {{ .wrong += 1; }} \
+                 elsif ({only}) {{ .first += 1; }} }}"
+            ),
+            format!("{event} pid {first:x} core 1 script {{ .never += 1; }}"),
+        ]
+    }
+
+    /// Adds events, lets both processes act, and leaves the machine halted.
+    #[track_caller]
+    fn count(&mut self, events: &[String], case: &Case) {
+        for event in events {
+            self.lab.run(event);
+        }
+        self.lab.run("g");
+        self.both_act(&case.act);
+        self.lab.run("pause");
     }
 
     /// Counts, clears, skips, clears again.
     #[track_caller]
     fn go_through(&mut self, case: &Case) {
         self.lab.run("pause");
-        self.add_counting(case);
-        self.lab.run("g");
-        self.both_act(&case.act);
-        self.lab.run("pause");
+        let zeros = COUNTERS.map(|name| format!(".{name} = 0;")).concat();
+        self.lab.run(&format!("? {zeros}"));
+        let events = self.counting(case);
+        if case.is_alone {
+            for event in events.chunks(1) {
+                self.count(event, case);
+                self.lab.run("events c all");
+            }
+        } else {
+            self.count(&events, case);
+        }
         let counted = self.counters();
         let on_both = |hits: u64| hits * (ROUNDS[0] + 1000 * ROUNDS[1]);
         let (pre, post) = (case.pre, case.post.unwrap_or(0));
@@ -81,7 +96,9 @@ impl Actors {
             0,
         ];
         self.check(&case.says("hits"), &counted[..], &expected[..]);
-        self.lab.run("events c all");
+        if !case.is_alone {
+            self.lab.run("events c all");
+        }
         if let Some(skip) = &case.skip {
             let second = self.pids[1];
             self.lab.run(&format!(

@@ -106,15 +106,28 @@ fn the_guest_executes_a_jump_and_reads_what_was_there() {
 }
 
 #[test]
-fn a_detour_shares_its_page_with_no_other_hook() {
+fn detours_share_a_page_but_not_with_breakpoints() {
     let mut world = world_with_places();
     let first = world.detour(0, &FUNCTION).unwrap();
     let taken = Err(Refusal::PageTaken { event: first });
-    assert_eq!(world.detour(0x80, &FUNCTION), taken);
+    assert_eq!(world.detour(0, &FUNCTION), taken);
+    assert_eq!(world.detour(4, &MOVE), taken);
     assert_eq!(world.hook(RAM + 0x80), taken);
+    // Side by side in one word, and over the end of it.
+    world.detour(5, &MOVE).unwrap();
+    world.detour(0xffb, &MOVE[..5]).unwrap();
+    for (place, offset) in [(0, 0), (1, 5), (2, 0xffb)] {
+        let bytes: [u8; 5] = core::array::from_fn(|at| world.executed(RAM + offset + at as u64));
+        assert_eq!(target(&bytes, KERNEL + offset), PLACES + place * SLOT_BYTES);
+    }
+    assert_eq!(world.executed(RAM + 10), MOVE[5]);
     let hook = world.hook(RAM + 0x1000).unwrap();
     let taken = Err(Refusal::PageTaken { event: hook });
     assert_eq!(world.detour(0x1080, &FUNCTION), taken);
+    world.change(EventChange::Clear, first);
+    let page: [u8; 6] = executed(&world, 0);
+    assert_eq!(page[..5], world.mem.bytes(RAM, 5));
+    assert_eq!(page[5], 0xe9);
 }
 
 #[test]

@@ -37,8 +37,8 @@ pub(super) static ROWS: &[Command] = &[
         &["!epthook2"],
         "!epthook2 ADDRESS",
         "the same by a detour inside the guest: scripts run there, without a VM exit, and only halts \
-         and machine code take one; kernel code only, one per page, and the instruction must be five \
-         bytes long or longer, as at the start of functions",
+         and machine code take one; kernel code only, not on a page with `!epthook`, once for an \
+         instruction, which must be five bytes long or longer, as at the start of functions",
         "the address; neither `sc` nor `stage post`",
         &["!epthook2 vmlinux!vfs_read script { print(@rdi); }"]
     ),

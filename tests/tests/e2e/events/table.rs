@@ -27,6 +27,8 @@ pub(super) struct Case {
     /// Hits per act after it; `None` where there is no such stage.
     pub(super) post: Option<u64>,
     pub(super) skip: Option<Skip>,
+    /// There can be only one such event at a time.
+    pub(super) is_alone: bool,
 }
 
 /// A case with as many hits in both stages.
@@ -39,6 +41,7 @@ fn case(event: impl Into<String>, act: impl Into<String>, context: &str, hits: u
         pre: hits,
         post: Some(hits),
         skip: None,
+        is_alone: false,
     }
 }
 
@@ -84,6 +87,10 @@ const CR4_FLIPS: &str =
 /// What tells a worker's system calls.
 const OUR_CALL: &str = "@rdi == 57ad5711";
 
+/// The same where the kernel serves one of them: the process's RDI.
+const GETSID: &str = "vmlinux!__x64_sys_getsid";
+const OUR_ARGUMENT: &str = "dq(@rdi + 70) == 57ad5711";
+
 pub(super) fn cases(places: &Places) -> Vec<Case> {
     let Places {
         area,
@@ -103,6 +110,12 @@ pub(super) fn cases(places: &Places) -> Vec<Case> {
     };
     vec![
         case(format!("!epthook {target}"), "target 1", &target, 1).without_stages(),
+        Case {
+            is_alone: true,
+            ..case(format!("!epthook2 {GETSID}"), "call 7c", GETSID, 1)
+        }
+        .only(OUR_ARGUMENT)
+        .without_stages(),
         Case {
             skip: Some(store_skipped),
             ..case(format!("!monitor w {at} l 8"), store(5), &at, 1)
