@@ -2,7 +2,7 @@
 
 extern crate std;
 
-use super::entry::{ENTRIES, Entry, Level};
+use super::entry::{Entry, Level};
 use super::mtrr::{RawMtrrs, VARIABLE_MAX};
 use super::table::View;
 use super::view::{HiddenChunks, MapRequest, Views};
@@ -139,10 +139,15 @@ pub(crate) fn dump(mem: &FlatMemory, view: &View) -> Vec<(u64, Vec<u64>)> {
 }
 
 fn dump_table(mem: &FlatMemory, table: u64, level: Level, tables: &mut Vec<(u64, Vec<u64>)>) {
-    let entries: Vec<u64> = (0..ENTRIES)
-        .map(|index| mem.read_u64(table + index * 8))
+    let entries: Vec<u64> = mem
+        .bytes(table, 4096)
+        .chunks_exact(8)
+        .map(|entry| u64::from_le_bytes(entry.try_into().unwrap()))
         .collect();
     tables.push((table, entries.clone()));
+    if level == Level::Page4K {
+        return;
+    }
     for entry in entries.into_iter().map(Entry) {
         if entry.is_table(level) && !entry.is_shared() {
             dump_table(mem, entry.address(), level.below().unwrap(), tables);

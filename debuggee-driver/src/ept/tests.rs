@@ -175,6 +175,7 @@ fn a_table_with_a_changed_leaf_is_not_merged() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes there")]
 fn tables_made_at_boot_are_not_merged() {
     let mut world = world(false, design());
     let view = world.installed.views().hooked;

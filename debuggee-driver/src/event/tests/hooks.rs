@@ -99,6 +99,7 @@ fn hooks_at_the_same_address_are_all_served_oldest_first() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes there")]
 fn a_page_has_a_limit_of_hooks() {
     let mut world = world(true, design());
     for index in 0..u64::from(HOOKS_PER_PAGE) {

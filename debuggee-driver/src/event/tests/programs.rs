@@ -198,6 +198,7 @@ fn what_is_too_large_is_refused_with_limit_and_size() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes there")]
 fn every_empty_pool_has_its_own_code() {
     let mut world = world(true, big_design());
     let (long, many) = (script(0, 60), script(0, 5000));

@@ -62,6 +62,7 @@ fn instruction(machine: &mut Machine, number: u16) {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes there")]
 fn stages_and_short_circuit_decide_when_and_whether() {
     let mut machine = Machine::new();
     let trigger = Trigger::Cpuid { leaf: Some(7) };

@@ -36,6 +36,7 @@ fn machine(code: &[u8]) -> Machine {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes there")]
 fn neighbours_of_a_watched_range_are_not_hits() {
     on_a_large_stack(|| {
         let mut machine = machine(STORE);
