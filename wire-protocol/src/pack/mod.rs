@@ -162,7 +162,7 @@ mod tests {
 
         #[test]
         fn content_comes_back(
-            parts in proptest::collection::vec((any::<u8>(), 1_usize..5, proptest::collection::vec(any::<u8>(), 0..12)), 0..24)
+            parts in proptest::collection::vec((any::<u8>(), 1_usize..5, proptest::collection::vec(any::<u8>(), 0..12)), 0..if cfg!(miri) { 3 } else { 24 })
         ) {
             let content: Vec<u8> = parts
                 .iter()
@@ -175,7 +175,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_unpack_to_something(bytes in proptest::collection::vec(any::<u8>(), 0..64), len in 0_usize..300) {
+        fn any_bytes_unpack_to_something(bytes in proptest::collection::vec(any::<u8>(), 0..64), len in 0_usize..if cfg!(miri) { 20 } else { 300 }) {
             prop_assert_eq!(unpacked(&bytes, len).len(), len);
         }
     }
