@@ -59,7 +59,7 @@ enum What {
     },
     /// Run the tests: style, unit tests, and sessions on a real kernel
     Test {
-        /// Only tests whose names contain this; other checks only if their heading does
+        /// Only tests whose names contain this; other checks only if their heading begins with it
         filter: Option<String>,
         /// The checks `miri` (unit tests in an interpreter that finds undefined behaviour) and `fuzz`, too
         #[arg(long)]

@@ -14,9 +14,14 @@ use std::process::{Command, Stdio};
 /// Checks in the order they run: what fails soonest comes first.
 const IN_TURN: &[&str] = &["format", "clippy", "unit tests", "e2e"];
 /// Checks that take long and find little from one day to the next. They run side by side, and only when asked for.
-const THOROUGH: &[&str] = &["fuzz", "miri wire-protocol", "miri debuggee-driver"];
-/// What the ones begin with that run a crate's tests in the interpreter that finds undefined behaviour.
-const MIRI: &str = "miri ";
+/// `miri PACKAGE [ARGUMENT]...` runs a package's unit tests in the interpreter that finds undefined behaviour; the driver's
+/// are split into halves that take equally long.
+const THOROUGH: &[&str] = &[
+    "fuzz",
+    "miri wire-protocol",
+    "miri debuggee-driver exit::",
+    "miri debuggee-driver --skip exit::",
+];
 /// The checks that are made of named tests, so that a filter applies inside them.
 const NAMED: &[&str] = &["unit tests", "e2e"];
 
@@ -48,7 +53,7 @@ impl Tally {
 /// What `lab test` was asked for.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Run only tests whose names contain this, and of the other checks those whose headings do.
+    /// Run only tests whose names contain this, and of the other checks those whose headings begin with it.
     pub filter: Option<String>,
     /// Whether to run the checks that take long, too. A filter that is the heading of one asks for it as well.
     pub thorough: bool,
@@ -59,7 +64,7 @@ pub struct Request {
 impl Request {
     fn wants(&self, heading: &str) -> bool {
         match &self.filter {
-            Some(filter) => NAMED.contains(&heading) || heading.contains(filter),
+            Some(filter) => NAMED.contains(&heading) || heading.starts_with(filter),
             None => self.thorough || !THOROUGH.contains(&heading),
         }
     }
@@ -75,7 +80,7 @@ pub fn run_all(request: &Request) -> bool {
         "unit tests" => unit_tests(filter, out),
         "e2e" => lab_tests("e2e", filter, out),
         "fuzz" => fuzz::run_all(request.fuzz_seconds),
-        _ => miri(heading.trim_start_matches(MIRI), out),
+        _ => miri(heading.split(' ').skip(1), out),
     };
     let check = |heading: &str, out: &mut dyn Write| {
         if !request.wants(heading) {
@@ -188,10 +193,11 @@ fn clippy(out: &mut dyn Write) -> Result<Tally> {
     Ok(tally)
 }
 
-/// Runs the unit tests of `package`, which touches no hardware, in the interpreter.
-fn miri(package: &str, out: &mut dyn Write) -> Result<Tally> {
+/// Runs the unit tests of a package, which touch no hardware, in the interpreter; `words` are the package and arguments.
+fn miri<'w>(mut words: impl Iterator<Item = &'w str>, out: &mut dyn Write) -> Result<Tally> {
     let mut miri = nightly_cargo(&repository());
-    miri.args(["miri", "test", "--lib", "--package", package]);
+    miri.args(["miri", "test", "--lib", "--package"]);
+    miri.args(words.next()).arg("--").args(words);
     // Property tests read the environment and the clock. The interpreter is some hundred times slower than the machine.
     miri.env("MIRIFLAGS", "-Zmiri-disable-isolation")
         .env("PROPTEST_CASES", "4");
@@ -326,7 +332,8 @@ mod tests {
         };
         assert!(thorough.wants("miri wire-protocol"));
         assert!(request(Some("fuzz")).wants("fuzz"));
-        assert!(request(Some("miri")).wants("miri debuggee-driver"));
+        assert!(request(Some("miri")).wants("miri debuggee-driver exit::"));
+        assert!(!request(Some("exit")).wants("miri debuggee-driver exit::"));
         assert!(!request(Some("watch")).wants("format"));
         assert!(request(Some("watch")).wants("unit tests"));
     }
