@@ -7,7 +7,9 @@ use crate::port::Cpu;
 use crate::vmx::control::{cr0, cr4, efer};
 use crate::vmx::{control_field, guest};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
-use wire_protocol::address::CoreId;
+use wire_protocol::address::{CoreId, EventId};
+use wire_protocol::limits;
+use wire_protocol::script::Tracing;
 use x86::vmx::vmcs::control::{ExitControls, PinbasedControls};
 
 const INTERRUPT_EXITING: u64 = PinbasedControls::EXTERNAL_INTERRUPT_EXITING.bits() as u64;
@@ -23,10 +25,34 @@ pub struct Published {
     cr4_mask: AtomicU64,
     hides_sce: AtomicBool,
     traced_cores: AtomicU64,
+    /// Cores that step for a script, one bit each.
+    stepping_cores: AtomicU64,
+    steps: Steps,
     /// Cores whose EFER.SCE is hidden, one bit each.
     hidden_sce: AtomicU64,
     /// What their guests believe it to be.
     guest_sce: AtomicU64,
+}
+
+/// A step that a script asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AskedStep {
+    /// Whose script it was.
+    pub event: EventId,
+    /// How far.
+    pub tracing: Tracing,
+    /// RIP and RSP then.
+    pub from: (u64, u64),
+}
+
+/// The step of each core, used by that core alone.
+#[derive(Debug)]
+struct Steps([[AtomicU64; 4]; limits::CORES]);
+
+impl Default for Steps {
+    fn default() -> Self {
+        Self([const { [const { AtomicU64::new(0) }; 4] }; limits::CORES])
+    }
 }
 
 fn bit(core: CoreId) -> u64 {
@@ -138,13 +164,47 @@ impl Published {
     #[must_use]
     #[inline]
     pub fn traces_any(&self) -> bool {
-        self.traced_cores.load(SeqCst) != 0
+        self.traced_cores.load(SeqCst) | self.stepping_cores.load(SeqCst) != 0
     }
 
     /// Whether this core leaves its guest after every instruction.
     #[must_use]
     pub fn traces(&self, core: CoreId) -> bool {
-        self.traced_cores.load(SeqCst) & bit(core) != 0
+        let cores = self.traced_cores.load(SeqCst) | self.stepping_cores.load(SeqCst);
+        cores & bit(core) != 0
+    }
+
+    /// This core is to step; what it was to do before is forgotten.
+    pub fn step(&self, core: CoreId, asked: &AskedStep) {
+        let Some(step) = self.steps.0.get(usize::from(core.0)) else {
+            return;
+        };
+        let (rip, rsp) = asked.from;
+        let tracing = asked.tracing as u64;
+        for (slot, value) in step.iter().zip([asked.event.0.into(), tracing, rip, rsp]) {
+            slot.store(value, SeqCst);
+        }
+        self.stepping_cores.fetch_or(bit(core), SeqCst);
+    }
+
+    /// What this core steps for.
+    #[must_use]
+    pub fn asked_step(&self, core: CoreId) -> Option<AskedStep> {
+        if self.stepping_cores.load(SeqCst) & bit(core) == 0 {
+            return None;
+        }
+        let step = self.steps.0.get(usize::from(core.0))?;
+        let [event, tracing, rip, rsp] = step.each_ref().map(|slot| slot.load(SeqCst));
+        Some(AskedStep {
+            event: EventId(event as u32),
+            tracing: *Tracing::ALL.get(tracing as usize)?,
+            from: (rip, rsp),
+        })
+    }
+
+    /// This core steps no more.
+    pub fn end_step(&self, core: CoreId) {
+        self.stepping_cores.fetch_and(!bit(core), SeqCst);
     }
 }
 

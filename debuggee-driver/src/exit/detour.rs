@@ -6,7 +6,7 @@
 //! call brings the guest's own state back from the stub's frame; what was put off happens then.
 
 use super::interrupt::{self, Taken};
-use super::{Core, Fault, Flow, Outcome, nmi, step, timer};
+use super::{Core, Fault, Flow, Outcome, nmi, step, timer, trap};
 use crate::cores::registers::RegisterFile;
 use crate::hit;
 use crate::hit::detour::{FRAME_WORDS, READ_REGISTER, WRITE_REGISTER, Wish};
@@ -247,6 +247,8 @@ fn come_out<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, inner: Inner)
             go_on(core, shared, event);
         }
     }
+    // The instruction at the detour is done, unless it is yet to be in its place.
+    trap::executed(core, shared);
     catch_up(core, shared);
     Outcome::Stay
 }

@@ -20,6 +20,7 @@ pub mod msr;
 pub mod native;
 pub mod nmi;
 pub mod step;
+mod stepping;
 pub mod syscall;
 #[cfg(test)]
 mod tests;
@@ -59,6 +60,8 @@ pub struct Core<C> {
     pub interrupts: interrupt::Taken,
     /// Where its trace stands.
     pub trace: trap::Trace,
+    /// Instructions of the step that a script asked for.
+    pub stepped: u32,
     /// What came while it was inside a detour.
     pub put_off: detour::PutOff,
     /// The guest is owed an NMI.
@@ -87,6 +90,7 @@ impl<C> Core<C> {
             takes_interrupts: false,
             interrupts: interrupt::Taken::NONE,
             trace: trap::Trace::NONE,
+            stepped: 0,
             put_off: detour::PutOff::NOTHING,
             nmi_pending: false,
             exits: 0,

@@ -216,7 +216,8 @@ pub fn on_trap<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome
     Outcome::Stay
 }
 
-fn instruction_at<P: Ports>(
+/// The instruction at `rip`, as the guest maps it.
+pub(super) fn instruction_at<P: Ports>(
     core: &Core<P::Cpu>,
     shared: &Shared<P>,
     rip: u64,

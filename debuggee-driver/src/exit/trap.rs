@@ -3,6 +3,7 @@
 
 use super::native::{self, Native};
 use super::step::{self, Step};
+use super::stepping::{self, STACK_BYTES};
 use super::{Core, Outcome};
 use crate::event::{Kind, Moment, Occasion};
 use crate::hit::{self, Comes};
@@ -33,8 +34,18 @@ struct Found {
     was_return: bool,
 }
 
-/// Stacks are farther apart than this.
-const STACK_BYTES: u64 = 1 << 20;
+/// The instruction that was executed, as steps see it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Executed {
+    /// RIP behind it.
+    pub(super) rip: u64,
+    /// RSP behind it.
+    pub(super) rsp: u64,
+    /// It was none of a handler that came in between.
+    pub(super) in_routine: bool,
+    /// It was a near return.
+    pub(super) was_return: bool,
+}
 
 impl Trace {
     /// No trace.
@@ -49,6 +60,12 @@ impl Trace {
     #[inline]
     pub(super) const fn is_off(&self) -> bool {
         !self.on
+    }
+
+    /// The instruction before ended here.
+    const fn begin(&mut self, (rip, rsp): (u64, u64)) {
+        self.last = Some((rip, rsp));
+        self.routine = rsp;
     }
 
     /// One more instruction, after which RIP and RSP are these. Returns which kinds of traces
@@ -99,13 +116,32 @@ pub fn executed<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
         return;
     }
     let (rip, rsp) = (core.cpu.vmread(guest::RIP), core.cpu.vmread(guest::RSP));
+    if shared.is_driver_code(rip) {
+        // A detour's, and not the guest's.
+        return;
+    }
+    if let Some(asked) = shared.published.asked_step(core.id)
+        && core.trace.last.is_none()
+    {
+        core.trace.begin(asked.from);
+    }
     let found = look(core, shared, rsp);
+    let kinds = core.trace.next(rip, rsp, found);
     let occasion = Occasion {
-        detail: core.trace.next(rip, rsp, found),
+        detail: kinds,
         ..Occasion::new(Kind::Trace, 0)
     };
     let (before, comes) = (Moment::Pre, Comes::Once);
     hit::fire(core.id, &mut core.cpu, shared, &occasion, before, comes);
+    if let Some(asked) = shared.published.asked_step(core.id) {
+        let executed = Executed {
+            rip,
+            rsp,
+            in_routine: kinds & Occasion::trace_detail(TraceKind::StepIn) != 0,
+            was_return: found.was_return,
+        };
+        stepping::executed(core, shared, &asked, &executed);
+    }
     // A stop may have moved it.
     if core.cpu.vmread(guest::RIP) != rip {
         core.trace.last = None;

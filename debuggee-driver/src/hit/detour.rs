@@ -131,7 +131,7 @@ pub fn hit<P: Ports>(
     if frame.rip == served.at.0 {
         frame.rip = served.goes_on;
     }
-    shared.changes.is_wanted().then_some(Wish::Nothing)
+    (shared.changes.is_wanted() || shared.published.traces(core)).then_some(Wish::Nothing)
 }
 
 /// Registers of a core that is inside a detour.

@@ -165,6 +165,24 @@ fn run_all<P: Ports>(core: CoreId, cpu: &mut P::Cpu, shared: &Shared<P>, hit: &H
     all
 }
 
+/// Runs what an event runs once more, where its core stands now. Its filters were checked at its hit.
+pub fn again<P: Ports>(core: CoreId, cpu: &mut P::Cpu, shared: &Shared<P>, event: EventId) {
+    let found = shared.installed.read(|installed| {
+        let place = installed.registry().place(event)?;
+        let record = installed.registry().seen_at(place, event)?;
+        record
+            .is_enabled()
+            .then_some((place, record.settings.actions))
+    });
+    let Some((place, actions)) = found else {
+        return;
+    };
+    let ran = run::programs(core, cpu, shared, (event, place), 0, false);
+    if ran.pauses || ran.holds && actions.contains(Actions::BREAK) {
+        stop_once(core, cpu, shared, event, None);
+    }
+}
+
 /// Halts for something that does not come again: a core that is not the first waits for the other
 /// halt's end and then has its own. Returns what the user said about what is watched.
 pub fn stop_once<P: Ports>(

@@ -7,6 +7,7 @@ use super::registers::Registers;
 use crate::event::programs::Stretch;
 use crate::guest::{process, walk};
 use crate::port::{Hidden, PhysicalMemory, Ports};
+use crate::published::AskedStep;
 use crate::shared::Shared;
 use core::sync::atomic::AtomicU64;
 use wire_protocol::address::{CoreId, EventId, GuestPhysical, GuestVirtual, PAGE_BYTES};
@@ -14,7 +15,7 @@ use wire_protocol::bytecode::GLOBAL_BYTES;
 use wire_protocol::bytecode::routine::Pseudo;
 use wire_protocol::event::EventChange;
 use wire_protocol::packet::{Arguments, Content, Register, Source};
-use wire_protocol::script::{Ask, Machine};
+use wire_protocol::script::{Ask, Machine, Tracing};
 
 /// The variables that all scripts share. In the driver's image, not in the arena, so that scripts
 /// which run in the guest use the same ones.
@@ -132,6 +133,21 @@ impl<P: Ports, R: Registers> RootMachine<'_, P, R> {
     fn change(&self, event: u64, how: EventChange) -> bool {
         let event = u32::try_from(event).ok().map(EventId);
         event.is_some_and(|event| change(self.shared, event, how))
+    }
+
+    /// Lets the core step once this run is over; only for events.
+    fn step(&mut self, tracing: Tracing) -> bool {
+        let Some(event) = self.frame.event else {
+            return false;
+        };
+        let place = [Register::Rip, Register::Rsp].map(|register| self.registers.get(register));
+        let asked = AskedStep {
+            event,
+            tracing,
+            from: place.into(),
+        };
+        self.shared.published.step(self.frame.core, &asked);
+        true
     }
 
     fn may_read(&self, at: u64, len_bytes: usize) -> bool {
@@ -315,7 +331,7 @@ impl<P: Ports, R: Registers> Machine for RootMachine<'_, P, R> {
             Ask::Enable(event) => self.change(event, EventChange::Enable),
             Ask::Disable(event) => self.change(event, EventChange::Disable),
             Ask::Clear(event) => self.change(event, EventChange::Clear),
-            Ask::Trace(_) => false,
+            Ask::Trace(tracing) => self.step(tracing),
         }
     }
 

@@ -1,7 +1,7 @@
 //! The reference of the script language, printed by `standstill script reference`.
 
 /// Functions: how they are called, what they do. Groups are separated by empty names.
-const FUNCTIONS: [(&str, &str); 63] = [
+const FUNCTIONS: [(&str, &str); 66] = [
     ("poi(a) dq(a)", "8 bytes at a virtual address"),
     ("dd(a) dw(a) db(a)", "4, 2, 1 bytes"),
     ("low(a) hi(a)", "low and high 16 bits of the 4 bytes there"),
@@ -71,12 +71,21 @@ const FUNCTIONS: [(&str, &str); 63] = [
         "the same with an error code",
     ),
     (
-        "event_trace_step() event_trace_step_in() event_trace_step_out()",
-        "stepping from a script: not there yet, gives 0",
+        "event_trace_step()",
+        "step, then run this event again ($context 0); a call is one",
+    ),
+    ("event_trace_step_in()", "the same, into calls"),
+    (
+        "event_trace_step_out()",
+        "the same, until the routine returned",
     ),
     (
-        "event_trace_instrumentation_step() event_trace_instrumentation_step_in()",
-        "the same, other cores held: not there yet, gives 0",
+        "event_trace_instrumentation_step()",
+        "as event_trace_step, handlers too",
+    ),
+    (
+        "event_trace_instrumentation_step_in()",
+        "as event_trace_step_in, handlers too",
     ),
     ("", ""),
     ("spinlock_lock(&v)", "wait until v is 0, then make it 1"),

@@ -295,7 +295,7 @@ impl Machine for Trial<'_> {
                 format!("[event_inject: type {kind:x}, vector {vector:x}{code} would be injected]")
             }
             Ask::Trace(tracing) => {
-                format!("[event_trace: not there yet, {tracing:?} does nothing]")
+                format!("[event_trace: the core would step, {tracing:?}, and run this again]")
             }
         };
         self.say(&text);

@@ -169,6 +169,18 @@ fn a_detour_does_what_a_hook_does() {
     assert!(!news.contains("said 4"), "{news}");
     assert_eq!(lab.run("events"), "no events");
 
+    // Steps that a script asks for: from here on the guest leaves at each.
+    lab.run(&format!(
+        "!epthook2 {SYSCALL} script {{ if ($context) {{ .lab_next = @rip + disassemble_len(@rip); \
+         event_trace_step_in(); }} else {{ .lab_steps += 1; if (@rip != .lab_next) {{ .lab_astray += 1; }} }} }}"
+    ));
+    lab.run("g");
+    assert!(lab.guest("lab-calls 50 1").contains("calls 50 core 1"));
+    lab.run("pause");
+    assert_eq!(value(&mut lab, ".lab_steps"), 50);
+    assert_eq!(value(&mut lab, ".lab_astray"), 0);
+    lab.run("events c all");
+
     // A halt shows the moment before the instruction, and every hit is one.
     lab.run(&format!("!epthook2 {SYSCALL}"));
     lab.run("g");

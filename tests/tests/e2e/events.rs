@@ -142,6 +142,7 @@ fn events_fire_are_filtered_skip_and_end() {
     actors.assert_all_right();
     traces_follow_one_process_on_one_core(&mut actors);
     a_trace_stops_behind_the_return(&mut actors);
+    scripts_step(&mut actors);
     the_user_decides_in_the_stop(&mut actors);
     much_is_watched_at_once(&mut actors.lab);
     assert_log_is_clean(&actors.lab.guest("dmesg"));
@@ -218,6 +219,61 @@ fn a_trace_stops_behind_the_return(actors: &mut Actors) {
     lab.run("events c all");
     lab.run("g");
     assert!(lab.guest("wait $!").contains("called"));
+}
+
+/// Steps that scripts ask for end where they should, and so often as they were asked for.
+#[track_caller]
+fn scripts_step(actors: &mut Actors) {
+    const TIMES: u64 = 3;
+    let target = actors.places.target;
+    let mut count = |at: &str, script: &str| -> (Vec<u64>, String) {
+        let lab = &mut actors.lab;
+        lab.run("pause");
+        lab.run("? .hits = 0; .steps = 0; .wrong = 0;");
+        lab.run(&format!("!epthook {at} core 1 script {{ {script} }}"));
+        lab.run("g");
+        actors.act(1, &format!("target {TIMES}"), 1);
+        let lab = &mut actors.lab;
+        lab.run("pause");
+        let text = lab.run("? printf(\"%d %d %d\", .hits, .steps, .wrong);");
+        let caller = lab.run("? print(.caller);");
+        lab.run("events c all");
+        lab.run("g");
+        let numbers = text.split_whitespace();
+        let numbers = numbers.filter_map(|word| word.parse().ok()).collect();
+        (numbers, caller.trim().to_owned())
+    };
+    // Its first instructions follow each other.
+    let at_target = format!("{target:x}");
+    let two_each = "if ($context) { .hits += 1; .turn = 0; } \
+         else { .steps += 1; if (@rip != .next) { .wrong += 1; } } \
+         .next = @rip + disassemble_len(@rip); .turn += 1; \
+         if (.turn <= 2) { event_trace_step_in(); }";
+    let (counted, _) = count(&at_target, two_each);
+    assert_eq!(counted, [TIMES, 2 * TIMES, 0]);
+    let out = "if ($context) { .hits += 1; .caller = poi(@rsp); event_trace_step_out(); } \
+         else { .steps += 1; if (@rip != .caller) { .wrong += 1; } }";
+    let (counted, caller) = count(&at_target, out);
+    assert_eq!(counted, [TIMES, TIMES, 0]);
+    let call = format!("({caller} - 5)");
+    // At the call, of five bytes.
+    for (step, ends) in [
+        ("event_trace_step()", ".caller"),
+        ("event_trace_instrumentation_step()", ".caller"),
+        ("event_trace_step_in()", &at_target),
+    ] {
+        let script = format!(
+            "if ($context) {{ .hits += 1; {step}; }} \
+             else {{ .steps += 1; if (@rip != {ends}) {{ .wrong += 1; }} }}"
+        );
+        let (counted, _) = count(&call, &script);
+        assert_eq!(counted, [TIMES, TIMES, 0], "{step}");
+    }
+    // One instruction, be it a handler's.
+    let any = "if ($context) { .hits += 1; event_trace_instrumentation_step_in(); } \
+         else { .steps += 1; }";
+    let (counted, _) = count(&at_target, any);
+    assert_eq!(counted, [TIMES, TIMES, 0]);
 }
 
 /// An event that halts names its core, and there the user says whether what it watches takes effect.

@@ -79,15 +79,15 @@ routines! {
     EventInject "event_inject" 2;
     /// `type vector code → done`
     EventInjectErrorCode "event_inject_error_code" 3;
-    /// Starts stepping, calls taken as one step
+    /// Steps, then runs the event again: one instruction, a call taken as one
     TraceStep "event_trace_step" 0;
-    /// Starts stepping
+    /// The same, into calls
     TraceStepIn "event_trace_step_in" 0;
-    /// Starts stepping until the function returns
+    /// The same until the routine returned
     TraceStepOut "event_trace_step_out" 0;
-    /// Starts stepping with every other core held, calls taken as one step
+    /// As `event_trace_step`, of handlers that come in between, too
     TraceInstrumentationStep "event_trace_instrumentation_step" 0;
-    /// Starts stepping with every other core held
+    /// As `event_trace_step_in`, of handlers that come in between, too
     TraceInstrumentationStepIn "event_trace_instrumentation_step_in" 0;
     /// `address of a variable →`: waits until it is 0 and makes it 1
     SpinlockLock "spinlock_lock" 1;

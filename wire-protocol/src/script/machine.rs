@@ -69,21 +69,32 @@ pub enum Ask {
         /// Its error code.
         error_code: Option<u64>,
     },
-    /// Start stepping.
+    /// `event_trace_…`: step, then run what the event runs once more.
     Trace(Tracing),
 }
 
-/// Ways to step that a script can start.
+/// How far a script lets its core step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tracing {
-    /// Calls are one step.
+    /// One instruction; a call is one.
     Step,
-    /// Every instruction.
+    /// One instruction.
     StepIn,
-    /// Until the function returns.
+    /// Until the routine returned.
     StepOut,
-    /// Calls are one step, the other cores are held.
+    /// One instruction, of a handler too that comes in between; a call is one.
     InstrumentationStep,
-    /// Every instruction, the other cores are held.
+    /// One instruction, of a handler too that comes in between.
     InstrumentationStepIn,
+}
+
+impl Tracing {
+    /// In order.
+    pub const ALL: [Self; 5] = [
+        Self::Step,
+        Self::StepIn,
+        Self::StepOut,
+        Self::InstrumentationStep,
+        Self::InstrumentationStepIn,
+    ];
 }

@@ -6,6 +6,7 @@ use crate::event::Facts;
 use crate::exit::native::Native;
 use crate::exit::{self, Flow, hypercall, interrupt};
 use crate::port::{Cpu, LiveRegister, PhysicalMemory, gpr};
+use crate::published::AskedStep;
 use crate::run::machine::change;
 use crate::vmx::control::efer;
 use crate::vmx::{control_field, guest, interruptibility, msr, reason, ro};
@@ -13,6 +14,7 @@ use wire_protocol::address::{CoreId, EventId};
 use wire_protocol::event::{
     Actions, ControlRegister, EventChange, Settings, Stage, SyscallBy, TraceKind, Trigger,
 };
+use wire_protocol::script::Tracing;
 
 const VALID: u64 = 1 << 31;
 const HARDWARE: u64 = VALID | 3 << 8;
@@ -339,6 +341,56 @@ fn a_traced_core_exits_after_every_instruction() {
     instruction(&mut machine, reason::CPUID);
     assert_eq!(machine.hits(event), 4);
     assert_eq!(machine.cores[0].native, Native::None);
+}
+
+#[test]
+fn a_step_that_a_script_asked_for_runs_its_event_again_once() {
+    let mut machine = Machine::new();
+    let event = watch(&mut machine, Trigger::Cpuid { leaf: Some(7) });
+    let ask = |machine: &Machine, tracing| {
+        let from = (read(machine, guest::RIP), read(machine, guest::RSP));
+        let asked = AskedStep {
+            event,
+            tracing,
+            from,
+        };
+        machine.shared.published.step(CoreId(0), &asked);
+    };
+    set(
+        &mut machine,
+        &[(guest::RIP, RAM), (guest::RSP, RAM + 0x1000)],
+    );
+    ask(&machine, Tracing::StepIn);
+    machine.exit(0, reason::PREEMPTION_TIMER);
+    machine.exit(1, reason::PREEMPTION_TIMER);
+    assert!(machine.traps(0) && !machine.traps(1));
+    // One iteration of an instruction that repeats itself, then its end.
+    machine.exit(0, reason::MONITOR_TRAP_FLAG);
+    assert_eq!(machine.hits(event), 0);
+    set(&mut machine, &[(guest::RIP, RAM + 2)]);
+    machine.exit(0, reason::MONITOR_TRAP_FLAG);
+    assert_eq!(machine.hits(event), 1);
+    assert!(!machine.traps(0));
+    // What is emulated ends a step as well.
+    set(&mut machine, &[(guest::RIP, RAM)]);
+    ask(&machine, Tracing::StepIn);
+    instruction(&mut machine, reason::CPUID);
+    assert_eq!(machine.hits(event), 2);
+    // A cleared event steps no more.
+    ask(&machine, Tracing::StepIn);
+    machine.shared.published.end_step(CoreId(0));
+    machine.exit(0, reason::PREEMPTION_TIMER);
+    assert!(!machine.traps(0));
+    let gone = AskedStep {
+        event: EventId(77),
+        tracing: Tracing::StepIn,
+        from: (RAM, 0),
+    };
+    machine.shared.published.step(CoreId(0), &gone);
+    instruction(&mut machine, reason::CPUID);
+    machine.exit(0, reason::PREEMPTION_TIMER);
+    assert!(!machine.traps(0));
+    assert_eq!(machine.hits(event), 2);
 }
 
 #[test]

@@ -144,6 +144,14 @@ impl Instruction {
         }
     }
 
+    /// CALL, near or far.
+    #[must_use]
+    pub fn is_call(&self) -> bool {
+        self.encoding == Encoding::Legacy
+            && self.map == Map::One
+            && (self.opcode == 0xe8 || self.opcode == 0xff && matches!(self.reg(), 2 | 3))
+    }
+
     /// INS, OUTS, MOVS, CMPS, STOS, LODS, SCAS.
     #[must_use]
     pub fn is_string(&self) -> bool {
