@@ -57,7 +57,7 @@ pub fn edit<P: Ports, R>(
 }
 
 /// Carries out what scripts wanted to be changed, once the hit is dealt with. What cannot be done
-/// because another core halts is done by the next core that comes here.
+/// because another core halts, or one does not come, is done by the next core that comes here.
 pub fn carry_out_wanted<P: Ports>(core: CoreId, cpu: &mut P::Cpu, shared: &Shared<P>) {
     if !shared.changes.take() {
         return;
@@ -65,7 +65,7 @@ pub fn carry_out_wanted<P: Ports>(core: CoreId, cpu: &mut P::Cpu, shared: &Share
     let edited = edit(core, cpu, shared, |installed, memory| {
         installed.carry_out_wanted(memory);
     });
-    if edited == Err(NotEdited::OtherCoreHalts) {
+    if edited.is_err() {
         shared.changes.want();
     }
 }

@@ -437,6 +437,23 @@ fn an_event_that_a_script_disables_costs_nothing_from_then_on() {
 }
 
 #[test]
+fn what_a_script_wants_while_a_core_is_missing_is_done_when_it_is_back() {
+    let mut machine = Machine::new();
+    machine.shared.facts.tsc_khz = 0;
+    let kind = TraceKind::Instrument;
+    let event = install(&mut machine, counting(Trigger::Trace { kind }));
+    machine.shared.rendezvous.set_seat(CoreId(0), Seat::Running);
+    machine.exit(0, reason::PREEMPTION_TIMER);
+    assert!(change(&machine.shared, event, EventChange::Disable));
+    machine.shared.rendezvous.set_seat(CoreId(1), Seat::Running);
+    machine.exit(0, reason::PREEMPTION_TIMER);
+    assert!(machine.traps(0));
+    machine.shared.rendezvous.set_seat(CoreId(1), Seat::Offline);
+    machine.exit(0, reason::PREEMPTION_TIMER);
+    assert!(!machine.traps(0));
+}
+
+#[test]
 fn a_core_that_is_left_while_system_calls_are_watched_can_make_them() {
     let mut machine = Machine::new();
     let long = efer::LMA | efer::LME | efer::SCE;
