@@ -42,6 +42,14 @@ const WATCHED: &[(&str, Stages)] = &[
     ("!epthook vmlinux!asm_exc_page_fault", Stages::Pre),
     ("!epthook vmlinux!entry_SYSCALL_64", Stages::Pre),
     ("!epthook vmlinux!clear_page_erms", Stages::Pre),
+    // One for an instruction, and on no page that another of these watches.
+    ("!epthook2 vmlinux!pick_next_task_fair", Stages::Pre),
+    ("!epthook2 vmlinux!__fget_light", Stages::Pre),
+    ("!epthook2 vmlinux!kmem_cache_alloc", Stages::Pre),
+    ("!epthook2 vmlinux!path_openat", Stages::Pre),
+    ("!epthook2 vmlinux!try_to_wake_up", Stages::Pre),
+    ("!epthook2 vmlinux!tick_sched_timer", Stages::Pre),
+    ("!epthook2 vmlinux!wp_page_copy", Stages::Pre),
     ("!monitor rw vmlinux!jiffies_64 l 8", Stages::All),
     ("!monitor w vmlinux!init_task l 40", Stages::All),
     ("!monitor rw vmlinux!tk_core l 100", Stages::All),
@@ -116,8 +124,8 @@ pub(super) struct Churn {
     random: Random,
     /// Events that are never touched.
     kept: usize,
-    /// Numbers of the others there are.
-    live: Vec<usize>,
+    /// The others there are: their numbers, and places in `watched`.
+    live: Vec<(usize, usize)>,
     /// The next event's.
     next: usize,
     /// Events that are still to be added at once.
@@ -173,10 +181,11 @@ impl Churn {
         assert!(
             listed
                 .iter()
-                .all(|number| *number < self.kept || self.live.contains(number)),
+                .all(|number| *number < self.kept
+                    || self.live.iter().any(|(live, _)| live == number)),
             "{list}"
         );
-        self.live.retain(|number| listed.contains(number));
+        self.live.retain(|(number, _)| listed.contains(number));
     }
 
     /// One change.
@@ -195,25 +204,36 @@ impl Churn {
             6..8 => self.on_one("e"),
             _ => {
                 let index = self.random.below(self.live.len());
-                format!("events c {:x}", self.live.swap_remove(index))
+                format!("events c {:x}", self.live.swap_remove(index).0)
             }
         }
     }
 
     /// Clears all but the events that are never touched.
     pub(super) fn clear_all(&mut self) -> Vec<String> {
-        let clear = |number| format!("events c {number:x}");
+        let clear = |(number, _)| format!("events c {number:x}");
         self.live.drain(..).map(clear).collect()
     }
 
     fn on_one(&mut self, what: &str) -> String {
         let index = self.random.below(self.live.len());
-        format!("events {what} {:x}", self.live[index])
+        format!("events {what} {:x}", self.live[index].0)
+    }
+
+    /// Something that can be watched once more.
+    fn free(&mut self) -> (usize, (String, Stages)) {
+        loop {
+            let index = self.random.below(self.watched.len());
+            let found = self.watched[index].clone();
+            let is_live = || self.live.iter().any(|(_, live)| *live == index);
+            if !found.0.starts_with("!epthook2") || !is_live() {
+                return (index, found);
+            }
+        }
     }
 
     fn add(&mut self) -> String {
-        let index = self.random.below(self.watched.len());
-        let (event, stages) = self.watched[index].clone();
+        let (index, (event, stages)) = self.free();
         let filter = self.random.of(FILTERS);
         let stage = if stages == Stages::All {
             self.random.of(STAGES)
@@ -227,7 +247,7 @@ impl Churn {
             self.random.of(ACTIONS)
         };
         let action = action.replace("COUNT", COUNT);
-        self.live.push(self.next);
+        self.live.push((self.next, index));
         self.next += 1;
         format!("{event}{filter}{stage}{condition}{action}")
     }
