@@ -353,6 +353,7 @@ fn build_detours(
         inner: Inner {
             eptp: inner.eptp(),
             owed: detour::owed(data),
+            ways: detour::ways(),
         },
         eptp_list,
         data,

@@ -113,6 +113,17 @@ pub struct Inner {
     /// Physical address of a byte per core: not 0 if VMX-root wants to see the core as soon as it is
     /// out of its detour.
     pub owed: u64,
+    /// First byte and length of the code that leads a core in and out, or stands in for the guest's.
+    pub ways: [(u64, u64); 2],
+}
+
+impl Inner {
+    /// Whether a core at `rip` is on its way in or out.
+    #[must_use]
+    pub fn is_on_the_way(&self, rip: u64) -> bool {
+        let is_in = |(start, len_bytes): (u64, u64)| rip.wrapping_sub(start) < len_bytes;
+        self.ways.into_iter().any(is_in)
+    }
 }
 
 /// Memory that the scripts of one core need, in the arena.

@@ -123,14 +123,6 @@ impl Watches {
         &self.monitors
     }
 
-    /// Whether any hook is enabled, so that breakpoint exceptions concern the debugger.
-    #[must_use]
-    pub fn any_hook_enabled(&self) -> bool {
-        self.hooks
-            .iter()
-            .any(|hook| hook.enabled && hook.jump.is_none())
-    }
-
     /// Whether a hook may be added at `at`, or a detour.
     ///
     /// # Errors

@@ -105,12 +105,6 @@ pub struct Bitmaps {
 pub const LINE_PORTS: u16 = 8;
 
 impl Bitmaps {
-    /// Whether a port is one of the line's.
-    #[must_use]
-    pub const fn is_line_port(&self, port: u16) -> bool {
-        port.wrapping_sub(self.line_port) < LINE_PORTS
-    }
-
     /// Lets reads and writes of an MSR leave the guest for the hypervisor's own sake, or not.
     pub fn own(&self, mem: &mut impl PhysicalMemory, number: u32, on: bool) {
         for write in [false, true] {

@@ -6,7 +6,7 @@
 //! call brings the guest's own state back from the stub's frame; what was put off happens then.
 
 use super::interrupt::{self, Taken};
-use super::{Core, Fault, Flow, Outcome, nmi, step, timer, trap};
+use super::{Core, Fault, Flow, Outcome, native, nmi, step, timer, trap};
 use crate::cores::registers::RegisterFile;
 use crate::hit;
 use crate::hit::detour::{FRAME_WORDS, READ_REGISTER, WRITE_REGISTER, Wish};
@@ -20,7 +20,7 @@ use wire_protocol::event::{Actions, Trigger};
 use wire_protocol::packet::Register;
 
 /// What came while the core was inside.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PutOff {
     nmis: u32,
     timer: bool,
@@ -34,6 +34,21 @@ impl PutOff {
         timer: false,
         interrupts: Taken::NONE,
     };
+
+    /// Notes what can be put off; false if `reason` cannot.
+    fn add(&mut self, cpu: &mut impl Cpu, reason: u16) -> bool {
+        let vector = cpu.vmread(ro::VMEXIT_INTERRUPTION_INFO) as u8;
+        match reason {
+            reason::EXCEPTION_OR_NMI if vector == NMI_VECTOR => {
+                cpu.end_nmi_blocking();
+                self.nmis = self.nmis.saturating_add(1);
+            }
+            reason::PREEMPTION_TIMER => self.timer = true,
+            reason::EXTERNAL_INTERRUPT => self.interrupts.add(vector),
+            _ => return false,
+        }
+        true
+    }
 }
 
 const WORD: u64 = size_of::<u64>() as u64;
@@ -62,7 +77,7 @@ pub const fn may_concern(reason: u16) -> bool {
     )
 }
 
-/// Deals with an exit of a core that is inside, or comes out with a call. `None`: it is neither.
+/// Deals with an exit of a core that is inside, or on its way in or out. `None`: it is neither.
 pub fn handle<P: Ports>(
     core: &mut Core<P::Cpu>,
     shared: &Shared<P>,
@@ -71,7 +86,7 @@ pub fn handle<P: Ports>(
     let inner = shared.inner?;
     let is_inside = core.cpu.vmread(control_field::EPTP_FULL) == inner.eptp;
     if !is_inside && !matches!(reason, reason::VMCALL | reason::VMFUNC) {
-        return None;
+        return stay_on_the_way(core, shared, inner, reason);
     }
     let is_ours = shared.is_driver_code(core.cpu.vmread(guest::RIP))
         && super::hypercall::is_kernel(&core.cpu);
@@ -96,18 +111,12 @@ pub fn handle<P: Ports>(
     if !(is_inside || is_coming_in()) {
         return None;
     }
+    if core.put_off.add(&mut core.cpu, reason) {
+        return Some(Err(put_off(core, shared, inner)));
+    }
     match reason {
-        reason::EXCEPTION_OR_NMI if interruption_vector(&core.cpu) == NMI_VECTOR => {
-            core.cpu.end_nmi_blocking();
-            core.put_off.nmis = core.put_off.nmis.saturating_add(1);
-        }
         reason::NMI_WINDOW => {
             nmi::on_window(core);
-        }
-        reason::PREEMPTION_TIMER => core.put_off.timer = true,
-        reason::EXTERNAL_INTERRUPT => {
-            let vector = interruption_vector(&core.cpu);
-            core.put_off.interrupts.add(vector);
         }
         reason::MONITOR_TRAP_FLAG => step::set_trap(&mut core.cpu, false),
         reason::RDTSC => {
@@ -136,11 +145,43 @@ pub fn handle<P: Ports>(
             return Some(Err(Flow::Dead(Fault::of_exit(other, detail))));
         }
     }
+    Some(Err(put_off(core, shared, inner)))
+}
+
+/// Lets the core go on, and call as soon as it is out.
+fn put_off<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, inner: Inner) -> Flow {
     set_owed(core, shared, inner, true);
-    // Out of the way until the core is out.
+    silence_timer(core);
+    Flow::Enter
+}
+
+/// Out of the way until the core is out.
+fn silence_timer<C: Cpu>(core: &mut Core<C>) {
     core.cpu
         .vmwrite(guest::VMX_PREEMPTION_TIMER_VALUE, u64::from(u32::MAX));
-    Some(Err(Flow::Enter))
+}
+
+/// Before the core is inside and after it was, it goes on, instruction by instruction, until the guest's own
+/// state is back or it is inside.
+fn stay_on_the_way<P: Ports>(
+    core: &mut Core<P::Cpu>,
+    shared: &Shared<P>,
+    inner: Inner,
+    reason: u16,
+) -> Option<Result<Outcome, Flow>> {
+    let is_on_the_way = inner.is_on_the_way(core.cpu.vmread(guest::RIP));
+    let is_trap = reason == reason::MONITOR_TRAP_FLAG && core.put_off != PutOff::NOTHING;
+    if is_on_the_way && (is_trap || core.put_off.add(&mut core.cpu, reason)) {
+        step::set_trap(&mut core.cpu, true);
+        silence_timer(core);
+        return Some(Err(Flow::Enter));
+    }
+    if is_trap {
+        let steps = core.step != step::Step::None || core.native != native::Native::None;
+        step::set_trap(&mut core.cpu, steps);
+        catch_up(core, shared);
+    }
+    None
 }
 
 /// Takes a core out of the inner view that is there by a VMFUNC of the guest's own: nothing of the guest
@@ -169,10 +210,6 @@ fn take_out<P: Ports>(
         }
     }
     Some(Ok(Outcome::Stay))
-}
-
-fn interruption_vector(cpu: &impl Cpu) -> u8 {
-    cpu.vmread(ro::VMEXIT_INTERRUPTION_INFO) as u8
 }
 
 fn set_owed<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>, inner: Inner, owed: bool) {

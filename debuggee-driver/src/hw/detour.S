@@ -119,3 +119,5 @@ standstill_detour:
     xor edx, edx
     vmcall
     jmp 1b
+.globl standstill_detour_end
+standstill_detour_end:

@@ -62,6 +62,7 @@ unsafe extern "C" {
     static standstill_detour_data: u8;
     static standstill_detour_slots: u8;
     fn standstill_detour();
+    static standstill_detour_end: u8;
 }
 
 /// Linear address of the first of [`IMAGE_PAGES`].
@@ -80,6 +81,15 @@ pub fn site(pages: [u64; PAGES], list: u64, views: [u64; 2]) -> Site {
         list,
         views,
     }
+}
+
+/// First byte and length of the stub, and of the places.
+#[must_use]
+pub fn ways() -> [(u64, u64); 2] {
+    let stub = standstill_detour as *const () as u64;
+    let stub_bytes = (&raw const standstill_detour_end as u64).wrapping_sub(stub);
+    let places = &raw const standstill_detour_slots as u64;
+    [(stub, stub_bytes), (places, SLOTS as u64 * SLOT_BYTES)]
 }
 
 /// Writes what the stub knows to the page that stands for it.

@@ -35,12 +35,9 @@ pub mod reason {
     pub const IO: u16 = 30;
     pub const RDMSR: u16 = 31;
     pub const WRMSR: u16 = 32;
-    pub const ENTRY_FAILED_GUEST_STATE: u16 = 33;
-    pub const ENTRY_FAILED_MSR_LOADING: u16 = 34;
     pub const MONITOR_TRAP_FLAG: u16 = 37;
     pub const ENTRY_FAILED_MACHINE_CHECK: u16 = 41;
     pub const EPT_VIOLATION: u16 = 48;
-    pub const EPT_MISCONFIGURATION: u16 = 49;
     pub const INVEPT: u16 = 50;
     pub const RDTSCP: u16 = 51;
     pub const PREEMPTION_TIMER: u16 = 52;

@@ -202,6 +202,27 @@ fn a_detour_does_what_a_hook_does() {
     assert_eq!(news, "", "more hits than calls");
     assert!(lab.guest("wait; echo done").contains("done"));
 
+    // Wherever the cores are when all is halted, what is shown is the guest's.
+    lab.run("pause");
+    lab.run(&format!(
+        "!epthook2 {SYSCALL} script {{ .lab_busy = .lab_busy + 1; }}"
+    ));
+    lab.run("g");
+    let busy = lab.guest("lab-calls 100000000 1 > /dev/null & echo $!");
+    for _ in 0..20 {
+        lab.run("sleep 20");
+        lab.run("pause");
+        lab.run("~ 1");
+        let place = lab.run("u @rip l 1");
+        assert!(!place.contains("standstill"), "{place}");
+        lab.run("g");
+    }
+    lab.run("pause");
+    assert!(value(&mut lab, ".lab_busy") > 1000);
+    lab.run("events c all");
+    lab.run("g");
+    lab.guest(&format!("kill {}; true", busy.trim()));
+
     // Machine code: mov qword [rdx + 50h], 1234h is R10 of the guest, which getsid does not use.
     lab.run("pause");
     lab.run(&format!(

@@ -12,6 +12,7 @@ use wire_protocol::packet::Register;
 const INNER: Inner = Inner {
     eptp: 0x7000_001e,
     owed: RAM + 0x20_0000,
+    ways: [(DRIVER + 0x100, 0x80), (DRIVER + 0x800, 0x100)],
 };
 /// Where the stub laid the guest's registers down.
 const FRAME: u64 = RAM + 0x30_0000;
@@ -150,6 +151,46 @@ fn what_comes_inside_is_put_off_until_the_core_is_out() {
         assert_eq!(field(&machine, guest::RFLAGS), words[18]);
         assert_eq!(field(&machine, guest::RSP), words[19]);
         assert_eq!(injected(&machine) & 0x7ff, 2 << 8 | 2);
+    });
+}
+
+#[test]
+fn what_comes_on_the_way_out_is_put_off_until_the_guest_is_back() {
+    on_a_large_stack(|| {
+        for way in [0x100, 0x17f, 0x800] {
+            let mut machine = machine();
+            machine.set_rip(0, DRIVER + way);
+            machine.nmi(0);
+            assert_eq!(injected(&machine), 0);
+            assert!(machine.traps(0) && !is_owed(&machine));
+            machine.exit(0, reason::MONITOR_TRAP_FLAG);
+            assert!(machine.traps(0));
+            assert_eq!(injected(&machine), 0);
+            machine.set_rip(0, RAM);
+            machine.exit(0, reason::MONITOR_TRAP_FLAG);
+            assert!(!machine.traps(0));
+            assert_eq!(injected(&machine) & 0x7ff, 2 << 8 | 2);
+        }
+        // Elsewhere in the driver's code it is as everywhere.
+        let mut machine = machine();
+        machine.set_rip(0, DRIVER + 0x180);
+        machine.nmi(0);
+        assert_eq!(injected(&machine) & 0x7ff, 2 << 8 | 2);
+        assert!(!machine.traps(0));
+    });
+}
+
+#[test]
+fn what_comes_on_the_way_in_is_put_off_until_the_core_is_out() {
+    on_a_large_stack(|| {
+        let mut machine = machine();
+        machine.set_rip(0, DRIVER + 0x100);
+        machine.nmi(0);
+        let cpu = &mut machine.cores[0].cpu;
+        cpu.vmwrite(control_field::EPTP_FULL, INNER.eptp);
+        machine.exit(0, reason::MONITOR_TRAP_FLAG);
+        assert!(!machine.traps(0) && is_owed(&machine));
+        assert_eq!(injected(&machine), 0);
     });
 }
 
