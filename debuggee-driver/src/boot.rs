@@ -10,10 +10,11 @@
 use crate::constants::Constants;
 use crate::cores::cells::PerCoreCells;
 use crate::cores::rendezvous::Seat;
-use crate::ept::entry::{Entry, Level, MemoryType, Permissions};
+use crate::ept::entry::{Entry, Level, MemoryType, Mode, Permissions};
+use crate::ept::mode::ModeViews;
 use crate::ept::step_view::{self, StepView};
 use crate::ept::view::{HiddenChunks, MapRequest, Views};
-use crate::event::detour as event_detour;
+use crate::event::detour::{self as event_detour, ViewList};
 use crate::event::{Bitmaps, Installed};
 use crate::exit::{self, Core, Fault, Flow};
 use crate::facts::Facts;
@@ -168,12 +169,13 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
         sink_page,
     )?;
     let detours = build_detours(plan, &views, &mut arena, &mut memory)?;
+    let mode_views = build_mode_views(&controls, &views, &mut arena, &mut memory)?;
     let codes = build_codes(plan, &mut arena, &memory)?;
     let host_cr3 = build_host_pages(plan, &codes, &mut arena, &mut memory)?;
     let common = VmcsPlan {
         controls,
         eptp: views.hooked.eptp(),
-        eptp_list: detours.as_ref().map_or(0, |detours| detours.eptp_list),
+        eptp_list: detours.as_ref().map_or(0, |detours| detours.inner.lists[0]),
         msr_bitmap: bitmaps.msr,
         io_bitmaps: bitmaps.io,
         host_cr3,
@@ -198,8 +200,14 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
         .init(arena, plan.constants.design(), views, plan.facts.core_count)
         .map_err(|_| BootError::ArenaTooSmall("the objects reserved at load"))?;
     if let Some(detours) = &detours {
-        let switched = [views.hooked.eptp(), detours.inner.eptp];
-        installed.place_detours(detour::site(detours.places, detours.eptp_list, switched));
+        // A detour begins and ends in the kernel.
+        let watched = mode_views.map_or(views.hooked.eptp(), |views| views.only_for(Mode::Kernel));
+        let outer = [views.hooked.eptp(), watched];
+        let [ordinary, watched] = outer.map(|outer| [outer, detours.inner.eptp]);
+        let [at, at_watched] = detours.inner.lists;
+        let lists = [(at, ordinary), (at_watched, watched)];
+        let lists = lists.map(|(at, views)| ViewList { at, views });
+        installed.place_detours(detour::site(detours.places, lists));
     }
     let shared = Shared::new(Parts {
         installed,
@@ -217,7 +225,7 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
         bitmaps,
         cr4_allowed: controls.cr4_allowed,
         can_take_interrupts: controls.interrupts,
-        can_tell_modes: controls.mode_based_execute,
+        mode_views,
         preemption_timer_shift: controls.preemption_timer_shift,
     });
     let hypervisor = Hypervisor {
@@ -294,10 +302,25 @@ fn build_views(
     Ok(views)
 }
 
+/// The views for one mode alone, if the processor can tell modes apart. The hooked view is complete.
+fn build_mode_views(
+    controls: &ControlValues,
+    views: &Views,
+    arena: &mut Arena,
+    memory: &mut DirectMap,
+) -> Result<Option<ModeViews>, BootError> {
+    if !controls.mode_based_execute {
+        return Ok(None);
+    }
+    let built = ModeViews::build(&views.hooked, memory, arena);
+    built
+        .map(Some)
+        .ok_or(BootError::ArenaTooSmall("the EPT views"))
+}
+
 /// What detours need, if the processor can carry them.
 struct DetourPages {
     inner: Inner,
-    eptp_list: u64,
     /// Stands for the page of the stub's data.
     data: u64,
     /// Stand for the pages of the places.
@@ -342,7 +365,10 @@ fn build_detours(
                 .map_err(failed)?;
         }
     }
-    let eptp_list = carve(arena, PAGE, WHAT)?.phys;
+    let lists = [
+        carve(arena, PAGE, WHAT)?.phys,
+        carve(arena, PAGE, WHAT)?.phys,
+    ];
     let mut stacks = [0; limits::CORES];
     for (_, stack) in (0..plan.facts.core_count).zip(&mut stacks) {
         let block = carve(arena, detour::STACK_BYTES, WHAT)?;
@@ -352,10 +378,10 @@ fn build_detours(
     Ok(Some(DetourPages {
         inner: Inner {
             eptp: inner.eptp(),
+            lists,
             owed: detour::owed(data),
             ways: detour::ways(),
         },
-        eptp_list,
         data,
         places,
         stacks,

@@ -28,6 +28,7 @@ pub struct Published {
     /// Cores that step for a script, one bit each.
     stepping_cores: AtomicU64,
     steps: Steps,
+    mode_cores: AtomicU64,
     /// Cores whose EFER.SCE is hidden, one bit each.
     hidden_sce: AtomicU64,
     /// What their guests believe it to be.
@@ -71,6 +72,7 @@ impl Published {
         self.cr4_mask.store(controls.cr4_mask, SeqCst);
         self.hides_sce.store(controls.hides_sce, SeqCst);
         self.traced_cores.store(controls.traced_cores, SeqCst);
+        self.mode_cores.store(controls.mode_cores, SeqCst);
     }
 
     /// Loads what is published into this core.
@@ -165,6 +167,13 @@ impl Published {
     #[inline]
     pub fn traces_any(&self) -> bool {
         self.traced_cores.load(SeqCst) | self.stepping_cores.load(SeqCst) != 0
+    }
+
+    /// Whether this core leaves its guest at every change of mode.
+    #[must_use]
+    #[inline]
+    pub fn watches_mode(&self, core: CoreId) -> bool {
+        self.mode_cores.load(SeqCst) & bit(core) != 0
     }
 
     /// Whether this core leaves its guest after every instruction.

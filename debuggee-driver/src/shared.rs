@@ -4,6 +4,7 @@ use crate::cores::cells::{Exclusive, HaltCell, PerCoreCells};
 use crate::cores::registers::RegisterFile;
 use crate::cores::rendezvous::{Rendezvous, Seat};
 use crate::ept::entry::Permissions;
+use crate::ept::mode::ModeViews;
 use crate::event::{Bitmaps, ExitFacts, Installed};
 use crate::facts::Facts;
 use crate::guest::process;
@@ -60,8 +61,8 @@ pub struct Shared<P: Ports> {
     pub cr4_allowed: u64,
     /// The processor lets interrupts be taken from the guest and given back.
     pub can_take_interrupts: bool,
-    /// The processor's EPT can tell user from kernel execution.
-    pub can_tell_modes: bool,
+    /// The views in which only one mode can execute anything, if there can be any.
+    pub mode_views: Option<ModeViews>,
     /// What every core loads for the events.
     pub published: Published,
     /// What the user said about the stop in progress: see [`Self::decide_short_circuit`].
@@ -110,6 +111,9 @@ impl Changes {
 pub struct Inner {
     /// EPT pointer of the view.
     pub eptp: u64,
+    /// Physical addresses of the lists of views for the guest to change to: one for every core, and one for
+    /// those whose changes of mode are watched.
+    pub lists: [u64; 2],
     /// Physical address of a byte per core: not 0 if VMX-root wants to see the core as soon as it is
     /// out of its detour.
     pub owed: u64,
@@ -174,8 +178,8 @@ pub struct Parts<P: Ports> {
     pub cr4_allowed: u64,
     /// See [`Shared::can_take_interrupts`].
     pub can_take_interrupts: bool,
-    /// See [`Shared::can_tell_modes`].
-    pub can_tell_modes: bool,
+    /// See [`Shared::mode_views`].
+    pub mode_views: Option<ModeViews>,
     /// See `ControlValues::preemption_timer_shift`.
     pub preemption_timer_shift: u8,
 }
@@ -211,7 +215,7 @@ impl<P: Ports> Shared<P> {
             bitmaps: parts.bitmaps,
             cr4_allowed: parts.cr4_allowed,
             can_take_interrupts: parts.can_take_interrupts,
-            can_tell_modes: parts.can_tell_modes,
+            mode_views: parts.mode_views,
             published: Published::default(),
             short_circuit: AtomicU8::new(0),
             poll_ticks,

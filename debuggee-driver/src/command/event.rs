@@ -54,7 +54,7 @@ pub fn add<'s, P: Ports>(
         core_count: shared.facts.core_count,
         line_port: shared.bitmaps.line_port,
         can_take_interrupts: shared.can_take_interrupts,
-        can_tell_modes: shared.can_tell_modes,
+        can_tell_modes: shared.mode_views.is_some(),
         layout: &shared.facts.layout,
         undisturbed: [shared.facts.entry_code, shared.facts.driver_image],
         ram: &shared.facts.ram,

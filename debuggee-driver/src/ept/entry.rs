@@ -18,6 +18,20 @@ const SHARED: u64 = 1 << 53;
 /// Ignored by the processor in leaves too.
 const WATCHED: u64 = 1 << 54;
 
+/// Instruction fetches; with mode-based execute control, those of the kernel.
+const KERNEL_EXECUTE: u64 = 1 << 2;
+/// Those of user mode. Without mode-based execute control the processor ignores it.
+const USER_EXECUTE: u64 = 1 << 10;
+
+/// Whose pages instructions are fetched from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Pages that user mode may access.
+    User,
+    /// All others.
+    Kernel,
+}
+
 bitflags! {
     /// What may be done with memory that an entry maps.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,8 +40,10 @@ bitflags! {
         const READ = 1;
         /// Data writes. Not without [`Self::READ`]: the processor calls that a misconfiguration.
         const WRITE = 2;
-        /// Instruction fetches. Without [`Self::READ`] only if `IA32_VMX_EPT_VPID_CAP` bit 0 is set.
-        const EXECUTE = 4;
+        /// Instruction fetches, from the kernel's pages and, by bit 10, from those of user mode: what leads to
+        /// a page is for both, but see [`Entry::only_for`]. Without [`Self::READ`] only if
+        /// `IA32_VMX_EPT_VPID_CAP` bit 0 is set.
+        const EXECUTE = KERNEL_EXECUTE | USER_EXECUTE;
     }
 }
 
@@ -202,6 +218,26 @@ impl Entry {
         Self(self.0 & !Permissions::all().bits() | permissions.bits())
     }
 
+    /// The same entry, below which only one mode can execute anything.
+    #[must_use]
+    pub const fn only_for(self, mode: Mode) -> Self {
+        let other = match mode {
+            Mode::User => KERNEL_EXECUTE,
+            Mode::Kernel => USER_EXECUTE,
+        };
+        Self(self.0 & !other)
+    }
+
+    /// Whether a mode can execute what stands below, if that allows it.
+    #[cfg(test)]
+    pub(crate) const fn is_for(self, mode: Mode) -> bool {
+        let bit = match mode {
+            Mode::User => USER_EXECUTE,
+            Mode::Kernel => KERNEL_EXECUTE,
+        };
+        self.0 & bit != 0
+    }
+
     /// The same leaf, marked as changed for what is watched. Bit 54 says so; the processor ignores
     /// it.
     #[must_use]
@@ -279,20 +315,20 @@ mod tests {
     fn a_leaf_has_the_bits_of_the_manual() {
         let rwx = Permissions::all();
         let entry = Entry::leaf(0x4020_0000, Level::Page2M, MemoryType::WriteBack, rwx);
-        assert_eq!(entry.0, 0x4020_0000 | 1 << 7 | 6 << 3 | 7);
+        assert_eq!(entry.0, 0x4020_0000 | 1 << 10 | 1 << 7 | 6 << 3 | 7);
         let page = Entry::leaf(
             0x1000,
             Level::Page4K,
             MemoryType::Uncacheable,
             Permissions::EXECUTE,
         );
-        assert_eq!(page.0, 0x1004);
+        assert_eq!(page.0, 0x1404);
         assert!(page.is_present() && !page.is_table(Level::Page4K));
     }
 
     #[test]
     fn a_table_entry_leaves_permissions_to_the_leaves() {
-        assert_eq!(Entry::table(0x5000).0, 0x5007);
+        assert_eq!(Entry::table(0x5000).0, 0x5407);
         assert!(Entry::table(0x5000).is_table(Level::Page2M));
         assert!(Entry::split_table(0x5000).is_split());
         assert!(!Entry::table(0x5000).is_split());
@@ -319,13 +355,14 @@ mod tests {
         fn leaves_decode_to_what_was_encoded(
             page in 0_u64..1 << 40,
             type_encoding in prop::sample::select(std::vec![0_u8, 1, 4, 5, 6]),
-            bits in 0_u64..8,
+            allowed in 0_u64..8,
             large in 0_u8..3,
         ) {
             let level = [Level::Page4K, Level::Page2M, Level::Page1G][usize::from(large)];
             let page = page & !(level.bytes() - 1);
             let memory_type = MemoryType::decode(type_encoding).unwrap();
-            let permissions = Permissions::from_bits_truncate(bits);
+            let all = Permissions::all().iter().enumerate();
+            let permissions = all.filter(|(bit, _)| allowed & 1 << bit != 0).map(|(_, one)| one).collect();
             let entry = Entry::leaf(page, level, memory_type, permissions);
             prop_assert_eq!(entry.address() & !(level.bytes() - 1), page);
             prop_assert_eq!(entry.memory_type(), Some(memory_type));

@@ -5,9 +5,10 @@
 //! that has to see through a hook. Built at boot; edited in VMX-root with every core halted.
 //!
 //! [`entry`] is the format, [`mtrr`] says which memory type a range has, [`table`] walks, splits
-//! and merges, [`view`] builds the views, and [`watch`] knows which page carries which hooks.
+//! and merges, [`view`] builds the views, [`mode`] those for one mode alone, and [`watch`] knows which page carries which hooks.
 
 pub mod entry;
+pub mod mode;
 pub mod monitor;
 pub mod mtrr;
 pub mod step_view;

@@ -33,6 +33,8 @@ pub struct Controls {
     pub hides_sce: bool,
     /// Cores that leave the guest after every instruction, one bit each.
     pub traced_cores: u64,
+    /// Cores that leave the guest at every change of mode, one bit each.
+    pub mode_cores: u64,
 }
 
 /// All primary controls that events may ask for.
@@ -68,12 +70,8 @@ impl Controls {
                 ControlRegister::Cr0 => self.cr0_mask |= mask,
                 ControlRegister::Cr4 => self.cr4_mask |= mask,
             },
-            Trigger::Trace { .. } => {
-                self.traced_cores |= match record.settings.filter.core {
-                    Some(core) => 1_u64.checked_shl(u32::from(core.0)).unwrap_or(0),
-                    None => u64::MAX,
-                };
-            }
+            Trigger::Trace { .. } => self.traced_cores |= cores(record),
+            Trigger::Mode { .. } => self.mode_cores |= cores(record),
             // Bitmaps, EPT, or an exit that VMX makes unconditional.
             Trigger::EptHook2 { .. }
             | Trigger::Monitor { .. }
@@ -81,10 +79,17 @@ impl Controls {
             | Trigger::MsrRead { .. }
             | Trigger::MsrWrite { .. }
             | Trigger::Vmcall
-            | Trigger::Xsetbv { .. }
-            | Trigger::Mode { .. } => {}
+            | Trigger::Xsetbv { .. } => {}
         }
         self
+    }
+}
+
+/// The cores that an event is for, one bit each.
+fn cores(record: &Record) -> u64 {
+    match record.settings.filter.core {
+        Some(core) => 1_u64.checked_shl(u32::from(core.0)).unwrap_or(0),
+        None => u64::MAX,
     }
 }
 

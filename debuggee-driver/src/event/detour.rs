@@ -39,9 +39,16 @@ pub struct Site {
     pub stub: GuestVirtual,
     /// Physical addresses of their pages.
     pub pages: [u64; PAGES],
-    /// Physical address of the list of views that the guest can change to.
-    pub list: u64,
-    /// What is in the list while there is a detour: EPT pointers. At other times nothing is.
+    /// The lists of views that the guest can change to, of which each core has one.
+    pub lists: [ViewList; 2],
+}
+
+/// A list of views that the guest can change to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ViewList {
+    /// Physical address.
+    pub at: u64,
+    /// What is in it while there is a detour: EPT pointers. At other times nothing is.
     pub views: [u64; 2],
 }
 
@@ -213,8 +220,10 @@ impl Detours {
         let Some(site) = &self.site else { return };
         let mut slots = self.slots.iter().map_while(Option::as_ref);
         let is_any = slots.any(|slot| slot.event.is_some());
-        for (at, view) in (site.list..).step_by(8).zip(site.views) {
-            mem.write_u64(at, if is_any { view } else { 0 });
+        for list in &site.lists {
+            for (at, view) in (list.at..).step_by(8).zip(list.views) {
+                mem.write_u64(at, if is_any { view } else { 0 });
+            }
         }
     }
 

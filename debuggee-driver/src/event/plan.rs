@@ -115,8 +115,7 @@ impl Resolver<'_> {
                 facts.hook = Some(at);
                 facts.code = Some(code);
             }
-            Trigger::Mode { .. } if self.can_tell_modes => return Err(Refusal::UnknownTrigger),
-            Trigger::Mode { .. } => {
+            Trigger::Mode { .. } if !self.can_tell_modes => {
                 return Err(Refusal::NoFeature {
                     feature: ProcessorFeature::ModeBasedExecute,
                 });

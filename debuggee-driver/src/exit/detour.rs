@@ -6,7 +6,7 @@
 //! call brings the guest's own state back from the stub's frame; what was put off happens then.
 
 use super::interrupt::{self, Taken};
-use super::{Core, Fault, Flow, Outcome, native, nmi, step, timer, trap};
+use super::{Core, Fault, Flow, Outcome, mode, native, nmi, step, timer, trap};
 use crate::cores::registers::RegisterFile;
 use crate::hit;
 use crate::hit::detour::{FRAME_WORDS, READ_REGISTER, WRITE_REGISTER, Wish};
@@ -128,7 +128,7 @@ pub fn handle<P: Ports>(
         }
         reason::VMFUNC if changes => {
             let other = if is_inside {
-                shared.eptp_hooked
+                mode::home(core, shared)
             } else {
                 inner.eptp
             };
@@ -191,8 +191,8 @@ fn take_out<P: Ports>(
     shared: &Shared<P>,
     reason: u16,
 ) -> Option<Result<Outcome, Flow>> {
-    core.cpu
-        .vmwrite(control_field::EPTP_FULL, shared.eptp_hooked);
+    let home = mode::home(core, shared);
+    core.cpu.vmwrite(control_field::EPTP_FULL, home);
     if reason != reason::EPT_VIOLATION {
         return None;
     }
@@ -266,8 +266,8 @@ fn come_out<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, inner: Inner)
     }
     if is_inside {
         core.cpu.vmwrite(guest::CR3, cr3);
-        core.cpu
-            .vmwrite(control_field::EPTP_FULL, shared.eptp_hooked);
+        let home = mode::home(core, shared);
+        core.cpu.vmwrite(control_field::EPTP_FULL, home);
         core.cpu.invalidate_translations();
     }
     core.cpu.vmwrite(guest::RIP, words[RIP]);

@@ -2,7 +2,7 @@
 //!
 //! Called by [`super::handle`] after every exit, and by `boot` before the first entry, in VMX-root.
 
-use super::{Core, inject, interrupt, is_alone, native, nmi, step, timer, trap};
+use super::{Core, inject, interrupt, is_alone, mode, native, nmi, step, timer, trap};
 use crate::cores::rendezvous::Seat;
 use crate::halt::silent;
 use crate::port::{Cpu, Ports};
@@ -27,6 +27,7 @@ pub fn before_entry<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
 #[inline]
 fn is_anything_due<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>) -> bool {
     !is_alone(core, shared)
+        | mode::is_due(core, shared)
         | (core.native != native::Native::None)
         | !core.trace.is_off()
         | core.nmi_pending
@@ -54,6 +55,7 @@ fn prepare_entry<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
         crate::halt::park(core.id, &mut core.cpu, shared);
     }
     shared.take_over(core.id, &mut core.cpu);
+    mode::settle(core, shared);
     step::settle(core, shared);
     native::before_entry(core, shared);
     trap::before_entry(core, shared);

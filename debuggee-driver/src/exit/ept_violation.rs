@@ -1,7 +1,7 @@
 //! Accesses that the EPT views forbid: those to watched pages, and any to the debugger's own memory.
 
 use super::access::Violation;
-use super::{Core, Fault, Outcome, step};
+use super::{Core, Fault, Outcome, mode, step};
 use crate::ept::entry::Permissions;
 use crate::ept::monitor::Touch;
 use crate::ept::step_view::How;
@@ -52,6 +52,10 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
         );
     }
     let violation = Violation::read(&core.cpu);
+    let is_fetch = violation.access.contains(Access::EXECUTE);
+    if is_fetch && let Some(outcome) = mode::on_fetch(core, shared) {
+        return outcome;
+    }
     let at = violation.at;
     let watched = shared.is_watched(at);
     let hidden = !watched && shared.is_guarded(at);
@@ -62,6 +66,11 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
             Outcome::Stay
         }
         Decision::Fault => Outcome::Inject(GENERAL_PROTECTION),
+        Decision::Unexpected if is_fetch && core.alone.is_some() && shared.is_mapped(at) => {
+            // The kernel runs a page that is user mode's: no change of mode, but the view cannot tell.
+            step::begin_at_hook(core, shared, at);
+            Outcome::Stay
+        }
         Decision::Unexpected if core.view.how(at.page()).is_none() && shared.is_mapped(at) => {
             // What watched the page was cleared between the access and this look.
             Outcome::Stay

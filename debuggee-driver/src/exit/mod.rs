@@ -16,6 +16,7 @@ pub mod hypercall;
 pub mod init;
 pub mod interrupt;
 pub mod io;
+pub mod mode;
 pub mod msr;
 pub mod native;
 pub mod nmi;
@@ -28,6 +29,7 @@ pub mod timer;
 pub mod trap;
 pub mod xsetbv;
 
+use crate::ept::entry::Mode;
 use crate::ept::step_view::StepView;
 use crate::event::{Kind as Watched, Moment, Occasion};
 use crate::hit::{self, Comes, Verdict};
@@ -48,6 +50,8 @@ pub struct Core<C> {
     pub step: step::Step,
     /// The view it does so in.
     pub view: StepView,
+    /// The only mode that can execute anything, while changes of mode are watched on it.
+    pub alone: Option<Mode>,
     /// What it touches in doing so that events of the stage after wait for.
     pub touched: step::Touched,
     /// What it carries out natively right now.
@@ -84,6 +88,7 @@ impl<C> Core<C> {
             cpu,
             step: step::Step::None,
             view,
+            alone: None,
             touched: step::Touched::NOTHING,
             native: native::Native::None,
             carried_out: None,

@@ -6,7 +6,7 @@
 //! same step. No other core ever runs with a page open.
 
 use super::native::Native;
-use super::{Core, Outcome};
+use super::{Core, Outcome, mode};
 use crate::ept::entry::Permissions;
 use crate::ept::step_view::{How, Sources};
 use crate::event::{Moment, Occasion};
@@ -309,8 +309,8 @@ pub fn end<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     core.view.close(&mut shared.memory.clone());
     core.cpu.invalidate_view(core.view.eptp());
     set_trap(&mut core.cpu, core.native != Native::None);
-    core.cpu
-        .vmwrite(control_field::EPTP_FULL, shared.eptp_hooked);
+    let home = mode::home(core, shared);
+    core.cpu.vmwrite(control_field::EPTP_FULL, home);
     core.step = Step::None;
     let_interrupts_in(core, shared);
 }

@@ -9,7 +9,7 @@
 use super::instructions as ins;
 use super::phys::DirectMap;
 use crate::boot;
-use crate::event::detour::{PAGES, SLOT_BYTES, SLOTS, Site};
+use crate::event::detour::{PAGES, SLOT_BYTES, SLOTS, Site, ViewList};
 use crate::exit::hypercall;
 use crate::hit::detour::{FRAME_WORDS, Frame};
 use crate::port::{GuestCpu, PhysicalMemory};
@@ -73,13 +73,12 @@ pub fn first_page() -> u64 {
 
 /// Where detours lead. `pages` are the ones that stand for the places; the list at `list` is to have `views`.
 #[must_use]
-pub fn site(pages: [u64; PAGES], list: u64, views: [u64; 2]) -> Site {
+pub fn site(pages: [u64; PAGES], lists: [ViewList; 2]) -> Site {
     Site {
         linear: GuestVirtual(&raw const standstill_detour_slots as u64),
         stub: GuestVirtual(standstill_detour as *const () as u64),
         pages,
-        list,
-        views,
+        lists,
     }
 }
 

@@ -90,7 +90,7 @@ pub struct ControlValues {
     pub cr4_allowed: u64,
     /// Interrupts of the guest can be taken and given back.
     pub interrupts: bool,
-    /// EPT could tell user from kernel execution; the views do not use it.
+    /// EPT tells user from kernel execution.
     pub mode_based_execute: bool,
     /// The guest can change from one EPT view to another with VMFUNC, as detours do.
     pub view_switching: bool,
@@ -207,6 +207,8 @@ pub fn check(raw: &RawCapabilities) -> Result<ControlValues, Unsupported> {
     } else {
         secondary
     };
+    // Entries that are for both modes mean what they mean without it.
+    let secondary = secondary | adjust(raw.secondary, MODE_BASED_EXECUTE);
     // The guest keeps every instruction it has.
     let secondary = secondary
         | adjust(
@@ -293,6 +295,21 @@ mod tests {
         assert_eq!(values.pin & 0x16, 0x16);
         assert_eq!(values.preemption_timer_shift, 5);
         assert!(values.ept_1gib_leaves);
+    }
+
+    #[test]
+    fn modes_are_told_apart_where_the_processor_can() {
+        let bit = u64::from(MODE_BASED_EXECUTE) << 32;
+        for secondary in [capable().secondary, capable().secondary & !bit] {
+            let raw = RawCapabilities {
+                secondary,
+                ..capable()
+            };
+            let values = check(&raw).unwrap();
+            let is_on = values.secondary & MODE_BASED_EXECUTE != 0;
+            assert_eq!(values.mode_based_execute, is_on);
+            assert_eq!(is_on, secondary & bit != 0);
+        }
     }
 
     #[test]

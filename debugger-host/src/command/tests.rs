@@ -71,7 +71,8 @@ fn options_that_exclude_each_other_are_refused_with_what_to_do() {
     assert!(text.contains("leave out `imm no`"), "{text}");
     assert!(error("!epthook 1000 sc on").contains("change @rip instead"));
     assert!(error("!epthook 1000 stage post").contains("can only be `pre`"));
-    assert!(error("!mode u").contains("needs `pid P`"));
+    assert!(error("!mode u pid 1 sc on").contains("no instruction to skip"));
+    assert!(error("!mode u stage post").contains("can only be `pre`"));
     assert!(error("!tsc pid 4 pid 5").contains("`pid` is given twice"));
     assert!(error("!tsc condition {90} asm condition {nop}").contains("given twice"));
 }

@@ -91,6 +91,30 @@ fn every_error_says_what_helps_and_changes_nothing() {
     assert!(provoked.wrong.is_empty(), "{}", provoked.wrong);
 }
 
+#[test]
+fn a_processor_that_lacks_what_an_event_needs_says_so() {
+    let lab = Lab::with(&Options {
+        cpu: "corei7_ivy_bridge_3770k".into(),
+        ..Options::default()
+    });
+    let mut provoked = Provoked {
+        lab,
+        wrong: String::new(),
+    };
+    provoked.lab.run("pause");
+    let words = ["c000010e: ", "tell user from kernel execution"];
+    provoked.refused("!mode u pid 1", &words);
+    provoked.refused("!epthook2 vmlinux!vfs_read", &["c0000027: ", "VMFUNC"]);
+    provoked
+        .lab
+        .run("!epthook vmlinux!__x64_sys_getsid script { .hits = .hits + 1; }");
+    provoked.lab.run("g");
+    assert!(provoked.lab.guest("lab-calls 5 1").contains("calls 5"));
+    provoked.lab.run("pause");
+    assert_eq!(provoked.lab.run("? print(.hits);").trim(), "5");
+    assert!(provoked.wrong.is_empty(), "{}", provoked.wrong);
+}
+
 fn what_cannot_be_found(provoked: &mut Provoked) {
     let unmapped = "ffffc7ffdead0000";
     for (command, words) in [
@@ -204,6 +228,10 @@ fn hooks_that_cannot_be(provoked: &mut Provoked) {
     provoked.refused(&driver, &["c0000052: ", "debugger itself"]);
     let device = "!monitor pa w ffffffffff000 l 8";
     provoked.refused(device, &["c0000056: ", "ffffffffff000", "end at"]);
+    provoked.refused(
+        "!mode u pid 1 sc on",
+        &["`sc on`", "no instruction to skip"],
+    );
 }
 
 /// A core that runs a long script when the machine is to halt: nothing can be installed or cleared, and all is well

@@ -143,6 +143,7 @@ fn events_fire_are_filtered_skip_and_end() {
     traces_follow_one_process_on_one_core(&mut actors);
     a_trace_stops_behind_the_return(&mut actors);
     scripts_step(&mut actors);
+    modes_change_in_turn(&mut actors);
     the_user_decides_in_the_stop(&mut actors);
     much_is_watched_at_once(&mut actors.lab);
     assert_log_is_clean(&actors.lab.guest("dmesg"));
@@ -274,6 +275,54 @@ fn scripts_step(actors: &mut Actors) {
          else { .steps += 1; }";
     let (counted, _) = count(&at_target, any);
     assert_eq!(counted, [TIMES, TIMES, 0]);
+}
+
+/// A process reaches user mode as often as it left it, and where it left it.
+#[track_caller]
+fn modes_change_in_turn(actors: &mut Actors) {
+    let pid = actors.pids[1];
+    let lab = &mut actors.lab;
+    lab.run("pause");
+    lab.run("? .wrong = 0; .user = 0; .kernel = 0; .calls = 0; .returns = 0; .last = 0;");
+    // The first change can be either. Interrupts may come between two instructions, and before the first.
+    lab.run(&format!(
+        "!mode ku pid {pid:x} core 1 script {{ \
+         if ($pid != {pid:x} || $core != 1 || (@cs & 3) != $context) {{ .wrong += 1; }} \
+         if ($context == 3) {{ \
+           if (.last == 3) {{ .wrong += 1; }} .user += 1; \
+           if (@rdi == 57ad5711 && @rcx == @rip) {{ .returns += 1; }} \
+         }} else {{ \
+           .kernel += 1; \
+           if (@rdi == 57ad5711 && @rip == vmlinux!entry_SYSCALL_64) {{ .calls += 1; }} \
+         }} .last = $context; }}"
+    ));
+    lab.run("g");
+    lab.guest(&act_command(1, "call 7c", 300));
+    lab.run("pause");
+    let text = lab.run("? printf(\"%d %d %d %d %d\", .wrong, .user, .kernel, .calls, .returns);");
+    let counted: Vec<u64> = text
+        .split_whitespace()
+        .filter_map(|word| word.parse().ok())
+        .collect();
+    let [wrong, user, kernel, calls, returns] = counted[..] else {
+        panic!("not five counts: {text}");
+    };
+    assert_eq!([wrong, calls], [0, 300], "{text}");
+    assert!(300 <= returns && returns < user && calls < kernel, "{text}");
+    assert!(user.abs_diff(kernel) <= 1, "{text}");
+    lab.run("events c all");
+    // A stop is at the first instruction, and the mode goes on from there.
+    lab.run(&format!(
+        "!mode k pid {pid:x} core 1 condition {{ @rdi == 57ad5711 }}"
+    ));
+    lab.run("g");
+    lab.guest_background(&act_command(1, "call 7c", 1));
+    let stop = lab.run(".wait 0n60");
+    assert!(stop.contains("hit on core 1"), "{stop}");
+    assert_eq!(lab.run("? print(@cs & 3);").trim(), "0", "{stop}");
+    lab.run("events c all");
+    lab.run("g");
+    assert!(lab.guest("wait $!").contains("gave"));
 }
 
 /// An event that halts names its core, and there the user says whether what it watches takes effect.

@@ -37,6 +37,8 @@ const EVENTS: &[&str] = &[
     "!crwrite 4 mask 100",
     "!xsetbv",
     "!trace step-in pid 1",
+    "!mode u core 1",
+    "!mode ku pid 1 script { print($context); }",
 ];
 
 /// Digests of all RAM and of all registers of all cores.
@@ -103,7 +105,7 @@ fn nothing_changes_in_a_halt(kernel_line: KernelLine) {
         .lines()
         .filter_map(|line| line.split_whitespace().nth(2))
         .collect();
-    assert!(kinds.len() >= 20, "{kinds:?}");
+    assert!(kinds.len() >= 21, "{kinds:?}");
     for command in [
         "events d all",
         "events e all",

@@ -42,10 +42,6 @@ impl Settings {
                 options.stage.has_post() && !trigger.has_stages(),
                 EventOption::Stage,
             ),
-            (
-                self.filter.pid.is_none() && matches!(trigger, Trigger::Mode { .. }),
-                EventOption::Pid,
-            ),
         ];
         match misfits.into_iter().find(|(misfit, _)| *misfit) {
             Some((_, option)) => Err(Refusal::OptionDoesNotFit { option }),
@@ -78,7 +74,7 @@ impl Trigger {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Access, ControlRegister, Filter, Modes, Programs, Space, Stage};
+    use super::super::{Access, ControlRegister, Modes, Programs, Space, Stage};
     use super::*;
     use crate::address::GuestVirtual;
 
@@ -87,18 +83,16 @@ mod tests {
     }
 
     #[test]
-    fn defaults_fit_every_trigger_but_the_one_that_needs_a_process() {
+    fn defaults_fit_every_trigger() {
         let address = GuestVirtual(0x1000);
-        for trigger in [Trigger::EptHook { address }, Trigger::Tsc] {
+        let to = Modes::USER;
+        for trigger in [
+            Trigger::EptHook { address },
+            Trigger::Tsc,
+            Trigger::Mode { to },
+        ] {
             assert_eq!(EventSpec::new(trigger).check(), Ok(()));
         }
-        let mut mode = Settings::new(Trigger::Mode { to: Modes::USER });
-        assert_eq!(mode.check(), misfit(EventOption::Pid));
-        mode.filter = Filter {
-            pid: Some(1),
-            core: None,
-        };
-        assert_eq!(mode.check(), Ok(()));
     }
 
     #[test]
@@ -110,14 +104,16 @@ mod tests {
             settings.options.stage = stage;
             assert_eq!(settings.check(), misfit(EventOption::ShortCircuit));
         }
-        let mut hook = Settings::new(Trigger::EptHook {
-            address: GuestVirtual(0),
-        });
-        hook.options.short_circuit = true;
-        assert_eq!(hook.check(), misfit(EventOption::ShortCircuit));
-        hook.options.short_circuit = false;
-        hook.options.stage = Stage::All;
-        assert_eq!(hook.check(), misfit(EventOption::Stage));
+        let address = GuestVirtual(0);
+        let to = Modes::all();
+        for trigger in [Trigger::EptHook { address }, Trigger::Mode { to }] {
+            let mut settings = Settings::new(trigger);
+            settings.options.short_circuit = true;
+            assert_eq!(settings.check(), misfit(EventOption::ShortCircuit));
+            settings.options.short_circuit = false;
+            settings.options.stage = Stage::All;
+            assert_eq!(settings.check(), misfit(EventOption::Stage));
+        }
     }
 
     #[test]

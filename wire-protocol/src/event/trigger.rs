@@ -94,7 +94,7 @@ pub enum Trigger {
         /// ECX of the instruction; `None` watches all.
         xcr: Option<u32>,
     },
-    /// `!mode`: a process goes from kernel to user mode or back. 3 in user mode, 0 in the kernel.
+    /// `!mode`: a core goes from kernel to user mode or back. 3 in user mode, 0 in the kernel.
     Mode {
         /// The modes whose beginning is watched.
         to: Modes,
@@ -149,7 +149,7 @@ impl Trigger {
     /// Whether what is watched can be kept from happening.
     #[must_use]
     pub const fn can_short_circuit(&self) -> bool {
-        self.has_stages() || matches!(self, Self::Mode { .. })
+        self.has_stages()
     }
 }
 

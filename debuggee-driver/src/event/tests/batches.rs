@@ -228,4 +228,10 @@ fn what_the_debugger_lives_on_cannot_be_watched() {
             feature: ProcessorFeature::ModeBasedExecute
         }
     );
+    let able = Resolver {
+        can_tell_modes: true,
+        ..resolver
+    };
+    let settings = spec(Trigger::Mode { to }).settings;
+    assert!(able.resolve(&world.mem, &settings).is_ok());
 }

@@ -1,7 +1,7 @@
 //! Detours: what the guest executes, what is refused, and that nothing is left over.
 
 use super::*;
-use crate::event::detour::{Code, PAGES, SLOT_BYTES, SLOTS, Site};
+use crate::event::detour::{Code, PAGES, SLOT_BYTES, SLOTS, Site, ViewList};
 use wire_protocol::event::EventSpec;
 use wire_protocol::refusal::DetourObstacle;
 
@@ -26,8 +26,7 @@ fn with_places(mut world: World) -> World {
         linear: GuestVirtual(PLACES),
         stub: GuestVirtual(STUB),
         pages: pages(),
-        list: LIST,
-        views: VIEWS,
+        lists: [LIST, LIST + 4096].map(|at| ViewList { at, views: VIEWS }),
     });
     world
 }
@@ -65,7 +64,12 @@ fn executed(world: &World, offset: u64) -> [u8; 6] {
 }
 
 fn listed(world: &World) -> [u64; 2] {
-    [LIST, LIST + 8].map(|at| world.mem.read_u64(at))
+    let [ordinary, watched] = [LIST, LIST + 4096].map(|at| {
+        let entries = [at, at + 8];
+        entries.map(|at| world.mem.read_u64(at))
+    });
+    assert_eq!(ordinary, watched);
+    ordinary
 }
 
 /// The target of the jump in `bytes`, which stands at `at`.

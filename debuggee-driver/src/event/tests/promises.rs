@@ -1,6 +1,7 @@
 //! What holds after any number of changes in any order.
 
 use super::*;
+use crate::ept::entry::Permissions;
 use crate::ept::model::{MIB, config};
 use crate::ept::monitor::Touch;
 use proptest::prelude::*;
@@ -119,24 +120,20 @@ fn assert_page(world: &World, model: &Model, page: u64) {
         monitors.any(|known| known.watches(page, page + 4096, access))
     };
     let has_hooks = hooks().next().is_some();
-    let mut permissions = 7;
+    let mut permissions = Permissions::all();
     if is_watched(Access::READ) || has_hooks {
-        permissions &= !3;
+        permissions -= Permissions::READ | Permissions::WRITE;
     }
     if is_watched(Access::WRITE) {
-        permissions &= !2;
+        permissions -= Permissions::WRITE;
     }
     if is_watched(Access::EXECUTE) {
-        permissions &= !4;
+        permissions -= Permissions::EXECUTE;
     }
     let view = world.installed.views().hooked;
     let leaf = view.leaf_4k(&world.mem, page);
-    assert_eq!(
-        leaf.permissions().bits(),
-        permissions,
-        "{page:x} {model:x?}"
-    );
-    assert_eq!(leaf.is_watched(), permissions != 7);
+    assert_eq!(leaf.permissions(), permissions, "{page:x} {model:x?}");
+    assert_eq!(leaf.is_watched(), !permissions.is_all());
     if !has_hooks {
         assert_eq!(leaf.address(), page);
         return;

@@ -11,6 +11,7 @@ use wire_protocol::packet::Register;
 
 const INNER: Inner = Inner {
     eptp: 0x7000_001e,
+    lists: [0x7100_0000, 0x7100_1000],
     owed: RAM + 0x20_0000,
     ways: [(DRIVER + 0x100, 0x80), (DRIVER + 0x800, 0x100)],
 };

@@ -2,7 +2,8 @@
 
 extern crate std;
 
-use crate::ept::entry::Permissions;
+use crate::ept::entry::{Entry, Level, Mode, Permissions};
+use crate::ept::mode::ModeViews;
 use crate::ept::model::{GIB, MIB, World, design, world};
 use crate::ept::step_view::{PAGES, StepView};
 use crate::ept::table::View;
@@ -245,6 +246,7 @@ impl Machine {
         };
         let arena = installed.pools_mut().arena_mut();
         let own = [view(arena), view(arena)];
+        let mode_views = ModeViews::build(&views.hooked, &mut mem, arena);
         let shared = Shared::new(Parts {
             installed: *installed,
             line: line(),
@@ -261,7 +263,7 @@ impl Machine {
             bitmaps: BITMAPS,
             cr4_allowed: u64::MAX,
             can_take_interrupts: true,
-            can_tell_modes: false,
+            mode_views,
             preemption_timer_shift: 0,
         });
         let mut cores: Vec<_> = (0..)
@@ -361,6 +363,14 @@ impl Machine {
         View::at(eptp & !0xfff)
     }
 
+    /// Whether the root table lets the mode that the core is in execute anything.
+    fn is_for_mode(&self, core: usize, at: u64) -> bool {
+        let root = self.view(core).root() + Level::Root.entry_offset(at);
+        let is_user = self.cores[core].cpu.vmread(guest::SS_ACCESS_RIGHTS) >> 5 & 3 == 3;
+        let mode = if is_user { Mode::User } else { Mode::Kernel };
+        Entry(self.shared.memory.read_u64(root)).is_for(mode)
+    }
+
     pub(super) fn exit(&mut self, core: usize, number: u16) {
         self.exits += 1;
         assert!(self.exits < 10_000, "the guest makes no progress");
@@ -372,24 +382,38 @@ impl Machine {
         core.cpu.vmwrite(ro::IDT_VECTORING_INFO, 0);
     }
 
+    /// The processor does not allow an access.
+    pub(super) fn refuse(&mut self, core: usize, at: u64, access: Access) {
+        let cpu = &mut self.cores[core].cpu;
+        let linear_valid = 1 << 7 | 1 << 8;
+        let qualification = u64::from(access.bits()) | linear_valid;
+        cpu.vmwrite(ro::EXIT_QUALIFICATION, qualification);
+        cpu.vmwrite(ro::GUEST_PHYSICAL_ADDR_FULL, at);
+        cpu.vmwrite(ro::GUEST_LINEAR_ADDR, at);
+        self.exit(core, reason::EPT_VIOLATION);
+    }
+
     /// One access as the processor makes it; false if it exited instead.
     fn access(&mut self, core: usize, does: Does, in_delivery: bool) -> bool {
         let Does(linear, len_bytes, access) = does;
         let mut at = linear;
         while at < linear + u64::from(len_bytes) {
             let leaf = self.view(core).leaf_4k(&self.shared.memory, at);
-            let needs = Permissions::from_bits_truncate(u64::from(access.bits()));
-            if !leaf.permissions().contains(needs) {
-                let cpu = &mut self.cores[core].cpu;
-                let linear_valid = 1 << 7 | 1 << 8;
-                let qualification = u64::from(access.bits()) | linear_valid;
-                cpu.vmwrite(ro::EXIT_QUALIFICATION, qualification);
-                cpu.vmwrite(ro::GUEST_PHYSICAL_ADDR_FULL, at);
-                cpu.vmwrite(ro::GUEST_LINEAR_ADDR, at);
+            let mut needs = Permissions::empty();
+            for (how, permission) in [
+                (READ, Permissions::READ),
+                (WRITES, Permissions::WRITE),
+                (EXECUTE, Permissions::EXECUTE),
+            ] {
+                needs.set(permission, access.contains(how));
+            }
+            let is_for_other = access.contains(EXECUTE) && !self.is_for_mode(core, at);
+            if is_for_other || !leaf.permissions().contains(needs) {
                 if in_delivery {
+                    let cpu = &mut self.cores[core].cpu;
                     cpu.vmwrite(ro::IDT_VECTORING_INFO, VALID | 0x30);
                 }
-                self.exit(core, reason::EPT_VIOLATION);
+                self.refuse(core, at, access);
                 return false;
             }
             at = (at & !0xfff) + 4096;

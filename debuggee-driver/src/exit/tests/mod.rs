@@ -5,6 +5,7 @@ extern crate std;
 mod detours;
 mod events;
 mod machine;
+mod modes;
 
 use crate::port::{Cpu, PhysicalMemory};
 use crate::vmx::{control_field, guest, interruptibility, reason, ro};

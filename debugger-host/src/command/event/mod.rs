@@ -52,12 +52,6 @@ impl AddEvent {
                 "can only be `pre` with this event: nothing is emulated that could be over",
             );
         }
-        if matches!(kind, wire_protocol::event::Trigger::Mode { .. }) && options.pid.is_none() {
-            return unfit(
-                "!mode",
-                "needs `pid P`: it watches the transitions of one process",
-            );
-        }
         Ok(())
     }
 

@@ -172,9 +172,10 @@ pub(super) static ROWS: &[Command] = &[
     ),
     event!(
         &["!mode"],
-        "!mode u|k|ku pid P",
-        "when a process reaches user mode (u), the kernel (k), or either",
-        "3 in user mode, 0 in the kernel; no `stage post`",
+        "!mode u|k|ku",
+        "at the first instruction of user mode (u), of the kernel (k), or of either, after the other",
+        "3 in user mode, 0 in the kernel; neither `sc` nor `stage post`;\n\
+            needs a processor with mode-based execute control",
         &[
             "!mode u pid 1c",
             "!mode ku pid 1c script { print($context); }"

@@ -87,6 +87,9 @@ const CR4_FLIPS: &str =
 /// What tells a worker's system calls.
 const OUR_CALL: &str = "@rdi == 57ad5711";
 
+/// The first instruction of the kernel in one of them.
+const OUR_ENTRY: &str = "@rdi == 57ad5711 && @rip == vmlinux!entry_SYSCALL_64";
+
 /// The same where the kernel serves one of them: the process's RDI.
 const GETSID: &str = "vmlinux!__x64_sys_getsid";
 const OUR_ARGUMENT: &str = "dq(@rdi + 70) == 57ad5711";
@@ -162,5 +165,11 @@ pub(super) fn cases(places: &Places) -> Vec<Case> {
             .holds(CR4_FLIPS)
             .skips("", "cr4 0x0 0x0"),
         case("!xsetbv 0", "probe xsetbv", "0", 2).skips("", "xsetbv 0x0 0x0"),
+        case("!mode k", "call 7c", "0", 1)
+            .only(OUR_ENTRY)
+            .without_stages(),
+        case("!mode ku", "call 7c", "0", 1)
+            .only(OUR_ENTRY)
+            .without_stages(),
     ]
 }
