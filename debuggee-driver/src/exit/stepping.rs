@@ -50,7 +50,8 @@ fn is_over(
     let is_back = || is_near && executed.rsp >= rsp || !began_with_call();
     match tracing {
         Tracing::InstrumentationStepIn => true,
-        Tracing::InstrumentationStep => is_back(),
+        // A handler may run on a stack above, from which nothing returned.
+        Tracing::InstrumentationStep => is_back() && (executed.in_routine || !began_with_call()),
         Tracing::StepIn => executed.in_routine,
         Tracing::Step => executed.in_routine && is_back(),
         Tracing::StepOut => {
