@@ -195,6 +195,8 @@ impl<P: Ports> Shared<P> {
     pub fn new(parts: Parts<P>) -> Self {
         let hz = u64::from(parts.facts.tsc_khz) * MILLISECONDS;
         let poll_ticks = hz / u64::from(parts.facts.constants.poll_hz.max(1));
+        // As many as the timer can count.
+        let poll_ticks = poll_ticks.min(u64::from(u32::MAX));
         Self {
             rendezvous: Rendezvous::default(),
             files: PerCoreCells::default(),

@@ -168,6 +168,32 @@ impl Monitors {
         self.meeting(touch).next().is_some()
     }
 
+    /// Bytes from `at` to the first one on its page that is watched for one of these accesses: 0 if that is `at`
+    /// itself, all there are if there is none. `None` if nothing is watched on the page for itself, or if pages of
+    /// 2 MiB are watched.
+    #[must_use]
+    pub fn distance(&self, at: GuestPhysical, access: Access) -> Option<u64> {
+        if !self.large.is_empty() {
+            return None;
+        }
+        let mut nearest = None;
+        for piece in self.small_on(at.page()).filter(|piece| piece.enabled) {
+            let Span {
+                at: start,
+                len_bytes,
+                ..
+            } = piece.span;
+            let is_met = piece.access.intersects(access) && at.0 < start.0 + len_bytes;
+            let distance_bytes = if is_met {
+                start.0.saturating_sub(at.0)
+            } else {
+                u64::MAX
+            };
+            nearest = Some(distance_bytes.min(nearest.unwrap_or(u64::MAX)));
+        }
+        nearest
+    }
+
     /// Events that watch what is touched, and did not watch what the same instruction touched
     /// `earlier`; in ascending order of number.
     pub fn events(&self, touch: Touch, earlier: Option<Touch>) -> impl Iterator<Item = EventId> {

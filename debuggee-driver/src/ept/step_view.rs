@@ -148,6 +148,7 @@ impl StepView {
     /// Opens a page, or opens it further. False if an instruction needs more pages or tables than there
     /// are.
     #[must_use]
+    #[inline]
     pub fn open(
         &mut self,
         mem: &mut impl PhysicalMemory,
@@ -155,9 +156,17 @@ impl StepView {
         page: GuestPhysical,
         how: How,
     ) -> bool {
-        if self.reopen(mem, sources, page, how) {
-            return true;
-        }
+        self.reopen(mem, sources, page, how) || self.open_anew(mem, sources, page, how)
+    }
+
+    #[inline(never)]
+    fn open_anew(
+        &mut self,
+        mem: &mut impl PhysicalMemory,
+        sources: &Sources<'_>,
+        page: GuestPhysical,
+        how: How,
+    ) -> bool {
         // Used places come first.
         let matches = |open: &Option<Open>| open.is_none_or(|open| open.page == page);
         let Some(place) = self.open.iter().position(matches) else {
@@ -194,6 +203,7 @@ impl StepView {
     }
 
     /// Opens the first page of an instruction as it was open before.
+    #[inline]
     fn reopen(
         &mut self,
         mem: &mut impl PhysicalMemory,
@@ -234,9 +244,14 @@ impl StepView {
         self.generation == Some(sources.generation) || self.begin_anew(mem, sources)
     }
 
-    /// Closes all pages. The processor may remember them: the caller invalidates what it derived
-    /// from this view before it is used again.
-    pub fn close(&mut self, mem: &mut impl PhysicalMemory) {
+    /// Closes all pages, and tells which they were and how they were open. The processor may remember them: the
+    /// caller invalidates what it derived from this view before it is used again.
+    #[inline]
+    pub fn close(
+        &mut self,
+        mem: &mut impl PhysicalMemory,
+        mut on_closed: impl FnMut(GuestPhysical, How),
+    ) {
         for place in &mut self.open {
             let Some(open) = place.take() else {
                 break;
@@ -244,6 +259,7 @@ impl StepView {
             if open.entry_phys != 0 {
                 mem.write_u64(open.entry_phys, open.closed.0);
             }
+            on_closed(open.page, open.how);
         }
     }
 

@@ -4,6 +4,7 @@
 //! Matching and counting are two calls: a core whose halt another core was faster to claim
 //! repeats its exit, and only the repetition counts.
 
+use super::index::Waiting;
 use super::occasion::{Kind, Occasion};
 use super::plan::core_matches;
 use super::registry::{Record, Registry};
@@ -39,6 +40,10 @@ impl Moment {
         }
     }
 }
+
+/// Not exactly one plain event at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotPlain;
 
 /// At least one event matched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +98,26 @@ impl Installed {
     pub fn has_value(&self, kind: Kind, value: u64) -> bool {
         let (values, _) = self.index.matching(&Occasion::new(kind, value));
         !values.is_empty()
+    }
+
+    /// The record of the only event that may wait for this before it takes effect, if that is plain
+    /// and enabled; `Err`: there is more to it than that.
+    ///
+    /// # Errors
+    /// [`Self::find`] has to be asked.
+    #[inline]
+    pub fn only_plain(&self, occasion: &Occasion) -> Result<Option<&Record>, NotPlain> {
+        if occasion.kind == Kind::Memory {
+            return Err(NotPlain);
+        }
+        match self.index.waiting(occasion.kind, occasion.value) {
+            Waiting::Nobody => Ok(None),
+            Waiting::One(place) => match self.registry().at(place) {
+                Some(record) if record.is_plain => Ok(Some(record).filter(|it| it.is_enabled())),
+                _ => Err(NotPlain),
+            },
+            Waiting::Several => Err(NotPlain),
+        }
     }
 
     /// The events that wait for this; only from a number on, if one is given.
@@ -169,7 +194,7 @@ impl Installed {
         pid: impl Fn() -> Option<u32>,
     ) -> impl Iterator<Item = &Record> {
         let (values, anys) = self.index.matching(occasion);
-        let waiting = Waiting {
+        let waiting = Merged {
             registry: self.registry(),
             values,
             anys,
@@ -195,13 +220,13 @@ impl Installed {
 }
 
 /// Two lists of places, each in order of number, as one.
-struct Waiting<'a> {
+struct Merged<'a> {
     registry: &'a Registry,
     values: &'a [u16],
     anys: &'a [u16],
 }
 
-impl<'a> Iterator for Waiting<'a> {
+impl<'a> Iterator for Merged<'a> {
     type Item = &'a Record;
 
     fn next(&mut self) -> Option<&'a Record> {

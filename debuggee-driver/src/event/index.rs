@@ -41,6 +41,17 @@ pub struct Index {
     slots: [u16; SLOTS],
 }
 
+/// Who waits for an occasion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// No event.
+    Nobody,
+    /// The event at this place.
+    One(u16),
+    /// Some, or one that waits for any value.
+    Several,
+}
+
 impl Default for Index {
     fn default() -> Self {
         Self::new()
@@ -148,6 +159,29 @@ impl Index {
         };
         let values = self.places.get(start..start + count);
         (values.unwrap_or_default(), anys)
+    }
+
+    /// Who waits for this value of a kind.
+    #[must_use]
+    #[inline]
+    pub fn waiting(&self, kind: Kind, value: u64) -> Waiting {
+        let (from, any, to) = self.bounds(kind);
+        if from == to {
+            return Waiting::Nobody;
+        }
+        if any != to {
+            return Waiting::Several;
+        }
+        let Some(start) = self.first_of(kind, value) else {
+            return Waiting::Nobody;
+        };
+        let next = start + 1;
+        if next < any && self.keys.get(next) == self.keys.get(start) {
+            return Waiting::Several;
+        }
+        self.places
+            .get(start)
+            .map_or(Waiting::Nobody, |place| Waiting::One(*place))
     }
 
     /// The first place of a value of a kind.
@@ -270,6 +304,11 @@ mod tests {
                         prop_assert_eq!(found.1, places(None));
                         let any_found = !found.0.is_empty() || !found.1.is_empty();
                         prop_assert_eq!(index.is_awaited(*kind, value), any_found);
+                        match index.waiting(*kind, value) {
+                            Waiting::Nobody => prop_assert!(!any_found),
+                            Waiting::One(place) => prop_assert_eq!(found, (&[place][..], &[][..])),
+                            Waiting::Several => prop_assert!(found.0.len() > 1 || !found.1.is_empty()),
+                        }
                     }
                 }
             }

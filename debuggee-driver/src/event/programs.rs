@@ -203,22 +203,22 @@ pub struct Stretch {
 
 /// A script in an event object, as a core runs it.
 #[derive(Clone, Copy, Debug)]
-pub struct StoredScript {
+pub struct StoredScript<'s> {
     /// Its bytes.
     pub program: Stretch,
     /// Where its parts are, as the verifier found them.
-    pub layout: Layout,
+    pub layout: &'s Layout,
     /// The core's locals.
     pub locals: Stretch,
 }
 
 /// What decides, in an event object.
 #[derive(Clone, Copy, Debug)]
-pub enum StoredCondition {
+pub enum StoredCondition<'s> {
     /// Always.
     Always,
     /// A script.
-    Script(StoredScript),
+    Script(StoredScript<'s>),
     /// Machine code.
     Code(Stretch),
 }
@@ -297,14 +297,14 @@ impl Stored {
 
     /// What decides, for a core.
     #[must_use]
-    pub fn condition(&self, sizes: &ProgramSizes, core: CoreId) -> StoredCondition {
+    pub fn condition(&self, sizes: &ProgramSizes, core: CoreId) -> StoredCondition<'_> {
         let [program, ..] = self.stretches(sizes);
         match sizes.condition {
             ConditionKind::Always => StoredCondition::Always,
             ConditionKind::Code => StoredCondition::Code(program),
             ConditionKind::Script => StoredCondition::Script(StoredScript {
                 program,
-                layout: self.condition_layout,
+                layout: &self.condition_layout,
                 locals: self.locals(self.locals_at(sizes), self.condition_locals_bytes, core),
             }),
         }
@@ -312,13 +312,13 @@ impl Stored {
 
     /// The script, for a core.
     #[must_use]
-    pub fn script(&self, sizes: &ProgramSizes, core: CoreId) -> Option<StoredScript> {
+    pub fn script(&self, sizes: &ProgramSizes, core: CoreId) -> Option<StoredScript<'_>> {
         let [_, program, _] = self.stretches(sizes);
         let of_conditions = u64::from(self.condition_locals_bytes) * u64::from(self.cores);
         let locals_at = self.locals_at(sizes) + of_conditions;
         (program.len_bytes != 0).then_some(StoredScript {
             program,
-            layout: self.script_layout,
+            layout: &self.script_layout,
             locals: self.locals(locals_at, self.script_locals_bytes, core),
         })
     }

@@ -6,7 +6,9 @@ use crate::pool::list::FixedList;
 use crate::pool::slab::{EVENTS_MAX, Reserved};
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use wire_protocol::address::{EventId, GuestPhysical};
-use wire_protocol::event::{EventChange, EventEntry, ProgramSizes, Settings};
+use wire_protocol::event::{
+    Actions, ConditionKind, EventChange, EventEntry, ProgramSizes, Settings, Trigger,
+};
 
 /// An installed event.
 #[derive(Debug)]
@@ -27,6 +29,8 @@ pub struct Record {
     pub buffer: Option<Reserved>,
     /// Where its hook is, if its trigger has one.
     pub hook: Option<GuestPhysical>,
+    /// Nothing but scripts decides about a hit before it takes effect: see [`is_plain`].
+    pub is_plain: bool,
     enabled: AtomicBool,
     hits: AtomicU64,
     /// What a script wants done with it in a halt: a number of [`wanted`].
@@ -63,8 +67,38 @@ pub struct NewRecord {
     pub hook: Option<GuestPhysical>,
 }
 
+/// Whether an event concerns everyone, has scripts but no machine code, and runs them before what is
+/// watched takes effect, if not after as well.
+const fn is_plain(new: &NewRecord) -> bool {
+    let Settings {
+        trigger,
+        filter,
+        actions,
+        options,
+    } = &new.settings;
+    let asks_more = matches!(
+        trigger,
+        Trigger::Syscall { .. }
+            | Trigger::Sysret { .. }
+            | Trigger::CrWrite { .. }
+            | Trigger::Mode { .. }
+            | Trigger::Trace { .. }
+    );
+    let runs = match new.sizes.condition {
+        ConditionKind::Always => actions.contains(Actions::SCRIPT),
+        ConditionKind::Script => true,
+        ConditionKind::Code => false,
+    };
+    runs && !asks_more
+        && filter.pid.is_none()
+        && filter.core.is_none()
+        && !actions.contains(Actions::CODE)
+        && options.stage.has_pre()
+}
+
 impl Record {
     const fn new(id: EventId, place: u16, new: NewRecord) -> Self {
+        let is_plain = is_plain(&new);
         Self {
             id,
             place,
@@ -74,6 +108,7 @@ impl Record {
             object: new.object,
             buffer: new.buffer,
             hook: new.hook,
+            is_plain,
             enabled: AtomicBool::new(true),
             hits: AtomicU64::new(0),
             wanted: AtomicU8::new(wanted::NOTHING),

@@ -39,9 +39,9 @@ pub(super) struct Violation {
 }
 
 impl Violation {
-    /// As the exit reports it.
-    pub(super) fn read(cpu: &impl Cpu) -> Self {
-        let exit = cpu.vmread(ro::EXIT_QUALIFICATION);
+    /// As the exit reports it, with this qualification.
+    #[inline]
+    pub(super) fn read(cpu: &impl Cpu, exit: u64) -> Self {
         let mut access = Access::empty();
         access.set(Access::READ, exit & qualification::READ != 0);
         access.set(Access::WRITE, exit & qualification::WRITE != 0);
@@ -143,6 +143,12 @@ impl Violation {
     }
 }
 
+/// Whether the guest's code is of the kind that the decoder knows.
+#[inline]
+pub(super) fn is_in_64_bit_mode(cpu: &impl Cpu) -> bool {
+    cpu.vmread(guest::CS_ACCESS_RIGHTS) & CS_LONG != 0
+}
+
 /// The code at RIP, as far as it is present; nothing outside 64-bit mode.
 pub(super) fn code<'b, P: Ports>(
     cpu: &P::Cpu,
@@ -159,7 +165,7 @@ pub(super) fn code_at<'b, P: Ports>(
     rip: u64,
     bytes: &'b mut [u8; LENGTH_MAX],
 ) -> &'b [u8] {
-    if cpu.vmread(guest::CS_ACCESS_RIGHTS) & CS_LONG == 0 {
+    if !is_in_64_bit_mode(cpu) {
         return &[];
     }
     let Some(at) = shared.translate(cpu, rip) else {

@@ -8,6 +8,7 @@
 use super::interrupt::{self, Taken};
 use super::{Core, Fault, Flow, Outcome, mode, native, nmi, step, timer, trap};
 use crate::cores::registers::RegisterFile;
+use crate::event::Installed;
 use crate::hit;
 use crate::hit::detour::{FRAME_WORDS, READ_REGISTER, WRITE_REGISTER, Wish};
 use crate::port::{Cpu, PhysicalMemory, Ports, gpr};
@@ -62,7 +63,13 @@ const NMI_VECTOR: u8 = 2;
 const VMFUNC: [u8; 3] = [0x0f, 0x01, 0xd4];
 
 /// Whether an exit for this reason can come from inside a detour, or is its call.
-pub const fn may_concern(reason: u16) -> bool {
+#[inline]
+pub fn may_concern<P: Ports>(shared: &Shared<P>, reason: u16) -> bool {
+    let were_any = |installed: &Installed| installed.detours().were_any();
+    shared.installed.read(were_any) && is_due_inside(reason)
+}
+
+const fn is_due_inside(reason: u16) -> bool {
     matches!(
         reason,
         reason::EXCEPTION_OR_NMI

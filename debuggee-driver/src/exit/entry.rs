@@ -2,7 +2,7 @@
 //!
 //! Called by [`super::handle`] after every exit, and by `boot` before the first entry, in VMX-root.
 
-use super::{Core, inject, interrupt, is_alone, mode, native, nmi, step, timer, trap};
+use super::{Core, inject, interrupt, mode, native, nmi, step, timer, trap};
 use crate::cores::rendezvous::Seat;
 use crate::halt::silent;
 use crate::port::{Cpu, Ports};
@@ -14,7 +14,7 @@ use crate::vmx::interruption;
 ///
 /// The timer is set first. An NMI that arrives in VMX-root later than the look at the counter
 /// sets it to zero, so the core comes right back instead of missing the halt.
-#[inline]
+#[inline(always)]
 pub fn before_entry<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     timer::rearm(core, shared);
     if is_anything_due(core, shared) {
@@ -22,23 +22,27 @@ pub fn before_entry<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     }
 }
 
-/// Whether [`prepare_entry`] would find anything to do. All is looked at, and then decided once:
-/// that costs less than deciding after each.
-#[inline]
+/// Whether [`prepare_entry`] would find anything to do.
+#[inline(always)]
 fn is_anything_due<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>) -> bool {
-    !is_alone(core, shared)
-        | mode::is_due(core, shared)
-        | (core.native != native::Native::None)
-        | !core.trace.is_off()
-        | core.nmi_pending
-        | !core.interrupts.is_empty()
-        | (core.cpu.root_nmis() != core.root_nmis_seen)
-        | shared.changes.is_wanted()
-        | shared.rendezvous.take_generation(core.id)
-        | shared.has_hidden_more_than(core.hidden_ticks)
-        | core.cpu.has_machine_check()
+    // A step that was begun for this very exit has nothing to follow.
+    core.step != step::Step::None && !core.step_is_new
+        || core.native != native::Native::None
+        || !core.trace.is_off()
+        || core.nmi_pending
+        || !core.interrupts.is_empty()
+        || core.cpu.root_nmis() != core.root_nmis_seen
+        || core.cpu.has_machine_check()
+        || shared.changes.is_wanted()
+        || shared.has_hidden_more_than(core.hidden_ticks)
+        || shared.published.traces_any()
+        || shared.rendezvous.take_generation(core.id)
+        || shared.rendezvous.is_wanted(core.id)
+        || mode::is_due(core, shared)
 }
 
+#[cold]
+#[inline(never)]
 fn prepare_entry<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     loop {
         if shared.rendezvous.seat(core.id) == Seat::Running {

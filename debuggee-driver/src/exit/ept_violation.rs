@@ -1,7 +1,7 @@
 //! Accesses that the EPT views forbid: those to watched pages, and any to the debugger's own memory.
 
 use super::access::Violation;
-use super::{Core, Fault, Outcome, mode, step};
+use super::{Core, Fault, Outcome, miss, mode, step};
 use crate::ept::entry::Permissions;
 use crate::ept::monitor::Touch;
 use crate::ept::step_view::How;
@@ -44,17 +44,21 @@ const fn decide(access: Access, watched: bool, hidden: bool) -> Decision {
 
 /// Decides, serves events, and lets the instruction run with the page open.
 pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
-    if core.cpu.vmread(ro::EXIT_QUALIFICATION) & NMI_UNBLOCKING_BY_IRET != 0 {
+    let qualification = core.cpu.vmread(ro::EXIT_QUALIFICATION);
+    if qualification & NMI_UNBLOCKING_BY_IRET != 0 {
         let blocking = core.cpu.vmread(guest::INTERRUPTIBILITY_STATE);
         core.cpu.vmwrite(
             guest::INTERRUPTIBILITY_STATE,
             blocking | interruptibility::NMI,
         );
     }
-    let violation = Violation::read(&core.cpu);
+    let violation = Violation::read(&core.cpu, qualification);
     let is_fetch = violation.access.contains(Access::EXECUTE);
     if is_fetch && let Some(outcome) = mode::on_fetch(core, shared) {
         return outcome;
+    }
+    if miss::pass(core, shared, &violation) {
+        return Outcome::Stay;
     }
     let at = violation.at;
     let watched = shared.is_watched(at);
@@ -158,7 +162,7 @@ fn hit<P: Ports>(
 }
 
 /// What an access needs. A page that is written must be readable.
-fn granted_for(access: Access) -> Permissions {
+pub(super) fn granted_for(access: Access) -> Permissions {
     let mut granted = Permissions::empty();
     granted.set(
         Permissions::READ,

@@ -1,7 +1,7 @@
 //! Exceptions and NMIs that exit: breakpoints of hooks, SYSCALL and SYSRET while they are watched,
 //! exceptions that events watch, and NMIs. All others are the guest's own.
 
-use super::{Core, Fault, Outcome, native, nmi, step, syscall};
+use super::{Core, Fault, Outcome, native, nmi, nop, step, syscall};
 use crate::event::{Kind as Watched, Moment, Occasion};
 use crate::hit::{self, Comes, Verdict};
 use crate::port::{Cpu, LiveRegister, Ports};
@@ -81,9 +81,14 @@ fn on_breakpoint<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, event: E
         before,
         Comes::Again,
     );
-    if verdict != Verdict::Stays {
-        step::begin_at_hook(core, shared, at);
+    if verdict == Verdict::Stays {
+        return Outcome::Stay;
     }
+    if let Some(len_bytes) = nop::length_at(core, shared, at) {
+        super::advance_by(&mut core.cpu, len_bytes);
+        return Outcome::Moved;
+    }
+    step::begin_at_hook(core, shared, at);
     Outcome::Stay
 }
 

@@ -18,36 +18,46 @@ const WINDOW: u64 = PrimaryControls::INTERRUPT_WINDOW_EXITING.bits() as u64;
 const RFLAGS_IF: u64 = 1 << 9;
 const VALID: u64 = 1 << 31;
 
-/// Interrupts that were taken and not given back yet, one bit per vector.
+/// Interrupts that were taken and not given back yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Taken([u64; 4]);
+pub struct Taken {
+    /// One bit per vector.
+    vectors: [u64; 4],
+    /// Whether any bit is set, to be looked at before each entry.
+    any: bool,
+}
 
 impl Taken {
     /// Nothing.
-    pub const NONE: Self = Self([0; 4]);
+    pub const NONE: Self = Self {
+        vectors: [0; 4],
+        any: false,
+    };
 
     /// Adds a vector.
     pub fn add(&mut self, vector: u8) {
-        if let Some(word) = self.0.get_mut(usize::from(vector / 64)) {
+        if let Some(word) = self.vectors.get_mut(usize::from(vector / 64)) {
             *word |= 1 << (vector % 64);
+            self.any = true;
         }
     }
 
     /// Nothing waits.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        // A comparison of arrays would be a call.
-        self.0.iter().fold(0, |all, word| all | word) == 0
+    #[inline]
+    pub const fn is_empty(&self) -> bool {
+        !self.any
     }
 
     /// Takes the highest vector, which the interrupt controller would deliver first.
     pub(super) fn take(&mut self) -> Option<u8> {
         let (index, word) = (0_u8..4)
-            .zip(self.0.iter_mut())
+            .zip(self.vectors.iter_mut())
             .rev()
             .find(|(_, word)| **word != 0)?;
         let bit = word.ilog2() as u8;
         *word &= !(1 << bit);
+        self.any = self.vectors.iter().any(|word| *word != 0);
         Some(index * 64 + bit)
     }
 }

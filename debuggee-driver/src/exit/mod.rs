@@ -16,10 +16,12 @@ pub mod hypercall;
 pub mod init;
 pub mod interrupt;
 pub mod io;
+mod miss;
 pub mod mode;
 pub mod msr;
 pub mod native;
 pub mod nmi;
+mod nop;
 pub mod step;
 mod stepping;
 pub mod syscall;
@@ -48,6 +50,8 @@ pub struct Core<C> {
     pub cpu: C,
     /// Whether it runs one instruction that touches watched pages right now.
     pub step: step::Step,
+    /// That instruction was armed by the exit that is being handled.
+    pub step_is_new: bool,
     /// The view it does so in.
     pub view: StepView,
     /// The only mode that can execute anything, while changes of mode are watched on it.
@@ -58,6 +62,8 @@ pub struct Core<C> {
     pub native: native::Native,
     /// What was carried out and is waited for by events of the stage after.
     pub carried_out: Option<Occasion>,
+    /// What accesses to watched pages were decoded last.
+    pub decoded: miss::Decoded,
     /// Interrupts are taken for one instruction, which nothing else can hold them off.
     pub takes_interrupts: bool,
     /// Interrupts that were taken from the guest.
@@ -87,11 +93,13 @@ impl<C> Core<C> {
             id,
             cpu,
             step: step::Step::None,
+            step_is_new: false,
             view,
             alone: None,
             touched: step::Touched::NOTHING,
             native: native::Native::None,
             carried_out: None,
+            decoded: miss::Decoded::ZEROES,
             takes_interrupts: false,
             interrupts: interrupt::Taken::NONE,
             trace: trap::Trace::NONE,
@@ -157,6 +165,7 @@ pub enum Flow {
 /// Handles the exit that `core` just took and makes it ready for the next entry.
 pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Flow {
     core.exits = core.exits.wrapping_add(1);
+    core.step_is_new = false;
     redeliver(&mut core.cpu);
     let raw = core.cpu.vmread(ro::EXIT_REASON);
     let reason = raw as u16;
@@ -164,19 +173,25 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Flow {
     if reason == reason::CPUID && is_alone(core, shared) && cpuid::is_nobodys(core, shared) {
         cpuid::emulate(core);
         advance(&mut core.cpu);
-        before_entry(core, shared);
-        return Flow::Enter;
+    } else if let Some(end) = handle_any(core, shared, reason) {
+        return end;
     }
-    if detour::may_concern(reason) {
+    before_entry(core, shared);
+    Flow::Enter
+}
+
+/// Handles an exit for any reason. `Some`: the guest is not entered any more.
+#[inline(never)]
+fn handle_any<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, reason: u16) -> Option<Flow> {
+    if detour::may_concern(shared, reason) {
         match detour::handle(core, shared, reason) {
             None => {}
-            Some(Err(flow)) => return flow,
+            Some(Err(flow)) => return Some(flow),
             Some(Ok(outcome)) => {
                 if outcome == Outcome::Advance {
                     advance(&mut core.cpu);
                 }
-                before_entry(core, shared);
-                return Flow::Enter;
+                return None;
             }
         }
     }
@@ -201,13 +216,12 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Flow {
                 interrupt::give_up(core);
                 shared.published.give_up(core.id, &mut core.cpu);
                 advance(&mut core.cpu);
-                return Flow::Leave;
+                return Some(Flow::Leave);
             }
-            Outcome::Dead(fault) => return Flow::Dead(fault),
+            Outcome::Dead(fault) => return Some(Flow::Dead(fault)),
         }
     }
-    before_entry(core, shared);
-    Flow::Enter
+    None
 }
 
 /// Whether an instruction that is carried out for the guest has no other effect than its own: no
@@ -227,12 +241,6 @@ pub fn watched<P: Ports>(
     occasion: Occasion,
     carry_out: impl FnOnce(&mut Core<P::Cpu>) -> Outcome,
 ) -> Outcome {
-    if !shared
-        .installed
-        .read(|installed| installed.may_concern(&occasion))
-    {
-        return carry_out(core);
-    }
     let before = Moment::Pre;
     match hit::fire(
         core.id,
@@ -258,8 +266,17 @@ pub fn watched<P: Ports>(
     }
 }
 
-/// An instruction was carried out for the guest: what comes after it.
+/// An instruction was carried out for the guest: what comes after it, if anything does.
+#[inline(always)]
 fn after_instruction<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
+    if core.step != step::Step::None || core.carried_out.is_some() || shared.published.traces_any()
+    {
+        serve_after_instruction(core, shared);
+    }
+}
+
+#[inline(never)]
+fn serve_after_instruction<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     step::complete(core, shared);
     if let Some(occasion) = core.carried_out.take() {
         let after = Moment::Post;
@@ -275,6 +292,7 @@ fn after_instruction<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     trap::executed(core, shared);
 }
 
+#[inline(always)]
 fn dispatch<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, reason: u16) -> Outcome {
     match reason {
         reason::EXCEPTION_OR_NMI => exception::handle(core, shared),

@@ -91,6 +91,7 @@ pub fn begin_at_hook<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, at: 
 }
 
 /// Opens a page that the next instruction touches, and lets the instruction run.
+#[inline]
 pub fn open<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, at: GuestPhysical, how: How) {
     let opened = with_sources(shared, |sources, memory| {
         core.view.open(memory, sources, at.page(), how)
@@ -150,6 +151,7 @@ fn arm<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, discards: bool, bl
             discards,
             blind,
         };
+        core.step_is_new = true;
         set_trap(&mut core.cpu, true);
         hold_interrupts_off(core, shared);
     }
@@ -164,10 +166,13 @@ fn arm<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, discards: bool, bl
 pub(super) fn hold_interrupts_off<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     let cpu = &mut core.cpu;
     let rflags = cpu.vmread(guest::RFLAGS);
+    if rflags & RFLAGS_IF == 0 {
+        return;
+    }
     let blocking = cpu.vmread(guest::INTERRUPTIBILITY_STATE);
     let delivering = cpu.vmread(control_field::VMENTRY_INTERRUPTION_INFO_FIELD) & 1 << 31 != 0;
     let shadow = interruptibility::STI | interruptibility::MOV_SS;
-    if rflags & RFLAGS_IF == 0 || blocking & shadow != 0 || delivering {
+    if blocking & shadow != 0 || delivering {
         return;
     }
     if rflags & RFLAGS_TF == 0 {
@@ -296,17 +301,17 @@ pub fn end<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     else {
         return;
     };
-    let written = |how: &How| how.granted.contains(Permissions::WRITE);
-    for (page, _) in core.view.opened().filter(|(_, how)| written(how)) {
-        shared.refresh_shadow(page);
-    }
+    core.view.close(&mut shared.memory.clone(), |page, how| {
+        if how.granted.contains(Permissions::WRITE) {
+            shared.refresh_shadow(page);
+        }
+    });
     if blind {
         shared.refresh_all_shadows();
     }
     if discards {
         shared.clear_sink();
     }
-    core.view.close(&mut shared.memory.clone());
     core.cpu.invalidate_view(core.view.eptp());
     set_trap(&mut core.cpu, core.native != Native::None);
     let home = mode::home(core, shared);

@@ -26,13 +26,22 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
 
 /// Sets the timer for what is left until the next look. Exits for other reasons do not put it off: a
 /// guest that leaves all the time could not be broken into.
-#[inline]
+#[inline(always)]
 pub fn rearm<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
-    let left = core.next_look.saturating_sub(core.cpu.tsc());
-    // This core may have become the one that polls.
-    let ticks = left.min(shared.ticks_to_next_look(core.id));
+    let mut ticks = core.next_look.saturating_sub(core.cpu.tsc());
+    if ticks > shared.poll_ticks {
+        ticks = at_most(core, shared, ticks);
+    }
     core.cpu.vmwrite(
         guest::VMX_PREEMPTION_TIMER_VALUE,
-        (ticks >> shared.preemption_timer_shift).min(u64::from(u32::MAX)),
+        ticks >> shared.preemption_timer_shift,
     );
+}
+
+/// Until the next look of a core that does not poll; it may have become the one that does.
+#[inline(never)]
+fn at_most<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>, ticks: u64) -> u64 {
+    ticks
+        .min(shared.ticks_to_next_look(core.id))
+        .min(u64::from(u32::MAX))
 }

@@ -104,7 +104,7 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
     if core.step != Step::None {
         step::on_trap(core, shared);
     }
-    if core.step == Step::None && core.native == Native::None {
+    if shared.published.traces_any() && core.step == Step::None && core.native == Native::None {
         executed(core, shared);
     }
     Outcome::Stay

@@ -59,19 +59,24 @@ pub fn translate(
     address: GuestVirtual,
 ) -> Result<Translation, NotPresent> {
     // Bits of a virtual address that the tables translate.
-    let width = if cr4 & CR4_LA57 == 0 { 48 } else { 57 };
-    walk(mem, cr3, width, address.0).ok_or(NotPresent { address })
+    let found = if cr4 & CR4_LA57 == 0 {
+        walk::<48>(mem, cr3, address.0)
+    } else {
+        walk::<57>(mem, cr3, address.0)
+    };
+    found.ok_or(NotPresent { address })
 }
 
-fn walk(mem: &impl PhysicalMemory, cr3: u64, width: u32, va: u64) -> Option<Translation> {
-    let top = (va as i64) >> (width - 1);
+#[inline]
+fn walk<const WIDTH: u32>(mem: &impl PhysicalMemory, cr3: u64, va: u64) -> Option<Translation> {
+    let top = (va as i64) >> (WIDTH - 1);
     if top != 0 && top != -1 {
         return None;
     }
     let mut table = cr3 & ADDRESS;
     let mut granted = WRITE | USER;
     let mut denied = 0;
-    let mut shift = width;
+    let mut shift = WIDTH;
     // Four or five turns: 48, 39, 30, 21 end at 12.
     while shift > 12 {
         shift -= 9;

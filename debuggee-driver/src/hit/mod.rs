@@ -9,7 +9,7 @@ pub mod detour;
 use crate::event::{Hit, Moment, Occasion};
 use crate::halt::{self, Stopped};
 use crate::port::{Cpu, Ports};
-use crate::run;
+use crate::run::{self, Ran};
 use crate::shared::Shared;
 use crate::vmx::guest;
 use wire_protocol::address::{CoreId, EventId};
@@ -45,15 +45,72 @@ pub fn fire<P: Ports>(
     moment: Moment,
     comes: Comes,
 ) -> Verdict {
+    if moment == Moment::Pre
+        && let Some(verdict) = fire_plain(core, cpu, shared, occasion)
+    {
+        return verdict;
+    }
+    let rip = cpu.vmread(guest::RIP);
+    let hit = (occasion, moment, comes);
+    fire_from(core, cpu, shared, hit, None, rip, Verdict::Goes)
+}
+
+/// The same if no event waits, or only one that just runs scripts. `None`: there is more to it, and nothing
+/// was done.
+#[inline]
+fn fire_plain<P: Ports>(
+    core: CoreId,
+    cpu: &mut P::Cpu,
+    shared: &Shared<P>,
+    occasion: &Occasion,
+) -> Option<Verdict> {
+    let rip = cpu.vmread(guest::RIP);
+    let (ran, event, until) = shared.installed.read(|installed| {
+        let record = installed.only_plain(occasion).ok()?;
+        let ran = record.map_or(Ran::default(), |record| {
+            run::scripts_of(core, cpu, shared, record, occasion.context)
+        });
+        let event = record.map(|record| record.id);
+        Some((ran, event, installed.registry().next_id()))
+    })?;
+    let mut short_circuit = ran.short_circuit.unwrap_or(false);
+    let stops = event.filter(|_| ran.pauses);
+    if let Some(event) = stops {
+        let said = stop_once(core, cpu, shared, event, None);
+        short_circuit = said.unwrap_or(short_circuit);
+    }
+    if cpu.vmread(guest::RIP) != rip {
+        return Some(Verdict::Stays);
+    }
+    let verdict = if short_circuit {
+        Verdict::Skipped
+    } else {
+        Verdict::Goes
+    };
+    if stops.is_none() {
+        return Some(verdict);
+    }
+    let hit = (occasion, Moment::Pre, Comes::Once);
+    Some(fire_from(core, cpu, shared, hit, Some(until), rip, verdict))
+}
+
+/// Serves the events from number `served` on.
+#[inline(never)]
+fn fire_from<P: Ports>(
+    core: CoreId,
+    cpu: &mut P::Cpu,
+    shared: &Shared<P>,
+    (occasion, moment, comes): (&Occasion, Moment, Comes),
+    mut served: Option<EventId>,
+    rip: u64,
+    mut verdict: Verdict,
+) -> Verdict {
     if !shared
         .installed
         .read(|installed| installed.may_concern(occasion))
     {
-        return Verdict::Goes;
+        return verdict;
     }
-    let rip = cpu.vmread(guest::RIP);
-    let mut verdict = Verdict::Goes;
-    let mut served = None;
     // Every turn but the first serves events that were added in a halt of the turn before.
     loop {
         let facts = shared.dispatch_facts(core);

@@ -97,12 +97,11 @@ pub unsafe fn vmread(field: u32) -> u64 {
 /// VMX-root with a current VMCS; the value takes effect at the next VM entry.
 #[inline(always)]
 pub unsafe fn vmwrite(field: u32, value: u64) -> Result<(), VmFail> {
-    let failed: u8;
     // SAFETY: by contract.
     unsafe {
-        asm!("vmwrite {}, {}", "setbe {}", in(reg) u64::from(field), in(reg) value, out(reg_byte) failed, options(nostack));
+        asm!("vmwrite {}, {}", "jbe {}", in(reg) u64::from(field), in(reg) value, label { return Err(VmFail) }, options(nostack));
     }
-    if failed == 0 { Ok(()) } else { Err(VmFail) }
+    Ok(())
 }
 
 /// All-context INVEPT ("INVEPT", type 2).

@@ -76,11 +76,14 @@ impl PhysicalMemory for DirectMap {
     }
 
     fn with_bytes<R>(&self, at: u64, len_bytes: usize, look: impl FnOnce(&[u8]) -> R) -> R {
-        if !self.covers(at, len_bytes) {
-            return look(&[]);
-        }
-        // SAFETY: mapped by contract of `new`; nobody writes it meanwhile by contract of the trait.
-        look(unsafe { core::slice::from_raw_parts(self.address_of(at) as *const u8, len_bytes) })
+        let bytes = if self.covers(at, len_bytes) {
+            let start = self.address_of(at) as *const u8;
+            // SAFETY: mapped by contract of `new`; nobody writes it meanwhile by contract of the trait.
+            unsafe { core::slice::from_raw_parts(start, len_bytes) }
+        } else {
+            &[]
+        };
+        look(bytes)
     }
 
     fn with_bytes_mut<R>(
@@ -89,11 +92,13 @@ impl PhysicalMemory for DirectMap {
         len_bytes: usize,
         change: impl FnOnce(&mut [u8]) -> R,
     ) -> R {
-        if !self.covers(at, len_bytes) {
-            return change(&mut []);
-        }
-        let start = self.address_of(at) as *mut u8;
-        // SAFETY: mapped by contract of `new`; nobody else uses it by contract of the trait.
-        change(unsafe { core::slice::from_raw_parts_mut(start, len_bytes) })
+        let bytes = if self.covers(at, len_bytes) {
+            let start = self.address_of(at) as *mut u8;
+            // SAFETY: mapped by contract of `new`; nobody else uses it by contract of the trait.
+            unsafe { core::slice::from_raw_parts_mut(start, len_bytes) }
+        } else {
+            &mut []
+        };
+        change(bytes)
     }
 }

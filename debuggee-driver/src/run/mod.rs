@@ -9,6 +9,7 @@ pub mod machine;
 pub mod registers;
 
 use crate::event::programs::{StoredCondition, StoredScript, Stretch};
+use crate::event::registry::Record;
 use crate::port::{CodeCall, CodeEnd, Cpu, PhysicalMemory, Ports};
 use crate::shared::Shared;
 use core::sync::atomic::Ordering::Relaxed;
@@ -16,7 +17,7 @@ use machine::{Effects, Frame, RootMachine};
 use registers::{Live, Registers};
 use wire_protocol::address::{CoreId, EventId};
 use wire_protocol::bytecode::{Verified, program::Layout};
-use wire_protocol::event::EventChange;
+use wire_protocol::event::{Actions, EventChange};
 use wire_protocol::packet::{Content, Failure, FailureCause, Source};
 use wire_protocol::script::{self, End, FaultKind, Outcome};
 
@@ -120,13 +121,51 @@ fn run_all<P: Ports, R: Registers>(
     }
 }
 
+/// The same for an event whose record is at hand and which has scripts only, before what is watched takes effect;
+/// with what the event says itself.
+#[inline]
+pub fn scripts_of<P: Ports>(
+    core: CoreId,
+    cpu: &mut P::Cpu,
+    shared: &Shared<P>,
+    record: &Record,
+    context: u64,
+) -> Ran {
+    let (stored, sizes) = (&record.programs, &record.sizes);
+    let frame = Frame {
+        core,
+        event: Some(record.id),
+        context,
+        is_post: false,
+        urgent: record.settings.options.immediate,
+        buffer: stored.buffer().unwrap_or_default(),
+    };
+    let mut effects = Effects::default();
+    if let StoredCondition::Script(script) = stored.condition(sizes, core)
+        && run_stored(cpu, shared, &frame, &mut effects, &script) == 0
+    {
+        return Ran::default();
+    }
+    record.count_hit();
+    if let Some(script) = stored.script(sizes, core) {
+        run_stored(cpu, shared, &frame, &mut effects, &script);
+    }
+    let settings = &record.settings;
+    let by_itself = settings.options.short_circuit.then_some(true);
+    Ran {
+        holds: true,
+        pauses: effects.pauses || settings.actions.contains(Actions::BREAK),
+        short_circuit: effects.short_circuit.or(by_itself),
+    }
+}
+
 /// Runs a script of an event; its value, or 0 if it did not come to its end.
 fn run_stored<P: Ports, R: Registers>(
     registers: &mut R,
     shared: &Shared<P>,
     frame: &Frame,
     effects: &mut Effects,
-    script: &StoredScript,
+    script: &StoredScript<'_>,
 ) -> u64 {
     let StoredScript {
         program,
@@ -144,7 +183,7 @@ fn run_stored<P: Ports, R: Registers>(
                     frame,
                     effects,
                 };
-                run_bytes(bytes, layout, locals, &mut machine)
+                run_bytes(bytes, *layout, locals, &mut machine)
             })
         });
     let Some(outcome) = outcome else { return 0 };
@@ -183,6 +222,7 @@ fn run_code<P: Ports>(
 }
 
 /// Runs bytes that were verified before, in this core's workspace.
+#[inline(always)]
 fn run_bytes<P: Ports, R: Registers>(
     bytes: &[u8],
     layout: Layout,
@@ -194,6 +234,7 @@ fn run_bytes<P: Ports, R: Registers>(
 }
 
 /// Runs a verified program in the workspace of the core that runs this.
+#[inline]
 pub fn run_verified<P: Ports, R: Registers>(
     program: &Verified<'_>,
     locals: &mut [u8],

@@ -4,6 +4,7 @@ use super::batches::resolver_and_world;
 use super::*;
 use crate::ept::entry::Level;
 use crate::ept::model::CHUNKS;
+use crate::ept::monitor::Touch;
 use crate::guest::model::no_processes;
 
 fn settings(space: Space, from: u64, len_bytes: u64) -> EventSpec<'static> {
@@ -108,4 +109,43 @@ fn devices_can_be_watched_but_not_hooked() {
         let event = world.monitor(device, 8, Access::READ).unwrap();
         world.change(EventChange::Clear, event);
     }
+}
+
+#[test]
+fn the_distance_to_what_is_watched_is_that_of_the_first_watched_byte() {
+    let mut world = world(true, design());
+    let page = GIB + 0x5000;
+    let ranges = [
+        (0x10, 8, Access::READ),
+        (0x10, 1, Access::WRITE),
+        (0x40, 0x20, Access::WRITE),
+        (0x48, 4, Access::READ | Access::EXECUTE),
+        (0xff0, 0x20, Access::READ),
+    ];
+    for (offset, len_bytes, access) in ranges {
+        world.monitor(page + offset, len_bytes, access).unwrap();
+    }
+    let disabled = world.monitor(page, 0x1000, Access::WRITE).unwrap();
+    world.change(EventChange::Disable, disabled);
+    let monitors = world.installed.watches().monitors();
+    for access in [Access::READ, Access::WRITE, Access::READ | Access::WRITE] {
+        for offset in [
+            0, 0xf, 0x10, 0x17, 0x18, 0x40, 0x4b, 0x4c, 0x5f, 0x60, 0xfff,
+        ] {
+            let at = GuestPhysical(page + offset);
+            let is_met = |byte: &u64| {
+                let at = GuestPhysical(page + byte);
+                monitors.is_any_met(&Touch {
+                    at,
+                    len_bytes: 1,
+                    access,
+                })
+            };
+            let first = (offset..0x1000).find(is_met);
+            let expected = first.map_or(u64::MAX, |first| first - offset);
+            assert_eq!(monitors.distance(at, access), Some(expected), "{offset:x}");
+        }
+    }
+    let unwatched = GuestPhysical(page - 0x1000);
+    assert_eq!(monitors.distance(unwatched, Access::READ), None);
 }

@@ -1,0 +1,97 @@
+//! Hooked instructions that do nothing: they need no step, as going on behind them is all they do.
+//!
+//! Compilers put such an instruction at the start of a function, for tracing and for control-flow
+//! enforcement, and that is where most hooks are.
+
+use super::native::Native;
+use super::step::Step;
+use super::{Core, RFLAGS_TF};
+use crate::port::{Cpu, PhysicalMemory, Ports};
+use crate::shared::Shared;
+use crate::vmx::guest;
+use wire_protocol::address::{GuestPhysical, PAGE_BYTES};
+
+const RFLAGS_RF: u64 = 1 << 16;
+/// Control-flow enforcement: the processor remembers that ENDBR64 came.
+const CR4_CET: u64 = 1 << 23;
+
+/// Instructions that change nothing but RIP, as the eight bytes from their start: length, and value
+/// of as many bytes. The recommended ones ("NOP") and ENDBR64; the most frequent first.
+const FORMS: [(u32, u64); 9] = [
+    (5, 0x0000_0044_1f0f),
+    (4, 0xfa1e_0ff3),
+    (1, 0x90),
+    (2, 0x9066),
+    (3, 0x00_1f0f),
+    (4, 0x0040_1f0f),
+    (6, 0x0000_441f_0f66),
+    (7, 0x0000_0000_0080_1f0f),
+    (8, 0x0000_0000_0084_1f0f),
+];
+
+/// Length of the instruction that `bytes` begin with, if it is one of [`FORMS`].
+fn length(bytes: u64) -> Option<u64> {
+    let is_start = |(len, value): &&(u32, u64)| bytes << (64 - 8 * len) == value << (64 - 8 * len);
+    let (len, _) = FORMS.iter().find(is_start)?;
+    Some(u64::from(*len))
+}
+
+/// Length of the hooked instruction at `at`, if going on behind it is all that it does. `None` also if the guest
+/// could tell the difference: what else is due at its end, the processor does.
+pub(super) fn length_at<P: Ports>(
+    core: &Core<P::Cpu>,
+    shared: &Shared<P>,
+    at: GuestPhysical,
+) -> Option<u64> {
+    let is_on_one_page = at.offset() as u64 <= PAGE_BYTES - 8;
+    let is_stepped = core.step != Step::None || core.native != Native::None;
+    if is_stepped || !is_on_one_page {
+        return None;
+    }
+    let mut bytes = [0; 8];
+    shared.memory.read(at.0, &mut bytes);
+    let len_bytes = length(u64::from_le_bytes(bytes))?;
+    let is_plain = core.cpu.vmread(guest::RFLAGS) & (RFLAGS_TF | RFLAGS_RF) == 0
+        && core.cpu.vmread(guest::CR4) & CR4_CET == 0;
+    is_plain.then_some(len_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guest::instruction;
+
+    fn of(start: &[u8]) -> Option<u64> {
+        let mut bytes = [0xcc; 8];
+        bytes[..start.len()].copy_from_slice(start);
+        length(u64::from_le_bytes(bytes))
+    }
+
+    #[test]
+    fn instructions_that_do_nothing_are_as_long_as_the_decoder_says() {
+        for (len, value) in FORMS {
+            let bytes = value.to_le_bytes();
+            assert_eq!(value >> (8 * len - 1) >> 1, 0, "{value:x}");
+            let decoded = instruction::decode(&bytes).unwrap();
+            assert_eq!(u32::from(decoded.len), len, "{value:x}");
+            assert_eq!(of(&bytes[..len as usize]), Some(u64::from(len)));
+        }
+    }
+
+    #[test]
+    fn all_other_instructions_are_stepped() {
+        for bytes in [
+            // PAUSE, XCHG R8, PUSH RBP, ENDBR32, NOP with other operands, and none at all.
+            &[0xf3, 0x90][..],
+            &[0x49, 0x90],
+            &[0x55],
+            &[0xf3, 0x0f, 0x1e, 0xfb],
+            &[0x0f, 0x1f, 0x44, 0x00, 0x01],
+            &[0x0f, 0x1f, 0x45, 0x00, 0x00],
+            &[0x66, 0x0f],
+            &[],
+        ] {
+            assert_eq!(of(bytes), None, "{bytes:x?}");
+        }
+    }
+}
