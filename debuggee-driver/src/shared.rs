@@ -307,6 +307,7 @@ impl<P: Ports> Shared<P> {
 
     /// How often something was published: what was derived from the views before the last time
     /// holds no longer.
+    #[inline]
     pub fn commits(&self) -> u64 {
         self.commits.load(SeqCst)
     }
@@ -415,6 +416,7 @@ impl<P: Ports> Shared<P> {
     }
 
     /// Where a linear address of this core's guest is in memory; `None` if it is not present.
+    #[inline(never)]
     pub fn translate(&self, cpu: &P::Cpu, address: u64) -> Option<GuestPhysical> {
         let (cr3, cr4) = (cpu.vmread(guest::CR3), cpu.vmread(guest::CR4));
         walk::translate(&self.memory, cr3, cr4, GuestVirtual(address))

@@ -156,7 +156,7 @@ impl StepView {
         page: GuestPhysical,
         how: How,
     ) -> bool {
-        self.reopen(mem, sources, page, how) || self.open_anew(mem, sources, page, how)
+        self.reopen(mem, sources.generation, page, how) || self.open_anew(mem, sources, page, how)
     }
 
     #[inline(never)]
@@ -202,16 +202,18 @@ impl StepView {
         written.is_some() || self.begin_anew(mem, sources)
     }
 
-    /// Opens the first page of an instruction as it was open before.
+    /// Opens the first page of an instruction as it was open before, if nothing was committed since. False: it
+    /// was not, and nothing was done.
+    #[must_use]
     #[inline]
-    fn reopen(
+    pub fn reopen(
         &mut self,
         mem: &mut impl PhysicalMemory,
-        sources: &Sources<'_>,
+        generation: u64,
         page: GuestPhysical,
         how: How,
     ) -> bool {
-        if self.generation != Some(sources.generation) {
+        if self.generation != Some(generation) {
             return false;
         }
         let [first @ None, ..] = &mut self.open else {

@@ -135,7 +135,24 @@ impl Index {
     #[inline]
     pub fn is_awaited(&self, kind: Kind, value: u64) -> bool {
         let (from, any, to) = self.bounds(kind);
-        from != to && (any != to || self.first_of(kind, value).is_some())
+        if from == to || any != to {
+            return from != to;
+        }
+        let key = Key {
+            kind,
+            value: Some(value),
+        };
+        // Most often nobody's search begins there.
+        let is_taken = self
+            .slots
+            .get(slot_of(packed(key)))
+            .is_some_and(|slot| *slot != 0);
+        is_taken && self.has_key(kind, value)
+    }
+
+    #[inline(never)]
+    fn has_key(&self, kind: Kind, value: u64) -> bool {
+        self.first_of(kind, value).is_some()
     }
 
     /// Places of the events that wait for this occasion by its value, and of those that wait for

@@ -7,8 +7,8 @@
 use crate::pool::budget::{CACHE_LINE_BYTES, EVENT_HEADER_BYTES, ObjectSizes};
 use crate::port::PhysicalMemory;
 use wire_protocol::address::CoreId;
-use wire_protocol::bytecode::Verified;
 use wire_protocol::bytecode::program::Layout;
+use wire_protocol::bytecode::{Comparison, Verified};
 use wire_protocol::event::{Condition, ConditionKind, PoolClass, ProgramSizes, Programs};
 use wire_protocol::limits;
 use wire_protocol::refusal::{ProgramPart, Refusal};
@@ -23,6 +23,8 @@ const ZEROES: [u8; 256] = [0; 256];
 #[derive(Clone, Copy, Debug)]
 struct Script {
     layout: Layout,
+    /// What it compares, if that is all it does.
+    comparison: Option<Comparison>,
     /// Locals on one core, rounded up.
     locals_bytes: u32,
 }
@@ -95,6 +97,7 @@ fn verify(bytes: &[u8], part: ProgramPart) -> Result<Option<Script>, Refusal> {
     let locals_bytes = u32::try_from(program.local_bytes()).unwrap_or(u32::MAX);
     Ok(Some(Script {
         layout: program.layout(),
+        comparison: Comparison::of(program),
         locals_bytes: round_up(locals_bytes),
     }))
 }
@@ -239,6 +242,10 @@ pub struct Stored {
     condition_locals_bytes: u16,
     script_locals_bytes: u16,
     cores: u16,
+    /// The locals of all cores.
+    locals_at: u64,
+    /// What the condition compares, if it is a script and that is all it does.
+    comparison: Option<Comparison>,
 }
 
 impl Stored {
@@ -256,7 +263,7 @@ impl Stored {
         // A program has at most 16 KiB of locals.
         let locals = |script: Option<Script>| script.map_or(0, |it| it.locals_bytes as u16);
         let buffer = buffer.unwrap_or_default();
-        let stored = Self {
+        let mut stored = Self {
             object,
             buffer_at: buffer.at,
             action_offset,
@@ -266,15 +273,19 @@ impl Stored {
             condition_locals_bytes: locals(needs.condition),
             script_locals_bytes: locals(needs.script),
             cores: needs.cores as u16,
+            locals_at: 0,
+            comparison: needs.condition.and_then(|it| it.comparison),
         };
         let sizes = programs.sizes();
+        let [.., code] = stored.stretches(&sizes);
+        stored.locals_at = code.at + u64::from(round_up(code.len_bytes));
         let bytes = [programs.condition.bytes(), programs.script, programs.code];
         for (to, from) in stored.stretches(&sizes).iter().zip(bytes) {
             if !from.is_empty() {
                 mem.write(to.at, from);
             }
         }
-        clear(mem, stored.locals_at(&sizes), stored.all_locals_bytes());
+        clear(mem, stored.locals_at, stored.all_locals_bytes());
         clear(mem, buffer.at, u64::from(buffer.len_bytes));
         stored
     }
@@ -295,6 +306,13 @@ impl Stored {
         .map(|(at, len_bytes)| Stretch { at, len_bytes })
     }
 
+    /// What the condition compares, if that is all it does: it need not be run.
+    #[must_use]
+    #[inline]
+    pub const fn comparison(&self) -> Option<&Comparison> {
+        self.comparison.as_ref()
+    }
+
     /// What decides, for a core.
     #[must_use]
     pub fn condition(&self, sizes: &ProgramSizes, core: CoreId) -> StoredCondition<'_> {
@@ -305,7 +323,7 @@ impl Stored {
             ConditionKind::Script => StoredCondition::Script(StoredScript {
                 program,
                 layout: &self.condition_layout,
-                locals: self.locals(self.locals_at(sizes), self.condition_locals_bytes, core),
+                locals: self.locals(self.locals_at, self.condition_locals_bytes, core),
             }),
         }
     }
@@ -315,7 +333,7 @@ impl Stored {
     pub fn script(&self, sizes: &ProgramSizes, core: CoreId) -> Option<StoredScript<'_>> {
         let [_, program, _] = self.stretches(sizes);
         let of_conditions = u64::from(self.condition_locals_bytes) * u64::from(self.cores);
-        let locals_at = self.locals_at(sizes) + of_conditions;
+        let locals_at = self.locals_at + of_conditions;
         (program.len_bytes != 0).then_some(StoredScript {
             program,
             layout: &self.script_layout,
@@ -346,11 +364,6 @@ impl Stored {
             at: first_at + u64::from(len_bytes) * u64::from(core.0),
             len_bytes: u32::from(len_bytes),
         }
-    }
-
-    fn locals_at(&self, sizes: &ProgramSizes) -> u64 {
-        let [_, _, code] = self.stretches(sizes);
-        code.at + u64::from(round_up(code.len_bytes))
     }
 
     fn all_locals_bytes(&self) -> u64 {

@@ -8,7 +8,6 @@
 use super::interrupt::{self, Taken};
 use super::{Core, Fault, Flow, Outcome, mode, native, nmi, step, timer, trap};
 use crate::cores::registers::RegisterFile;
-use crate::event::Installed;
 use crate::hit;
 use crate::hit::detour::{FRAME_WORDS, READ_REGISTER, WRITE_REGISTER, Wish};
 use crate::port::{Cpu, PhysicalMemory, Ports, gpr};
@@ -63,13 +62,7 @@ const NMI_VECTOR: u8 = 2;
 const VMFUNC: [u8; 3] = [0x0f, 0x01, 0xd4];
 
 /// Whether an exit for this reason can come from inside a detour, or is its call.
-#[inline]
-pub fn may_concern<P: Ports>(shared: &Shared<P>, reason: u16) -> bool {
-    let were_any = |installed: &Installed| installed.detours().were_any();
-    shared.installed.read(were_any) && is_due_inside(reason)
-}
-
-const fn is_due_inside(reason: u16) -> bool {
+pub const fn may_concern(reason: u16) -> bool {
     matches!(
         reason,
         reason::EXCEPTION_OR_NMI
@@ -85,6 +78,7 @@ const fn is_due_inside(reason: u16) -> bool {
 }
 
 /// Deals with an exit of a core that is inside, or on its way in or out. `None`: it is neither.
+#[inline]
 pub fn handle<P: Ports>(
     core: &mut Core<P::Cpu>,
     shared: &Shared<P>,
@@ -95,6 +89,17 @@ pub fn handle<P: Ports>(
     if !is_inside && !matches!(reason, reason::VMCALL | reason::VMFUNC) {
         return stay_on_the_way(core, shared, inner, reason);
     }
+    handle_call(core, shared, inner, is_inside, reason)
+}
+
+#[inline(never)]
+fn handle_call<P: Ports>(
+    core: &mut Core<P::Cpu>,
+    shared: &Shared<P>,
+    inner: Inner,
+    is_inside: bool,
+    reason: u16,
+) -> Option<Result<Outcome, Flow>> {
     let is_ours = shared.is_driver_code(core.cpu.vmread(guest::RIP))
         && super::hypercall::is_kernel(&core.cpu);
     let registers = core.cpu.registers();

@@ -57,8 +57,8 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
     if is_fetch && let Some(outcome) = mode::on_fetch(core, shared) {
         return outcome;
     }
-    if miss::pass(core, shared, &violation) {
-        return Outcome::Stay;
+    if let Some(outcome) = miss::pass(core, shared, &violation) {
+        return outcome;
     }
     let at = violation.at;
     let watched = shared.is_watched(at);

@@ -10,7 +10,13 @@ use crate::vmx::interruption::{self, Combined, Event, Kind};
 use crate::vmx::{guest, interruptibility, reason, ro};
 
 const DEBUG: u8 = 1;
-const BREAKPOINT: u8 = 3;
+const BREAKPOINT: Event = Event {
+    vector: 3,
+    kind: Kind::SoftwareException,
+    error_code: None,
+};
+/// How the processor reports [`BREAKPOINT`], and nothing else with it.
+const INT3: u32 = 1 << 31 | 6 << 8 | 3;
 const UNDEFINED_OPCODE: u8 = 6;
 const DOUBLE_FAULT: u8 = 8;
 const PAGE_FAULT: u8 = 14;
@@ -22,6 +28,9 @@ const NMI_UNBLOCKING_BY_IRET: u32 = 1 << 12;
 /// One match over what the exit reports.
 pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
     let info = core.cpu.vmread(ro::VMEXIT_INTERRUPTION_INFO) as u32;
+    if info == INT3 {
+        return on_breakpoint(core, shared, BREAKPOINT);
+    }
     let error_code = core.cpu.vmread(ro::VMEXIT_INTERRUPTION_ERR_CODE) as u32;
     let Some(event) = Event::decode(info, error_code) else {
         return Outcome::Stay;
@@ -37,7 +46,7 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
         );
     }
     match event.vector {
-        BREAKPOINT => on_breakpoint(core, shared, event),
+        vector if vector == BREAKPOINT.vector => on_breakpoint(core, shared, event),
         UNDEFINED_OPCODE => match syscall::on_undefined_opcode(core, shared) {
             Some(outcome) => outcome,
             None => on_guests_own(core, shared, event),

@@ -2,12 +2,13 @@
 //! busy page are watched.
 //!
 //! What is found here is what `ept_violation` would find. It asks for less: how far the access goes
-//! at most, which the decoder need not say anew for the same bytes of code.
+//! at most, which the decoder need not say anew for the same bytes of code. Called by it, in VMX-root.
 
 use super::access::Violation;
+use super::load::Load;
 use super::native::Native;
 use super::step::Step;
-use super::{Core, access, ept_violation, step};
+use super::{Core, Outcome, access, ept_violation, step};
 use crate::ept::step_view::How;
 use crate::guest::instruction;
 use crate::port::{Cpu, PhysicalMemory, Ports};
@@ -21,6 +22,9 @@ use wire_protocol::event::Access;
 pub struct Decoded {
     code: u128,
     memory_bytes: u16,
+    load: Option<Load>,
+    /// The last page that was found to be RAM.
+    ram_page: Option<GuestPhysical>,
 }
 
 impl Decoded {
@@ -28,17 +32,19 @@ impl Decoded {
     pub const ZEROES: Self = Self {
         code: 0,
         memory_bytes: 1,
+        load: None,
+        ram_page: None,
     };
 }
 
-/// Opens the page for the instruction if what it touches is not watched. False: there is more to it, and nothing
-/// was done.
+/// Carries the instruction out, or opens the page for it, if what it touches is not watched. `None`: there is more to
+/// it, and nothing was done.
 #[inline]
 pub(super) fn pass<P: Ports>(
     core: &mut Core<P::Cpu>,
     shared: &Shared<P>,
     violation: &Violation,
-) -> bool {
+) -> Option<Outcome> {
     let Violation {
         at,
         mut access,
@@ -47,58 +53,91 @@ pub(super) fn pass<P: Ports>(
     } = *violation;
     let is_first = core.step == Step::None && core.native == Native::None;
     if !is_first || in_delivery || linear.is_none() || access.contains(Access::EXECUTE) {
-        return false;
+        return None;
     }
     let granted = ept_violation::granted_for(access);
     if access.contains(Access::WRITE) {
         // Some processors do not tell a write from a read that is followed by a write.
         access |= Access::READ;
     }
-    let distance = shared
+    let distance_bytes = shared
         .installed
-        .read(|installed| installed.watches().monitors().distance(at, access));
-    let Some(distance_bytes) = distance.filter(|bytes| *bytes != 0) else {
-        return false;
-    };
-    if distance_bytes < PAGE_BYTES
-        && most_bytes(core, shared).is_none_or(|bytes| u64::from(bytes) > distance_bytes)
+        .read(|installed| installed.watches().monitors().distance(at, access))?;
+    if distance_bytes == 0 || !is_decoded(core, shared) {
+        return None;
+    }
+    let Decoded {
+        memory_bytes, load, ..
+    } = core.decoded;
+    if u64::from(memory_bytes) > distance_bytes {
+        return None;
+    }
+    if let Some(load) = load
+        && is_ram(core, shared, at.page())
+        && let Some(len_bytes) = load.carry_out(core, shared, violation)
     {
-        return false;
+        super::advance_by(&mut core.cpu, len_bytes);
+        return Some(Outcome::Moved);
     }
     let how = How {
         granted,
         original: true,
     };
     step::open(core, shared, at.page(), how);
-    true
+    Some(Outcome::Stay)
 }
 
-/// How many bytes of memory the instruction at RIP touches at most in one access.
+/// Whether `core.decoded` is what stands at RIP.
 #[inline]
-fn most_bytes<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Option<u16> {
+fn is_decoded<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> bool {
     if !access::is_in_64_bit_mode(&core.cpu) {
-        return None;
+        return false;
     }
-    let GuestPhysical(at) = shared.translate(&core.cpu, core.cpu.vmread(guest::RIP))?;
+    let rip = core.cpu.vmread(guest::RIP);
+    let Some(GuestPhysical(at)) = shared.translate(&core.cpu, rip) else {
+        return false;
+    };
     let mut bytes = [0; size_of::<u128>()];
     if at % PAGE_BYTES > PAGE_BYTES - bytes.len() as u64 {
-        return None;
+        return false;
     }
     shared.memory.read(at, &mut bytes);
     let code = u128::from_le_bytes(bytes);
-    if core.decoded.code == code {
-        return Some(core.decoded.memory_bytes);
-    }
-    decode(core, code)
+    core.decoded.code == code || decode(&mut core.decoded, code)
 }
 
 #[inline(never)]
-fn decode<C>(core: &mut Core<C>, code: u128) -> Option<u16> {
+fn decode(decoded: &mut Decoded, code: u128) -> bool {
     let bytes = code.to_le_bytes();
-    let it = instruction::decode(bytes.first_chunk::<{ instruction::LENGTH_MAX }>()?)?;
-    let memory_bytes = it.memory_bytes();
-    core.decoded = Decoded { code, memory_bytes };
-    Some(memory_bytes)
+    let longest = bytes.first_chunk::<{ instruction::LENGTH_MAX }>();
+    let Some(it) = longest.and_then(|bytes| instruction::decode(bytes)) else {
+        return false;
+    };
+    *decoded = Decoded {
+        code,
+        memory_bytes: it.memory_bytes(),
+        load: Load::of(&it),
+        ..*decoded
+    };
+    true
+}
+
+/// Whether reading the page has no effect but that.
+#[inline]
+fn is_ram<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, page: GuestPhysical) -> bool {
+    core.decoded.ram_page == Some(page) || find_ram(&mut core.decoded, shared, page)
+}
+
+#[inline(never)]
+fn find_ram<P: Ports>(decoded: &mut Decoded, shared: &Shared<P>, page: GuestPhysical) -> bool {
+    let is_ram = shared.facts.ram().any(|range| {
+        let offset = page.0.checked_sub(range.start);
+        offset.is_some_and(|offset| offset + PAGE_BYTES <= range.len_bytes)
+    });
+    if is_ram {
+        decoded.ram_page = Some(page);
+    }
+    is_ram
 }
 
 #[cfg(test)]
@@ -109,5 +148,6 @@ mod tests {
     fn zeroes_are_remembered_as_the_decoder_sees_them() {
         let it = instruction::decode(&Decoded::ZEROES.code.to_le_bytes()).unwrap();
         assert_eq!(it.memory_bytes(), Decoded::ZEROES.memory_bytes);
+        assert_eq!(Load::of(&it), Decoded::ZEROES.load);
     }
 }

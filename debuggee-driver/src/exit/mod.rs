@@ -4,6 +4,7 @@
 //! each reason has its own file. Handlers return an [`Outcome`]; RIP moves in one place.
 
 mod access;
+mod advance;
 pub mod control_register;
 pub mod counter;
 pub mod cpuid;
@@ -16,6 +17,7 @@ pub mod hypercall;
 pub mod init;
 pub mod interrupt;
 pub mod io;
+mod load;
 mod miss;
 pub mod mode;
 pub mod msr;
@@ -39,6 +41,7 @@ use crate::port::{Cpu, Ports};
 use crate::shared::Shared;
 use crate::vmx::interruption::{self, Event, Kind};
 use crate::vmx::{control_field, guest, interruptibility, reason, ro};
+use advance::{advance, advance_by};
 pub use entry::before_entry;
 use wire_protocol::address::CoreId;
 
@@ -181,9 +184,9 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Flow {
 }
 
 /// Handles an exit for any reason. `Some`: the guest is not entered any more.
-#[inline(never)]
+#[inline(always)]
 fn handle_any<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, reason: u16) -> Option<Flow> {
-    if detour::may_concern(shared, reason) {
+    if detour::may_concern(reason) {
         match detour::handle(core, shared, reason) {
             None => {}
             Some(Err(flow)) => return Some(flow),
@@ -228,9 +231,9 @@ fn handle_any<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, reason: u16
 /// step ends with it, no trace counts it, and no other core halts.
 #[inline]
 fn is_alone<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>) -> bool {
-    (core.step == step::Step::None)
-        & !shared.published.traces_any()
-        & !shared.rendezvous.is_wanted(core.id)
+    core.step == step::Step::None
+        && !shared.published.traces_any()
+        && !shared.rendezvous.is_wanted(core.id)
 }
 
 /// Serves the events that watch what made the core exit, and carries it out unless one of them
@@ -406,39 +409,5 @@ fn inject(cpu: &mut impl Cpu, event: Event) {
     if event.needs_instruction_length() {
         let length = cpu.vmread(ro::VMEXIT_INSTRUCTION_LEN);
         cpu.vmwrite(control_field::VMENTRY_INSTRUCTION_LEN, length);
-    }
-}
-
-const RFLAGS_TF: u64 = 1 << 8;
-/// "BS" of the pending debug exceptions: a single step was completed.
-const PENDING_SINGLE_STEP: u64 = 1 << 14;
-
-/// Moves RIP behind the instruction that was carried out.
-fn advance(cpu: &mut impl Cpu) {
-    let length = cpu.vmread(ro::VMEXIT_INSTRUCTION_LEN);
-    advance_by(cpu, length);
-}
-
-/// Moves RIP by the length of an instruction, with the side effects of retiring it.
-fn advance_by(cpu: &mut impl Cpu, len_bytes: u64) {
-    let rip = cpu.vmread(guest::RIP);
-    cpu.vmwrite(guest::RIP, rip.wrapping_add(len_bytes));
-    let blocking = cpu.vmread(guest::INTERRUPTIBILITY_STATE);
-    let shadow = interruptibility::STI | interruptibility::MOV_SS;
-    let is_shadowed = blocking & shadow != 0;
-    if is_shadowed | (cpu.vmread(guest::RFLAGS) & RFLAGS_TF != 0) {
-        retire(cpu);
-    }
-}
-
-/// The side effects of retiring an instruction, where it has any.
-#[cold]
-fn retire(cpu: &mut impl Cpu) {
-    let blocking = cpu.vmread(guest::INTERRUPTIBILITY_STATE);
-    let shadow = interruptibility::STI | interruptibility::MOV_SS;
-    cpu.vmwrite(guest::INTERRUPTIBILITY_STATE, blocking & !shadow);
-    if cpu.vmread(guest::RFLAGS) & RFLAGS_TF != 0 {
-        let pending = cpu.vmread(guest::PENDING_DBG_EXCEPTIONS);
-        cpu.vmwrite(guest::PENDING_DBG_EXCEPTIONS, pending | PENDING_SINGLE_STEP);
     }
 }

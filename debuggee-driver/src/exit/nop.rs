@@ -1,11 +1,12 @@
 //! Hooked instructions that do nothing: they need no step, as going on behind them is all they do.
 //!
 //! Compilers put such an instruction at the start of a function, for tracing and for control-flow
-//! enforcement, and that is where most hooks are.
+//! enforcement, and that is where most hooks are. Called by `exception`, in VMX-root.
 
+use super::Core;
+use super::advance::RFLAGS_TF;
 use super::native::Native;
 use super::step::Step;
-use super::{Core, RFLAGS_TF};
 use crate::port::{Cpu, PhysicalMemory, Ports};
 use crate::shared::Shared;
 use crate::vmx::guest;

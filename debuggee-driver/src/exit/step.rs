@@ -93,9 +93,13 @@ pub fn begin_at_hook<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, at: 
 /// Opens a page that the next instruction touches, and lets the instruction run.
 #[inline]
 pub fn open<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, at: GuestPhysical, how: How) {
-    let opened = with_sources(shared, |sources, memory| {
-        core.view.open(memory, sources, at.page(), how)
-    });
+    let mut memory = shared.memory.clone();
+    let opened = core
+        .view
+        .reopen(&mut memory, shared.commits(), at.page(), how)
+        || with_sources(shared, |sources, memory| {
+            core.view.open(memory, sources, at.page(), how)
+        });
     arm(core, shared, false, !opened);
 }
 

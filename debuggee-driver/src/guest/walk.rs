@@ -52,6 +52,7 @@ impl From<NotPresent> for Refusal {
 ///
 /// # Errors
 /// [`NotPresent`]
+#[inline]
 pub fn translate(
     mem: &impl PhysicalMemory,
     cr3: u64,
@@ -67,7 +68,7 @@ pub fn translate(
     found.ok_or(NotPresent { address })
 }
 
-#[inline]
+#[inline(always)]
 fn walk<const WIDTH: u32>(mem: &impl PhysicalMemory, cr3: u64, va: u64) -> Option<Translation> {
     let top = (va as i64) >> (WIDTH - 1);
     if top != 0 && top != -1 {

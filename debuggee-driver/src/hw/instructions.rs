@@ -77,16 +77,17 @@ pub unsafe fn vmxoff() {
     unsafe { asm!("vmxoff", options(nostack)) }
 }
 
-/// Reads a field of the current VMCS; an unsupported field reads as 0.
+/// Reads a field of the current VMCS that every processor has which `capability::check` accepts; of any
+/// other the value means nothing.
 ///
 /// # Safety
 /// VMX-root with a current VMCS.
 #[inline(always)]
 pub unsafe fn vmread(field: u32) -> u64 {
     let value: u64;
-    // SAFETY: by contract; an unknown field only sets flags and leaves the 0.
+    // SAFETY: by contract; an unknown field only sets flags and leaves the register as it is.
     unsafe {
-        asm!("vmread {}, {}", inout(reg) 0u64 => value, in(reg) u64::from(field), options(nostack));
+        asm!("vmread {}, {}", lateout(reg) value, in(reg) u64::from(field), options(nostack));
     }
     value
 }

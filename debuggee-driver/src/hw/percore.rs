@@ -3,7 +3,7 @@
 //! Built by `boot` in the arena, one per core; used by that core alone once it runs, in VMX-root.
 
 use crate::port::Gprs;
-use core::arch::global_asm;
+use core::arch::{asm, global_asm};
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -96,8 +96,9 @@ global_asm!(
 unsafe extern "C" {
     /// Enters the hypervisor; 0 once the core runs as a guest.
     pub(super) fn standstill_enter(core: *mut PerCore) -> u64;
-    /// Runs the guest until its next VM exit.
-    pub(super) fn standstill_vm_run(registers: *mut Gprs, launched: u64) -> u64;
+    /// Runs the guest until its next VM exit. Called by [`run_guest`] alone, as it keeps fewer registers than
+    /// a function must.
+    fn standstill_vm_run(registers: *mut Gprs, launched: u64) -> u64;
     /// Continues the guest without a hypervisor.
     pub(super) fn standstill_leave(registers: *const Gprs, frame: *const u64) -> !;
     /// Calls a function on another stack.
@@ -113,6 +114,26 @@ unsafe extern "C" {
     fn standstill_nmi();
     fn standstill_machine_check();
     fn standstill_fault_table();
+}
+
+/// Runs the guest until its next VM exit. Returns 0 after one, with the guest's registers stored, or 1 if the entry
+/// failed.
+///
+/// # Safety
+/// VMX-root with a complete VMCS current, whose host state is this core's own.
+#[inline(always)]
+pub(super) unsafe fn run_guest(registers: *mut Gprs, launched: u64) -> u64 {
+    let failed: u64;
+    // SAFETY: by contract; the routine keeps RBX, RBP and RSP, and all else is said to be changed.
+    unsafe {
+        asm!(
+            "call {}", sym standstill_vm_run,
+            inout("rdi") registers => _, inout("rsi") launched => _, lateout("rax") failed,
+            lateout("r12") _, lateout("r13") _, lateout("r14") _, lateout("r15") _,
+            clobber_abi("C"),
+        );
+    }
+    failed
 }
 
 /// Host RIP of the VMCS.

@@ -59,10 +59,12 @@ standstill_enter:
     ret
 
 # u64 standstill_vm_run(u64 registers[16], u64 launched): VMX-root. Returns 0 after a VM exit, with
-# the guest's registers stored, or 1 if the entry failed.
+# the guest's registers stored, or 1 if the entry failed. Keeps RBX and RBP and no other register: the caller
+# knows best which ones it needs.
 .globl standstill_vm_run
 standstill_vm_run:
-    SAVE_CALLEE_SAVED
+    push rbx
+    push rbp
     push rdi
     mov eax, 0x6C14
     vmwrite rax, rsp
@@ -73,7 +75,8 @@ standstill_vm_run:
     jmp 2f
 1:  vmlaunch
 2:  pop rdi
-    RESTORE_CALLEE_SAVED
+    pop rbp
+    pop rbx
     mov eax, 1
     ret
 .globl standstill_vm_exit
@@ -96,7 +99,8 @@ standstill_vm_exit:
     mov [rdi + 0x70], r14
     mov [rdi + 0x78], r15
     pop rdi
-    RESTORE_CALLEE_SAVED
+    pop rbp
+    pop rbx
     xor eax, eax
     ret
 

@@ -16,7 +16,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use machine::{Effects, Frame, RootMachine};
 use registers::{Live, Registers};
 use wire_protocol::address::{CoreId, EventId};
-use wire_protocol::bytecode::{Verified, program::Layout};
+use wire_protocol::bytecode::{Compared, Comparison, Verified, program::Layout};
 use wire_protocol::event::{Actions, EventChange};
 use wire_protocol::packet::{Content, Failure, FailureCause, Source};
 use wire_protocol::script::{self, End, FaultKind, Outcome};
@@ -131,7 +131,20 @@ pub fn scripts_of<P: Ports>(
     record: &Record,
     context: u64,
 ) -> Ran {
+    let registers = &mut Live { cpu };
     let (stored, sizes) = (&record.programs, &record.sizes);
+    let comparison = stored
+        .comparison()
+        .filter(|_| shared.script_operations >= Comparison::OPERATIONS);
+    if let Some(comparison) = comparison {
+        let value = match comparison.what {
+            Compared::Context => context,
+            Compared::Register(register) => registers.get(register),
+        };
+        if !comparison.holds(value) {
+            return Ran::default();
+        }
+    }
     let frame = Frame {
         core,
         event: Some(record.id),
@@ -141,14 +154,15 @@ pub fn scripts_of<P: Ports>(
         buffer: stored.buffer().unwrap_or_default(),
     };
     let mut effects = Effects::default();
-    if let StoredCondition::Script(script) = stored.condition(sizes, core)
-        && run_stored(cpu, shared, &frame, &mut effects, &script) == 0
+    if comparison.is_none()
+        && let StoredCondition::Script(script) = stored.condition(sizes, core)
+        && run_stored(registers, shared, &frame, &mut effects, &script) == 0
     {
         return Ran::default();
     }
     record.count_hit();
     if let Some(script) = stored.script(sizes, core) {
-        run_stored(cpu, shared, &frame, &mut effects, &script);
+        run_stored(registers, shared, &frame, &mut effects, &script);
     }
     let settings = &record.settings;
     let by_itself = settings.options.short_circuit.then_some(true);

@@ -104,7 +104,7 @@ fn works(lab: &mut Lab) -> [Work; 4] {
         Work {
             name: "CPUID, no event",
             target_ticks: 170,
-            held_ticks: [260, 310],
+            held_ticks: [170, 200],
             event: None,
             guest: "cpuid 16".into(),
             counts: false,
@@ -112,7 +112,7 @@ fn works(lab: &mut Lab) -> [Work; 4] {
         Work {
             name: "!epthook hit, script counts in a global",
             target_ticks: 800,
-            held_ticks: [2100, 3000],
+            held_ticks: [800, 1200],
             event: Some(format!("!epthook {target:x} {script}")),
             guest: "target".into(),
             counts: true,
@@ -120,7 +120,7 @@ fn works(lab: &mut Lab) -> [Work; 4] {
         Work {
             name: "!monitor, other bytes of the page",
             target_ticks: 600,
-            held_ticks: [1950, 2850],
+            held_ticks: [600, 750],
             event: Some(format!("!monitor r {:x} l 8 {script}", page + 0x800)),
             guest: format!("load {page:x}"),
             counts: false,
@@ -128,7 +128,7 @@ fn works(lab: &mut Lab) -> [Work; 4] {
         Work {
             name: "!cpuid, false condition",
             target_ticks: 350,
-            held_ticks: [1400, 1900],
+            held_ticks: [350, 520],
             event: Some("!cpuid 16 condition { $context == 17 }".into()),
             guest: "cpuid 16".into(),
             counts: false,

@@ -34,6 +34,7 @@
 //! cannot be reached is held to the same rules.
 
 pub mod assemble;
+pub mod comparison;
 pub mod decode;
 pub mod op;
 pub mod program;
@@ -42,6 +43,7 @@ pub mod tag;
 pub mod verify;
 
 pub use assemble::Assembler;
+pub use comparison::{Compared, Comparison};
 pub use program::{BadProgram, Program, Reason};
 pub use verify::Verified;
 

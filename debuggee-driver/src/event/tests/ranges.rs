@@ -112,6 +112,7 @@ fn devices_can_be_watched_but_not_hooked() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "looks at every byte of a page, many times")]
 fn the_distance_to_what_is_watched_is_that_of_the_first_watched_byte() {
     let mut world = world(true, design());
     let page = GIB + 0x5000;

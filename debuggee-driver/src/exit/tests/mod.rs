@@ -6,6 +6,7 @@ mod detours;
 mod events;
 mod machine;
 mod modes;
+mod shortcuts;
 
 use crate::port::{Cpu, PhysicalMemory};
 use crate::vmx::{control_field, guest, interruptibility, reason, ro};

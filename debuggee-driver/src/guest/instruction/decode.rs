@@ -77,6 +77,8 @@ pub struct Instruction {
     pub vector_bytes: u16,
     /// The ModRM byte.
     pub modrm: Option<u8>,
+    /// Bit 3 of the number of the register that ModRM names (legacy encoding).
+    pub extend_register: bool,
     /// Bit 3 of the number of the base register.
     pub extend_base: bool,
     /// Bit 3 of the number of the index register.
@@ -214,6 +216,7 @@ pub fn decode(bytes: &[u8]) -> Option<Instruction> {
         wide: false,
         vector_bytes: 16,
         modrm: None,
+        extend_register: false,
         extend_base: false,
         extend_index: false,
         sib: None,
@@ -277,6 +280,7 @@ fn read_opcode(it: &mut Instruction, bytes: &mut Bytes<'_>) -> Option<()> {
         rex = 0;
     }
     it.wide = rex & 8 != 0;
+    it.extend_register = rex & 4 != 0;
     it.extend_index = rex & 2 != 0;
     it.extend_base = rex & 1 != 0;
     if it.opcode == 0x0f {

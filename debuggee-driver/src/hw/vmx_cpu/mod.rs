@@ -248,7 +248,7 @@ impl VmxCpu {
         // SAFETY: `core` is valid by contract of `start`; only this core uses it.
         let registers = unsafe { &raw mut (*self.core).registers };
         // SAFETY: the VMCS is current and complete; the assembly keeps all that Rust relies on.
-        let failed = unsafe { percore::standstill_vm_run(registers, launched) };
+        let failed = unsafe { percore::run_guest(registers, launched) };
         if failed != 0 {
             return Err(LaunchError::Entry(
                 self.vmread(ro::VM_INSTRUCTION_ERROR) as u32
