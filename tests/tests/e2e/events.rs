@@ -7,7 +7,7 @@ mod table;
 
 use crate::actors::{Actors, act_command};
 use crate::lab::{Lab, assert_log_is_clean};
-use table::Case;
+use table::{Case, GETSID, OUR_ARGUMENT};
 
 /// Times that the process on core 0 does what is watched, and those of the one on core 1.
 const ROUNDS: [u64; 2] = [3, 2];
@@ -291,7 +291,9 @@ fn modes_change_in_turn(actors: &mut Actors) {
     let pid = actors.pids[1];
     let lab = &mut actors.lab;
     lab.run("pause");
-    lab.run("? .wrong = 0; .user = 0; .kernel = 0; .calls = 0; .returns = 0; .last = 0;");
+    lab.run(
+        "? .wrong = 0; .user = 0; .kernel = 0; .calls = 0; .returns = 0; .last = 0; .detours = 0;",
+    );
     // The first change can be either. Interrupts may come between two instructions, and before the first.
     lab.run(&format!(
         "!mode ku pid {pid:x} core 1 script {{ \
@@ -303,6 +305,10 @@ fn modes_change_in_turn(actors: &mut Actors) {
            .kernel += 1; \
            if (@rdi == 57ad5711 && @rip == vmlinux!entry_SYSCALL_64) {{ .calls += 1; }} \
          }} .last = $context; }}"
+    ));
+    // Each call goes through a detour, which changes views in the kernel and comes back to the one it left.
+    lab.run(&format!(
+        "!epthook2 {GETSID} script {{ if ({OUR_ARGUMENT}) {{ .detours += 1; }} }}"
     ));
     lab.run("g");
     lab.guest(&act_command(1, "call 7c", 300));
@@ -316,6 +322,7 @@ fn modes_change_in_turn(actors: &mut Actors) {
         panic!("not five counts: {text}");
     };
     assert_eq!([wrong, calls], [0, 300], "{text}");
+    assert_eq!(lab.run("? printf(\"%d\", .detours);").trim(), "300");
     assert!(300 <= returns && returns < user && calls < kernel, "{text}");
     assert!(user.abs_diff(kernel) <= 1, "{text}");
     lab.run("events c all");

@@ -91,8 +91,8 @@ const OUR_CALL: &str = "@rdi == 57ad5711";
 const OUR_ENTRY: &str = "@rdi == 57ad5711 && @rip == vmlinux!entry_SYSCALL_64";
 
 /// The same where the kernel serves one of them: the process's RDI.
-const GETSID: &str = "vmlinux!__x64_sys_getsid";
-const OUR_ARGUMENT: &str = "dq(@rdi + 70) == 57ad5711";
+pub(super) const GETSID: &str = "vmlinux!__x64_sys_getsid";
+pub(super) const OUR_ARGUMENT: &str = "dq(@rdi + 70) == 57ad5711";
 
 pub(super) fn cases(places: &Places) -> Vec<Case> {
     let Places {
