@@ -4,7 +4,6 @@
 //! Matching and counting are two calls: a core whose halt another core was faster to claim
 //! repeats its exit, and only the repetition counts.
 
-use super::index::Waiting;
 use super::occasion::{Kind, Occasion};
 use super::plan::core_matches;
 use super::registry::{Record, Registry};
@@ -41,10 +40,6 @@ impl Moment {
     }
 }
 
-/// Not exactly one plain event at most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NotPlain;
-
 /// At least one event matched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hit<'o> {
@@ -76,14 +71,14 @@ impl Installed {
     /// Whether an event may wait for this; if not, there is nothing to find.
     #[must_use]
     pub fn may_concern(&self, occasion: &Occasion) -> bool {
-        occasion.kind == Kind::Memory || self.has_any(occasion.kind, occasion.value)
+        occasion.kind == Kind::Memory || self.may_have(occasion.kind, occasion.value)
     }
 
-    /// Whether an event waits for this value of a kind, or for any.
+    /// Whether an event may wait for this value of a kind, or for any.
     #[must_use]
     #[inline]
-    pub fn has_any(&self, kind: Kind, value: u64) -> bool {
-        self.index.is_awaited(kind, value)
+    pub fn may_have(&self, kind: Kind, value: u64) -> bool {
+        self.index.may_be_awaited(kind, value)
     }
 
     /// Whether an event of this kind may be served afterwards.
@@ -101,23 +96,16 @@ impl Installed {
     }
 
     /// The record of the only event that may wait for this before it takes effect, if that is plain
-    /// and enabled; `Err`: there is more to it than that.
-    ///
-    /// # Errors
-    /// [`Self::find`] has to be asked.
+    /// and enabled. `None`: [`Self::find`] has to be asked.
+    #[must_use]
     #[inline]
-    pub fn only_plain(&self, occasion: &Occasion) -> Result<Option<&Record>, NotPlain> {
+    pub fn only_plain(&self, occasion: &Occasion) -> Option<&Record> {
         if occasion.kind == Kind::Memory {
-            return Err(NotPlain);
+            return None;
         }
-        match self.index.waiting(occasion.kind, occasion.value) {
-            Waiting::Nobody => Ok(None),
-            Waiting::One(place) => match self.registry().at(place) {
-                Some(record) if record.is_plain => Ok(Some(record).filter(|it| it.is_enabled())),
-                _ => Err(NotPlain),
-            },
-            Waiting::Several => Err(NotPlain),
-        }
+        let place = self.index.only(occasion.kind, occasion.value)?;
+        let record = self.registry().at(place)?;
+        (record.is_plain && record.is_enabled()).then_some(record)
     }
 
     /// The events that wait for this; only from a number on, if one is given.
@@ -194,7 +182,7 @@ impl Installed {
         pid: impl Fn() -> Option<u32>,
     ) -> impl Iterator<Item = &Record> {
         let (values, anys) = self.index.matching(occasion);
-        let waiting = Merged {
+        let waiting = Waiting {
             registry: self.registry(),
             values,
             anys,
@@ -220,13 +208,13 @@ impl Installed {
 }
 
 /// Two lists of places, each in order of number, as one.
-struct Merged<'a> {
+struct Waiting<'a> {
     registry: &'a Registry,
     values: &'a [u16],
     anys: &'a [u16],
 }
 
-impl<'a> Iterator for Merged<'a> {
+impl<'a> Iterator for Waiting<'a> {
     type Item = &'a Record;
 
     fn next(&mut self) -> Option<&'a Record> {

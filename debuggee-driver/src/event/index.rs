@@ -41,17 +41,6 @@ pub struct Index {
     slots: [u16; SLOTS],
 }
 
-/// Who waits for an occasion.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Waiting {
-    /// No event.
-    Nobody,
-    /// The event at this place.
-    One(u16),
-    /// Some, or one that waits for any value.
-    Several,
-}
-
 impl Default for Index {
     fn default() -> Self {
         Self::new()
@@ -130,10 +119,10 @@ impl Index {
         }
     }
 
-    /// Whether an event waits for this value of a kind, or for any.
+    /// Whether an event may wait for this value of a kind, or for any; it seldom says so of what nobody waits for.
     #[must_use]
     #[inline]
-    pub fn is_awaited(&self, kind: Kind, value: u64) -> bool {
+    pub fn may_be_awaited(&self, kind: Kind, value: u64) -> bool {
         let (from, any, to) = self.bounds(kind);
         if from == to || any != to {
             return from != to;
@@ -142,17 +131,8 @@ impl Index {
             kind,
             value: Some(value),
         };
-        // Most often nobody's search begins there.
-        let is_taken = self
-            .slots
-            .get(slot_of(packed(key)))
-            .is_some_and(|slot| *slot != 0);
-        is_taken && self.has_key(kind, value)
-    }
-
-    #[inline(never)]
-    fn has_key(&self, kind: Kind, value: u64) -> bool {
-        self.first_of(kind, value).is_some()
+        let slot = self.slots.get(slot_of(packed(key)));
+        slot.is_some_and(|slot| *slot != 0)
     }
 
     /// Places of the events that wait for this occasion by its value, and of those that wait for
@@ -178,27 +158,18 @@ impl Index {
         (values.unwrap_or_default(), anys)
     }
 
-    /// Who waits for this value of a kind.
+    /// The place of the event that waits for this value of a kind, if it is the only one and none waits for any.
     #[must_use]
     #[inline]
-    pub fn waiting(&self, kind: Kind, value: u64) -> Waiting {
+    pub fn only(&self, kind: Kind, value: u64) -> Option<u16> {
         let (from, any, to) = self.bounds(kind);
-        if from == to {
-            return Waiting::Nobody;
+        if from == to || any != to {
+            return None;
         }
-        if any != to {
-            return Waiting::Several;
-        }
-        let Some(start) = self.first_of(kind, value) else {
-            return Waiting::Nobody;
-        };
+        let start = self.first_of(kind, value)?;
         let next = start + 1;
-        if next < any && self.keys.get(next) == self.keys.get(start) {
-            return Waiting::Several;
-        }
-        self.places
-            .get(start)
-            .map_or(Waiting::Nobody, |place| Waiting::One(*place))
+        let is_alone = next >= any || self.keys.get(next) != self.keys.get(start);
+        self.places.get(start).copied().filter(|_| is_alone)
     }
 
     /// The first place of a value of a kind.
@@ -286,7 +257,7 @@ mod tests {
         let nine = Occasion::new(Kind::Cpuid, 9);
         assert_eq!(index.matching(&nine), (&[][..], &[][..]));
         let write = Occasion::new(Kind::MsrWrite, 7);
-        let is = |what: &Occasion| index.is_awaited(what.kind, what.value);
+        let is = |what: &Occasion| index.may_be_awaited(what.kind, what.value);
         assert!(is(&seven) && !is(&write));
     }
 
@@ -320,12 +291,12 @@ mod tests {
                         prop_assert_eq!(found.0, places(Some(value)));
                         prop_assert_eq!(found.1, places(None));
                         let any_found = !found.0.is_empty() || !found.1.is_empty();
-                        prop_assert_eq!(index.is_awaited(*kind, value), any_found);
-                        match index.waiting(*kind, value) {
-                            Waiting::Nobody => prop_assert!(!any_found),
-                            Waiting::One(place) => prop_assert_eq!(found, (&[place][..], &[][..])),
-                            Waiting::Several => prop_assert!(found.0.len() > 1 || !found.1.is_empty()),
-                        }
+                        prop_assert!(index.may_be_awaited(*kind, value) || !any_found);
+                        let only = match found {
+                            ([place], []) => Some(*place),
+                            _ => None,
+                        };
+                        prop_assert_eq!(index.only(*kind, value), only);
                     }
                 }
             }

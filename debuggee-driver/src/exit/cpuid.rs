@@ -19,13 +19,13 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
     watched(core, shared, occasion, emulate)
 }
 
-/// Whether no event waits for the leaf that is asked for.
+/// Whether it is certain that no event waits for the leaf that is asked for.
 #[inline]
 pub(super) fn is_nobodys<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>) -> bool {
     let leaf = core.cpu.registers()[gpr::RAX] as u32;
     !shared
         .installed
-        .read(|installed| installed.has_any(Kind::Cpuid, u64::from(leaf)))
+        .read(|installed| installed.may_have(Kind::Cpuid, u64::from(leaf)))
 }
 
 #[inline]

@@ -84,6 +84,10 @@ pub fn handle<P: Ports>(
     shared: &Shared<P>,
     reason: u16,
 ) -> Option<Result<Outcome, Flow>> {
+    // No detour was ever there to lead anyone in.
+    if !shared.installed.read(|it| it.detours().were_any()) {
+        return None;
+    }
     let inner = shared.inner?;
     let is_inside = core.cpu.vmread(control_field::EPTP_FULL) == inner.eptp;
     if !is_inside && !matches!(reason, reason::VMCALL | reason::VMFUNC) {

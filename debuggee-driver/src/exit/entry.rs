@@ -36,9 +36,8 @@ fn is_anything_due<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>) -> bool {
         || shared.changes.is_wanted()
         || shared.has_hidden_more_than(core.hidden_ticks)
         || shared.published.traces_any()
-        || shared.rendezvous.take_generation(core.id)
+        || shared.commits() != core.commits_seen
         || shared.rendezvous.is_wanted(core.id)
-        || mode::is_due(core, shared)
 }
 
 #[cold]
@@ -59,6 +58,7 @@ fn prepare_entry<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
         crate::halt::park(core.id, &mut core.cpu, shared);
     }
     shared.take_over(core.id, &mut core.cpu);
+    core.commits_seen = shared.commits();
     mode::settle(core, shared);
     step::settle(core, shared);
     native::before_entry(core, shared);

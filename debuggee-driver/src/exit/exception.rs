@@ -68,28 +68,22 @@ fn on_breakpoint<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, event: E
     if shared.rendezvous.is_wanted(core.id) {
         return Outcome::Stay;
     }
-    if !shared.is_hooked(at) {
-        // A hook that was cleared after this core had fetched its INT3 is no breakpoint of the
-        // guest's: the instruction runs again, from the page without the hook.
-        return if shared.read_byte(at) == 0xcc {
-            on_guests_own(core, shared, event)
-        } else {
-            Outcome::Stay
-        };
-    }
     let occasion = Occasion {
         context: rip,
         ..Occasion::new(Watched::Execute, at.0)
     };
-    let before = Moment::Pre;
-    let verdict = hit::fire(
-        core.id,
-        &mut core.cpu,
-        shared,
-        &occasion,
-        before,
-        Comes::Again,
-    );
+    let (id, cpu) = (core.id, &mut core.cpu);
+    // The event that is found first is a hook; without one there may be hooks all the same.
+    let verdict = match hit::fire_only(id, cpu, shared, &occasion) {
+        Some(verdict) => verdict,
+        None if shared.is_hooked(at) => {
+            hit::fire(id, cpu, shared, &occasion, Moment::Pre, Comes::Again)
+        }
+        // A hook that was cleared after this core had fetched its INT3 is no breakpoint of the
+        // guest's: the instruction runs again, from the page without the hook.
+        None if shared.read_byte(at) == 0xcc => return on_guests_own(core, shared, event),
+        None => return Outcome::Stay,
+    };
     if verdict == Verdict::Stays {
         return Outcome::Stay;
     }

@@ -85,6 +85,8 @@ pub struct Core<C> {
     pub root_nmis_seen: u64,
     /// Hidden ticks that the TSC offset accounts for.
     pub hidden_ticks: u64,
+    /// What was committed when it was last made ready for entry.
+    pub commits_seen: u64,
     /// When the preemption timer is to run out, by the time-stamp counter.
     pub next_look: u64,
 }
@@ -112,6 +114,7 @@ impl<C> Core<C> {
             exits: 0,
             root_nmis_seen: 0,
             hidden_ticks: 0,
+            commits_seen: 0,
             next_look: 0,
         }
     }
@@ -169,9 +172,7 @@ pub enum Flow {
 pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Flow {
     core.exits = core.exits.wrapping_add(1);
     core.step_is_new = false;
-    redeliver(&mut core.cpu);
-    let raw = core.cpu.vmread(ro::EXIT_REASON);
-    let reason = raw as u16;
+    let reason = core.cpu.vmread(ro::EXIT_REASON) as u16;
     // The most frequent exit that nobody asked for.
     if reason == reason::CPUID && is_alone(core, shared) && cpuid::is_nobodys(core, shared) {
         cpuid::emulate(core);
@@ -186,6 +187,7 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Flow {
 /// Handles an exit for any reason. `Some`: the guest is not entered any more.
 #[inline(always)]
 fn handle_any<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, reason: u16) -> Option<Flow> {
+    redeliver(&mut core.cpu);
     if detour::may_concern(reason) {
         match detour::handle(core, shared, reason) {
             None => {}

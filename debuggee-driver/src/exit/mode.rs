@@ -21,16 +21,10 @@ pub fn home<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>) -> u64 {
     }
 }
 
-/// Whether a commit began or ended the watch of this core.
-#[inline]
-pub fn is_due<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>) -> bool {
-    shared.published.watches_mode(core.id) != core.alone.is_some()
-}
-
-/// Before the guest is entered: begins or ends the watch. One that goes on stays as it is, so that a change that
-/// is under way is still seen.
+/// Before the guest is entered after a commit: begins or ends the watch. One that goes on stays as it is, so that a
+/// change that is under way is still seen.
 pub fn settle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
-    if is_due(core, shared) {
+    if shared.published.watches_mode(core.id) != core.alone.is_some() {
         follow(core, shared);
     }
 }

@@ -9,7 +9,7 @@ pub mod detour;
 use crate::event::{Hit, Moment, Occasion};
 use crate::halt::{self, Stopped};
 use crate::port::{Cpu, Ports};
-use crate::run::{self, Ran};
+use crate::run;
 use crate::shared::Shared;
 use crate::vmx::guest;
 use wire_protocol::address::{CoreId, EventId};
@@ -46,7 +46,7 @@ pub fn fire<P: Ports>(
     comes: Comes,
 ) -> Verdict {
     if moment == Moment::Pre
-        && let Some(verdict) = fire_plain(core, cpu, shared, occasion)
+        && let Some(verdict) = fire_only(core, cpu, shared, occasion)
     {
         return verdict;
     }
@@ -55,27 +55,28 @@ pub fn fire<P: Ports>(
     fire_from(core, cpu, shared, hit, None, rip, Verdict::Goes)
 }
 
-/// The same if no event waits, or only one that just runs scripts. `None`: there is more to it, and nothing
-/// was done.
-#[inline]
-fn fire_plain<P: Ports>(
+/// Serves the only event that waits for `occasion`, before it takes effect, if all that the event does is run
+/// scripts. `None`: nobody waits or there is more to it, and nothing was done.
+pub fn fire_only<P: Ports>(
     core: CoreId,
     cpu: &mut P::Cpu,
     shared: &Shared<P>,
     occasion: &Occasion,
 ) -> Option<Verdict> {
-    let rip = cpu.vmread(guest::RIP);
-    let (ran, event, until) = shared.installed.read(|installed| {
-        let record = installed.only_plain(occasion).ok()?;
-        let ran = record.map_or(Ran::default(), |record| {
-            run::scripts_of(core, cpu, shared, record, occasion.context)
-        });
-        let event = record.map(|record| record.id);
-        Some((ran, event, installed.registry().next_id()))
-    })?;
+    let Some((rip, ran, event, until)) = shared.installed.read(|installed| {
+        let record = installed.only_plain(occasion)?;
+        if run::is_ruled_out(cpu, shared, record, occasion.context) {
+            return Some(None);
+        }
+        let rip = cpu.vmread(guest::RIP);
+        let ran = run::scripts_of(core, cpu, shared, record, occasion.context);
+        Some(Some((rip, ran, record.id, installed.registry().next_id())))
+    })?
+    else {
+        return Some(Verdict::Goes);
+    };
     let mut short_circuit = ran.short_circuit.unwrap_or(false);
-    let stops = event.filter(|_| ran.pauses);
-    if let Some(event) = stops {
+    if ran.pauses {
         let said = stop_once(core, cpu, shared, event, None);
         short_circuit = said.unwrap_or(short_circuit);
     }
@@ -87,7 +88,7 @@ fn fire_plain<P: Ports>(
     } else {
         Verdict::Goes
     };
-    if stops.is_none() {
+    if !ran.pauses {
         return Some(verdict);
     }
     let hit = (occasion, Moment::Pre, Comes::Once);

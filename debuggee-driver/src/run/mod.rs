@@ -121,7 +121,30 @@ fn run_all<P: Ports, R: Registers>(
     }
 }
 
-/// The same for an event whose record is at hand and which has scripts only, before what is watched takes effect;
+/// What the condition of an event compares, if nothing has to run to know whether it holds.
+#[inline]
+fn comparison<'r, P: Ports>(shared: &Shared<P>, record: &'r Record) -> Option<&'r Comparison> {
+    let comparison = record.programs.comparison();
+    comparison.filter(|_| shared.script_operations >= Comparison::OPERATIONS)
+}
+
+/// Whether nothing has to run to know that the condition of an event does not hold.
+#[inline]
+pub fn is_ruled_out<P: Ports>(
+    cpu: &mut P::Cpu,
+    shared: &Shared<P>,
+    record: &Record,
+    context: u64,
+) -> bool {
+    comparison(shared, record).is_some_and(|comparison| {
+        !comparison.holds(match comparison.what {
+            Compared::Context => context,
+            Compared::Register(register) => Live { cpu }.get(register),
+        })
+    })
+}
+
+/// Runs the programs of an event that has scripts only and is not ruled out, before what is watched takes effect;
 /// with what the event says itself.
 #[inline]
 pub fn scripts_of<P: Ports>(
@@ -133,18 +156,6 @@ pub fn scripts_of<P: Ports>(
 ) -> Ran {
     let registers = &mut Live { cpu };
     let (stored, sizes) = (&record.programs, &record.sizes);
-    let comparison = stored
-        .comparison()
-        .filter(|_| shared.script_operations >= Comparison::OPERATIONS);
-    if let Some(comparison) = comparison {
-        let value = match comparison.what {
-            Compared::Context => context,
-            Compared::Register(register) => registers.get(register),
-        };
-        if !comparison.holds(value) {
-            return Ran::default();
-        }
-    }
     let frame = Frame {
         core,
         event: Some(record.id),
@@ -154,7 +165,7 @@ pub fn scripts_of<P: Ports>(
         buffer: stored.buffer().unwrap_or_default(),
     };
     let mut effects = Effects::default();
-    if comparison.is_none()
+    if comparison(shared, record).is_none()
         && let StoredCondition::Script(script) = stored.condition(sizes, core)
         && run_stored(registers, shared, &frame, &mut effects, &script) == 0
     {

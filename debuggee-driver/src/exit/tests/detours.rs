@@ -2,11 +2,15 @@
 
 use super::machine::{DRIVER, Machine, RAM};
 use super::on_a_large_stack;
+use crate::event::detour::{Code, Site, ViewList};
+use crate::event::plan::Facts as EventFacts;
 use crate::exit::{self, Flow, hypercall};
 use crate::hit::detour::{FRAME_WORDS, READ_REGISTER, WRITE_REGISTER, Wish};
 use crate::port::{Cpu, PhysicalMemory, gpr};
 use crate::shared::Inner;
 use crate::vmx::{control_field, guest, reason, ro};
+use wire_protocol::address::{CoreId, GuestPhysical, GuestVirtual, PAGE_BYTES};
+use wire_protocol::event::{Actions, Settings, Trigger};
 use wire_protocol::packet::Register;
 
 const INNER: Inner = Inner {
@@ -17,6 +21,9 @@ const INNER: Inner = Inner {
 };
 /// Where the stub laid the guest's registers down.
 const FRAME: u64 = RAM + 0x30_0000;
+/// Where detours lead, and a function that has one.
+const PLACES: u64 = RAM + 0x50_0000;
+const FUNCTION: u64 = RAM + 0x60_0000;
 const UNDEFINED_OPCODE: u64 = 1 << 31 | 3 << 8 | 6;
 
 fn machine() -> Machine {
@@ -25,9 +32,44 @@ fn machine() -> Machine {
     machine
 }
 
+/// A machine that has a detour.
+fn machine_with_detour() -> Machine {
+    let mut machine = machine();
+    let page = |page: u64| PLACES + page * PAGE_BYTES;
+    let site = Site {
+        linear: GuestVirtual(PLACES),
+        stub: GuestVirtual(PLACES + 0x1_0000),
+        pages: core::array::from_fn(|index| page(index as u64)),
+        lists: INNER.lists.map(|at| ViewList { at, views: [0; 2] }),
+    };
+    {
+        let mut halt = machine.shared.rendezvous.claim(CoreId(0)).unwrap();
+        let mut proof = halt.all_halted().unwrap();
+        machine
+            .shared
+            .installed
+            .edit(&mut proof)
+            .place_detours(site);
+        halt.release(|| 0, 0);
+    }
+    let at = GuestVirtual(FUNCTION);
+    let mut bytes = [0; 15];
+    // MOV EAX, imm32; RET
+    bytes[..6].copy_from_slice(&[0xb8, 1, 2, 3, 4, 0xc3]);
+    let facts = EventFacts {
+        hook: Some(GuestPhysical(FUNCTION)),
+        code: Some(Code { at, bytes, len: 6 }),
+        range: None,
+    };
+    let mut settings = Settings::new(Trigger::EptHook2 { address: at });
+    settings.actions = Actions::empty();
+    machine.install(settings, facts);
+    machine
+}
+
 /// A machine whose core 0 is inside, in the driver's code.
 fn inside() -> Machine {
-    let mut machine = machine();
+    let mut machine = machine_with_detour();
     machine.set_rip(0, DRIVER + 0x10);
     let cpu = &mut machine.cores[0].cpu;
     cpu.vmwrite(control_field::EPTP_FULL, INNER.eptp);
@@ -71,6 +113,8 @@ fn a_vmfunc_of_the_guest_faults_as_without_a_hypervisor() {
         assert_eq!(injected(&machine), UNDEFINED_OPCODE);
         assert!(!is_inside(&machine));
         // There is one: the core is in the inner view, where it can execute nothing.
+        let mut machine = machine_with_detour();
+        machine.place_code(RAM, &[0x90, 0x0f, 0x01, 0xd4]);
         machine.cores[0]
             .cpu
             .vmwrite(control_field::EPTP_FULL, INNER.eptp);
@@ -107,11 +151,8 @@ fn user_mode_is_not_the_stub() {
 #[test]
 fn no_core_changes_views_where_no_detour_ever_was() {
     on_a_large_stack(|| {
-        let mut machine = inside();
-        let outer = machine.shared.eptp_hooked;
-        machine.cores[0]
-            .cpu
-            .vmwrite(control_field::EPTP_FULL, outer);
+        let mut machine = machine();
+        machine.set_rip(0, DRIVER + 0x10);
         set(&mut machine, &[(gpr::RCX, 1)]);
         machine.exit(0, reason::VMFUNC);
         assert_eq!(injected(&machine), UNDEFINED_OPCODE);
@@ -159,7 +200,7 @@ fn what_comes_inside_is_put_off_until_the_core_is_out() {
 fn what_comes_on_the_way_out_is_put_off_until_the_guest_is_back() {
     on_a_large_stack(|| {
         for way in [0x100, 0x17f, 0x800] {
-            let mut machine = machine();
+            let mut machine = machine_with_detour();
             machine.set_rip(0, DRIVER + way);
             machine.nmi(0);
             assert_eq!(injected(&machine), 0);
@@ -173,7 +214,7 @@ fn what_comes_on_the_way_out_is_put_off_until_the_guest_is_back() {
             assert_eq!(injected(&machine) & 0x7ff, 2 << 8 | 2);
         }
         // Elsewhere in the driver's code it is as everywhere.
-        let mut machine = machine();
+        let mut machine = machine_with_detour();
         machine.set_rip(0, DRIVER + 0x180);
         machine.nmi(0);
         assert_eq!(injected(&machine) & 0x7ff, 2 << 8 | 2);
@@ -184,7 +225,7 @@ fn what_comes_on_the_way_out_is_put_off_until_the_guest_is_back() {
 #[test]
 fn what_comes_on_the_way_in_is_put_off_until_the_core_is_out() {
     on_a_large_stack(|| {
-        let mut machine = machine();
+        let mut machine = machine_with_detour();
         machine.set_rip(0, DRIVER + 0x100);
         machine.nmi(0);
         let cpu = &mut machine.cores[0].cpu;
@@ -199,7 +240,7 @@ fn what_comes_on_the_way_in_is_put_off_until_the_core_is_out() {
 fn a_script_inside_reads_and_writes_what_only_vmx_root_can() {
     on_a_large_stack(|| {
         let mut machine = inside();
-        machine.cores[0].cpu.vmwrite(guest::CR0, 0x8005_0033);
+        machine.cores[0].cpu.vmwrite(guest::CR0, 0x8005_0013);
         let read = [
             (gpr::RAX, hypercall::MAGIC),
             (gpr::RCX, READ_REGISTER),
@@ -207,7 +248,7 @@ fn a_script_inside_reads_and_writes_what_only_vmx_root_can() {
         ];
         set(&mut machine, &read);
         machine.exit(0, reason::VMCALL);
-        assert_eq!(machine.cores[0].cpu.registers()[gpr::RAX], 0x8005_0033);
+        assert_eq!(machine.cores[0].cpu.registers()[gpr::RAX], 0x8005_0013);
         assert_eq!(field(&machine, guest::RIP), DRIVER + 0x13);
         let write = [
             (gpr::RAX, hypercall::MAGIC),
