@@ -46,7 +46,7 @@ const IMPLEMENTATIONS: [(&str, &[&str]); 2] = [
 const UNSAFE: [&str; 4] = [
     "debuggee-driver/src/hw/",
     "debuggee-driver/src/cores/cells.rs",
-    "debuggee-driver/src/boot.rs",
+    "debuggee-driver/src/boot",
     "debuggee-driver/platform/",
 ];
 

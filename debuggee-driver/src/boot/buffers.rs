@@ -1,0 +1,75 @@
+//! What cores and line keep in the arena: frames and lists, message rings, workspaces of scripts.
+//!
+//! Called by [`super::build`], in the kernel's context.
+
+use super::{BootError, LISTS_BYTES, Plan, RING_BYTES_MAX, carve};
+use crate::cores::cells::PerCoreCells;
+use crate::hw::io::IoPorts;
+use crate::hw::launch;
+use crate::hw::phys::DirectMap;
+use crate::line::{Buffers, Line};
+use crate::messages::Rings;
+use crate::pool::arena::Arena;
+use crate::shared::Place;
+use crate::transport::uart16550::Uart;
+use wire_protocol::address::CoreId;
+use wire_protocol::limits;
+use wire_protocol::link::Storage;
+use wire_protocol::script::Workspace;
+
+pub(super) fn build_line(
+    uart: Uart<IoPorts>,
+    arena: &mut Arena,
+    memory: &DirectMap,
+    baud_hz: u32,
+) -> Result<Line<IoPorts>, BootError> {
+    const WHAT: &str = "the line's buffers";
+    let storage = carve(arena, Storage::BYTES as u32, WHAT)?;
+    let message = carve(arena, limits::MESSAGE_BYTES as u32, WHAT)?;
+    let lists = carve(arena, LISTS_BYTES, WHAT)?;
+    // SAFETY: carved for this.
+    let storage = unsafe { launch::bytes(memory, &storage) };
+    let buffers = Buffers {
+        // SAFETY: carved for this.
+        message: unsafe { launch::bytes(memory, &message) },
+        // SAFETY: carved for this.
+        lists: unsafe { launch::bytes(memory, &lists) },
+    };
+    let storage = Storage::carve(storage).ok_or(BootError::ArenaTooSmall(WHAT))?;
+    Ok(Line::new(uart, storage, buffers, baud_hz))
+}
+
+pub(super) fn build_messages(
+    plan: &Plan<'_>,
+    arena: &mut Arena,
+    memory: &DirectMap,
+) -> Result<Rings, BootError> {
+    let len_bytes = plan.constants.message_ring_bytes.min(RING_BYTES_MAX) as u32;
+    let mut rings = Rings::default();
+    for number in 0..plan.facts.core_count {
+        let block = carve(arena, len_bytes, "the messages")?;
+        // SAFETY: carved for this, page-aligned.
+        rings.place(CoreId(number), unsafe { launch::words(memory, &block) });
+    }
+    Ok(rings)
+}
+
+pub(super) fn build_workspaces(
+    plan: &Plan<'_>,
+    arena: &mut Arena,
+    memory: &DirectMap,
+) -> Result<PerCoreCells<Place>, BootError> {
+    let places = PerCoreCells::<Place>::default();
+    for number in 0..plan.facts.core_count {
+        let block = carve(arena, size_of::<Workspace>() as u32, "running scripts")?;
+        // SAFETY: carved for this, page-aligned and large enough.
+        let workspace = unsafe { launch::place(memory, &block, Workspace::new()) };
+        let mut made = Some(Place::new(workspace));
+        places.with_mine(CoreId(number), |place| {
+            if let Some(made) = made.take() {
+                *place = made;
+            }
+        });
+    }
+    Ok(places)
+}

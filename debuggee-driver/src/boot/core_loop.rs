@@ -1,0 +1,201 @@
+//! One core: its pages, its start, and the loop that it runs in VMX-root from then on.
+//!
+//! Built for [`super::build`]; [`start_core`] is called by the platform package, the rest by `hw`.
+
+use super::{BootError, Hypervisor, PAGE, carve};
+use crate::cores::rendezvous::Seat;
+use crate::ept::step_view::{self, StepView};
+use crate::exit::{self, Core, Fault, Flow};
+use crate::hw::launch;
+use crate::hw::percore::{self, PerCore};
+use crate::hw::phys::DirectMap;
+use crate::hw::vmx_cpu::{VmcsPlan, VmxCpu};
+use crate::pool::arena::Arena;
+use crate::port::{Cpu, PhysicalMemory};
+use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use wire_protocol::address::CoreId;
+use wire_protocol::packet::{Message, Notice};
+
+/// One core's own pages in the arena.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CorePages {
+    pub(super) core: *mut PerCore,
+    pub(super) plan: VmcsPlan,
+    pub(super) view: [u64; step_view::PAGES],
+}
+
+pub(super) fn build_core(
+    arena: &mut Arena,
+    memory: &mut DirectMap,
+    common: VmcsPlan,
+    number: u64,
+) -> Result<CorePages, BootError> {
+    const WHAT: &str = "the cores";
+    let vmxon_region = carve(arena, PAGE, WHAT)?.phys;
+    let vmcs = carve(arena, PAGE, WHAT)?.phys;
+    let stack = carve(arena, percore::STACK_BYTES, WHAT)?;
+    let gdt_page = carve(arena, PAGE, WHAT)?.phys;
+    let idt_page = carve(arena, PAGE, WHAT)?.phys;
+    let core_block = carve(arena, PAGE, WHAT)?;
+    let gdt = memory.address_of(gdt_page);
+    for (index, descriptor) in (0u64..).zip(percore::gdt_page(gdt)) {
+        memory.write_u64(gdt_page + index * 8, descriptor);
+    }
+    for (place, len_bytes) in (0u64..).zip(percore::INTERRUPT_STACK_BYTES) {
+        let block = carve(arena, len_bytes, WHAT)?;
+        let top = memory.address_of(block.phys) + u64::from(len_bytes);
+        let slot = percore::TSS_OFFSET + percore::FIRST_STACK_OFFSET + place * 8;
+        memory.write(gdt_page + slot, &top.to_le_bytes());
+    }
+    for vector in 0..=255u8 {
+        let [low, high] = percore::idt_gate(vector);
+        memory.write_u64(idt_page + u64::from(vector) * 16, low);
+        memory.write_u64(idt_page + u64::from(vector) * 16 + 8, high);
+    }
+    let mut view = [0; step_view::PAGES];
+    for page in &mut view {
+        *page = carve(arena, PAGE, WHAT)?.phys;
+    }
+    let self_address = memory.address_of(core_block.phys);
+    let core = PerCore {
+        self_address,
+        root_nmis: AtomicU64::new(0),
+        machine_checks: AtomicU64::new(0),
+        stack_top: memory.address_of(stack.phys) + u64::from(percore::STACK_BYTES),
+        guest_rsp: 0,
+        guest_rip: 0,
+        registers: [0; 16],
+        leave_frame: [0; 5],
+        hypervisor: 0,
+        number,
+        code_active: 0,
+        code_rsp: 0,
+        code_left: 0,
+        code_vector: 0,
+        code_rip: 0,
+        code_arguments: [0; 3],
+    };
+    // SAFETY: carved for this, page-aligned and large enough.
+    let core = unsafe { launch::place(memory, &core_block, core) };
+    Ok(CorePages {
+        core,
+        plan: VmcsPlan {
+            vmxon_region,
+            vmcs,
+            gdt,
+            idt: memory.address_of(idt_page),
+            ..common
+        },
+        view,
+    })
+}
+
+/// Puts the core with this number under the hypervisor. Returns 0, or why not
+/// (`vmx_cpu::LaunchError::code`).
+///
+/// # Safety
+/// On that core, CPL 0, interrupts off, in the kernel's context.
+pub unsafe fn start_core(hypervisor: &'static Hypervisor, number: u16) -> u64 {
+    let Some(Some(pages)) = hypervisor.cores.get(usize::from(number)) else {
+        return u64::MAX;
+    };
+    if hypervisor.shared.rendezvous.seat(CoreId(number)) != Seat::Offline {
+        return 0;
+    }
+    // SAFETY: by contract; the core's pages are its own.
+    unsafe { launch::enter(pages.core) }
+}
+
+/// Runs a core, on its own stack. Returns only if the launch failed.
+///
+/// # Safety
+/// `core` was made by [`build`] for the core that runs this, and [`build`]'s result lives.
+pub unsafe fn core_main(core: *mut PerCore) -> u64 {
+    // SAFETY: by contract.
+    let (address, number) = unsafe { (*core).origin() };
+    // SAFETY: every core's pointer was set by `build`.
+    let hypervisor = unsafe { &*(address as *const Hypervisor) };
+    let shared = &hypervisor.shared;
+    let Some(Some(pages)) = hypervisor.cores.get(usize::from(number)) else {
+        return u64::MAX;
+    };
+    if let Some(slot) = shared.apic_ids.get(usize::from(number)) {
+        slot.store(launch::apic_id(), SeqCst);
+    }
+    // SAFETY: by contract.
+    let cpu = match unsafe { VmxCpu::start(core, pages.plan, hypervisor.memory) } {
+        Ok(cpu) => cpu,
+        Err(error) => return error.code(),
+    };
+    let id = CoreId(number);
+    let mut core = Core::new(id, cpu, StepView::new(pages.view));
+    core.root_nmis_seen = core.cpu.root_nmis();
+    shared.rendezvous.set_seat(id, Seat::Running);
+    exit::before_entry(&mut core, shared);
+    if let Err(error) = core.cpu.run() {
+        shared.rendezvous.set_seat(id, Seat::Offline);
+        // SAFETY: no VM exit happened yet.
+        unsafe { core.cpu.abandon() };
+        return error.code();
+    }
+    loop {
+        match exit::handle(&mut core, shared) {
+            Flow::Enter => {}
+            Flow::Leave => {
+                shared.rendezvous.set_seat(id, Seat::Offline);
+                // SAFETY: `hypercall` saw that the guest is the driver in the kernel.
+                unsafe { core.cpu.leave() }
+            }
+            Flow::Dead(fault) => {
+                let rip = core.cpu.vmread(crate::vmx::guest::RIP);
+                stand_still(hypervisor, id, fault, rip)
+            }
+        }
+        if let Err(error) = core.cpu.run() {
+            let fault = Fault {
+                code: 256 + error.code() as u16,
+                detail: error.code(),
+            };
+            stand_still(hypervisor, id, fault, 0)
+        }
+    }
+}
+
+/// Reports an exception in VMX-root and stands still.
+pub fn report_fault(core: &PerCore, vector: u16, rip: u64, detail: u64) -> ! {
+    let (address, number) = core.origin();
+    // SAFETY: every core's pointer was set by `build`.
+    let hypervisor = unsafe { &*(address as *const Hypervisor) };
+    let fault = Fault {
+        code: vector,
+        detail,
+    };
+    stand_still(hypervisor, CoreId(number), fault, rip)
+}
+
+/// The end of a core that cannot go on: the host is told, and the core counts as held in every
+/// later halt. If it dies while it serves one itself, the line is its own and goes silent.
+fn stand_still(hypervisor: &Hypervisor, core: CoreId, fault: Fault, rip: u64) -> ! {
+    let shared = &hypervisor.shared;
+    shared.hand_over_polling(core);
+    shared.rendezvous.set_seat(core, Seat::Held);
+    let notice = Message::Notice(Notice::Fault {
+        core,
+        vector: fault.code,
+        rip,
+        detail: fault.detail,
+    });
+    let told = shared.line.try_with(|line| {
+        let len_bytes = crate::line::encode(&notice, line.base, line.buffers.message);
+        line.send_encoded(len_bytes).is_ok()
+    });
+    // Another core that polls sends it; if this was the only one, it does so itself.
+    let alone = told == Some(true) && shared.rendezvous.present().all(|other| other == core);
+    loop {
+        if alone {
+            let now_us = shared.microseconds(launch::tsc());
+            shared.line.try_with(|line| line.transmit(now_us));
+        }
+        core::hint::spin_loop();
+    }
+}

@@ -1,0 +1,104 @@
+//! What detours run in, and the way from the stub's code to what serves them.
+//!
+//! Built for [`super::build`] in the kernel's context; [`detour_hit`] runs in guest mode.
+
+use super::{BootError, Hypervisor, PAGE, Plan, carve};
+use crate::ept::entry::{Entry, Level, MemoryType, Permissions};
+use crate::ept::view::Views;
+use crate::event::detour as event_detour;
+use crate::hit::detour as hit_detour;
+use crate::hw::detour;
+use crate::hw::host_pages::ImagePage;
+use crate::hw::phys::DirectMap;
+use crate::pool::arena::Arena;
+use crate::shared::Inner;
+use wire_protocol::address::CoreId;
+use wire_protocol::limits;
+
+/// What detours need, if the processor can carry them.
+pub(super) struct DetourPages {
+    pub(super) inner: Inner,
+    /// Stands for the page of the stub's data.
+    pub(super) data: u64,
+    /// Stand for the pages of the places.
+    pub(super) places: [u64; event_detour::PAGES],
+    pub(super) stacks: [u64; limits::CORES],
+}
+
+/// The inner view, in which only the driver's code can be executed, and the pages of the arena that stand for
+/// the stub's data and places.
+pub(super) fn build_detours(
+    plan: &Plan<'_>,
+    views: &Views,
+    arena: &mut Arena,
+    memory: &mut DirectMap,
+) -> Result<Option<DetourPages>, BootError> {
+    const WHAT: &str = "detours";
+    let Some(inner) = views.inner else {
+        return Ok(None);
+    };
+    let failed = |_| BootError::ArenaTooSmall(WHAT);
+    let leaf = |page| {
+        let read_execute = Permissions::READ | Permissions::EXECUTE;
+        Entry::leaf(page, Level::Page4K, MemoryType::WriteBack, read_execute)
+    };
+    let code = plan.image.iter();
+    for page in code.filter(|page| page.kind == ImagePage::CODE) {
+        inner
+            .replace(memory, page.physical, leaf(page.physical), arena)
+            .map_err(failed)?;
+    }
+    let mut standing = [0; detour::IMAGE_PAGES];
+    for (linear, page) in (detour::first_page()..)
+        .step_by(PAGE as usize)
+        .zip(&mut standing)
+    {
+        *page = carve(arena, PAGE, WHAT)?.phys;
+        let mut image = plan.image.iter();
+        let own = image.find(|own| own.linear == linear);
+        let own = own.ok_or(BootError::ArenaTooSmall(WHAT))?.physical;
+        for view in [&views.hooked, &inner] {
+            view.replace(memory, own, leaf(*page), arena)
+                .map_err(failed)?;
+        }
+    }
+    let lists = [
+        carve(arena, PAGE, WHAT)?.phys,
+        carve(arena, PAGE, WHAT)?.phys,
+    ];
+    let mut stacks = [0; limits::CORES];
+    for (_, stack) in (0..plan.facts.core_count).zip(&mut stacks) {
+        let block = carve(arena, detour::STACK_BYTES, WHAT)?;
+        *stack = memory.address_of(block.phys) + u64::from(block.len_bytes);
+    }
+    let [data, places @ ..] = standing;
+    Ok(Some(DetourPages {
+        inner: Inner {
+            eptp: inner.eptp(),
+            lists,
+            owed: detour::owed(data),
+            ways: detour::ways(),
+        },
+        data,
+        places,
+        stacks,
+    }))
+}
+
+/// Serves a hit of a detour, in guest mode: what the stub is to pass on, or 0.
+///
+/// # Safety
+/// Called by the stub with what it knows of `hypervisor`, on the core `number` inside.
+pub unsafe fn detour_hit(
+    frame: &mut hit_detour::Frame,
+    core: u16,
+    number: u64,
+    cr3: u64,
+    hypervisor: u64,
+) -> u64 {
+    // SAFETY: by contract.
+    let hypervisor = unsafe { &*(hypervisor as *const Hypervisor) };
+    let shared = &hypervisor.shared;
+    hit_detour::hit(CoreId(core), frame, number, cr3, &detour::Inside, shared)
+        .map_or(0, hit_detour::Wish::encode)
+}

@@ -1,0 +1,80 @@
+//! The EPT views that every guest starts with: what it reads, and that the driver's code stays as it is.
+//!
+//! Called by [`super::build`], in the kernel's context.
+
+use super::{BootError, Plan};
+use crate::ept::entry::{Entry, Permissions};
+use crate::ept::mode::ModeViews;
+use crate::ept::view::{HiddenChunks, MapRequest, Views};
+use crate::hw::host_pages::ImagePage;
+use crate::hw::launch;
+use crate::hw::phys::DirectMap;
+use crate::pool::arena::Arena;
+use crate::port::PhysicalMemory;
+use crate::vmx::capability::ControlValues;
+use wire_protocol::address::PAGE_BYTES;
+
+pub(super) fn build_views(
+    plan: &Plan<'_>,
+    controls: &ControlValues,
+    arena: &mut Arena,
+    memory: &mut DirectMap,
+    zero_page: u64,
+    sink_page: u64,
+) -> Result<Views, BootError> {
+    // SAFETY: CPL 0, as `build`'s caller promised; a processor with VMX has MTRRs.
+    let mtrrs = unsafe { launch::read_mtrrs() };
+    let hidden = HiddenChunks::new(arena.chunks());
+    let request = MapRequest {
+        limit: memory.limit(),
+        mtrrs: &mtrrs,
+        has_1gib_leaves: controls.ept_1gib_leaves,
+        hidden: &hidden,
+        zero_page,
+        sink_page,
+        has_view_switching: controls.view_switching,
+    };
+    let views = Views::build(&request, memory, arena)
+        .map_err(|_| BootError::ArenaTooSmall("the EPT views"))?;
+    let failed = |_| BootError::ArenaTooSmall("the protection of the driver's code");
+    for page in plan
+        .image
+        .iter()
+        .filter(|page| page.kind == ImagePage::CODE)
+    {
+        let read_execute = Permissions::READ | Permissions::EXECUTE;
+        views
+            .hooked
+            .protect(memory, page.physical, read_execute, arena)
+            .map_err(failed)?;
+        views
+            .clean
+            .protect(
+                memory,
+                page.physical,
+                Permissions::READ | Permissions::WRITE,
+                arena,
+            )
+            .map_err(failed)?;
+        let leaf = views.clean.walk(memory, page.physical);
+        let sink = leaf.entry.0 & (PAGE_BYTES - 1) | sink_page;
+        views.clean.set_leaf(memory, leaf.entry_phys, Entry(sink));
+    }
+    Ok(views)
+}
+
+/// The views for one mode alone, if the processor can tell modes apart. The hooked view is complete.
+pub(super) fn build_mode_views(
+    controls: &ControlValues,
+    views: &Views,
+    arena: &mut Arena,
+    memory: &mut DirectMap,
+) -> Result<Option<ModeViews>, BootError> {
+    if !controls.mode_based_execute {
+        return Ok(None);
+    }
+    let built = ModeViews::build(&views.hooked, memory, arena);
+    built
+        .map(Some)
+        .ok_or(BootError::ArenaTooSmall("the EPT views"))
+}
