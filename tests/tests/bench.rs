@@ -13,3 +13,5 @@ mod interpreter;
 )]
 #[path = "e2e/lab.rs"]
 mod lab;
+#[path = "../../wire-protocol/tests/support/variables.rs"]
+mod variables;

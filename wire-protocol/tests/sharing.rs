@@ -1,62 +1,18 @@
 //! Globals that several cores use at once: a thread stands for a core.
 
+#[path = "support/variables.rs"]
+mod variables;
+
 use std::sync::atomic::{AtomicU64, Ordering};
+use variables::Core;
 use wire_protocol::bytecode::assemble::{AssembleError, Scratch};
 use wire_protocol::bytecode::op::Op;
 use wire_protocol::bytecode::routine::{Pseudo, Routine};
 use wire_protocol::bytecode::{Assembler, Verified};
-use wire_protocol::packet::{Arguments, Register};
-use wire_protocol::script::{Ask, Machine, Workspace, run};
+use wire_protocol::script::{Workspace, run};
 
 const CORES: u64 = 4;
 const TURNS: u64 = 50_000;
-
-/// A core that has nothing but its number and the globals.
-struct Core<'g>(u64, &'g [AtomicU64]);
-
-impl Machine for Core<'_> {
-    fn register(&mut self, _: Register) -> u64 {
-        0
-    }
-    fn set_register(&mut self, _: Register, _: u64) -> bool {
-        false
-    }
-    fn pseudo(&mut self, _: Pseudo) -> u64 {
-        self.0
-    }
-    fn read_virtual(&mut self, _: u64, _: &mut [u8]) -> bool {
-        false
-    }
-    fn write_virtual(&mut self, _: u64, _: &[u8]) -> bool {
-        false
-    }
-    fn read_physical(&mut self, _: u64, _: &mut [u8]) -> bool {
-        false
-    }
-    fn write_physical(&mut self, _: u64, _: &[u8]) -> bool {
-        false
-    }
-    fn virtual_to_physical(&mut self, _: u64) -> Option<u64> {
-        None
-    }
-    fn physical_to_virtual(&mut self, _: u64) -> Option<u64> {
-        None
-    }
-    fn globals(&self) -> &[AtomicU64] {
-        self.1
-    }
-    fn record(&mut self, _: u32, _: Arguments<'_>) {}
-    fn ask(&mut self, _: Ask) -> bool {
-        false
-    }
-    fn tsc(&mut self) -> u64 {
-        0
-    }
-    fn relax(&mut self) {
-        std::thread::yield_now();
-    }
-    fn sleep_us(&mut self, _: u32) {}
-}
 
 /// Runs a program on every core, over and over; what the globals are afterwards.
 fn run_everywhere(write: impl FnOnce(&mut Assembler<'_>) -> Result<(), AssembleError>) -> Vec<u64> {

@@ -1,14 +1,13 @@
 //! How fast the interpreter is on this machine, next to a plain loop that does the same.
 
+use crate::variables::Core;
 use std::hint::black_box;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 use wire_protocol::bytecode::assemble::{AssembleError, LabelState, Memory, Scratch};
 use wire_protocol::bytecode::op::Op;
-use wire_protocol::bytecode::routine::Pseudo;
 use wire_protocol::bytecode::{Assembler, PROGRAM_BYTES, Verified};
-use wire_protocol::packet::{Arguments, Register};
-use wire_protocol::script::{Ask, Machine, Outcome, Workspace, run};
+use wire_protocol::script::{Outcome, Workspace, run};
 
 /// Simple operations per second that the interpreter has to reach.
 const TARGET: f64 = 30e6;
@@ -16,51 +15,6 @@ const TARGET: f64 = 30e6;
 const TURNS: u64 = 1_000_000;
 /// The fastest of so many runs counts, as something else may use the machine during the others.
 const RUNS: usize = 7;
-
-/// No machine at all: what is measured touches variables only.
-struct Nothing(Vec<AtomicU64>);
-
-impl Machine for Nothing {
-    fn register(&mut self, _: Register) -> u64 {
-        0
-    }
-    fn set_register(&mut self, _: Register, _: u64) -> bool {
-        false
-    }
-    fn pseudo(&mut self, _: Pseudo) -> u64 {
-        0
-    }
-    fn read_virtual(&mut self, _: u64, _: &mut [u8]) -> bool {
-        false
-    }
-    fn write_virtual(&mut self, _: u64, _: &[u8]) -> bool {
-        false
-    }
-    fn read_physical(&mut self, _: u64, _: &mut [u8]) -> bool {
-        false
-    }
-    fn write_physical(&mut self, _: u64, _: &[u8]) -> bool {
-        false
-    }
-    fn virtual_to_physical(&mut self, _: u64) -> Option<u64> {
-        None
-    }
-    fn physical_to_virtual(&mut self, _: u64) -> Option<u64> {
-        None
-    }
-    fn globals(&self) -> &[AtomicU64] {
-        &self.0
-    }
-    fn record(&mut self, _: u32, _: Arguments<'_>) {}
-    fn ask(&mut self, _: Ask) -> bool {
-        false
-    }
-    fn tsc(&mut self) -> u64 {
-        0
-    }
-    fn relax(&mut self) {}
-    fn sleep_us(&mut self, _: u32) {}
-}
 
 fn assemble(write: impl FnOnce(&mut Assembler<'_>) -> Result<(), AssembleError>) -> Vec<u8> {
     let mut scratch = Scratch::default();
@@ -128,7 +82,7 @@ fn fastest<T>(mut work: impl FnMut() -> T) -> (T, Duration) {
     best
 }
 
-fn run_once(program: &Verified<'_>, workspace: &mut Workspace, machine: &mut Nothing) -> Outcome {
+fn run_once(program: &Verified<'_>, workspace: &mut Workspace, machine: &mut Core<'_>) -> Outcome {
     let mut locals = [0; 16];
     run(program, &mut locals, workspace, machine, u64::MAX)
 }
@@ -138,7 +92,8 @@ fn interpreter_speed() {
     let bytes = summing();
     let program = Verified::new(&bytes).expect("verifies");
     let mut workspace = Workspace::new();
-    let mut machine = Nothing((0..8).map(|_| AtomicU64::new(0)).collect());
+    let globals = [const { AtomicU64::new(0) }; 8];
+    let mut machine = Core(0, &globals);
     let (outcome, interpreted) = fastest(|| run_once(&program, &mut workspace, &mut machine));
     let (sum, plain) = fastest(summing_plainly);
     assert_eq!(outcome.value(), Some(sum));
@@ -165,7 +120,8 @@ fn short_run_of_a_script() {
     });
     let layout = Verified::new(&bytes).expect("verifies").program().layout();
     let mut workspace = Workspace::new();
-    let mut machine = Nothing((0..8).map(|_| AtomicU64::new(0)).collect());
+    let globals = [const { AtomicU64::new(0) }; 8];
+    let mut machine = Core(0, &globals);
     let ((), time) = fastest(|| {
         for _ in 0..TURNS {
             let program = Verified::again(black_box(&bytes), layout).expect("the same bytes");
