@@ -5,17 +5,9 @@
 mod fake;
 
 use fake::Debuggee;
-use fake::host::Host;
+use fake::host::{Host, halted};
 use std::process::Command;
 use std::sync::atomic::Ordering;
-
-fn halted() -> (Debuggee, Host) {
-    let debuggee = Debuggee::start();
-    let (mut host, _) = Host::connect(&debuggee);
-    host.good("pause");
-    debuggee.take_requests();
-    (debuggee, host)
-}
 
 #[test]
 fn connecting_names_the_debuggee_and_its_state() {

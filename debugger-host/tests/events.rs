@@ -5,16 +5,7 @@
 #[allow(dead_code, reason = "other test files use the rest")]
 mod fake;
 
-use fake::Debuggee;
-use fake::host::Host;
-
-fn halted() -> (Debuggee, Host) {
-    let debuggee = Debuggee::start();
-    let (mut host, _) = Host::connect(&debuggee);
-    host.good("pause");
-    debuggee.take_requests();
-    (debuggee, host)
-}
+use fake::host::halted;
 
 #[test]
 fn every_kind_of_event_is_added_and_listed_as_it_was_typed() {

@@ -6,16 +6,8 @@
 mod fake;
 
 use fake::Debuggee;
-use fake::host::Host;
+use fake::host::{Host, halted};
 use std::sync::atomic::Ordering;
-
-fn halted() -> (Debuggee, Host) {
-    let debuggee = Debuggee::start();
-    let (mut host, _) = Host::connect(&debuggee);
-    host.good("pause");
-    debuggee.take_requests();
-    (debuggee, host)
-}
 
 fn hits(debuggee: &Debuggee, count: u32) {
     debuggee

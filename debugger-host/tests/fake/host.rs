@@ -10,6 +10,15 @@ pub(crate) struct Host {
     output: BufReader<ChildStdout>,
 }
 
+/// A debuggee that is halted, and a host that was connected to it.
+pub(crate) fn halted() -> (Debuggee, Host) {
+    let debuggee = Debuggee::start();
+    let (mut host, _) = Host::connect(&debuggee);
+    host.good("pause");
+    debuggee.take_requests();
+    (debuggee, host)
+}
+
 impl Host {
     pub(crate) fn connect(debuggee: &Debuggee) -> (Self, String) {
         Self::connect_with(debuggee, &debuggee.symbols())
