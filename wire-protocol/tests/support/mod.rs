@@ -1,5 +1,9 @@
 //! Two links and the line between them, in memory.
-#![allow(dead_code, reason = "each test file takes what it needs")]
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "each test file takes what it needs"
+)]
 #![allow(unreachable_pub, reason = "shared by test files as a module")]
 
 pub mod values;

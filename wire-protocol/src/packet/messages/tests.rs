@@ -1,4 +1,5 @@
 use super::*;
+use crate::address::CoreId;
 use crate::packet::kind::{MESSAGE_COUNTS, MESSAGES, RUN_SCRIPT};
 use crate::packet::testing::{notice_body, notice_is_malformed, reply_body, reply_is_malformed};
 use crate::packet::{Notice, Reply};

@@ -1,0 +1,234 @@
+//! Events, and why they are refused.
+
+use super::*;
+
+fn trigger() -> BoxedStrategy<Trigger> {
+    let by = prop_oneof![Just(SyscallBy::Bytes), Just(SyscallBy::Range)].boxed();
+    let space = prop_oneof![Just(Space::Virtual), Just(Space::Physical)];
+    let access = (1u8..8).prop_map(Access::from_bits_retain);
+    let register = prop_oneof![Just(ControlRegister::Cr0), Just(ControlRegister::Cr4)];
+    let kind = prop_oneof![
+        Just(TraceKind::StepIn),
+        Just(TraceKind::StepOut),
+        Just(TraceKind::Instrument)
+    ];
+    let memory = prop_oneof![
+        guest_virtual().prop_map(|address| Trigger::EptHook { address }),
+        guest_virtual().prop_map(|address| Trigger::EptHook2 { address }),
+        (space, access, address(), number()).prop_map(|(space, access, from, len_bytes)| {
+            Trigger::Monitor {
+                space,
+                access,
+                from,
+                len_bytes,
+            }
+        }),
+    ];
+    let numbered = prop_oneof![
+        (option::of(number32()), by.clone())
+            .prop_map(|(number, by)| Trigger::Syscall { number, by }),
+        by.prop_map(|by| Trigger::Sysret { by }),
+        option::of(number32()).prop_map(|leaf| Trigger::Cpuid { leaf }),
+        option::of(number32()).prop_map(|msr| Trigger::MsrRead { msr }),
+        option::of(number32()).prop_map(|msr| Trigger::MsrWrite { msr }),
+        option::of(number16()).prop_map(|port| Trigger::IoIn { port }),
+        option::of(number16()).prop_map(|port| Trigger::IoOut { port }),
+        option::of(any::<u8>()).prop_map(|vector| Trigger::Exception { vector }),
+        any::<u8>().prop_map(|vector| Trigger::Interrupt { vector }),
+        (register, number()).prop_map(|(register, mask)| Trigger::CrWrite { register, mask }),
+    ];
+    let others = prop_oneof![
+        Just(Trigger::Tsc),
+        Just(Trigger::Pmc),
+        Just(Trigger::Vmcall),
+        Just(Trigger::Dr),
+        option::of(number32()).prop_map(|xcr| Trigger::Xsetbv { xcr }),
+        (1u8..4).prop_map(|bits| Trigger::Mode {
+            to: Modes::from_bits_retain(bits)
+        }),
+        kind.prop_map(|kind| Trigger::Trace { kind }),
+    ];
+    prop_oneof![memory, numbered, others].boxed()
+}
+
+fn options() -> BoxedStrategy<Options> {
+    let stage = prop_oneof![Just(Stage::Pre), Just(Stage::Post), Just(Stage::All)];
+    let buffer_bytes = prop_oneof![Just(0), number32()];
+    let any_options = (stage, any::<bool>(), any::<bool>(), buffer_bytes).prop_map(
+        |(stage, short_circuit, immediate, buffer_bytes)| Options {
+            stage,
+            short_circuit,
+            immediate,
+            buffer_bytes,
+        },
+    );
+    prop_oneof![Just(Options::DEFAULT), any_options].boxed()
+}
+
+fn programs() -> BoxedStrategy<Programs<'static>> {
+    let none = || Just(&[][..]);
+    let condition = prop_oneof![
+        Just(Condition::Always),
+        content().prop_map(Condition::Script),
+        content().prop_map(Condition::Code)
+    ];
+    (
+        condition,
+        prop_oneof![none(), content()],
+        prop_oneof![none(), content()],
+    )
+        .prop_map(|(condition, script, code)| Programs {
+            condition,
+            script,
+            code,
+        })
+        .boxed()
+}
+
+pub(super) fn spec() -> BoxedStrategy<EventSpec<'static>> {
+    let filter = (option::of(number32()), option::of(core()));
+    let programs = prop_oneof![Just(Programs::NONE), programs()];
+    (trigger(), filter, any::<bool>(), options(), programs)
+        .prop_map(|(trigger, (pid, core), stops, options, programs)| {
+            let mut actions = Actions::empty();
+            actions.set(Actions::BREAK, stops);
+            actions.set(Actions::SCRIPT, !programs.script.is_empty());
+            actions.set(Actions::CODE, !programs.code.is_empty());
+            EventSpec {
+                settings: Settings {
+                    trigger,
+                    filter: Filter { pid, core },
+                    actions,
+                    options,
+                },
+                programs,
+            }
+        })
+        .boxed()
+}
+
+pub fn entry() -> BoxedStrategy<EventEntry> {
+    (event_id(), spec(), any::<bool>(), number())
+        .prop_map(|(id, spec, enabled, hits)| EventEntry {
+            id,
+            settings: spec.settings,
+            sizes: spec.programs.sizes(),
+            enabled,
+            hits,
+        })
+        .boxed()
+}
+
+fn event_refusal() -> BoxedStrategy<Refusal> {
+    let part = proptest::sample::select(ProgramPart::ALL.as_slice()).boxed();
+    let option = proptest::sample::select(EventOption::ALL.as_slice());
+    let feature = proptest::sample::select(ProcessorFeature::ALL.as_slice());
+    let limit =
+        (number32(), number32(), 0..4).prop_map(|(limit_bytes, asked_bytes, which)| match which {
+            0 => Refusal::ConditionTooBig {
+                limit_bytes,
+                asked_bytes,
+            },
+            1 => Refusal::ActionTooBig {
+                limit_bytes,
+                asked_bytes,
+            },
+            2 => Refusal::BufferOverMessage {
+                limit_bytes,
+                asked_bytes,
+            },
+            _ => Refusal::BufferTooBig {
+                limit_bytes,
+                asked_bytes,
+            },
+        });
+    let numbers = (number32(), number32(), number32(), number32(), size());
+    prop_oneof![
+        limit,
+        (part.clone(), numbers).prop_map(|(part, numbers)| Refusal::NoBigEvent {
+            part,
+            regular_bytes: numbers.0,
+            asked_bytes: numbers.1,
+            reserved: numbers.2,
+            object_bytes: numbers.3,
+            arena_left_bytes: numbers.4,
+        }),
+        (part, number32(), any::<u8>()).prop_map(|(part, at, reason)| Refusal::BadProgram {
+            part,
+            at,
+            reason
+        }),
+        option.prop_map(|option| Refusal::OptionDoesNotFit { option }),
+        (number(), number(), number()).prop_map(|(value, least, most)| Refusal::ValueOutOfRange {
+            value,
+            least,
+            most
+        }),
+        number16().prop_map(|port| Refusal::OwnPort { port }),
+        number32().prop_map(|msr| Refusal::OwnMsr { msr }),
+        feature.prop_map(|feature| Refusal::NoFeature { feature }),
+        Just(Refusal::UnknownTrigger),
+        proptest::sample::select(DetourObstacle::ALL.as_slice())
+            .prop_map(|obstacle| Refusal::NoDetour { obstacle }),
+        event_id().prop_map(|event| Refusal::PageTaken { event }),
+        (number32(), number32()).prop_map(|(has_bytes, asked_bytes)| Refusal::GlobalLength {
+            has_bytes,
+            asked_bytes
+        }),
+        (number32(), number32(), number32()).prop_map(|(free_bytes, free_names, asked_bytes)| {
+            Refusal::GlobalsFull {
+                free_bytes,
+                free_names,
+                asked_bytes,
+            }
+        }),
+        number().prop_map(|address| Refusal::NotRam {
+            address: GuestPhysical(address)
+        }),
+    ]
+    .boxed()
+}
+
+pub fn refusal() -> BoxedStrategy<Refusal> {
+    prop_oneof![
+        number32().prop_map(|pid| Refusal::ProcessNotFound { pid }),
+        (class(), number32(), number32(), size()).prop_map(
+            |(class, reserved, object_bytes, arena_left_bytes)| Refusal::PoolExhausted {
+                class,
+                reserved,
+                object_bytes,
+                arena_left_bytes,
+            }
+        ),
+        (core(), event_id()).prop_map(|(core, event)| Refusal::ClearIncomplete { core, event }),
+        core().prop_map(|core| Refusal::CoreNotHeld { core }),
+        guest_virtual().prop_map(|address| Refusal::NotPresent { address }),
+        (guest_physical(), guest_physical())
+            .prop_map(|(address, limit)| Refusal::PhysicalOutOfRange { address, limit }),
+        guest_physical().prop_map(|address| Refusal::DebuggerMemory { address }),
+        number32().prop_map(|limit| Refusal::TooManyHooksOnPage { limit }),
+        core().prop_map(|core| Refusal::CoreAway { core }),
+        event_id().prop_map(|event| Refusal::NoSuchEvent { event }),
+        (core(), number16()).prop_map(|(core, count)| Refusal::NoSuchCore { core, count }),
+        register().prop_map(|register| Refusal::ReadOnlyRegister { register }),
+        (register(), number())
+            .prop_map(|(register, value)| Refusal::BadRegisterValue { register, value }),
+        (size(), size()).prop_map(|(limit_bytes, asked_bytes)| Refusal::TooLong {
+            limit_bytes,
+            asked_bytes
+        }),
+        Just(Refusal::NotHalted),
+        number16().prop_map(|ours| Refusal::ProtocolVersion { ours }),
+        any::<u8>().prop_map(|kind| Refusal::UnknownRequest { kind }),
+        Just(Refusal::Malformed),
+        (class(), number32(), number32()).prop_map(|(class, asked, possible)| {
+            Refusal::ArenaTooSmall {
+                class,
+                asked,
+                possible,
+            }
+        }),
+        event_refusal(),
+    ]
+    .boxed()
+}

@@ -1,0 +1,217 @@
+//! What the driver answers.
+
+use super::*;
+
+fn modules() -> BoxedStrategy<ModuleLayout> {
+    (address(), vec(number32(), 8))
+        .prop_map(|(list_head, at)| ModuleLayout {
+            list_head,
+            list: at[0],
+            name: at[1],
+            base: at[2],
+            size: at[3],
+            kallsyms: at[4],
+            kallsyms_symtab: at[5],
+            kallsyms_count: at[6],
+            kallsyms_strtab: at[7],
+        })
+        .boxed()
+}
+
+fn constants() -> BoxedStrategy<Constants> {
+    (size(), size(), any::<bool>(), number32())
+        .prop_map(
+            |(arena_bytes, prealloc_only_bytes, hide_time, poll_hz)| Constants {
+                arena_bytes,
+                prealloc_only_bytes,
+                hide_time,
+                poll_hz,
+            },
+        )
+        .boxed()
+}
+
+fn hello() -> BoxedStrategy<Hello<'static>> {
+    guest_virtual()
+        .prop_flat_map(|kernel_base| {
+            let range =
+                (size(), size()).prop_map(|(start, len_bytes)| RamRange { start, len_bytes });
+            let machine = (
+                items(range, limits::RAM_RANGES),
+                option::of(stop(kernel_base)),
+            );
+            let numbers = (number16(), features(), any::<u64>(), number16(), number32());
+            let places = (guest_virtual(), guest_virtual(), size());
+            (
+                numbers,
+                places,
+                modules(),
+                constants(),
+                "\\PC{0,40}",
+                machine,
+            )
+                .prop_map(
+                    move |(numbers, places, modules, constants, banner, (ram, stop))| Hello {
+                        version: numbers.0,
+                        features: numbers.1,
+                        session: numbers.2,
+                        cores: numbers.3,
+                        tsc_khz: numbers.4,
+                        kernel_base,
+                        direct_map_base: places.0,
+                        driver_image: (places.1, places.2),
+                        modules,
+                        constants,
+                        banner: banner.leak(),
+                        ram: list(&ram, kernel_base),
+                        stop,
+                    },
+                )
+        })
+        .boxed()
+}
+
+fn free() -> BoxedStrategy<FreeCounts> {
+    vec((class(), number32()), 0..8)
+        .prop_map(|counts| {
+            let none = FreeCounts::default();
+            counts
+                .into_iter()
+                .fold(none, |free, (class, count)| free.with(class, count))
+        })
+        .boxed()
+}
+
+fn registers() -> BoxedStrategy<Reply<'static>> {
+    (register_set(), any::<[u64; 64]>(), any::<[u8; 64]>())
+        .prop_map(|(set, bits, shifts)| {
+            let values = bits.iter().zip(shifts).map(|(bits, shift)| {
+                let cut = *bits as i64 >> (shift % 64);
+                cut as u64
+            });
+            let values = values.take(set.len());
+            let values = RegisterValues::encode_into(values, forever(512)).expect("enough");
+            Reply::Registers { set, values }
+        })
+        .boxed()
+}
+
+fn core_state() -> BoxedStrategy<CoreState> {
+    prop_oneof![
+        guest_virtual().prop_map(|rip| CoreState::Halted { rip }),
+        Just(CoreState::WaitForSipi),
+        Just(CoreState::Missing),
+        Just(CoreState::Offline)
+    ]
+    .boxed()
+}
+
+fn pool_line() -> BoxedStrategy<PoolLine> {
+    (class(), number32(), number32(), number32())
+        .prop_map(|(class, object_bytes, reserved, in_use)| PoolLine {
+            class,
+            object_bytes,
+            reserved,
+            in_use,
+        })
+        .boxed()
+}
+
+pub fn reply(base: GuestVirtual) -> BoxedStrategy<Reply<'static>> {
+    let result = prop_oneof![event_id().prop_map(Ok), refusal().prop_map(Err)];
+    let system = prop_oneof![
+        hello().prop_map(Reply::Hello),
+        Just(Reply::Done),
+        refusal().prop_map(Reply::Refused),
+        items(core_state(), limits::CORES)
+            .prop_map(move |states| Reply::Cores(list(&states, base))),
+        registers(),
+    ];
+    let memory = prop_oneof![
+        content().prop_map(|bytes| Reply::Memory {
+            len_bytes: bytes.len() as u32,
+            compressed: false,
+            bytes,
+        }),
+        (content(), 1u32..1000).prop_map(|(bytes, gain)| Reply::Memory {
+            len_bytes: bytes.len() as u32 + gain,
+            compressed: true,
+            bytes,
+        }),
+        Just(Reply::MemoryAsExpected),
+        (guest_physical(), 0u32..64).prop_map(|(address, shift)| Reply::Physical {
+            address,
+            page_bytes: 1 << shift,
+        }),
+        any::<u64>().prop_map(Reply::Digest),
+    ];
+    let event = prop_oneof![
+        (
+            items(result, limits::EVENTS_PER_REQUEST),
+            free(),
+            any::<u16>()
+        )
+            .prop_map(move |(results, free, digest)| Reply::EventsAdded {
+                results: list(&results, base),
+                free,
+                digest,
+            }),
+        (number32(), free(), any::<u16>()).prop_map(|(count, free, digest)| {
+            Reply::EventsChanged {
+                count,
+                free,
+                digest,
+            }
+        }),
+        items(entry(), limits::EVENTS_PER_REPLY)
+            .prop_map(move |entries| Reply::Events(list(&entries, base))),
+    ];
+    let pool = prop_oneof![
+        (
+            number32(),
+            prop_oneof![Just(0), number32()],
+            number32(),
+            size()
+        )
+            .prop_map(|(ready, queued, free, arena_left_bytes)| Reply::Carved {
+                ready,
+                queued,
+                free,
+                arena_left_bytes,
+            }),
+        (items(pool_line(), PoolClass::ALL.len()), size(), size()).prop_map(
+            move |(lines, arena_carved_bytes, arena_left_bytes)| Reply::Pools {
+                lines: list(&lines, base),
+                arena_carved_bytes,
+                arena_left_bytes,
+            }
+        ),
+    ];
+    let programs = (option::of((content(), any::<bool>())), content(), content());
+    let script = prop_oneof![
+        programs.prop_map(|(condition, script, code)| Reply::EventPrograms(Programs {
+            condition: match condition {
+                None => Condition::Always,
+                Some((bytes, true)) => Condition::Script(bytes),
+                Some((bytes, false)) => Condition::Code(bytes),
+            },
+            script,
+            code,
+        })),
+        items(
+            number32().prop_map(GlobalOffset),
+            limits::GLOBALS_PER_REQUEST
+        )
+        .prop_map(move |offsets| Reply::GlobalsDefined(list(&offsets, base))),
+        (address(), option::of(failure()))
+            .prop_map(|(value, failure)| Reply::ScriptRan { value, failure }),
+        vec(number(), 5).prop_map(|counts| Reply::MessageCounts(MessageCounts {
+            produced: counts[0],
+            delivered: counts[1],
+            dropped: counts[2],
+            flushed: counts[3],
+            waiting: counts[4],
+        })),
+    ];
+    prop_oneof![system, memory, event, pool, script].boxed()
+}
