@@ -440,8 +440,8 @@ static void act(char *line, FILE *out, long core)
 	} else if (!strcmp(line, "fault")) {
 		char *page = mmap(FAULT_AT, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 
-		*(volatile char *)page = 1;
-		fprintf(out, "touched %p\n", page);
+		asm volatile("movq (%1), %0" : "=a"(number) : "r"(page) : "memory");
+		fprintf(out, "found %lx\n", number);
 		munmap(page, 4096);
 	} else if (!strncmp(line, "probe ", 6)) {
 		char start[16];
@@ -457,7 +457,7 @@ static void act(char *line, FILE *out, long core)
 		fputs("called\n", out);
 	} else if (!strncmp(line, "crossing ", 9)) {
 		write_text(PROBE "crossing", rest + 1);
-		fputs("called\n", out);
+		copy_lines(PROBE "crossing", "", out);
 	} else if (!strncmp(line, "send ", 5)) {
 		write_text(PROBE "send", rest + 1);
 		copy_lines(PROBE "send", "", out);

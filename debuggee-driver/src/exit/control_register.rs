@@ -3,7 +3,8 @@
 //! A core that comes back from INIT sets CR0.NE itself; a guest that tries CR4.VMXE was told by
 //! CPUID that there is no VMX.
 
-use super::{Core, Outcome, watched};
+use super::watchers::watched;
+use super::{Core, Outcome};
 use crate::event::{Kind, Occasion};
 use crate::port::{Cpu, Ports, gpr};
 use crate::shared::Shared;

@@ -67,6 +67,6 @@ fn prepare_entry<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     if core.cpu.take_machine_check() {
         inject(&mut core.cpu, interruption::MACHINE_CHECK);
     }
-    nmi::deliver(core);
+    nmi::deliver(core, shared);
     interrupt::deliver(core, shared);
 }

@@ -1,13 +1,13 @@
 //! Accesses that the EPT views forbid: those to watched pages, and any to the debugger's own memory.
 
 use super::access::Violation;
-use super::{Core, Fault, Outcome, miss, mode, step};
+use super::{Core, Fault, Outcome, miss, mode, step, watchers};
 use crate::ept::entry::Permissions;
 use crate::ept::monitor::Touch;
 use crate::ept::step_view::How;
-use crate::event::{Moment, Occasion};
+use crate::event::Occasion;
 use crate::guest::instruction::Instruction;
-use crate::hit::{self, Comes, Verdict};
+use crate::hit::{Comes, Verdict};
 use crate::port::{Cpu, Ports};
 use crate::shared::Shared;
 use crate::vmx::interruption::GENERAL_PROTECTION;
@@ -138,9 +138,7 @@ fn hit<P: Ports>(
     }
     let context = violation.linear.unwrap_or(violation.at.0);
     let occasion = Occasion::memory(touch, earlier, context);
-    let before = Moment::Pre;
-    let comes = Comes::Again;
-    match hit::fire(core.id, &mut core.cpu, shared, &occasion, before, comes) {
+    match watchers::serve_before(core, shared, &occasion, Comes::Again) {
         Verdict::Stays => return Some(Outcome::Stay),
         Verdict::Skipped => {
             // What the processor does by itself cannot be skipped.

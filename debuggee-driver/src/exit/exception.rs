@@ -1,13 +1,13 @@
 //! Exceptions and NMIs that exit: breakpoints of hooks, SYSCALL and SYSRET while they are watched,
 //! exceptions that events watch, and NMIs. All others are the guest's own.
 
-use super::{Core, Fault, Outcome, native, nmi, nop, step, syscall};
-use crate::event::{Kind as Watched, Moment, Occasion};
+use super::{Core, Fault, Outcome, native, nmi, nop, step, syscall, watchers};
+use crate::event::{Kind as Watched, Occasion};
 use crate::hit::{self, Comes, Verdict};
 use crate::port::{Cpu, LiveRegister, Ports};
 use crate::shared::Shared;
 use crate::vmx::interruption::{self, Combined, Event, Kind};
-use crate::vmx::{guest, interruptibility, reason, ro};
+use crate::vmx::{control_field, guest, interruptibility, reason, ro};
 
 const DEBUG: u8 = 1;
 const BREAKPOINT: Event = Event {
@@ -72,12 +72,11 @@ fn on_breakpoint<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, event: E
         context: rip,
         ..Occasion::new(Watched::Execute, at.0)
     };
-    let (id, cpu) = (core.id, &mut core.cpu);
     // The event that is found first is a hook; without one there may be hooks all the same.
-    let verdict = match hit::fire_only(id, cpu, shared, &occasion) {
+    let verdict = match hit::fire_only(core.id, &mut core.cpu, shared, &occasion) {
         Some(verdict) => verdict,
         None if shared.is_hooked(at) => {
-            hit::fire(id, cpu, shared, &occasion, Moment::Pre, Comes::Again)
+            watchers::serve_before(core, shared, &occasion, Comes::Again)
         }
         // A hook that was cleared after this core had fetched its INT3 is no breakpoint of the
         // guest's: the instruction runs again, from the page without the hook.
@@ -111,8 +110,7 @@ fn on_guests_own<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, event: E
         core.cpu.set_live(LiveRegister::Cr2, qualification);
     }
     let occasion = Occasion::new(Watched::Exception, u64::from(event.vector));
-    let before = Moment::Pre;
-    match hit::fire(core.id, &mut core.cpu, shared, &occasion, before, comes) {
+    match watchers::serve_before(core, shared, &occasion, comes) {
         Verdict::Goes => {}
         Verdict::Skipped => {
             if event.vector == PAGE_FAULT {
@@ -128,7 +126,7 @@ fn on_guests_own<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, event: E
     );
     match interruption::combine(first, event) {
         Combined::TripleFault => Outcome::Dead(Fault::of_exit(reason::TRIPLE_FAULT, 0)),
-        Combined::DoubleFault => Outcome::Inject(interruption::DOUBLE_FAULT),
+        Combined::DoubleFault => on_double_fault(core, shared),
         Combined::Second => {
             if event.vector == DEBUG {
                 set_debug_status(&mut core.cpu, qualification);
@@ -137,6 +135,21 @@ fn on_guests_own<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, event: E
             native::deliver(core, shared, occasion);
             Outcome::Inject(event)
         }
+    }
+}
+
+/// Two exceptions become one: whoever watches it is served, then the guest has it.
+fn on_double_fault<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
+    // The first of them is not delivered any more, whatever becomes of the double fault.
+    let info = control_field::VMENTRY_INTERRUPTION_INFO_FIELD;
+    core.cpu.vmwrite(info, 0);
+    let occasion = Occasion::new(Watched::Exception, u64::from(DOUBLE_FAULT));
+    match watchers::serve_before(core, shared, &occasion, Comes::Once) {
+        Verdict::Goes => {
+            native::deliver(core, shared, occasion);
+            Outcome::Inject(interruption::DOUBLE_FAULT)
+        }
+        Verdict::Skipped | Verdict::Stays => Outcome::Stay,
     }
 }
 

@@ -1,7 +1,8 @@
 //! VMCALL. The driver's part in the guest uses it, since it cannot reach the hypervisor's memory
 //! once it runs as a guest; for everybody else it does not exist.
 
-use super::{Core, Outcome, watched};
+use super::watchers::watched;
+use super::{Core, Outcome};
 use crate::event::{Kind, Occasion};
 use crate::halt::silent::{self, NotEdited};
 use crate::port::{Cpu, Ports, gpr};

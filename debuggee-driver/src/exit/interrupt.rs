@@ -5,9 +5,9 @@
 
 use super::native::{self, Native};
 use super::step::Step;
-use super::{Core, Outcome};
-use crate::event::{Kind as Watched, Moment, Occasion};
-use crate::hit::{self, Comes, Verdict};
+use super::{Core, Outcome, watchers};
+use crate::event::{Kind as Watched, Occasion};
+use crate::hit::{Comes, Verdict};
 use crate::port::{Cpu, Ports};
 use crate::shared::Shared;
 use crate::vmx::interruption::{Event, Kind};
@@ -72,15 +72,7 @@ pub fn on_exit<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome
 /// Serves the events that watch an interrupt that was taken from the guest.
 pub(super) fn arrived<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, vector: u8) {
     let occasion = Occasion::new(Watched::Interrupt, u64::from(vector));
-    let before = Moment::Pre;
-    let verdict = hit::fire(
-        core.id,
-        &mut core.cpu,
-        shared,
-        &occasion,
-        before,
-        Comes::Once,
-    );
+    let verdict = watchers::serve_before(core, shared, &occasion, Comes::Once);
     if verdict == Verdict::Skipped {
         // Nobody else tells the controller that it is done.
         core.cpu.end_of_interrupt();

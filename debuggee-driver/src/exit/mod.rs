@@ -31,12 +31,13 @@ pub mod syscall;
 mod tests;
 pub mod timer;
 pub mod trap;
+mod watchers;
 pub mod xsetbv;
 
 use crate::ept::entry::Mode;
 use crate::ept::step_view::StepView;
-use crate::event::{Kind as Watched, Moment, Occasion};
-use crate::hit::{self, Comes, Verdict};
+use crate::event::{Kind as Watched, Occasion};
+use crate::hit::{Comes, Verdict};
 use crate::port::{Cpu, Ports};
 use crate::shared::Shared;
 use crate::vmx::interruption::{self, Event, Kind};
@@ -238,39 +239,6 @@ fn is_alone<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>) -> bool {
         && !shared.rendezvous.is_wanted(core.id)
 }
 
-/// Serves the events that watch what made the core exit, and carries it out unless one of them
-/// says otherwise.
-pub fn watched<P: Ports>(
-    core: &mut Core<P::Cpu>,
-    shared: &Shared<P>,
-    occasion: Occasion,
-    carry_out: impl FnOnce(&mut Core<P::Cpu>) -> Outcome,
-) -> Outcome {
-    let before = Moment::Pre;
-    match hit::fire(
-        core.id,
-        &mut core.cpu,
-        shared,
-        &occasion,
-        before,
-        Comes::Again,
-    ) {
-        Verdict::Skipped => Outcome::Advance,
-        Verdict::Stays => Outcome::Stay,
-        Verdict::Goes => {
-            let outcome = carry_out(core);
-            if matches!(outcome, Outcome::Advance | Outcome::Moved)
-                && shared
-                    .installed
-                    .read(|installed| installed.has_after(occasion.kind))
-            {
-                core.carried_out = Some(occasion);
-            }
-            outcome
-        }
-    }
-}
-
 /// An instruction was carried out for the guest: what comes after it, if anything does.
 #[inline(always)]
 fn after_instruction<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
@@ -284,15 +252,7 @@ fn after_instruction<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
 fn serve_after_instruction<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     step::complete(core, shared);
     if let Some(occasion) = core.carried_out.take() {
-        let after = Moment::Post;
-        hit::fire(
-            core.id,
-            &mut core.cpu,
-            shared,
-            &occasion,
-            after,
-            Comes::Once,
-        );
+        watchers::serve_after(core, shared, &occasion);
     }
     trap::executed(core, shared);
 }
@@ -388,8 +348,7 @@ fn redeliver_event(cpu: &mut impl Cpu, info: u32) {
 /// served as if the processor had raised it.
 fn raise<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, event: Event) {
     let occasion = Occasion::new(Watched::Exception, u64::from(event.vector));
-    let (before, comes) = (Moment::Pre, Comes::Again);
-    match hit::fire(core.id, &mut core.cpu, shared, &occasion, before, comes) {
+    match watchers::serve_before(core, shared, &occasion, Comes::Again) {
         Verdict::Goes => {
             native::deliver(core, shared, occasion);
             inject(&mut core.cpu, event);

@@ -4,10 +4,10 @@
 //! Called by [`super::ept_violation`] on a fetch, by [`super::entry`] before the guest is entered, and by
 //! whoever brings a core back from another view.
 
-use super::{Core, Outcome, hypercall, step::Step};
+use super::{Core, Outcome, hypercall, step::Step, watchers};
 use crate::ept::entry::Mode;
-use crate::event::{Kind, Moment, Occasion};
-use crate::hit::{self, Comes, Verdict};
+use crate::event::{Kind, Occasion};
+use crate::hit::{Comes, Verdict};
 use crate::port::{Cpu, Ports};
 use crate::shared::Shared;
 use crate::vmx::{control_field, guest};
@@ -35,9 +35,8 @@ pub fn on_fetch<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Option
     let is_home = core.step == Step::None;
     let reached = reached(core.alone.filter(|_| is_home), now(&core.cpu))?;
     let rip = core.cpu.vmread(guest::RIP);
-    let (before, comes) = (Moment::Pre, Comes::Again);
     let change = occasion(reached);
-    let verdict = hit::fire(core.id, &mut core.cpu, shared, &change, before, comes);
+    let verdict = watchers::serve_before(core, shared, &change, Comes::Again);
     // It comes up again only if another core halted first.
     if verdict != Verdict::Stays || core.cpu.vmread(guest::RIP) != rip {
         follow(core, shared);

@@ -2,7 +2,8 @@
 //! EFER while SYSCALL is watched, and numbers that no bitmap covers, which no processor has.
 
 use super::native::{self, Off};
-use super::{Core, Outcome, watched};
+use super::watchers::watched;
+use super::{Core, Outcome};
 use crate::event::{Kind, Occasion};
 use crate::port::{Cpu, LiveRegister, Ports, gpr};
 use crate::shared::Shared;

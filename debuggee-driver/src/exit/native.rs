@@ -5,9 +5,9 @@
 //! events of the stage after are served. The same brings a core back at the first instruction of
 //! a handler, behind the delivery of an event.
 
-use super::{Core, Outcome, step};
-use crate::event::{Moment, Occasion};
-use crate::hit::{self, Comes, Verdict};
+use super::{Core, Outcome, step, watchers};
+use crate::event::Occasion;
+use crate::hit::{Comes, Verdict};
 use crate::port::{Cpu, Ports};
 use crate::shared::Shared;
 use crate::vmx::{control_field, guest, ro};
@@ -51,15 +51,7 @@ pub fn watched<P: Ports>(
     occasion: Occasion,
     off: Off,
 ) -> Outcome {
-    let before = Moment::Pre;
-    match hit::fire(
-        core.id,
-        &mut core.cpu,
-        shared,
-        &occasion,
-        before,
-        Comes::Again,
-    ) {
+    match watchers::serve_before(core, shared, &occasion, Comes::Again) {
         Verdict::Skipped => return Outcome::Advance,
         Verdict::Stays => return Outcome::Stay,
         Verdict::Goes => {}
@@ -78,15 +70,7 @@ pub fn watched<P: Ports>(
 
 /// An event is about to be delivered: those that wait for the time after are served then.
 pub fn deliver<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, occasion: Occasion) {
-    let facts = shared.dispatch_facts(core.id);
-    let is_awaited = shared.installed.read(|installed| {
-        installed.has_after(occasion.kind)
-            && installed.may_concern(&occasion)
-            && installed
-                .find(&occasion, Moment::Post, None, &facts)
-                .is_some()
-    });
-    if is_awaited && core.native == Native::None {
+    if core.native == Native::None && watchers::is_after_awaited(core, shared, &occasion) {
         core.native = Native::Delivery { occasion };
         step::set_trap(&mut core.cpu, true);
     }
@@ -126,15 +110,7 @@ pub fn on_trap<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     end(core, shared);
     // An instruction that faulted has no time after it.
     if let Some(occasion) = done {
-        let after = Moment::Post;
-        hit::fire(
-            core.id,
-            &mut core.cpu,
-            shared,
-            &occasion,
-            after,
-            Comes::Once,
-        );
+        watchers::serve_after(core, shared, &occasion);
     }
 }
 

@@ -1,10 +1,10 @@
 //! NMIs: those that ask this core to halt, and the guest's own, which it gets.
 
-use super::native::Native;
+use super::native::{self, Native};
 use super::step::Step;
-use super::{Core, Outcome};
-use crate::event::{Kind as Watched, Moment, Occasion};
-use crate::hit::{self, Comes, Verdict};
+use super::{Core, Outcome, watchers};
+use crate::event::{Kind as Watched, Occasion};
+use crate::hit::{Comes, Verdict};
 use crate::port::{Cpu, Ports};
 use crate::shared::Shared;
 use crate::vmx::interruption::NMI;
@@ -35,17 +35,12 @@ pub(super) fn arrived<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     if shared.rendezvous.take_expected_nmi(core.id) {
         return;
     }
-    let occasion = Occasion::new(Watched::Exception, u64::from(NMI.vector));
-    let before = Moment::Pre;
-    let verdict = hit::fire(
-        core.id,
-        &mut core.cpu,
-        shared,
-        &occasion,
-        before,
-        Comes::Once,
-    );
+    let verdict = watchers::serve_before(core, shared, &occasion(), Comes::Once);
     core.nmi_pending |= verdict != Verdict::Skipped;
+}
+
+const fn occasion() -> Occasion {
+    Occasion::new(Watched::Exception, NMI.vector as u64)
 }
 
 /// The guest can take an NMI now.
@@ -60,7 +55,7 @@ pub fn on_window<C: Cpu>(core: &mut Core<C>) -> Outcome {
 /// During a step it waits for the step's end: an NMI window opens before the stepped instruction
 /// and would never let it run. For the same reason the shadow of STI is no obstacle but is
 /// dropped: an NMI may come in it ("Guest Non-Register State", table 25-3).
-pub fn deliver<C: Cpu>(core: &mut Core<C>) {
+pub fn deliver<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     if !core.nmi_pending || core.step != Step::None || core.native != Native::None {
         return;
     }
@@ -83,6 +78,7 @@ pub fn deliver<C: Cpu>(core: &mut Core<C>) {
         control_field::VMENTRY_INTERRUPTION_INFO_FIELD,
         u64::from(NMI.encode()),
     );
+    native::deliver(core, shared, occasion());
 }
 
 fn set_window(cpu: &mut impl Cpu, on: bool) {

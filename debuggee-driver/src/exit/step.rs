@@ -6,12 +6,11 @@
 //! same step. No other core ever runs with a page open.
 
 use super::native::Native;
-use super::{Core, Outcome, mode};
+use super::{Core, Outcome, mode, watchers};
 use crate::ept::entry::Permissions;
 use crate::ept::step_view::{How, Sources};
-use crate::event::{Moment, Occasion};
+use crate::event::Occasion;
 use crate::guest::instruction::{self, Instruction};
-use crate::hit::{self, Comes};
 use crate::port::{Cpu, Ports};
 use crate::published;
 use crate::shared::Shared;
@@ -260,22 +259,13 @@ fn serve_after<P: Ports>(
         let Some((occasion, _)) = access.filter(|(_, by)| is_over(*by)) else {
             continue;
         };
-        let after = Moment::Post;
-        let comes = Comes::Once;
-        hit::fire(core.id, &mut core.cpu, shared, &occasion, after, comes);
+        watchers::serve_after(core, shared, &occasion);
     }
 }
 
 /// Remembers an access of what comes next, if events of the stage after wait for it.
 pub fn note<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, occasion: Occasion, by: By) {
-    let facts = shared.dispatch_facts(core.id);
-    let is_awaited = shared.installed.read(|installed| {
-        installed.has_after(occasion.kind)
-            && installed
-                .find(&occasion, Moment::Post, None, &facts)
-                .is_some()
-    });
-    if is_awaited {
+    if watchers::is_after_awaited(core, shared, &occasion) {
         core.touched.add(occasion, by);
     }
 }

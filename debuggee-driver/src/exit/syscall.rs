@@ -4,7 +4,8 @@
 //! They are recognised by the bytes at RIP. Where those cannot be read, mode and range decide:
 //! at level 3 it is a SYSCALL, on the page where the kernel enters a SYSRET.
 
-use super::{Core, Outcome, watched};
+use super::watchers::watched;
+use super::{Core, Outcome};
 use crate::event::occasion::{BY_BYTES, BY_RANGE};
 use crate::event::{Kind, Occasion};
 use crate::port::{Cpu, LiveRegister, Ports, gpr};

@@ -1,6 +1,7 @@
 //! XSETBV, which VMX makes exit.
 
-use super::{Core, Outcome, watched};
+use super::watchers::watched;
+use super::{Core, Outcome};
 use crate::event::{Kind, Occasion};
 use crate::port::{Cpu, Ports, gpr};
 use crate::shared::Shared;

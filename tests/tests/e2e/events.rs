@@ -39,7 +39,11 @@ impl Actors {
         let Case {
             event, only, holds, ..
         } = case;
-        let stages = if case.post.is_some() { "stage all" } else { "" };
+        let (stages, core_stage, after) = match case.post {
+            Some(0) => ("stage all", "", 0),
+            Some(_) => ("stage all", "stage post", 1),
+            None => ("", "", 0),
+        };
         [
             format!(
                 "{event} {stages} script {{ if (({only}) && ($pid == {first:x} && $core == 0 || $pid == {second:x} && $core == 1)) {{ \
@@ -47,11 +51,11 @@ impl Actors {
                  elsif ($event_stage == 0) {{ .pre += 1 + $core * 0n999; }} else {{ .post += 1 + $core * 0n999; }} }} }}"
             ),
             format!(
-                "{event} core 1 script {{ if ($core != 1) {{ .wrong += 1; }} \
+                "{event} core 1 {core_stage} script {{ if ($core != 1 || $event_stage != {after}) {{ .wrong += 1; }} \
                  elsif (({only}) && $pid == {second:x}) {{ .core1 += 1; }} }}"
             ),
             format!(
-                "{event} pid {first:x} script {{ if ($pid != {first:x}) {{ .wrong += 1; }} \
+                "{event} pid {first:x} script {{ if ($pid != {first:x} || $event_stage != 0) {{ .wrong += 1; }} \
                  elsif ({only}) {{ .first += 1; }} }}"
             ),
             format!("{event} pid {first:x} core 1 script {{ .never += 1; }}"),
@@ -64,9 +68,17 @@ impl Actors {
         for event in events {
             self.lab.run(event);
         }
+        self.add_lifeline(case);
         self.lab.run("g");
         self.both_act(&case.act);
         self.lab.run("pause");
+    }
+
+    #[track_caller]
+    fn add_lifeline(&mut self, case: &Case) {
+        if let Some(lifeline) = case.lifeline {
+            self.lab.run(lifeline);
+        }
     }
 
     /// Counts, clears, skips, clears again.
@@ -91,7 +103,7 @@ impl Actors {
             0,
             on_both(pre),
             on_both(post),
-            pre * ROUNDS[1],
+            case.post.filter(|post| *post != 0).unwrap_or(pre) * ROUNDS[1],
             pre * ROUNDS[0],
             0,
         ];
@@ -105,6 +117,7 @@ impl Actors {
                 "{} pid {second:x} core 1 sc on condition {{ {} }} script {{ .skipped += 1; {} }}",
                 case.event, case.only, skip.script
             ));
+            self.add_lifeline(case);
             self.lab.run("g");
             let said = self.act(1, case.skipped_act(), 1);
             self.check(
@@ -115,6 +128,7 @@ impl Actors {
             self.lab.run("pause");
             self.lab.run("events c all");
         }
+        self.add_lifeline(case);
         self.lab.run("g");
         for said in self.both_act(case.skipped_act()) {
             let skip = case.skip.as_ref();
@@ -128,6 +142,9 @@ impl Actors {
         self.lab.run("pause");
         let after = self.counters();
         self.check(&case.says("hits once cleared"), &after, &counted);
+        if case.lifeline.is_some() {
+            self.lab.run("events c all");
+        }
         self.lab.run("g");
     }
 }
@@ -143,6 +160,7 @@ fn events_fire_are_filtered_skip_and_end() {
     traces_follow_one_process_on_one_core(&mut actors);
     a_trace_stops_behind_the_return(&mut actors);
     scripts_step(&mut actors);
+    two_page_faults_are_one_double_fault(&mut actors);
     modes_change_in_turn(&mut actors);
     the_user_decides_in_the_stop(&mut actors);
     much_is_watched_at_once(&mut actors.lab);
@@ -283,6 +301,34 @@ fn scripts_step(actors: &mut Actors) {
          else { .steps += 1; }";
     let (steps, _) = count(&at_target, any);
     assert_eq!(steps, 1);
+}
+
+/// Where the page faults are watched too, and so it is the debugger that makes one exception of the two.
+#[track_caller]
+fn two_page_faults_are_one_double_fault(actors: &mut Actors) {
+    let pid = actors.pids[1];
+    let lab = &mut actors.lab;
+    lab.run("pause");
+    lab.run("? .faults = 0; .pre = 0; .post = 0;");
+    for (event, on_hit) in [
+        ("!exception e", "if (@cr2 == 0ff8) { .faults += 1; }"),
+        ("!exception 8", ".pre += 1;"),
+        (
+            "!exception 8 stage post",
+            ".post += 1; @rsp = @rbx; @rip = @rcx;",
+        ),
+    ] {
+        lab.run(&format!("{event} pid {pid:x} core 1 script {{ {on_hit} }}"));
+    }
+    lab.run("g");
+    let said = actors.act(1, "probe df", 3);
+    let lab = &mut actors.lab;
+    lab.run("pause");
+    let counted = lab.run("? printf(\"%d %d %d\", .faults, .pre, .post);");
+    lab.run("events c all");
+    lab.run("g");
+    let is_over = said.matches("df 0x0").count() == 3;
+    assert!(is_over && counted == "6 3 3", "{counted}: {said}");
 }
 
 /// A process reaches user mode as often as it left it, and where it left it.

@@ -3,14 +3,15 @@
 //
 //   spin_ms   write N: every online core spins with interrupts off for N ms, all at once
 //   vmx       read: "core N vmxe=0|1" per core, from CR4. With a hypervisor below, this is what it lets the kernel see.
-//   run       write an instruction's name (cr0 cr3 cr4 cr8 xsetbv wbinvd invd rdmsr wrmsr vmcall dr rdpmc rdtsc port ud2 ipi): every
-//             core executes it
+//   run       write what it does (cr0 cr3 cr4 cr8 xsetbv wbinvd invd rdmsr wrmsr vmcall dr rdpmc rdtsc port ud2 ipi nmi
+//             df): every core does it. df is a double fault, which no kernel survives: whoever is below must let the core
+//             go on at RCX with the RSP that RBX holds
 //   here      the same, but only the core that the writing process runs on
 //   result    read: what the last run found, one line per core
 //   count     write SYMBOL: counts calls of that kernel function by a kprobe; read: "SYMBOL N"; write "-": stop
 //   target    write N: calls lab_probe_target N times; read: "calls N address A crossing C", C that of a function whose
 //             first instruction ends three bytes into the next page
-//   crossing  write N: calls that function N times
+//   crossing  write N: calls that function N times; read: "gave V", what the last call gave, 5 if it gave nothing
 //   send      write "nmi N" or "ipi N": sends core 1 so many NMIs or interrupts, each when the one before was handled;
 //             read: "sent N handled M"
 //   vmxe      write 1 or 0: sets or clears CR4.VMXE on every core, as another hypervisor does first
@@ -339,12 +340,38 @@ static void ud2_one(void *info)
 	note(fault, 0);
 }
 
+// NMIs that a core has sent itself and not seen yet, and those that it has seen.
+static DEFINE_PER_CPU(u32, own_nmis_sent);
+static DEFINE_PER_CPU(u32, own_nmis_seen);
+
+static void nmi_one(void *info)
+{
+	u32 before = this_cpu_read(own_nmis_seen), i;
+
+	this_cpu_write(own_nmis_sent, 1);
+	apic->send_IPI(smp_processor_id(), NMI_VECTOR);
+	for (i = 0; i < 1000; i++)
+		cpu_relax();
+	this_cpu_write(own_nmis_sent, 0);
+	note(this_cpu_read(own_nmis_seen) - before, 0);
+}
+
+// A page fault, for whose frame there is no stack.
+static void df_one(void *info)
+{
+	u64 gave = 0;
+
+	asm volatile("movq %%rsp, %%rbx\n\tleaq 1f(%%rip), %%rcx\n\tmovq $0x1000, %%rsp\n\tpushq %%rbx\n1:"
+		     : "+a"(gave) : : "rbx", "rcx", "memory");
+	note(gave, 0);
+}
+
 static const struct {
 	const char *name;
 	void (*one)(void *info);
 } runs[] = {
 	{ "vmcall", vmcall_one }, { "dr", dr_one }, { "rdpmc", rdpmc_one }, { "rdtsc", rdtsc_one },
-	{ "port", port_one }, { "ud2", ud2_one }, { "ipi", ipi_one },
+	{ "port", port_one }, { "ud2", ud2_one }, { "ipi", ipi_one }, { "nmi", nmi_one }, { "df", df_one },
 	{ "cr0", cr0_one }, { "cr3", cr3_one }, { "cr4", cr4_one }, { "cr8", cr8_one },
 	{ "xsetbv", xsetbv_one }, { "wbinvd", wbinvd_one }, { "invd", invd_one },
 	{ "rdmsr", rdmsr_one }, { "wrmsr", wrmsr_one },
@@ -470,17 +497,27 @@ static int target_get(char *buffer, const struct kernel_param *kp)
 static const struct kernel_param_ops target_ops = { .set = target_set, .get = target_get };
 module_param_cb(target, &target_ops, NULL, 0600);
 
+static u64 crossing_gave;
+
 static int crossing_set(const char *value, const struct kernel_param *kp)
 {
-	u64 count, i;
+	u64 count, i, gave = 0;
 	int error = kstrtou64(value, 0, &count);
 
-	for (i = 0; !error && i < count; i++)
-		asm volatile("call lab_probe_crossing" : ASM_CALL_CONSTRAINT : : "rax", "memory");
+	for (i = 0; !error && i < count; i++) {
+		gave = 5;
+		asm volatile("call lab_probe_crossing" : "+a"(gave), ASM_CALL_CONSTRAINT : : "memory");
+	}
+	crossing_gave = gave;
 	return error;
 }
-static const struct kernel_param_ops crossing_ops = { .set = crossing_set };
-module_param_cb(crossing, &crossing_ops, NULL, 0200);
+
+static int crossing_get(char *buffer, const struct kernel_param *kp)
+{
+	return scnprintf(buffer, PAGE_SIZE, "gave %#llx\n", crossing_gave);
+}
+static const struct kernel_param_ops crossing_ops = { .set = crossing_set, .get = crossing_get };
+module_param_cb(crossing, &crossing_ops, NULL, 0600);
 
 #define SENT_TO 1
 static u32 sent, handled;
@@ -488,6 +525,11 @@ static atomic_t nmis_sent, nmis_handled;
 
 static int nmi_seen(unsigned int what, struct pt_regs *regs)
 {
+	if (this_cpu_read(own_nmis_sent)) {
+		this_cpu_write(own_nmis_sent, 0);
+		this_cpu_inc(own_nmis_seen);
+		return NMI_HANDLED;
+	}
 	if (smp_processor_id() != SENT_TO || atomic_read(&nmis_handled) >= atomic_read(&nmis_sent))
 		return NMI_DONE;
 	atomic_inc(&nmis_handled);

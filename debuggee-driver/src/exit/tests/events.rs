@@ -3,10 +3,8 @@
 use super::machine::{BITMAPS, DRIVER, FakeCpu, Machine, RAM};
 use crate::cores::rendezvous::Seat;
 use crate::event::Facts;
-use crate::exit::native::Native;
-use crate::exit::{self, Flow, hypercall, interrupt};
+use crate::exit::{self, Flow, hypercall};
 use crate::port::{Cpu, LiveRegister, PhysicalMemory, gpr};
-use crate::published::AskedStep;
 use crate::run::machine::change;
 use crate::vmx::control::efer;
 use crate::vmx::{control_field, guest, interruptibility, msr, reason, ro};
@@ -14,48 +12,45 @@ use wire_protocol::address::{CoreId, EventId};
 use wire_protocol::event::{
     Actions, ControlRegister, EventChange, Settings, Stage, SyscallBy, TraceKind, Trigger,
 };
-use wire_protocol::script::Tracing;
 
-const VALID: u64 = 1 << 31;
-const HARDWARE: u64 = VALID | 3 << 8;
-const HAS_CODE: u64 = 1 << 11;
-const INTERRUPT_FLAG: u64 = 1 << 9;
+pub(super) const VALID: u64 = 1 << 31;
+pub(super) const HARDWARE: u64 = VALID | 3 << 8;
+pub(super) const INTERRUPT_FLAG: u64 = 1 << 9;
 const MTF: u64 = 1 << 27;
-const INTERRUPT_WINDOW: u64 = 1 << 2;
-const PRIMARY: u32 = control_field::PRIMARY_PROCBASED_EXEC_CONTROLS;
-const ENTRY_INFO: u32 = control_field::VMENTRY_INTERRUPTION_INFO_FIELD;
+pub(super) const PRIMARY: u32 = control_field::PRIMARY_PROCBASED_EXEC_CONTROLS;
+pub(super) const ENTRY_INFO: u32 = control_field::VMENTRY_INTERRUPTION_INFO_FIELD;
 
-fn counting(trigger: Trigger) -> Settings {
+pub(super) fn counting(trigger: Trigger) -> Settings {
     Settings {
         actions: Actions::empty(),
         ..Settings::new(trigger)
     }
 }
 
-fn install(machine: &mut Machine, settings: Settings) -> EventId {
+pub(super) fn install(machine: &mut Machine, settings: Settings) -> EventId {
     machine.install(settings, Facts::default())
 }
 
-fn watch(machine: &mut Machine, trigger: Trigger) -> EventId {
+pub(super) fn watch(machine: &mut Machine, trigger: Trigger) -> EventId {
     install(machine, counting(trigger))
 }
 
-fn cpu(machine: &mut Machine) -> &mut FakeCpu {
+pub(super) fn cpu(machine: &mut Machine) -> &mut FakeCpu {
     &mut machine.cores[0].cpu
 }
 
-fn read(machine: &Machine, field: u32) -> u64 {
+pub(super) fn read(machine: &Machine, field: u32) -> u64 {
     machine.cores[0].cpu.vmread(field)
 }
 
-fn set(machine: &mut Machine, fields: &[(u32, u64)]) {
+pub(super) fn set(machine: &mut Machine, fields: &[(u32, u64)]) {
     for (field, value) in fields {
         cpu(machine).vmwrite(*field, *value);
     }
 }
 
 /// The core exits for an instruction of two bytes at [`RAM`].
-fn instruction(machine: &mut Machine, number: u16) {
+pub(super) fn instruction(machine: &mut Machine, number: u16) {
     set(
         machine,
         &[(guest::RIP, RAM), (ro::VMEXIT_INSTRUCTION_LEN, 2)],
@@ -164,82 +159,6 @@ fn string_io_is_watched_once_and_iterates_natively() {
 }
 
 #[test]
-fn an_interrupt_waits_until_the_guest_can_take_it() {
-    let mut machine = Machine::new();
-    let event = watch(&mut machine, Trigger::Interrupt { vector: 0xec });
-    assert_eq!(read(&machine, control_field::PINBASED_EXEC_CONTROLS) & 1, 1);
-    set(&mut machine, &[(guest::RFLAGS, 2)]);
-    for vector in [0x30, 0xec] {
-        set(
-            &mut machine,
-            &[(ro::VMEXIT_INTERRUPTION_INFO, VALID | vector)],
-        );
-        machine.exit(0, reason::EXTERNAL_INTERRUPT);
-        assert_eq!(read(&machine, ENTRY_INFO), 0);
-        assert_ne!(read(&machine, PRIMARY) & INTERRUPT_WINDOW, 0);
-    }
-    set(&mut machine, &[(guest::RFLAGS, 2 | INTERRUPT_FLAG)]);
-    for vector in [0xec, 0x30] {
-        machine.exit(0, reason::INTERRUPT_WINDOW);
-        assert_eq!(read(&machine, ENTRY_INFO), VALID | vector);
-    }
-    assert_eq!(read(&machine, PRIMARY) & INTERRUPT_WINDOW, 0);
-    assert_eq!(machine.hits(event), 1);
-}
-
-#[test]
-fn what_still_waits_at_the_end_goes_back_to_the_controller() {
-    let mut machine = Machine::new();
-    watch(&mut machine, Trigger::Interrupt { vector: 0xec });
-    set(&mut machine, &[(guest::RFLAGS, 2)]);
-    for vector in [0x30, 0xec] {
-        let info = [(ro::VMEXIT_INTERRUPTION_INFO, VALID | vector)];
-        set(&mut machine, &info);
-        machine.exit(0, reason::EXTERNAL_INTERRUPT);
-    }
-    interrupt::give_up(&mut machine.cores[0]);
-    let cpu = cpu(&mut machine);
-    assert_eq!((cpu.ended, cpu.raised.as_slice()), (2, &[0xec, 0x30][..]));
-}
-
-#[test]
-fn a_page_fault_comes_with_its_code_and_its_address() {
-    let mut machine = Machine::new();
-    let vector = Some(14);
-    let event = watch(&mut machine, Trigger::Exception { vector });
-    assert_eq!(read(&machine, control_field::EXCEPTION_BITMAP), 1 << 14);
-    let fault = [
-        (ro::VMEXIT_INTERRUPTION_INFO, HARDWARE | HAS_CODE | 14),
-        (ro::VMEXIT_INTERRUPTION_ERR_CODE, 6),
-        (ro::EXIT_QUALIFICATION, 0x1234),
-    ];
-    set(&mut machine, &fault);
-    machine.exit(0, reason::EXCEPTION_OR_NMI);
-    assert_eq!(read(&machine, ENTRY_INFO), HARDWARE | HAS_CODE | 14);
-    let code = control_field::VMENTRY_EXCEPTION_ERR_CODE;
-    assert_eq!(read(&machine, code), 6);
-    assert_eq!(machine.cores[0].cpu.live(LiveRegister::Cr2), 0x1234);
-    assert_eq!(machine.hits(event), 1);
-    // During the delivery of another page fault it is a double fault.
-    set(
-        &mut machine,
-        &[(ro::IDT_VECTORING_INFO, HARDWARE | HAS_CODE | 14)],
-    );
-    machine.exit(0, reason::EXCEPTION_OR_NMI);
-    assert_eq!(read(&machine, ENTRY_INFO), HARDWARE | HAS_CODE | 8);
-}
-
-#[test]
-fn an_nmi_of_the_guests_is_an_exception() {
-    let mut machine = Machine::new();
-    let vector = Some(2);
-    let event = watch(&mut machine, Trigger::Exception { vector });
-    machine.nmi(0);
-    assert_eq!(read(&machine, ENTRY_INFO), VALID | 2 << 8 | 2);
-    assert_eq!(machine.hits(event), 1);
-}
-
-#[test]
 fn a_vmcall_of_the_guests_is_an_invalid_instruction() {
     let mut machine = Machine::new();
     let event = watch(&mut machine, Trigger::Vmcall);
@@ -319,78 +238,6 @@ fn system_calls_are_carried_out_and_efer_looks_as_ever() {
     machine.exit(0, reason::EXCEPTION_OR_NMI);
     assert_eq!(read(&machine, guest::RIP), RAM + 3);
     assert_eq!(read(&machine, ENTRY_INFO), HARDWARE | 6);
-}
-
-#[test]
-fn a_traced_core_exits_after_every_instruction() {
-    let mut machine = Machine::new();
-    let kind = TraceKind::Instrument;
-    let mut settings = counting(Trigger::Trace { kind });
-    settings.filter.core = Some(CoreId(0));
-    let event = install(&mut machine, settings);
-    machine.exit(0, reason::PREEMPTION_TIMER);
-    machine.exit(1, reason::PREEMPTION_TIMER);
-    assert!(machine.traps(0) && !machine.traps(1));
-    for step in 1..=3 {
-        set(&mut machine, &[(guest::RIP, RAM + step)]);
-        machine.exit(0, reason::MONITOR_TRAP_FLAG);
-        assert_eq!(machine.hits(event), step);
-        assert!(machine.traps(0));
-    }
-    // An instruction that is emulated counts as well.
-    instruction(&mut machine, reason::CPUID);
-    assert_eq!(machine.hits(event), 4);
-    assert_eq!(machine.cores[0].native, Native::None);
-}
-
-#[test]
-fn a_step_that_a_script_asked_for_runs_its_event_again_once() {
-    let mut machine = Machine::new();
-    let event = watch(&mut machine, Trigger::Cpuid { leaf: Some(7) });
-    let ask = |machine: &Machine, tracing| {
-        let from = (read(machine, guest::RIP), read(machine, guest::RSP));
-        let asked = AskedStep {
-            event,
-            tracing,
-            from,
-        };
-        machine.shared.published.step(CoreId(0), &asked);
-    };
-    set(
-        &mut machine,
-        &[(guest::RIP, RAM), (guest::RSP, RAM + 0x1000)],
-    );
-    ask(&machine, Tracing::StepIn);
-    machine.exit(0, reason::PREEMPTION_TIMER);
-    machine.exit(1, reason::PREEMPTION_TIMER);
-    assert!(machine.traps(0) && !machine.traps(1));
-    // One iteration of an instruction that repeats itself, then its end.
-    machine.exit(0, reason::MONITOR_TRAP_FLAG);
-    assert_eq!(machine.hits(event), 0);
-    set(&mut machine, &[(guest::RIP, RAM + 2)]);
-    machine.exit(0, reason::MONITOR_TRAP_FLAG);
-    assert_eq!(machine.hits(event), 1);
-    assert!(!machine.traps(0));
-    // What is emulated ends a step as well.
-    set(&mut machine, &[(guest::RIP, RAM)]);
-    ask(&machine, Tracing::StepIn);
-    instruction(&mut machine, reason::CPUID);
-    assert_eq!(machine.hits(event), 2);
-    // A cleared event steps no more.
-    ask(&machine, Tracing::StepIn);
-    machine.shared.published.end_step(CoreId(0));
-    machine.exit(0, reason::PREEMPTION_TIMER);
-    assert!(!machine.traps(0));
-    let gone = AskedStep {
-        event: EventId(77),
-        tracing: Tracing::StepIn,
-        from: (RAM, 0),
-    };
-    machine.shared.published.step(CoreId(0), &gone);
-    instruction(&mut machine, reason::CPUID);
-    machine.exit(0, reason::PREEMPTION_TIMER);
-    assert!(!machine.traps(0));
-    assert_eq!(machine.hits(event), 2);
 }
 
 #[test]

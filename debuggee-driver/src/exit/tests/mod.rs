@@ -2,11 +2,13 @@
 
 extern crate std;
 
+mod arrivals;
 mod detours;
 mod events;
 mod machine;
 mod modes;
 mod shortcuts;
+mod traces;
 
 use crate::port::{Cpu, PhysicalMemory};
 use crate::vmx::{control_field, guest, interruptibility, reason, ro};

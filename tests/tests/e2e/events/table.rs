@@ -27,6 +27,8 @@ pub(super) struct Case {
     /// Hits per act after it; `None` where there is no such stage.
     pub(super) post: Option<u64>,
     pub(super) skip: Option<Skip>,
+    /// An event without which the guest would not live through it, or through not having it.
+    pub(super) lifeline: Option<&'static str>,
     /// There can be only one such event at a time.
     pub(super) is_alone: bool,
 }
@@ -41,6 +43,7 @@ fn case(event: impl Into<String>, act: impl Into<String>, context: &str, hits: u
         pre: hits,
         post: Some(hits),
         skip: None,
+        lifeline: None,
         is_alone: false,
     }
 }
@@ -65,6 +68,11 @@ impl Case {
         Self { skip, ..self }
     }
 
+    fn with_lifeline(self, event: &'static str) -> Self {
+        let lifeline = Some(event);
+        Self { lifeline, ..self }
+    }
+
     /// How a check of this line is called.
     pub(super) fn says(&self, what: &str) -> String {
         format!("{}: {what}", self.event)
@@ -87,6 +95,16 @@ const CR4_FLIPS: &str =
 /// What tells a worker's system calls.
 const OUR_CALL: &str = "@rdi == 57ad5711";
 
+/// What runs behind a SYSRET that did not take effect is an INT3, and nobody handles it there.
+const BACK_TO_SYSRET: &str =
+    "!exception 3 script { if (@rdi == 57ad5711) { .back = 1; @rip = @rip - 3; @rax = 77; } }";
+
+/// SYSRET takes effect at the second time.
+const ONLY_ONCE: &str = "if (.back == 1) { .back = 0; event_sc(0); }";
+
+/// Undoes the double fault of the probe at the first instruction of its handler.
+const OUT_OF_DOUBLE_FAULT: &str = "!exception 8 stage post script { @rsp = @rbx; @rip = @rcx; }";
+
 /// The first instruction of the kernel in one of them.
 const OUR_ENTRY: &str = "@rdi == 57ad5711 && @rip == vmlinux!entry_SYSCALL_64";
 
@@ -99,17 +117,19 @@ pub(super) fn cases(places: &Places) -> Vec<Case> {
         area,
         area_physical,
         target,
-        ..
+        crossing,
     } = places;
     let at = format!("{:x}", area + 0x108);
     let physical = format!("{:x}", area_physical + 0x108);
-    let target = format!("{target:x}");
+    let [target, crossing] = [target, crossing].map(|at| format!("{at:x}"));
     let load = format!("touch load {at}");
     let store = |word: u32| format!("touch store {at} {word}\\n{load}");
-    let store_skipped = Skip {
-        act: Some(store(7)),
-        script: "",
-        said: "word 0x5",
+    let store_skipped = || {
+        Some(Skip {
+            act: Some(store(7)),
+            script: "",
+            said: "word 0x5",
+        })
     };
     vec![
         case(format!("!epthook {target}"), "target 1", &target, 1).without_stages(),
@@ -120,22 +140,37 @@ pub(super) fn cases(places: &Places) -> Vec<Case> {
         .only(OUR_ARGUMENT)
         .without_stages(),
         Case {
-            skip: Some(store_skipped),
+            skip: store_skipped(),
             ..case(format!("!monitor w {at} l 8"), store(5), &at, 1)
         },
-        case(format!("!monitor pa w {physical} l 8"), store(5), &at, 1),
+        Case {
+            skip: store_skipped(),
+            ..case(format!("!monitor pa w {physical} l 8"), store(5), &at, 1)
+        },
+        case(format!("!monitor pa r {physical} l 1"), &load, &at, 1).skips("", "word 0x0"),
         case(format!("!monitor r {at} l 1"), &load, &at, 1).skips("", "word 0x0"),
         case(format!("!monitor x {target} l 1"), "target 1", &target, 1),
+        case(
+            format!("!monitor x {crossing} l 1"),
+            "crossing 1",
+            &crossing,
+            1,
+        )
+        .skips("", "gave 0x5"),
         case("!syscall 7c", "call 7c", "7c", 1).skips("@rax = 77;", "gave 77"),
         case("!syscall2 7c", "call 7c", "7c", 1)
             .only(OUR_CALL)
             .skips("@rax = 78;", "gave 78"),
         case("!sysret", "call 7c", "@rip", 1)
             .only(OUR_CALL)
-            .holds("$event_stage == 1 || $context == @rip"),
+            .holds("$event_stage == 1 || $context == @rip")
+            .with_lifeline(BACK_TO_SYSRET)
+            .skips(ONLY_ONCE, "gave 77"),
         case("!sysret2", "call 7c", "@rip", 1)
             .only(OUR_CALL)
-            .holds("$event_stage == 1 || $context == @rip"),
+            .holds("$event_stage == 1 || $context == @rip")
+            .with_lifeline(BACK_TO_SYSRET)
+            .skips(ONLY_ONCE, "gave 77"),
         case("!cpuid 16", "cpuid 16", "16", 1).skips("@rax = 1234;", "eax 1234"),
         case("!msrread c0000080", "probe rdmsr", "c0000080", 1)
             .skips("@rax = 77; @rdx = 0;", "rdmsr 0x0 0x77"),
@@ -144,8 +179,17 @@ pub(super) fn cases(places: &Places) -> Vec<Case> {
         case("!msrwrite c0000102", "probe wrmsr", "c0000102", 2).skips("", "wrmsr 0x0 0x0"),
         case("!ioin 84", "probe port", "84", 2).skips("@rax = 5a;", "port 0x0 0x5a"),
         case("!ioout 84", "probe port", "84", 2).skips("", "port 0x0 "),
+        case("!exception 2", "probe nmi", "2", 1).skips("", "nmi 0x0"),
         case("!exception 6", "probe ud2", "6", 1).skips("@rip = @rip + 2;", "ud2 0x0"),
-        case("!exception e", "fault", "e", 1).only("@cr2 == 7e0000000000"),
+        case("!exception 8", "probe df", "8", 1)
+            .with_lifeline(OUT_OF_DOUBLE_FAULT)
+            .skips("@rax = 5; @rsp = @rbx; @rip = @rcx;", "df 0x5"),
+        case("!exception e", "fault", "e", 1)
+            .only("@cr2 == 7e0000000000")
+            .skips(
+                "@rax = 77; @rip = @rip + disassemble_len(@rip);",
+                "found 77",
+            ),
         case("!interrupt f7", "probe ipi", "0f7", 1).skips("", "ipi 0x0"),
         case("!tsc", "probe rdtsc", "0", 2)
             .only("@rbx == 57ad5711")
