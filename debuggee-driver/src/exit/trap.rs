@@ -1,15 +1,16 @@
 //! The monitor trap flag: the end of a step, of an instruction carried out natively, or one more
 //! instruction of a traced core.
 
+use super::advance::RFLAGS_TF;
 use super::native::{self, Native};
 use super::step::{self, Step};
 use super::stepping::{self, STACK_BYTES};
-use super::{Core, Outcome};
-use crate::event::{Kind, Moment, Occasion};
-use crate::hit::{self, Comes};
+use super::{Core, Outcome, watchers};
+use crate::event::{Kind, Occasion};
+use crate::hit::Comes;
 use crate::port::{Cpu, PhysicalMemory, Ports};
 use crate::shared::Shared;
-use crate::vmx::guest;
+use crate::vmx::{activity, guest};
 use wire_protocol::event::TraceKind;
 
 /// What a trace has to remember of a core from one instruction to the next.
@@ -23,15 +24,25 @@ pub struct Trace {
     interrupted: Option<u64>,
     /// RSP of the routine whose return is waited for.
     routine: u64,
+    /// Instructions since a handler was entered or left.
+    since_handler: u32,
 }
 
+/// Instructions between two handlers, at least.
+///
+/// A traced core is so slow that the next interrupt waits already when the handler of one returns. If it came at
+/// once, the core would run nothing but handlers.
+const BETWEEN_HANDLERS: u32 = 10_000;
+
 /// What a look at the guest's memory finds out about the instruction that was executed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Found {
     /// An event was delivered instead: its frame leads back to where the core stood.
     entered_handler: bool,
     /// It was a near return.
     was_return: bool,
+    /// It was a return from a handler.
+    left_handler: bool,
 }
 
 /// The instruction that was executed, as steps see it.
@@ -54,6 +65,7 @@ impl Trace {
         last: None,
         interrupted: None,
         routine: 0,
+        since_handler: 0,
     };
 
     /// It has left nothing to be undone.
@@ -71,6 +83,11 @@ impl Trace {
     /// One more instruction, after which RIP and RSP are these. Returns which kinds of traces
     /// follow it.
     fn next(&mut self, rip: u64, rsp: u64, found: Found) -> u64 {
+        self.since_handler = if found.entered_handler || found.left_handler {
+            0
+        } else {
+            self.since_handler.saturating_add(1)
+        };
         let last = self.last.replace((rip, rsp));
         let instrument = Occasion::trace_detail(TraceKind::Instrument);
         let Some((_, last_rsp)) = last else {
@@ -131,8 +148,7 @@ pub fn executed<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
         detail: kinds,
         ..Occasion::new(Kind::Trace, 0)
     };
-    let (before, comes) = (Moment::Pre, Comes::Once);
-    hit::fire(core.id, &mut core.cpu, shared, &occasion, before, comes);
+    watchers::serve_before(core, shared, &occasion, Comes::Once);
     if let Some(asked) = shared.published.asked_step(core.id) {
         let executed = Executed {
             rip,
@@ -151,6 +167,8 @@ pub fn executed<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
 fn look<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>, rsp: u64) -> Found {
     /// RET, with and without operand.
     const RETURNS: [u8; 2] = [0xc2, 0xc3];
+    /// IRETQ, with its prefix.
+    const IRETQ: [u8; 2] = [0x48, 0xcf];
     let word = |address| {
         let mut bytes = [0; 8];
         shared
@@ -159,20 +177,21 @@ fn look<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>, rsp: u64) -> Found {
         Some(u64::from_le_bytes(bytes))
     };
     let Some((last_rip, _)) = core.trace.last else {
-        return Found {
-            entered_handler: false,
-            was_return: false,
-        };
+        return Found::default();
     };
-    let opcode = shared
-        .translate(&core.cpu, last_rip)
-        .map(|at| shared.read_byte(at));
+    let byte = |at| {
+        let at = shared.translate(&core.cpu, at)?;
+        Some(shared.read_byte(at))
+    };
+    let opcode = byte(last_rip);
+    let [prefix, iret] = IRETQ.map(Some);
     Found {
         // The frame starts with RIP, or with an error code before it.
         entered_handler: [rsp, rsp.wrapping_add(8)]
             .into_iter()
             .any(|at| at.is_multiple_of(8) && word(at) == Some(last_rip)),
         was_return: opcode.is_some_and(|opcode| RETURNS.contains(&opcode)),
+        left_handler: opcode == prefix && byte(last_rip.wrapping_add(1)) == iret,
     }
 }
 
@@ -186,8 +205,19 @@ pub fn before_entry<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     step::set_trap(&mut core.cpu, on || steps);
     if !on {
         core.trace = Trace::NONE;
+    } else if core.trace.since_handler < BETWEEN_HANDLERS {
+        hold_interrupts_off(core, shared);
     }
     core.trace.on = on;
+}
+
+/// Holds interrupts off for one more instruction, unless the core waits for one.
+fn hold_interrupts_off<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
+    let is_single_stepped = core.cpu.vmread(guest::RFLAGS) & RFLAGS_TF != 0;
+    let is_active = core.cpu.vmread(guest::ACTIVITY_STATE) == activity::ACTIVE;
+    if is_active && !is_single_stepped {
+        step::hold_interrupts_off(core, shared);
+    }
 }
 
 #[cfg(test)]
@@ -197,6 +227,7 @@ mod tests {
     const PLAIN: Found = Found {
         entered_handler: false,
         was_return: false,
+        left_handler: false,
     };
     const HANDLER: Found = Found {
         entered_handler: true,
@@ -206,6 +237,21 @@ mod tests {
         was_return: true,
         ..PLAIN
     };
+    const IRET: Found = Found {
+        left_handler: true,
+        ..PLAIN
+    };
+
+    #[test]
+    fn each_handler_is_followed_by_instructions_that_are_none() {
+        let mut trace = Trace::NONE;
+        for found in [PLAIN, HANDLER, PLAIN, IRET] {
+            trace.next(0, 0, found);
+        }
+        assert_eq!(trace.since_handler, 0);
+        trace.next(0, 0, PLAIN);
+        assert_eq!(trace.since_handler, 1);
+    }
 
     #[test]
     fn handlers_are_no_part_of_a_step_in_and_returns_end_a_step_out() {
@@ -223,7 +269,7 @@ mod tests {
             // Interrupt, its handler's own return, and IRET.
             (0x900, stack - 0x100, HANDLER, all),
             (0x901, stack - 0xf8, RETURN, all),
-            (0x106, stack - 8, PLAIN, all),
+            (0x106, stack - 8, IRET, all),
             (0x107, stack, PLAIN, all | step_in),
             // The routine returns.
             (0x50, stack + 8, RETURN, all | step_in | step_out),

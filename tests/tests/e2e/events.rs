@@ -171,6 +171,7 @@ fn events_fire_are_filtered_skip_and_end() {
 /// Every kind of trace, at the same instructions.
 #[track_caller]
 fn traces_follow_one_process_on_one_core(actors: &mut Actors) {
+    const ENOUGH: u64 = 1000;
     let other = actors.pids[0];
     let lab = &mut actors.lab;
     let pid = lab.guest("lab-spin 40 1 > /dev/null & echo $!");
@@ -190,22 +191,28 @@ fn traces_follow_one_process_on_one_core(actors: &mut Actors) {
     lab.run(&format!(
         "!trace instrument-step pid {other:x} core 1 script {{ .never += 1; }}"
     ));
-    // So slow is a traced core that nothing is asked of it meanwhile.
-    lab.run("g");
-    lab.run("sleep 500");
-    lab.run("pause");
-    let counters = |lab: &mut Lab| -> Vec<u64> {
+    let counters = |lab: &mut Lab| -> [u64; 5] {
         let text = lab.run("? printf(\"%d %d %d %d %d\", .wrong, .never, .out, .inside, .all);");
         let numbers = text.split_whitespace();
-        numbers.filter_map(|word| word.parse().ok()).collect()
+        let numbers: Vec<_> = numbers.filter_map(|word| word.parse().ok()).collect();
+        numbers.try_into().expect("five counts")
     };
-    let counted = counters(lab);
-    let [wrong, never, out, inside, all] = counted[..] else {
-        panic!("not five counts: {counted:?}");
-    };
+    // So slow is a traced core that nothing is asked of it meanwhile, and that another interrupt is there whenever
+    // the handler of one returns. The process gets on all the same.
+    let mut counted = [0; 5];
+    for _ in 0..40 {
+        lab.run("g");
+        lab.run("sleep 500");
+        lab.run("pause");
+        counted = counters(lab);
+        if counted[3] > ENOUGH {
+            break;
+        }
+    }
+    let [wrong, never, out, inside, all] = counted;
     assert_eq!([wrong, never], [0, 0], "{counted:?}");
     assert!(out < inside, "{counted:?}");
-    assert!(1000 < inside && inside <= all, "{counted:?}");
+    assert!(ENOUGH < inside && inside <= all, "{counted:?}");
     lab.run("events c all");
     lab.run("g");
     lab.run("sleep 100");
@@ -215,25 +222,20 @@ fn traces_follow_one_process_on_one_core(actors: &mut Actors) {
     lab.guest(&format!("kill {pid}; true"));
 }
 
-/// Calls the target a thousand times on core 1 with interrupts off.
-const CALL_WITHOUT_INTERRUPTS: &str =
-    "taskset 2 sh -c 'echo target > /sys/module/lab_probe/parameters/cost'; echo called";
-
-/// The first stop of a trace of returns is where the routine was called. Interrupts are off there: their handlers
-/// come faster than a traced core gets through them.
+/// The first stop of a trace of returns is where the routine was called.
 #[track_caller]
 fn a_trace_stops_behind_the_return(actors: &mut Actors) {
     let target = actors.places.target;
+    let pid = actors.pids[1];
     let lab = &mut actors.lab;
     lab.run("pause");
     lab.run(&format!("!epthook {target:x} core 1"));
     lab.run("g");
-    lab.guest_background(CALL_WITHOUT_INTERRUPTS);
+    lab.guest_background(&act_command(1, "target 1", 1));
     lab.run(".wait 0n60");
     let caller = lab.run("? print(poi(@rsp));");
-    let pid = lab.run("? print($pid);");
     lab.run("events c all");
-    lab.run(&format!("!trace step-out pid {} core 1", pid.trim()));
+    lab.run(&format!("!trace step-out pid {pid:x} core 1"));
     let mut stop = lab.run("g");
     if stop.is_empty() {
         stop = lab.run(".wait 0n60");
@@ -245,7 +247,11 @@ fn a_trace_stops_behind_the_return(actors: &mut Actors) {
     assert!(lab.guest("wait $!").contains("called"));
 }
 
-/// Steps that scripts ask for end where they should, and so often as they were asked for. Interrupts are off there, too.
+/// Calls the target a thousand times on core 1 with interrupts off.
+const CALL_WITHOUT_INTERRUPTS: &str =
+    "taskset 2 sh -c 'echo target > /sys/module/lab_probe/parameters/cost'; echo called";
+
+/// Steps that scripts ask for end where they should, and so often as they were asked for, with interrupts off.
 #[track_caller]
 fn scripts_step(actors: &mut Actors) {
     let target = actors.places.target;

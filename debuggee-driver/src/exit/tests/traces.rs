@@ -1,10 +1,10 @@
 //! Traced cores, and steps that scripts ask for.
 
-use super::events::{counting, install, instruction, read, set, watch};
+use super::events::{INTERRUPT_FLAG, counting, install, instruction, read, set, watch};
 use super::machine::{Machine, RAM};
 use crate::exit::native::Native;
 use crate::published::AskedStep;
-use crate::vmx::{guest, reason};
+use crate::vmx::{guest, interruptibility, reason};
 use wire_protocol::address::{CoreId, EventId};
 use wire_protocol::event::{TraceKind, Trigger};
 use wire_protocol::script::Tracing;
@@ -24,6 +24,17 @@ fn a_traced_core_exits_after_every_instruction() {
         machine.exit(0, reason::MONITOR_TRAP_FLAG);
         assert_eq!(machine.hits(event), step);
         assert!(machine.traps(0));
+    }
+    // No interrupt comes so soon, unless the core waits for one.
+    for (activity, blocking) in [(0, interruptibility::STI), (1, 0)] {
+        let state = [
+            (guest::RFLAGS, 2 | INTERRUPT_FLAG),
+            (guest::ACTIVITY_STATE, activity),
+            (guest::INTERRUPTIBILITY_STATE, 0),
+        ];
+        set(&mut machine, &state);
+        machine.exit(0, reason::PREEMPTION_TIMER);
+        assert_eq!(read(&machine, guest::INTERRUPTIBILITY_STATE), blocking);
     }
     // An instruction that is emulated counts as well.
     instruction(&mut machine, reason::CPUID);
