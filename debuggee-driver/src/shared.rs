@@ -53,6 +53,8 @@ pub struct Shared<P: Ports> {
     pub eptp_clean: u64,
     /// What detours run in, if there can be any.
     pub inner: Option<Inner>,
+    /// Held by the core that copies pages into their shadows.
+    refreshing: Exclusive<()>,
     /// The page that swallows writes to the debugger's memory.
     pub sink_page: u64,
     /// Pages that say which MSRs and ports leave the guest.
@@ -220,6 +222,7 @@ impl<P: Ports> Shared<P> {
             mode_views: parts.mode_views,
             published: Published::default(),
             short_circuit: AtomicU8::new(0),
+            refreshing: Exclusive::new(()),
             poll_ticks,
             idle_ticks: poll_ticks.saturating_mul(IDLE_FACTOR),
             preemption_timer_shift: parts.preemption_timer_shift,
@@ -381,16 +384,24 @@ impl<P: Ports> Shared<P> {
 
     /// Brings the shadow of a hooked page up to date after the original was written.
     pub fn refresh_shadow(&self, page: GuestPhysical) {
-        let mut memory = self.memory.clone();
-        self.installed
-            .read(|installed| installed.refresh_shadow(&mut memory, page));
+        self.one_refreshes(|memory, installed| installed.refresh_shadow(memory, page));
     }
 
     /// The same for all pages.
     pub fn refresh_all_shadows(&self) {
+        self.one_refreshes(|memory, installed| installed.watches().refresh_all(memory));
+    }
+
+    /// Waits for a core that is at it: of two that copy at once, the later could leave what the earlier one saw.
+    fn one_refreshes(&self, mut refresh: impl FnMut(&mut P::Memory, &Installed)) {
         let mut memory = self.memory.clone();
-        self.installed
-            .read(|installed| installed.watches().refresh_all(&mut memory));
+        let mut at_it = || {
+            self.installed
+                .read(|installed| refresh(&mut memory, installed));
+        };
+        while self.refreshing.try_with(|()| at_it()).is_none() {
+            core::hint::spin_loop();
+        }
     }
 
     /// Whether the hooked view lacks something at the page of `at` because it is watched.
