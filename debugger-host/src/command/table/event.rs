@@ -184,8 +184,9 @@ pub(super) static ROWS: &[Command] = &[
     event!(
         &["!trace"],
         "!trace step-in|step-out|instrument-step",
-        "at every instruction that is executed",
-        "0; neither `sc` nor `stage post`",
+        "at every instruction (instrument-step), but those of handlers (step-in), or behind returns (step-out)",
+        "0; neither `sc` nor `stage post`;\n\
+            a traced core is slow, all its processes are, and interrupts come less often",
         &["!trace step-in pid 1c", "!trace instrument-step core 0"]
     ),
     Command {
