@@ -26,7 +26,7 @@ use crate::hw::launch::{self, Hardware};
 use crate::hw::phys::DirectMap;
 use crate::hw::vmx_cpu::{self, VmcsPlan};
 use crate::pool::arena::{Arena, Block, CHUNK_BYTES};
-use crate::shared::{Parts, Shared};
+use crate::shared::{Fixed, Parts, Shared};
 use crate::transport::uart16550::{Uart, UartError};
 use crate::vmx::capability::Unsupported;
 use buffers::{build_line, build_messages, build_workspaces};
@@ -204,19 +204,21 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
         line,
         messages,
         workspaces,
-        script_operations: plan.constants.script_operations,
-        code_instructions: plan.constants.code_instructions,
         memory,
         facts: plan.facts,
-        eptp_hooked: views.hooked.eptp(),
-        eptp_clean: views.clean.eptp(),
-        inner: detours.as_ref().map(|detours| detours.inner),
-        sink_page,
-        bitmaps,
-        cr4_allowed: controls.cr4_allowed,
-        can_take_interrupts: controls.interrupts,
-        mode_views,
-        preemption_timer_shift: controls.preemption_timer_shift,
+        fixed: Fixed {
+            script_operations: plan.constants.script_operations,
+            code_instructions: plan.constants.code_instructions,
+            eptp_hooked: views.hooked.eptp(),
+            eptp_clean: views.clean.eptp(),
+            inner: detours.as_ref().map(|detours| detours.inner),
+            sink_page,
+            bitmaps,
+            cr4_allowed: controls.cr4_allowed,
+            can_take_interrupts: controls.interrupts,
+            mode_views,
+            preemption_timer_shift: controls.preemption_timer_shift,
+        },
     });
     let hypervisor = Hypervisor {
         shared,

@@ -1,11 +1,12 @@
 //! What all cores share. One value in the arena, made by `boot`, dropped never.
 
+mod fixed;
+
 use crate::cores::cells::{Exclusive, HaltCell, PerCoreCells};
 use crate::cores::registers::RegisterFile;
 use crate::cores::rendezvous::{Rendezvous, Seat};
 use crate::ept::entry::Permissions;
-use crate::ept::mode::ModeViews;
-use crate::event::{Bitmaps, ExitFacts, Installed};
+use crate::event::{ExitFacts, Installed};
 use crate::facts::Facts;
 use crate::guest::process;
 use crate::guest::walk;
@@ -20,6 +21,8 @@ use wire_protocol::limits;
 use wire_protocol::packet::Features;
 use wire_protocol::script::Workspace;
 use wire_protocol::script::globals::Globals;
+
+pub use fixed::{Fixed, Inner};
 
 /// See the module.
 pub struct Shared<P: Ports> {
@@ -39,32 +42,14 @@ pub struct Shared<P: Ports> {
     pub globals: Exclusive<Globals>,
     /// What scripts want changed.
     pub changes: Changes,
-    /// Operations after which a script is ended.
-    pub script_operations: u64,
-    /// Instructions after which machine code is ended.
-    pub code_instructions: u64,
     /// Physical memory.
     pub memory: P::Memory,
-    /// What does not change after the load.
+    /// What the platform told at the load.
     pub facts: Facts,
-    /// EPT pointer of the view with hooks.
-    pub eptp_hooked: u64,
-    /// EPT pointer of the view without.
-    pub eptp_clean: u64,
-    /// What detours run in, if there can be any.
-    pub inner: Option<Inner>,
+    /// What was made and chosen then.
+    pub fixed: Fixed,
     /// Held by the core that copies pages into their shadows.
     refreshing: Exclusive<()>,
-    /// The page that swallows writes to the debugger's memory.
-    pub sink_page: u64,
-    /// Pages that say which MSRs and ports leave the guest.
-    pub bitmaps: Bitmaps,
-    /// Bits that the guest may set in CR4.
-    pub cr4_allowed: u64,
-    /// The processor lets interrupts be taken from the guest and given back.
-    pub can_take_interrupts: bool,
-    /// The views in which only one mode can execute anything, if there can be any.
-    pub mode_views: Option<ModeViews>,
     /// What every core loads for the events.
     pub published: Published,
     /// What the user said about the stop in progress: see [`Self::decide_short_circuit`].
@@ -73,8 +58,6 @@ pub struct Shared<P: Ports> {
     pub poll_ticks: u64,
     /// The same between two looks of a core that does not poll.
     idle_ticks: u64,
-    /// See `ControlValues::preemption_timer_shift`.
-    pub preemption_timer_shift: u8,
     /// Local APIC id of each core.
     pub apic_ids: [AtomicU32; limits::CORES],
     /// Halts so far.
@@ -108,30 +91,6 @@ impl Changes {
     }
 }
 
-/// What detours run in.
-#[derive(Clone, Copy, Debug)]
-pub struct Inner {
-    /// EPT pointer of the view.
-    pub eptp: u64,
-    /// Physical addresses of the lists of views for the guest to change to: one for every core, and one for
-    /// those whose changes of mode are watched.
-    pub lists: [u64; 2],
-    /// Physical address of a byte per core: not 0 if VMX-root wants to see the core as soon as it is
-    /// out of its detour.
-    pub owed: u64,
-    /// First byte and length of the code that leads a core in and out, or stands in for the guest's.
-    pub ways: [(u64, u64); 2],
-}
-
-impl Inner {
-    /// Whether a core at `rip` is on its way in or out.
-    #[must_use]
-    pub fn is_on_the_way(&self, rip: u64) -> bool {
-        let is_in = |(start, len_bytes): (u64, u64)| rip.wrapping_sub(start) < len_bytes;
-        self.ways.into_iter().any(is_in)
-    }
-}
-
 /// Memory that the scripts of one core need, in the arena.
 #[derive(Debug, Default)]
 pub struct Place(Option<&'static mut Workspace>);
@@ -158,32 +117,12 @@ pub struct Parts<P: Ports> {
     pub messages: Rings,
     /// See [`Shared::workspaces`].
     pub workspaces: PerCoreCells<Place>,
-    /// See [`Shared::script_operations`].
-    pub script_operations: u64,
-    /// See [`Shared::code_instructions`].
-    pub code_instructions: u64,
     /// See [`Shared::memory`].
     pub memory: P::Memory,
     /// See [`Shared::facts`].
     pub facts: Facts,
-    /// See [`Shared::eptp_hooked`].
-    pub eptp_hooked: u64,
-    /// See [`Shared::eptp_clean`].
-    pub eptp_clean: u64,
-    /// See [`Shared::inner`].
-    pub inner: Option<Inner>,
-    /// See [`Shared::sink_page`].
-    pub sink_page: u64,
-    /// See [`Shared::bitmaps`].
-    pub bitmaps: Bitmaps,
-    /// See [`Shared::cr4_allowed`].
-    pub cr4_allowed: u64,
-    /// See [`Shared::can_take_interrupts`].
-    pub can_take_interrupts: bool,
-    /// See [`Shared::mode_views`].
-    pub mode_views: Option<ModeViews>,
-    /// See `ControlValues::preemption_timer_shift`.
-    pub preemption_timer_shift: u8,
+    /// See [`Shared::fixed`].
+    pub fixed: Fixed,
 }
 
 /// Cores that do not poll look this many times less often whether they should.
@@ -208,24 +147,14 @@ impl<P: Ports> Shared<P> {
             workspaces: parts.workspaces,
             globals: Exclusive::new(Globals::new()),
             changes: Changes::default(),
-            script_operations: parts.script_operations,
-            code_instructions: parts.code_instructions,
             memory: parts.memory,
             facts: parts.facts,
-            eptp_hooked: parts.eptp_hooked,
-            eptp_clean: parts.eptp_clean,
-            inner: parts.inner,
-            sink_page: parts.sink_page,
-            bitmaps: parts.bitmaps,
-            cr4_allowed: parts.cr4_allowed,
-            can_take_interrupts: parts.can_take_interrupts,
-            mode_views: parts.mode_views,
+            fixed: parts.fixed,
             published: Published::default(),
             short_circuit: AtomicU8::new(0),
             refreshing: Exclusive::new(()),
             poll_ticks,
             idle_ticks: poll_ticks.saturating_mul(IDLE_FACTOR),
-            preemption_timer_shift: parts.preemption_timer_shift,
             apic_ids: [const { AtomicU32::new(0) }; limits::CORES],
             halts: AtomicU32::new(0),
             host_features: AtomicU32::new(0),
@@ -304,7 +233,7 @@ impl<P: Ports> Shared<P> {
     pub fn publish(&self, installed: &Installed) {
         let mut memory = self.memory.clone();
         self.published.publish(&installed.controls());
-        installed.write_bitmaps(&mut memory, &self.bitmaps);
+        installed.write_bitmaps(&mut memory, &self.fixed.bitmaps);
         self.commits.fetch_add(1, SeqCst);
     }
 
@@ -373,7 +302,8 @@ impl<P: Ports> Shared<P> {
     /// Lets the guest's accesses to IA32_TSC_DEADLINE exit from now on.
     fn intercept_tsc_deadline(&self) {
         let mut memory = self.memory.clone();
-        self.bitmaps
+        self.fixed
+            .bitmaps
             .own(&mut memory, crate::vmx::TSC_DEADLINE, true);
     }
 
@@ -422,7 +352,7 @@ impl<P: Ports> Shared<P> {
     pub fn clear_sink(&self) {
         let mut memory = self.memory.clone();
         for offset in (0..PAGE_BYTES).step_by(8) {
-            memory.write_u64(self.sink_page + offset, 0);
+            memory.write_u64(self.fixed.sink_page + offset, 0);
         }
     }
 

@@ -65,7 +65,7 @@ pub fn run<'s, P: Ports>(
     }
     Ok(Reply::ScriptRan {
         value: outcome.value().unwrap_or(0),
-        failure: failure_of(&outcome, shared.script_operations),
+        failure: failure_of(&outcome, shared.fixed.script_operations),
     })
 }
 

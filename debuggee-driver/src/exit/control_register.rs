@@ -113,7 +113,7 @@ fn on_cr4<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, value: u64) -> 
         detail: value ^ visible_cr4(&core.cpu),
         ..Occasion::new(Kind::Cr4Write, 0)
     };
-    let allowed = shared.cr4_allowed;
+    let allowed = shared.fixed.cr4_allowed;
     watched(core, shared, occasion, |core| {
         write_cr4(&mut core.cpu, value, allowed)
     })

@@ -88,7 +88,7 @@ pub fn handle<P: Ports>(
     if !shared.installed.read(|it| it.detours().were_any()) {
         return None;
     }
-    let inner = shared.inner?;
+    let inner = shared.fixed.inner?;
     let is_inside = core.cpu.vmread(control_field::EPTP_FULL) == inner.eptp;
     if !is_inside && !matches!(reason, reason::VMCALL | reason::VMFUNC) {
         return stay_on_the_way(core, shared, inner, reason);

@@ -15,9 +15,9 @@ use wire_protocol::event::Modes;
 
 /// The EPT pointer of the view that the core runs in when nothing else is going on.
 pub fn home<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>) -> u64 {
-    match (core.alone, &shared.mode_views) {
+    match (core.alone, &shared.fixed.mode_views) {
         (Some(mode), Some(views)) => views.only_for(mode),
-        _ => shared.eptp_hooked,
+        _ => shared.fixed.eptp_hooked,
     }
 }
 
@@ -52,7 +52,7 @@ fn follow<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
         let view = home(core, shared);
         core.cpu.vmwrite(control_field::EPTP_FULL, view);
     }
-    if let Some(inner) = &shared.inner {
+    if let Some(inner) = &shared.fixed.inner {
         let [ordinary, watched] = inner.lists;
         let list = if is_watched { watched } else { ordinary };
         core.cpu.vmwrite(control_field::EPTP_LIST_ADDR_FULL, list);

@@ -92,9 +92,10 @@ pub fn before_entry<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
             let now = core.cpu.vmread(field);
             core.cpu.vmwrite(field, now & !u64::from(bits));
         }
-        Off::Msrs => core
-            .cpu
-            .vmwrite(control_field::MSR_BITMAPS_ADDR_FULL, shared.bitmaps.own_msr),
+        Off::Msrs => core.cpu.vmwrite(
+            control_field::MSR_BITMAPS_ADDR_FULL,
+            shared.fixed.bitmaps.own_msr,
+        ),
     }
 }
 
@@ -125,6 +126,8 @@ pub fn end<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
         step::let_interrupts_in(core, shared);
     }
     shared.published.load(core.id, &mut core.cpu);
-    core.cpu
-        .vmwrite(control_field::MSR_BITMAPS_ADDR_FULL, shared.bitmaps.msr);
+    core.cpu.vmwrite(
+        control_field::MSR_BITMAPS_ADDR_FULL,
+        shared.fixed.bitmaps.msr,
+    );
 }

@@ -159,7 +159,7 @@ fn arm<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, discards: bool, bl
         hold_interrupts_off(core, shared);
     }
     let eptp = match core.step {
-        Step::Active { blind: true, .. } => shared.eptp_clean,
+        Step::Active { blind: true, .. } => shared.fixed.eptp_clean,
         _ => core.view.eptp(),
     };
     core.cpu.vmwrite(control_field::EPTP_FULL, eptp);
@@ -183,7 +183,7 @@ pub(super) fn hold_interrupts_off<P: Ports>(core: &mut Core<P::Cpu>, shared: &Sh
             guest::INTERRUPTIBILITY_STATE,
             blocking | interruptibility::STI,
         );
-    } else if shared.can_take_interrupts {
+    } else if shared.fixed.can_take_interrupts {
         core.takes_interrupts = true;
         published::take_interrupts(cpu, true);
     }

@@ -34,7 +34,7 @@ pub fn rearm<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     }
     core.cpu.vmwrite(
         guest::VMX_PREEMPTION_TIMER_VALUE,
-        ticks >> shared.preemption_timer_shift,
+        ticks >> shared.fixed.preemption_timer_shift,
     );
 }
 

@@ -125,7 +125,7 @@ fn run_all<P: Ports, R: Registers>(
 #[inline]
 fn comparison<'r, P: Ports>(shared: &Shared<P>, record: &'r Record) -> Option<&'r Comparison> {
     let comparison = record.programs.comparison();
-    comparison.filter(|_| shared.script_operations >= Comparison::OPERATIONS)
+    comparison.filter(|_| shared.fixed.script_operations >= Comparison::OPERATIONS)
 }
 
 /// Whether nothing has to run to know that the condition of an event does not hold.
@@ -212,7 +212,7 @@ fn run_stored<P: Ports, R: Registers>(
             })
         });
     let Some(outcome) = outcome else { return 0 };
-    if let Some(failure) = failure_of(&outcome, shared.script_operations) {
+    if let Some(failure) = failure_of(&outcome, shared.fixed.script_operations) {
         report(registers, shared, frame, failure);
     }
     outcome.value().unwrap_or(0)
@@ -227,7 +227,7 @@ fn run_code<P: Ports>(
     code: Stretch,
     call: &CodeCall,
 ) -> Option<u64> {
-    let limit = shared.code_instructions;
+    let limit = shared.fixed.code_instructions;
     let end = shared
         .memory
         .with_bytes(code.at, code.len_bytes as usize, |bytes| {
@@ -270,7 +270,7 @@ pub fn run_verified<P: Ports, R: Registers>(
         .workspaces
         .with_mine(machine.registers.runs_on(machine.frame.core), |place| {
             let workspace = place.workspace()?;
-            let budget = shared.script_operations;
+            let budget = shared.fixed.script_operations;
             Some(script::run(program, locals, workspace, machine, budget))
         })?
 }

@@ -28,7 +28,7 @@ const UNDEFINED_OPCODE: u64 = 1 << 31 | 3 << 8 | 6;
 
 fn machine() -> Machine {
     let mut machine = Machine::new();
-    machine.shared.inner = Some(INNER);
+    machine.shared.fixed.inner = Some(INNER);
     machine
 }
 

@@ -17,7 +17,7 @@ use crate::line::{Buffers, Line};
 use crate::messages::Rings;
 use crate::pool::TableSource;
 use crate::port::{CodeCall, CodeEnd, Cpu, Gprs, LiveRegister, PhysicalMemory, Ports};
-use crate::shared::{Parts, Shared};
+use crate::shared::{Fixed, Parts, Shared};
 use crate::transport::uart16550::Uart;
 use crate::vmx::{control_field, guest, reason, ro};
 use core::sync::atomic::AtomicPtr;
@@ -252,19 +252,21 @@ impl Machine {
             line: line(),
             messages: Rings::default(),
             workspaces: Default::default(),
-            script_operations: 1000,
-            code_instructions: 0,
             memory: Memory(Rc::new(RefCell::new(mem))),
             facts: no_facts(),
-            eptp_hooked: views.hooked.eptp(),
-            eptp_clean: views.clean.eptp(),
-            inner: None,
-            sink_page,
-            bitmaps: BITMAPS,
-            cr4_allowed: u64::MAX,
-            can_take_interrupts: true,
-            mode_views,
-            preemption_timer_shift: 0,
+            fixed: Fixed {
+                script_operations: 1000,
+                code_instructions: 0,
+                eptp_hooked: views.hooked.eptp(),
+                eptp_clean: views.clean.eptp(),
+                inner: None,
+                sink_page,
+                bitmaps: BITMAPS,
+                cr4_allowed: u64::MAX,
+                can_take_interrupts: true,
+                mode_views,
+                preemption_timer_shift: 0,
+            },
         });
         let mut cores: Vec<_> = (0..)
             .zip(own)
@@ -491,7 +493,7 @@ impl Machine {
         for core in &self.cores {
             assert_eq!(
                 core.cpu.vmread(control_field::EPTP_FULL),
-                self.shared.eptp_hooked
+                self.shared.fixed.eptp_hooked
             );
             assert_eq!(core.view.opened().count(), 0);
         }

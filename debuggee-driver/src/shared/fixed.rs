@@ -1,0 +1,55 @@
+//! What `boot` made and chose for all cores. Nothing changes it while the driver is loaded.
+
+use crate::ept::mode::ModeViews;
+use crate::event::Bitmaps;
+
+/// See the module.
+#[derive(Clone, Copy, Debug)]
+pub struct Fixed {
+    /// Operations after which a script is ended.
+    pub script_operations: u64,
+    /// Instructions after which machine code is ended.
+    pub code_instructions: u64,
+    /// EPT pointer of the view with hooks.
+    pub eptp_hooked: u64,
+    /// EPT pointer of the view without.
+    pub eptp_clean: u64,
+    /// What detours run in, if there can be any.
+    pub inner: Option<Inner>,
+    /// The page that swallows writes to the debugger's memory.
+    pub sink_page: u64,
+    /// Pages that say which MSRs and ports leave the guest.
+    pub bitmaps: Bitmaps,
+    /// Bits that the guest may set in CR4.
+    pub cr4_allowed: u64,
+    /// The processor lets interrupts be taken from the guest and given back.
+    pub can_take_interrupts: bool,
+    /// The views in which only one mode can execute anything, if there can be any.
+    pub mode_views: Option<ModeViews>,
+    /// See `ControlValues::preemption_timer_shift`.
+    pub preemption_timer_shift: u8,
+}
+
+/// What detours run in.
+#[derive(Clone, Copy, Debug)]
+pub struct Inner {
+    /// EPT pointer of the view.
+    pub eptp: u64,
+    /// Physical addresses of the lists of views for the guest to change to: one for every core, and one for
+    /// those whose changes of mode are watched.
+    pub lists: [u64; 2],
+    /// Physical address of a byte per core: not 0 if VMX-root wants to see the core as soon as it is
+    /// out of its detour.
+    pub owed: u64,
+    /// First byte and length of the code that leads a core in and out, or stands in for the guest's.
+    pub ways: [(u64, u64); 2],
+}
+
+impl Inner {
+    /// Whether a core at `rip` is on its way in or out.
+    #[must_use]
+    pub fn is_on_the_way(&self, rip: u64) -> bool {
+        let is_in = |(start, len_bytes): (u64, u64)| rip.wrapping_sub(start) < len_bytes;
+        self.ways.into_iter().any(is_in)
+    }
+}
