@@ -227,6 +227,7 @@ fn connect(machine: &MachineArgs) -> Result<ExitCode> {
         .status()
         .with_context(|| format!("starting {}", program.display()))?;
     drop(machine);
+    println!("the machine is switched off; `cargo lab boot` leaves one running");
     Ok(exit_code(status.success()))
 }
 
