@@ -201,10 +201,16 @@ pub fn parse_line(line: &str) -> Result<Option<Box<dyn Action>>, ParseError> {
     let (name, rest) = parse::split(line);
     let command = find(name).ok_or_else(|| ParseError::UnknownCommand {
         name: name.to_owned(),
-        similar: similar(name),
+        similar: similar(name).or_else(|| looks_like_a_script(name).then(|| format!("? {line}"))),
     })?;
     let name = name.to_ascii_lowercase();
     (command.parse)(Arguments::new(&name, command.syntax, rest)).map(Some)
+}
+
+/// Whether the first word of a line belongs into a script: a call, a register, a number, an assignment.
+fn looks_like_a_script(word: &str) -> bool {
+    word.contains(['(', '='])
+        || word.starts_with(|first: char| "@$".contains(first) || first.is_ascii_digit())
 }
 
 fn similar(name: &str) -> Option<String> {

@@ -46,6 +46,12 @@ fn empty_lines_and_comments_are_no_commands() {
 fn an_unknown_command_comes_with_a_suggestion() {
     assert!(error("!epthok 1000").contains("is `!epthook` meant?"));
     assert!(error("frobnicate").contains("no command `frobnicate`"));
+    for line in ["print(@rax);", "@rax = 5", "7*8"] {
+        assert!(
+            error(line).contains(&format!("is `? {line}` meant?")),
+            "{line}"
+        );
+    }
 }
 
 #[test]
@@ -64,7 +70,8 @@ fn missing_and_extra_arguments_show_the_syntax() {
 fn options_that_exclude_each_other_are_refused_with_what_to_do() {
     for stage in ["post", "all"] {
         let text = error(&format!("!cpuid 1 sc on stage {stage}"));
-        assert!(text.contains("`sc on` and `stage post"), "{text}");
+        let both = format!("`sc on` and `stage {stage}` exclude");
+        assert!(text.contains(&both), "{text}");
         assert!(text.contains("leave the stage at `pre`"), "{text}");
     }
     let text = error("!cpuid imm no output { a }");

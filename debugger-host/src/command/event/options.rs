@@ -240,7 +240,11 @@ impl Options {
         if self.short_circuit && self.stage.has_post() {
             return Err(ParseError::Exclusive {
                 one: "sc on",
-                other: "stage post and stage all",
+                other: if self.stage == Stage::All {
+                    "stage all"
+                } else {
+                    "stage post"
+                },
                 help: "what is skipped has no time after it; leave the stage at `pre`",
             });
         }
