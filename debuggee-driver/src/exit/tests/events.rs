@@ -1,6 +1,7 @@
 //! What makes a core exit for an event: who is served, and what the guest gets.
 
-use super::machine::{BITMAPS, DRIVER, FakeCpu, Machine, RAM};
+use super::cpu::FakeCpu;
+use super::machine::{BITMAPS, DRIVER, Machine, RAM};
 use crate::cores::rendezvous::Seat;
 use crate::event::Facts;
 use crate::exit::{self, Flow, hypercall};

@@ -2,6 +2,7 @@
 
 extern crate std;
 
+use super::cpu::FakeCpu;
 use crate::ept::entry::{Entry, Level, Mode, Permissions};
 use crate::ept::mode::ModeViews;
 use crate::ept::model::{GIB, MIB, World, design, world};
@@ -16,14 +17,13 @@ use crate::guest::model::{GuestTables, PRESENT, WRITE, no_processes};
 use crate::line::{Buffers, Line};
 use crate::messages::Rings;
 use crate::pool::TableSource;
-use crate::port::{CodeCall, CodeEnd, Cpu, Gprs, LiveRegister, PhysicalMemory, Ports};
+use crate::port::{Cpu, PhysicalMemory, Ports};
 use crate::shared::{Fixed, Parts, Shared};
 use crate::transport::uart16550::Uart;
 use crate::vmx::{control_field, guest, reason, ro};
 use core::sync::atomic::AtomicPtr;
 use std::boxed::Box;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Mutex;
 use std::vec;
@@ -83,79 +83,6 @@ impl PhysicalMemory for Memory {
         self.write(at, &bytes);
         result
     }
-}
-
-#[derive(Default)]
-pub(super) struct FakeCpu {
-    fields: BTreeMap<u32, u64>,
-    registers: Gprs,
-    live: Vec<(LiveRegister, u64)>,
-    pub(super) root_nmis: u64,
-    pub(super) tsc: u64,
-    /// Interrupts that were told to be done, and those that were raised.
-    pub(super) ended: u32,
-    pub(super) raised: Vec<u8>,
-}
-
-impl Cpu for FakeCpu {
-    fn vmread(&self, field: u32) -> u64 {
-        self.fields.get(&field).copied().unwrap_or(0)
-    }
-    fn vmwrite(&mut self, field: u32, value: u64) {
-        self.fields.insert(field, value);
-    }
-    fn registers(&self) -> &Gprs {
-        &self.registers
-    }
-    fn registers_mut(&mut self) -> &mut Gprs {
-        &mut self.registers
-    }
-    fn cpuid(&self, _: u32, _: u32) -> [u32; 4] {
-        [0; 4]
-    }
-    fn live(&self, register: LiveRegister) -> u64 {
-        let found = self.live.iter().find(|(other, _)| *other == register);
-        found.map_or(0, |(_, value)| *value)
-    }
-    fn set_live(&mut self, register: LiveRegister, value: u64) {
-        self.live.retain(|(other, _)| *other != register);
-        self.live.push((register, value));
-    }
-    fn set_xcr0(&mut self, _: u64) {}
-    fn write_back_caches(&mut self) {}
-    fn invalidate_ept(&mut self) {}
-    fn invalidate_view(&mut self, _: u64) {}
-    fn invalidate_translations(&mut self) {}
-    fn end_of_interrupt(&mut self) {
-        self.ended += 1;
-    }
-    fn raise_interrupt(&mut self, vector: u8) {
-        self.raised.push(vector);
-    }
-    fn end_nmi_blocking(&mut self) {}
-    fn tsc(&self) -> u64 {
-        self.tsc
-    }
-    fn root_nmis(&self) -> u64 {
-        self.root_nmis
-    }
-    fn has_machine_check(&self) -> bool {
-        false
-    }
-    fn take_machine_check(&mut self) -> bool {
-        false
-    }
-    /// Machine code here is one byte: CCh faults, any other is what it returns.
-    fn run_code(&mut self, code: &[u8], _: &CodeCall, _: u64) -> CodeEnd {
-        match code {
-            [0xcc] => CodeEnd::Exception { vector: 3, at: 0 },
-            [value] => CodeEnd::Returned {
-                value: u64::from(*value),
-            },
-            _ => CodeEnd::TooLong,
-        }
-    }
-    fn send_nmi(&self, _: u32) {}
 }
 
 pub(super) struct Fake;

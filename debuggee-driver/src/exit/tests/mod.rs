@@ -3,6 +3,7 @@
 extern crate std;
 
 mod arrivals;
+mod cpu;
 mod detours;
 mod events;
 mod machine;
