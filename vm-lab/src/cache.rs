@@ -27,8 +27,12 @@ impl Cache {
         let root = root_from(|name| std::env::var(name).ok())
             .context("no HOME: set STANDSTILL_CACHE to a directory for the lab's files")?;
         fs::create_dir_all(&root).with_context(|| format!("creating {}", root.display()))?;
-        let root = root.canonicalize()?;
-        Ok(Self { root })
+        Ok(Self::at(root.canonicalize()?))
+    }
+
+    /// The cache in an existing directory.
+    pub(crate) fn at(root: PathBuf) -> Self {
+        Self { root }
     }
 
     /// A path inside the cache.
@@ -155,9 +159,7 @@ mod tests {
     #[test]
     fn failed_build_leaves_no_entry() {
         let dir = tempfile::tempdir().unwrap();
-        let cache = Cache {
-            root: dir.path().to_owned(),
-        };
+        let cache = Cache::at(dir.path().to_owned());
         assert!(cache.entry("a", |_| bail!("no")).is_err());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
         let made = cache.entry("a", |half| Ok(fs::write(half.join("x"), "1")?));

@@ -47,7 +47,6 @@ pub fn build_from(
     let library = compile(source, &target)?;
     let object = link(source, &library, &target)?;
     let own = provisions.headers();
-    let scratch = provisions.cache.path("modules");
     let module = Module {
         name: NAME,
         files: platform_files(source)?,
@@ -55,7 +54,7 @@ pub fn build_from(
         headers: headers.unwrap_or(&own),
         library_path: &provisions.library_path(),
     };
-    kbuild::build(&module, &scratch)
+    kbuild::build(&module, &provisions.cache)
 }
 
 fn compile(source: &Path, target: &Path) -> Result<PathBuf> {

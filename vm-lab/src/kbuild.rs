@@ -1,9 +1,10 @@
-//! Builds one external kernel module in a scratch directory.
+//! Builds one external kernel module.
 //!
-//! Called by `driver` and `image`. The source tree is never written to; each module and each kernel has its own scratch
-//! directory, and nothing is rebuilt while its inputs stay the same.
+//! Called by `driver` and `image`. The source tree is never written to. A built module is an entry of the cache, named by
+//! its inputs: nothing is built twice, and several working trees can share the cache.
 
-use crate::{cache, run};
+use crate::cache::{self, Cache};
+use crate::run;
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,11 +25,11 @@ pub(crate) struct Module<'a> {
     pub(crate) library_path: &'a str,
 }
 
-/// Builds `module` under `scratch` if its inputs changed; returns the path of the `.ko`.
+/// Builds `module` unless the cache holds it; returns the path of the `.ko`.
 ///
 /// # Errors
 /// With the end of the build's output.
-pub(crate) fn build(module: &Module<'_>, scratch: &Path) -> Result<PathBuf> {
+pub(crate) fn build(module: &Module<'_>, cache: &Cache) -> Result<PathBuf> {
     let symbols = module.headers.join("Module.symvers");
     if !symbols.exists() {
         bail!(
@@ -37,48 +38,44 @@ pub(crate) fn build(module: &Module<'_>, scratch: &Path) -> Result<PathBuf> {
         );
     }
     let headers = module.headers.canonicalize()?;
-    let place = headers.display().to_string();
     let mut files = module.files.clone();
     files.extend(
         [symbols, headers.join(".config")]
             .into_iter()
             .filter(|file| file.exists()),
     );
-    let base = cache::fingerprint(&files, &[&place, module.name])?;
     let object_sum = match module.object {
         Some((_, bytes)) => cache::fingerprint_bytes(bytes),
         None => String::new(),
     };
-    let inputs = format!("{base}{object_sum}");
-    // One directory per kernel: two header directories never mix their objects.
-    let dir = scratch.join(format!(
-        "{}-{}",
+    let settings = [&headers.display().to_string(), module.name, &object_sum];
+    let name = format!(
+        "modules/{}-{}",
         module.name,
-        cache::fingerprint(&[], &[&place])?
-    ));
-    let built = dir.join(format!("{}.ko", module.name));
-    let stamp = dir.join("inputs");
-    if built.exists() && fs::read_to_string(&stamp).is_ok_and(|old| old == inputs) {
-        return Ok(built);
-    }
-    if dir.exists() {
-        fs::remove_dir_all(&dir)?;
-    }
-    fs::create_dir_all(&dir)?;
-    for file in &module.files {
-        let name = file.file_name().context("a source file has a name")?;
-        fs::copy(file, dir.join(name))?;
-    }
-    if let Some((name, bytes)) = module.object {
-        fs::write(dir.join(format!("{name}.o_shipped")), bytes)?;
-        // The last step of the build opens this file for every object, and writes none for a ready-made one.
-        let command = format!("cmd_{}/{name}.o := true\n", dir.display());
-        fs::write(dir.join(format!(".{name}.o.cmd")), command)?;
-    }
-    make(module, &headers, &dir)?;
-    run::output(Command::new("objcopy").arg("--strip-debug").arg(&built))?;
-    fs::write(stamp, inputs)?;
-    Ok(built)
+        cache::fingerprint(&files, &settings)?
+    );
+    let file = format!("{}.ko", module.name);
+    let place = cache.entry(&name, |half| {
+        cache::forget_old(&cache.path("modules"), "");
+        for file in &module.files {
+            let name = file.file_name().context("a source file has a name")?;
+            fs::copy(file, half.join(name))?;
+        }
+        if let Some((name, bytes)) = module.object {
+            fs::write(half.join(format!("{name}.o_shipped")), bytes)?;
+            // The last step of the build opens this file for every object, and writes none for a ready-made one.
+            let command = format!("cmd_{}/{name}.o := true\n", half.display());
+            fs::write(half.join(format!(".{name}.o.cmd")), command)?;
+        }
+        make(module, &headers, half)?;
+        run::output(
+            Command::new("objcopy")
+                .arg("--strip-debug")
+                .arg(half.join(&file)),
+        )?;
+        Ok(())
+    })?;
+    Ok(place.join(file))
 }
 
 fn make(module: &Module<'_>, headers: &Path, dir: &Path) -> Result<()> {
@@ -130,7 +127,8 @@ mod tests {
             headers: dir.path(),
             library_path: "",
         };
-        let told = build(&module, dir.path()).unwrap_err().to_string();
+        let cache = Cache::at(dir.path().to_owned());
+        let told = build(&module, &cache).unwrap_err().to_string();
         assert!(told.contains("linux-headers"), "{told}");
     }
 }
