@@ -10,10 +10,12 @@ use change::{Churn, Random};
 use load::Load;
 use std::fmt::Write;
 use std::time::{Duration, Instant};
-use vm_lab::machine::Options;
+use vm_lab::machine::{KernelLine, Options};
 
 const SEED: u64 = 20_260_731;
 const CHANGES: usize = 10_000;
+/// Changes in the stock kernel, with the replenisher at work.
+const STOCK_CHANGES: usize = 1_600;
 /// Changes in one halt.
 const BATCH: usize = 160;
 /// What the guest runs between two halts.
@@ -30,14 +32,17 @@ fn setting(name: &str, default: u64) -> u64 {
     }
 }
 
-#[test]
-fn ten_thousand_random_changes_under_load_go_unnoticed() {
+/// Four cores under load, with events whose hits are counted.
+fn at_work(kernel_line: KernelLine, params: &[(&str, &str)]) -> (Lab, Load, Churn, String) {
     let seed = setting("STANDSTILL_CHURN_SEED", SEED);
-    let changes = setting("STANDSTILL_CHURN_CHANGES", CHANGES as u64) as usize;
     eprintln!("seed {seed}");
     let mut lab = Lab::with(&Options {
         cpus: 4,
-        params: vec![("replenish_ms".into(), "0".into())],
+        kernel_line,
+        params: params
+            .iter()
+            .map(|(name, value)| ((*name).into(), (*value).into()))
+            .collect(),
         ..Options::default()
     });
     lab.load_probe();
@@ -46,11 +51,16 @@ fn ten_thousand_random_changes_under_load_go_unnoticed() {
     for reserve in ["regular-event 50", "epthook 18", "monitor 10"] {
         lab.run(&format!("prealloc {reserve}"));
     }
-    let start = lab.run("pools");
+    let pools = lab.run("pools");
     let counted = load.count(&mut lab);
     lab.run("g");
     load.start(&mut lab);
-    let mut churn = Churn::new(Random::new(seed), counted, change::places(load.target));
+    let churn = Churn::new(Random::new(seed), counted, change::places(load.target));
+    (lab, load, churn, pools)
+}
+
+/// Makes changes in halts, between which the guest works; ends while it does.
+fn make(changes: usize, churn: &mut Churn, lab: &mut Lab) {
     let started = Instant::now();
     let mut halting = Duration::ZERO;
     let mut done = 0;
@@ -70,11 +80,18 @@ fn ten_thousand_random_changes_under_load_go_unnoticed() {
         lab.run("g");
         std::thread::sleep(BETWEEN);
     }
-    let seconds = started.elapsed().as_secs_f32();
     eprintln!(
-        "{done} changes in {seconds:.0} s, {:.0} s of them for the guest to halt",
+        "{done} changes in {:.0} s, {:.0} s of them for the guest to halt",
+        started.elapsed().as_secs_f32(),
         halting.as_secs_f32()
     );
+}
+
+#[test]
+fn ten_thousand_random_changes_under_load_go_unnoticed() {
+    let changes = setting("STANDSTILL_CHURN_CHANGES", CHANGES as u64) as usize;
+    let (mut lab, load, mut churn, start) = at_work(KernelLine::Lean, &[("replenish_ms", "0")]);
+    make(changes, &mut churn, &mut lab);
     lab.run("pause");
     let list = lab.run("events");
     churn.meet(&list);
@@ -95,4 +112,33 @@ fn ten_thousand_random_changes_under_load_go_unnoticed() {
     assert!(lab.guest("lab-check 1").contains("check ok cores 4"));
     assert_log_is_clean(&lab.guest("dmesg"));
     load::assert_check_can_fail(&mut lab);
+}
+
+#[test]
+fn stock_kernel_notices_neither_random_changes_nor_an_unload_among_events() {
+    let (mut lab, load, mut churn, _) = at_work(KernelLine::Stock, &[]);
+    make(STOCK_CHANGES, &mut churn, &mut lab);
+    lab.run("pause");
+    let list = lab.run("events");
+    assert!(list.lines().count() > 10, "hardly any events:\n{list}");
+    // A traced core may take minutes for what `rmmod` waits for.
+    let is_trace = |line: &&str| line.contains(" trace ");
+    for line in list.lines().filter(is_trace) {
+        let event = line.split_whitespace().next().unwrap_or_default();
+        lab.run(&format!("events c {event}"));
+    }
+    lab.run("g");
+    lab.kill_host();
+    lab.unload_driver();
+    load.end(&mut lab);
+    assert!(lab.guest("lab-check 1").contains("check ok cores 4"));
+    let vmx = lab.guest("cat /sys/module/lab_probe/parameters/vmx");
+    assert!(!vmx.contains("vmxe=1"), "{vmx}");
+    assert_log_is_clean(&lab.guest("dmesg"));
+    // It comes back without anything of before.
+    lab.load_driver(&[]);
+    lab.connect();
+    lab.run("pause");
+    assert_eq!(lab.run("events"), "no events");
+    lab.go();
 }
