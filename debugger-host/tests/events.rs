@@ -24,6 +24,8 @@ fn every_kind_of_event_is_added_and_listed_as_it_was_typed() {
             "monitor x vmlinux!vfs_read (ffffffff91002000) l 1, pid 1c, sc on, break",
         ),
         ("!syscall 55 stage all", "syscall 55, stage all, break"),
+        ("!syscall entry 55 sc on", "syscall entry 55, sc on, break"),
+        ("!syscall entry pid 1c", "syscall entry, pid 1c, break"),
         ("!syscall2", "syscall2, break"),
         ("!sysret imm no", "sysret, imm no, break"),
         (

@@ -20,6 +20,7 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include <x86intrin.h>
 
 static void pin(long core)
 {
@@ -51,6 +52,31 @@ static int calls(long count, long core)
 		done += syscall(SYS_getsid, 0) >= 0;
 	printf("calls %ld core %ld\n", done, core);
 	return done != count;
+}
+
+static int by_size(const void *a, const void *b)
+{
+	return *(const uint64_t *)a < *(const uint64_t *)b ? -1 : *(const uint64_t *)a > *(const uint64_t *)b;
+}
+
+// lab-call-cost N: getsid(0) N times; prints the median of the ticks that each took, of the time-stamp counter.
+static int call_cost(long count)
+{
+	uint64_t *ticks = calloc(count, sizeof(*ticks));
+
+	if (!ticks)
+		return 1;
+	for (long i = 0; i < count; i++) {
+		uint64_t start = __rdtsc();
+		long number = SYS_getsid;
+
+		asm volatile("syscall" : "+a"(number) : "D"(0) : "rcx", "r11", "memory");
+		ticks[i] = __rdtsc() - start;
+	}
+	qsort(ticks, count, sizeof(*ticks), by_size);
+	printf("median %llu\n", (unsigned long long)ticks[count / 2]);
+	free(ticks);
+	return 0;
 }
 
 // lab-cpuid LEAF N: executes CPUID N times, prints the last result.
@@ -501,6 +527,8 @@ int main(int argc, char **argv)
 
 	if (!strcmp(name, "lab-calls"))
 		return calls(first, second);
+	if (!strcmp(name, "lab-call-cost"))
+		return call_cost(first);
 	if (!strcmp(name, "lab-umask"))
 		return umasks(first, second);
 	if (!strcmp(name, "lab-open"))

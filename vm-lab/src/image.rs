@@ -24,6 +24,7 @@ const PROGRAMS: &[&str] = &[
     "lab-worker",
     "lab-open",
     "lab-tsc",
+    "lab-call-cost",
     "lab-traps",
     "lab-vmfunc",
 ];
@@ -78,7 +79,7 @@ fn probe(provisions: &Provisions) -> Result<PathBuf> {
             headers: &provisions.headers(),
             library_path: &provisions.library_path(),
         },
-        &provisions.cache.path("modules"),
+        &provisions.cache,
     )
 }
 

@@ -3,8 +3,8 @@
 
 use super::{Context, memory, too_long};
 use crate::event::{Installed, Resolver};
-use crate::port::{Cpu, PhysicalMemory, Ports};
-use wire_protocol::address::{CoreId, EventId};
+use crate::port::{Cpu, LiveRegister, PhysicalMemory, Ports};
+use wire_protocol::address::{CoreId, EventId, GuestVirtual};
 use wire_protocol::event::{Condition, ConditionKind, EventChange, PoolClass, Programs};
 use wire_protocol::limits;
 use wire_protocol::packet::{AddResults, EventEntries, EventSpecs, PoolLines, Reply, StopCause};
@@ -56,6 +56,7 @@ pub fn add<'s, P: Ports>(
         can_take_interrupts: shared.fixed.can_take_interrupts,
         can_tell_modes: shared.fixed.mode_views.is_some(),
         layout: &shared.facts.layout,
+        syscall_entry: GuestVirtual(context.cpu.live(LiveRegister::Lstar)),
         undisturbed: [shared.facts.entry_code, shared.facts.driver_image],
         ram: &shared.facts.ram,
     };

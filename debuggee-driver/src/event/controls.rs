@@ -48,7 +48,9 @@ impl Controls {
     /// With what one enabled event asks for.
     fn with(mut self, record: &Record) -> Self {
         match record.settings.trigger {
-            Trigger::EptHook { .. } => self.exception_bitmap |= BREAKPOINT_BIT,
+            Trigger::EptHook { .. } | Trigger::SyscallEntry { .. } => {
+                self.exception_bitmap |= BREAKPOINT_BIT;
+            }
             Trigger::Exception { vector } => {
                 self.exception_bitmap |= match vector {
                     Some(vector) => 1_u32.checked_shl(u32::from(vector)).unwrap_or(0) & !NMI_BIT,

@@ -95,6 +95,13 @@ impl Installed {
         !values.is_empty()
     }
 
+    /// Whether an event waits for the kernel to be entered by SYSCALL.
+    #[must_use]
+    #[inline]
+    pub fn has_syscall_entries(&self) -> bool {
+        self.index.has(Kind::SyscallEntry)
+    }
+
     /// The record of the only event that may wait for this before it takes effect, if that is plain
     /// and enabled. `None`: [`Self::find`] has to be asked.
     #[must_use]

@@ -119,6 +119,14 @@ impl Index {
         }
     }
 
+    /// Whether an event waits for anything of this kind.
+    #[must_use]
+    #[inline]
+    pub fn has(&self, kind: Kind) -> bool {
+        let (from, _, to) = self.bounds(kind);
+        from != to
+    }
+
     /// Whether an event may wait for this value of a kind, or for any; it seldom says so of what nobody waits for.
     #[must_use]
     #[inline]
@@ -158,12 +166,16 @@ impl Index {
         (values.unwrap_or_default(), anys)
     }
 
-    /// The place of the event that waits for this value of a kind, if it is the only one and none waits for any.
+    /// The place of the only event that waits for this value of a kind, or of the only one of a kind if it waits for any.
     #[must_use]
     #[inline]
     pub fn only(&self, kind: Kind, value: u64) -> Option<u16> {
         let (from, any, to) = self.bounds(kind);
-        if from == to || any != to {
+        if any != to {
+            let is_alone = to - from == 1;
+            return self.places.get(any).copied().filter(|_| is_alone);
+        }
+        if from == to {
             return None;
         }
         let start = self.first_of(kind, value)?;
@@ -292,8 +304,10 @@ mod tests {
                         prop_assert_eq!(found.1, places(None));
                         let any_found = !found.0.is_empty() || !found.1.is_empty();
                         prop_assert!(index.may_be_awaited(*kind, value) || !any_found);
+                        let of_kind = model.iter().filter(|(key, _)| key.kind == *kind).count();
                         let only = match found {
                             ([place], []) => Some(*place),
+                            ([], [place]) if of_kind == 1 => Some(*place),
                             _ => None,
                         };
                         prop_assert_eq!(index.only(*kind, value), only);

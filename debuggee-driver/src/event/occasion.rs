@@ -14,6 +14,8 @@ pub enum Kind {
     Memory,
     /// SYSCALL. RAX.
     Syscall,
+    /// The first instruction of the kernel after SYSCALL is about to run. RAX.
+    SyscallEntry,
     /// SYSRET.
     Sysret,
     /// CPUID. The leaf.
@@ -59,6 +61,7 @@ impl Kind {
         Self::Execute,
         Self::Memory,
         Self::Syscall,
+        Self::SyscallEntry,
         Self::Sysret,
         Self::Cpuid,
         Self::MsrRead,
@@ -97,6 +100,7 @@ impl Key {
             Trigger::EptHook { .. } => (Kind::Execute, Some(hook?.0)),
             Trigger::EptHook2 { .. } | Trigger::Monitor { .. } => return None,
             Trigger::Syscall { number, .. } => (Kind::Syscall, number.map(u64::from)),
+            Trigger::SyscallEntry { number } => (Kind::SyscallEntry, number.map(u64::from)),
             Trigger::Sysret { .. } => (Kind::Sysret, None),
             Trigger::Cpuid { leaf } => (Kind::Cpuid, leaf.map(u64::from)),
             Trigger::MsrRead { msr } => (Kind::MsrRead, msr.map(u64::from)),

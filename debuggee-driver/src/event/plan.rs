@@ -23,7 +23,7 @@ use wire_protocol::refusal::{DetourObstacle, ProcessorFeature, Refusal};
 /// What an event's parameters mean in the machine as it is now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// Where the hook of an `!epthook` or an `!epthook2` goes.
+    /// Where the hook of an `!epthook`, an `!epthook2` or a `!syscall entry` goes.
     pub hook: Option<GuestPhysical>,
     /// What stands there, if it is a detour's.
     pub code: Option<Code>,
@@ -48,6 +48,8 @@ pub struct Resolver<'a> {
     pub can_tell_modes: bool,
     /// Where processes are found.
     pub layout: &'a GuestLayout,
+    /// Where SYSCALL leads: IA32_LSTAR.
+    pub syscall_entry: GuestVirtual,
     /// Code that takes no detours: first byte and length.
     pub undisturbed: [(GuestVirtual, u64); 2],
     /// RAM; elsewhere no code can be hooked.
@@ -77,13 +79,9 @@ impl Resolver<'_> {
         };
         let mut facts = Facts::default();
         match settings.trigger {
-            Trigger::EptHook { address } => {
-                let cr3 = self.layout.tables_for(mem, cr3, self.cr4, address);
-                let at = walk::translate(mem, cr3, self.cr4, address)?.address;
-                if !self.is_ram(at) {
-                    return Err(Refusal::NotRam { address: at });
-                }
-                facts.hook = Some(at);
+            Trigger::EptHook { address } => facts.hook = Some(self.place(mem, cr3, address)?),
+            Trigger::SyscallEntry { .. } => {
+                facts.hook = Some(self.place(mem, cr3, self.syscall_entry)?);
             }
             Trigger::Monitor {
                 space,
@@ -106,13 +104,9 @@ impl Resolver<'_> {
                 });
             }
             Trigger::EptHook2 { address } => {
-                let cr3 = self.layout.tables_for(mem, cr3, self.cr4, address);
-                let code = self.code_of_detour(mem, cr3, address)?;
-                let at = walk::translate(mem, cr3, self.cr4, code.at)?.address;
-                if !self.is_ram(at) {
-                    return Err(Refusal::NotRam { address: at });
-                }
-                facts.hook = Some(at);
+                let tables = self.layout.tables_for(mem, cr3, self.cr4, address);
+                let code = self.code_of_detour(mem, tables, address)?;
+                facts.hook = Some(self.place(mem, cr3, code.at)?);
                 facts.code = Some(code);
             }
             Trigger::Mode { .. } if !self.can_tell_modes => {
@@ -138,6 +132,22 @@ impl Resolver<'_> {
             _ => {}
         }
         Ok(facts)
+    }
+
+    /// Where a hook at `address` goes.
+    fn place(
+        &self,
+        mem: &impl PhysicalMemory,
+        cr3: u64,
+        address: GuestVirtual,
+    ) -> Result<GuestPhysical, Refusal> {
+        let cr3 = self.layout.tables_for(mem, cr3, self.cr4, address);
+        let at = walk::translate(mem, cr3, self.cr4, address)?.address;
+        if self.is_ram(at) {
+            Ok(at)
+        } else {
+            Err(Refusal::NotRam { address: at })
+        }
     }
 
     /// The instruction that a detour at `address` covers.

@@ -3,6 +3,7 @@
 //! A core that comes back from INIT sets CR0.NE itself; a guest that tries CR4.VMXE was told by
 //! CPUID that there is no VMX.
 
+use super::access::is_in_64_bit_mode;
 use super::watchers::watched;
 use super::{Core, Outcome};
 use crate::event::{Kind, Occasion};
@@ -119,12 +120,9 @@ fn on_cr4<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, value: u64) -> 
     })
 }
 
-const CS_LONG_MODE: u64 = 1 << 13;
-
 fn write_cr0(cpu: &mut impl Cpu, value: u64) -> Outcome {
     let efer = cpu.vmread(guest::IA32_EFER_FULL);
-    let in_64bit_code =
-        efer & control::efer::LMA != 0 && cpu.vmread(guest::CS_ACCESS_RIGHTS) & CS_LONG_MODE != 0;
+    let in_64bit_code = efer & control::efer::LMA != 0 && is_in_64_bit_mode(cpu);
     let Ok(write) = control::write_cr0(value, efer, cpu.vmread(guest::CR4), in_64bit_code) else {
         return Outcome::Inject(GENERAL_PROTECTION);
     };

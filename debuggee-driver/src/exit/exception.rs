@@ -1,7 +1,7 @@
 //! Exceptions and NMIs that exit: breakpoints of hooks, SYSCALL and SYSRET while they are watched,
 //! exceptions that events watch, and NMIs. All others are the guest's own.
 
-use super::{Core, Fault, Outcome, native, nmi, nop, step, syscall, watchers};
+use super::{Core, Fault, Outcome, native, nmi, simple, step, syscall, watchers};
 use crate::event::{Kind as Watched, Occasion};
 use crate::hit::{self, Comes, Verdict};
 use crate::port::{Cpu, LiveRegister, Ports};
@@ -17,6 +17,8 @@ const BREAKPOINT: Event = Event {
 };
 /// How the processor reports [`BREAKPOINT`], and nothing else with it.
 const INT3: u32 = 1 << 31 | 6 << 8 | 3;
+/// The instruction.
+const INT3_BYTE: u8 = 0xcc;
 const UNDEFINED_OPCODE: u8 = 6;
 const DOUBLE_FAULT: u8 = 8;
 const PAGE_FAULT: u8 = 14;
@@ -72,22 +74,31 @@ fn on_breakpoint<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, event: E
         context: rip,
         ..Occasion::new(Watched::Execute, at.0)
     };
+    let is_entry = syscall::is_entry(core, shared, rip);
+    let only_entry = is_entry
+        && shared.read_byte(at) != INT3_BYTE
+        && !shared
+            .installed
+            .read(|installed| installed.may_concern(&occasion));
     // The event that is found first is a hook; without one there may be hooks all the same.
     let verdict = match hit::fire_only(core.id, &mut core.cpu, shared, &occasion) {
         Some(verdict) => verdict,
+        None if only_entry => Verdict::Goes,
         None if shared.is_hooked(at) => {
             watchers::serve_before(core, shared, &occasion, Comes::Again)
         }
         // A hook that was cleared after this core had fetched its INT3 is no breakpoint of the
         // guest's: the instruction runs again, from the page without the hook.
-        None if shared.read_byte(at) == 0xcc => return on_guests_own(core, shared, event),
+        None if shared.read_byte(at) == INT3_BYTE => return on_guests_own(core, shared, event),
         None => return Outcome::Stay,
     };
     if verdict == Verdict::Stays {
         return Outcome::Stay;
     }
-    if let Some(len_bytes) = nop::length_at(core, shared, at) {
-        super::advance_by(&mut core.cpu, len_bytes);
+    if is_entry && let Some(outcome) = syscall::on_entry(core, shared) {
+        return outcome;
+    }
+    if simple::carry_out(core, shared, at) {
         return Outcome::Moved;
     }
     step::begin_at_hook(core, shared, at);

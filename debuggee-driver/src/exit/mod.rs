@@ -23,7 +23,7 @@ pub mod mode;
 pub mod msr;
 pub mod native;
 pub mod nmi;
-mod nop;
+mod simple;
 pub mod step;
 mod stepping;
 pub mod syscall;

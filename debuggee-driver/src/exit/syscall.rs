@@ -3,11 +3,15 @@
 //!
 //! They are recognised by the bytes at RIP. Where those cannot be read, mode and range decide:
 //! at level 3 it is a SYSCALL, on the page where the kernel enters a SYSRET.
+//!
+//! `!syscall entry` needs none of this: it is a hook where SYSCALL leads.
 
-use super::watchers::watched;
+use super::access::is_in_64_bit_mode;
+use super::watchers::{serve_before, watched};
 use super::{Core, Outcome};
 use crate::event::occasion::{BY_BYTES, BY_RANGE};
-use crate::event::{Kind, Occasion};
+use crate::event::{Installed, Kind, Occasion};
+use crate::hit::{Comes, Verdict};
 use crate::port::{Cpu, LiveRegister, Ports, gpr};
 use crate::shared::Shared;
 use crate::vmx::control::efer;
@@ -18,7 +22,6 @@ use crate::vmx::{guest, interruptibility};
 use wire_protocol::address::PAGE_BYTES;
 
 const SS_DPL_SHIFT: u64 = 5;
-const CS_LONG_MODE: u64 = 1 << 13;
 const R11: usize = 11;
 
 /// What stands at RIP, and how that is known: `BY_BYTES`, `BY_RANGE`.
@@ -58,9 +61,8 @@ pub fn on_undefined_opcode<P: Ports>(
     core: &mut Core<P::Cpu>,
     shared: &Shared<P>,
 ) -> Option<Outcome> {
-    let in_64bit_code = core.cpu.vmread(guest::CS_ACCESS_RIGHTS) & CS_LONG_MODE != 0;
     let sce = shared.published.efer(core.id, &core.cpu) & efer::SCE != 0;
-    if !shared.published.hides_sce(core.id) || !sce || !in_64bit_code {
+    if !shared.published.hides_sce(core.id) || !sce || !is_in_64_bit_mode(&core.cpu) {
         return None;
     }
     let (instruction, detail) = recognise(core, shared)?;
@@ -86,6 +88,24 @@ pub fn on_undefined_opcode<P: Ports>(
         }
         other => other,
     })
+}
+
+/// Whether the kernel begins at `rip` after SYSCALL, and somebody waits for that.
+pub(super) fn is_entry<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>, rip: u64) -> bool {
+    let is_awaited = shared.installed.read(Installed::has_syscall_entries);
+    is_awaited && core.cpu.live(LiveRegister::Lstar) == rip
+}
+
+/// Serves who waits for the kernel to be entered. `None`: its first instruction runs.
+pub(super) fn on_entry<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Option<Outcome> {
+    let occasion = Occasion::new(Kind::SyscallEntry, core.cpu.registers()[gpr::RAX]);
+    // Hooks of this instruction were served before: they must not be served again.
+    match serve_before(core, shared, &occasion, Comes::Once) {
+        Verdict::Goes => None,
+        Verdict::Stays => Some(Outcome::Stay),
+        // Back to the program, as if the system call had been served.
+        Verdict::Skipped => Some(carry_out(core, Instruction::Sysret64)),
+    }
 }
 
 /// Goes behind an instruction that is not carried out.

@@ -34,8 +34,9 @@ pub fn trigger(trigger: Trigger, symbols: &Symbols) -> String {
             };
             format!("{name} {} {at} l {len_bytes:x}", accesses(access))
         }
-        Trigger::Syscall { number: of, .. } => number(of.map(u64::from)),
-        Trigger::Cpuid { leaf: of }
+        Trigger::Syscall { number: of, .. }
+        | Trigger::SyscallEntry { number: of }
+        | Trigger::Cpuid { leaf: of }
         | Trigger::MsrRead { msr: of }
         | Trigger::MsrWrite { msr: of }
         | Trigger::Xsetbv { xcr: of } => number(of.map(u64::from)),

@@ -16,6 +16,8 @@ const EVENTS: &[&str] = &[
     "!syscall",
     "!syscall 7c pid 1 script { print($pid); }",
     "!syscall2 27",
+    "!syscall entry",
+    "!syscall entry 7c sc on script { @rax = 1; }",
     "!sysret",
     "!sysret2 core 1",
     "!cpuid",

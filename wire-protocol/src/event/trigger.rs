@@ -34,6 +34,11 @@ pub enum Trigger {
         /// How the instruction is told from other invalid ones.
         by: SyscallBy,
     },
+    /// `!syscall entry`: the kernel is entered by SYSCALL: a hidden breakpoint at its first instruction there. RAX.
+    SyscallEntry {
+        /// RAX of the instruction; `None` watches all system calls.
+        number: Option<u32>,
+    },
     /// `!sysret`, `!sysret2`: SYSRET is executed. RIP.
     Sysret {
         /// How the instruction is told from other invalid ones.
@@ -118,6 +123,7 @@ impl Trigger {
             Self::EptHook2 { .. } => "epthook2",
             Self::Monitor { .. } => "monitor",
             Self::Syscall { by, .. } => by.choose("syscall", "syscall2"),
+            Self::SyscallEntry { .. } => "syscall entry",
             Self::Sysret { by } => by.choose("sysret", "sysret2"),
             Self::Cpuid { .. } => "cpuid",
             Self::MsrRead { .. } => "msrread",
@@ -142,14 +148,18 @@ impl Trigger {
     pub const fn has_stages(&self) -> bool {
         !matches!(
             self,
-            Self::EptHook { .. } | Self::EptHook2 { .. } | Self::Mode { .. } | Self::Trace { .. }
+            Self::EptHook { .. }
+                | Self::EptHook2 { .. }
+                | Self::SyscallEntry { .. }
+                | Self::Mode { .. }
+                | Self::Trace { .. }
         )
     }
 
     /// Whether what is watched can be kept from happening.
     #[must_use]
     pub const fn can_short_circuit(&self) -> bool {
-        self.has_stages()
+        self.has_stages() || matches!(self, Self::SyscallEntry { .. })
     }
 }
 

@@ -59,6 +59,7 @@ pub(super) fn resolver_and_world(layout: &GuestLayout) -> (Resolver<'_>, World) 
         can_take_interrupts: true,
         can_tell_modes: false,
         layout,
+        syscall_entry: GuestVirtual(0x1_1000),
         undisturbed: [(GuestVirtual(0), 0); 2],
         ram: &RAM_RANGES,
     };
@@ -80,6 +81,9 @@ fn names_and_addresses_are_resolved_before_anything_is_touched() {
         resolver.resolve(mem, &hook_at(0x1_0123).settings),
         Ok(at(RAM + 0x123))
     );
+    let number = None;
+    let entry = spec(Trigger::SyscallEntry { number }).settings;
+    assert_eq!(resolver.resolve(mem, &entry), Ok(at(RAM + 0x1000)));
     let address = GuestVirtual(0x2_0000);
     assert_eq!(
         resolver.resolve(mem, &hook_at(address.0).settings),

@@ -9,7 +9,7 @@ use crate::port::{Cpu, LiveRegister, PhysicalMemory, gpr};
 use crate::run::machine::change;
 use crate::vmx::control::efer;
 use crate::vmx::{control_field, guest, interruptibility, msr, reason, ro};
-use wire_protocol::address::{CoreId, EventId};
+use wire_protocol::address::{CoreId, EventId, GuestPhysical};
 use wire_protocol::event::{
     Actions, ControlRegister, EventChange, Settings, Stage, SyscallBy, TraceKind, Trigger,
 };
@@ -239,6 +239,58 @@ fn system_calls_are_carried_out_and_efer_looks_as_ever() {
     machine.exit(0, reason::EXCEPTION_OR_NMI);
     assert_eq!(read(&machine, guest::RIP), RAM + 3);
     assert_eq!(read(&machine, ENTRY_INFO), HARDWARE | 6);
+}
+
+#[test]
+fn the_kernels_entry_is_hooked_and_calls_turn_back_there() {
+    const GS: [u64; 2] = [0x1000, 0xffff_8880_0000_0000];
+    const PROGRAM: u64 = 0x40_1000;
+    let mut machine = Machine::new();
+    machine.place_code(RAM, &[0x0f, 0x01, 0xf8]);
+    let hook = Some(GuestPhysical(RAM));
+    let facts = Facts {
+        hook,
+        ..Facts::default()
+    };
+    let number = Some(0x7c);
+    let counts = counting(Trigger::SyscallEntry { number });
+    let mut skips = counting(Trigger::SyscallEntry { number: Some(0x7d) });
+    skips.options.short_circuit = true;
+    let counts = machine.install(counts, facts);
+    let skips = machine.install(skips, facts);
+    // Nobody's number, one that is counted, one that is skipped; the last is entered elsewhere.
+    for (number, lstar, rip) in [
+        (0x7b, RAM, RAM + 3),
+        (0x7c, RAM, RAM + 3),
+        (0x7d, RAM, PROGRAM),
+        (0x7c, RAM + 8, RAM + 3),
+    ] {
+        let cpu = cpu(&mut machine);
+        cpu.set_live(LiveRegister::Star, 0x0023_0010_0000_0000);
+        cpu.set_live(LiveRegister::Lstar, lstar);
+        cpu.set_live(LiveRegister::KernelGsBase, GS[1]);
+        cpu.registers_mut()[gpr::RAX] = number;
+        cpu.registers_mut()[gpr::RCX] = PROGRAM;
+        cpu.registers_mut()[11] = INTERRUPT_FLAG | 2;
+        let entered = [
+            (guest::RIP, RAM),
+            (guest::RFLAGS, 2),
+            (guest::SS_ACCESS_RIGHTS, 0x93),
+            (guest::CS_ACCESS_RIGHTS, 1 << 13 | 0x9b),
+            (guest::GS_BASE, GS[0]),
+            (ro::VMEXIT_INTERRUPTION_INFO, VALID | 6 << 8 | 3),
+        ];
+        set(&mut machine, &entered);
+        machine.exit(0, reason::EXCEPTION_OR_NMI);
+        assert_eq!(read(&machine, guest::RIP), rip, "{number:x}");
+        let is_back = rip == PROGRAM;
+        let level = read(&machine, guest::SS_ACCESS_RIGHTS) >> 5 & 3;
+        assert_eq!(level, if is_back { 3 } else { 0 });
+        assert_eq!(read(&machine, guest::GS_BASE), GS[usize::from(!is_back)]);
+        let flags = if is_back { INTERRUPT_FLAG | 2 } else { 2 };
+        assert_eq!(read(&machine, guest::RFLAGS), flags);
+    }
+    assert_eq!((machine.hits(counts), machine.hits(skips)), (1, 1));
 }
 
 #[test]

@@ -38,6 +38,7 @@ pub(super) enum End {
 #[derive(Clone, Copy)]
 pub(super) enum Number {
     Syscall(SyscallBy),
+    SyscallEntry,
     Leaf,
     MsrRead,
     MsrWrite,
@@ -51,7 +52,9 @@ impl Number {
     /// Its name, and the most it can be.
     const fn limit(self) -> (&'static str, u64) {
         match self {
-            Self::Syscall(_) => ("the number of the system call", u32::MAX as u64),
+            Self::Syscall(_) | Self::SyscallEntry => {
+                ("the number of the system call", u32::MAX as u64)
+            }
             Self::Leaf => ("the leaf", u32::MAX as u64),
             Self::MsrRead | Self::MsrWrite => ("the MSR", u32::MAX as u64),
             Self::PortIn | Self::PortOut => ("the port", u16::MAX as u64),
@@ -68,6 +71,7 @@ impl Number {
         };
         match self {
             Self::Syscall(by) => Trigger::Syscall { number, by },
+            Self::SyscallEntry => Trigger::SyscallEntry { number },
             Self::Leaf => Trigger::Cpuid { leaf: number },
             Self::MsrRead => Trigger::MsrRead { msr: number },
             Self::MsrWrite => Trigger::MsrWrite { msr: number },
@@ -90,7 +94,7 @@ pub(in crate::command) fn add(mut arguments: Arguments<'_>) -> Parsed {
         "!epthook" => Watched::EptHook(arguments.expression("the address")?),
         "!epthook2" => Watched::EptHook2(arguments.expression("the address")?),
         "!monitor" => monitor(&mut arguments)?,
-        "!syscall" => numbered(&mut arguments, Number::Syscall(SyscallBy::Bytes))?,
+        "!syscall" => syscall(&mut arguments)?,
         "!syscall2" => numbered(&mut arguments, Number::Syscall(SyscallBy::Range))?,
         "!cpuid" => numbered(&mut arguments, Number::Leaf)?,
         "!msrread" | "!msread" => numbered(&mut arguments, Number::MsrRead)?,
@@ -122,6 +126,15 @@ pub(in crate::command) fn add(mut arguments: Arguments<'_>) -> Parsed {
     let event = AddEvent { watched, options };
     event.check_options()?;
     Ok(Box::new(event))
+}
+
+fn syscall(arguments: &mut Arguments<'_>) -> Result<Watched, ParseError> {
+    let number = if arguments.keyword("entry") {
+        Number::SyscallEntry
+    } else {
+        Number::Syscall(SyscallBy::Bytes)
+    };
+    numbered(arguments, number)
 }
 
 /// A number, if one comes before the options.

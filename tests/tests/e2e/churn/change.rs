@@ -60,6 +60,8 @@ const WATCHED: &[(&str, Stages)] = &[
     ("!syscall", Stages::All),
     ("!syscall 5f", Stages::All),
     ("!syscall2 7c", Stages::All),
+    ("!syscall entry", Stages::Pre),
+    ("!syscall entry 5f", Stages::Pre),
     ("!sysret", Stages::All),
     ("!sysret2", Stages::All),
     ("!tsc", Stages::All),

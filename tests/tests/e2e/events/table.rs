@@ -161,6 +161,9 @@ pub(super) fn cases(places: &Places) -> Vec<Case> {
         case("!syscall2 7c", "call 7c", "7c", 1)
             .only(OUR_CALL)
             .skips("@rax = 78;", "gave 78"),
+        case("!syscall entry 7c", "call 7c", "7c", 1)
+            .without_stages()
+            .skips("@rax = 79;", "gave 79"),
         case("!sysret", "call 7c", "@rip", 1)
             .only(OUR_CALL)
             .holds("$event_stage == 1 || $context == @rip")

@@ -148,6 +148,7 @@ fn every_trigger_has_its_number_and_its_parameters() {
         (Trigger::Xsetbv { xcr: Some(0) }, &[19, 1]),
         (Trigger::Mode { to }, &[20, 3]),
         (Trigger::Trace { kind }, &[21, 1]),
+        (Trigger::SyscallEntry { number }, &[22, 2]),
     ];
     for (trigger, bytes) in cases {
         let body = add(&[EventSpec::new(*trigger)]);
@@ -158,7 +159,7 @@ fn every_trigger_has_its_number_and_its_parameters() {
 #[test]
 fn unknown_numbers_are_rejected() {
     for event in [
-        &[22][..],
+        &[23][..],
         &[2, 0, 0, 8],
         &[2, 16, 0, 8],
         &[18, 3, 0],

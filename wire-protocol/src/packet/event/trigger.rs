@@ -33,6 +33,7 @@ pub(super) fn number(trigger: &Trigger) -> u8 {
         Trigger::Xsetbv { .. } => 19,
         Trigger::Mode { .. } => 20,
         Trigger::Trace { .. } => 21,
+        Trigger::SyscallEntry { .. } => 22,
     }
 }
 
@@ -64,7 +65,9 @@ pub(super) fn write(
             }
             out.varint(len_bytes)
         }
-        Trigger::Syscall { number, .. } => write_optional(number, out),
+        Trigger::Syscall { number, .. } | Trigger::SyscallEntry { number } => {
+            write_optional(number, out)
+        }
         Trigger::Cpuid { leaf } => write_optional(leaf, out),
         Trigger::MsrRead { msr } | Trigger::MsrWrite { msr } => write_optional(msr, out),
         Trigger::Xsetbv { xcr } => write_optional(xcr, out),
@@ -149,6 +152,7 @@ pub(super) fn parse<'a>(number: u8, input: &'a [u8], previous: &mut u64) -> Pars
             };
             Ok((rest, Trigger::Trace { kind }))
         }
+        22 => optional(input).map(|(rest, number)| (rest, Trigger::SyscallEntry { number })),
         _ => reject(input),
     }
 }

@@ -28,6 +28,7 @@ fn trigger() -> BoxedStrategy<Trigger> {
         (option::of(number32()), by.clone())
             .prop_map(|(number, by)| Trigger::Syscall { number, by }),
         by.prop_map(|by| Trigger::Sysret { by }),
+        option::of(number32()).prop_map(|number| Trigger::SyscallEntry { number }),
         option::of(number32()).prop_map(|leaf| Trigger::Cpuid { leaf }),
         option::of(number32()).prop_map(|msr| Trigger::MsrRead { msr }),
         option::of(number32()).prop_map(|msr| Trigger::MsrWrite { msr }),

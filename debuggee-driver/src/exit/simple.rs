@@ -1,13 +1,16 @@
-//! Hooked instructions that do nothing: they need no step, as going on behind them is all they do.
+//! Hooked instructions that need no step: those that do nothing, and SWAPGS.
 //!
-//! Compilers put such an instruction at the start of a function, for tracing and for control-flow
-//! enforcement, and that is where most hooks are. Called by `exception`, in VMX-root.
+//! Compilers put one of the first kind at the start of a function, for tracing and for control-flow
+//! enforcement, and that is where most hooks are; kernels begin with the other. Called by
+//! `exception`, in VMX-root.
 
 use super::Core;
-use super::advance::RFLAGS_TF;
+use super::access::is_in_64_bit_mode;
+use super::advance::{RFLAGS_TF, advance_by};
+use super::hypercall::is_kernel;
 use super::native::Native;
 use super::step::Step;
-use crate::port::{Cpu, PhysicalMemory, Ports};
+use crate::port::{Cpu, LiveRegister, PhysicalMemory, Ports};
 use crate::shared::Shared;
 use crate::vmx::guest;
 use wire_protocol::address::{GuestPhysical, PAGE_BYTES};
@@ -30,6 +33,11 @@ const FORMS: [(u32, u64); 9] = [
     (8, 0x0000_0000_0084_1f0f),
 ];
 
+/// As the first of eight bytes; an exception anywhere but in 64-bit mode at level 0.
+const SWAPGS: u64 = 0xf8_010f;
+const SWAPGS_BYTES: u64 = 3;
+const SWAPGS_MASK: u64 = 0xff_ffff;
+
 /// Length of the instruction that `bytes` begin with, if it is one of [`FORMS`].
 fn length(bytes: u64) -> Option<u64> {
     let is_start = |(len, value): &&(u32, u64)| bytes << (64 - 8 * len) == value << (64 - 8 * len);
@@ -37,24 +45,38 @@ fn length(bytes: u64) -> Option<u64> {
     Some(u64::from(*len))
 }
 
-/// Length of the hooked instruction at `at`, if going on behind it is all that it does. `None` also if the guest
-/// could tell the difference: what else is due at its end, the processor does.
-pub(super) fn length_at<P: Ports>(
-    core: &Core<P::Cpu>,
+/// Carries out the hooked instruction at `at` and goes behind it, if that is simple. Not if the guest could tell the
+/// difference: what else is due at its end, the processor does.
+pub(super) fn carry_out<P: Ports>(
+    core: &mut Core<P::Cpu>,
     shared: &Shared<P>,
     at: GuestPhysical,
-) -> Option<u64> {
+) -> bool {
     let is_on_one_page = at.offset() as u64 <= PAGE_BYTES - 8;
     let is_stepped = core.step != Step::None || core.native != Native::None;
     if is_stepped || !is_on_one_page {
-        return None;
+        return false;
     }
     let mut bytes = [0; 8];
     shared.memory.read(at.0, &mut bytes);
-    let len_bytes = length(u64::from_le_bytes(bytes))?;
-    let is_plain = core.cpu.vmread(guest::RFLAGS) & (RFLAGS_TF | RFLAGS_RF) == 0
-        && core.cpu.vmread(guest::CR4) & CR4_CET == 0;
-    is_plain.then_some(len_bytes)
+    let bytes = u64::from_le_bytes(bytes);
+    let cpu = &mut core.cpu;
+    let swaps = bytes & SWAPGS_MASK == SWAPGS && is_in_64_bit_mode(cpu) && is_kernel(cpu);
+    let Some(len_bytes) = length(bytes).or(swaps.then_some(SWAPGS_BYTES)) else {
+        return false;
+    };
+    if cpu.vmread(guest::RFLAGS) & (RFLAGS_TF | RFLAGS_RF) != 0
+        || cpu.vmread(guest::CR4) & CR4_CET != 0
+    {
+        return false;
+    }
+    if swaps {
+        let base = cpu.vmread(guest::GS_BASE);
+        cpu.vmwrite(guest::GS_BASE, cpu.live(LiveRegister::KernelGsBase));
+        cpu.set_live(LiveRegister::KernelGsBase, base);
+    }
+    advance_by(cpu, len_bytes);
+    true
 }
 
 #[cfg(test)]
