@@ -107,25 +107,32 @@ pub struct Explained {
     pub excerpt: String,
 }
 
-/// Characters of a line that [`Explained::excerpt`] shows before it is cut.
+/// Characters of a line that [`Explained::mark`] shows.
 const EXCERPT_LIMIT: usize = 100;
 
 impl Explained {
-    /// The line with a mark under the column, or nothing for a line too long to show.
+    /// The line with a mark under the column; of a long one, what is around it.
     #[must_use]
     pub fn mark(&self) -> String {
         let column = (self.column as usize).saturating_sub(1);
-        if self.excerpt.trim().is_empty() || column > EXCERPT_LIMIT {
+        if self.excerpt.trim().is_empty() {
             return String::new();
         }
+        let (start, cut) = if column < EXCERPT_LIMIT {
+            (0, "")
+        } else {
+            (column - EXCERPT_LIMIT / 2, "…")
+        };
         let plain = |c: char| if c.is_control() { ' ' } else { c };
         let shown: String = self
             .excerpt
             .chars()
             .map(plain)
+            .skip(start)
             .take(EXCERPT_LIMIT)
             .collect();
-        format!("  {shown}\n  {}^", " ".repeat(column))
+        let before = " ".repeat(cut.chars().count() + column - start);
+        format!("  {cut}{shown}\n  {before}^")
     }
 }
 

@@ -7,12 +7,12 @@ use std::fmt::Write as _;
 use std::io::Write;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
-use wire_protocol::bytecode::routine::Pseudo;
+use wire_protocol::bytecode::routine::{Pseudo, Routine};
 use wire_protocol::bytecode::{BadProgram, GLOBAL_BYTES, Program, Verified};
 use wire_protocol::packet::{Arguments, REGISTER_COUNT, Register};
 use wire_protocol::print::{Clock, Site};
 use wire_protocol::script::globals::{GlobalError, Globals};
-use wire_protocol::script::{Ask, Machine, Outcome, Workspace, run};
+use wire_protocol::script::{Ask, Machine, Outcome, Tracing, Workspace, run};
 
 /// Operations after which a run ends, unless something else is asked for: what the driver allows.
 pub const OPERATIONS: u64 = 1_000_000;
@@ -295,7 +295,15 @@ impl Machine for Trial<'_> {
                 format!("[event_inject: type {kind:x}, vector {vector:x}{code} would be injected]")
             }
             Ask::Trace(tracing) => {
-                format!("[event_trace: the core would step, {tracing:?}, and run this again]")
+                let routine = match tracing {
+                    Tracing::Step => Routine::TraceStep,
+                    Tracing::StepIn => Routine::TraceStepIn,
+                    Tracing::StepOut => Routine::TraceStepOut,
+                    Tracing::InstrumentationStep => Routine::TraceInstrumentationStep,
+                    Tracing::InstrumentationStepIn => Routine::TraceInstrumentationStepIn,
+                };
+                let name = routine.name();
+                format!("[{name}: the core would step, and run this again]")
             }
         };
         self.say(&text);

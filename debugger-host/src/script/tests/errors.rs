@@ -154,6 +154,18 @@ fn an_error_in_an_included_file_names_that_file() {
 }
 
 #[test]
+fn of_a_long_line_the_part_with_the_error_is_shown() {
+    let text = format!("{}z = ; {}", "x = 1; ".repeat(30), "y = 1; ".repeat(30));
+    let why = try_compile(&text).expect_err("wrong");
+    let mark = why.mark();
+    let (line, caret) = mark.split_once('\n').expect("two lines");
+    let column = caret.chars().count() - 1;
+    assert_eq!(line.chars().nth(column), Some(';'));
+    assert!(line.starts_with("  …") && line.contains("z = ;"), "{mark}");
+    assert!(line.chars().count() < 110, "{mark}");
+}
+
+#[test]
 fn files_that_include_themselves_are_refused() {
     let mut environment = MadeUp::default().with_file("one.ds", "#include \"one.ds\"");
     let why = compile("#include \"one.ds\"", "test.ds", &[], &mut environment);
