@@ -116,8 +116,8 @@ fn aliases(command: &super::Command) -> Vec<&'static str> {
 /// Help of one command, from the table.
 #[must_use]
 pub fn help_text(command: &super::Command) -> String {
-    let mut lines = vec![command.syntax.to_owned(), format!("  {}", command.summary)];
-    lines.extend(command.details.lines().map(|line| format!("  {line}")));
+    let mut lines = vec![command.syntax.to_owned(), wrapped(command.summary, "  ", 2)];
+    lines.extend(command.details.lines().map(|line| wrapped(line, "  ", 2)));
     let aliases = aliases(command);
     if !aliases.is_empty() {
         lines.push(format!("  also: {}", aliases.join(", ")));
@@ -131,7 +131,19 @@ pub fn help_text(command: &super::Command) -> String {
     lines.join("\n")
 }
 
-/// Help of the options of event commands: one line each.
+/// Columns of help.
+const HELP_COLUMNS: usize = 90;
+
+/// A text behind `first`, in lines of [`HELP_COLUMNS`]; those after the first are indented.
+fn wrapped(text: &str, first: &str, indent: usize) -> String {
+    let indent = " ".repeat(indent);
+    let options = textwrap::Options::new(HELP_COLUMNS)
+        .initial_indent(first)
+        .subsequent_indent(&indent);
+    textwrap::fill(text, options)
+}
+
+/// Help of the options of event commands.
 fn option_lines() -> String {
     let width = OPTIONS
         .iter()
@@ -141,8 +153,8 @@ fn option_lines() -> String {
     let lines: Vec<String> = OPTIONS
         .iter()
         .map(|option| {
-            let gap = " ".repeat(width - option.syntax.chars().count());
-            format!("{}{gap}  {}", option.syntax, option.summary)
+            let first = format!("{:width$}  ", option.syntax);
+            wrapped(option.summary, &first, width + 2)
         })
         .collect();
     lines.join("\n")
@@ -298,5 +310,21 @@ impl Action for Exit {
         }
         debugger.is_leaving = true;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_fits_a_terminal() {
+        for command in COMMANDS.iter() {
+            let text = help_text(command);
+            let prose = text.lines().skip(1).filter(|line| !line.contains("e.g. "));
+            for line in prose.chain(option_lines().lines()) {
+                assert!(line.chars().count() <= HELP_COLUMNS, "{line}");
+            }
+        }
     }
 }
