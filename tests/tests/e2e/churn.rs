@@ -128,6 +128,7 @@ fn stock_kernel_notices_neither_random_changes_nor_an_unload_among_events() {
         lab.run(&format!("events c {event}"));
     }
     lab.run("g");
+    load.end_check(&mut lab);
     lab.kill_host();
     lab.unload_driver();
     load.end(&mut lab);
