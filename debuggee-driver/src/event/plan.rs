@@ -77,11 +77,15 @@ impl Resolver<'_> {
                 .map(|process| process.cr3)
                 .ok_or(Refusal::ProcessNotFound { pid })?,
         };
+        let tables = |address| self.layout.tables_for(mem, cr3, self.cr4, address);
         let mut facts = Facts::default();
         match settings.trigger {
-            Trigger::EptHook { address } => facts.hook = Some(self.place(mem, cr3, address)?),
+            Trigger::EptHook { address } => {
+                facts.hook = Some(self.place(mem, tables(address), address)?);
+            }
             Trigger::SyscallEntry { .. } => {
-                facts.hook = Some(self.place(mem, cr3, self.syscall_entry)?);
+                let address = self.syscall_entry;
+                facts.hook = Some(self.place(mem, tables(address), address)?);
             }
             Trigger::Monitor {
                 space,
@@ -89,13 +93,7 @@ impl Resolver<'_> {
                 from,
                 len_bytes,
             } => {
-                let of_virtual = || {
-                    let address = GuestVirtual(from);
-                    (
-                        self.layout.tables_for(mem, cr3, self.cr4, address),
-                        self.cr4,
-                    )
-                };
+                let of_virtual = || (tables(GuestVirtual(from)), self.cr4);
                 facts.range = Some(Range {
                     from,
                     len_bytes,
@@ -104,8 +102,8 @@ impl Resolver<'_> {
                 });
             }
             Trigger::EptHook2 { address } => {
-                let tables = self.layout.tables_for(mem, cr3, self.cr4, address);
-                let code = self.code_of_detour(mem, tables, address)?;
+                let cr3 = tables(address);
+                let code = self.code_of_detour(mem, cr3, address)?;
                 facts.hook = Some(self.place(mem, cr3, code.at)?);
                 facts.code = Some(code);
             }
@@ -134,14 +132,13 @@ impl Resolver<'_> {
         Ok(facts)
     }
 
-    /// Where a hook at `address` goes.
+    /// Where a hook at `address`, which the tables at `cr3` map, goes.
     fn place(
         &self,
         mem: &impl PhysicalMemory,
         cr3: u64,
         address: GuestVirtual,
     ) -> Result<GuestPhysical, Refusal> {
-        let cr3 = self.layout.tables_for(mem, cr3, self.cr4, address);
         let at = walk::translate(mem, cr3, self.cr4, address)?.address;
         if self.is_ram(at) {
             Ok(at)

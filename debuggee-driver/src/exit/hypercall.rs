@@ -44,9 +44,14 @@ pub const EXITS: u64 = 9;
 /// threads may still be in.
 pub const CLEAR: u64 = 10;
 
+/// The guest's CPL.
+pub(super) fn cpl(cpu: &impl Cpu) -> u64 {
+    cpu.vmread(guest::SS_ACCESS_RIGHTS) >> SS_DPL_SHIFT & 3
+}
+
 /// Whether the guest is at CPL 0.
 pub(super) fn is_kernel(cpu: &impl Cpu) -> bool {
-    cpu.vmread(guest::SS_ACCESS_RIGHTS) >> SS_DPL_SHIFT & 3 == 0
+    cpl(cpu) == 0
 }
 
 /// Carries out a call that comes from the driver's own image at CPL 0.

@@ -7,6 +7,7 @@
 //! `!syscall entry` needs none of this: it is a hook where SYSCALL leads.
 
 use super::access::is_in_64_bit_mode;
+use super::hypercall::cpl;
 use super::watchers::{serve_before, watched};
 use super::{Core, Outcome};
 use crate::event::occasion::{BY_BYTES, BY_RANGE};
@@ -21,14 +22,13 @@ use crate::vmx::syscall::{Before, Instruction, SYSCALL_BYTES};
 use crate::vmx::{guest, interruptibility};
 use wire_protocol::address::PAGE_BYTES;
 
-const SS_DPL_SHIFT: u64 = 5;
 const R11: usize = 11;
 
 /// What stands at RIP, and how that is known: `BY_BYTES`, `BY_RANGE`.
 fn recognise<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>) -> Option<(Instruction, u64)> {
     let cpu = &core.cpu;
     let rip = cpu.vmread(guest::RIP);
-    let is_user = cpu.vmread(guest::SS_ACCESS_RIGHTS) >> SS_DPL_SHIFT & 3 == 3;
+    let is_user = cpl(cpu) == 3;
     let entry = cpu.live(LiveRegister::Lstar) & !(PAGE_BYTES - 1);
     let in_range = if is_user {
         rip >> 47 == 0

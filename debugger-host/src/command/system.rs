@@ -319,12 +319,12 @@ mod tests {
 
     #[test]
     fn help_fits_a_terminal() {
+        let fits = |line: &str| assert!(line.chars().count() <= HELP_COLUMNS, "{line}");
         for command in COMMANDS.iter() {
             let text = help_text(command);
             let prose = text.lines().skip(1).filter(|line| !line.contains("e.g. "));
-            for line in prose.chain(option_lines().lines()) {
-                assert!(line.chars().count() <= HELP_COLUMNS, "{line}");
-            }
+            prose.for_each(fits);
         }
+        option_lines().lines().for_each(fits);
     }
 }

@@ -32,19 +32,11 @@ fn setting(name: &str, default: u64) -> u64 {
     }
 }
 
-/// Four cores under load, with events whose hits are counted.
-fn at_work(kernel_line: KernelLine, params: &[(&str, &str)]) -> (Lab, Load, Churn, String) {
+/// All cores under load, with events whose hits are counted; and the pools before those were added.
+fn at_work(options: &Options) -> (Lab, Load, Churn, String) {
     let seed = setting("STANDSTILL_CHURN_SEED", SEED);
     eprintln!("seed {seed}");
-    let mut lab = Lab::with(&Options {
-        cpus: 4,
-        kernel_line,
-        params: params
-            .iter()
-            .map(|(name, value)| ((*name).into(), (*value).into()))
-            .collect(),
-        ..Options::default()
-    });
+    let mut lab = Lab::with(options);
     lab.load_probe();
     let load = Load::prepare(&mut lab);
     lab.run("pause");
@@ -90,7 +82,11 @@ fn make(changes: usize, churn: &mut Churn, lab: &mut Lab) {
 #[test]
 fn ten_thousand_random_changes_under_load_go_unnoticed() {
     let changes = setting("STANDSTILL_CHURN_CHANGES", CHANGES as u64) as usize;
-    let (mut lab, load, mut churn, start) = at_work(KernelLine::Lean, &[("replenish_ms", "0")]);
+    let (mut lab, load, mut churn, start) = at_work(&Options {
+        cpus: 4,
+        params: vec![("replenish_ms".into(), "0".into())],
+        ..Options::default()
+    });
     make(changes, &mut churn, &mut lab);
     lab.run("pause");
     let list = lab.run("events");
@@ -116,7 +112,11 @@ fn ten_thousand_random_changes_under_load_go_unnoticed() {
 
 #[test]
 fn stock_kernel_notices_neither_random_changes_nor_an_unload_among_events() {
-    let (mut lab, load, mut churn, _) = at_work(KernelLine::Stock, &[]);
+    let (mut lab, load, mut churn, _) = at_work(&Options {
+        cpus: 4,
+        kernel_line: KernelLine::Stock,
+        ..Options::default()
+    });
     make(STOCK_CHANGES, &mut churn, &mut lab);
     lab.run("pause");
     let list = lab.run("events");

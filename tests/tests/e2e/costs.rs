@@ -109,7 +109,7 @@ fn works(lab: &mut Lab) -> [Work; 6] {
         Work {
             name: "CPUID, no event",
             target_ticks: 170,
-            held_ticks: 260,
+            held_ticks: 240,
             event: None,
             guest: probe("cpuid 16"),
             counts: false,
@@ -133,7 +133,7 @@ fn works(lab: &mut Lab) -> [Work; 6] {
         Work {
             name: "!cpuid, false condition",
             target_ticks: 350,
-            held_ticks: 550,
+            held_ticks: 520,
             event: Some("!cpuid 16 condition { $context == 17 }".into()),
             guest: probe("cpuid 16"),
             counts: false,

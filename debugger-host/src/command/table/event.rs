@@ -58,8 +58,8 @@ pub(super) static ROWS: &[Command] = &[
         "!syscall [entry] [NUMBER]",
         "when SYSCALL is executed, for all system calls or one. EFER.SCE is off meanwhile, so that \
          each SYSCALL and SYSRET leaves the guest and events see the program that executes it. \
-         With `entry` there is a hidden breakpoint where the kernel begins instead: less \
-         than half the cost, but rip, rsp, rcx and r11 are then what the kernel begins with (rcx is where \
+         With `entry` there is a hidden breakpoint where the kernel begins instead: less than half \
+         the cost, but rip, rsp, rcx and r11 are then what the kernel begins with (rcx is where \
          the program goes on)",
         "the number (rax); with `entry` no `stage post`",
         &["!syscall", "!syscall 55 pid 1c", "!syscall entry 55 sc on"]
