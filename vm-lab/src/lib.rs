@@ -4,11 +4,13 @@
 //! Used by the `lab` program and by the end-to-end tests. Reading order: `provision`, `image`, `machine`, `line`.
 
 mod apt;
+pub mod arguments;
 pub mod background;
 mod bochs;
 pub mod cache;
 pub mod console;
 mod cpio;
+pub mod document;
 pub mod driver;
 mod emulator;
 pub mod faults;

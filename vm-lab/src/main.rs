@@ -1,16 +1,16 @@
 //! The lab's command line: `cargo lab [COMMAND]`.
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
+use vm_lab::arguments::MachineArguments;
 use vm_lab::host::{self, Host, Reply};
-use vm_lab::machine::DEFAULT_CPU;
 use vm_lab::progress::phase;
-use vm_lab::{KernelLine, Machine, Options, background, driver, provision, script, suite};
+use vm_lab::{Machine, background, document, driver, provision, script, suite};
 
 /// Boots a real kernel on emulated VT-x and connects the debugger to it.
 #[derive(Parser)]
@@ -19,7 +19,7 @@ struct Cli {
     #[command(subcommand)]
     command: Option<What>,
     #[command(flatten)]
-    machine: MachineArgs,
+    machine: MachineArguments,
 }
 
 #[derive(Subcommand)]
@@ -37,7 +37,7 @@ enum What {
         headers: Option<PathBuf>,
     },
     /// Boot a machine and leave it running
-    Boot(MachineArgs),
+    Boot(MachineArguments),
     /// Run a command on the console of the machine that `boot` started
     Guest {
         /// The command
@@ -47,7 +47,8 @@ enum What {
     /// End the machine that `boot` started
     Shutdown,
     /// Boot a machine, run a script, print the session. A line is a command of the host program, or begins with
-    /// guest>, guest>&, expect>, refute>, fails>, wait>, keep>, shell> or unplug> (see vm-lab/src/script.rs)
+    /// guest>, guest>&, expect>, refute>, fails>, wait>, keep>, shell> or unplug> (see vm-lab/src/script.rs).
+    /// Of a document (.md), the sessions in it, each on the machine that it names (see vm-lab/src/document.rs)
     Script {
         /// The script
         file: PathBuf,
@@ -55,7 +56,7 @@ enum What {
         #[arg(long)]
         keep_going: bool,
         #[command(flatten)]
-        machine: MachineArgs,
+        machine: MachineArguments,
     },
     /// Run the tests: style, unit tests, and sessions on a real kernel
     Test {
@@ -75,71 +76,7 @@ enum What {
     },
     /// Holds a machine for `boot`
     #[command(hide = true)]
-    Hold(MachineArgs),
-}
-
-#[derive(Args, Clone)]
-struct MachineArgs {
-    /// Processor cores
-    #[arg(long, default_value_t = 2)]
-    cpus: u32,
-    /// Processor model, as the emulator names it; `core2_penryn_t9600` has no EPT, `zambezi` no VT-x
-    #[arg(long, value_name = "MODEL", default_value = DEFAULT_CPU)]
-    cpu: String,
-    /// Parameter of the driver's module
-    #[arg(long = "param", value_name = "NAME=VALUE", value_parser = name_and_value)]
-    params: Vec<(String, String)>,
-    /// Boot as the distribution does: random addresses, split page tables, mitigations
-    #[arg(long)]
-    stock: bool,
-    /// Memory of the machine
-    #[arg(long, value_name = "MIB", default_value_t = 256)]
-    memory: u32,
-    /// Leave the driver out
-    #[arg(long)]
-    no_driver: bool,
-}
-
-impl MachineArgs {
-    fn options(&self) -> Options {
-        Options {
-            cpus: self.cpus,
-            cpu: self.cpu.clone(),
-            kernel_line: if self.stock {
-                KernelLine::Stock
-            } else {
-                KernelLine::Lean
-            },
-            memory_mib: self.memory,
-            params: self.params.clone(),
-            load_driver: !self.no_driver,
-            faults: None,
-        }
-    }
-
-    /// The same options as words, for the process that holds the machine.
-    fn words(&self) -> Vec<String> {
-        let mut words = vec![
-            format!("--cpus={}", self.cpus),
-            format!("--cpu={}", self.cpu),
-            format!("--memory={}", self.memory),
-        ];
-        words.extend(
-            self.params
-                .iter()
-                .map(|(name, value)| format!("--param={name}={value}")),
-        );
-        words.extend(self.stock.then(|| "--stock".to_owned()));
-        words.extend(self.no_driver.then(|| "--no-driver".to_owned()));
-        words
-    }
-}
-
-fn name_and_value(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("expected NAME=VALUE".to_owned()),
-    }
+    Hold(MachineArguments),
 }
 
 fn main() -> ExitCode {
@@ -208,7 +145,7 @@ fn exit_code(ok: bool) -> ExitCode {
 const LIFE: &str = "while sleep 1; do cat /proc/uptime > /dev/null; done";
 
 /// Boots, and gives the terminal to the host program.
-fn connect(machine: &MachineArgs) -> Result<ExitCode> {
+fn connect(machine: &MachineArguments) -> Result<ExitCode> {
     let provisions = provision::provision()?;
     let program = phase("building the host program", |_| host::build())?;
     let mut machine = Machine::boot_with(&provisions, &machine.options())?;
@@ -231,7 +168,7 @@ fn connect(machine: &MachineArgs) -> Result<ExitCode> {
     Ok(exit_code(status.success()))
 }
 
-fn boot(machine: &MachineArgs) -> Result<()> {
+fn boot(machine: &MachineArguments) -> Result<()> {
     let program = phase("building the host program", |_| host::build())?;
     background::start(&machine.words())?;
     let place = background::ask("where")?;
@@ -265,14 +202,28 @@ impl script::Ends for Both {
     }
 }
 
-fn run_script(file: &Path, keep_going: bool, machine: &MachineArgs) -> Result<ExitCode> {
-    let script = script::read(file)?;
+fn run_script(file: &Path, keep_going: bool, machine: &MachineArguments) -> Result<ExitCode> {
+    // A document says itself which machines its sessions are on.
+    let parts = if file.extension().is_some_and(|extension| extension == "md") {
+        document::read(file)?
+    } else {
+        vec![document::Part {
+            machine: machine.clone(),
+            script: script::read(file)?,
+        }]
+    };
     let provisions = provision::provision()?;
     let program = phase("building the host program", |_| host::build())?;
-    let machine = Machine::boot_with(&provisions, &machine.options())?;
-    let host = Host::start(&program, machine.socket_path(), machine.kernel_image())?;
-    let mut ends = Both { host, machine };
-    let failures = script::run(&script, &mut ends, keep_going, &mut std::io::stdout())?;
+    let mut failures = 0;
+    for part in parts {
+        let machine = Machine::boot_with(&provisions, &part.machine.options())?;
+        let host = Host::start(&program, machine.socket_path(), machine.kernel_image())?;
+        let mut ends = Both { host, machine };
+        failures += script::run(&part.script, &mut ends, keep_going, &mut std::io::stdout())?;
+        if failures > 0 && !keep_going {
+            break;
+        }
+    }
     if failures > 0 {
         bail!("{failures} of the script's steps failed");
     }

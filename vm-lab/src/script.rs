@@ -71,6 +71,13 @@ pub struct Script {
     dir: PathBuf,
 }
 
+impl Script {
+    /// A script of these lines, as if from a file in `dir`.
+    pub(crate) const fn new(lines: Vec<Line>, dir: PathBuf) -> Self {
+        Self { lines, dir }
+    }
+}
+
 /// Reads a script's file.
 ///
 /// # Errors
@@ -154,7 +161,7 @@ fn regex(pattern: &str) -> Result<Regex> {
 }
 
 /// How many more braces a line opens than it closes; quoted text and comments don't count.
-fn depth(line: &str) -> i32 {
+pub(crate) fn depth(line: &str) -> i32 {
     let mut quoted = false;
     let mut escaped = false;
     let mut open = 0;
