@@ -4,7 +4,7 @@
 //! VMX-root. So there is no allocation, no panic path and no `unsafe` in it.
 //!
 //! Reading order, bottom to top:
-//! [`limits`] and [`address`], then [`transport`], [`frame`] (finds and checks frames in a
+//! [`limits`], [`address`] and [`register`], then [`transport`], [`frame`] (finds and checks frames in a
 //! stream of bytes), [`link`] (delivers messages once and in order), [`event`] and [`refusal`],
 //! [`codec`] (how numbers are written), [`pack`] (memory contents made shorter), and on top
 //! [`packet`]: requests, replies and notices.
@@ -21,6 +21,7 @@
 
 pub mod address;
 pub mod bytecode;
+mod closed;
 pub mod codec;
 pub mod crc;
 pub mod event;
@@ -32,6 +33,7 @@ pub mod pack;
 pub mod packet;
 pub mod print;
 pub mod refusal;
+pub mod register;
 pub mod script;
 pub mod transport;
 

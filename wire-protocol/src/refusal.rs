@@ -3,7 +3,7 @@
 
 use crate::address::{CoreId, EventId, GuestPhysical, GuestVirtual};
 use crate::event::PoolClass;
-use crate::packet::Register;
+use crate::register::Register;
 
 /// A program of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

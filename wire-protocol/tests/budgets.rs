@@ -10,10 +10,11 @@ use wire_protocol::codec::Writer;
 use wire_protocol::event::{EventChange, EventSpec, Filter, FreeCounts, PoolClass, Trigger};
 use wire_protocol::limits::MESSAGE_BYTES;
 use wire_protocol::packet::{
-    AddResults, EventSpecs, Features, Hits, MemoryAt, Message, Notice, PROTOCOL_VERSION, Register,
-    RegisterSet, RegisterValues, Reply, Request, Stop, StopCause,
+    AddResults, EventSpecs, Features, Hits, MemoryAt, Message, Notice, PROTOCOL_VERSION,
+    RegisterValues, Reply, Request, Stop, StopCause,
 };
 use wire_protocol::refusal::Refusal;
+use wire_protocol::register::{Register, RegisterSet};
 
 const BASE: GuestVirtual = GuestVirtual(0xffff_ffff_8100_0000);
 const KERNEL: GuestVirtual = GuestVirtual(0xffff_ffff_8145_6789);

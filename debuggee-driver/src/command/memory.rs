@@ -8,8 +8,9 @@ use crate::shared::Shared;
 use wire_protocol::address::{CoreId, GuestPhysical, GuestVirtual, PAGE_BYTES};
 use wire_protocol::limits;
 use wire_protocol::pack;
-use wire_protocol::packet::{Features, MemoryAt, Register, Reply};
+use wire_protocol::packet::{Features, MemoryAt, Reply};
 use wire_protocol::refusal::Refusal;
+use wire_protocol::register::Register;
 use xxhash_rust::xxh64::Xxh64;
 
 /// CR3 and CR4 of a held core, in which `address` is to be looked up.

@@ -4,8 +4,9 @@ use super::{Context, too_long};
 use crate::cores::registers::RegisterFile;
 use crate::port::Ports;
 use wire_protocol::address::CoreId;
-use wire_protocol::packet::{Register, RegisterSet, RegisterValues, Reply};
+use wire_protocol::packet::{RegisterValues, Reply};
 use wire_protocol::refusal::Refusal;
+use wire_protocol::register::{Register, RegisterSet};
 
 /// The register file of a core that is held.
 ///

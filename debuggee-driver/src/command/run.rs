@@ -7,8 +7,9 @@ use crate::port::Ports;
 use core::sync::atomic::Ordering::SeqCst;
 use wire_protocol::address::{CoreId, GuestVirtual};
 use wire_protocol::limits;
-use wire_protocol::packet::{CoreState, CoreStates, Hits, Register, Reply, Stop};
+use wire_protocol::packet::{CoreState, CoreStates, Hits, Reply, Stop};
 use wire_protocol::refusal::Refusal;
+use wire_protocol::register::Register;
 
 /// Instruction bytes at the place of a stop.
 pub type CodeBytes = [u8; limits::STOP_CODE_BYTES];

@@ -7,20 +7,20 @@ use crate::port::{Cpu, LiveRegister};
 use crate::vmx::control::{self, cr0, cr4, efer};
 use crate::vmx::{control_field, guest};
 use wire_protocol::address::GuestVirtual;
-use wire_protocol::packet::{REGISTER_COUNT, Register};
 use wire_protocol::refusal::Refusal;
+use wire_protocol::register::Register;
 
 /// All registers of a core, with a mark on those that were changed.
 #[derive(Clone, Copy, Debug)]
 pub struct RegisterFile {
-    values: [u64; REGISTER_COUNT],
+    values: [u64; Register::COUNT],
     changed: u64,
 }
 
 impl Default for RegisterFile {
     fn default() -> Self {
         Self {
-            values: [0; REGISTER_COUNT],
+            values: [0; Register::COUNT],
             changed: 0,
         }
     }

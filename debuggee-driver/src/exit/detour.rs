@@ -17,7 +17,7 @@ use crate::vmx::interruption::UNDEFINED_OPCODE;
 use crate::vmx::{control_field, guest, reason, ro};
 use wire_protocol::address::{EventId, PAGE_BYTES};
 use wire_protocol::event::{Actions, Trigger};
-use wire_protocol::packet::Register;
+use wire_protocol::register::Register;
 
 /// What came while the core was inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use crate::run::registers::Registers;
 use crate::shared::Shared;
 use wire_protocol::address::{CoreId, EventId, GuestVirtual};
 use wire_protocol::event::{Actions, ConditionKind, Trigger};
-use wire_protocol::packet::Register;
+use wire_protocol::register::Register;
 
 /// Call of a core inside: the register whose number is in RDX, answered in RAX.
 pub const READ_REGISTER: u64 = 7;

@@ -14,7 +14,8 @@ use wire_protocol::address::{CoreId, EventId, GuestPhysical, GuestVirtual, PAGE_
 use wire_protocol::bytecode::GLOBAL_BYTES;
 use wire_protocol::bytecode::routine::Pseudo;
 use wire_protocol::event::EventChange;
-use wire_protocol::packet::{Arguments, Content, Register, Source};
+use wire_protocol::packet::{Arguments, Content, Source};
+use wire_protocol::register::Register;
 use wire_protocol::script::{Ask, Machine, Tracing};
 
 /// The variables that all scripts share. In the driver's image, not in the arena, so that scripts

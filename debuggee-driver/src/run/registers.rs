@@ -4,7 +4,7 @@ use crate::cores::registers::RegisterFile;
 use crate::port::{Cpu, gpr};
 use crate::vmx::guest;
 use wire_protocol::address::{CoreId, GuestVirtual};
-use wire_protocol::packet::Register;
+use wire_protocol::register::Register;
 
 /// See the module.
 pub trait Registers {

@@ -10,7 +10,7 @@ use crate::sink::Sinks;
 use crate::symbol::modules::{self, Memory};
 use crate::symbol::resolve::Symbols;
 use crate::symbol::table::Table;
-use wire_protocol::packet::Register;
+use wire_protocol::register::Register;
 
 /// Where Enter alone goes on.
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@ use crate::expression::Expression;
 use crate::render::{self, Unit};
 use crate::session::Space;
 use wire_protocol::limits;
-use wire_protocol::packet::{Register, RegisterSet};
+use wire_protocol::register::{Register, RegisterSet};
 use xxhash_rust::xxh64::Xxh64;
 
 type Parsed = Result<Box<dyn Action>, ParseError>;
@@ -278,7 +278,7 @@ impl Action for Digest {
             }
             Self::Registers => {
                 let every = (0..=u8::MAX)
-                    .map_while(Register::from_u8)
+                    .map_while(Register::from_wire)
                     .fold(RegisterSet::default(), RegisterSet::with);
                 for core in 0..debugger.session.identity().cores {
                     let core = wire_protocol::address::CoreId(core);

@@ -4,7 +4,7 @@ use super::{Action, Arguments, CommandError, Debugger, ParseError};
 use crate::expression::Expression;
 use crate::expression::register::{Part, all, part, spelling};
 use crate::render;
-use wire_protocol::packet::{Register, RegisterSet};
+use wire_protocol::register::{Register, RegisterSet};
 
 /// What `r` alone shows.
 fn general() -> RegisterSet {

@@ -6,7 +6,7 @@ use crate::disasm::{INSTRUCTION_BYTES, disassemble};
 use crate::expression::Expression;
 use crate::render;
 use crate::symbol::resolve::KERNEL;
-use wire_protocol::packet::Register;
+use wire_protocol::register::Register;
 
 type Parsed = Result<Box<dyn Action>, ParseError>;
 

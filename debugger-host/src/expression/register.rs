@@ -1,7 +1,7 @@
 //! Names of registers, parts of registers and flags. Called by the expression parser, by `r`,
 //! and where expressions get their values.
 
-use wire_protocol::packet::Register;
+use wire_protocol::register::Register;
 
 /// Flags by name, with bit number and width.
 pub const FLAGS: [(&str, u32, u32); 17] = [
@@ -137,7 +137,7 @@ fn short(name: &str) -> Option<(String, u32, u32)> {
 
 /// Every register, in the order of their numbers.
 pub fn all() -> impl Iterator<Item = Register> {
-    (0..=u8::MAX).map_while(Register::from_u8)
+    (0..=u8::MAX).map_while(Register::from_wire)
 }
 
 /// A register's own name, in lower case.

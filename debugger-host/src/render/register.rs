@@ -1,7 +1,7 @@
 //! Registers.
 
 use crate::expression::register::FLAGS;
-use wire_protocol::packet::Register;
+use wire_protocol::register::Register;
 
 /// `iopl=0 if zf pf`: the flags that are set.
 #[must_use]
@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn every_general_register_is_shown() {
         let values: Vec<_> = (0..18)
-            .filter_map(|n| Some((Register::from_u8(n)?, 0x1000 + u64::from(n))))
+            .filter_map(|n| Some((Register::from_wire(n)?, 0x1000 + u64::from(n))))
             .collect();
         let text = registers(&values);
         for n in 0..18_u64 {

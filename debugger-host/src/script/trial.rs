@@ -9,8 +9,9 @@ use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 use wire_protocol::bytecode::routine::{Pseudo, Routine};
 use wire_protocol::bytecode::{BadProgram, GLOBAL_BYTES, Program, Verified};
-use wire_protocol::packet::{Arguments, REGISTER_COUNT, Register};
+use wire_protocol::packet::Arguments;
 use wire_protocol::print::{Clock, Site};
+use wire_protocol::register::Register;
 use wire_protocol::script::globals::{GlobalError, Globals};
 use wire_protocol::script::{Ask, Machine, Outcome, Tracing, Workspace, run};
 
@@ -84,7 +85,7 @@ pub enum PlaceTaken {
 
 /// A core that is made up. Physical memory is the virtual memory, at the same addresses.
 pub struct World {
-    registers: [u64; REGISTER_COUNT],
+    registers: [u64; Register::COUNT],
     pseudo: Vec<u64>,
     regions: Vec<Region>,
     globals: Vec<AtomicU64>,
@@ -94,7 +95,7 @@ pub struct World {
 impl Default for World {
     fn default() -> Self {
         Self {
-            registers: [0; REGISTER_COUNT],
+            registers: [0; Register::COUNT],
             pseudo: vec![0; Pseudo::ALL.len()],
             regions: Vec::new(),
             globals: (0..GLOBAL_BYTES / 8).map(|_| AtomicU64::new(0)).collect(),

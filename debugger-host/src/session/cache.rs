@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use wire_protocol::address::{CoreId, PAGE_BYTES};
-use wire_protocol::packet::{Register, RegisterSet};
+use wire_protocol::register::{Register, RegisterSet};
 
 /// An address space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -2,7 +2,8 @@
 
 use super::{Session, SessionError};
 use wire_protocol::address::CoreId;
-use wire_protocol::packet::{Register, RegisterSet, Reply, Request};
+use wire_protocol::packet::{Reply, Request};
+use wire_protocol::register::{Register, RegisterSet};
 
 impl Session {
     /// Values of `set`, in ascending order. Known ones cost nothing.

@@ -6,8 +6,9 @@ use wire_protocol::bytecode::routine::Pseudo;
 use wire_protocol::bytecode::{GLOBAL_BYTES, Verified};
 use wire_protocol::limits;
 use wire_protocol::packet::{
-    Arguments, Batch, Content, Failure, FailureCause, Message, Notice, Register, Source,
+    Arguments, Batch, Content, Failure, FailureCause, Message, Notice, Source,
 };
+use wire_protocol::register::Register;
 use wire_protocol::script::{self, Ask, End, Workspace};
 
 /// Operations of one run.

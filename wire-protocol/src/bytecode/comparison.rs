@@ -5,7 +5,7 @@ use super::decode::{Operand, decode};
 use super::op::Op;
 use super::program::Program;
 use super::routine::Pseudo;
-use crate::packet::Register;
+use crate::register::Register;
 
 /// What is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 use super::PRINT_ARGUMENTS;
 use super::op::{Op, SHORT_NUMBER, SHORT_REGISTER, Shape};
 use super::routine::{ArgumentKind, Pseudo, Routine, Show};
-use crate::packet::Register;
+use crate::register::Register;
 
 /// What an operation works on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +90,7 @@ pub fn decode(code: &[u8], at: usize) -> Option<Instruction> {
     if byte >= SHORT_REGISTER {
         return Some(Instruction {
             op: Op::Register,
-            operand: Operand::Register(Register::from_u8(byte - SHORT_REGISTER)?),
+            operand: Operand::Register(Register::from_wire(byte - SHORT_REGISTER)?),
             next: after,
         });
     }
@@ -108,7 +108,7 @@ pub fn decode(code: &[u8], at: usize) -> Option<Instruction> {
             let fits = (1..64).contains(&count) && u16::from(first) + u16::from(count) <= 64;
             fits.then_some(Operand::Bits { low: first, count })?
         }
-        Shape::Register => Operand::Register(Register::from_u8(first)?),
+        Shape::Register => Operand::Register(Register::from_wire(first)?),
         Shape::Pseudo => Operand::Pseudo(Pseudo::from_byte(first)?),
         Shape::Routine => Operand::Routine(Routine::from_byte(first)?),
         Shape::Show => Operand::Show(Show::from_byte(first)?),

@@ -1,7 +1,7 @@
 //! The operations, each with its operand and its effect on the stack. One byte per operation;
 //! numbers below 64 and the registers from RAX to DR0 are one byte with their operand.
 
-use crate::packet::Register;
+use crate::register::Register;
 
 /// Shape of what follows an operation's byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use super::assemble::{AssembleError, Scratch};
 use super::op::Op;
 use super::routine::Routine;
 use super::{Assembler, BadProgram, Program, Reason, VERSION, Verified};
-use crate::packet::Register;
+use crate::register::Register;
 use std::vec::Vec;
 
 /// Assembles, and says what the verifier thinks.

@@ -36,7 +36,7 @@ pub use messages::{
 pub use notice::Notice;
 pub use pool::PoolLines;
 pub use program::{GlobalName, GlobalNames, GlobalOffset, GlobalOffsets};
-pub use register::{REGISTER_COUNT, Register, RegisterSet, RegisterValues};
+pub use register::RegisterValues;
 pub use reply::Reply;
 pub use request::Request;
 pub use run::{CoreState, CoreStates, Hits, Stop, StopCause};

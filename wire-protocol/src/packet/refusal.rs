@@ -5,8 +5,8 @@ mod event;
 use crate::address::{CoreId, EventId, GuestPhysical, GuestVirtual};
 use crate::codec::{self, EncodeError, Parsed, Writer, byte, difference, narrow, one_of};
 use crate::event::PoolClass;
-use crate::packet::Register;
 use crate::refusal::Refusal;
+use crate::register::Register;
 
 pub(crate) fn write(refusal: &Refusal, base: u64, out: &mut Writer<'_>) -> Result<(), EncodeError> {
     match *refusal {
@@ -143,11 +143,11 @@ pub(crate) fn parse(base: u64, input: &[u8]) -> Parsed<'_, Refusal> {
             Ok((rest, Refusal::NoSuchCore { core, count }))
         }
         11 => {
-            let (rest, register) = one_of(Register::from_u8, rest)?;
+            let (rest, register) = one_of(Register::from_wire, rest)?;
             Ok((rest, Refusal::ReadOnlyRegister { register }))
         }
         12 => {
-            let (rest, register) = one_of(Register::from_u8, rest)?;
+            let (rest, register) = one_of(Register::from_wire, rest)?;
             let (rest, value) = codec::varint(rest)?;
             Ok((rest, Refusal::BadRegisterValue { register, value }))
         }

@@ -4,166 +4,7 @@
 use crate::address::CoreId;
 use crate::codec::{self, EncodeError, Parsed, Writer, narrow, one_of, reject, take};
 use crate::packet::{Reply, Request};
-
-/// A register that can be named on the wire. General registers stand in instruction-encoding order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-#[allow(missing_docs, reason = "the names are the processor's")]
-pub enum Register {
-    Rax,
-    Rcx,
-    Rdx,
-    Rbx,
-    Rsp,
-    Rbp,
-    Rsi,
-    Rdi,
-    R8,
-    R9,
-    R10,
-    R11,
-    R12,
-    R13,
-    R14,
-    R15,
-    Rip,
-    Rflags,
-    Es,
-    Cs,
-    Ss,
-    Ds,
-    Fs,
-    Gs,
-    Cr0,
-    Cr2,
-    Cr3,
-    Cr4,
-    Cr8,
-    Dr0,
-    Dr1,
-    Dr2,
-    Dr3,
-    Dr6,
-    Dr7,
-    FsBase,
-    GsBase,
-    KernelGsBase,
-    Efer,
-    GdtrBase,
-    GdtrLimit,
-    IdtrBase,
-    IdtrLimit,
-    Ldtr,
-    Tr,
-}
-
-/// Number of registers.
-pub const REGISTER_COUNT: usize = 45;
-
-/// A set of registers, one bit each, bit number = `Register as u8`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RegisterSet(pub u64);
-
-impl Register {
-    /// All registers, in the order of their numbers.
-    pub const ALL: [Self; REGISTER_COUNT] = [
-        Self::Rax,
-        Self::Rcx,
-        Self::Rdx,
-        Self::Rbx,
-        Self::Rsp,
-        Self::Rbp,
-        Self::Rsi,
-        Self::Rdi,
-        Self::R8,
-        Self::R9,
-        Self::R10,
-        Self::R11,
-        Self::R12,
-        Self::R13,
-        Self::R14,
-        Self::R15,
-        Self::Rip,
-        Self::Rflags,
-        Self::Es,
-        Self::Cs,
-        Self::Ss,
-        Self::Ds,
-        Self::Fs,
-        Self::Gs,
-        Self::Cr0,
-        Self::Cr2,
-        Self::Cr3,
-        Self::Cr4,
-        Self::Cr8,
-        Self::Dr0,
-        Self::Dr1,
-        Self::Dr2,
-        Self::Dr3,
-        Self::Dr6,
-        Self::Dr7,
-        Self::FsBase,
-        Self::GsBase,
-        Self::KernelGsBase,
-        Self::Efer,
-        Self::GdtrBase,
-        Self::GdtrLimit,
-        Self::IdtrBase,
-        Self::IdtrLimit,
-        Self::Ldtr,
-        Self::Tr,
-    ];
-
-    /// The register of that number.
-    #[must_use]
-    pub fn from_u8(number: u8) -> Option<Self> {
-        Self::ALL.get(usize::from(number)).copied()
-    }
-}
-
-impl RegisterSet {
-    /// No register.
-    pub const EMPTY: Self = Self(0);
-    /// Every register.
-    pub const ALL: Self = Self((1 << REGISTER_COUNT) - 1);
-    /// What `r` shows: `rax` to `r15`, `rip`, `rflags`, `es` to `gs`.
-    pub const GENERAL: Self = Self((1 << (Register::Gs as u8 + 1)) - 1);
-
-    /// This set and one register more.
-    #[must_use]
-    pub const fn with(self, register: Register) -> Self {
-        Self(self.0 | 1 << register as u8)
-    }
-
-    /// The register is in the set.
-    #[must_use]
-    pub const fn contains(self, register: Register) -> bool {
-        self.0 & (1 << register as u8) != 0
-    }
-
-    /// Registers in the set.
-    #[must_use]
-    pub const fn len(self) -> usize {
-        self.0.count_ones() as usize
-    }
-
-    /// No register is in the set.
-    #[must_use]
-    pub const fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    /// The registers in the set, in ascending order of number.
-    pub fn iter(self) -> impl Iterator<Item = Register> + Clone {
-        Register::ALL
-            .into_iter()
-            .filter(move |&register| self.contains(register))
-    }
-
-    fn is_known(self) -> bool {
-        self.0 & !Self::ALL.0 == 0
-    }
-}
+use crate::register::{Register, RegisterSet};
 
 /// Values of registers, still encoded: one nibble per value with its length in bytes, low nibble
 /// first, then the values themselves, cut to the shortest length that sign-extends to the whole.
@@ -184,8 +25,8 @@ impl<'a> RegisterValues<'a> {
         scratch: &'a mut [u8],
     ) -> Result<Self, EncodeError> {
         let values = values.into_iter();
-        let count = values.clone().take(REGISTER_COUNT + 1).count();
-        if count > REGISTER_COUNT {
+        let count = values.clone().take(Register::COUNT + 1).count();
+        if count > Register::COUNT {
             return Err(EncodeError::OverLimit);
         }
         let (lengths, rest) = scratch
@@ -333,7 +174,7 @@ pub(crate) fn write_write(
 /// The value takes the rest of the message.
 pub(crate) fn parse_write(input: &[u8]) -> Parsed<'_, Request<'_>> {
     let (rest, core) = narrow(input)?;
-    let (rest, register) = one_of(Register::from_u8, rest)?;
+    let (rest, register) = one_of(Register::from_wire, rest)?;
     let value = extend(rest);
     if usize::from(short_len(value)) != rest.len() {
         return reject(input);

@@ -10,10 +10,10 @@ use crate::event::{FreeCounts, Programs};
 use crate::packet::events_digest;
 use crate::packet::{
     AddResults, CoreStates, EventEntries, Failure, GlobalOffsets, Hello, MessageCounts, PoolLines,
-    RegisterSet, RegisterValues, event, kind, memory, messages, pool, program, refusal, register,
-    system,
+    RegisterValues, event, kind, memory, messages, pool, program, refusal, register, system,
 };
 use crate::refusal::Refusal;
+use crate::register::RegisterSet;
 
 /// Every kind of list in a reply is kept encoded and read by an iterator: nothing is allocated.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -9,9 +9,10 @@ use crate::limits;
 #[cfg(doc)]
 use crate::packet::Reply;
 use crate::packet::{
-    DecodeError, EventSpecs, Features, GlobalNames, MemoryAt, Register, RegisterSet, event, kind,
-    memory, pool, program, register, system, whole,
+    DecodeError, EventSpecs, Features, GlobalNames, MemoryAt, event, kind, memory, pool, program,
+    register, system, whole,
 };
+use crate::register::{Register, RegisterSet};
 
 /// What the host asks for. Replies in brackets.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -2,7 +2,8 @@
 //! detours, by the host for trying scripts, and by tests.
 
 use crate::bytecode::routine::Pseudo;
-use crate::packet::{Arguments, Register};
+use crate::packet::Arguments;
+use crate::register::Register;
 use core::sync::atomic::AtomicU64;
 
 /// The world of a program: one core at one moment.

@@ -7,7 +7,7 @@ use super::{
 use crate::bytecode::routine::Pseudo;
 use crate::bytecode::tag::{self, Area, Marker};
 use crate::bytecode::{Program, Verified};
-use crate::packet::Register;
+use crate::register::Register;
 use core::sync::atomic::Ordering;
 
 /// Everything of a run that is not in the loop's own variables.
@@ -154,14 +154,14 @@ impl<M: Machine> Run<'_, '_, M> {
 
     #[inline(always)]
     pub(super) fn register(&mut self, [number]: [u8; 1]) -> u64 {
-        match Register::from_u8(number) {
+        match Register::from_wire(number) {
             Some(register) => self.machine.register(register),
             None => 0,
         }
     }
 
     pub(super) fn set_register(&mut self, [number]: [u8; 1], value: u64, at: usize) {
-        let register = Register::from_u8(number);
+        let register = Register::from_wire(number);
         if !register.is_some_and(|it| self.machine.set_register(it, value)) {
             self.at = at as u32;
             self.fault(FaultKind::Register(value));

@@ -12,8 +12,9 @@ use wire_protocol::bytecode::op::{Op, Shape};
 use wire_protocol::bytecode::routine::{Pseudo, Routine, Show};
 use wire_protocol::bytecode::tag::{self, Area};
 use wire_protocol::bytecode::{Assembler, BadProgram, GLOBAL_BYTES, Program, Verified};
-use wire_protocol::packet::{Arguments, Register};
+use wire_protocol::packet::Arguments;
 use wire_protocol::print::{Clock, Site};
+use wire_protocol::register::Register;
 use wire_protocol::script::{Ask, End, Machine, Outcome, PIECE_BYTES, SLEEP_US, Workspace, run};
 
 /// Operations of one run.

@@ -20,10 +20,10 @@ use wire_protocol::limits;
 use wire_protocol::packet::{
     Argument, Arguments, Batch, Constants, Content, CoreState, Failure, FailureCause, Features,
     GlobalName, GlobalOffset, Hello, Item, List, MemoryAt, MessageCounts, Messages, ModuleLayout,
-    Notice, RamRange, Register, RegisterSet, RegisterValues, Reply, Request, Source, Stop,
-    StopCause,
+    Notice, RamRange, RegisterValues, Reply, Request, Source, Stop, StopCause,
 };
 use wire_protocol::refusal::{DetourObstacle, EventOption, ProcessorFeature, ProgramPart, Refusal};
+use wire_protocol::register::{Register, RegisterSet};
 
 fn forever(len_bytes: usize) -> &'static mut [u8] {
     Box::leak(vec![0; len_bytes].into_boxed_slice())

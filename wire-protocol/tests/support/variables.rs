@@ -2,7 +2,8 @@
 
 use std::sync::atomic::AtomicU64;
 use wire_protocol::bytecode::routine::Pseudo;
-use wire_protocol::packet::{Arguments, Register};
+use wire_protocol::packet::Arguments;
+use wire_protocol::register::Register;
 use wire_protocol::script::{Ask, Machine};
 
 /// A core that has nothing but its number and the globals.

@@ -11,7 +11,7 @@ use crate::shared::Inner;
 use crate::vmx::{control_field, guest, reason, ro};
 use wire_protocol::address::{CoreId, GuestPhysical, GuestVirtual, PAGE_BYTES};
 use wire_protocol::event::{Actions, Settings, Trigger};
-use wire_protocol::packet::Register;
+use wire_protocol::register::Register;
 
 const INNER: Inner = Inner {
     eptp: 0x7000_001e,

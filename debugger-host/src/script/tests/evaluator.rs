@@ -4,7 +4,7 @@
 use super::good;
 use crate::script::trial::{OPERATIONS, World};
 use proptest::prelude::*;
-use wire_protocol::packet::Register;
+use wire_protocol::register::Register;
 
 #[derive(Clone, Debug)]
 enum Tree {

@@ -2,7 +2,7 @@
 
 use super::{check, good, run_on, world};
 use crate::script::trial::{OPERATIONS, World};
-use wire_protocol::packet::Register;
+use wire_protocol::register::Register;
 use wire_protocol::script::{End, FaultKind};
 
 #[test]

@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::io;
 use wire_protocol::bytecode::Verified;
 use wire_protocol::bytecode::routine::Pseudo;
-use wire_protocol::packet::Register;
+use wire_protocol::register::Register;
 use wire_protocol::script::Outcome;
 
 /// A debuggee that is made up.

@@ -2,7 +2,7 @@
 //!
 //! ```
 //! use wire_protocol::bytecode::{Assembler, Verified, assemble::Scratch, op::Op};
-//! use wire_protocol::packet::Register;
+//! use wire_protocol::register::Register;
 //!
 //! // printf("%llx %llx\n", @rip, poi(@rsp));
 //! let mut scratch = Scratch::default();
@@ -28,7 +28,7 @@ use super::program::Function;
 use super::routine::{Pseudo, Routine, Show};
 use super::{CONSTANT_BYTES, DEPTH, PRINT_ARGUMENTS};
 use crate::codec::{EncodeError, Writer};
-use crate::packet::Register;
+use crate::register::Register;
 
 mod finish;
 mod flow;

@@ -12,9 +12,9 @@ const THREE: RegisterSet = TWO.with(Register::Rdx);
 fn numbers_of_registers_are_their_places() {
     for (number, register) in Register::ALL.into_iter().enumerate() {
         assert_eq!(register as usize, number);
-        assert_eq!(Register::from_u8(number as u8), Some(register));
+        assert_eq!(Register::from_wire(number as u8), Some(register));
     }
-    assert_eq!(Register::from_u8(REGISTER_COUNT as u8), None);
+    assert_eq!(Register::from_wire(Register::COUNT as u8), None);
 }
 
 #[test]
@@ -23,7 +23,7 @@ fn general_set_ends_with_gs() {
     assert_eq!(last, Some(Register::Gs));
     assert_eq!(RegisterSet::GENERAL.len(), 24);
     assert!(!RegisterSet::GENERAL.contains(Register::Cr0));
-    assert_eq!(RegisterSet::ALL.len(), REGISTER_COUNT);
+    assert_eq!(RegisterSet::ALL.len(), Register::COUNT);
     assert!(RegisterSet::EMPTY.is_empty());
 }
 
@@ -37,7 +37,7 @@ fn request_names_core_and_set() {
 #[test]
 fn unknown_register_in_a_set_is_rejected() {
     let core = CoreId(1);
-    let set = RegisterSet(1 << REGISTER_COUNT);
+    let set = RegisterSet(1 << Register::COUNT);
     let error = unencodable_request(Request::ReadRegisters { core, set });
     assert_eq!(error, Some(EncodeError::OverLimit));
     request_is_malformed(REGISTERS, &[1, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 8]);
@@ -98,7 +98,7 @@ fn number_of_values_that_is_not_the_sets_is_not_written() {
 
 #[test]
 fn more_values_than_registers_are_not_written() {
-    let many = RegisterValues::encode_into([0; REGISTER_COUNT + 1], &mut []).err();
+    let many = RegisterValues::encode_into([0; Register::COUNT + 1], &mut []).err();
     assert_eq!(many, Some(EncodeError::OverLimit));
 }
 
@@ -155,5 +155,5 @@ fn written_value_longer_than_needed_is_rejected() {
 
 #[test]
 fn write_to_an_unknown_register_is_rejected() {
-    request_is_malformed(WRITE_REGISTER, &[2, REGISTER_COUNT as u8]);
+    request_is_malformed(WRITE_REGISTER, &[2, Register::COUNT as u8]);
 }

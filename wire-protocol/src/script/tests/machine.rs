@@ -2,7 +2,8 @@
 
 use crate::bytecode::GLOBAL_BYTES;
 use crate::bytecode::routine::Pseudo;
-use crate::packet::{Argument, Arguments, Register};
+use crate::packet::{Argument, Arguments};
+use crate::register::Register;
 use crate::script::{Ask, Machine};
 use core::sync::atomic::AtomicU64;
 use std::vec::Vec;

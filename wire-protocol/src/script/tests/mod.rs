@@ -9,7 +9,7 @@ use crate::bytecode::assemble::{AssembleError, Scratch};
 use crate::bytecode::op::Op;
 use crate::bytecode::routine::Pseudo;
 use crate::bytecode::{Assembler, Compared, Comparison, Verified};
-use crate::packet::Register;
+use crate::register::Register;
 use machine::Bench;
 use std::vec::Vec;
 

@@ -5,7 +5,7 @@ use super::{End, program, run_on, value};
 use crate::bytecode::op::Op;
 use crate::bytecode::routine::Pseudo;
 use crate::bytecode::tag::{self, Area};
-use crate::packet::Register;
+use crate::register::Register;
 use crate::script::FaultKind;
 
 fn binary(op: Op, a: u64, b: u64) -> u64 {
