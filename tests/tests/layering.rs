@@ -291,34 +291,43 @@ fn module_parameters_are_the_design_constants() {
     assert_eq!(passed, names);
 }
 
+/// Kinds of files at the top that a repository needs beside its code.
+const PAPERS: [&str; 3] = [".md", ".toml", ".lock"];
+
 #[test]
-fn top_level_is_the_agreed_one() {
-    let mut names: Vec<String> = fs::read_dir(repository())
-        .map(|entries| {
-            entries
-                .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-                .filter(|name| name != ".git" && name != "target")
-                .collect()
-        })
-        .unwrap_or_default();
-    names.sort();
-    let agreed = [
-        ".cargo",
-        ".ci",
-        ".gitignore",
-        "ARCHITECTURE.md",
-        "Cargo.lock",
-        "Cargo.toml",
-        "LICENSE",
-        "README.md",
-        "debuggee-driver",
-        "debugger-host",
-        "rust-toolchain.toml",
-        "tests",
-        "vm-lab",
-        "wire-protocol",
-    ];
-    assert_eq!(names, agreed);
+fn all_code_stands_below_the_agreed_names() {
+    let mut names = BTreeSet::new();
+    let mut broken = Vec::new();
+    for entry in fs::read_dir(repository()).into_iter().flatten().flatten() {
+        let Ok(name) = entry.file_name().into_string() else {
+            broken.push(format!("{:?}", entry.file_name()));
+            continue;
+        };
+        let is_paper = if entry.path().is_dir() {
+            name == "docs" || name == "target"
+        } else {
+            name.starts_with("LICENSE") || PAPERS.iter().any(|end| name.ends_with(end))
+        };
+        let is_agreed = name == "Cargo.toml" || MEMBERS.contains(&name.as_str());
+        if !(is_agreed || is_paper || name.starts_with('.')) {
+            broken.push(name.clone());
+        }
+        names.insert(name);
+    }
+    assert_none(
+        &broken,
+        "what stands at the top is one of the agreed names, documentation or configuration",
+    );
+    for name in MEMBERS.into_iter().chain(["Cargo.toml"]) {
+        assert!(names.contains(name), "{name} is gone");
+    }
+    for papers in ["docs", ".ci", ".cargo"] {
+        let code: Vec<String> = sources(papers)
+            .into_iter()
+            .map(|source| source.path)
+            .collect();
+        assert_none(&code, "no code stands beside the agreed names");
+    }
 }
 
 #[test]
