@@ -143,7 +143,8 @@ functions   int f(int x) { return x + 1; }, also recursive
 strings     \"text\" and L\"UTF-16\", with \\n \\r \\t \\0 \\\\ \\\" \\xHH
 files       #include \"file\"
 
-What cannot be read is 0, a division by zero is 0; both are counted and shown.
+What cannot be read is 0, a division by zero is 0; both are counted and shown. To memcmp, strcmp
+and their like what cannot be read is less than all that can, and never equal.
 ";
 
 /// The whole reference.

@@ -7,6 +7,7 @@ use super::{Ask, BACK_OFF, Machine, PIECE_BYTES, SLEEP_COST, SLEEP_US, Tracing};
 use crate::bytecode::routine::Routine;
 use crate::bytecode::tag;
 use crate::instruction::{self, CodeSize};
+use core::cmp::Ordering;
 
 impl<M: Machine> Run<'_, '_, M> {
     /// Does what the routine does. Arguments that it does not have are 0.
@@ -114,10 +115,12 @@ impl<M: Machine> Run<'_, '_, M> {
             let (Some(left), Some(right)) = (left.get_mut(..len), right.get_mut(..len)) else {
                 break;
             };
-            let read = self.read(Space::Virtual, a.wrapping_add(done), left)
-                && self.read(Space::Virtual, b.wrapping_add(done), right);
-            if !read {
-                break;
+            // What cannot be read is never equal.
+            if !self.read(Space::Virtual, a.wrapping_add(done), left) {
+                return ordering(Ordering::Less);
+            }
+            if !self.read(Space::Virtual, b.wrapping_add(done), right) {
+                return ordering(Ordering::Greater);
             }
             if left != right {
                 return ordering(left.cmp(&right));

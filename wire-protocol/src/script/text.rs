@@ -3,6 +3,7 @@
 use super::memory::Space;
 use super::run::Run;
 use super::{FaultKind, Machine, PIECE_BYTES};
+use core::cmp::Ordering;
 
 /// Size of a character.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -90,14 +91,19 @@ impl<M: Machine> Run<'_, '_, M> {
         count
     }
 
-    /// Below, equal or above: -1, 0 or 1. What cannot be read ends a text.
+    /// Below, equal or above: -1, 0 or 1. What cannot be read is below all that can be, and
+    /// never equal.
     pub(super) fn text_compare(&mut self, a: u64, b: u64, most: u64, width: Width) -> u64 {
         let mut a = Text::new(a, width);
         let mut b = Text::new(b, width);
         let mut rest = most;
         while rest > 0 {
-            let left = a.next(self).unwrap_or(0);
-            let right = b.next(self).unwrap_or(0);
+            let Some(left) = a.next(self) else {
+                return ordering(Ordering::Less);
+            };
+            let Some(right) = b.next(self) else {
+                return ordering(Ordering::Greater);
+            };
             if left != right {
                 return ordering(left.cmp(&right));
             }
@@ -111,6 +117,6 @@ impl<M: Machine> Run<'_, '_, M> {
 }
 
 /// -1, 0 or 1 as a value.
-pub(super) fn ordering(order: core::cmp::Ordering) -> u64 {
+pub(super) fn ordering(order: Ordering) -> u64 {
     i64::from(order as i8) as u64
 }

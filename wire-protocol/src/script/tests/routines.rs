@@ -39,6 +39,42 @@ fn texts_are_measured_and_compared() {
 }
 
 #[test]
+fn what_cannot_be_read_is_never_equal_and_is_counted() {
+    let mut bench = Bench::holding(b"\0\0\0\0");
+    bench.memory[4000..].fill(b'a');
+    let (gone, end) = (0x10, PAGE + 4090);
+    for (which, rest) in [
+        (Routine::Memcmp, Some(10)),
+        (Routine::Strcmp, None),
+        (Routine::Strncmp, Some(10)),
+        (Routine::Wcscmp, None),
+        (Routine::Wcsncmp, Some(10)),
+    ] {
+        for (left, right, expected) in [
+            (gone, PAGE, MINUS),
+            (PAGE, gone, 1),
+            (gone, gone, MINUS),
+            // Readable and equal up to where the memory ends.
+            (end, end, MINUS),
+        ] {
+            let bytes = program(|p| {
+                p.number(left)?;
+                p.number(right)?;
+                rest.map_or(Ok(()), |rest| p.number(rest))?;
+                p.routine(which)?;
+                p.op(Op::Return)
+            });
+            let outcome = run_on(&mut bench, &bytes, 1000);
+            let found = (outcome.value(), outcome.faults);
+            assert_eq!(found, (Some(expected), 1), "{which:?} {left:x} {right:x}");
+        }
+    }
+    for which in [Routine::Memcmp, Routine::Strncmp, Routine::Wcsncmp] {
+        assert_eq!(routine(&mut bench, which, &[gone, gone, 0]), 0, "{which:?}");
+    }
+}
+
+#[test]
 fn text_that_ends_with_its_page_is_read_whole() {
     let mut bench = Bench::default();
     bench.memory[4000..4095].fill(b'a');
