@@ -194,7 +194,7 @@ pub fn find(name: &str) -> Option<&'static Command> {
 /// # Errors
 /// What is wrong with it.
 pub fn parse_line(line: &str) -> Result<Option<Box<dyn Action>>, ParseError> {
-    let line = &text::without_comments(line);
+    let line = &text::without_comments(line)?;
     if line.is_empty() {
         return Ok(None);
     }

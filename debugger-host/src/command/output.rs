@@ -53,10 +53,7 @@ fn create(arguments: &mut Arguments<'_>) -> Result<Output, ParseError> {
             expected: "file, tcp or namedpipe",
         });
     }
-    let to = match arguments.rest().trim_matches('"') {
-        "" => arguments.required_word("what it leads to")?,
-        to => to,
-    };
+    let to = arguments.path("what it leads to")?;
     Ok(Output::Create(
         name,
         match kind.as_str() {

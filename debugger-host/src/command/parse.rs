@@ -1,8 +1,8 @@
 //! Arguments of commands. Called by the parsers of the command table.
 
-use super::text::block;
+use super::text::{self, block};
 use crate::expression::{Expression, SyntaxError, parser};
-use nom::bytes::complete::{take_while, take_while1};
+use nom::bytes::complete::take_while;
 use nom::error::{Error, ErrorKind};
 use nom::{IResult, Parser};
 
@@ -86,6 +86,12 @@ pub enum ParseError {
     /// A block that does not end.
     #[error("the `}}` that closes the block is missing")]
     OpenBlock,
+    /// A comment that does not end.
+    #[error("the `*/` that closes the comment is missing")]
+    OpenComment,
+    /// A quoted word that does not end.
+    #[error("the `\"` that ends the word is missing")]
+    OpenQuote,
     /// An option given twice.
     #[error("`{option}` is given twice")]
     Twice {
@@ -105,10 +111,6 @@ pub struct Arguments<'a> {
     pub name: &'a str,
     syntax: &'static str,
     rest: &'a str,
-}
-
-fn word(text: &str) -> IResult<&str, &str> {
-    take_while1(|c: char| !c.is_whitespace()).parse(text)
 }
 
 /// A word in which spaces may stand between parentheses.
@@ -141,10 +143,9 @@ pub fn split(line: &str) -> (&str, &str) {
     {
         return (&line[..1], line[1..].trim_start());
     }
-    match word(line) {
-        Ok((rest, name)) => (name, rest.trim_start()),
-        Err(_) => ("", line),
-    }
+    let end = line.find(char::is_whitespace).unwrap_or(line.len());
+    let (name, rest) = line.split_at(end);
+    (name, rest.trim_start())
 }
 
 impl<'a> Arguments<'a> {
@@ -206,8 +207,8 @@ impl<'a> Arguments<'a> {
     /// Takes `keyword` (any case) if it comes next.
     pub fn keyword(&mut self, keyword: &str) -> bool {
         self.skip_space();
-        match word(self.rest) {
-            Ok((rest, found)) if found.eq_ignore_ascii_case(keyword) => {
+        match text::word(self.rest) {
+            Some((found, rest)) if found.eq_ignore_ascii_case(keyword) => {
                 self.rest = rest;
                 true
             }
@@ -215,10 +216,10 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    /// The next word, if there is one.
+    /// The next word, if there is one; a quoted one without its quotes.
     pub fn word(&mut self) -> Option<&'a str> {
         self.skip_space();
-        let (rest, found) = word(self.rest).ok()?;
+        let (found, rest) = text::word(self.rest)?;
         self.rest = rest;
         Some(found)
     }
@@ -266,6 +267,22 @@ impl<'a> Arguments<'a> {
         let syntax = self.syntax;
         self.block()?
             .ok_or(ParseError::Missing { argument, syntax })
+    }
+
+    /// A path, which must be there: a quoted word, or all that is left.
+    ///
+    /// # Errors
+    /// When nothing is left, or more than a quoted word.
+    pub fn path(&mut self, argument: &'static str) -> Result<&'a str, ParseError> {
+        self.skip_space();
+        if !self.rest.starts_with('"') {
+            let syntax = self.syntax;
+            let path = Some(self.rest()).filter(|path| !path.is_empty());
+            return path.ok_or(ParseError::Missing { argument, syntax });
+        }
+        let path = self.required_word(argument)?;
+        self.end()?;
+        Ok(path)
     }
 
     /// All that is left.

@@ -1,7 +1,7 @@
 //! The debugger itself: help, status, scripts, values, leaving.
 
 use super::event::{OPTIONS, OPTIONS_DETAILS};
-use super::{Action, Arguments, COMMANDS, CommandError, Debugger, ParseError};
+use super::{Action, Arguments, COMMANDS, CommandError, Debugger, ParseError, text};
 use crate::expression::Expression;
 use crate::render;
 use crate::repl::script;
@@ -186,6 +186,7 @@ pub fn reference() -> String {
         }
         text.push_str("```\n");
     }
+    text.push_str(&format!("\n## How a line is read\n\n{}\n", text::RULES));
     text.push_str(&format!(
         "\n## Options of event commands\n\n{OPTIONS_DETAILS}\n\n```text\n{}\n```\n",
         option_lines()
@@ -219,6 +220,12 @@ impl Action for Help {
             debugger
                 .out
                 .line(format!("{}\n{OPTIONS_DETAILS}", option_lines()));
+            return Ok(());
+        }
+        if name.eq_ignore_ascii_case("lines") {
+            debugger
+                .out
+                .line(wrapped(&text::RULES.replace('\n', " "), "", 0));
             return Ok(());
         }
         let command = super::find(name).ok_or_else(|| ParseError::UnknownCommand {
@@ -274,10 +281,7 @@ struct Script {
 }
 
 pub(super) fn run_script(mut arguments: Arguments<'_>) -> Parsed {
-    let path = arguments
-        .required_word("the file")?
-        .trim_matches('"')
-        .to_owned();
+    let path = arguments.required_word("the file")?.to_owned();
     let mut words = Vec::new();
     while let Some(word) = arguments.word() {
         words.push(word.to_owned());
@@ -326,5 +330,8 @@ mod tests {
             prose.for_each(fits);
         }
         option_lines().lines().for_each(fits);
+        text::RULES
+            .lines()
+            .for_each(|line| assert!(line.chars().count() <= 100, "{line}"));
     }
 }

@@ -40,6 +40,29 @@ fn empty_lines_and_comments_are_no_commands() {
         assert!(matches!(parse_line(line), Ok(None)), "{line}");
     }
     assert!(matches!(parse_line("g // and now"), Ok(Some(_))));
+    assert!(matches!(parse_line("/* two\n * lines */"), Ok(None)));
+    for line in [
+        "/* before */ g",
+        "g /* after */",
+        "!syscall script { x = 1; } /* after */",
+        "!syscall script { x = 1; }/* and */ pid 1c",
+    ] {
+        assert!(matches!(parse_line(line), Ok(Some(_))), "{line}");
+    }
+    assert!(error("g /* and").contains("the `*/` that closes the comment is missing"));
+    assert!(error(".script \"/a b.ds").contains("the `\"` that ends the word is missing"));
+}
+
+#[test]
+fn quoted_words_are_one_argument() {
+    let (name, rest) = parse::split(".script \"/a b.ds\" \"arg one\" two");
+    let mut arguments = Arguments::new(name, "", rest);
+    let words: Vec<_> = std::iter::from_fn(|| arguments.word()).collect();
+    assert_eq!(words, ["/a b.ds", "arg one", "two"]);
+    let path = |rest| Arguments::new("", "", rest).path("the file");
+    assert_eq!(path("\"/a b\""), Ok("/a b"));
+    assert_eq!(path("/a b"), Ok("/a b"));
+    assert!(path("\"/a b\" c").is_err() && path("").is_err());
 }
 
 #[test]

@@ -222,6 +222,15 @@ mod tests {
     }
 
     #[test]
+    fn a_comment_of_several_lines_is_one_command() {
+        let lines = commands("/* A header,\n * with { a brace.\n */\ng\n");
+        let texts: Vec<_> = lines.iter().map(|l| (l.number, l.text.as_str())).collect();
+        let header = "/* A header,\n * with { a brace.\n */";
+        assert_eq!(texts, [(1, header), (4, "g")]);
+        assert!(matches!(command::parse_line(header), Ok(None)));
+    }
+
+    #[test]
     fn arguments_are_replaced_by_number() {
         let arguments: Vec<String> = (1..=11).map(|n| format!("<{n}>")).collect();
         assert_eq!(

@@ -194,7 +194,8 @@ static HOST: &[Command] = &[
         names: &[".help", ".hh", "help", "!help"],
         syntax: ".help [COMMAND]",
         summary: "list all commands, or explain one",
-        details: "",
+        details: "`.help options` is about the options of event commands, `.help lines` about\n\
+            words, quotes and comments.",
         examples: &[".help", ".help !epthook"],
         parse: system::help,
     },
@@ -204,7 +205,10 @@ static HOST: &[Command] = &[
         summary: "run a file of commands",
         details: "$arg1, $arg2 … in the file stand for the arguments, $arg0 for the file.\n\
             It ends at the first command that fails.",
-        examples: &[".script hooks.ds 1c"],
+        examples: &[
+            ".script hooks.ds 1c",
+            ".script \"/tmp/my hooks.ds\" \"arg one\"",
+        ],
         parse: system::run_script,
     },
     Command {
