@@ -165,7 +165,9 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
     let common = VmcsPlan {
         controls,
         eptp: views.hooked.eptp(),
-        eptp_list: detours.as_ref().map_or(0, |detours| detours.inner.lists[0]),
+        eptp_list: detours
+            .as_ref()
+            .map_or(0, |detours| detours.trampoline.lists[0]),
         msr_bitmap: bitmaps.msr,
         io_bitmaps: bitmaps.io,
         host_cr3,
@@ -193,8 +195,8 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
         // A detour begins and ends in the kernel.
         let watched = mode_views.map_or(views.hooked.eptp(), |views| views.only_for(Mode::Kernel));
         let outer = [views.hooked.eptp(), watched];
-        let [ordinary, watched] = outer.map(|outer| [outer, detours.inner.eptp]);
-        let [at, at_watched] = detours.inner.lists;
+        let [ordinary, watched] = outer.map(|outer| [outer, detours.trampoline.eptp]);
+        let [at, at_watched] = detours.trampoline.lists;
         let lists = [(at, ordinary), (at_watched, watched)];
         let lists = lists.map(|(at, views)| ViewList { at, views });
         installed.place_detours(detour::site(detours.places, lists));
@@ -211,7 +213,7 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
             code_instructions: plan.constants.code_instructions,
             eptp_hooked: views.hooked.eptp(),
             eptp_clean: views.clean.eptp(),
-            inner: detours.as_ref().map(|detours| detours.inner),
+            trampoline: detours.as_ref().map(|detours| detours.trampoline),
             sink_page,
             bitmaps,
             cr4_allowed: controls.cr4_allowed,
@@ -234,7 +236,7 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
             host_cr3,
             hypervisor: &raw const *hypervisor as u64,
             core_selector: u64::from(plan.facts.core_selector),
-            owed: [0; limits::CORES],
+            deferred: [0; limits::CORES],
         };
         detour::write_data(&mut memory, detours.data, &data);
     }

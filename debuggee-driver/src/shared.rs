@@ -22,7 +22,7 @@ use wire_protocol::packet::Features;
 use wire_protocol::script::Workspace;
 use wire_protocol::script::globals::Globals;
 
-pub use fixed::{Fixed, Inner};
+pub use fixed::{Fixed, TrampolineView};
 
 /// See the module.
 pub struct Shared<P: Ports> {
@@ -227,7 +227,7 @@ impl<P: Ports> Shared<P> {
             .map_or(0, |id| id.load(SeqCst))
     }
 
-    /// Makes what every core must load known; they take it over by `take_over` or when parked.
+    /// Makes what every core must load known; they take it over by `apply_published` or when parked.
     ///
     /// With every core halted: the bitmaps are written at once.
     pub fn publish(&self, installed: &Installed) {
@@ -264,7 +264,7 @@ impl<P: Ports> Shared<P> {
     }
 
     /// Loads what was committed since this core last looked, if anything.
-    pub fn take_over(&self, core: CoreId, cpu: &mut P::Cpu) {
+    pub fn apply_published(&self, core: CoreId, cpu: &mut P::Cpu) {
         if self.rendezvous.take_generation(core) {
             self.load_published(core, cpu);
             self.rendezvous.acknowledge(core);

@@ -11,13 +11,13 @@ use crate::hw::detour;
 use crate::hw::host_pages::ImagePage;
 use crate::hw::phys::DirectMap;
 use crate::pool::arena::Arena;
-use crate::shared::Inner;
+use crate::shared::TrampolineView;
 use wire_protocol::address::CoreId;
 use wire_protocol::limits;
 
 /// What detours need, if the processor can carry them.
 pub(super) struct DetourPages {
-    pub(super) inner: Inner,
+    pub(super) trampoline: TrampolineView,
     /// Stands for the page of the stub's data.
     pub(super) data: u64,
     /// Stand for the pages of the places.
@@ -25,7 +25,7 @@ pub(super) struct DetourPages {
     pub(super) stacks: [u64; limits::CORES],
 }
 
-/// The inner view, in which only the driver's code can be executed, and the pages of the arena that stand for
+/// The trampoline view, in which only the driver's code can be executed, and the pages of the arena that stand for
 /// the stub's data and places.
 pub(super) fn build_detours(
     plan: &Plan<'_>,
@@ -34,7 +34,7 @@ pub(super) fn build_detours(
     memory: &mut DirectMap,
 ) -> Result<Option<DetourPages>, BootError> {
     const WHAT: &str = "detours";
-    let Some(inner) = views.inner else {
+    let Some(trampoline) = views.trampoline else {
         return Ok(None);
     };
     let failed = |_| BootError::ArenaTooSmall(WHAT);
@@ -44,7 +44,7 @@ pub(super) fn build_detours(
     };
     let code = plan.image.iter();
     for page in code.filter(|page| page.kind == ImagePage::CODE) {
-        inner
+        trampoline
             .replace(memory, page.physical, leaf(page.physical), arena)
             .map_err(failed)?;
     }
@@ -57,7 +57,7 @@ pub(super) fn build_detours(
         let mut image = plan.image.iter();
         let own = image.find(|own| own.linear == linear);
         let own = own.ok_or(BootError::ArenaTooSmall(WHAT))?.physical;
-        for view in [&views.hooked, &inner] {
+        for view in [&views.hooked, &trampoline] {
             view.replace(memory, own, leaf(*page), arena)
                 .map_err(failed)?;
         }
@@ -73,11 +73,11 @@ pub(super) fn build_detours(
     }
     let [data, places @ ..] = standing;
     Ok(Some(DetourPages {
-        inner: Inner {
-            eptp: inner.eptp(),
+        trampoline: TrampolineView {
+            eptp: trampoline.eptp(),
             lists,
-            owed: detour::owed(data),
-            ways: detour::ways(),
+            deferred: detour::deferred(data),
+            stub: detour::stub(),
         },
         data,
         places,
@@ -100,5 +100,5 @@ pub unsafe fn detour_hit(
     let hypervisor = unsafe { &*(hypervisor as *const Hypervisor) };
     let shared = &hypervisor.shared;
     hit_detour::hit(CoreId(core), frame, number, cr3, &detour::Inside, shared)
-        .map_or(0, hit_detour::Wish::encode)
+        .map_or(0, hit_detour::StubRequest::encode)
 }

@@ -25,7 +25,7 @@ pub const OPEN_MAX: usize = 24;
 
 /// How a page is open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct How {
+pub struct Opening {
     /// What may be done in addition to what is not watched.
     pub granted: Permissions,
     /// The page itself is seen, not its shadow.
@@ -36,7 +36,7 @@ pub struct How {
 #[derive(Clone, Copy, Debug)]
 struct Open {
     page: GuestPhysical,
-    how: How,
+    how: Opening,
     /// Where its leaf stands, and what stood there.
     entry_phys: u64,
     closed: Entry,
@@ -50,7 +50,7 @@ const PREPARED: usize = 4;
 #[derive(Clone, Copy, Debug)]
 struct Prepared {
     page: GuestPhysical,
-    how: How,
+    how: Opening,
     entry_phys: u64,
     closed: Entry,
     leaf: Entry,
@@ -69,7 +69,7 @@ pub struct Sources<'a> {
 
 impl Sources<'_> {
     /// The leaf that a page has while it is open.
-    fn leaf(&self, mem: &impl PhysicalMemory, page: GuestPhysical, how: How) -> Entry {
+    fn leaf(&self, mem: &impl PhysicalMemory, page: GuestPhysical, how: Opening) -> Entry {
         let closed = self.views.hooked.leaf_4k(mem, page.0);
         if !closed.is_watched() {
             // The debugger's own memory, which the clean view replaces, or nobody watches it any more.
@@ -133,13 +133,13 @@ impl StepView {
 
     /// How a page is open, if it is.
     #[must_use]
-    pub fn how(&self, page: GuestPhysical) -> Option<How> {
+    pub fn how(&self, page: GuestPhysical) -> Option<Opening> {
         let found = self.opened().find(|(open, _)| *open == page);
         found.map(|(_, how)| how)
     }
 
     /// Pages that are open, and how.
-    pub fn opened(&self) -> impl Iterator<Item = (GuestPhysical, How)> {
+    pub fn opened(&self) -> impl Iterator<Item = (GuestPhysical, Opening)> {
         // Used places come first.
         let open = self.open.iter().map_while(Option::as_ref);
         open.map(|open| (open.page, open.how))
@@ -154,7 +154,7 @@ impl StepView {
         mem: &mut impl PhysicalMemory,
         sources: &Sources<'_>,
         page: GuestPhysical,
-        how: How,
+        how: Opening,
     ) -> bool {
         self.reopen(mem, sources.generation, page, how) || self.open_anew(mem, sources, page, how)
     }
@@ -165,7 +165,7 @@ impl StepView {
         mem: &mut impl PhysicalMemory,
         sources: &Sources<'_>,
         page: GuestPhysical,
-        how: How,
+        how: Opening,
     ) -> bool {
         // Used places come first.
         let matches = |open: &Option<Open>| open.is_none_or(|open| open.page == page);
@@ -173,7 +173,7 @@ impl StepView {
             return false;
         };
         let before = self.open.get(place).copied().flatten();
-        let how = before.map_or(how, |before| How {
+        let how = before.map_or(how, |before| Opening {
             granted: before.how.granted | how.granted,
             original: before.how.original || how.original,
         });
@@ -211,7 +211,7 @@ impl StepView {
         mem: &mut impl PhysicalMemory,
         generation: u64,
         page: GuestPhysical,
-        how: How,
+        how: Opening,
     ) -> bool {
         if self.generation != Some(generation) {
             return false;
@@ -252,7 +252,7 @@ impl StepView {
     pub fn close(
         &mut self,
         mem: &mut impl PhysicalMemory,
-        mut on_closed: impl FnMut(GuestPhysical, How),
+        mut on_closed: impl FnMut(GuestPhysical, Opening),
     ) {
         for place in &mut self.open {
             let Some(open) = place.take() else {

@@ -59,7 +59,7 @@ pub struct MapRequest<'a> {
     /// Physical address of a page that takes the guest's writes to hidden memory, in the clean
     /// view.
     pub sink_page: u64,
-    /// The guest can change views by itself: there is an inner one.
+    /// The guest can change views by itself: there is a trampoline view.
     pub has_view_switching: bool,
 }
 
@@ -79,7 +79,7 @@ pub struct Views {
     pub clean: View,
     /// What detours run in: all memory as it is, the debugger's own too, and none of it can be
     /// executed until the driver's code is let in.
-    pub inner: Option<View>,
+    pub trampoline: Option<View>,
     /// One past the highest address mapped, in bytes.
     pub limit: u64,
 }
@@ -89,7 +89,7 @@ impl Views {
     pub const NONE: Self = Self {
         hooked: View::new(0, 0),
         clean: View::new(0, 0),
-        inner: None,
+        trampoline: None,
         limit: 0,
     };
 
@@ -108,7 +108,7 @@ impl Views {
         let read_write = Permissions::READ | Permissions::WRITE;
         let hooked = request.build(mem, tables, request.zero_page, Permissions::READ);
         let clean = request.build(mem, tables, request.sink_page, read_write);
-        let inner = if request.has_view_switching {
+        let trampoline = if request.has_view_switching {
             Some(request.build_inner(mem, tables).ok_or(exhausted)?)
         } else {
             None
@@ -116,7 +116,7 @@ impl Views {
         Ok(Self {
             hooked: hooked.ok_or(exhausted)?,
             clean: clean.ok_or(exhausted)?,
-            inner,
+            trampoline,
             limit: request.limit(),
         })
     }

@@ -4,10 +4,10 @@
 //! Matching and counting are two calls: a core whose halt another core was faster to claim
 //! repeats its exit, and only the repetition counts.
 
-use super::occasion::{Kind, Occasion};
 use super::plan::core_matches;
 use super::registry::{Record, Registry};
 use super::transaction::Installed;
+use super::trigger::{TriggerInstance, TriggerKind};
 use core::cell::OnceCell;
 use wire_protocol::address::{CoreId, EventId};
 use wire_protocol::event::{Actions, ConditionKind, Stage};
@@ -52,7 +52,7 @@ pub struct Hit<'o> {
     /// One of them runs something.
     pub has_programs: bool,
     /// What happened.
-    pub occasion: &'o Occasion,
+    pub trigger: &'o TriggerInstance,
     /// When.
     pub moment: Moment,
     /// On which core.
@@ -70,28 +70,28 @@ pub struct Hit<'o> {
 impl Installed {
     /// Whether an event may wait for this; if not, there is nothing to find.
     #[must_use]
-    pub fn may_concern(&self, occasion: &Occasion) -> bool {
-        occasion.kind == Kind::Memory || self.may_have(occasion.kind, occasion.value)
+    pub fn may_concern(&self, trigger: &TriggerInstance) -> bool {
+        trigger.kind == TriggerKind::Memory || self.may_have(trigger.kind, trigger.value)
     }
 
     /// Whether an event may wait for this value of a kind, or for any.
     #[must_use]
     #[inline]
-    pub fn may_have(&self, kind: Kind, value: u64) -> bool {
+    pub fn may_have(&self, kind: TriggerKind, value: u64) -> bool {
         self.index.may_be_awaited(kind, value)
     }
 
     /// Whether an event of this kind may be served afterwards.
     #[must_use]
     #[inline]
-    pub fn has_after(&self, kind: Kind) -> bool {
+    pub fn has_after(&self, kind: TriggerKind) -> bool {
         self.index.has_after(kind)
     }
 
     /// Whether an event waits for this value of a kind.
     #[must_use]
-    pub fn has_value(&self, kind: Kind, value: u64) -> bool {
-        let (values, _) = self.index.matching(&Occasion::new(kind, value));
+    pub fn has_value(&self, kind: TriggerKind, value: u64) -> bool {
+        let (values, _) = self.index.matching(&TriggerInstance::new(kind, value));
         !values.is_empty()
     }
 
@@ -99,18 +99,18 @@ impl Installed {
     #[must_use]
     #[inline]
     pub fn has_syscall_entries(&self) -> bool {
-        self.index.has(Kind::SyscallEntry)
+        self.index.has(TriggerKind::SyscallEntry)
     }
 
     /// The record of the only event that may wait for this before it takes effect, if that is plain
     /// and enabled. `None`: [`Self::find`] has to be asked.
     #[must_use]
     #[inline]
-    pub fn only_plain(&self, occasion: &Occasion) -> Option<&Record> {
-        if occasion.kind == Kind::Memory {
+    pub fn only_plain(&self, trigger: &TriggerInstance) -> Option<&Record> {
+        if trigger.kind == TriggerKind::Memory {
             return None;
         }
-        let place = self.index.only(occasion.kind, occasion.value)?;
+        let place = self.index.only(trigger.kind, trigger.value)?;
         let record = self.registry().at(place)?;
         (record.is_plain && record.is_enabled()).then_some(record)
     }
@@ -118,7 +118,7 @@ impl Installed {
     /// The events that wait for this; only from a number on, if one is given.
     pub fn find<'o, F: Fn() -> Option<u32>>(
         &self,
-        occasion: &'o Occasion,
+        trigger: &'o TriggerInstance,
         moment: Moment,
         from: Option<EventId>,
         facts: &ExitFacts<F>,
@@ -127,13 +127,13 @@ impl Installed {
         let pid = || *current.get_or_init(&facts.pid);
         let until = self.registry().next_id();
         let mut found: Option<Hit<'o>> = None;
-        for record in self.matching(occasion, moment, from, facts.core, &pid) {
+        for record in self.matching(trigger, moment, from, facts.core, &pid) {
             let hit = found.get_or_insert(Hit {
                 event: record.id,
                 actions: Actions::empty(),
                 short_circuit: false,
                 has_programs: false,
-                occasion,
+                trigger,
                 moment,
                 core: facts.core,
                 pid: None,
@@ -175,26 +175,26 @@ impl Installed {
     /// Events of a hit: those that came since it was found have no part in it.
     fn matched(&self, hit: &Hit<'_>) -> impl Iterator<Item = &Record> {
         let pid = hit.pid;
-        self.matching(hit.occasion, hit.moment, hit.from, hit.core, move || pid)
+        self.matching(hit.trigger, hit.moment, hit.from, hit.core, move || pid)
             .filter(|record| record.id < hit.until)
     }
 
     /// Enabled events that wait for this and whose filters agree, in order of number.
     fn matching(
         &self,
-        occasion: &Occasion,
+        trigger: &TriggerInstance,
         moment: Moment,
         from: Option<EventId>,
         core: CoreId,
         pid: impl Fn() -> Option<u32>,
     ) -> impl Iterator<Item = &Record> {
-        let (values, anys) = self.index.matching(occasion);
+        let (values, anys) = self.index.matching(trigger);
         let waiting = Waiting {
             registry: self.registry(),
             values,
             anys,
         };
-        let monitors = occasion
+        let monitors = trigger
             .touched
             .map(|(touch, earlier)| self.watches().monitors().events(touch, earlier));
         let touched = monitors.into_iter().flatten();
@@ -205,7 +205,7 @@ impl Installed {
                 && from.is_none_or(|from| record.id >= from)
                 && moment.is_in(settings.options.stage)
                 && core_matches(settings, core)
-                && occasion.concerns(&settings.trigger)
+                && trigger.concerns(&settings.trigger)
                 && settings
                     .filter
                     .pid

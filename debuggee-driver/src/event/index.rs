@@ -1,10 +1,10 @@
-//! Which events wait for an occasion: ordered arrays, so that a lookup does not grow with the
+//! Which events wait for an trigger: ordered arrays, so that a lookup does not grow with the
 //! number of events.
 
-use super::occasion::{Key, Kind, Occasion};
+use super::trigger::{Key, TriggerInstance, TriggerKind};
 use crate::pool::slab::EVENTS_MAX;
 
-/// Kind in the top byte, value below.
+/// TriggerKind in the top byte, value below.
 const KIND_SHIFT: u32 = 56;
 /// Stands behind all values of a kind.
 const ANY: u64 = (1 << KIND_SHIFT) - 1;
@@ -34,9 +34,9 @@ pub struct Index {
     places: [u16; EVENTS_MAX],
     len: usize,
     /// Per kind, where it begins, and where those begin that wait for any value.
-    starts: [(u16, u16); Kind::COUNT + 1],
+    starts: [(u16, u16); TriggerKind::COUNT + 1],
     /// How many events of each kind are served after what they wait for.
-    after: [u16; Kind::COUNT],
+    after: [u16; TriggerKind::COUNT],
     /// Where each key begins, plus one: in its slot, or the next that is free behind it.
     slots: [u16; SLOTS],
 }
@@ -55,8 +55,8 @@ impl Index {
             keys: [0; EVENTS_MAX],
             places: [0; EVENTS_MAX],
             len: 0,
-            starts: [(0, 0); Kind::COUNT + 1],
-            after: [0; Kind::COUNT],
+            starts: [(0, 0); TriggerKind::COUNT + 1],
+            after: [0; TriggerKind::COUNT],
             slots: [0; SLOTS],
         }
     }
@@ -80,7 +80,7 @@ impl Index {
     }
 
     /// Notes that an event of this kind is served afterwards, or is no more.
-    pub fn count_after(&mut self, kind: Kind, begins: bool) {
+    pub fn count_after(&mut self, kind: TriggerKind, begins: bool) {
         if let Some(count) = self.after.get_mut(kind as usize) {
             *count = if begins {
                 count.saturating_add(1)
@@ -93,7 +93,7 @@ impl Index {
     /// Whether an event of this kind may be served afterwards.
     #[must_use]
     #[inline]
-    pub fn has_after(&self, kind: Kind) -> bool {
+    pub fn has_after(&self, kind: TriggerKind) -> bool {
         self.after
             .get(kind as usize)
             .is_some_and(|count| *count != 0)
@@ -122,7 +122,7 @@ impl Index {
     /// Whether an event waits for anything of this kind.
     #[must_use]
     #[inline]
-    pub fn has(&self, kind: Kind) -> bool {
+    pub fn has(&self, kind: TriggerKind) -> bool {
         let (from, _, to) = self.bounds(kind);
         from != to
     }
@@ -130,7 +130,7 @@ impl Index {
     /// Whether an event may wait for this value of a kind, or for any; it seldom says so of what nobody waits for.
     #[must_use]
     #[inline]
-    pub fn may_be_awaited(&self, kind: Kind, value: u64) -> bool {
+    pub fn may_be_awaited(&self, kind: TriggerKind, value: u64) -> bool {
         let (from, any, to) = self.bounds(kind);
         if from == to || any != to {
             return from != to;
@@ -143,16 +143,16 @@ impl Index {
         slot.is_some_and(|slot| *slot != 0)
     }
 
-    /// Places of the events that wait for this occasion by its value, and of those that wait for
+    /// Places of the events that wait for this trigger by its value, and of those that wait for
     /// any of its kind.
     #[must_use]
-    pub fn matching(&self, occasion: &Occasion) -> (&[u16], &[u16]) {
-        let (from, any, to) = self.bounds(occasion.kind);
+    pub fn matching(&self, trigger: &TriggerInstance) -> (&[u16], &[u16]) {
+        let (from, any, to) = self.bounds(trigger.kind);
         let anys = self.places.get(any..to).unwrap_or_default();
         if from == any {
             return (&[], anys);
         }
-        let Some(start) = self.first_of(occasion.kind, occasion.value) else {
+        let Some(start) = self.first_of(trigger.kind, trigger.value) else {
             return (&[], anys);
         };
         let keys = self.keys.get(start..any).unwrap_or_default();
@@ -169,7 +169,7 @@ impl Index {
     /// The place of the only event that waits for this value of a kind, or of the only one of a kind if it waits for any.
     #[must_use]
     #[inline]
-    pub fn only(&self, kind: Kind, value: u64) -> Option<u16> {
+    pub fn only(&self, kind: TriggerKind, value: u64) -> Option<u16> {
         let (from, any, to) = self.bounds(kind);
         if any != to {
             let is_alone = to - from == 1;
@@ -186,7 +186,7 @@ impl Index {
 
     /// The first place of a value of a kind.
     #[inline]
-    fn first_of(&self, kind: Kind, value: u64) -> Option<usize> {
+    fn first_of(&self, kind: TriggerKind, value: u64) -> Option<usize> {
         let value = Some(value);
         let wanted = packed(Key { kind, value });
         let start = slot_of(wanted);
@@ -204,7 +204,7 @@ impl Index {
         self.keys.get(..self.len).unwrap_or_default()
     }
 
-    fn bounds(&self, kind: Kind) -> (usize, usize, usize) {
+    fn bounds(&self, kind: TriggerKind) -> (usize, usize, usize) {
         let starts = self.starts.get(kind as usize..kind as usize + 2);
         match starts {
             Some([(from, any), (to, _)]) => {
@@ -228,7 +228,7 @@ impl Index {
             }
         }
         let live = self.keys.get(..self.len).unwrap_or_default();
-        for kind in Kind::ALL {
+        for kind in TriggerKind::ALL {
             let key = |value| packed(Key { kind, value });
             let from = live.partition_point(|other| *other < key(Some(0)));
             let any = live.partition_point(|other| *other < key(None));
@@ -250,26 +250,26 @@ mod tests {
     use std::boxed::Box;
     use std::vec::Vec;
 
-    fn key(kind: Kind, value: Option<u64>) -> Key {
+    fn key(kind: TriggerKind, value: Option<u64>) -> Key {
         Key { kind, value }
     }
 
     #[test]
     fn a_value_matches_its_own_events_and_those_for_any() {
         let mut index = Box::new(Index::new());
-        index.add(key(Kind::Cpuid, None), 0);
-        index.add(key(Kind::Cpuid, Some(7)), 2);
-        index.add(key(Kind::Cpuid, Some(7)), 1);
-        index.add(key(Kind::Cpuid, Some(8)), 3);
-        index.add(key(Kind::MsrRead, Some(7)), 4);
-        let seven = Occasion::new(Kind::Cpuid, 7);
+        index.add(key(TriggerKind::Cpuid, None), 0);
+        index.add(key(TriggerKind::Cpuid, Some(7)), 2);
+        index.add(key(TriggerKind::Cpuid, Some(7)), 1);
+        index.add(key(TriggerKind::Cpuid, Some(8)), 3);
+        index.add(key(TriggerKind::MsrRead, Some(7)), 4);
+        let seven = TriggerInstance::new(TriggerKind::Cpuid, 7);
         assert_eq!(index.matching(&seven), (&[2, 1][..], &[0][..]));
-        index.remove(key(Kind::Cpuid, None), 0);
-        index.remove(key(Kind::Cpuid, Some(7)), 9);
-        let nine = Occasion::new(Kind::Cpuid, 9);
+        index.remove(key(TriggerKind::Cpuid, None), 0);
+        index.remove(key(TriggerKind::Cpuid, Some(7)), 9);
+        let nine = TriggerInstance::new(TriggerKind::Cpuid, 9);
         assert_eq!(index.matching(&nine), (&[][..], &[][..]));
-        let write = Occasion::new(Kind::MsrWrite, 7);
-        let is = |what: &Occasion| index.may_be_awaited(what.kind, what.value);
+        let write = TriggerInstance::new(TriggerKind::MsrWrite, 7);
+        let is = |what: &TriggerInstance| index.may_be_awaited(what.kind, what.value);
         assert!(is(&seven) && !is(&write));
     }
 
@@ -282,7 +282,7 @@ mod tests {
             let mut index = Box::new(Index::new());
             let mut model: Vec<(Key, u16)> = Vec::new();
             for (place, (kind, value, adds)) in steps.into_iter().enumerate() {
-                let key = key(Kind::ALL[kind], value);
+                let key = key(TriggerKind::ALL[kind], value);
                 match model.iter().position(|(other, _)| *other == key) {
                     Some(at) if !adds => {
                         let (key, place) = model.remove(at);
@@ -293,13 +293,13 @@ mod tests {
                         model.push((key, place as u16));
                     }
                 }
-                for kind in &Kind::ALL[..4] {
+                for kind in &TriggerKind::ALL[..4] {
                     let places = |value| -> Vec<u16> {
                         let same = model.iter().filter(|(key, _)| key.kind == *kind && key.value == value);
                         same.map(|(_, place)| *place).collect()
                     };
                     for value in 0..4 {
-                        let found = index.matching(&Occasion::new(*kind, value));
+                        let found = index.matching(&TriggerInstance::new(*kind, value));
                         prop_assert_eq!(found.0, places(Some(value)));
                         prop_assert_eq!(found.1, places(None));
                         let any_found = !found.0.is_empty() || !found.1.is_empty();

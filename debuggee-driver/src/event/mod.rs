@@ -3,7 +3,7 @@
 //!
 //! [`plan`] says what an event needs, [`programs`] what its programs need and where they are kept, [`range`] where
 //! a monitor's range lies, [`transaction`] reserves and commits,
-//! [`registry`] knows what is installed, [`index`] who waits for which [`occasion`], [`controls`]
+//! [`registry`] knows what is installed, [`index`] who waits for which [`trigger`], [`controls`]
 //! what the processor is told, [`detour`] where detours lead and [`relocate`] what they carry out there,
 //! [`dispatch`] matches exits to events, and [`growth`] takes over
 //! memory that the operating system has added.
@@ -13,7 +13,6 @@ pub mod detour;
 pub mod dispatch;
 pub mod growth;
 pub mod index;
-pub mod occasion;
 pub mod plan;
 pub mod programs;
 pub mod range;
@@ -22,10 +21,11 @@ pub mod relocate;
 #[cfg(test)]
 mod tests;
 pub mod transaction;
+pub mod trigger;
 
 pub use controls::{Bitmaps, Controls};
 pub use dispatch::{ExitFacts, Hit, Moment};
-pub use occasion::{Kind, Occasion};
 pub use plan::{Facts, Resolver};
 pub use range::Range;
 pub use transaction::Installed;
+pub use trigger::{TriggerInstance, TriggerKind};

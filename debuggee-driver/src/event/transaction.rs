@@ -8,10 +8,10 @@ mod reserve;
 
 use super::detour::{Detours, Site};
 use super::index::Index;
-use super::occasion::{Key, Kind};
 use super::plan::{Facts, Plan, Resolver};
 use super::programs::{Stored, Stretch, action_offset};
 use super::registry::{NewRecord, Registry};
+use super::trigger::{Key, TriggerKind};
 use crate::ept::view::Views;
 use crate::ept::watch::Watches;
 use crate::pool::arena::Arena;
@@ -26,7 +26,7 @@ use wire_protocol::refusal::Refusal;
 
 /// State before a transaction; see [`Installed::roll_back`].
 #[derive(Clone, Debug)]
-pub struct Begun {
+pub struct Savepoint {
     pools: PoolMark,
     next_id: EventId,
 }
@@ -245,8 +245,8 @@ impl Installed {
 
     /// Remembers the state, for events that are to be added together or not at all.
     #[must_use]
-    pub fn begin(&self) -> Begun {
-        Begun {
+    pub fn begin(&self) -> Savepoint {
+        Savepoint {
             pools: self.pools.mark(),
             next_id: self.registry.next_id(),
         }
@@ -254,7 +254,7 @@ impl Installed {
 
     /// Takes back everything that was added since `begun`, in the same halt, as if it had never
     /// been asked for.
-    pub fn roll_back(&mut self, mem: &mut impl PhysicalMemory, begun: &Begun) {
+    pub fn roll_back(&mut self, mem: &mut impl PhysicalMemory, begun: &Savepoint) {
         while let Some(event) = self
             .registry
             .newest_below(None)
@@ -314,7 +314,7 @@ impl Installed {
             self.index.add(key, place);
         }
         if spec.settings.options.stage.has_post() {
-            let kind = key.map_or(Kind::Memory, |key| key.kind);
+            let kind = key.map_or(TriggerKind::Memory, |key| key.kind);
             self.index.count_after(kind, true);
         }
         id
@@ -358,7 +358,7 @@ impl Installed {
             self.index.remove(key, place);
         }
         if record.settings.options.stage.has_post() {
-            let kind = key.map_or(Kind::Memory, |key| key.kind);
+            let kind = key.map_or(TriggerKind::Memory, |key| key.kind);
             self.index.count_after(kind, false);
         }
         if let Some(at) = record.hook {

@@ -3,14 +3,14 @@
 //! A core that comes back from INIT sets CR0.NE itself; a guest that tries CR4.VMXE was told by
 //! CPUID that there is no VMX.
 
-use super::access::is_in_64_bit_mode;
-use super::watchers::watched;
-use super::{Core, Outcome};
-use crate::event::{Kind, Occasion};
+use crate::event::{TriggerInstance, TriggerKind};
+use crate::exit::core::{Core, Outcome};
+use crate::exit::watchers::watched;
 use crate::port::{Cpu, Ports, gpr};
 use crate::shared::Shared;
 use crate::vmx::control::{self, cr0, cr4};
 use crate::vmx::interruption::GENERAL_PROTECTION;
+use crate::vmx::privilege::is_in_64_bit_mode;
 use crate::vmx::{control_field, guest, ro};
 use x86::vmx::vmcs::control::EntryControls;
 
@@ -98,24 +98,24 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
 }
 
 fn on_cr0<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, value: u64) -> Outcome {
-    let occasion = Occasion {
+    let trigger = TriggerInstance {
         context: value,
         detail: value ^ visible_cr0(&core.cpu),
-        ..Occasion::new(Kind::Cr0Write, 0)
+        ..TriggerInstance::new(TriggerKind::Cr0Write, 0)
     };
-    watched(core, shared, occasion, |core| {
+    watched(core, shared, trigger, |core| {
         write_cr0(&mut core.cpu, value)
     })
 }
 
 fn on_cr4<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, value: u64) -> Outcome {
-    let occasion = Occasion {
+    let trigger = TriggerInstance {
         context: value,
         detail: value ^ visible_cr4(&core.cpu),
-        ..Occasion::new(Kind::Cr4Write, 0)
+        ..TriggerInstance::new(TriggerKind::Cr4Write, 0)
     };
     let allowed = shared.fixed.cr4_allowed;
-    watched(core, shared, occasion, |core| {
+    watched(core, shared, trigger, |core| {
         write_cr4(&mut core.cpu, value, allowed)
     })
 }

@@ -1,9 +1,10 @@
 //! RDTSC, RDTSCP and RDPMC that are watched. The guest reads the counters itself: hidden time is
 //! taken out as ever, and what is forbidden faults as ever.
 
-use super::native::{self, Off};
-use super::{Core, Outcome};
-use crate::event::{Kind, Occasion};
+use crate::event::{TriggerInstance, TriggerKind};
+use crate::exit::core::{Core, Outcome};
+use crate::exit::single::passthrough;
+use crate::exit::single::passthrough::Intercept;
 use crate::port::Ports;
 use crate::shared::Shared;
 use x86::vmx::vmcs::control::PrimaryControls;
@@ -15,12 +16,17 @@ pub const RDTSCP: u64 = 1;
 
 /// RDTSC or RDTSCP.
 pub fn on_tsc<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, which: u64) -> Outcome {
-    let off = Off::Primary(PrimaryControls::RDTSC_EXITING.bits());
-    native::watched(core, shared, Occasion::new(Kind::Tsc, which), off)
+    let off = Intercept::Primary(PrimaryControls::RDTSC_EXITING.bits());
+    passthrough::watched(
+        core,
+        shared,
+        TriggerInstance::new(TriggerKind::Tsc, which),
+        off,
+    )
 }
 
 /// RDPMC.
 pub fn on_pmc<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
-    let off = Off::Primary(PrimaryControls::RDPMC_EXITING.bits());
-    native::watched(core, shared, Occasion::new(Kind::Pmc, 0), off)
+    let off = Intercept::Primary(PrimaryControls::RDPMC_EXITING.bits());
+    passthrough::watched(core, shared, TriggerInstance::new(TriggerKind::Pmc, 0), off)
 }

@@ -1,8 +1,8 @@
 //! CPUID exits, which VMX makes unconditional.
 
-use super::watchers::watched;
-use super::{Core, Outcome};
-use crate::event::{Kind, Occasion};
+use crate::event::{TriggerInstance, TriggerKind};
+use crate::exit::core::{Core, Outcome};
+use crate::exit::watchers::watched;
 use crate::port::{Cpu, Ports, gpr};
 use crate::shared::Shared;
 use crate::vmx::guest;
@@ -16,8 +16,8 @@ const CR4_PKE: u64 = 1 << 22;
 /// Serves the events that watch this leaf, then answers like the processor below.
 pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
     let leaf = core.cpu.registers()[gpr::RAX] as u32;
-    let occasion = Occasion::new(Kind::Cpuid, u64::from(leaf));
-    watched(core, shared, occasion, emulate)
+    let trigger = TriggerInstance::new(TriggerKind::Cpuid, u64::from(leaf));
+    watched(core, shared, trigger, emulate)
 }
 
 /// Whether it is certain that no event waits for the leaf that is asked for.
@@ -26,7 +26,7 @@ pub(super) fn is_nobodys<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>) -> b
     let leaf = core.cpu.registers()[gpr::RAX] as u32;
     !shared
         .installed
-        .read(|installed| installed.may_have(Kind::Cpuid, u64::from(leaf)))
+        .read(|installed| installed.may_have(TriggerKind::Cpuid, u64::from(leaf)))
 }
 
 #[inline]

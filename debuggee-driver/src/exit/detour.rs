@@ -1,19 +1,25 @@
-//! A core that is inside a detour: in the driver's code, as a guest, in the inner view.
+//! A core that is inside a detour: in the driver's code, as a guest, in the trampoline view.
 //!
 //! No exit belongs to a hit. One that comes meanwhile (an NMI, the timer) finds registers and tables
 //! that are not the guest's, so nothing is done about it but to note it: the stub sees the note as
 //! soon as it is out, and calls. A stub that needs VMX-root calls as well. Either
-//! call brings the guest's own state back from the stub's frame; what was put off happens then.
+//! call brings the guest's own state back from the stub's frame; what was deferred happens then.
 
-use super::interrupt::{self, Taken};
-use super::{Core, Fault, Flow, Outcome, mode, native, nmi, step, timer, trap};
 use crate::cores::registers::RegisterFile;
+use crate::exit::core::{Core, Fault, Flow, Outcome};
+use crate::exit::emulate::advance::advance;
+use crate::exit::interrupt;
+use crate::exit::interrupt::TakenInterrupts;
+use crate::exit::raise::raise;
+use crate::exit::single::{mode, passthrough, step, trap};
+use crate::exit::{hypercall, nmi, timer};
 use crate::hit;
-use crate::hit::detour::{FRAME_WORDS, READ_REGISTER, WRITE_REGISTER, Wish};
+use crate::hit::detour::{FRAME_WORDS, READ_REGISTER, StubRequest, WRITE_REGISTER};
 use crate::port::{Cpu, PhysicalMemory, Ports, gpr};
 use crate::run;
-use crate::shared::{Inner, Shared};
-use crate::vmx::interruption::UNDEFINED_OPCODE;
+use crate::shared::{Shared, TrampolineView};
+use crate::vmx::interruption::{NMI, UNDEFINED_OPCODE};
+use crate::vmx::privilege::is_kernel;
 use crate::vmx::{control_field, guest, reason, ro};
 use wire_protocol::address::{EventId, PAGE_BYTES};
 use wire_protocol::event::{Actions, Trigger};
@@ -21,25 +27,25 @@ use wire_protocol::register::Register;
 
 /// What came while the core was inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PutOff {
+pub struct Deferred {
     nmis: u32,
     timer: bool,
-    interrupts: Taken,
+    interrupts: TakenInterrupts,
 }
 
-impl PutOff {
+impl Deferred {
     /// Nothing did.
     pub const NOTHING: Self = Self {
         nmis: 0,
         timer: false,
-        interrupts: Taken::NONE,
+        interrupts: TakenInterrupts::NONE,
     };
 
-    /// Notes what can be put off; false if `reason` cannot.
+    /// Notes what can be deferred; false if `reason` cannot.
     fn add(&mut self, cpu: &mut impl Cpu, reason: u16) -> bool {
         let vector = cpu.vmread(ro::VMEXIT_INTERRUPTION_INFO) as u8;
         match reason {
-            reason::EXCEPTION_OR_NMI if vector == NMI_VECTOR => {
+            reason::EXCEPTION_OR_NMI if vector == NMI.vector => {
                 cpu.end_nmi_blocking();
                 self.nmis = self.nmis.saturating_add(1);
             }
@@ -58,7 +64,6 @@ const RFLAGS: usize = 18;
 const RSP: usize = 19;
 /// The guest's CR3 while the core is inside.
 const R13: usize = 13;
-const NMI_VECTOR: u8 = 2;
 const VMFUNC: [u8; 3] = [0x0f, 0x01, 0xd4];
 
 /// Whether an exit for this reason can come from inside a detour, or is its call.
@@ -77,7 +82,7 @@ pub const fn may_concern(reason: u16) -> bool {
     )
 }
 
-/// Deals with an exit of a core that is inside, or on its way in or out. `None`: it is neither.
+/// Deals with an exit of a core that is inside or in the stub. `None`: it is neither.
 #[inline]
 pub fn handle<P: Ports>(
     core: &mut Core<P::Cpu>,
@@ -88,33 +93,31 @@ pub fn handle<P: Ports>(
     if !shared.installed.read(|it| it.detours().were_any()) {
         return None;
     }
-    let inner = shared.fixed.inner?;
-    let is_inside = core.cpu.vmread(control_field::EPTP_FULL) == inner.eptp;
+    let trampoline = shared.fixed.trampoline?;
+    let is_inside = core.cpu.vmread(control_field::EPTP_FULL) == trampoline.eptp;
     if !is_inside && !matches!(reason, reason::VMCALL | reason::VMFUNC) {
-        return stay_on_the_way(core, shared, inner, reason);
+        return stay_in_stub(core, shared, trampoline, reason);
     }
-    handle_call(core, shared, inner, is_inside, reason)
+    handle_call(core, shared, trampoline, is_inside, reason)
 }
 
 #[inline(never)]
 fn handle_call<P: Ports>(
     core: &mut Core<P::Cpu>,
     shared: &Shared<P>,
-    inner: Inner,
+    trampoline: TrampolineView,
     is_inside: bool,
     reason: u16,
 ) -> Option<Result<Outcome, Flow>> {
-    let is_ours = shared.is_driver_code(core.cpu.vmread(guest::RIP))
-        && super::hypercall::is_kernel(&core.cpu);
+    let is_ours = shared.is_driver_code(core.cpu.vmread(guest::RIP)) && is_kernel(&core.cpu);
     let registers = core.cpu.registers();
     let (rax, rcx) = (registers[gpr::RAX], registers[gpr::RCX]);
     if is_inside && !is_ours {
         return take_out(core, shared, reason);
     }
     if !is_inside && reason == reason::VMCALL {
-        let is_call =
-            is_ours && rax == super::hypercall::MAGIC && rcx == super::hypercall::FINISH_DETOUR;
-        return is_call.then(|| Ok(come_out(core, shared, inner)));
+        let is_call = is_ours && rax == hypercall::MAGIC && rcx == hypercall::FINISH_DETOUR;
+        return is_call.then(|| Ok(come_out(core, shared, trampoline)));
     }
     // The last detour was cleared after this core had come through it.
     let changes = rax == 0 && rcx == u64::from(!is_inside);
@@ -127,8 +130,8 @@ fn handle_call<P: Ports>(
     if !(is_inside || is_coming_in()) {
         return None;
     }
-    if core.put_off.add(&mut core.cpu, reason) {
-        return Some(Err(put_off(core, shared, inner)));
+    if core.deferred.add(&mut core.cpu, reason) {
+        return Some(Err(defer(core, shared, trampoline)));
     }
     match reason {
         reason::NMI_WINDOW => {
@@ -140,19 +143,19 @@ fn handle_call<P: Ports>(
             let registers = core.cpu.registers_mut();
             registers[gpr::RAX] = ticks & 0xffff_ffff;
             registers[gpr::RDX] = ticks >> 32;
-            super::advance(&mut core.cpu);
+            advance(&mut core.cpu);
         }
         reason::VMFUNC if changes => {
             let other = if is_inside {
-                mode::home(core, shared)
+                mode::resting_view(core, shared)
             } else {
-                inner.eptp
+                trampoline.eptp
             };
             core.cpu.vmwrite(control_field::EPTP_FULL, other);
-            super::advance(&mut core.cpu);
+            advance(&mut core.cpu);
         }
         reason::VMCALL => {
-            if let Some(outcome) = call(core, shared, inner) {
+            if let Some(outcome) = call(core, shared, trampoline) {
                 return Some(Ok(outcome));
             }
         }
@@ -161,12 +164,16 @@ fn handle_call<P: Ports>(
             return Some(Err(Flow::Dead(Fault::of_exit(other, detail))));
         }
     }
-    Some(Err(put_off(core, shared, inner)))
+    Some(Err(defer(core, shared, trampoline)))
 }
 
 /// Lets the core go on, and call as soon as it is out.
-fn put_off<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, inner: Inner) -> Flow {
-    set_owed(core, shared, inner, true);
+fn defer<P: Ports>(
+    core: &mut Core<P::Cpu>,
+    shared: &Shared<P>,
+    trampoline: TrampolineView,
+) -> Flow {
+    set_deferred(core, shared, trampoline, true);
     silence_timer(core);
     Flow::Enter
 }
@@ -179,35 +186,36 @@ fn silence_timer<C: Cpu>(core: &mut Core<C>) {
 
 /// Before the core is inside and after it was, it goes on, instruction by instruction, until the guest's own
 /// state is back or it is inside.
-fn stay_on_the_way<P: Ports>(
+fn stay_in_stub<P: Ports>(
     core: &mut Core<P::Cpu>,
     shared: &Shared<P>,
-    inner: Inner,
+    trampoline: TrampolineView,
     reason: u16,
 ) -> Option<Result<Outcome, Flow>> {
-    let is_on_the_way = inner.is_on_the_way(core.cpu.vmread(guest::RIP));
-    let is_trap = reason == reason::MONITOR_TRAP_FLAG && core.put_off != PutOff::NOTHING;
-    if is_on_the_way && (is_trap || core.put_off.add(&mut core.cpu, reason)) {
+    let is_in_stub = trampoline.is_in_stub(core.cpu.vmread(guest::RIP));
+    let is_trap = reason == reason::MONITOR_TRAP_FLAG && core.deferred != Deferred::NOTHING;
+    if is_in_stub && (is_trap || core.deferred.add(&mut core.cpu, reason)) {
         step::set_trap(&mut core.cpu, true);
         silence_timer(core);
         return Some(Err(Flow::Enter));
     }
     if is_trap {
-        let steps = core.step != step::Step::None || core.native != native::Native::None;
+        let steps =
+            core.step != step::Step::None || core.pass_through != passthrough::PassThrough::None;
         step::set_trap(&mut core.cpu, steps);
-        catch_up(core, shared);
+        serve_deferred(core, shared);
     }
     None
 }
 
-/// Takes a core out of the inner view that is there by a VMFUNC of the guest's own: nothing of the guest
+/// Takes a core out of the trampoline view that is there by a VMFUNC of the guest's own: nothing of the guest
 /// can be executed there. The instruction faults as it does without a hypervisor.
 fn take_out<P: Ports>(
     core: &mut Core<P::Cpu>,
     shared: &Shared<P>,
     reason: u16,
 ) -> Option<Result<Outcome, Flow>> {
-    let home = mode::home(core, shared);
+    let home = mode::resting_view(core, shared);
     core.cpu.vmwrite(control_field::EPTP_FULL, home);
     if reason != reason::EPT_VIOLATION {
         return None;
@@ -222,19 +230,28 @@ fn take_out<P: Ports>(
         core.cpu.vmwrite(guest::RIP, start);
         // While another core halts all, it is to happen again afterwards.
         if !shared.rendezvous.is_wanted(core.id) {
-            super::raise(core, shared, UNDEFINED_OPCODE);
+            raise(core, shared, UNDEFINED_OPCODE);
         }
     }
     Some(Ok(Outcome::Stay))
 }
 
-fn set_owed<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>, inner: Inner, owed: bool) {
-    let at = inner.owed + u64::from(core.id.0);
-    shared.memory.clone().write(at, &[u8::from(owed)]);
+fn set_deferred<P: Ports>(
+    core: &Core<P::Cpu>,
+    shared: &Shared<P>,
+    trampoline: TrampolineView,
+    deferred: bool,
+) {
+    let at = trampoline.deferred + u64::from(core.id.0);
+    shared.memory.clone().write(at, &[u8::from(deferred)]);
 }
 
 /// A call from inside. `None`: it was answered, and the core goes on inside.
-fn call<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, inner: Inner) -> Option<Outcome> {
+fn call<P: Ports>(
+    core: &mut Core<P::Cpu>,
+    shared: &Shared<P>,
+    trampoline: TrampolineView,
+) -> Option<Outcome> {
     let registers = *core.cpu.registers();
     let register = Register::ALL.get(registers[gpr::RDX] as usize).copied();
     let answer = match (registers[gpr::RCX], register) {
@@ -247,17 +264,21 @@ fn call<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, inner: Inner) -> 
             file.apply(&mut core.cpu);
             u64::from(taken)
         }
-        _ => return Some(come_out(core, shared, inner)),
+        _ => return Some(come_out(core, shared, trampoline)),
     };
     core.cpu.registers_mut()[gpr::RAX] = answer;
-    super::advance(&mut core.cpu);
+    advance(&mut core.cpu);
     None
 }
 
-/// Brings the guest's own state back, and does what was put off or asked for.
-fn come_out<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, inner: Inner) -> Outcome {
+/// Brings the guest's own state back, and does what was deferred or asked for.
+fn come_out<P: Ports>(
+    core: &mut Core<P::Cpu>,
+    shared: &Shared<P>,
+    trampoline: TrampolineView,
+) -> Outcome {
     let wish = core.cpu.registers()[gpr::RDX];
-    let is_inside = core.cpu.vmread(control_field::EPTP_FULL) == inner.eptp;
+    let is_inside = core.cpu.vmread(control_field::EPTP_FULL) == trampoline.eptp;
     let frame = core.cpu.vmread(guest::RSP);
     let base = shared.linear(0);
     let mut words = [0; FRAME_WORDS];
@@ -271,7 +292,7 @@ fn come_out<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, inner: Inner)
         is_complete &= physical.is_some();
         *word = physical.map_or(0, |at| shared.memory.read_u64(at));
     }
-    set_owed(core, shared, inner, false);
+    set_deferred(core, shared, trampoline, false);
     if !is_complete {
         // Its stack is gone from its tables; the stub itself may know better.
         return Outcome::Advance;
@@ -282,27 +303,27 @@ fn come_out<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, inner: Inner)
     }
     if is_inside {
         core.cpu.vmwrite(guest::CR3, cr3);
-        let home = mode::home(core, shared);
+        let home = mode::resting_view(core, shared);
         core.cpu.vmwrite(control_field::EPTP_FULL, home);
         core.cpu.invalidate_translations();
     }
     core.cpu.vmwrite(guest::RIP, words[RIP]);
     core.cpu.vmwrite(guest::RFLAGS, words[RFLAGS]);
     core.cpu.vmwrite(guest::RSP, words[RSP]);
-    match Wish::decode(wish) {
-        Wish::Nothing => {}
-        Wish::Halt(event) => {
+    match StubRequest::decode(wish) {
+        StubRequest::Nothing => {}
+        StubRequest::Halt(event) => {
             hit::stop_once(core.id, &mut core.cpu, shared, event, None);
             go_on(core, shared, event);
         }
-        Wish::Serve(event) => {
+        StubRequest::Serve(event) => {
             serve(core, shared, event);
             go_on(core, shared, event);
         }
     }
     // The instruction at the detour is done, unless it is yet to be in its place.
     trap::executed(core, shared);
-    catch_up(core, shared);
+    serve_deferred(core, shared);
     Outcome::Stay
 }
 
@@ -340,17 +361,17 @@ fn go_on<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, event: EventId) 
     }
 }
 
-/// Does what was put off.
-fn catch_up<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
-    let put_off = core::mem::replace(&mut core.put_off, PutOff::NOTHING);
-    for _ in 0..put_off.nmis {
+/// Does what was deferred.
+fn serve_deferred<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
+    let deferred = core::mem::replace(&mut core.deferred, Deferred::NOTHING);
+    for _ in 0..deferred.nmis {
         nmi::arrived(core, shared);
     }
-    let mut interrupts = put_off.interrupts;
+    let mut interrupts = deferred.interrupts;
     while let Some(vector) = interrupts.take() {
         interrupt::arrived(core, shared, vector);
     }
-    if put_off.timer {
+    if deferred.timer {
         timer::handle(core, shared);
     }
 }

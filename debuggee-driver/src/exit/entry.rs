@@ -1,9 +1,12 @@
 //! What comes between the last thing that was done for an exit and the guest.
 //!
-//! Called by [`super::handle`] after every exit, and by `boot` before the first entry, in VMX-root.
+//! Called by [`crate::exit::handle`] after every exit, and by `boot` before the first entry, in VMX-root.
 
-use super::{Core, inject, interrupt, mode, native, nmi, step, timer, trap};
 use crate::cores::rendezvous::Seat;
+use crate::exit::core::Core;
+use crate::exit::inject::inject;
+use crate::exit::single::{mode, passthrough, step, trap};
+use crate::exit::{interrupt, nmi, timer};
 use crate::halt::silent;
 use crate::port::{Cpu, Ports};
 use crate::shared::Shared;
@@ -27,7 +30,7 @@ pub fn before_entry<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
 fn is_anything_due<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>) -> bool {
     // A step that was begun for this very exit has nothing to follow.
     core.step != step::Step::None && !core.step_is_new
-        || core.native != native::Native::None
+        || core.pass_through != passthrough::PassThrough::None
         || !core.trace.is_off()
         || core.nmi_pending
         || !core.interrupts.is_empty()
@@ -57,11 +60,11 @@ fn prepare_entry<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
         }
         crate::halt::park(core.id, &mut core.cpu, shared);
     }
-    shared.take_over(core.id, &mut core.cpu);
+    shared.apply_published(core.id, &mut core.cpu);
     core.commits_seen = shared.commits();
-    mode::settle(core, shared);
-    step::settle(core, shared);
-    native::before_entry(core, shared);
+    mode::apply(core, shared);
+    step::apply(core, shared);
+    passthrough::before_entry(core, shared);
     trap::before_entry(core, shared);
     shared.hide_time(&mut core.cpu, &mut core.hidden_ticks);
     if core.cpu.take_machine_check() {

@@ -1,9 +1,12 @@
 //! Exceptions and NMIs that exit: breakpoints of hooks, SYSCALL and SYSRET while they are watched,
 //! exceptions that events watch, and NMIs. All others are the guest's own.
 
-use super::{Core, Fault, Outcome, native, nmi, simple, step, syscall, watchers};
-use crate::event::{Kind as Watched, Occasion};
-use crate::hit::{self, Comes, Verdict};
+use crate::event::{TriggerInstance, TriggerKind};
+use crate::exit::core::{Core, Fault, Outcome};
+use crate::exit::emulate::{nop, syscall};
+use crate::exit::single::{passthrough, step};
+use crate::exit::{nmi, watchers};
+use crate::hit::{self, Nature, Verdict};
 use crate::port::{Cpu, LiveRegister, Ports};
 use crate::shared::Shared;
 use crate::vmx::interruption::{self, Combined, Event, Kind};
@@ -70,35 +73,35 @@ fn on_breakpoint<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, event: E
     if shared.rendezvous.is_wanted(core.id) {
         return Outcome::Stay;
     }
-    let occasion = Occasion {
+    let trigger = TriggerInstance {
         context: rip,
-        ..Occasion::new(Watched::Execute, at.0)
+        ..TriggerInstance::new(TriggerKind::Execute, at.0)
     };
     let is_entry = syscall::is_entry(core, shared, rip);
     let only_entry = is_entry
         && shared.read_byte(at) != INT3_BYTE
         && !shared
             .installed
-            .read(|installed| installed.may_concern(&occasion));
+            .read(|installed| installed.may_concern(&trigger));
     // The event that is found first is a hook; without one there may be hooks all the same.
-    let verdict = match hit::fire_only(core.id, &mut core.cpu, shared, &occasion) {
+    let verdict = match hit::fire_only(core.id, &mut core.cpu, shared, &trigger) {
         Some(verdict) => verdict,
-        None if only_entry => Verdict::Goes,
+        None if only_entry => Verdict::Complete,
         None if shared.is_hooked(at) => {
-            watchers::serve_before(core, shared, &occasion, Comes::Again)
+            watchers::serve_before(core, shared, &trigger, Nature::FaultLike)
         }
         // A hook that was cleared after this core had fetched its INT3 is no breakpoint of the
         // guest's: the instruction runs again, from the page without the hook.
         None if shared.read_byte(at) == INT3_BYTE => return on_guests_own(core, shared, event),
         None => return Outcome::Stay,
     };
-    if verdict == Verdict::Stays {
+    if verdict == Verdict::Retry {
         return Outcome::Stay;
     }
     if is_entry && let Some(outcome) = syscall::on_entry(core, shared) {
         return outcome;
     }
-    if simple::carry_out(core, shared, at) {
+    if nop::carry_out(core, shared, at) {
         return Outcome::Moved;
     }
     step::begin_at_hook(core, shared, at);
@@ -107,12 +110,12 @@ fn on_breakpoint<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, event: E
 
 /// Serves the events that watch the exception, then lets the guest have it.
 fn on_guests_own<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, event: Event) -> Outcome {
-    let comes = if comes_again(&event) {
-        Comes::Again
+    let nature = if is_fault_like(&event) {
+        Nature::FaultLike
     } else {
-        Comes::Once
+        Nature::TrapLike
     };
-    if comes == Comes::Again && shared.rendezvous.is_wanted(core.id) {
+    if nature == Nature::FaultLike && shared.rendezvous.is_wanted(core.id) {
         return Outcome::Stay;
     }
     let qualification = core.cpu.vmread(ro::EXIT_QUALIFICATION);
@@ -120,16 +123,16 @@ fn on_guests_own<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, event: E
     if event.vector == PAGE_FAULT {
         core.cpu.set_live(LiveRegister::Cr2, qualification);
     }
-    let occasion = Occasion::new(Watched::Exception, u64::from(event.vector));
-    match watchers::serve_before(core, shared, &occasion, comes) {
-        Verdict::Goes => {}
-        Verdict::Skipped => {
+    let trigger = TriggerInstance::new(TriggerKind::Exception, u64::from(event.vector));
+    match watchers::serve_before(core, shared, &trigger, nature) {
+        Verdict::Complete => {}
+        Verdict::Skip => {
             if event.vector == PAGE_FAULT {
                 core.cpu.set_live(LiveRegister::Cr2, cr2);
             }
             return skipped(&event);
         }
-        Verdict::Stays => return Outcome::Stay,
+        Verdict::Retry => return Outcome::Stay,
     }
     let first = Event::decode(
         core.cpu.vmread(ro::IDT_VECTORING_INFO) as u32,
@@ -143,7 +146,7 @@ fn on_guests_own<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, event: E
                 set_debug_status(&mut core.cpu, qualification);
             }
             give_back(core, first);
-            native::deliver(core, shared, occasion);
+            passthrough::deliver(core, shared, trigger);
             Outcome::Inject(event)
         }
     }
@@ -154,13 +157,13 @@ fn on_double_fault<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Out
     // The first of them is not delivered any more, whatever becomes of the double fault.
     let info = control_field::VMENTRY_INTERRUPTION_INFO_FIELD;
     core.cpu.vmwrite(info, 0);
-    let occasion = Occasion::new(Watched::Exception, u64::from(DOUBLE_FAULT));
-    match watchers::serve_before(core, shared, &occasion, Comes::Once) {
-        Verdict::Goes => {
-            native::deliver(core, shared, occasion);
+    let trigger = TriggerInstance::new(TriggerKind::Exception, u64::from(DOUBLE_FAULT));
+    match watchers::serve_before(core, shared, &trigger, Nature::TrapLike) {
+        Verdict::Complete => {
+            passthrough::deliver(core, shared, trigger);
             Outcome::Inject(interruption::DOUBLE_FAULT)
         }
-        Verdict::Skipped | Verdict::Stays => Outcome::Stay,
+        Verdict::Skip | Verdict::Retry => Outcome::Stay,
     }
 }
 
@@ -175,7 +178,7 @@ fn give_back<C: Cpu>(core: &mut Core<C>, first: Option<Event>) {
 }
 
 /// A fault comes up again if its instruction does; a trap does not.
-const fn comes_again(event: &Event) -> bool {
+const fn is_fault_like(event: &Event) -> bool {
     match event.kind {
         Kind::HardwareException => !matches!(event.vector, DEBUG | DOUBLE_FAULT | MACHINE_CHECK),
         Kind::SoftwareException => true,

@@ -1,14 +1,15 @@
 //! VMCALL. The driver's part in the guest uses it, since it cannot reach the hypervisor's memory
 //! once it runs as a guest; for everybody else it does not exist.
 
-use super::watchers::watched;
-use super::{Core, Outcome};
-use crate::event::{Kind, Occasion};
+use crate::event::{TriggerInstance, TriggerKind};
+use crate::exit::core::{Core, Outcome};
+use crate::exit::watchers::watched;
 use crate::halt::silent::{self, NotEdited};
 use crate::port::{Cpu, Ports, gpr};
 use crate::shared::Shared;
 use crate::vmx::guest;
 use crate::vmx::interruption::UNDEFINED_OPCODE;
+use crate::vmx::privilege::is_kernel;
 use wire_protocol::event::EventChange;
 
 /// RAX of the driver's calls.
@@ -31,10 +32,7 @@ pub const WANTED_CHUNKS: u64 = 4;
 /// hypervisor's for good.
 pub const TAKE_CHUNK: u64 = 5;
 
-/// CPL is the DPL of SS ("Guest Register State", 25.4.1).
-const SS_DPL_SHIFT: u64 = 5;
-
-/// RCX: take a core out of a detour; see `exit::detour`. RDX is an encoded `hit::detour::Wish`.
+/// RCX: take a core out of a detour; see `exit::detour`. RDX is an encoded `hit::detour::StubRequest`.
 pub const FINISH_DETOUR: u64 = 6;
 
 /// RCX: how many exits this core took since it was started, answered in RAX.
@@ -44,25 +42,13 @@ pub const EXITS: u64 = 9;
 /// threads may still be in.
 pub const CLEAR: u64 = 10;
 
-/// The guest's CPL.
-pub(super) fn cpl(cpu: &impl Cpu) -> u64 {
-    cpu.vmread(guest::SS_ACCESS_RIGHTS) >> SS_DPL_SHIFT & 3
-}
-
-/// Whether the guest is at CPL 0.
-pub(super) fn is_kernel(cpu: &impl Cpu) -> bool {
-    cpl(cpu) == 0
-}
-
 /// Carries out a call that comes from the driver's own image at CPL 0.
 pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
     let rip = core.cpu.vmread(guest::RIP);
     let registers = core.cpu.registers();
     if !is_kernel(&core.cpu) || !shared.is_driver_code(rip) || registers[gpr::RAX] != MAGIC {
-        let occasion = Occasion::new(Kind::Vmcall, 0);
-        return watched(core, shared, occasion, |_| {
-            Outcome::Inject(UNDEFINED_OPCODE)
-        });
+        let trigger = TriggerInstance::new(TriggerKind::Vmcall, 0);
+        return watched(core, shared, trigger, |_| Outcome::Inject(UNDEFINED_OPCODE));
     }
     match registers[gpr::RCX] {
         LEAVE => Outcome::Leave,

@@ -1,7 +1,7 @@
 //! INIT and start-up IPIs: a core that the operating system takes offline and brings back.
 
-use super::{Core, Outcome};
 use crate::cores::rendezvous::Seat;
+use crate::exit::core::{Core, Outcome};
 use crate::port::{Cpu, Gprs, Ports, gpr};
 use crate::shared::Shared;
 use crate::vmx::control::{cr0, cr4};
@@ -10,9 +10,9 @@ use x86::vmx::vmcs::control::EntryControls;
 
 /// INIT: the core loses its state and waits for a start-up IPI.
 pub fn on_init<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
-    super::step::end(core, shared);
-    super::native::end(core, shared);
-    core.interrupts = super::interrupt::Taken::NONE;
+    crate::exit::single::step::end(core, shared);
+    crate::exit::single::passthrough::end(core, shared);
+    core.interrupts = crate::exit::interrupt::TakenInterrupts::NONE;
     shared.published.set_efer(core.id, &mut core.cpu, 0);
     let signature = core.cpu.cpuid(1, 0)[0];
     let reset = reset::after_init(cr0::NE, cr4::VMXE, signature);

@@ -3,31 +3,28 @@
 //! The exit acknowledges the interrupt, so it must not get lost: it waits here until the guest
 //! can take it.
 
-use super::native::{self, Native};
-use super::step::Step;
-use super::{Core, Outcome, watchers};
-use crate::event::{Kind as Watched, Occasion};
-use crate::hit::{Comes, Verdict};
+use crate::event::{TriggerInstance, TriggerKind};
+use crate::exit::core::{Core, Outcome};
+use crate::exit::single::passthrough;
+use crate::exit::single::passthrough::PassThrough;
+use crate::exit::single::step::Step;
+use crate::exit::watchers;
+use crate::hit::{Nature, Verdict};
 use crate::port::{Cpu, Ports};
 use crate::shared::Shared;
-use crate::vmx::interruption::{Event, Kind};
-use crate::vmx::{control_field, guest, interruptibility, ro};
-use x86::vmx::vmcs::control::PrimaryControls;
-
-const WINDOW: u64 = PrimaryControls::INTERRUPT_WINDOW_EXITING.bits() as u64;
-const RFLAGS_IF: u64 = 1 << 9;
-const VALID: u64 = 1 << 31;
+use crate::vmx::interruption::{Event, Kind, VALID};
+use crate::vmx::{control_field, guest, interruptibility, primary, rflags, ro};
 
 /// Interrupts that were taken and not given back yet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Taken {
+pub struct TakenInterrupts {
     /// One bit per vector.
     vectors: [u64; 4],
     /// Whether any bit is set, to be looked at before each entry.
     any: bool,
 }
 
-impl Taken {
+impl TakenInterrupts {
     /// Nothing.
     pub const NONE: Self = Self {
         vectors: [0; 4],
@@ -71,9 +68,9 @@ pub fn on_exit<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome
 
 /// Serves the events that watch an interrupt that was taken from the guest.
 pub(super) fn arrived<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, vector: u8) {
-    let occasion = Occasion::new(Watched::Interrupt, u64::from(vector));
-    let verdict = watchers::serve_before(core, shared, &occasion, Comes::Once);
-    if verdict == Verdict::Skipped {
+    let trigger = TriggerInstance::new(TriggerKind::Interrupt, u64::from(vector));
+    let verdict = watchers::serve_before(core, shared, &trigger, Nature::TrapLike);
+    if verdict == Verdict::Skip {
         // Nobody else tells the controller that it is done.
         core.cpu.end_of_interrupt();
     } else {
@@ -91,13 +88,16 @@ pub fn on_window<C: Cpu>(core: &mut Core<C>) -> Outcome {
 ///
 /// As with an NMI, an instruction that is being stepped comes first.
 pub fn deliver<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
-    if core.interrupts.is_empty() || core.step != Step::None || core.native != Native::None {
+    if core.interrupts.is_empty()
+        || core.step != Step::None
+        || core.pass_through != PassThrough::None
+    {
         return;
     }
     let cpu = &core.cpu;
-    let shadow = interruptibility::STI | interruptibility::MOV_SS;
+    let shadow = interruptibility::SHADOW;
     let blocked = cpu.vmread(guest::INTERRUPTIBILITY_STATE) & shadow != 0
-        || cpu.vmread(guest::RFLAGS) & RFLAGS_IF == 0;
+        || cpu.vmread(guest::RFLAGS) & rflags::IF == 0;
     // A single step of the guest's that is due would be lost ("Delivery of Pending Debug
     // Exceptions after VM Entry", 27.7.3).
     let busy = cpu.vmread(control_field::VMENTRY_INTERRUPTION_INFO_FIELD) & VALID != 0
@@ -115,10 +115,10 @@ pub fn deliver<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
             control_field::VMENTRY_INTERRUPTION_INFO_FIELD,
             u64::from(event.encode()),
         );
-        native::deliver(
+        passthrough::deliver(
             core,
             shared,
-            Occasion::new(Watched::Interrupt, u64::from(vector)),
+            TriggerInstance::new(TriggerKind::Interrupt, u64::from(vector)),
         );
     }
     let waits = !core.interrupts.is_empty();
@@ -127,7 +127,7 @@ pub fn deliver<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
 
 /// The hypervisor leaves this core: what still waits goes back to the interrupt controller.
 pub fn give_up<C: Cpu>(core: &mut Core<C>) {
-    let mut taken = core::mem::replace(&mut core.interrupts, Taken::NONE);
+    let mut taken = core::mem::replace(&mut core.interrupts, TakenInterrupts::NONE);
     let waiting = taken;
     // All are in service; each ends the one that is highest then.
     while taken.take().is_some() {
@@ -142,7 +142,11 @@ pub fn give_up<C: Cpu>(core: &mut Core<C>) {
 fn set_window(cpu: &mut impl Cpu, on: bool) {
     let field = control_field::PRIMARY_PROCBASED_EXEC_CONTROLS;
     let now = cpu.vmread(field);
-    let wanted = if on { now | WINDOW } else { now & !WINDOW };
+    let wanted = if on {
+        now | primary::INTERRUPT_WINDOW
+    } else {
+        now & !primary::INTERRUPT_WINDOW
+    };
     if wanted != now {
         cpu.vmwrite(field, wanted);
     }
@@ -154,7 +158,7 @@ mod tests {
 
     #[test]
     fn the_highest_vector_is_given_back_first() {
-        let mut taken = Taken::default();
+        let mut taken = TakenInterrupts::default();
         assert_eq!(taken.take(), None);
         for vector in [0x20, 0xec, 0x41, 0xec] {
             taken.add(vector);

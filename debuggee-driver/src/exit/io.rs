@@ -1,8 +1,9 @@
 //! IN, OUT, INS and OUTS that are watched.
 
-use super::native::{self, Off};
-use super::{Core, Outcome};
-use crate::event::{Kind, Occasion};
+use crate::event::{TriggerInstance, TriggerKind};
+use crate::exit::core::{Core, Outcome};
+use crate::exit::single::passthrough;
+use crate::exit::single::passthrough::Intercept;
 use crate::port::{Cpu, Ports};
 use crate::shared::Shared;
 use crate::vmx::ro;
@@ -16,7 +17,7 @@ const PORT_SHIFT: u32 = 16;
 /// An access to a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Access {
-    kind: Kind,
+    kind: TriggerKind,
     port: u16,
     size_bytes: u16,
 }
@@ -24,9 +25,9 @@ struct Access {
 const fn decode(qualification: u64) -> Access {
     Access {
         kind: if qualification & IN != 0 {
-            Kind::IoIn
+            TriggerKind::IoIn
         } else {
-            Kind::IoOut
+            TriggerKind::IoOut
         },
         port: (qualification >> PORT_SHIFT) as u16,
         size_bytes: (qualification & SIZE) as u16 + 1,
@@ -45,9 +46,9 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
                 .read(|installed| installed.has_value(access.kind, u64::from(*port)))
         })
         .unwrap_or(access.port);
-    let occasion = Occasion::new(access.kind, u64::from(port));
+    let trigger = TriggerInstance::new(access.kind, u64::from(port));
     let bitmaps = PrimaryControls::USE_IO_BITMAPS.bits();
-    native::watched(core, shared, occasion, Off::Primary(bitmaps))
+    passthrough::watched(core, shared, trigger, Intercept::Primary(bitmaps))
 }
 
 #[cfg(test)]
@@ -61,8 +62,8 @@ mod tests {
             port,
             size_bytes,
         };
-        assert_eq!(decode(0x0060_0008), access(Kind::IoIn, 0x60, 1));
-        assert_eq!(decode(0x0cf8_0003), access(Kind::IoOut, 0xcf8, 4));
-        assert_eq!(decode(0x01f0_0039), access(Kind::IoIn, 0x1f0, 2));
+        assert_eq!(decode(0x0060_0008), access(TriggerKind::IoIn, 0x60, 1));
+        assert_eq!(decode(0x0cf8_0003), access(TriggerKind::IoOut, 0xcf8, 4));
+        assert_eq!(decode(0x01f0_0039), access(TriggerKind::IoIn, 0x1f0, 2));
     }
 }

@@ -1,10 +1,11 @@
 //! RDMSR and WRMSR that exit: registers that events watch, the TSC deadline once time was hidden,
 //! EFER while SYSCALL is watched, and numbers that no bitmap covers, which no processor has.
 
-use super::native::{self, Off};
-use super::watchers::watched;
-use super::{Core, Outcome};
-use crate::event::{Kind, Occasion};
+use crate::event::{TriggerInstance, TriggerKind};
+use crate::exit::core::{Core, Outcome};
+use crate::exit::single::passthrough;
+use crate::exit::single::passthrough::Intercept;
+use crate::exit::watchers::watched;
 use crate::port::{Cpu, LiveRegister, Ports, gpr};
 use crate::shared::Shared;
 use crate::vmx::control::{cr0, efer};
@@ -18,20 +19,20 @@ fn number(cpu: &impl Cpu) -> u32 {
 /// RDMSR.
 pub fn on_read<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
     let number = number(&core.cpu);
-    let occasion = Occasion::new(Kind::MsrRead, u64::from(number));
+    let trigger = TriggerInstance::new(TriggerKind::MsrRead, u64::from(number));
     match number {
-        TSC_DEADLINE => watched(core, shared, occasion, |core| {
+        TSC_DEADLINE => watched(core, shared, trigger, |core| {
             let deadline = deadline(core);
             answer(core, deadline)
         }),
-        msr::EFER => watched(core, shared, occasion, |core| {
+        msr::EFER => watched(core, shared, trigger, |core| {
             let efer = shared.published.efer(core.id, &core.cpu);
             answer(core, efer)
         }),
         _ if msr::bitmap_bit(number, false).is_some() => {
-            native::watched(core, shared, occasion, Off::Msrs)
+            passthrough::watched(core, shared, trigger, Intercept::Msrs)
         }
-        _ => watched(core, shared, occasion, |_| {
+        _ => watched(core, shared, trigger, |_| {
             Outcome::Inject(GENERAL_PROTECTION)
         }),
     }
@@ -40,14 +41,14 @@ pub fn on_read<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome
 /// WRMSR.
 pub fn on_write<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
     let number = number(&core.cpu);
-    let occasion = Occasion::new(Kind::MsrWrite, u64::from(number));
+    let trigger = TriggerInstance::new(TriggerKind::MsrWrite, u64::from(number));
     match number {
-        TSC_DEADLINE => watched(core, shared, occasion, set_deadline),
-        msr::EFER => watched(core, shared, occasion, |core| set_efer(core, shared)),
+        TSC_DEADLINE => watched(core, shared, trigger, set_deadline),
+        msr::EFER => watched(core, shared, trigger, |core| set_efer(core, shared)),
         _ if msr::bitmap_bit(number, true).is_some() => {
-            native::watched(core, shared, occasion, Off::Msrs)
+            passthrough::watched(core, shared, trigger, Intercept::Msrs)
         }
-        _ => watched(core, shared, occasion, |_| {
+        _ => watched(core, shared, trigger, |_| {
             Outcome::Inject(GENERAL_PROTECTION)
         }),
     }

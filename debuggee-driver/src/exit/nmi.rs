@@ -1,17 +1,16 @@
 //! NMIs: those that ask this core to halt, and the guest's own, which it gets.
 
-use super::native::{self, Native};
-use super::step::Step;
-use super::{Core, Outcome, watchers};
-use crate::event::{Kind as Watched, Occasion};
-use crate::hit::{Comes, Verdict};
+use crate::event::{TriggerInstance, TriggerKind};
+use crate::exit::core::{Core, Outcome};
+use crate::exit::single::passthrough;
+use crate::exit::single::passthrough::PassThrough;
+use crate::exit::single::step::Step;
+use crate::exit::watchers;
+use crate::hit::{Nature, Verdict};
 use crate::port::{Cpu, Ports};
 use crate::shared::Shared;
-use crate::vmx::interruption::NMI;
-use crate::vmx::{control_field, guest, interruptibility};
-use x86::vmx::vmcs::control::PrimaryControls;
-
-const NMI_WINDOW: u64 = PrimaryControls::NMI_WINDOW_EXITING.bits() as u64;
+use crate::vmx::interruption::{NMI, VALID};
+use crate::vmx::{control_field, guest, interruptibility, primary};
 
 /// An NMI reached this core in its guest.
 pub fn on_exit<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
@@ -35,12 +34,12 @@ pub(super) fn arrived<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     if shared.rendezvous.take_expected_nmi(core.id) {
         return;
     }
-    let verdict = watchers::serve_before(core, shared, &occasion(), Comes::Once);
-    core.nmi_pending |= verdict != Verdict::Skipped;
+    let verdict = watchers::serve_before(core, shared, &trigger(), Nature::TrapLike);
+    core.nmi_pending |= verdict != Verdict::Skip;
 }
 
-const fn occasion() -> Occasion {
-    Occasion::new(Watched::Exception, NMI.vector as u64)
+const fn trigger() -> TriggerInstance {
+    TriggerInstance::new(TriggerKind::Exception, NMI.vector as u64)
 }
 
 /// The guest can take an NMI now.
@@ -56,7 +55,7 @@ pub fn on_window<C: Cpu>(core: &mut Core<C>) -> Outcome {
 /// and would never let it run. For the same reason the shadow of STI is no obstacle but is
 /// dropped: an NMI may come in it ("Guest Non-Register State", table 25-3).
 pub fn deliver<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
-    if !core.nmi_pending || core.step != Step::None || core.native != Native::None {
+    if !core.nmi_pending || core.step != Step::None || core.pass_through != PassThrough::None {
         return;
     }
     core.nmi_pending = false;
@@ -64,7 +63,7 @@ pub fn deliver<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     let blocking = cpu.vmread(guest::INTERRUPTIBILITY_STATE);
     let blocked = blocking & (interruptibility::MOV_SS | interruptibility::NMI) != 0;
     // As with an interrupt, a single step of the guest's that is due comes first.
-    let busy = cpu.vmread(control_field::VMENTRY_INTERRUPTION_INFO_FIELD) & 1 << 31 != 0
+    let busy = cpu.vmread(control_field::VMENTRY_INTERRUPTION_INFO_FIELD) & VALID != 0
         || cpu.vmread(guest::PENDING_DBG_EXCEPTIONS) != 0;
     if blocked || busy {
         set_window(cpu, true);
@@ -78,7 +77,7 @@ pub fn deliver<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
         control_field::VMENTRY_INTERRUPTION_INFO_FIELD,
         u64::from(NMI.encode()),
     );
-    native::deliver(core, shared, occasion());
+    passthrough::deliver(core, shared, trigger());
 }
 
 fn set_window(cpu: &mut impl Cpu, on: bool) {
@@ -86,9 +85,9 @@ fn set_window(cpu: &mut impl Cpu, on: bool) {
     cpu.vmwrite(
         control_field::PRIMARY_PROCBASED_EXEC_CONTROLS,
         if on {
-            primary | NMI_WINDOW
+            primary | primary::NMI_WINDOW
         } else {
-            primary & !NMI_WINDOW
+            primary & !primary::NMI_WINDOW
         },
     );
 }

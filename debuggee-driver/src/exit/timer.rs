@@ -3,7 +3,7 @@
 //! It counts whatever the guest does with its interrupts, so a break-in reaches a guest that
 //! hangs with interrupts off.
 
-use super::{Core, Outcome};
+use crate::exit::core::{Core, Outcome};
 use crate::halt;
 use crate::port::{Cpu, Ports};
 use crate::shared::Shared;

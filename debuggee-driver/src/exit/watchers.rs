@@ -1,8 +1,8 @@
 //! Those who watch what made the core exit: every handler serves them through here, in VMX-root.
 
-use super::{Core, Outcome};
-use crate::event::{Moment, Occasion};
-use crate::hit::{self, Comes, Verdict};
+use crate::event::{Moment, TriggerInstance};
+use crate::exit::core::{Core, Outcome};
+use crate::hit::{self, Nature, Verdict};
 use crate::port::Ports;
 use crate::shared::Shared;
 
@@ -11,36 +11,36 @@ use crate::shared::Shared;
 pub(super) fn watched<P: Ports>(
     core: &mut Core<P::Cpu>,
     shared: &Shared<P>,
-    occasion: Occasion,
+    trigger: TriggerInstance,
     carry_out: impl FnOnce(&mut Core<P::Cpu>) -> Outcome,
 ) -> Outcome {
-    match serve_before(core, shared, &occasion, Comes::Again) {
-        Verdict::Skipped => Outcome::Advance,
-        Verdict::Stays => Outcome::Stay,
-        Verdict::Goes => {
+    match serve_before(core, shared, &trigger, Nature::FaultLike) {
+        Verdict::Skip => Outcome::Advance,
+        Verdict::Retry => Outcome::Stay,
+        Verdict::Complete => {
             let outcome = carry_out(core);
             if matches!(outcome, Outcome::Advance | Outcome::Moved)
                 && shared
                     .installed
-                    .read(|installed| installed.has_after(occasion.kind))
+                    .read(|installed| installed.has_after(trigger.kind))
             {
-                core.carried_out = Some(occasion);
+                core.carried_out = Some(trigger);
             }
             outcome
         }
     }
 }
 
-/// Serves the events that wait for `occasion` before it takes effect.
+/// Serves the events that wait for `trigger` before it takes effect.
 #[inline]
 pub(super) fn serve_before<P: Ports>(
     core: &mut Core<P::Cpu>,
     shared: &Shared<P>,
-    occasion: &Occasion,
-    comes: Comes,
+    trigger: &TriggerInstance,
+    nature: Nature,
 ) -> Verdict {
     let before = Moment::Pre;
-    hit::fire(core.id, &mut core.cpu, shared, occasion, before, comes)
+    hit::fire(core.id, &mut core.cpu, shared, trigger, before, nature)
 }
 
 /// Serves those that wait until it has taken effect.
@@ -48,24 +48,24 @@ pub(super) fn serve_before<P: Ports>(
 pub(super) fn serve_after<P: Ports>(
     core: &mut Core<P::Cpu>,
     shared: &Shared<P>,
-    occasion: &Occasion,
+    trigger: &TriggerInstance,
 ) {
-    let (after, comes) = (Moment::Post, Comes::Once);
-    hit::fire(core.id, &mut core.cpu, shared, occasion, after, comes);
+    let (after, nature) = (Moment::Post, Nature::TrapLike);
+    hit::fire(core.id, &mut core.cpu, shared, trigger, after, nature);
 }
 
 /// Whether there are any that wait until it has taken effect on this core.
 pub(super) fn is_after_awaited<P: Ports>(
     core: &Core<P::Cpu>,
     shared: &Shared<P>,
-    occasion: &Occasion,
+    trigger: &TriggerInstance,
 ) -> bool {
     let facts = shared.dispatch_facts(core.id);
     shared.installed.read(|installed| {
-        installed.has_after(occasion.kind)
-            && installed.may_concern(occasion)
+        installed.has_after(trigger.kind)
+            && installed.may_concern(trigger)
             && installed
-                .find(occasion, Moment::Post, None, &facts)
+                .find(trigger, Moment::Post, None, &facts)
                 .is_some()
     })
 }

@@ -1,8 +1,8 @@
 //! XSETBV, which VMX makes exit.
 
-use super::watchers::watched;
-use super::{Core, Outcome};
-use crate::event::{Kind, Occasion};
+use crate::event::{TriggerInstance, TriggerKind};
+use crate::exit::core::{Core, Outcome};
+use crate::exit::watchers::watched;
 use crate::port::{Cpu, Ports, gpr};
 use crate::shared::Shared;
 use crate::vmx::control;
@@ -14,8 +14,8 @@ const XSAVE_LEAF: u32 = 0xd;
 /// Serves the events that watch the register, then writes it.
 pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
     let index = core.cpu.registers()[gpr::RCX] as u32;
-    let occasion = Occasion::new(Kind::Xsetbv, u64::from(index));
-    watched(core, shared, occasion, |core| write(&mut core.cpu))
+    let trigger = TriggerInstance::new(TriggerKind::Xsetbv, u64::from(index));
+    watched(core, shared, trigger, |core| write(&mut core.cpu))
 }
 
 /// Writes XCR0 for the guest, or faults as the processor would.

@@ -1,6 +1,6 @@
 //! A hit of a detour, served in guest mode.
 //!
-//! Called by the stub that all detours share, on the core that came through one, in the inner view and on
+//! Called by the stub that all detours share, on the core that came through one, in the trampoline view and on
 //! the debugger's own stack and tables. Programs run here as in VMX-root; what needs VMX-root
 //! is told to the stub, which calls it.
 
@@ -44,8 +44,8 @@ pub struct Frame {
 
 /// What VMX-root is to do. The low byte of what the stub passes on; the rest is the event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wish {
-    /// Look at what is owed.
+pub enum StubRequest {
+    /// Look at what was deferred.
     Nothing,
     /// Halt for the event, whose programs were run.
     Halt(EventId),
@@ -58,7 +58,7 @@ const SERVE: u64 = 2;
 const LOOK: u64 = 3;
 const EVENT_SHIFT: u32 = 8;
 
-impl Wish {
+impl StubRequest {
     /// As the stub passes it on; never 0.
     #[must_use]
     pub const fn encode(self) -> u64 {
@@ -90,7 +90,7 @@ pub fn hit<P: Ports>(
     cr3: u64,
     guest: &impl GuestCpu,
     shared: &Shared<P>,
-) -> Option<Wish> {
+) -> Option<StubRequest> {
     let (served, found) = shared.installed.read(|installed| {
         let served = installed.detours().served(usize::try_from(number).ok()?)?;
         let found = served.event.and_then(|event| {
@@ -116,7 +116,7 @@ pub fn hit<P: Ports>(
     }
     frame.rip = served.at.0;
     if sizes.code_bytes != 0 || sizes.condition == ConditionKind::Code {
-        return Some(Wish::Serve(event));
+        return Some(StubRequest::Serve(event));
     }
     let mut registers = Detoured {
         frame,
@@ -126,12 +126,12 @@ pub fn hit<P: Ports>(
     };
     let ran = run::scripts(core, &mut registers, shared, (event, place), address.0);
     if ran.pauses || ran.holds && settings.actions.contains(Actions::BREAK) {
-        return Some(Wish::Halt(event));
+        return Some(StubRequest::Halt(event));
     }
     if frame.rip == served.at.0 {
         frame.rip = served.goes_on;
     }
-    (shared.changes.is_wanted() || shared.published.traces(core)).then_some(Wish::Nothing)
+    (shared.changes.is_wanted() || shared.published.traces(core)).then_some(StubRequest::Nothing)
 }
 
 /// Registers of a core that is inside a detour.

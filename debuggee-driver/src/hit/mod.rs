@@ -6,7 +6,7 @@
 
 pub mod detour;
 
-use crate::event::{Hit, Moment, Occasion};
+use crate::event::{Hit, Moment, TriggerInstance};
 use crate::halt::{self, Stopped};
 use crate::port::{Cpu, Ports};
 use crate::run;
@@ -20,60 +20,60 @@ use wire_protocol::packet::StopCause;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// What was watched takes effect.
-    Goes,
+    Complete,
     /// It does not.
-    Skipped,
+    Skip,
     /// The guest goes on where it stands now: it was moved, or what was watched comes up again.
-    Stays,
+    Retry,
 }
 
-/// Whether what happened happens again when the guest goes on where it stands.
+/// Whether what happened happens again when the guest goes on where it stands: like a fault, or like a trap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Comes {
+pub enum Nature {
     /// It does: a core that is not the first to halt may leave everything to the next time.
-    Again,
+    FaultLike,
     /// It does not: everything is done now.
-    Once,
+    TrapLike,
 }
 
-/// Serves the events that wait for `occasion`, in order of their numbers.
+/// Serves the events that wait for `trigger`, in order of their numbers.
 pub fn fire<P: Ports>(
     core: CoreId,
     cpu: &mut P::Cpu,
     shared: &Shared<P>,
-    occasion: &Occasion,
+    trigger: &TriggerInstance,
     moment: Moment,
-    comes: Comes,
+    nature: Nature,
 ) -> Verdict {
     if moment == Moment::Pre
-        && let Some(verdict) = fire_only(core, cpu, shared, occasion)
+        && let Some(verdict) = fire_only(core, cpu, shared, trigger)
     {
         return verdict;
     }
     let rip = cpu.vmread(guest::RIP);
-    let hit = (occasion, moment, comes);
-    fire_from(core, cpu, shared, hit, None, rip, Verdict::Goes)
+    let hit = (trigger, moment, nature);
+    fire_from(core, cpu, shared, hit, None, rip, Verdict::Complete)
 }
 
-/// Serves the only event that waits for `occasion`, before it takes effect, if all that the event does is run
+/// Serves the only event that waits for `trigger`, before it takes effect, if all that the event does is run
 /// scripts. `None`: nobody waits or there is more to it, and nothing was done.
 pub fn fire_only<P: Ports>(
     core: CoreId,
     cpu: &mut P::Cpu,
     shared: &Shared<P>,
-    occasion: &Occasion,
+    trigger: &TriggerInstance,
 ) -> Option<Verdict> {
     let Some((rip, ran, event, until)) = shared.installed.read(|installed| {
-        let record = installed.only_plain(occasion)?;
-        if run::is_ruled_out(cpu, shared, record, occasion.context) {
+        let record = installed.only_plain(trigger)?;
+        if run::is_ruled_out(cpu, shared, record, trigger.context) {
             return Some(None);
         }
         let rip = cpu.vmread(guest::RIP);
-        let ran = run::scripts_of(core, cpu, shared, record, occasion.context);
+        let ran = run::scripts_of(core, cpu, shared, record, trigger.context);
         Some(Some((rip, ran, record.id, installed.registry().next_id())))
     })?
     else {
-        return Some(Verdict::Goes);
+        return Some(Verdict::Complete);
     };
     let mut short_circuit = ran.short_circuit.unwrap_or(false);
     if ran.pauses {
@@ -81,17 +81,17 @@ pub fn fire_only<P: Ports>(
         short_circuit = said.unwrap_or(short_circuit);
     }
     if cpu.vmread(guest::RIP) != rip {
-        return Some(Verdict::Stays);
+        return Some(Verdict::Retry);
     }
     let verdict = if short_circuit {
-        Verdict::Skipped
+        Verdict::Skip
     } else {
-        Verdict::Goes
+        Verdict::Complete
     };
     if !ran.pauses {
         return Some(verdict);
     }
-    let hit = (occasion, Moment::Pre, Comes::Once);
+    let hit = (trigger, Moment::Pre, Nature::TrapLike);
     Some(fire_from(core, cpu, shared, hit, Some(until), rip, verdict))
 }
 
@@ -101,14 +101,14 @@ fn fire_from<P: Ports>(
     core: CoreId,
     cpu: &mut P::Cpu,
     shared: &Shared<P>,
-    (occasion, moment, comes): (&Occasion, Moment, Comes),
+    (trigger, moment, nature): (&TriggerInstance, Moment, Nature),
     mut served: Option<EventId>,
     rip: u64,
     mut verdict: Verdict,
 ) -> Verdict {
     if !shared
         .installed
-        .read(|installed| installed.may_concern(occasion))
+        .read(|installed| installed.may_concern(trigger))
     {
         return verdict;
     }
@@ -117,19 +117,23 @@ fn fire_from<P: Ports>(
         let facts = shared.dispatch_facts(core);
         let found = shared
             .installed
-            .read(|installed| installed.find(occasion, moment, served, &facts));
+            .read(|installed| installed.find(trigger, moment, served, &facts));
         let Some(hit) = found else {
             return verdict;
         };
-        let comes = if served.is_none() { comes } else { Comes::Once };
-        let Some(served_now) = serve(core, cpu, shared, &hit, comes) else {
-            return Verdict::Stays;
+        let nature = if served.is_none() {
+            nature
+        } else {
+            Nature::TrapLike
+        };
+        let Some(served_now) = serve(core, cpu, shared, &hit, nature) else {
+            return Verdict::Retry;
         };
         if cpu.vmread(guest::RIP) != rip {
-            return Verdict::Stays;
+            return Verdict::Retry;
         }
         if served_now.short_circuit {
-            verdict = Verdict::Skipped;
+            verdict = Verdict::Skip;
         }
         if !served_now.halted {
             return verdict;
@@ -151,7 +155,7 @@ fn serve<P: Ports>(
     cpu: &mut P::Cpu,
     shared: &Shared<P>,
     hit: &Hit<'_>,
-    comes: Comes,
+    nature: Nature,
 ) -> Option<Served> {
     let mut short_circuit = hit.short_circuit;
     let mut halted = false;
@@ -165,12 +169,12 @@ fn serve<P: Ports>(
         }
     } else if hit.actions.contains(Actions::BREAK) {
         let cause = StopCause::Event { event: hit.event };
-        let said = match comes {
-            Comes::Again => match halt::stop(core, cpu, shared, cause, Some(*hit)) {
+        let said = match nature {
+            Nature::FaultLike => match halt::stop(core, cpu, shared, cause, Some(*hit)) {
                 Stopped::Served { short_circuit } => short_circuit,
                 Stopped::OtherCoreHalts => return None,
             },
-            Comes::Once => stop_once(core, cpu, shared, hit.event, Some(*hit)),
+            Nature::TrapLike => stop_once(core, cpu, shared, hit.event, Some(*hit)),
         };
         halted = true;
         short_circuit = said.unwrap_or(short_circuit);
@@ -184,15 +188,20 @@ fn serve<P: Ports>(
 }
 
 /// What the events of a hit asked for, together.
-struct RanAll {
+struct CombinedRun {
     /// The first event that halts.
     stops: Option<EventId>,
     short_circuit: bool,
 }
 
 /// Runs the programs of every event that matched, each once.
-fn run_all<P: Ports>(core: CoreId, cpu: &mut P::Cpu, shared: &Shared<P>, hit: &Hit<'_>) -> RanAll {
-    let mut all = RanAll {
+fn run_all<P: Ports>(
+    core: CoreId,
+    cpu: &mut P::Cpu,
+    shared: &Shared<P>,
+    hit: &Hit<'_>,
+) -> CombinedRun {
+    let mut all = CombinedRun {
         stops: None,
         short_circuit: false,
     };
@@ -209,7 +218,7 @@ fn run_all<P: Ports>(core: CoreId, cpu: &mut P::Cpu, shared: &Shared<P>, hit: &H
         };
         previous = Some(event);
         let is_post = hit.moment == Moment::Post;
-        let context = hit.occasion.context;
+        let context = hit.trigger.context;
         let ran = run::programs(core, cpu, shared, (event, place), context, is_post);
         if !ran.holds {
             continue;

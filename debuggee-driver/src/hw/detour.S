@@ -113,7 +113,7 @@ standstill_detour:
     movabs rax, {MAGIC}
     mov ecx, {FINISH}
     vmcall
-    # Exits came while this core was inside, and were put off.
+    # Exits came while this core was inside, and were deferred.
 3:  movabs rax, {MAGIC}
     mov ecx, {FINISH}
     xor edx, edx

@@ -1,9 +1,9 @@
 //! Detours as the hardware sees them: the stub's data, its frame, and the calls from there.
 //!
-//! The stub (`detour.S`) runs as the guest. It changes to the inner view, in which the debugger's own
+//! The stub (`detour.S`) runs as the guest. It changes to the trampoline view, in which the debugger's own
 //! memory is there and nothing but the driver's code can be executed, to the host's page tables
 //! and to a stack of the debugger's. So what it calls works as in VMX-root, on the same
-//! data, but for VMX instructions. Interrupts are off; NMIs exit, and are put off until
+//! data, but for VMX instructions. Interrupts are off; NMIs exit, and are deferred until
 //! the core is out again.
 
 use super::instructions as ins;
@@ -39,7 +39,7 @@ pub struct Data {
     /// Segment whose limit tells a core its number.
     pub core_selector: u64,
     /// Cores that VMX-root wants to see as soon as they are out: not 0.
-    pub owed: [u8; limits::CORES],
+    pub deferred: [u8; limits::CORES],
 }
 
 const _: () = assert!(size_of::<Data>() <= PAGE_BYTES as usize);
@@ -51,7 +51,7 @@ global_asm!(
     STACKS = const offset_of!(Data, stacks),
     HOST_CR3 = const offset_of!(Data, host_cr3),
     HYPERVISOR = const offset_of!(Data, hypervisor),
-    OWED = const offset_of!(Data, owed),
+    OWED = const offset_of!(Data, deferred),
     FRAME_BYTES = const FRAME_BYTES,
     FRAME_WORDS = const FRAME_WORDS,
     MAGIC = const hypercall::MAGIC,
@@ -84,7 +84,7 @@ pub fn site(pages: [u64; PAGES], lists: [ViewList; 2]) -> Site {
 
 /// First byte and length of the stub, and of the places.
 #[must_use]
-pub fn ways() -> [(u64, u64); 2] {
+pub fn stub() -> [(u64, u64); 2] {
     let stub = standstill_detour as *const () as u64;
     let stub_bytes = (&raw const standstill_detour_end as u64).wrapping_sub(stub);
     let places = &raw const standstill_detour_slots as u64;
@@ -103,13 +103,13 @@ pub fn write_data(memory: &mut DirectMap, page: u64, data: &Data) {
     ] {
         memory.write_u64(page + offset as u64, value);
     }
-    memory.write(page + offset_of!(Data, owed) as u64, &data.owed);
+    memory.write(page + offset_of!(Data, deferred) as u64, &data.deferred);
 }
 
-/// Physical address of the bytes of [`Data::owed`].
+/// Physical address of the bytes of [`Data::deferred`].
 #[must_use]
-pub const fn owed(page: u64) -> u64 {
-    page + offset_of!(Data, owed) as u64
+pub const fn deferred(page: u64) -> u64 {
+    page + offset_of!(Data, deferred) as u64
 }
 
 /// A core that is a guest, for itself.

@@ -5,19 +5,18 @@
 //! State", 27.3.1.5).
 
 use crate::port::Cpu;
-use crate::vmx::{control_field, guest, interruptibility, ro};
+use crate::vmx::interruption::{self, VALID};
+use crate::vmx::{control_field, guest, interruptibility, rflags, ro};
 
-const VALID: u64 = 1 << 31;
 const HAS_ERROR_CODE: u64 = 1 << 11;
 const KIND_SHIFT: u32 = 8;
-const RFLAGS_IF: u64 = 1 << 9;
 
 const EXTERNAL: u64 = 0;
 const NMI: u64 = 2;
 const EXCEPTION: u64 = 3;
 const SOFTWARE_FIRST: u64 = 4;
 const SOFTWARE_LAST: u64 = 6;
-const NMI_VECTOR: u64 = 2;
+const NMI_VECTOR: u64 = interruption::NMI.vector as u64;
 const LONGEST_INSTRUCTION: u64 = 15;
 
 /// Exceptions that push an error code ("Error Code", 6.13).
@@ -39,9 +38,9 @@ const fn error_code_for(kind: u64, vector: u64, given: Option<u64>) -> Option<u6
 
 /// Whether the guest can be given this: by its kind, with its flags and what blocks interrupts.
 const fn is_possible(kind: u64, vector: u64, rflags: u64, blocking: u64) -> bool {
-    let shadow = interruptibility::STI | interruptibility::MOV_SS;
+    let shadow = interruptibility::SHADOW;
     match kind {
-        EXTERNAL => vector < 256 && rflags & RFLAGS_IF != 0 && blocking & shadow == 0,
+        EXTERNAL => vector < 256 && rflags & rflags::IF != 0 && blocking & shadow == 0,
         NMI => vector == NMI_VECTOR && blocking & (shadow | interruptibility::NMI) == 0,
         EXCEPTION => vector < 32 && vector != NMI_VECTOR,
         SOFTWARE_FIRST..=SOFTWARE_LAST => vector < 256,
@@ -89,10 +88,10 @@ mod tests {
     fn what_the_processor_would_refuse_is_refused() {
         let shadow = interruptibility::STI;
         for (kind, vector, rflags, blocking, possible) in [
-            (EXTERNAL, 0xec, RFLAGS_IF, 0, true),
+            (EXTERNAL, 0xec, rflags::IF, 0, true),
             (EXTERNAL, 0xec, 0, 0, false),
-            (EXTERNAL, 0xec, RFLAGS_IF, shadow, false),
-            (EXTERNAL, 256, RFLAGS_IF, 0, false),
+            (EXTERNAL, 0xec, rflags::IF, shadow, false),
+            (EXTERNAL, 256, rflags::IF, 0, false),
             (NMI, 2, 0, 0, true),
             (NMI, 3, 0, 0, false),
             (NMI, 2, 0, interruptibility::NMI, false),
@@ -101,7 +100,7 @@ mod tests {
             (EXCEPTION, 32, 0, 0, false),
             (4, 0x80, 0, 0, true),
             (1, 0x80, 0, 0, false),
-            (7, 0, RFLAGS_IF, 0, false),
+            (7, 0, rflags::IF, 0, false),
         ] {
             let found = is_possible(kind, vector, rflags, blocking);
             assert_eq!(found, possible, "{kind} {vector:x} {rflags:x} {blocking:x}");

@@ -23,7 +23,7 @@ use wire_protocol::script::{self, End, FaultKind, Outcome};
 
 /// What one event of a hit led to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ran {
+pub struct ProgramRun {
     /// The condition holds, so the actions were carried out.
     pub holds: bool,
     /// A program asked for a halt.
@@ -42,7 +42,7 @@ pub fn programs<P: Ports>(
     event: (EventId, u16),
     context: u64,
     is_post: bool,
-) -> Ran {
+) -> ProgramRun {
     let moment = (context, is_post);
     run_all(core, Live { cpu }, shared, event, moment, run_code)
 }
@@ -54,7 +54,7 @@ pub fn scripts<P: Ports, R: Registers>(
     shared: &Shared<P>,
     event: (EventId, u16),
     context: u64,
-) -> Ran {
+) -> ProgramRun {
     let moment = (context, false);
     run_all(core, registers, shared, event, moment, |_, _, _, _, _| None)
 }
@@ -66,7 +66,7 @@ fn run_all<P: Ports, R: Registers>(
     (event, place): (EventId, u16),
     (context, is_post): (u64, bool),
     run_code: impl Fn(&mut R, &Shared<P>, &Frame, Stretch, &CodeCall) -> Option<u64>,
-) -> Ran {
+) -> ProgramRun {
     let found = shared.installed.read(|installed| {
         let record = installed.registry().seen_at(place, event)?;
         Some((
@@ -76,7 +76,7 @@ fn run_all<P: Ports, R: Registers>(
         ))
     });
     let Some((stored, sizes, urgent)) = found else {
-        return Ran::default();
+        return ProgramRun::default();
     };
     let registers = &mut registers;
     let frame = Frame {
@@ -99,7 +99,7 @@ fn run_all<P: Ports, R: Registers>(
         }
     };
     if !holds {
-        return Ran::default();
+        return ProgramRun::default();
     }
     shared.installed.read(|installed| {
         if let Some(record) = installed.registry().seen_at(place, event) {
@@ -114,7 +114,7 @@ fn run_all<P: Ports, R: Registers>(
         let call = CodeCall::Action { buffer, context };
         run_code(registers, shared, &frame, code, &call);
     }
-    Ran {
+    ProgramRun {
         holds,
         pauses: effects.pauses,
         short_circuit: effects.short_circuit,
@@ -153,7 +153,7 @@ pub fn scripts_of<P: Ports>(
     shared: &Shared<P>,
     record: &Record,
     context: u64,
-) -> Ran {
+) -> ProgramRun {
     let registers = &mut Live { cpu };
     let (stored, sizes) = (&record.programs, &record.sizes);
     let frame = Frame {
@@ -169,7 +169,7 @@ pub fn scripts_of<P: Ports>(
         && let StoredCondition::Script(script) = stored.condition(sizes, core)
         && run_stored(registers, shared, &frame, &mut effects, &script) == 0
     {
-        return Ran::default();
+        return ProgramRun::default();
     }
     record.count_hit();
     if let Some(script) = stored.script(sizes, core) {
@@ -177,7 +177,7 @@ pub fn scripts_of<P: Ports>(
     }
     let settings = &record.settings;
     let by_itself = settings.options.short_circuit.then_some(true);
-    Ran {
+    ProgramRun {
         holds: true,
         pauses: effects.pauses || settings.actions.contains(Actions::BREAK),
         short_circuit: effects.short_circuit.or(by_itself),

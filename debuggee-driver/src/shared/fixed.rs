@@ -15,7 +15,7 @@ pub struct Fixed {
     /// EPT pointer of the view without.
     pub eptp_clean: u64,
     /// What detours run in, if there can be any.
-    pub inner: Option<Inner>,
+    pub trampoline: Option<TrampolineView>,
     /// The page that swallows writes to the debugger's memory.
     pub sink_page: u64,
     /// Pages that say which MSRs and ports leave the guest.
@@ -32,7 +32,7 @@ pub struct Fixed {
 
 /// What detours run in.
 #[derive(Clone, Copy, Debug)]
-pub struct Inner {
+pub struct TrampolineView {
     /// EPT pointer of the view.
     pub eptp: u64,
     /// Physical addresses of the lists of views for the guest to change to: one for every core, and one for
@@ -40,16 +40,16 @@ pub struct Inner {
     pub lists: [u64; 2],
     /// Physical address of a byte per core: not 0 if VMX-root wants to see the core as soon as it is
     /// out of its detour.
-    pub owed: u64,
+    pub deferred: u64,
     /// First byte and length of the code that leads a core in and out, or stands in for the guest's.
-    pub ways: [(u64, u64); 2],
+    pub stub: [(u64, u64); 2],
 }
 
-impl Inner {
-    /// Whether a core at `rip` is on its way in or out.
+impl TrampolineView {
+    /// Whether a core at `rip` is in the stub.
     #[must_use]
-    pub fn is_on_the_way(&self, rip: u64) -> bool {
+    pub fn is_in_stub(&self, rip: u64) -> bool {
         let is_in = |(start, len_bytes): (u64, u64)| rip.wrapping_sub(start) < len_bytes;
-        self.ways.into_iter().any(is_in)
+        self.stub.into_iter().any(is_in)
     }
 }

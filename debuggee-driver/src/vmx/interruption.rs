@@ -18,6 +18,9 @@ pub enum Kind {
     Other,
 }
 
+/// The field names an event: in the information of an exit and of an entry alike.
+pub const VALID: u64 = Bits::VALID.bits() as u64;
+
 bitflags! {
     struct Bits: u32 {
         const ERROR_CODE = 1 << 11;

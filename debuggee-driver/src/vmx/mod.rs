@@ -6,6 +6,7 @@ pub mod capability;
 pub mod control;
 pub mod interruption;
 pub mod msr;
+pub mod privilege;
 pub mod reset;
 pub mod segment;
 pub mod syscall;
@@ -59,6 +60,26 @@ pub mod interruptibility {
     pub const STI: u64 = 1 << 0;
     pub const MOV_SS: u64 = 1 << 1;
     pub const NMI: u64 = 1 << 3;
+    /// What holds interrupts off until the next instruction has run.
+    pub const SHADOW: u64 = STI | MOV_SS;
+}
+
+/// Bits of RFLAGS ("EFLAGS Register", 3.4.3 of volume 1).
+#[allow(missing_docs, reason = "the names are the manual's")]
+pub mod rflags {
+    pub const FIXED: u64 = 1 << 1;
+    pub const TF: u64 = 1 << 8;
+    pub const IF: u64 = 1 << 9;
+    pub const RF: u64 = 1 << 16;
+}
+
+/// Primary processor-based controls that change from entry to entry (25.6.2, table 25-6).
+#[allow(missing_docs, reason = "the names are the manual's")]
+pub mod primary {
+    use x86::vmx::vmcs::control::PrimaryControls;
+    pub const INTERRUPT_WINDOW: u64 = PrimaryControls::INTERRUPT_WINDOW_EXITING.bits() as u64;
+    pub const NMI_WINDOW: u64 = PrimaryControls::NMI_WINDOW_EXITING.bits() as u64;
+    pub const MONITOR_TRAP_FLAG: u64 = PrimaryControls::MONITOR_TRAP_FLAG.bits() as u64;
 }
 
 /// IA32_TSC_DEADLINE: compared with the counter itself, not with what the guest reads of it

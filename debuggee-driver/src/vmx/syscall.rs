@@ -1,7 +1,8 @@
 //! What SYSCALL and SYSRET do in 64-bit mode, for guests whose EFER.SCE is hidden. Pure.
 //!
-//! Called by `exit::syscall`. Pseudo code: "SYSCALL" and "SYSRET", SDM volume 2B.
+//! Called by `exit::emulate::syscall`. Pseudo code: "SYSCALL" and "SYSRET", SDM volume 2B.
 
+use super::rflags;
 use super::segment::Segment;
 
 /// Which instruction.
@@ -68,8 +69,6 @@ pub struct After {
     pub ss: Segment,
 }
 
-const RFLAGS_FIXED: u64 = 1 << 1;
-const RFLAGS_RF: u64 = 1 << 16;
 /// Flags that SYSRET loads.
 const SYSRET_FLAGS: u64 = 0x003c_7fd7;
 
@@ -99,10 +98,10 @@ impl Before {
         let user = (self.star >> 48) as u16;
         Some(match instruction {
             Instruction::Syscall => {
-                let rflags = self.rflags & !RFLAGS_RF;
+                let rflags = self.rflags & !rflags::RF;
                 After {
                     rip: self.lstar,
-                    rflags: rflags & !self.fmask | RFLAGS_FIXED,
+                    rflags: rflags & !self.fmask | rflags::FIXED,
                     saved: Some((self.next_rip, rflags)),
                     cs: segment(kernel, PRESENT | CODE | LONG),
                     ss: segment(kernel.wrapping_add(8), PRESENT | DATA | DEFAULT_32),
@@ -122,7 +121,7 @@ impl Before {
                 };
                 After {
                     rip,
-                    rflags: self.r11 & SYSRET_FLAGS | RFLAGS_FIXED,
+                    rflags: self.r11 & SYSRET_FLAGS | rflags::FIXED,
                     saved: None,
                     cs: segment(selector | 3, PRESENT | CODE | LEVEL_3 | mode),
                     ss: segment(

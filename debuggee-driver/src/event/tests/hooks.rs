@@ -81,15 +81,15 @@ fn hooks_at_the_same_address_are_all_served_oldest_first() {
     let first = world.hook(RAM).unwrap();
     let second = world.hook(RAM).unwrap();
     let gpa = GuestPhysical(RAM);
-    let occasion = on_byte(gpa.0);
-    let hit = world.hit(&occasion, 0).unwrap();
+    let trigger = on_byte(gpa.0);
+    let hit = world.hit(&trigger, 0).unwrap();
     assert_eq!(hit.event, first);
     world.installed.count(&hit);
     let hits: Vec<u64> = world.installed.entries().map(|entry| entry.hits).collect();
     assert_eq!(hits, [1, 1]);
     world.change(EventChange::Disable, first);
     assert_eq!(world.executed(RAM), 0xcc);
-    let hit = world.hit(&occasion, 0).unwrap();
+    let hit = world.hit(&trigger, 0).unwrap();
     assert_eq!(hit.event, second);
     world.change(EventChange::Clear, second);
     assert_eq!(world.executed(RAM), 0);

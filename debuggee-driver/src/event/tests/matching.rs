@@ -23,8 +23,8 @@ fn a_hook_hits_only_for_its_core_and_process() {
                 Some(pid)
             },
         };
-        let occasion = on_byte(RAM);
-        let hit = world.installed.find(&occasion, Moment::Pre, None, &facts);
+        let trigger = on_byte(RAM);
+        let hit = world.installed.find(&trigger, Moment::Pre, None, &facts);
         assert_eq!(hit.map(|hit| hit.event), hits.then_some(event));
         assert!(world.installed.watches().is_hooked(GuestPhysical(RAM)));
         if let Some(hit) = hit {

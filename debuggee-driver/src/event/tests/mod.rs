@@ -11,9 +11,9 @@ mod promises;
 mod ranges;
 
 use super::dispatch::{ExitFacts, Hit, Moment};
-use super::occasion::{Kind, Occasion};
 use super::plan::Facts;
 use super::range::Range;
+use super::trigger::{TriggerInstance, TriggerKind};
 use crate::ept::model::{GIB, MIB, World, design, dump, world};
 use crate::pool::slab::Counts;
 use crate::port::PhysicalMemory;
@@ -54,12 +54,12 @@ const NOWHERE: Facts = Facts {
     range: None,
 };
 
-fn on_leaf(leaf: u64) -> Occasion {
-    Occasion::new(Kind::Cpuid, leaf)
+fn on_leaf(leaf: u64) -> TriggerInstance {
+    TriggerInstance::new(TriggerKind::Cpuid, leaf)
 }
 
-fn on_byte(gpa: u64) -> Occasion {
-    Occasion::new(Kind::Execute, gpa)
+fn on_byte(gpa: u64) -> TriggerInstance {
+    TriggerInstance::new(TriggerKind::Execute, gpa)
 }
 
 fn on_core(core: u16) -> ExitFacts<impl Fn() -> Option<u32>> {
@@ -94,9 +94,9 @@ impl World {
         self.installed.add(&mut self.mem, &spec(trigger), &facts)
     }
 
-    fn hit<'o>(&self, occasion: &'o Occasion, core: u16) -> Option<Hit<'o>> {
+    fn hit<'o>(&self, trigger: &'o TriggerInstance, core: u16) -> Option<Hit<'o>> {
         self.installed
-            .find(occasion, Moment::Pre, None, &on_core(core))
+            .find(trigger, Moment::Pre, None, &on_core(core))
     }
 
     fn change(&mut self, change: EventChange, event: EventId) {

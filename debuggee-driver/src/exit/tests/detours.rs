@@ -5,19 +5,19 @@ use super::on_a_large_stack;
 use crate::event::detour::{Code, Site, ViewList};
 use crate::event::plan::Facts as EventFacts;
 use crate::exit::{self, Flow, hypercall};
-use crate::hit::detour::{FRAME_WORDS, READ_REGISTER, WRITE_REGISTER, Wish};
+use crate::hit::detour::{FRAME_WORDS, READ_REGISTER, StubRequest, WRITE_REGISTER};
 use crate::port::{Cpu, PhysicalMemory, gpr};
-use crate::shared::Inner;
+use crate::shared::TrampolineView;
 use crate::vmx::{control_field, guest, reason, ro};
 use wire_protocol::address::{CoreId, GuestPhysical, GuestVirtual, PAGE_BYTES};
 use wire_protocol::event::{Actions, Settings, Trigger};
 use wire_protocol::register::Register;
 
-const INNER: Inner = Inner {
+const INNER: TrampolineView = TrampolineView {
     eptp: 0x7000_001e,
     lists: [0x7100_0000, 0x7100_1000],
-    owed: RAM + 0x20_0000,
-    ways: [(DRIVER + 0x100, 0x80), (DRIVER + 0x800, 0x100)],
+    deferred: RAM + 0x20_0000,
+    stub: [(DRIVER + 0x100, 0x80), (DRIVER + 0x800, 0x100)],
 };
 /// Where the stub laid the guest's registers down.
 const FRAME: u64 = RAM + 0x30_0000;
@@ -28,7 +28,7 @@ const UNDEFINED_OPCODE: u64 = 1 << 31 | 3 << 8 | 6;
 
 fn machine() -> Machine {
     let mut machine = Machine::new();
-    machine.shared.fixed.inner = Some(INNER);
+    machine.shared.fixed.trampoline = Some(INNER);
     machine
 }
 
@@ -89,9 +89,9 @@ fn injected(machine: &Machine) -> u64 {
     field(machine, control_field::VMENTRY_INTERRUPTION_INFO_FIELD)
 }
 
-fn is_owed(machine: &Machine) -> bool {
+fn is_deferred(machine: &Machine) -> bool {
     let mut byte = [0];
-    machine.shared.memory.read(INNER.owed, &mut byte);
+    machine.shared.memory.read(INNER.deferred, &mut byte);
     byte[0] != 0
 }
 
@@ -112,7 +112,7 @@ fn a_vmfunc_of_the_guest_faults_as_without_a_hypervisor() {
         machine.exit(0, reason::VMFUNC);
         assert_eq!(injected(&machine), UNDEFINED_OPCODE);
         assert!(!is_inside(&machine));
-        // There is one: the core is in the inner view, where it can execute nothing.
+        // There is one: the core is in the trampoline view, where it can execute nothing.
         let mut machine = machine_with_detour();
         machine.place_code(RAM, &[0x90, 0x0f, 0x01, 0xd4]);
         machine.cores[0]
@@ -132,7 +132,7 @@ fn a_vmfunc_of_the_guest_faults_as_without_a_hypervisor() {
         assert_eq!(injected(&machine), 0);
         assert_eq!(field(&machine, guest::RIP), RAM + 0x100);
         machine.assert_all_watched();
-        assert!(!is_owed(&machine));
+        assert!(!is_deferred(&machine));
     });
 }
 
@@ -166,20 +166,20 @@ fn what_comes_inside_is_put_off_until_the_core_is_out() {
         let mut machine = inside();
         machine.nmi(0);
         machine.exit(0, reason::PREEMPTION_TIMER);
-        assert!(is_inside(&machine) && is_owed(&machine));
+        assert!(is_inside(&machine) && is_deferred(&machine));
         assert_eq!(injected(&machine), 0);
         assert_eq!(field(&machine, guest::RIP), DRIVER + 0x10);
         // The list was emptied meanwhile: the stub's way out is taken for it.
         machine.exit(0, reason::VMFUNC);
         assert_eq!(field(&machine, guest::RIP), DRIVER + 0x13);
-        assert!(!is_inside(&machine) && is_owed(&machine));
+        assert!(!is_inside(&machine) && is_deferred(&machine));
         // It calls, and gets the guest's registers from the frame, and the guest its NMI.
         let words: [u64; FRAME_WORDS] = core::array::from_fn(|word| 0x1000 + word as u64);
         for (at, word) in (FRAME..).step_by(8).zip(words) {
             machine.shared.memory.clone().write_u64(at, word);
         }
         machine.cores[0].cpu.vmwrite(guest::RSP, FRAME);
-        let wish = Wish::Nothing.encode();
+        let wish = StubRequest::Nothing.encode();
         let call = [
             (gpr::RAX, hypercall::MAGIC),
             (gpr::RCX, hypercall::FINISH_DETOUR),
@@ -187,7 +187,7 @@ fn what_comes_inside_is_put_off_until_the_core_is_out() {
         ];
         set(&mut machine, &call);
         machine.exit(0, reason::VMCALL);
-        assert!(!is_owed(&machine));
+        assert!(!is_deferred(&machine));
         assert_eq!(machine.cores[0].cpu.registers()[..], words[..16]);
         assert_eq!(field(&machine, guest::RIP), words[16]);
         assert_eq!(field(&machine, guest::RFLAGS), words[18]);
@@ -199,12 +199,12 @@ fn what_comes_inside_is_put_off_until_the_core_is_out() {
 #[test]
 fn what_comes_on_the_way_out_is_put_off_until_the_guest_is_back() {
     on_a_large_stack(|| {
-        for way in [0x100, 0x17f, 0x800] {
+        for stub in [0x100, 0x17f, 0x800] {
             let mut machine = machine_with_detour();
-            machine.set_rip(0, DRIVER + way);
+            machine.set_rip(0, DRIVER + stub);
             machine.nmi(0);
             assert_eq!(injected(&machine), 0);
-            assert!(machine.traps(0) && !is_owed(&machine));
+            assert!(machine.traps(0) && !is_deferred(&machine));
             machine.exit(0, reason::MONITOR_TRAP_FLAG);
             assert!(machine.traps(0));
             assert_eq!(injected(&machine), 0);
@@ -231,7 +231,7 @@ fn what_comes_on_the_way_in_is_put_off_until_the_core_is_out() {
         let cpu = &mut machine.cores[0].cpu;
         cpu.vmwrite(control_field::EPTP_FULL, INNER.eptp);
         machine.exit(0, reason::MONITOR_TRAP_FLAG);
-        assert!(!machine.traps(0) && is_owed(&machine));
+        assert!(!machine.traps(0) && is_deferred(&machine));
         assert_eq!(injected(&machine), 0);
     });
 }

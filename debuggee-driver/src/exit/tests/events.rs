@@ -130,7 +130,7 @@ fn a_watched_instruction_is_the_guests_to_carry_out() {
 }
 
 #[test]
-fn string_io_is_watched_once_and_iterates_natively() {
+fn string_io_is_watched_once_and_iterates_by_itself() {
     let mut machine = Machine::new();
     let event = watch(&mut machine, Trigger::IoOut { port: Some(0x71) });
     const IO_BITMAPS: u64 = 1 << 25;

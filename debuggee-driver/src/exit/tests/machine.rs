@@ -186,7 +186,7 @@ impl Machine {
                 code_instructions: 0,
                 eptp_hooked: views.hooked.eptp(),
                 eptp_clean: views.clean.eptp(),
-                inner: None,
+                trampoline: None,
                 sink_page,
                 bitmaps: BITMAPS,
                 cr4_allowed: u64::MAX,

@@ -4,18 +4,17 @@
 //! enforcement, and that is where most hooks are; kernels begin with the other. Called by
 //! `exception`, in VMX-root.
 
-use super::Core;
-use super::access::is_in_64_bit_mode;
-use super::advance::{RFLAGS_TF, advance_by};
-use super::hypercall::is_kernel;
-use super::native::Native;
-use super::step::Step;
+use crate::exit::core::Core;
+use crate::exit::emulate::advance::advance_by;
+use crate::exit::single::passthrough::PassThrough;
+use crate::exit::single::step::Step;
 use crate::port::{Cpu, LiveRegister, PhysicalMemory, Ports};
 use crate::shared::Shared;
-use crate::vmx::guest;
+use crate::vmx::privilege::is_in_64_bit_mode;
+use crate::vmx::privilege::is_kernel;
+use crate::vmx::{guest, rflags};
 use wire_protocol::address::{GuestPhysical, PAGE_BYTES};
 
-const RFLAGS_RF: u64 = 1 << 16;
 /// Control-flow enforcement: the processor remembers that ENDBR64 came.
 const CR4_CET: u64 = 1 << 23;
 
@@ -47,13 +46,13 @@ fn length(bytes: u64) -> Option<u64> {
 
 /// Carries out the hooked instruction at `at` and goes behind it, if that is simple. Not if the guest could tell the
 /// difference: what else is due at its end, the processor does.
-pub(super) fn carry_out<P: Ports>(
+pub(in crate::exit) fn carry_out<P: Ports>(
     core: &mut Core<P::Cpu>,
     shared: &Shared<P>,
     at: GuestPhysical,
 ) -> bool {
     let is_on_one_page = at.offset() as u64 <= PAGE_BYTES - 8;
-    let is_stepped = core.step != Step::None || core.native != Native::None;
+    let is_stepped = core.step != Step::None || core.pass_through != PassThrough::None;
     if is_stepped || !is_on_one_page {
         return false;
     }
@@ -65,7 +64,7 @@ pub(super) fn carry_out<P: Ports>(
     let Some(len_bytes) = length(bytes).or(swaps.then_some(SWAPGS_BYTES)) else {
         return false;
     };
-    if cpu.vmread(guest::RFLAGS) & (RFLAGS_TF | RFLAGS_RF) != 0
+    if cpu.vmread(guest::RFLAGS) & (rflags::TF | rflags::RF) != 0
         || cpu.vmread(guest::CR4) & CR4_CET != 0
     {
         return false;

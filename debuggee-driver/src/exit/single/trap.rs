@@ -1,16 +1,19 @@
-//! The monitor trap flag: the end of a step, of an instruction carried out natively, or one more
+//! The monitor trap flag: the end of a step, of an instruction that was passed through, or one more
 //! instruction of a traced core.
 
-use super::advance::RFLAGS_TF;
-use super::native::{self, Native};
-use super::step::{self, Step};
-use super::stepping::{self, STACK_BYTES};
-use super::{Core, Outcome, watchers};
-use crate::event::{Kind, Occasion};
-use crate::hit::Comes;
+use crate::event::{TriggerInstance, TriggerKind};
+use crate::exit::core::{Core, Outcome};
+use crate::exit::single::asked;
+use crate::exit::single::asked::STACK_BYTES;
+use crate::exit::single::passthrough;
+use crate::exit::single::passthrough::PassThrough;
+use crate::exit::single::step;
+use crate::exit::single::step::Step;
+use crate::exit::watchers;
+use crate::hit::Nature;
 use crate::port::{Cpu, PhysicalMemory, Ports};
 use crate::shared::Shared;
-use crate::vmx::{activity, guest};
+use crate::vmx::{activity, guest, rflags};
 use wire_protocol::event::TraceKind;
 
 /// What a trace has to remember of a core from one instruction to the next.
@@ -36,7 +39,7 @@ const BETWEEN_HANDLERS: u32 = 10_000;
 
 /// What a look at the guest's memory finds out about the instruction that was executed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Found {
+struct ControlFlow {
     /// An event was delivered instead: its frame leads back to where the core stood.
     entered_handler: bool,
     /// It was a near return.
@@ -47,15 +50,15 @@ struct Found {
 
 /// The instruction that was executed, as steps see it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Executed {
+pub(in crate::exit) struct ExecutedInstruction {
     /// RIP behind it.
-    pub(super) rip: u64,
+    pub(in crate::exit) rip: u64,
     /// RSP behind it.
-    pub(super) rsp: u64,
+    pub(in crate::exit) rsp: u64,
     /// It was none of a handler that came in between.
-    pub(super) in_routine: bool,
+    pub(in crate::exit) in_routine: bool,
     /// It was a near return.
-    pub(super) was_return: bool,
+    pub(in crate::exit) was_return: bool,
 }
 
 impl Trace {
@@ -70,7 +73,7 @@ impl Trace {
 
     /// It has left nothing to be undone.
     #[inline]
-    pub(super) const fn is_off(&self) -> bool {
+    pub(in crate::exit) const fn is_off(&self) -> bool {
         !self.on
     }
 
@@ -82,14 +85,14 @@ impl Trace {
 
     /// One more instruction, after which RIP and RSP are these. Returns which kinds of traces
     /// follow it.
-    fn next(&mut self, rip: u64, rsp: u64, found: Found) -> u64 {
+    fn next(&mut self, rip: u64, rsp: u64, found: ControlFlow) -> u64 {
         self.since_handler = if found.entered_handler || found.left_handler {
             0
         } else {
             self.since_handler.saturating_add(1)
         };
         let last = self.last.replace((rip, rsp));
-        let instrument = Occasion::trace_detail(TraceKind::Instrument);
+        let instrument = TriggerInstance::trace_detail(TraceKind::Instrument);
         let Some((_, last_rsp)) = last else {
             self.routine = rsp;
             return instrument;
@@ -104,12 +107,12 @@ impl Trace {
             self.interrupted = Some(last_rsp);
             return instrument;
         }
-        let mut kinds = instrument | Occasion::trace_detail(TraceKind::StepIn);
+        let mut kinds = instrument | TriggerInstance::trace_detail(TraceKind::StepIn);
         if rsp.abs_diff(self.routine) > STACK_BYTES {
             self.routine = rsp;
         } else if found.was_return && rsp > self.routine {
             self.routine = rsp;
-            kinds |= Occasion::trace_detail(TraceKind::StepOut);
+            kinds |= TriggerInstance::trace_detail(TraceKind::StepOut);
         }
         kinds
     }
@@ -117,11 +120,14 @@ impl Trace {
 
 /// Ends what is done, and serves traces.
 pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
-    native::on_trap(core, shared);
+    passthrough::on_trap(core, shared);
     if core.step != Step::None {
         step::on_trap(core, shared);
     }
-    if shared.published.traces_any() && core.step == Step::None && core.native == Native::None {
+    if shared.published.traces_any()
+        && core.step == Step::None
+        && core.pass_through == PassThrough::None
+    {
         executed(core, shared);
     }
     Outcome::Stay
@@ -144,19 +150,19 @@ pub fn executed<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     }
     let found = look(core, shared, rsp);
     let kinds = core.trace.next(rip, rsp, found);
-    let occasion = Occasion {
+    let trigger = TriggerInstance {
         detail: kinds,
-        ..Occasion::new(Kind::Trace, 0)
+        ..TriggerInstance::new(TriggerKind::Trace, 0)
     };
-    watchers::serve_before(core, shared, &occasion, Comes::Once);
+    watchers::serve_before(core, shared, &trigger, Nature::TrapLike);
     if let Some(asked) = shared.published.asked_step(core.id) {
-        let executed = Executed {
+        let executed = ExecutedInstruction {
             rip,
             rsp,
-            in_routine: kinds & Occasion::trace_detail(TraceKind::StepIn) != 0,
+            in_routine: kinds & TriggerInstance::trace_detail(TraceKind::StepIn) != 0,
             was_return: found.was_return,
         };
-        stepping::executed(core, shared, &asked, &executed);
+        asked::executed(core, shared, &asked, &executed);
     }
     // A stop may have moved it.
     if core.cpu.vmread(guest::RIP) != rip {
@@ -164,7 +170,7 @@ pub fn executed<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     }
 }
 
-fn look<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>, rsp: u64) -> Found {
+fn look<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>, rsp: u64) -> ControlFlow {
     /// RET, with and without operand.
     const RETURNS: [u8; 2] = [0xc2, 0xc3];
     /// IRETQ, with its prefix.
@@ -177,7 +183,7 @@ fn look<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>, rsp: u64) -> Found {
         Some(u64::from_le_bytes(bytes))
     };
     let Some((last_rip, _)) = core.trace.last else {
-        return Found::default();
+        return ControlFlow::default();
     };
     let byte = |at| {
         let at = shared.translate(&core.cpu, at)?;
@@ -185,7 +191,7 @@ fn look<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>, rsp: u64) -> Found {
     };
     let opcode = byte(last_rip);
     let [prefix, iret] = IRETQ.map(Some);
-    Found {
+    ControlFlow {
         // The frame starts with RIP, or with an error code before it.
         entered_handler: [rsp, rsp.wrapping_add(8)]
             .into_iter()
@@ -201,7 +207,7 @@ pub fn before_entry<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     if !on && !core.trace.on {
         return;
     }
-    let steps = core.step != Step::None || core.native != Native::None;
+    let steps = core.step != Step::None || core.pass_through != PassThrough::None;
     step::set_trap(&mut core.cpu, on || steps);
     if !on {
         core.trace = Trace::NONE;
@@ -213,7 +219,7 @@ pub fn before_entry<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
 
 /// Holds interrupts off for one more instruction, unless the core waits for one.
 fn hold_interrupts_off<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
-    let is_single_stepped = core.cpu.vmread(guest::RFLAGS) & RFLAGS_TF != 0;
+    let is_single_stepped = core.cpu.vmread(guest::RFLAGS) & rflags::TF != 0;
     let is_active = core.cpu.vmread(guest::ACTIVITY_STATE) == activity::ACTIVE;
     if is_active && !is_single_stepped {
         step::hold_interrupts_off(core, shared);
@@ -224,20 +230,20 @@ fn hold_interrupts_off<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
 mod tests {
     use super::*;
 
-    const PLAIN: Found = Found {
+    const PLAIN: ControlFlow = ControlFlow {
         entered_handler: false,
         was_return: false,
         left_handler: false,
     };
-    const HANDLER: Found = Found {
+    const HANDLER: ControlFlow = ControlFlow {
         entered_handler: true,
         ..PLAIN
     };
-    const RETURN: Found = Found {
+    const RETURN: ControlFlow = ControlFlow {
         was_return: true,
         ..PLAIN
     };
-    const IRET: Found = Found {
+    const IRET: ControlFlow = ControlFlow {
         left_handler: true,
         ..PLAIN
     };
@@ -258,7 +264,7 @@ mod tests {
         let mut trace = Trace::NONE;
         let [step_in, step_out, all] =
             [TraceKind::StepIn, TraceKind::StepOut, TraceKind::Instrument]
-                .map(Occasion::trace_detail);
+                .map(TriggerInstance::trace_detail);
         let stack = 0xffff_c900_0010_0000;
         for (rip, rsp, found, kinds) in [
             (0x100, stack, PLAIN, all),

@@ -4,16 +4,20 @@
 //! What is found here is what `ept_violation` would find. It asks for less: how far the access goes
 //! at most, which the decoder need not say anew for the same bytes of code. Called by it, in VMX-root.
 
-use super::access::Violation;
-use super::load::Load;
-use super::native::Native;
-use super::step::Step;
-use super::{Core, Outcome, access, ept_violation, step};
-use crate::ept::step_view::How;
+use crate::ept::step_view::Opening;
+use crate::exit::core::{Core, Outcome};
+use crate::exit::emulate::advance::advance_by;
+use crate::exit::emulate::load::Load;
+use crate::exit::single::passthrough::PassThrough;
+use crate::exit::single::step;
+use crate::exit::single::step::Step;
+use crate::exit::violation::access;
+use crate::exit::violation::access::Violation;
 use crate::guest::instruction;
 use crate::port::{Cpu, PhysicalMemory, Ports};
 use crate::shared::Shared;
 use crate::vmx::guest;
+use crate::vmx::privilege::is_in_64_bit_mode;
 use wire_protocol::address::{GuestPhysical, PAGE_BYTES};
 use wire_protocol::event::Access;
 
@@ -40,7 +44,7 @@ impl Decoded {
 /// Carries the instruction out, or opens the page for it, if what it touches is not watched. `None`: there is more to
 /// it, and nothing was done.
 #[inline]
-pub(super) fn pass<P: Ports>(
+pub(in crate::exit) fn pass<P: Ports>(
     core: &mut Core<P::Cpu>,
     shared: &Shared<P>,
     violation: &Violation,
@@ -51,11 +55,11 @@ pub(super) fn pass<P: Ports>(
         linear,
         in_delivery,
     } = *violation;
-    let is_first = core.step == Step::None && core.native == Native::None;
+    let is_first = core.step == Step::None && core.pass_through == PassThrough::None;
     if !is_first || in_delivery || linear.is_none() || access.contains(Access::EXECUTE) {
         return None;
     }
-    let granted = ept_violation::granted_for(access);
+    let granted = access::granted_for(access);
     if access.contains(Access::WRITE) {
         // Some processors do not tell a write from a read that is followed by a write.
         access |= Access::READ;
@@ -76,10 +80,10 @@ pub(super) fn pass<P: Ports>(
         && is_ram(core, shared, at.page())
         && let Some(len_bytes) = load.carry_out(core, shared, violation)
     {
-        super::advance_by(&mut core.cpu, len_bytes);
+        advance_by(&mut core.cpu, len_bytes);
         return Some(Outcome::Moved);
     }
-    let how = How {
+    let how = Opening {
         granted,
         original: true,
     };
@@ -90,7 +94,7 @@ pub(super) fn pass<P: Ports>(
 /// Whether `core.decoded` is what stands at RIP.
 #[inline]
 fn is_decoded<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> bool {
-    if !access::is_in_64_bit_mode(&core.cpu) {
+    if !is_in_64_bit_mode(&core.cpu) {
         return false;
     }
     let rip = core.cpu.vmread(guest::RIP);

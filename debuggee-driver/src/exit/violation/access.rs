@@ -1,47 +1,47 @@
 //! What an access that an EPT view forbids touches: the exit names its first byte, the instruction says how
 //! far it goes.
 
-use super::Core;
+use crate::ept::entry::Permissions;
 use crate::ept::monitor::Touch;
+use crate::exit::core::Core;
 use crate::guest::instruction::{self, Instruction, LENGTH_MAX, Registers};
 use crate::port::{Cpu, PhysicalMemory, Ports};
 use crate::shared::Shared;
+use crate::vmx::interruption::VALID;
+use crate::vmx::privilege::is_in_64_bit_mode;
 use crate::vmx::{guest, ro};
 use wire_protocol::address::{GuestPhysical, PAGE_BYTES};
 use wire_protocol::event::Access;
 
 /// Exit qualification ("Exit Qualification for EPT Violations", table 28-7).
 mod qualification {
-    pub(super) const READ: u64 = 1;
-    pub(super) const WRITE: u64 = 1 << 1;
-    pub(super) const FETCH: u64 = 1 << 2;
-    pub(super) const LINEAR_VALID: u64 = 1 << 7;
-    pub(super) const NOT_PAGE_WALK: u64 = 1 << 8;
+    pub(in crate::exit) const READ: u64 = 1;
+    pub(in crate::exit) const WRITE: u64 = 1 << 1;
+    pub(in crate::exit) const FETCH: u64 = 1 << 2;
+    pub(in crate::exit) const LINEAR_VALID: u64 = 1 << 7;
+    pub(in crate::exit) const NOT_PAGE_WALK: u64 = 1 << 8;
 }
 
 /// Bytes of what the processor itself reads and writes: table entries, and what an event pushes.
 const PROCESSORS_OWN_BYTES: u16 = 8;
 
-/// CS.L ("Guest Register State", table 25-2).
-const CS_LONG: u64 = 1 << 13;
-
 /// An EPT violation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Violation {
+pub(in crate::exit) struct Violation {
     /// First byte of the access in the page.
-    pub(super) at: GuestPhysical,
+    pub(in crate::exit) at: GuestPhysical,
     /// What was attempted.
-    pub(super) access: Access,
+    pub(in crate::exit) access: Access,
     /// Its linear address; `None` for the processor's own walk through the guest's page tables.
-    pub(super) linear: Option<u64>,
+    pub(in crate::exit) linear: Option<u64>,
     /// The instruction at RIP did not do it: an event was being delivered.
-    pub(super) in_delivery: bool,
+    pub(in crate::exit) in_delivery: bool,
 }
 
 impl Violation {
     /// As the exit reports it, with this qualification.
     #[inline]
-    pub(super) fn read(cpu: &impl Cpu, exit: u64) -> Self {
+    pub(in crate::exit) fn read(cpu: &impl Cpu, exit: u64) -> Self {
         let mut access = Access::empty();
         access.set(Access::READ, exit & qualification::READ != 0);
         access.set(Access::WRITE, exit & qualification::WRITE != 0);
@@ -52,12 +52,12 @@ impl Violation {
             at: GuestPhysical(cpu.vmread(ro::GUEST_PHYSICAL_ADDR_FULL)),
             access,
             linear: is_linear.then(|| cpu.vmread(ro::GUEST_LINEAR_ADDR)),
-            in_delivery: cpu.vmread(ro::IDT_VECTORING_INFO) & 1 << 31 != 0,
+            in_delivery: cpu.vmread(ro::IDT_VECTORING_INFO) & VALID != 0,
         }
     }
 
     /// The instruction that did it, if one did and it can be read.
-    pub(super) fn instruction<P: Ports>(
+    pub(in crate::exit) fn instruction<P: Ports>(
         &self,
         core: &Core<P::Cpu>,
         shared: &Shared<P>,
@@ -71,7 +71,7 @@ impl Violation {
 
     /// Without a look at the instruction: the rest of the page from the first byte on, of which the access touches
     /// at least that byte.
-    pub(super) fn most(&self) -> Touch {
+    pub(in crate::exit) fn most(&self) -> Touch {
         let mut most = *self;
         if most.access.contains(Access::WRITE) {
             // Some processors do not tell a write from a read that is followed by a write.
@@ -87,7 +87,7 @@ impl Violation {
     }
 
     /// The bytes touched on the page, and those that the same access touched on the page before.
-    pub(super) fn touches<P: Ports>(
+    pub(in crate::exit) fn touches<P: Ports>(
         &self,
         core: &Core<P::Cpu>,
         shared: &Shared<P>,
@@ -143,14 +143,8 @@ impl Violation {
     }
 }
 
-/// Whether the guest's code is of the kind that the decoder knows.
-#[inline]
-pub(super) fn is_in_64_bit_mode(cpu: &impl Cpu) -> bool {
-    cpu.vmread(guest::CS_ACCESS_RIGHTS) & CS_LONG != 0
-}
-
 /// The code at RIP, as far as it is present; nothing outside 64-bit mode.
-pub(super) fn code<'b, P: Ports>(
+pub(in crate::exit) fn code<'b, P: Ports>(
     cpu: &P::Cpu,
     shared: &Shared<P>,
     bytes: &'b mut [u8; LENGTH_MAX],
@@ -159,7 +153,7 @@ pub(super) fn code<'b, P: Ports>(
 }
 
 /// The same, elsewhere.
-pub(super) fn code_at<'b, P: Ports>(
+pub(in crate::exit) fn code_at<'b, P: Ports>(
     cpu: &P::Cpu,
     shared: &Shared<P>,
     rip: u64,
@@ -182,4 +176,29 @@ pub(super) fn code_at<'b, P: Ports>(
         present_bytes = LENGTH_MAX;
     }
     bytes.get(..present_bytes).unwrap_or_default()
+}
+
+/// What an access needs. A page that is written must be readable.
+pub(in crate::exit) fn granted_for(access: Access) -> Permissions {
+    let mut granted = Permissions::empty();
+    granted.set(
+        Permissions::READ,
+        access.intersects(Access::READ | Access::WRITE),
+    );
+    granted.set(Permissions::WRITE, access.contains(Access::WRITE));
+    granted.set(Permissions::EXECUTE, access.contains(Access::EXECUTE));
+    granted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        let both = Permissions::READ | Permissions::WRITE;
+        assert_eq!(granted_for(Access::WRITE), both);
+        assert_eq!(granted_for(Access::READ), Permissions::READ);
+        assert_eq!(granted_for(Access::EXECUTE), Permissions::EXECUTE);
+    }
 }

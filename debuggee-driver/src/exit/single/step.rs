@@ -5,18 +5,20 @@
 //! view, in which only the pages found so far are open; a page found later is opened in the
 //! same step. No other core ever runs with a page open.
 
-use super::native::Native;
-use super::{Core, Outcome, mode, watchers};
 use crate::ept::entry::Permissions;
-use crate::ept::step_view::{How, Sources};
-use crate::event::Occasion;
+use crate::ept::step_view::{Opening, Sources};
+use crate::event::TriggerInstance;
+use crate::exit::core::{Core, Outcome};
+use crate::exit::single::mode;
+use crate::exit::single::passthrough::PassThrough;
+use crate::exit::watchers;
 use crate::guest::instruction::{self, Instruction};
 use crate::port::{Cpu, Ports};
 use crate::published;
 use crate::shared::Shared;
-use crate::vmx::{control_field, guest, interruptibility};
+use crate::vmx::interruption::VALID;
+use crate::vmx::{control_field, guest, interruptibility, primary, rflags};
 use wire_protocol::address::GuestPhysical;
-use x86::vmx::vmcs::control::PrimaryControls;
 
 /// Whether a core is stepping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,14 +44,14 @@ const TOUCHED_MAX: usize = 8;
 /// as a whole, which would cost more than a step.
 #[derive(Debug)]
 pub struct Touched {
-    accesses: [Option<(Occasion, By)>; TOUCHED_MAX],
+    accesses: [Option<(TriggerInstance, Accessor)>; TOUCHED_MAX],
     /// The first so many are the instruction's.
     count: usize,
 }
 
 /// Who touched it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum By {
+pub enum Accessor {
     /// The instruction.
     Instruction,
     /// The delivery of an event.
@@ -63,9 +65,9 @@ impl Touched {
         count: 0,
     };
 
-    fn add(&mut self, occasion: Occasion, by: By) {
+    fn add(&mut self, trigger: TriggerInstance, by: Accessor) {
         if let Some(slot) = self.accesses.get_mut(self.count) {
-            *slot = Some((occasion, by));
+            *slot = Some((trigger, by));
             self.count += 1;
         }
     }
@@ -74,12 +76,8 @@ impl Touched {
 /// Pages that an instruction can stand on.
 const CODE_PAGES: usize = 2;
 
-const RFLAGS_IF: u64 = 1 << 9;
-const RFLAGS_TF: u64 = 1 << 8;
-const MTF: u64 = PrimaryControls::MONITOR_TRAP_FLAG.bits() as u64;
-
 /// How the page of a hooked instruction is opened.
-const HOOKED: How = How {
+const HOOKED: Opening = Opening {
     granted: Permissions::EXECUTE,
     original: true,
 };
@@ -91,7 +89,12 @@ pub fn begin_at_hook<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, at: 
 
 /// Opens a page that the next instruction touches, and lets the instruction run.
 #[inline]
-pub fn open<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, at: GuestPhysical, how: How) {
+pub fn open<P: Ports>(
+    core: &mut Core<P::Cpu>,
+    shared: &Shared<P>,
+    at: GuestPhysical,
+    how: Opening,
+) {
     let mut memory = shared.memory.clone();
     let opened = core
         .view
@@ -105,7 +108,7 @@ pub fn open<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, at: GuestPhys
 /// Lets the next instruction touch the debugger's memory at `at`: it reads nothing, and what it writes is thrown
 /// away.
 pub fn open_hidden<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, at: GuestPhysical) {
-    let nothing = How {
+    let nothing = Opening {
         granted: Permissions::empty(),
         original: false,
     };
@@ -166,19 +169,19 @@ fn arm<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, discards: bool, bl
 }
 
 /// Holds interrupts off for the next instruction, without a trace in RFLAGS.
-pub(super) fn hold_interrupts_off<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
+pub(in crate::exit) fn hold_interrupts_off<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     let cpu = &mut core.cpu;
     let rflags = cpu.vmread(guest::RFLAGS);
-    if rflags & RFLAGS_IF == 0 {
+    if rflags & rflags::IF == 0 {
         return;
     }
     let blocking = cpu.vmread(guest::INTERRUPTIBILITY_STATE);
-    let delivering = cpu.vmread(control_field::VMENTRY_INTERRUPTION_INFO_FIELD) & 1 << 31 != 0;
-    let shadow = interruptibility::STI | interruptibility::MOV_SS;
+    let delivering = cpu.vmread(control_field::VMENTRY_INTERRUPTION_INFO_FIELD) & VALID != 0;
+    let shadow = interruptibility::SHADOW;
     if blocking & shadow != 0 || delivering {
         return;
     }
-    if rflags & RFLAGS_TF == 0 {
+    if rflags & rflags::TF == 0 {
         cpu.vmwrite(
             guest::INTERRUPTIBILITY_STATE,
             blocking | interruptibility::STI,
@@ -190,17 +193,21 @@ pub(super) fn hold_interrupts_off<P: Ports>(core: &mut Core<P::Cpu>, shared: &Sh
 }
 
 /// Lets interrupts in again that could only be held off by taking them.
-pub(super) fn let_interrupts_in<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
+pub(in crate::exit) fn let_interrupts_in<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     if core::mem::take(&mut core.takes_interrupts) {
         shared.published.load_interrupts(&mut core.cpu);
     }
 }
 
 /// Turns the monitor trap flag on or off.
-pub(super) fn set_trap(cpu: &mut impl Cpu, on: bool) {
+pub(in crate::exit) fn set_trap(cpu: &mut impl Cpu, on: bool) {
     let field = control_field::PRIMARY_PROCBASED_EXEC_CONTROLS;
     let now = cpu.vmread(field);
-    let wanted = if on { now | MTF } else { now & !MTF };
+    let wanted = if on {
+        now | primary::MONITOR_TRAP_FLAG
+    } else {
+        now & !primary::MONITOR_TRAP_FLAG
+    };
     if wanted != now {
         cpu.vmwrite(field, wanted);
     }
@@ -217,7 +224,7 @@ pub fn on_trap<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome
         end_iteration(core, shared);
     } else if core.touched.count != 0 && has_faulted(core, shared, rip, now) {
         // An instruction that faulted has no time after it.
-        serve_after(core, shared, |by| by == By::Delivery);
+        serve_after(core, shared, |by| by == Accessor::Delivery);
     } else {
         complete(core, shared);
     }
@@ -225,13 +232,15 @@ pub fn on_trap<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome
 }
 
 /// The instruction at `rip`, as the guest maps it.
-pub(super) fn instruction_at<P: Ports>(
+pub(in crate::exit) fn instruction_at<P: Ports>(
     core: &Core<P::Cpu>,
     shared: &Shared<P>,
     rip: u64,
 ) -> Option<Instruction> {
     let mut bytes = [0; instruction::LENGTH_MAX];
-    instruction::decode(super::access::code_at(&core.cpu, shared, rip, &mut bytes))
+    instruction::decode(crate::exit::violation::access::code_at(
+        &core.cpu, shared, rip, &mut bytes,
+    ))
 }
 
 /// Whether the instruction at `rip` cannot have led to `now`, so that this is the handler of an exception.
@@ -250,23 +259,28 @@ pub fn complete<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
 fn serve_after<P: Ports>(
     core: &mut Core<P::Cpu>,
     shared: &Shared<P>,
-    is_over: impl Fn(By) -> bool,
+    is_over: impl Fn(Accessor) -> bool,
 ) {
     let count = core.touched.count;
     end(core, shared);
     for place in 0..count {
         let access = core.touched.accesses.get(place).copied().flatten();
-        let Some((occasion, _)) = access.filter(|(_, by)| is_over(*by)) else {
+        let Some((trigger, _)) = access.filter(|(_, by)| is_over(*by)) else {
             continue;
         };
-        watchers::serve_after(core, shared, &occasion);
+        watchers::serve_after(core, shared, &trigger);
     }
 }
 
 /// Remembers an access of what comes next, if events of the stage after wait for it.
-pub fn note<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, occasion: Occasion, by: By) {
-    if watchers::is_after_awaited(core, shared, &occasion) {
-        core.touched.add(occasion, by);
+pub fn note<P: Ports>(
+    core: &mut Core<P::Cpu>,
+    shared: &Shared<P>,
+    trigger: TriggerInstance,
+    by: Accessor,
+) {
+    if watchers::is_after_awaited(core, shared, &trigger) {
+        core.touched.add(trigger, by);
     }
 }
 
@@ -274,11 +288,11 @@ pub fn note<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, occasion: Occ
 /// looked at before the first.
 fn end_iteration<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     let mut code = [None; CODE_PAGES];
-    let fetched = |how: &How| how.granted.contains(Permissions::EXECUTE);
+    let fetched = |how: &Opening| how.granted.contains(Permissions::EXECUTE);
     let opened = core.view.opened().filter(|(_, how)| fetched(how));
     for (slot, (page, how)) in code.iter_mut().zip(opened) {
         let granted = Permissions::EXECUTE;
-        *slot = Some((page, How { granted, ..how }));
+        *slot = Some((page, Opening { granted, ..how }));
     }
     complete(core, shared);
     for (page, how) in code.into_iter().flatten() {
@@ -307,8 +321,8 @@ pub fn end<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
         shared.clear_sink();
     }
     core.cpu.invalidate_view(core.view.eptp());
-    set_trap(&mut core.cpu, core.native != Native::None);
-    let home = mode::home(core, shared);
+    set_trap(&mut core.cpu, core.pass_through != PassThrough::None);
+    let home = mode::resting_view(core, shared);
     core.cpu.vmwrite(control_field::EPTP_FULL, home);
     core.step = Step::None;
     let_interrupts_in(core, shared);
@@ -316,7 +330,7 @@ pub fn end<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
 
 /// Before the guest is entered: a halt in the middle of a step may have moved RIP, and a commit may have changed
 /// what is watched.
-pub fn settle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
+pub fn apply<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     let Step::Active { rip, .. } = core.step else {
         return;
     };

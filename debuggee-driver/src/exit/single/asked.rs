@@ -3,8 +3,9 @@
 //!
 //! Called by `trap` after every instruction of a core that steps.
 
-use super::trap::Executed;
-use super::{Core, step};
+use crate::exit::core::Core;
+use crate::exit::single::step;
+use crate::exit::single::trap::ExecutedInstruction;
 use crate::hit;
 use crate::port::Ports;
 use crate::published::AskedStep;
@@ -15,14 +16,14 @@ use wire_protocol::script::Tracing;
 const INSTRUCTIONS_MAX: u32 = 100_000;
 
 /// Stacks are farther apart than this.
-pub(super) const STACK_BYTES: u64 = 1 << 20;
+pub(in crate::exit) const STACK_BYTES: u64 = 1 << 20;
 
 /// Ends the core's step if the instruction was its last.
-pub(super) fn executed<P: Ports>(
+pub(in crate::exit) fn executed<P: Ports>(
     core: &mut Core<P::Cpu>,
     shared: &Shared<P>,
     asked: &AskedStep,
-    executed: &Executed,
+    executed: &ExecutedInstruction,
 ) {
     let (rip, rsp) = asked.from;
     core.stepped = core.stepped.saturating_add(1);
@@ -43,7 +44,7 @@ pub(super) fn executed<P: Ports>(
 fn is_over(
     tracing: Tracing,
     rsp: u64,
-    executed: &Executed,
+    executed: &ExecutedInstruction,
     began_with_call: impl Fn() -> bool,
 ) -> bool {
     let is_near = executed.rsp.abs_diff(rsp) < STACK_BYTES;
@@ -66,8 +67,8 @@ mod tests {
 
     const STACK: u64 = 0xffff_c900_0010_0000;
 
-    fn after(rsp: u64) -> Executed {
-        Executed {
+    fn after(rsp: u64) -> ExecutedInstruction {
+        ExecutedInstruction {
             rip: 0x100,
             rsp,
             in_routine: true,
@@ -75,7 +76,7 @@ mod tests {
         }
     }
 
-    fn endings(executed: &Executed, is_call: bool) -> [bool; 5] {
+    fn endings(executed: &ExecutedInstruction, is_call: bool) -> [bool; 5] {
         Tracing::ALL.map(|tracing| is_over(tracing, STACK, executed, || is_call))
     }
 
@@ -92,25 +93,25 @@ mod tests {
             [false, true, false, false, true]
         );
         // Behind it again.
-        let back = Executed {
+        let back = ExecutedInstruction {
             was_return: true,
             ..after(STACK)
         };
         assert_eq!(endings(&back, true), [true, true, false, true, true]);
         // The routine returned.
-        let out = Executed {
+        let out = ExecutedInstruction {
             was_return: true,
             ..after(STACK + 8)
         };
         assert_eq!(endings(&out, false), [true; 5]);
         // A handler came in between.
-        let handler = Executed {
+        let handler = ExecutedInstruction {
             in_routine: false,
             ..after(STACK - 0x80)
         };
         assert_eq!(endings(&handler, false), [false, false, false, true, true]);
         // Another thread, whose stack is elsewhere, returns.
-        let other = Executed {
+        let other = ExecutedInstruction {
             was_return: true,
             ..after(STACK + (1 << 30))
         };

@@ -6,17 +6,17 @@
 //!
 //! `!syscall entry` needs none of this: it is a hook where SYSCALL leads.
 
-use super::access::is_in_64_bit_mode;
-use super::hypercall::cpl;
-use super::watchers::{serve_before, watched};
-use super::{Core, Outcome};
-use crate::event::occasion::{BY_BYTES, BY_RANGE};
-use crate::event::{Installed, Kind, Occasion};
-use crate::hit::{Comes, Verdict};
+use crate::event::trigger::{BY_BYTES, BY_RANGE};
+use crate::event::{Installed, TriggerInstance, TriggerKind};
+use crate::exit::core::{Core, Outcome};
+use crate::exit::watchers::{serve_before, watched};
+use crate::hit::{Nature, Verdict};
 use crate::port::{Cpu, LiveRegister, Ports, gpr};
 use crate::shared::Shared;
 use crate::vmx::control::efer;
 use crate::vmx::interruption::GENERAL_PROTECTION;
+use crate::vmx::privilege::cpl;
+use crate::vmx::privilege::is_in_64_bit_mode;
 use crate::vmx::segment::Segment;
 use crate::vmx::syscall::{Before, Instruction, SYSCALL_BYTES};
 use crate::vmx::{guest, interruptibility};
@@ -57,7 +57,7 @@ fn recognise<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>) -> Option<(Instr
 }
 
 /// An invalid-opcode exception. `None`: it is the guest's own.
-pub fn on_undefined_opcode<P: Ports>(
+pub(in crate::exit) fn on_undefined_opcode<P: Ports>(
     core: &mut Core<P::Cpu>,
     shared: &Shared<P>,
 ) -> Option<Outcome> {
@@ -66,20 +66,20 @@ pub fn on_undefined_opcode<P: Ports>(
         return None;
     }
     let (instruction, detail) = recognise(core, shared)?;
-    let occasion = if instruction == Instruction::Syscall {
+    let trigger = if instruction == Instruction::Syscall {
         let number = core.cpu.registers()[gpr::RAX];
-        Occasion {
+        TriggerInstance {
             detail,
-            ..Occasion::new(Kind::Syscall, number)
+            ..TriggerInstance::new(TriggerKind::Syscall, number)
         }
     } else {
-        Occasion {
+        TriggerInstance {
             detail,
             context: core.cpu.vmread(guest::RIP),
-            ..Occasion::new(Kind::Sysret, 0)
+            ..TriggerInstance::new(TriggerKind::Sysret, 0)
         }
     };
-    let outcome = watched(core, shared, occasion, |core| carry_out(core, instruction));
+    let outcome = watched(core, shared, trigger, |core| carry_out(core, instruction));
     // The exit reports no length; only what is skipped needs one.
     Some(match outcome {
         Outcome::Advance => {
@@ -91,20 +91,27 @@ pub fn on_undefined_opcode<P: Ports>(
 }
 
 /// Whether the kernel begins at `rip` after SYSCALL, and somebody waits for that.
-pub(super) fn is_entry<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>, rip: u64) -> bool {
+pub(in crate::exit) fn is_entry<P: Ports>(
+    core: &Core<P::Cpu>,
+    shared: &Shared<P>,
+    rip: u64,
+) -> bool {
     let is_awaited = shared.installed.read(Installed::has_syscall_entries);
     is_awaited && core.cpu.live(LiveRegister::Lstar) == rip
 }
 
 /// Serves who waits for the kernel to be entered. `None`: its first instruction runs.
-pub(super) fn on_entry<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Option<Outcome> {
-    let occasion = Occasion::new(Kind::SyscallEntry, core.cpu.registers()[gpr::RAX]);
+pub(in crate::exit) fn on_entry<P: Ports>(
+    core: &mut Core<P::Cpu>,
+    shared: &Shared<P>,
+) -> Option<Outcome> {
+    let trigger = TriggerInstance::new(TriggerKind::SyscallEntry, core.cpu.registers()[gpr::RAX]);
     // Hooks of this instruction were served before: they must not be served again.
-    match serve_before(core, shared, &occasion, Comes::Once) {
-        Verdict::Goes => None,
-        Verdict::Stays => Some(Outcome::Stay),
+    match serve_before(core, shared, &trigger, Nature::TrapLike) {
+        Verdict::Complete => None,
+        Verdict::Retry => Some(Outcome::Stay),
         // Back to the program, as if the system call had been served.
-        Verdict::Skipped => Some(carry_out(core, Instruction::Sysret64)),
+        Verdict::Skip => Some(carry_out(core, Instruction::Sysret64)),
     }
 }
 
@@ -161,7 +168,7 @@ fn carry_out<C: Cpu>(core: &mut Core<C>, instruction: Instruction) -> Outcome {
         &after.ss,
     );
     let blocking = cpu.vmread(guest::INTERRUPTIBILITY_STATE);
-    let shadow = interruptibility::STI | interruptibility::MOV_SS;
+    let shadow = interruptibility::SHADOW;
     cpu.vmwrite(guest::INTERRUPTIBILITY_STATE, blocking & !shadow);
     Outcome::Moved
 }

@@ -1,13 +1,17 @@
 //! Accesses that the EPT views forbid: those to watched pages, and any to the debugger's own memory.
 
-use super::access::Violation;
-use super::{Core, Fault, Outcome, miss, mode, step, watchers};
 use crate::ept::entry::Permissions;
 use crate::ept::monitor::Touch;
-use crate::ept::step_view::How;
-use crate::event::Occasion;
+use crate::ept::step_view::Opening;
+use crate::event::TriggerInstance;
+use crate::exit::core::{Core, Fault, Outcome};
+use crate::exit::emulate::advance::advance_by;
+use crate::exit::single::{mode, step};
+use crate::exit::violation::access::{self, Violation};
+use crate::exit::violation::unwatched;
+use crate::exit::watchers;
 use crate::guest::instruction::Instruction;
-use crate::hit::{Comes, Verdict};
+use crate::hit::{Nature, Verdict};
 use crate::port::{Cpu, Ports};
 use crate::shared::Shared;
 use crate::vmx::interruption::GENERAL_PROTECTION;
@@ -57,7 +61,7 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
     if is_fetch && let Some(outcome) = mode::on_fetch(core, shared) {
         return outcome;
     }
-    if let Some(outcome) = miss::pass(core, shared, &violation) {
+    if let Some(outcome) = unwatched::pass(core, shared, &violation) {
         return outcome;
     }
     let at = violation.at;
@@ -70,7 +74,9 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
             Outcome::Stay
         }
         Decision::Fault => Outcome::Inject(GENERAL_PROTECTION),
-        Decision::Unexpected if is_fetch && core.alone.is_some() && shared.is_mapped(at) => {
+        Decision::Unexpected
+            if is_fetch && core.executable_mode.is_some() && shared.is_mapped(at) =>
+        {
             // The kernel runs a page that is user mode's: no change of mode, but the view cannot tell.
             step::begin_at_hook(core, shared, at);
             Outcome::Stay
@@ -96,8 +102,8 @@ fn serve<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, violation: &Viol
             return outcome;
         }
     }
-    let granted = granted_for(access);
-    let how = How {
+    let granted = access::granted_for(access);
+    let how = Opening {
         granted,
         original: granted != Permissions::EXECUTE,
     };
@@ -137,38 +143,26 @@ fn hit<P: Ports>(
         earlier = earlier.or(Some(Touch { access, ..touch }));
     }
     let context = violation.linear.unwrap_or(violation.at.0);
-    let occasion = Occasion::memory(touch, earlier, context);
-    match watchers::serve_before(core, shared, &occasion, Comes::Again) {
-        Verdict::Stays => return Some(Outcome::Stay),
-        Verdict::Skipped => {
+    let trigger = TriggerInstance::memory(touch, earlier, context);
+    match watchers::serve_before(core, shared, &trigger, Nature::FaultLike) {
+        Verdict::Retry => return Some(Outcome::Stay),
+        Verdict::Skip => {
             // What the processor does by itself cannot be skipped.
             if let Some(it) = instruction {
                 step::end(core, shared);
-                super::advance_by(&mut core.cpu, u64::from(it.len));
+                advance_by(&mut core.cpu, u64::from(it.len));
                 return Some(Outcome::Moved);
             }
         }
-        Verdict::Goes => {}
+        Verdict::Complete => {}
     }
     let by = if violation.in_delivery {
-        step::By::Delivery
+        step::Accessor::Delivery
     } else {
-        step::By::Instruction
+        step::Accessor::Instruction
     };
-    step::note(core, shared, occasion, by);
+    step::note(core, shared, trigger, by);
     None
-}
-
-/// What an access needs. A page that is written must be readable.
-pub(super) fn granted_for(access: Access) -> Permissions {
-    let mut granted = Permissions::empty();
-    granted.set(
-        Permissions::READ,
-        access.intersects(Access::READ | Access::WRITE),
-    );
-    granted.set(Permissions::WRITE, access.contains(Access::WRITE));
-    granted.set(Permissions::EXECUTE, access.contains(Access::EXECUTE));
-    granted
 }
 
 #[cfg(test)]
@@ -193,13 +187,5 @@ mod tests {
         for access in [Access::READ, Access::WRITE, Access::EXECUTE] {
             assert_eq!(decide(access, false, false), Decision::Unexpected);
         }
-    }
-
-    #[test]
-    fn what_is_written_can_be_read() {
-        let both = Permissions::READ | Permissions::WRITE;
-        assert_eq!(granted_for(Access::WRITE), both);
-        assert_eq!(granted_for(Access::READ), Permissions::READ);
-        assert_eq!(granted_for(Access::EXECUTE), Permissions::EXECUTE);
     }
 }

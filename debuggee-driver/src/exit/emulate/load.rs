@@ -5,23 +5,21 @@
 //! at the same instruction sends it back to the processor: an access that is not aligned, a data
 //! breakpoint, a single step. Called by `miss`, in VMX-root.
 
-use super::Core;
-use super::access::Violation;
-use super::advance::RFLAGS_TF;
+use crate::exit::core::Core;
+use crate::exit::violation::access::Violation;
 use crate::guest::instruction::Instruction;
 use crate::guest::instruction::decode::{Encoding, Map, Segment};
 use crate::port::{Cpu, PhysicalMemory, Ports, gpr};
 use crate::shared::Shared;
-use crate::vmx::guest;
+use crate::vmx::{guest, rflags};
 use wire_protocol::event::Access;
 
-const RFLAGS_RF: u64 = 1 << 16;
 /// Breakpoints that are on.
 const DR7_ENABLED: u64 = 0xff;
 
 /// MOV to a register of 32 or 64 bits, from memory at a base register and a distance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Load {
+pub(in crate::exit) struct Load {
     len: u8,
     register: u8,
     base: u8,
@@ -31,7 +29,7 @@ pub(super) struct Load {
 
 impl Load {
     /// What an instruction loads, if that is all it does.
-    pub(super) fn of(it: &Instruction) -> Option<Self> {
+    pub(in crate::exit) fn of(it: &Instruction) -> Option<Self> {
         const MOV: u8 = 0x8b;
         let is_plain = it.encoding == Encoding::Legacy
             && it.map == Map::One
@@ -55,7 +53,7 @@ impl Load {
 
     /// Carries it out. Returns its length; `None`: the processor has to, and nothing was done.
     #[inline]
-    pub(super) fn carry_out<P: Ports>(
+    pub(in crate::exit) fn carry_out<P: Ports>(
         &self,
         core: &mut Core<P::Cpu>,
         shared: &Shared<P>,
@@ -71,7 +69,7 @@ impl Load {
         // In the stack pointer's place stands nothing.
         let is_free = usize::from(self.register) != gpr::RSP
             && usize::from(self.base) != gpr::RSP
-            && rflags & RFLAGS_TF == 0
+            && rflags & rflags::TF == 0
             && cpu.vmread(guest::DR7) & DR7_ENABLED == 0;
         if !is_whole || !is_free {
             return None;
@@ -84,8 +82,8 @@ impl Load {
         };
         *cpu.registers_mut().get_mut(usize::from(self.register))? = value;
         // The exit was like a fault and has set it; the instruction's end clears it.
-        if rflags & RFLAGS_RF != 0 {
-            cpu.vmwrite(guest::RFLAGS, rflags & !RFLAGS_RF);
+        if rflags & rflags::RF != 0 {
+            cpu.vmwrite(guest::RFLAGS, rflags & !rflags::RF);
         }
         Some(u64::from(self.len))
     }

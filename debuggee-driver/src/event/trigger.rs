@@ -4,10 +4,10 @@ use crate::ept::monitor::Touch;
 use wire_protocol::address::GuestPhysical;
 use wire_protocol::event::{ControlRegister, Modes, Settings, SyscallBy, TraceKind, Trigger};
 
-/// Kinds of occasions; each has values of its own.
+/// Kinds of triggers; each has values of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
-pub enum Kind {
+pub enum TriggerKind {
     /// A hooked instruction is about to run. Guest-physical address.
     Execute,
     /// Watched memory is touched.
@@ -52,7 +52,7 @@ pub enum Kind {
     Trace,
 }
 
-impl Kind {
+impl TriggerKind {
     /// How many there are.
     pub const COUNT: usize = Self::Trace as usize + 1;
 
@@ -86,7 +86,7 @@ impl Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
     /// The kind.
-    pub kind: Kind,
+    pub kind: TriggerKind,
     /// The value; `None` is any.
     pub value: Option<u64>,
 }
@@ -97,29 +97,29 @@ impl Key {
     #[must_use]
     pub fn of(settings: &Settings, hook: Option<GuestPhysical>) -> Option<Self> {
         let (kind, value) = match settings.trigger {
-            Trigger::EptHook { .. } => (Kind::Execute, Some(hook?.0)),
+            Trigger::EptHook { .. } => (TriggerKind::Execute, Some(hook?.0)),
             Trigger::EptHook2 { .. } | Trigger::Monitor { .. } => return None,
-            Trigger::Syscall { number, .. } => (Kind::Syscall, number.map(u64::from)),
-            Trigger::SyscallEntry { number } => (Kind::SyscallEntry, number.map(u64::from)),
-            Trigger::Sysret { .. } => (Kind::Sysret, None),
-            Trigger::Cpuid { leaf } => (Kind::Cpuid, leaf.map(u64::from)),
-            Trigger::MsrRead { msr } => (Kind::MsrRead, msr.map(u64::from)),
-            Trigger::MsrWrite { msr } => (Kind::MsrWrite, msr.map(u64::from)),
-            Trigger::IoIn { port } => (Kind::IoIn, port.map(u64::from)),
-            Trigger::IoOut { port } => (Kind::IoOut, port.map(u64::from)),
-            Trigger::Exception { vector } => (Kind::Exception, vector.map(u64::from)),
-            Trigger::Interrupt { vector } => (Kind::Interrupt, Some(u64::from(vector))),
-            Trigger::Tsc => (Kind::Tsc, None),
-            Trigger::Pmc => (Kind::Pmc, None),
-            Trigger::Vmcall => (Kind::Vmcall, None),
-            Trigger::Dr => (Kind::Dr, None),
+            Trigger::Syscall { number, .. } => (TriggerKind::Syscall, number.map(u64::from)),
+            Trigger::SyscallEntry { number } => (TriggerKind::SyscallEntry, number.map(u64::from)),
+            Trigger::Sysret { .. } => (TriggerKind::Sysret, None),
+            Trigger::Cpuid { leaf } => (TriggerKind::Cpuid, leaf.map(u64::from)),
+            Trigger::MsrRead { msr } => (TriggerKind::MsrRead, msr.map(u64::from)),
+            Trigger::MsrWrite { msr } => (TriggerKind::MsrWrite, msr.map(u64::from)),
+            Trigger::IoIn { port } => (TriggerKind::IoIn, port.map(u64::from)),
+            Trigger::IoOut { port } => (TriggerKind::IoOut, port.map(u64::from)),
+            Trigger::Exception { vector } => (TriggerKind::Exception, vector.map(u64::from)),
+            Trigger::Interrupt { vector } => (TriggerKind::Interrupt, Some(u64::from(vector))),
+            Trigger::Tsc => (TriggerKind::Tsc, None),
+            Trigger::Pmc => (TriggerKind::Pmc, None),
+            Trigger::Vmcall => (TriggerKind::Vmcall, None),
+            Trigger::Dr => (TriggerKind::Dr, None),
             Trigger::CrWrite { register, .. } => match register {
-                ControlRegister::Cr0 => (Kind::Cr0Write, None),
-                ControlRegister::Cr4 => (Kind::Cr4Write, None),
+                ControlRegister::Cr0 => (TriggerKind::Cr0Write, None),
+                ControlRegister::Cr4 => (TriggerKind::Cr4Write, None),
             },
-            Trigger::Xsetbv { xcr } => (Kind::Xsetbv, xcr.map(u64::from)),
-            Trigger::Mode { .. } => (Kind::Mode, None),
-            Trigger::Trace { .. } => (Kind::Trace, None),
+            Trigger::Xsetbv { xcr } => (TriggerKind::Xsetbv, xcr.map(u64::from)),
+            Trigger::Mode { .. } => (TriggerKind::Mode, None),
+            Trigger::Trace { .. } => (TriggerKind::Trace, None),
         };
         Some(Self { kind, value })
     }
@@ -127,9 +127,9 @@ impl Key {
 
 /// Something that happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Occasion {
+pub struct TriggerInstance {
     /// What kind of thing.
-    pub kind: Kind,
+    pub kind: TriggerKind,
     /// Which of its kind.
     pub value: u64,
     /// `$context` of the events that it concerns.
@@ -141,15 +141,15 @@ pub struct Occasion {
     pub touched: Option<(Touch, Option<Touch>)>,
 }
 
-/// [`Occasion::detail`] of SYSCALL and SYSRET: the bytes at RIP say so.
+/// [`TriggerInstance::detail`] of SYSCALL and SYSRET: the bytes at RIP say so.
 pub const BY_BYTES: u64 = 1;
-/// [`Occasion::detail`] of SYSCALL and SYSRET: mode and range of RIP say so.
+/// [`TriggerInstance::detail`] of SYSCALL and SYSRET: mode and range of RIP say so.
 pub const BY_RANGE: u64 = 2;
 
-impl Occasion {
-    /// An occasion whose `$context` is its value, and which concerns all events that wait for it.
+impl TriggerInstance {
+    /// An trigger whose `$context` is its value, and which concerns all events that wait for it.
     #[must_use]
-    pub const fn new(kind: Kind, value: u64) -> Self {
+    pub const fn new(kind: TriggerKind, value: u64) -> Self {
         Self {
             kind,
             value,
@@ -165,7 +165,7 @@ impl Occasion {
         Self {
             context,
             touched: Some((touch, earlier)),
-            ..Self::new(Kind::Memory, 0)
+            ..Self::new(TriggerKind::Memory, 0)
         }
     }
 
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn kinds_stand_in_the_order_of_their_numbers() {
-        for (number, kind) in Kind::ALL.into_iter().enumerate() {
+        for (number, kind) in TriggerKind::ALL.into_iter().enumerate() {
             assert_eq!(kind as usize, number);
         }
     }
@@ -216,9 +216,9 @@ mod tests {
     #[test]
     fn a_write_concerns_events_whose_bits_it_changes() {
         let register = ControlRegister::Cr4;
-        let write = Occasion {
+        let write = TriggerInstance {
             detail: 0x80,
-            ..Occasion::new(Kind::Cr4Write, 0)
+            ..TriggerInstance::new(TriggerKind::Cr4Write, 0)
         };
         assert!(write.concerns(&Trigger::CrWrite {
             register,

@@ -1,0 +1,28 @@
+//! Exceptions that the hypervisor raises for an instruction.
+//!
+//! Called by [`super::handle`] and at a detour, in VMX-root.
+
+use crate::event::{TriggerInstance, TriggerKind};
+use crate::exit::core::Core;
+use crate::exit::emulate::advance::advance;
+use crate::exit::inject::inject;
+use crate::exit::single::passthrough;
+use crate::exit::watchers;
+use crate::hit::{Nature, Verdict};
+use crate::port::Ports;
+use crate::shared::Shared;
+use crate::vmx::interruption::Event;
+
+/// An instruction raises an exception because the hypervisor says so: whoever watches it is
+/// served as if the processor had raised it.
+pub(super) fn raise<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, event: Event) {
+    let trigger = TriggerInstance::new(TriggerKind::Exception, u64::from(event.vector));
+    match watchers::serve_before(core, shared, &trigger, Nature::FaultLike) {
+        Verdict::Complete => {
+            passthrough::deliver(core, shared, trigger);
+            inject(&mut core.cpu, event);
+        }
+        Verdict::Skip => advance(&mut core.cpu),
+        Verdict::Retry => {}
+    }
+}

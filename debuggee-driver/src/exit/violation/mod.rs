@@ -1,0 +1,7 @@
+//! Accesses that the EPT views forbid: what they touch, who is served, and what runs then.
+//!
+//! Called by [`super::handle`], in VMX-root, by every core for itself.
+
+pub(super) mod access;
+pub mod handle;
+pub mod unwatched;
