@@ -13,8 +13,8 @@ use crate::session::Ran;
 type Parsed = Result<Box<dyn Action>, ParseError>;
 
 enum Text {
-    /// The host's own evaluator can do it.
-    Plain(Expression),
+    /// The host's own evaluator can do it; as it is typed, too.
+    Plain(Expression, String),
     /// For the script engine.
     Script(String),
 }
@@ -31,7 +31,7 @@ fn parse(mut arguments: Arguments<'_>, in_every_form: bool) -> Parsed {
     }
     let whole = arguments.rest();
     let text = match parser::parse(whole) {
-        Ok(expression) if is_plain(&expression) => Text::Plain(expression),
+        Ok(expression) if is_plain(&expression) => Text::Plain(expression, whole.to_owned()),
         _ => Text::Script(whole.to_owned()),
     };
     Ok(Box::new(Evaluate {
@@ -57,6 +57,22 @@ fn is_plain(expression: &Expression) -> bool {
         Expression::Memory(_, operand) | Expression::Unary(_, operand) => is_plain(operand),
         Expression::Binary(_, left, right) => is_plain(left) && is_plain(right),
     }
+}
+
+fn compares(expression: &Expression) -> bool {
+    match expression {
+        Expression::Binary(sign, left, right) => {
+            sign.compares() || compares(left) || compares(right)
+        }
+        Expression::Memory(_, operand) | Expression::Unary(_, operand) => compares(operand),
+        _ => false,
+    }
+}
+
+/// Shows what the compiler has to say about an expression that can do without it.
+fn warn(debugger: &mut Debugger, text: &str) {
+    // What the compiler refuses, the evaluator refuses in its own words.
+    let _ = compile(debugger, Kind::Expression, text, "?");
 }
 
 /// Runs a text as what it can be: statements, or an expression with its value.
@@ -106,7 +122,12 @@ fn further(first: CommandError, second: CommandError) -> CommandError {
 impl Action for Evaluate {
     fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
         let (value, of) = match &self.text {
-            Text::Plain(expression) => (debugger.value(expression)?, Type::Untyped),
+            Text::Plain(expression, text) => {
+                if compares(expression) {
+                    warn(debugger, text);
+                }
+                (debugger.value(expression)?, Type::Untyped)
+            }
             Text::Script(text) => match run(debugger, text)? {
                 Some(result) => result,
                 None => return Ok(()),

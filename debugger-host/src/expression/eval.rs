@@ -64,12 +64,75 @@ fn hint(similar: Option<&String>) -> String {
     similar.map_or_else(String::new, |name| format!("; is `{name}` meant?"))
 }
 
+/// A value with its type, by the rules of scripts.
+#[derive(Clone, Copy)]
+struct Typed {
+    value: u64,
+    of: Kind,
+}
+
+/// What a value's bits mean.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// 32 bits, signed: what a comparison gives.
+    Int,
+    /// 64 bits, signed: registers and small literals.
+    Long,
+    /// 64 bits, unsigned: all else.
+    Unsigned,
+}
+
+impl Kind {
+    /// What arithmetic makes of both.
+    fn common(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Unsigned, _) | (_, Self::Unsigned) => Self::Unsigned,
+            (Self::Long, _) | (_, Self::Long) => Self::Long,
+            _ => Self::Int,
+        }
+    }
+
+    /// These bits as a value of this kind.
+    fn wrapped(self, value: u64) -> Typed {
+        let value = match self {
+            Self::Int => fold_unary(Op::SignExtend32, value).unwrap_or(value),
+            _ => value,
+        };
+        Typed { value, of: self }
+    }
+}
+
+const fn truth(holds: bool) -> Typed {
+    Typed {
+        value: holds as u64,
+        of: Kind::Int,
+    }
+}
+
+const fn unsigned(value: u64) -> Typed {
+    Typed {
+        value,
+        of: Kind::Unsigned,
+    }
+}
+
+const fn signed(value: u64) -> Typed {
+    Typed {
+        value,
+        of: Kind::Long,
+    }
+}
+
 impl Expression {
     /// Computes the value, modulo 2^64.
     ///
     /// # Errors
     /// When a name is unknown, memory cannot be read, or a divisor is zero.
     pub fn evaluate(&self, context: &mut dyn Context) -> Result<u64, EvalError> {
+        self.typed(context).map(|typed| typed.value)
+    }
+
+    fn typed(&self, context: &mut dyn Context) -> Result<Typed, EvalError> {
         Ok(match self {
             Self::Number { value, word } => {
                 if let Some(word) = word
@@ -77,42 +140,56 @@ impl Expression {
                 {
                     context.ambiguous(word, *value, symbol);
                 }
-                *value
+                match i64::try_from(*value) {
+                    Ok(_) => signed(*value),
+                    Err(_) => unsigned(*value),
+                }
             }
-            Self::Register(name) => context.register(name)?,
-            Self::Pseudo(name) => context.pseudo(name)?,
-            Self::Symbol(name) => context
-                .symbol(name)
-                .ok_or_else(|| EvalError::UnknownSymbol {
+            Self::Register(name) => signed(context.register(name)?),
+            Self::Pseudo(name) if name == "ip" => signed(context.pseudo(name)?),
+            Self::Pseudo(name) => unsigned(context.pseudo(name)?),
+            Self::Symbol(name) => {
+                let address = context.symbol(name);
+                unsigned(address.ok_or_else(|| EvalError::UnknownSymbol {
                     name: name.clone(),
                     similar: None,
-                })?,
+                })?)
+            }
             Self::Memory(read, address) => {
                 let address = address.evaluate(context)?.wrapping_add(read.skip);
-                context.memory(*read, address)?
+                unsigned(context.memory(*read, address)?)
             }
             Self::Unary(sign, operand) => {
-                let operand = operand.evaluate(context)?;
+                let operand = operand.typed(context)?;
                 let op = match sign {
                     Unary::Negate => Op::Neg,
                     Unary::Complement => Op::Not,
-                    Unary::Not => Op::IsZero,
+                    Unary::Not => return Ok(truth(operand.value == 0)),
                     _ => return Ok(operand),
                 };
-                fold_unary(op, operand).unwrap_or(operand)
+                let value = fold_unary(op, operand.value).unwrap_or(operand.value);
+                operand.of.wrapped(value)
             }
             Self::Binary(Binary::LogicalAnd, left, right) => {
-                let holds = left.evaluate(context)? != 0 && right.evaluate(context)? != 0;
-                u64::from(holds)
+                truth(left.evaluate(context)? != 0 && right.evaluate(context)? != 0)
             }
             Self::Binary(Binary::LogicalOr, left, right) => {
-                let holds = left.evaluate(context)? != 0 || right.evaluate(context)? != 0;
-                u64::from(holds)
+                truth(left.evaluate(context)? != 0 || right.evaluate(context)? != 0)
             }
             Self::Binary(sign, left, right) => {
-                let left = left.evaluate(context)?;
-                let right = right.evaluate(context)?;
-                fold_binary(whole(*sign, false), left, right).ok_or(EvalError::DivisionByZero)?
+                let (left, right) = (left.typed(context)?, right.typed(context)?);
+                let of = match sign {
+                    Binary::ShiftLeft | Binary::ShiftRight => left.of,
+                    _ => left.of.common(right.of),
+                };
+                let op = whole(*sign, of != Kind::Unsigned);
+                let value = fold_binary(op, left.value, right.value);
+                let value = value.ok_or(EvalError::DivisionByZero)?;
+                if sign.compares() {
+                    truth(value != 0)
+                } else {
+                    of.wrapped(value)
+                }
             }
         })
     }

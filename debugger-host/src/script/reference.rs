@@ -137,7 +137,19 @@ names       x is of this event and this core, .x is shared by all; both begin as
             a word of hexadecimal digits only is a number, unless declared: long add;
 types       none: 64 bits, unsigned. char short int long float double bool, signed, unsigned,
             pointers, arrays, struct, typedef, casts: as in C
-operators   those of C with its precedence; = += ++ and their like are statements, a = b = 5 too
+signs       A number up to 7fffffffffffffff is signed and has 64 bits, above it it is unsigned.
+            Signed are registers, $ip, what is computed from them, and a comparison, an int.
+            Unsigned are undeclared and global variables, what is read from memory, symbols,
+            sizeof, and what functions give, but for memcmp and its like. Where one operand is
+            unsigned and not shorter, both are: -5 / 2 is -2, @rax < 0 finds an error number,
+            @rdi > ffff800000000000 a kernel address, x < 0 never holds, (long) x < 0 may.
+            A part as @eax is between 0 and ffffffff; (int) @eax has the sign of those bits.
+            A comparison that always or never holds is a warning. To find addresses of the
+            kernel with a smaller number, write (unsigned long) @rip > 7fffffffffff.
+registers   @eax = 1 clears the upper half of @rax, as on the processor; @ax, @ah, @al = 1 do not.
+operators   those of C with its precedence; = += ++ and their like are statements, a = b = 5 too.
+            A shift by 64 or more gives 0; >> fills in the sign of what is signed. What is
+            shorter than 64 bits is shifted as if it had them, and then cut.
 statements  if elsif else, for, while, do while, break, continue, return
 functions   int f(int x) { return x + 1; }, also recursive
 strings     \"text\" and L\"UTF-16\", with \\n \\r \\t \\0 \\\\ \\\" \\xHH

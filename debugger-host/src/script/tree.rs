@@ -96,6 +96,20 @@ pub enum Binary {
 }
 
 impl Binary {
+    /// It is a comparison.
+    #[must_use]
+    pub const fn compares(self) -> bool {
+        matches!(
+            self,
+            Self::Equal
+                | Self::NotEqual
+                | Self::Less
+                | Self::LessEqual
+                | Self::Greater
+                | Self::GreaterEqual
+        )
+    }
+
     /// The operator of a sign, and how tightly it binds: the higher, the tighter.
     #[must_use]
     pub fn of(sign: &str) -> Option<(Self, u8)> {

@@ -2,7 +2,7 @@
 //! spelled out. Made by [`super::check`], turned into operations by `emit`.
 
 use super::problem::Position;
-use super::types::Type;
+use super::types::{LONG, Type};
 use crate::expression::register::Part;
 use wire_protocol::bytecode::op::Op;
 use wire_protocol::bytecode::routine::{Pseudo, Routine, Show};
@@ -14,21 +14,10 @@ pub struct Value {
     pub at: Position,
     /// Its type.
     pub of: Type,
-    /// It is written as a number, so that it takes the type of what it is combined with.
-    pub literal: Literal,
+    /// It is written as a number, or worked out from such: messages are about what is written.
+    pub is_literal: bool,
     /// How it comes about.
     pub kind: ValueKind,
-}
-
-/// Whether a value is a number that is written there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Literal {
-    /// It is not.
-    No,
-    /// It is.
-    Plain,
-    /// It is, and a `-` stands before it.
-    Negative,
 }
 
 /// How a value comes about. Integers stand on the stack extended to 64 bits as their type says,
@@ -175,18 +164,23 @@ impl Value {
         Self {
             at,
             of,
-            literal: Literal::No,
+            is_literal: false,
             kind,
         }
     }
 
-    /// A number that is written in the script.
+    /// A number that is written in the script: signed if it can be, as in C.
     #[must_use]
     pub fn number(at: Position, value: u64) -> Self {
+        let of = if i64::try_from(value).is_ok() {
+            LONG
+        } else {
+            Type::Untyped
+        };
         Self {
             at,
-            of: Type::Untyped,
-            literal: Literal::Plain,
+            of,
+            is_literal: true,
             kind: ValueKind::Constant(value),
         }
     }
@@ -204,7 +198,7 @@ impl Value {
     #[must_use]
     pub fn retyped(mut self, of: Type) -> Self {
         self.of = of;
-        self.literal = Literal::No;
+        self.is_literal = false;
         self
     }
 

@@ -30,7 +30,10 @@ enum Relation {
 /// See the module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Comparison {
+    /// As large as `bias` makes it.
     number: u64,
+    /// Turns signed order into unsigned: the highest bit, if it is a signed comparison, else 0.
+    bias: u64,
     /// What is compared with the number.
     pub what: Compared,
     relation: Relation,
@@ -62,16 +65,19 @@ impl Comparison {
         let relation = match compare.op {
             Op::Eq => Relation::Equal,
             Op::Ne => Relation::NotEqual,
-            Op::LtU => Relation::Less,
-            Op::LeU => Relation::LessOrEqual,
-            Op::GtU => Relation::Greater,
-            Op::GeU => Relation::GreaterOrEqual,
+            Op::LtU | Op::LtS => Relation::Less,
+            Op::LeU | Op::LeS => Relation::LessOrEqual,
+            Op::GtU | Op::GtS => Relation::Greater,
+            Op::GeU | Op::GeS => Relation::GreaterOrEqual,
             _ => return None,
         };
+        let is_signed = matches!(compare.op, Op::LtS | Op::LeS | Op::GtS | Op::GeS);
+        let bias = u64::from(is_signed) << 63;
         let end = decode(code, compare.next)?;
         let is_all = is_push && end.op == Op::Return;
         is_all.then_some(Self {
-            number: pushed,
+            number: pushed ^ bias,
+            bias,
             what,
             relation,
         })
@@ -81,6 +87,7 @@ impl Comparison {
     #[must_use]
     #[inline]
     pub const fn holds(&self, value: u64) -> bool {
+        let value = value ^ self.bias;
         match self.relation {
             Relation::Equal => value == self.number,
             Relation::NotEqual => value != self.number,

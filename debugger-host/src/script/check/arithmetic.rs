@@ -2,8 +2,8 @@
 
 use super::super::problem::{Position, Problem};
 use super::super::tree::{Binary as B, Unary};
-use super::super::types::{LONG, Type};
-use super::super::value::{Literal, Value, ValueKind};
+use super::super::types::{INT, LONG, Type};
+use super::super::value::{Value, ValueKind};
 use super::convert::{not_a, wrapped};
 use super::{Checked, Checker};
 use wire_protocol::bytecode::op::Op;
@@ -14,7 +14,7 @@ impl Checker<'_> {
         self.need_value(&operand)?;
         if sign == Unary::Not {
             let operand = self.condition(operand)?;
-            let mut value = Value::unary(Op::IsZero, operand, Type::Untyped);
+            let mut value = Value::unary(Op::IsZero, operand, INT);
             value.at = at;
             return Ok(value);
         }
@@ -29,7 +29,7 @@ impl Checker<'_> {
         if !operand.of.is_integer() {
             return Err(not_a(at, "a number", &operand.of));
         }
-        let literal = operand.literal;
+        let is_literal = operand.is_literal;
         let of = operand.of.promoted();
         let operand = self.convert(operand, &of)?;
         let mut value = match sign {
@@ -38,12 +38,7 @@ impl Checker<'_> {
             _ => wrapped(Value::unary(Op::Not, operand, of)),
         };
         value.at = at;
-        value.literal = match literal {
-            Literal::No => Literal::No,
-            other if sign == Unary::Plus => other,
-            Literal::Negative => Literal::Plain,
-            Literal::Plain => Literal::Negative,
-        };
+        value.is_literal = is_literal;
         Ok(value)
     }
 
@@ -70,8 +65,13 @@ impl Checker<'_> {
         if matches!(sign, B::ShiftLeft | B::ShiftRight) {
             return self.shift(at, sign, left, right);
         }
-        let both_literal = left.literal != Literal::No && right.literal != Literal::No;
-        let (left, right, of) = self.paired(left, right)?;
+        let both_literal = left.is_literal && right.is_literal;
+        let of = left.of.common(&right.of);
+        if sign.compares() {
+            self.look_at_comparison(at, sign, (&left, &right), &of);
+        }
+        let left = self.convert(left, &of)?;
+        let right = self.convert(right, &of)?;
         if of.is_floating() {
             return fractional(at, sign, left, right, of);
         }
@@ -80,34 +80,15 @@ impl Checker<'_> {
             return Err(Problem::new(right.at, "division by zero"));
         }
         let op = whole(sign, signed);
-        if compares(sign) {
-            return Ok(Value::binary(at, op, left, right, Type::Untyped));
+        if sign.compares() {
+            return Ok(Value::binary(at, op, left, right, INT));
         }
         let stays =
             matches!(sign, B::And | B::Or | B::Xor | B::Remainder) || sign == B::Divide && !signed;
         let value = Value::binary(at, op, left, right, of);
         let mut value = if stays { value } else { wrapped(value) };
-        if both_literal && value.constant().is_some() {
-            value.literal = Literal::Plain;
-        }
+        value.is_literal = both_literal && value.constant().is_some();
         Ok(value)
-    }
-
-    /// Both values as the type in which they are combined.
-    fn paired(&mut self, left: Value, right: Value) -> Checked<(Value, Value, Type)> {
-        let (left, right) = match (left.literal, right.literal) {
-            (Literal::No, Literal::No) => (left, right),
-            (Literal::No, _) => {
-                let right = self.adapted(right, &left.of)?;
-                (left, right)
-            }
-            (_, Literal::No) => (self.adapted(left, &right.of)?, right),
-            _ => (left, right),
-        };
-        let of = left.of.common(&right.of);
-        let left = self.convert(left, &of)?;
-        let right = self.convert(right, &of)?;
-        Ok((left, right, of))
     }
 
     fn shift(&mut self, at: Position, sign: B, left: Value, right: Value) -> Checked<Value> {
@@ -116,7 +97,7 @@ impl Checker<'_> {
                 return Err(not_a(operand.at, "a whole number", &operand.of));
             }
         }
-        let is_literal = left.literal != Literal::No && right.literal != Literal::No;
+        let is_literal = left.is_literal && right.is_literal;
         let of = left.of.promoted();
         let left = self.convert(left, &of)?;
         let op = match (sign, of.is_signed()) {
@@ -126,9 +107,7 @@ impl Checker<'_> {
         };
         let value = Value::binary(at, op, left, right, of);
         let mut value = if op == Op::Shl { wrapped(value) } else { value };
-        if is_literal && value.constant().is_some() {
-            value.literal = Literal::Plain;
-        }
+        value.is_literal = is_literal && value.constant().is_some();
         Ok(value)
     }
 
@@ -136,9 +115,10 @@ impl Checker<'_> {
         if left.of.is_floating() || right.of.is_floating() {
             return Err(not_a(at, "a whole number", &Type::Double));
         }
-        if compares(sign) {
+        if sign.compares() {
+            self.look_at_comparison(at, sign, (&left, &right), &Type::Untyped);
             let op = whole(sign, false);
-            return Ok(Value::binary(at, op, left, right, Type::Untyped));
+            return Ok(Value::binary(at, op, left, right, INT));
         }
         let left_size = self.target_size(at, &left.of)?;
         let right_size = self.target_size(at, &right.of)?;
@@ -218,13 +198,13 @@ impl Checker<'_> {
             if (known != 0) == both {
                 let mut value = self.truth(right)?;
                 value.at = at;
-                return Ok(value.retyped(Type::Untyped));
+                return Ok(value.retyped(INT));
             }
             let value = ValueKind::Constant(u64::from(!both));
-            return Ok(Value::new(at, Type::Untyped, value));
+            return Ok(Value::new(at, INT, value));
         }
         let kind = ValueKind::Logical(both, Box::new(left), Box::new(right));
-        Ok(Value::new(at, Type::Untyped, kind))
+        Ok(Value::new(at, INT, kind))
     }
 }
 
@@ -245,13 +225,6 @@ pub(super) fn scaled(value: Value, size: u32) -> Value {
     let at = value.at;
     let unit = Value::new(at, Type::Untyped, ValueKind::Constant(u64::from(size)));
     Value::binary(at, Op::Mul, value, unit, Type::Untyped)
-}
-
-fn compares(sign: B) -> bool {
-    matches!(
-        sign,
-        B::Equal | B::NotEqual | B::Less | B::LessEqual | B::Greater | B::GreaterEqual
-    )
 }
 
 /// The operation of an operator on whole numbers.
@@ -300,8 +273,8 @@ fn fractional(at: Position, sign: B, left: Value, right: Value, of: Type) -> Che
                 .help("cast it to a whole number"));
         }
     };
-    if compares(sign) {
-        return Ok(Value::binary(at, op, left, right, Type::Untyped));
+    if sign.compares() {
+        return Ok(Value::binary(at, op, left, right, INT));
     }
     let value = Value::binary(at, op, left, right, of.clone());
     Ok(if of == Type::Float {

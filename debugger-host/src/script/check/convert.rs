@@ -1,8 +1,8 @@
 //! Conversions between types, each an operation of its own.
 
 use super::super::problem::{Position, Problem};
-use super::super::types::Type;
-use super::super::value::{Literal, Value, ValueKind};
+use super::super::types::{INT, Type};
+use super::super::value::{Value, ValueKind};
 use super::{Checked, Checker};
 use wire_protocol::bytecode::op::Op;
 
@@ -58,8 +58,11 @@ fn holds(to: &Type, from: &Type) -> bool {
 
 /// An integer or pointer as a number with a fraction.
 fn floated(value: Value, to: &Type) -> Value {
-    let signed = value.of.is_signed() || value.literal == Literal::Negative;
-    let op = if signed { Op::FFromS } else { Op::FFromU };
+    let op = if value.of.is_signed() {
+        Op::FFromS
+    } else {
+        Op::FFromU
+    };
     let value = Value::unary(op, value, Type::Double);
     rounded(value, to)
 }
@@ -122,11 +125,11 @@ impl Checker<'_> {
 
     /// The same for a value that is put somewhere: numbers that do not fit are pointed out.
     pub(super) fn convert_to_store(&mut self, value: Value, to: &Type) -> Checked<Value> {
-        let (at, before, literal) = (value.at, value.constant(), value.literal);
+        let (at, before, is_literal) = (value.at, value.constant(), value.is_literal);
         let (was_fraction, from) = (value.of.is_floating(), value.of.clone());
         let stored = self.convert(value, to)?;
         if let (Some(before), Some(after)) = (before, stored.constant())
-            && literal != Literal::No
+            && is_literal
             && *to != Type::Bool
             && !to.is_floating()
             && before != after
@@ -165,7 +168,7 @@ impl Checker<'_> {
         if is_truth(&value) {
             return Ok(value);
         }
-        Ok(Value::unary(Op::Bool, value, Type::Untyped))
+        Ok(Value::unary(Op::Bool, value, INT))
     }
 
     /// A value of which only matters whether it is zero.
@@ -174,41 +177,9 @@ impl Checker<'_> {
         if value.of.is_floating() {
             let at = value.at;
             let zero = Value::new(at, Type::Double, ValueKind::Constant(0));
-            return Ok(Value::binary(at, Op::FNe, value, zero, Type::Untyped));
+            return Ok(Value::binary(at, Op::FNe, value, zero, INT));
         }
         Ok(value)
-    }
-
-    /// A literal beside a value of that type, as that type or the nearest one that can hold it.
-    pub(super) fn adapted(&mut self, literal: Value, beside: &Type) -> Checked<Value> {
-        let (Some(number), Type::Integer { bytes, signed }) =
-            (literal.constant(), beside.promoted())
-        else {
-            return Ok(literal);
-        };
-        let bits = 8 * u32::from(bytes);
-        let is_short = match literal.literal {
-            Literal::Negative => in_width(
-                number,
-                &Type::Integer {
-                    bytes,
-                    signed: true,
-                },
-            ),
-            _ => number >> (bits - 1) == 0,
-        };
-        let is_long = literal.literal == Literal::Plain && (bits == 64 || number >> bits == 0);
-        if is_short {
-            self.convert(literal, &Type::Integer { bytes, signed })
-        } else if is_long {
-            let unsigned = Type::Integer {
-                bytes,
-                signed: false,
-            };
-            self.convert(literal, &unsigned)
-        } else {
-            Ok(literal)
-        }
     }
 }
 

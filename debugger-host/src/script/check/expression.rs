@@ -2,7 +2,7 @@
 
 use super::super::problem::{Position, Problem};
 use super::super::tree::{Binary, Expression, ExpressionKind as E, Unary};
-use super::super::types::Type;
+use super::super::types::{LONG, Type};
 use super::super::value::{Base, Place, Value, ValueKind};
 use super::memory::Operand;
 use super::{Checked, Checker, call};
@@ -45,7 +45,7 @@ impl Checker<'_> {
                 return Ok(Operand::Place(place, global.of));
             }
             E::Register(name) => match register::part(name) {
-                Some(part) => Value::new(at, Type::Untyped, ValueKind::Register(part)),
+                Some(part) => Value::new(at, LONG, ValueKind::Register(part)),
                 None => return Err(no_register(at, name)),
             },
             E::Pseudo(name) => self.pseudo(at, name)?,
@@ -116,7 +116,7 @@ impl Checker<'_> {
             return Ok(Operand::Value(Value::number(at, value)));
         }
         if let Some(part) = register::part(&name.to_ascii_lowercase()) {
-            let value = Value::new(at, Type::Untyped, ValueKind::Register(part));
+            let value = Value::new(at, LONG, ValueKind::Register(part));
             return Ok(Operand::Value(value));
         }
         if self.frame.assigned.contains(name) {
@@ -176,7 +176,13 @@ impl Checker<'_> {
             return self.argument(at, index);
         }
         match Pseudo::from_name(name) {
-            Some(pseudo) => Ok(Value::new(at, Type::Untyped, ValueKind::Pseudo(pseudo))),
+            Some(pseudo) => {
+                let of = match pseudo {
+                    Pseudo::Ip => LONG,
+                    _ => Type::Untyped,
+                };
+                Ok(Value::new(at, of, ValueKind::Pseudo(pseudo)))
+            }
             None => {
                 let names = Pseudo::ALL.iter().map(|pseudo| pseudo.name());
                 let what = format!("there is no pseudo-register `${name}`");

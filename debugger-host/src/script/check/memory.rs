@@ -206,8 +206,8 @@ impl Checker<'_> {
     /// `sizeof x`
     pub(super) fn size_of(&mut self, at: Position, operand: &Expression) -> Checked<Value> {
         let of = match &operand.kind {
-            E::Text(bytes) => return Ok(Value::number(at, bytes.len() as u64 + 1)),
-            E::Wide(bytes) => return Ok(Value::number(at, bytes.len() as u64 + 2)),
+            E::Text(bytes) => return Ok(size(at, bytes.len() as u64 + 1)),
+            E::Wide(bytes) => return Ok(size(at, bytes.len() as u64 + 2)),
             E::Unary(Unary::Target, _) | E::Index(..) | E::Member(..) | E::Arrow(..) => {
                 self.place(operand)?.1
             }
@@ -223,9 +223,17 @@ impl Checker<'_> {
     pub(super) fn size_of_type(&mut self, at: Position, of: &Type) -> Checked<Value> {
         let of = self.complete(of);
         match of.size() {
-            Some(size) => Ok(Value::number(at, u64::from(size))),
+            Some(bytes) => Ok(size(at, u64::from(bytes))),
             None => Err(Problem::new(at, format!("the size of `{of}` is not known"))),
         }
+    }
+}
+
+/// What `sizeof` gives: unsigned, as in C.
+fn size(at: Position, bytes: u64) -> Value {
+    Value {
+        is_literal: true,
+        ..Value::new(at, Type::Untyped, ValueKind::Constant(bytes))
     }
 }
 

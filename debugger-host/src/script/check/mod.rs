@@ -3,6 +3,7 @@
 
 mod arithmetic;
 mod call;
+mod comparison;
 mod convert;
 mod expression;
 mod format;

@@ -3,7 +3,7 @@
 use super::super::problem::{Position, Problem};
 use super::super::tree::{Expression, ExpressionKind as E};
 use super::super::types::Type;
-use super::super::value::{Action, Literal, Value};
+use super::super::value::{Action, Value, ValueKind};
 use super::call::wrong_count;
 use super::convert::not_a;
 use super::format::{Shows, conversions};
@@ -90,10 +90,9 @@ impl Checker<'_> {
 
     fn printed(&mut self, value: Value, shows: Shows) -> Checked<Value> {
         match shows {
-            // Of an untyped value, the bits are those of a `double` in memory.
-            Shows::Fraction if value.of == Type::Untyped && value.literal == Literal::No => {
-                Ok(value)
-            }
+            // Of an untyped value or a register, the bits are those of a `double` in memory.
+            Shows::Fraction if value.of == Type::Untyped && !value.is_literal => Ok(value),
+            Shows::Fraction if matches!(value.kind, ValueKind::Register(_)) => Ok(value),
             Shows::Fraction => self.convert(value, &Type::Double),
             _ if value.of.is_floating() => Err(not_a(value.at, "a whole number", &value.of)
                 .help("print it with `%f`, or cast it to `long`")),

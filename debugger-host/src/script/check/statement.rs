@@ -289,7 +289,7 @@ impl Checker<'_> {
         match self.operand(target)? {
             Operand::Place(place, of) => Ok((Target::Place(place), of)),
             Operand::Value(value) => match value.kind {
-                ValueKind::Register(part) => Ok((Target::Register(part), Type::Untyped)),
+                ValueKind::Register(part) => Ok((Target::Register(part), value.of)),
                 ValueKind::Pseudo(_) => Err(Problem::new(
                     target.at,
                     "a pseudo-register cannot be written to",

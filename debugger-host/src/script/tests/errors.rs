@@ -190,6 +190,100 @@ fn what_may_not_be_meant_is_a_warning() {
     assert_eq!(good("char c; c = ff; c = -1; int i; i = 5;").warnings, []);
 }
 
+/// Column and words of the warnings.
+fn warnings(text: &str) -> Vec<(u32, String)> {
+    let found = good(text).warnings.into_iter();
+    let words = |help: Option<String>| help.map_or_else(String::new, |help| format!("; {help}"));
+    found
+        .map(|w| (w.column, format!("{}{}", w.what, words(w.help))))
+        .collect()
+}
+
+#[test]
+fn a_comparison_whose_outcome_is_known_by_type_is_a_warning() {
+    for (text, column, words) in [
+        (
+            "x = 1; print(x < 0);",
+            16,
+            "never holds: its left side is between 0 and ffffffffffffffff; if it can be negative, write `(long)` before it",
+        ),
+        ("print(.n >= 0);", 10, "always holds"),
+        ("print(poi(@rsp) < 0);", 17, "never holds"),
+        (
+            "print(0 <= dd(@rsp));",
+            9,
+            "always holds: its right side is between 0 and ffffffff; if it can be negative, write `(int)`",
+        ),
+        ("print(@eax < 0);", 12, "write `(int)` before it"),
+        (
+            "print(@zf == 2);",
+            11,
+            "never holds: its left side is between 0 and 1",
+        ),
+        (
+            "char c; print(c == ff);",
+            17,
+            "never holds: its left side is between -80 and 7f",
+        ),
+        ("unsigned char c; print(c != -1);", 26, "always holds"),
+        ("unsigned short c; print(c > ffff);", 27, "never holds"),
+        ("int i; print(i < 80000000);", 16, "always holds"),
+        ("unsigned int u; print(u == -1);", 25, "never holds"),
+        ("bool b1x; print(b1x > 1);", 21, "never holds"),
+        ("int *p; print(p < 0);", 17, "never holds"),
+        ("x = 1; print(x > -1);", 16, "never holds"),
+        ("print((@rax == 1) == 2);", 19, "never holds"),
+        ("while (i >= 0) { i--; }", 10, "always holds"),
+        (
+            "unsigned long l; if (l < 0) { print(1); }",
+            24,
+            "never holds",
+        ),
+    ] {
+        let found = warnings(text);
+        let good = found
+            .iter()
+            .any(|(at, what)| *at == column && what.contains(words));
+        assert!(good, "{text}: {found:?}");
+    }
+    for text in [
+        "x = 1; print(x > 0); print(x == -1); print(x != ffff);",
+        "@rax = -1; print(@rax < 0); print(@rax == -1); print(@rax > ffff800000000000);",
+        "char c; c = 1; print(c < 0); print(c == 7f); int i; i = 5; print(i == -1); print(i < x1); x1 = 0;",
+        "print(1 == 1); print(-1 > 0); print(sizeof (int) > 3); while (1) { break; }",
+        "print(dd(@rsp) == ffffffff); print(@eax > 80000000); print(@al == ff);",
+        "print(memcmp(@rsp, @rsp, 8) < 0);",
+    ] {
+        let found = warnings(text);
+        let about = |(_, what): &&(u32, String)| what.contains("holds") || what.contains("signed");
+        assert_eq!(found.iter().find(about), None, "{text}");
+    }
+}
+
+#[test]
+fn a_signed_register_compared_with_half_of_the_addresses_is_a_warning() {
+    for (text, column, name) in [
+        ("print(@rip > 7fffffffffff);", 12, "@rip"),
+        ("print($ip >= 80000000);", 11, "$ip"),
+        ("print(7fffffffffffffff < @rdi);", 24, "@rdi"),
+        ("print(@rsp + 8 <= 7fffffffffff);", 16, "@rsp"),
+    ] {
+        let found = warnings(text);
+        let words = format!("to compare addresses write `(unsigned long) {name}`");
+        let good = found
+            .iter()
+            .any(|(at, what)| *at == column && what.contains(&words));
+        assert!(good, "{text}: {found:?}");
+    }
+    for text in [
+        "print((unsigned long) @rip > 7fffffffffff);",
+        "print(@rip == 7fffffffffff); print(@rax < 7fffffff); print(@rip > 8000000000000000);",
+        "print(poi(@rsp) > 7fffffffffff); x = @rip; print(x > 7fffffffffff);",
+    ] {
+        assert_eq!(warnings(text), [], "{text}");
+    }
+}
+
 #[test]
 fn what_no_event_could_hold_is_refused_before_it_is_sent() {
     let lines = |line: &str, count: usize| line.repeat(count);

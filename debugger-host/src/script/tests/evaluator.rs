@@ -42,44 +42,78 @@ const OPERATORS: [(&str, u8); 18] = [
     ("%", 10),
 ];
 
+/// What a value is, each of them what it makes of those before it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Int,
+    Long,
+    Unsigned,
+}
+
+/// The number of that kind that has the same lowest bits.
+fn cut(value: i128, kind: Kind) -> i128 {
+    let bits = if kind == Kind::Int { 32 } else { 64 };
+    let modulus = 1_i128 << bits;
+    let value = value.rem_euclid(modulus);
+    if kind != Kind::Unsigned && value >= modulus / 2 {
+        value - modulus
+    } else {
+        value
+    }
+}
+
 impl Tree {
     fn value(&self, registers: &[u64; 4]) -> u64 {
-        let wide = |value: u64| u128::from(value);
-        let cut = |value: u128| (value & u128::from(u64::MAX)) as u64;
+        self.number(registers).0.rem_euclid(1 << 64) as u64
+    }
+
+    fn number(&self, registers: &[u64; 4]) -> (i128, Kind) {
+        let truth = |holds: bool| (i128::from(holds), Kind::Int);
         match self {
-            Self::Number(value) => *value,
-            Self::Register(index) => registers[*index],
+            Self::Number(value) if value >> 63 == 0 => ((*value).into(), Kind::Long),
+            Self::Number(value) => ((*value).into(), Kind::Unsigned),
+            Self::Register(index) => (cut(registers[*index].into(), Kind::Long), Kind::Long),
             Self::Sign(sign, operand) => {
-                let value = operand.value(registers);
+                let (value, kind) = operand.number(registers);
                 match sign {
-                    '-' => cut((1 << 64) - wide(value)),
-                    '~' => u64::MAX - value,
-                    '!' => u64::from(value == 0),
-                    _ => value,
+                    '-' => (cut(-value, kind), kind),
+                    '~' => (cut(-1 - value, kind), kind),
+                    '!' => truth(value == 0),
+                    _ => (value, kind),
                 }
             }
             Self::Op(sign, left, right) => {
-                let (a, b) = (left.value(registers), right.value(registers));
-                match *sign {
-                    "||" => u64::from(a != 0 || b != 0),
-                    "&&" => u64::from(a != 0 && b != 0),
+                let (left, right) = (left.number(registers), right.number(registers));
+                let kind = match *sign {
+                    "<<" | ">>" => left.1,
+                    _ => left.1.max(right.1),
+                };
+                let (a, b) = match *sign {
+                    "<<" | ">>" => (left.0, cut(right.0, Kind::Unsigned)),
+                    _ => (cut(left.0, kind), cut(right.0, kind)),
+                };
+                let value = match *sign {
+                    "||" => return truth(a != 0 || b != 0),
+                    "&&" => return truth(a != 0 && b != 0),
+                    "==" => return truth(a == b),
+                    "!=" => return truth(a != b),
+                    "<" => return truth(a < b),
+                    "<=" => return truth(a <= b),
+                    ">" => return truth(a > b),
+                    ">=" => return truth(a >= b),
                     "|" => a | b,
                     "^" => a ^ b,
                     "&" => a & b,
-                    "==" => u64::from(a == b),
-                    "!=" => u64::from(a != b),
-                    "<" => u64::from(a < b),
-                    "<=" => u64::from(a <= b),
-                    ">" => u64::from(a > b),
-                    ">=" => u64::from(a >= b),
-                    "<<" => (0..b.min(64)).fold(a, |value, _| cut(wide(value) * 2)),
-                    ">>" => (0..b.min(64)).fold(a, |value, _| value / 2),
-                    "+" => cut(wide(a) + wide(b)),
-                    "-" => cut(wide(a) + (1 << 64) - wide(b)),
+                    "<<" if b < 64 => (0..b).fold(a, |value, _| cut(2 * value, kind)),
+                    ">>" if b < 64 => a.div_euclid(1 << b),
+                    "<<" | ">>" => 0,
+                    "+" => a + b,
+                    "-" => a - b,
                     "*" => a.wrapping_mul(b),
                     "/" => a.checked_div(b).unwrap_or(0),
                     _ => a.checked_rem(b).unwrap_or(0),
-                }
+                };
+                (cut(value, kind), kind)
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Tests of the compiler, from text to a verified program.
 
+mod conformance;
 mod errors;
 mod evaluator;
 mod language;

@@ -68,8 +68,8 @@ fn common(a: Of, b: Of) -> Of {
     }
 }
 
-/// Truth has no declared type: it is unsigned and has 64 bits.
-const TRUTH: Of = TYPES[7];
+/// All bits of a value.
+const BITS: Of = TYPES[7];
 
 impl Tree {
     fn value(&self, values: &[u64; 9]) -> (i128, Of) {
@@ -79,7 +79,7 @@ impl Tree {
             Self::Sign(sign, operand) => {
                 let (value, of) = operand.value(values);
                 match sign {
-                    '!' => (i128::from(value == 0), TRUTH),
+                    '!' => (i128::from(value == 0), INT),
                     '-' => (cut(-value, promoted(of)), promoted(of)),
                     _ => (cut(-1 - value, promoted(of)), promoted(of)),
                 }
@@ -88,7 +88,7 @@ impl Tree {
                 let ((a, left), (b, right)) = (left.value(values), right.value(values));
                 if matches!(*sign, "<<" | ">>") {
                     let of = promoted(left);
-                    let by = cut(b, TRUTH);
+                    let by = cut(b, BITS);
                     let value = match *sign {
                         _ if by >= 64 => 0,
                         "<<" => a << by.min(63),
@@ -98,7 +98,7 @@ impl Tree {
                 }
                 let of = common(left, right);
                 let (a, b) = (cut(a, of), cut(b, of));
-                let truth = |holds: bool| (i128::from(holds), TRUTH);
+                let truth = |holds: bool| (i128::from(holds), INT);
                 let value = match *sign {
                     "+" => a + b,
                     "-" => a - b,
@@ -212,7 +212,7 @@ proptest! {
         let outcome = world
             .run(&compiled.bytes, &mut locals, OPERATIONS, &mut out)
             .expect("verified");
-        let word = |value: i128| cut(value, TRUTH);
+        let word = |value: i128| cut(value, BITS);
         let stored = word(converted(expected, TYPES[to]));
         let printed = format!(
             "{:x}\n{}\n{stored:x}\n{stored:x}\n",

@@ -6,7 +6,7 @@ use super::check;
 fn typed_arithmetic_is_that_of_c() {
     check(&[
         (
-            "int i; i = -1; print(i < 0); print(i / 2 == 0); print(-8 / 2 == 7ffffffffffffffc);",
+            "int i; i = -1; print(i < 0); print(i / 2 == 0); print(-8 / 2 == -4);",
             "1\n1\n1\n",
         ),
         (
@@ -32,7 +32,7 @@ fn typed_arithmetic_is_that_of_c() {
         ),
         (
             "x = -1; print(x < 0); print(x > 0); print(-1 < 0);",
-            "0\n1\n0\n",
+            "0\n1\n1\n",
         ),
         (
             "print((char) 1ff == -1); print((int) 80000000); print((unsigned char) 1234);",
@@ -45,6 +45,56 @@ fn typed_arithmetic_is_that_of_c() {
         (
             "int x; char y; x = y = 1ff; print(x);",
             "ffffffffffffffff\n",
+        ),
+    ]);
+}
+
+#[test]
+fn literals_and_registers_are_signed_and_all_else_is_not() {
+    check(&[
+        (
+            "print(-1 > 0); print(-5 / 2 == -2); print(-5 % 3 == -2); print(-1 >> 3f == -1);",
+            "0\n1\n1\n1\n",
+        ),
+        (
+            "@rax = -2; print(@rax < 0); print(@rax / 2 == -1); print(@rax + 1 < 0); @rax >>= 1; print(@rax < 0);",
+            "1\n1\n1\n1\n",
+        ),
+        (
+            "@rdi = ffffffff81000000; print(@rdi > ffff800000000000); print(@rdi < 0); print(0 > @rdi);",
+            "1\n1\n1\n",
+        ),
+        (
+            "@rdi = 7fff00000000; print(@rdi > ffff800000000000); print(@rdi > 7ffe00000000);",
+            "0\n1\n",
+        ),
+        (
+            "@rip = -5; print($ip < 0); print(@rip / 2 == -2); print(@eax < 0);",
+            "1\n1\n0\n",
+        ),
+        (
+            "x = -6; .y = -6; print(x < 0); print(.y < 0); print(x / 2 == 7ffffffffffffffd); print(x > @rax);",
+            "0\n0\n1\n1\n",
+        ),
+        (
+            "eq(8000, -1); print(poi(8000) < 0); print(poi(8000) > -2); print(*8000 >> 3f);",
+            "0\n1\n1\n",
+        ),
+        (
+            "print(8000000000000000 > 0); print(-8000000000000000 > 0); print(7fffffffffffffff + 1 < 0);",
+            "1\n1\n1\n",
+        ),
+        (
+            "print((1 == 1) - 2 < 0); print(sizeof (1 == 1)); print(sizeof !0); print(sizeof (1 && 1));",
+            "1\n4\n4\n4\n",
+        ),
+        (
+            "print(sizeof (int) - 8 > 0); printf(\"%f\", -1 * 1.5); @rax = -1; printf(\"%f\", @rax * 2.);",
+            "1\n-1.500000-2.000000",
+        ),
+        (
+            "int i; i = 7fffffff; print(i + 1); unsigned int u; u = 0; print(u - 1 < 0); print(u - 1 == -1);",
+            "80000000\n1\n1\n",
         ),
     ]);
 }

@@ -48,13 +48,16 @@ fn value(write: impl FnOnce(&mut Assembler<'_>) -> Result<(), AssembleError>) ->
 
 #[test]
 fn a_comparison_holds_where_its_program_does() {
-    let relations = [Op::Eq, Op::Ne, Op::LtU, Op::LeU, Op::GtU, Op::GeU];
+    let unsigned = [Op::Eq, Op::Ne, Op::LtU, Op::LeU, Op::GtU, Op::GeU];
+    let signed = [Op::LtS, Op::LeS, Op::GtS, Op::GeS];
+    let relations = unsigned.into_iter().chain(signed);
     let numbers = [
         0,
         17,
         0x80,
         0x1_0000,
         u64::from(u32::MAX),
+        i64::MAX as u64,
         1 << 63,
         u64::MAX,
     ];
@@ -113,7 +116,7 @@ fn programs_that_do_more_are_no_comparisons() {
         |a| {
             a.register(Register::Rax)?;
             a.number(1)?;
-            a.op(Op::LtS)
+            a.op(Op::Sub)
         },
         |a| {
             a.register(Register::Rax)?;
