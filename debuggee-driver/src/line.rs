@@ -8,8 +8,9 @@ use crate::port::RegisterIo;
 use crate::transport::uart16550::Uart;
 use wire_protocol::address::{CoreId, GuestVirtual};
 use wire_protocol::codec::Writer;
+use wire_protocol::limits;
 use wire_protocol::link::{Incoming, Link, Role, SendError, Storage, Timing};
-use wire_protocol::packet::{Message, Notice};
+use wire_protocol::packet::Notice;
 
 /// Bytes taken from the device in one turn, so that a turn is bounded.
 const TURN_BYTES: usize = 64;
@@ -24,7 +25,7 @@ const BITS_PER_BYTE: u64 = 10;
 /// Memory for what is sent.
 pub struct Buffers {
     /// A whole message.
-    pub message: &'static mut [u8],
+    pub message: &'static mut [u8; limits::MESSAGE_BYTES],
     /// Lists and memory contents, while a reply is made of them.
     pub lists: &'static mut [u8],
 }
@@ -108,27 +109,26 @@ impl<D: RegisterIo> Line<D> {
             ..
         } = self;
         ring.send_batch(core, lists, |messages| {
-            let len_bytes = encode(&Message::Notice(Notice::Messages(messages)), *base, message);
-            let message = message.get(..len_bytes).unwrap_or_default();
-            !message.is_empty() && link.send(message).is_ok()
+            let mut out = Writer::new(&mut message[..]);
+            Notice::Messages(messages).encode(*base, &mut out).is_ok()
+                && link.send(out.written()).is_ok()
         })
     }
 
-    /// Queues the first `len_bytes` of the message buffer.
+    /// Queues a notice. What it says may stand in the memory for lists. False if nobody is there
+    /// or lags behind: then it is dropped. (That it can't be written, the limits rule out.)
+    pub fn send_notice(&mut self, make: impl for<'l> FnOnce(&'l mut [u8]) -> Notice<'l>) -> bool {
+        let Buffers { message, lists } = &mut self.buffers;
+        let mut out = Writer::new(&mut message[..]);
+        make(lists).encode(self.base, &mut out).is_ok() && self.link.send(out.written()).is_ok()
+    }
+
+    /// Queues the first `len_bytes` of the message buffer, a reply.
     ///
     /// # Errors
     /// No host is there, or it lags behind: the message is dropped.
-    pub fn send_encoded(&mut self, len_bytes: usize) -> Result<(), SendError> {
+    pub fn send_reply(&mut self, len_bytes: usize) -> Result<(), SendError> {
         let message = self.buffers.message.get(..len_bytes).unwrap_or(&[]);
         self.link.send(message)
-    }
-}
-
-/// Writes a message into a buffer; 0 if it does not fit, which the limits of the protocol rule out.
-pub fn encode(message: &Message<'_>, base: GuestVirtual, buffer: &mut [u8]) -> usize {
-    let mut out = Writer::new(buffer);
-    match message.encode(base, &mut out) {
-        Ok(()) => out.len(),
-        Err(_) => 0,
     }
 }

@@ -6,7 +6,7 @@
 mod fake;
 
 use debugger_host::patience::{Interrupts, Patience};
-use debugger_host::session::{Session, SessionError};
+use debugger_host::session::{News, Session, SessionError};
 use debugger_host::transport::Endpoint;
 use fake::Debuggee;
 use std::sync::atomic::Ordering;
@@ -78,5 +78,28 @@ fn a_line_that_is_gone_is_named_in_the_message() {
     assert!(
         error.contains("the line is lost (the other end has closed it)"),
         "{error}"
+    );
+}
+
+#[test]
+fn notices_that_are_unknown_and_such_that_are_malformed_are_told_apart() {
+    let debuggee = Debuggee::start();
+    let (mut session, _) = session(&debuggee, Duration::from_secs(10));
+    while session.take_news().is_some() {}
+    // One of no known kind, a fault without its core, and a reply that is too short to be one.
+    let raw = vec![vec![0x9f, 1], vec![0x81], vec![0x30]];
+    *debuggee.controls.raw.lock().expect("unpoisoned") = raw;
+    let mut news = Vec::new();
+    let started = Instant::now();
+    while news.len() < 2 && started.elapsed() < Duration::from_secs(5) {
+        news.extend(session.take_news());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let unknown = News::UnknownNotice { kind: 0x9f };
+    let malformed = News::MalformedNotice { kind: 0x81 };
+    assert_eq!(news, [unknown, malformed]);
+    assert!(
+        session.cores().is_ok(),
+        "what could not be read answered nothing"
     );
 }

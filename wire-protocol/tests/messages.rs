@@ -10,7 +10,7 @@ use wire_protocol::address::{EventId, GuestVirtual};
 use wire_protocol::codec::{EncodeError, Writer};
 use wire_protocol::event::{Actions, EventEntry, Filter, Options, ProgramSizes, Settings, Trigger};
 use wire_protocol::limits::MESSAGE_BYTES;
-use wire_protocol::packet::{DecodeError, Message, Request, events_digest};
+use wire_protocol::packet::{Message, MessageError, Reply, Request, RequestError, events_digest};
 
 fn config() -> Config {
     Config {
@@ -115,6 +115,21 @@ proptest! {
     }
 
     #[test]
+    fn any_bytes_have_an_answer_if_they_are_no_request(
+        bytes in prop::collection::vec(any::<u8>(), 0..4),
+        base in values::base(),
+    ) {
+        if let Err(error) = Request::decode(&bytes, base) {
+            let (id, refusal) = error.answer();
+            let asked = bytes.get(1).copied().unwrap_or_default();
+            prop_assert_eq!(id, asked, "an answer has the number of what it answers");
+            let reply = Reply::Refused(refusal);
+            let message = encode(|out| reply.encode(id, base, out)).unwrap();
+            prop_assert_eq!(Message::decode(&message, base), Ok(Message::Reply { id, reply }));
+        }
+    }
+
+    #[test]
     fn digest_does_not_see_hits(entry in values::entry(), hits: u64) {
         let other = EventEntry { hits, ..entry };
         prop_assert_eq!(events_digest([entry]), events_digest([other]));
@@ -125,24 +140,24 @@ const BASE: GuestVirtual = GuestVirtual(0);
 
 #[test]
 fn unknown_requests_are_told_from_malformed_ones() {
-    assert_eq!(Request::decode(&[], BASE), Err(DecodeError::Truncated));
-    assert_eq!(Request::decode(&[0x10], BASE), Err(DecodeError::Truncated));
-    let unknown = DecodeError::UnknownKind { kind: 0x7f, id: 9 };
+    assert_eq!(Request::decode(&[], BASE), Err(RequestError::Truncated));
+    assert_eq!(Request::decode(&[0x10], BASE), Err(RequestError::Truncated));
+    let unknown = RequestError::Unknown { kind: 0x7f, id: 9 };
     assert_eq!(Request::decode(&[0x7f, 9, 1, 2], BASE), Err(unknown));
-    let malformed = DecodeError::Malformed { kind: 0x10, id: 9 };
+    let malformed = RequestError::Malformed { kind: 0x10, id: 9 };
     assert_eq!(Request::decode(&[0x10, 9, 1], BASE), Err(malformed));
 }
 
 #[test]
 fn unknown_messages_are_told_from_malformed_ones() {
-    assert_eq!(Message::decode(&[], BASE), Err(DecodeError::Truncated));
-    let unknown = DecodeError::UnknownKind { kind: 0x7f, id: 9 };
+    assert_eq!(Message::decode(&[], BASE), Err(MessageError::Truncated));
+    let unknown = MessageError::UnknownReply { kind: 0x7f, id: 9 };
     assert_eq!(Message::decode(&[0x7f, 9], BASE), Err(unknown));
-    let malformed = DecodeError::Malformed { kind: 0x01, id: 9 };
+    let malformed = MessageError::MalformedReply { kind: 0x01, id: 9 };
     assert_eq!(Message::decode(&[0x01, 9, 0], BASE), Err(malformed));
-    let unknown = DecodeError::UnknownNotice { kind: 0xff };
+    let unknown = MessageError::UnknownNotice { kind: 0xff };
     assert_eq!(Message::decode(&[0xff], BASE), Err(unknown));
-    let malformed = DecodeError::MalformedNotice { kind: 0x80 };
+    let malformed = MessageError::MalformedNotice { kind: 0x80 };
     assert_eq!(Message::decode(&[0x80], BASE), Err(malformed));
 }
 

@@ -29,9 +29,11 @@ pub(super) fn build_line(
     let lists = carve(arena, LISTS_BYTES, WHAT)?;
     // SAFETY: carved for this.
     let storage = unsafe { launch::bytes(memory, &storage) };
+    // SAFETY: carved for this.
+    let message = unsafe { launch::bytes(memory, &message) };
+    let message = message.first_chunk_mut();
     let buffers = Buffers {
-        // SAFETY: carved for this.
-        message: unsafe { launch::bytes(memory, &message) },
+        message: message.ok_or(BootError::ArenaTooSmall(WHAT))?,
         // SAFETY: carved for this.
         lists: unsafe { launch::bytes(memory, &lists) },
     };

@@ -14,7 +14,7 @@ use crate::pool::arena::Arena;
 use crate::port::{Cpu, PhysicalMemory};
 use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use wire_protocol::address::CoreId;
-use wire_protocol::packet::{Message, Notice};
+use wire_protocol::packet::Notice;
 
 /// One core's own pages in the arena.
 #[derive(Clone, Copy, Debug)]
@@ -179,16 +179,13 @@ fn stand_still(hypervisor: &Hypervisor, core: CoreId, fault: Fault, rip: u64) ->
     let shared = &hypervisor.shared;
     shared.hand_over_polling(core);
     shared.rendezvous.set_seat(core, Seat::Held);
-    let notice = Message::Notice(Notice::Fault {
+    let notice = Notice::Fault {
         core,
         vector: fault.code,
         rip,
         detail: fault.detail,
-    });
-    let told = shared.line.try_with(|line| {
-        let len_bytes = crate::line::encode(&notice, line.base, line.buffers.message);
-        line.send_encoded(len_bytes).is_ok()
-    });
+    };
+    let told = shared.line.try_with(|line| line.send_notice(|_| notice));
     // Another core that polls sends it; if this was the only one, it does so itself.
     let alone = told == Some(true) && shared.rendezvous.present().all(|other| other == core);
     loop {

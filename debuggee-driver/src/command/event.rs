@@ -8,7 +8,7 @@ use wire_protocol::address::{CoreId, EventId, GuestVirtual};
 use wire_protocol::event::{Condition, ConditionKind, EventChange, PoolClass, Programs};
 use wire_protocol::limits;
 use wire_protocol::packet::{AddResults, EventEntries, EventSpecs, PoolLines, Reply, StopCause};
-use wire_protocol::refusal::{EventOption, Refusal};
+use wire_protocol::refusal::{EventOption, EventRefusal, Refusal};
 
 /// Changes what is installed, with the proof that nothing runs.
 fn edit<P: Ports, R>(
@@ -111,7 +111,10 @@ pub fn change<'s, P: Ports>(
 ) -> Result<Reply<'s>, Refusal> {
     let missing = context.halt.all_halted().err();
     if let (EventChange::Clear, Some(event), Some(core)) = (change, event, missing) {
-        return Err(Refusal::ClearIncomplete { core, event });
+        return Err(Refusal::Event(EventRefusal::ClearIncomplete {
+            core,
+            event,
+        }));
     }
     let mut physical = context.shared.memory.clone();
     let before = context
@@ -152,7 +155,7 @@ pub fn short_circuit<'s, P: Ports>(
     };
     if !can_be {
         let option = EventOption::ShortCircuit;
-        return Err(Refusal::OptionDoesNotFit { option });
+        return Err(Refusal::Event(EventRefusal::OptionDoesNotFit { option }));
     }
     shared.decide_short_circuit(on);
     Ok(Reply::Done)

@@ -56,6 +56,13 @@ pub fn read<'s, P: Ports>(
     scratch: &'s mut [u8],
 ) -> Result<Reply<'s>, Refusal> {
     check_length(len_bytes as usize)?;
+    if len_bytes == 0 {
+        return Err(Refusal::ValueOutOfRange {
+            value: 0,
+            least: 1,
+            most: limits::MEMORY_BYTES as u64,
+        });
+    }
     let (content, rest) = scratch.split_at_mut(scratch.len().min(limits::MEMORY_BYTES));
     let out = content.get_mut(..len_bytes as usize).unwrap_or(&mut []);
     let shared = context.shared;
@@ -173,7 +180,7 @@ pub fn digest<'s, P: Ports>(
         });
     }
     if address.offset() != 0 || !len_bytes.is_multiple_of(PAGE_BYTES) {
-        return Err(Refusal::Malformed);
+        return Err(Refusal::NotWholePages { address, len_bytes });
     }
     let shared = context.shared;
     let limit = GuestPhysical(shared.memory.limit());

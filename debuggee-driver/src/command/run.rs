@@ -11,9 +11,6 @@ use wire_protocol::packet::{CoreState, CoreStates, Hits, Reply, Stop};
 use wire_protocol::refusal::Refusal;
 use wire_protocol::register::Register;
 
-/// Instruction bytes at the place of a stop.
-pub type CodeBytes = [u8; limits::STOP_CODE_BYTES];
-
 /// State of every core, in order.
 ///
 /// # Errors

@@ -11,7 +11,7 @@ use wire_protocol::address::CoreId;
 use wire_protocol::bytecode::{LOCAL_BYTES, Verified};
 use wire_protocol::limits;
 use wire_protocol::packet::{GlobalNames, GlobalOffset, GlobalOffsets, Reply};
-use wire_protocol::refusal::{ProgramPart, Refusal};
+use wire_protocol::refusal::{EventRefusal, ProgramPart, Refusal};
 use wire_protocol::script::globals::GlobalError;
 
 /// Runs a program with the registers and the address space of a held core. It does what it says,
@@ -26,10 +26,12 @@ pub fn run<'s, P: Ports>(
     scratch: &'s mut [u8],
 ) -> Result<Reply<'s>, Refusal> {
     register::file(context, core)?;
-    let verified = Verified::new(program).map_err(|bad| Refusal::BadProgram {
-        part: ProgramPart::Action,
-        at: bad.at,
-        reason: bad.reason as u8,
+    let verified = Verified::new(program).map_err(|bad| {
+        Refusal::Event(EventRefusal::BadProgram {
+            part: ProgramPart::Action,
+            at: bad.at,
+            reason: bad.reason,
+        })
     })?;
     let room = scratch.len();
     let locals = scratch.get_mut(..LOCAL_BYTES).ok_or(too_long(room))?;

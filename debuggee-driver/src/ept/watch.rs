@@ -22,7 +22,7 @@ use crate::pool::slab::{CAPACITY, EVENTS_MAX, Reserved};
 use crate::port::PhysicalMemory;
 use wire_protocol::address::{EventId, GuestPhysical, PAGE_BYTES};
 use wire_protocol::event::PoolClass;
-use wire_protocol::refusal::Refusal;
+use wire_protocol::refusal::{EventRefusal, Refusal};
 
 /// Hooks that one page can carry.
 pub const HOOKS_PER_PAGE: u32 = 40;
@@ -133,12 +133,14 @@ impl Watches {
                 || is_detour && other.at.0.abs_diff(at.0) < JUMP_BYTES as u64
         };
         if let Some(other) = self.hooks_on(at.page()).find(is_in_the_way) {
-            return Err(Refusal::PageTaken { event: other.event });
+            return Err(Refusal::Event(EventRefusal::PageTaken {
+                event: other.event,
+            }));
         }
         if self.hooks_on(at.page()).count() >= HOOKS_PER_PAGE as usize {
-            return Err(Refusal::TooManyHooksOnPage {
+            return Err(Refusal::Event(EventRefusal::TooManyHooksOnPage {
                 limit: HOOKS_PER_PAGE,
-            });
+            }));
         }
         Ok(())
     }

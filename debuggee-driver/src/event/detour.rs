@@ -14,7 +14,7 @@ use crate::ept::watch::JUMP_BYTES;
 use crate::guest::instruction::LENGTH_MAX;
 use crate::port::PhysicalMemory;
 use wire_protocol::address::{EventId, GuestVirtual, PAGE_BYTES};
-use wire_protocol::refusal::{DetourObstacle, Refusal};
+use wire_protocol::refusal::{DetourObstacle, EventRefusal, Refusal};
 
 /// Places in all.
 pub const SLOTS: usize = 512;
@@ -138,7 +138,7 @@ impl Detours {
     /// What stands in its way.
     pub fn plan(&self, code: &Code) -> Result<DetourPlan, Refusal> {
         self.plan_at(code)
-            .map_err(|obstacle| Refusal::NoDetour { obstacle })
+            .map_err(|obstacle| Refusal::Event(EventRefusal::NoDetour { obstacle }))
     }
 
     fn plan_at(&self, code: &Code) -> Result<DetourPlan, DetourObstacle> {

@@ -18,7 +18,7 @@ use crate::vmx::msr;
 use wire_protocol::address::{CoreId, GuestPhysical, GuestVirtual, PAGE_BYTES};
 use wire_protocol::event::{EventSpec, PoolClass, Settings, Space, Trigger};
 use wire_protocol::packet::RamRange;
-use wire_protocol::refusal::{DetourObstacle, ProcessorFeature, Refusal};
+use wire_protocol::refusal::{DetourObstacle, EventRefusal, ProcessorFeature, Refusal};
 
 /// What an event's parameters mean in the machine as it is now.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -108,24 +108,24 @@ impl Resolver<'_> {
                 facts.code = Some(code);
             }
             Trigger::Mode { .. } if !self.can_tell_modes => {
-                return Err(Refusal::NoFeature {
+                return Err(Refusal::Event(EventRefusal::NoFeature {
                     feature: ProcessorFeature::ModeBasedExecute,
-                });
+                }));
             }
             Trigger::MsrRead { msr: Some(msr) } | Trigger::MsrWrite { msr: Some(msr) }
                 if msr::is_hypervisors(msr) =>
             {
-                return Err(Refusal::OwnMsr { msr });
+                return Err(Refusal::Event(EventRefusal::OwnMsr { msr }));
             }
             Trigger::IoIn { port: Some(port) } | Trigger::IoOut { port: Some(port) }
                 if port.wrapping_sub(self.line_port) < LINE_PORTS =>
             {
-                return Err(Refusal::OwnPort { port });
+                return Err(Refusal::Event(EventRefusal::OwnPort { port }));
             }
             Trigger::Interrupt { .. } if !self.can_take_interrupts => {
-                return Err(Refusal::NoFeature {
+                return Err(Refusal::Event(EventRefusal::NoFeature {
                     feature: ProcessorFeature::AcknowledgeInterrupt,
-                });
+                }));
             }
             _ => {}
         }
@@ -143,7 +143,7 @@ impl Resolver<'_> {
         if self.is_ram(at) {
             Ok(at)
         } else {
-            Err(Refusal::NotRam { address: at })
+            Err(Refusal::Event(EventRefusal::NotRam { address: at }))
         }
     }
 
@@ -154,7 +154,7 @@ impl Resolver<'_> {
         cr3: u64,
         address: GuestVirtual,
     ) -> Result<Code, Refusal> {
-        let refuse = |obstacle| Err(Refusal::NoDetour { obstacle });
+        let refuse = |obstacle| Err(Refusal::Event(EventRefusal::NoDetour { obstacle }));
         if address.0 >> 63 == 0 {
             return refuse(DetourObstacle::NotKernel);
         }

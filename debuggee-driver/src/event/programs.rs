@@ -11,7 +11,7 @@ use wire_protocol::bytecode::program::Layout;
 use wire_protocol::bytecode::{Comparison, Verified};
 use wire_protocol::event::{Condition, ConditionKind, PoolClass, ProgramSizes, Programs};
 use wire_protocol::limits;
-use wire_protocol::refusal::{ProgramPart, Refusal};
+use wire_protocol::refusal::{EventRefusal, ProgramPart, Refusal};
 
 /// Machine code and locals start at a multiple of this.
 const ALIGN_BYTES: u32 = 16;
@@ -61,14 +61,14 @@ impl TooBig {
                 object_bytes,
                 arena_left_bytes,
                 ..
-            } => Refusal::NoBigEvent {
+            } => Refusal::Event(EventRefusal::NoBigEvent {
                 part: self.part,
                 regular_bytes: self.regular_bytes,
                 asked_bytes: self.asked_bytes,
                 reserved,
                 object_bytes,
                 arena_left_bytes,
-            },
+            }),
             other => other,
         }
     }
@@ -88,10 +88,12 @@ fn verify(bytes: &[u8], part: ProgramPart) -> Result<Option<Script>, Refusal> {
     if bytes.is_empty() {
         return Ok(None);
     }
-    let verified = Verified::new(bytes).map_err(|bad| Refusal::BadProgram {
-        part,
-        at: bad.at,
-        reason: bad.reason as u8,
+    let verified = Verified::new(bytes).map_err(|bad| {
+        Refusal::Event(EventRefusal::BadProgram {
+            part,
+            at: bad.at,
+            reason: bad.reason,
+        })
     })?;
     let program = verified.program();
     let locals_bytes = u32::try_from(program.local_bytes()).unwrap_or(u32::MAX);
@@ -106,7 +108,7 @@ impl Needs {
     /// Verifies the programs and adds up what they need with that many cores.
     ///
     /// # Errors
-    /// [`Refusal::BadProgram`]
+    /// [`Refusal::Event(EventRefusal::BadProgram)`]
     pub fn of(programs: &Programs<'_>, cores: u16) -> Result<Self, Refusal> {
         let condition = match programs.condition {
             Condition::Script(bytes) => verify(bytes, ProgramPart::Condition)?,
@@ -135,16 +137,16 @@ impl Needs {
     /// Not even a big event can hold them.
     pub const fn class(&self, sizes: &ObjectSizes) -> Result<(PoolClass, Option<TooBig>), Refusal> {
         if self.condition_bytes > sizes.big_condition_bytes {
-            return Err(Refusal::ConditionTooBig {
+            return Err(Refusal::Event(EventRefusal::ConditionTooBig {
                 limit_bytes: sizes.big_condition_bytes,
                 asked_bytes: self.condition_bytes,
-            });
+            }));
         }
         if self.action_bytes > sizes.big_action_bytes {
-            return Err(Refusal::ActionTooBig {
+            return Err(Refusal::Event(EventRefusal::ActionTooBig {
                 limit_bytes: sizes.big_action_bytes,
                 asked_bytes: self.action_bytes,
-            });
+            }));
         }
         let too_big = if self.condition_bytes > sizes.regular_condition_bytes {
             TooBig {
@@ -175,16 +177,16 @@ pub const fn buffer_class(
 ) -> Result<Option<PoolClass>, Refusal> {
     let message_bytes = limits::MESSAGE_BYTES as u32;
     if asked_bytes > message_bytes {
-        return Err(Refusal::BufferOverMessage {
+        return Err(Refusal::Event(EventRefusal::BufferOverMessage {
             limit_bytes: message_bytes,
             asked_bytes,
-        });
+        }));
     }
     if asked_bytes > sizes.regular_safe_buffer_bytes && asked_bytes > sizes.big_safe_buffer_bytes {
-        return Err(Refusal::BufferTooBig {
+        return Err(Refusal::Event(EventRefusal::BufferTooBig {
             limit_bytes: sizes.big_safe_buffer_bytes,
             asked_bytes,
-        });
+        }));
     }
     Ok(if asked_bytes == 0 {
         None

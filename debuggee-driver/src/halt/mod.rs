@@ -8,13 +8,13 @@ pub mod silent;
 
 use crate::cores::rendezvous::Halt;
 use crate::event::Hit;
-use crate::line::{self, Line};
+use crate::line::{Buffers, Line};
 use crate::port::{Cpu, Ports};
 use crate::shared::Shared;
 use core::sync::atomic::Ordering::SeqCst;
 use wire_protocol::address::{CoreId, GuestVirtual};
 use wire_protocol::link::Incoming;
-use wire_protocol::packet::{DecodeError, Message, Reply, Request, StopCause};
+use wire_protocol::packet::{Reply, Request, RequestError, StopCause};
 use wire_protocol::refusal::Refusal;
 
 /// What became of an attempt to halt.
@@ -120,40 +120,27 @@ fn answer_running<P: Ports>(line: &mut Line<P::Io>, shared: &Shared<P>) {
         Ok((id, Request::Hello { version, features })) => {
             let reply =
                 crate::command::system::hello(shared, version, features, None, buffers.lists);
-            let reply = Message::Reply { id, reply };
-            let len_bytes = line::encode(&reply, base, buffers.message);
+            let len_bytes = reply.encode_or_refuse(id, base, buffers.message);
             (shared.facts.kernel_base, len_bytes)
         }
         Ok((id, request @ (Request::Flush | Request::MessageCounts))) => {
             let reply = crate::command::messages::answer(shared, &request);
-            let reply = Message::Reply { id, reply };
-            (base, line::encode(&reply, base, buffers.message))
+            (base, reply.encode_or_refuse(id, base, buffers.message))
         }
-        Ok((id, _)) => (base, refuse(id, Refusal::NotHalted, base, buffers.message)),
-        Err(error) => (base, refuse_undecoded(error, base, buffers.message)),
+        Ok((id, _)) => {
+            let reply = Reply::Refused(Refusal::NotHalted);
+            (base, reply.encode_or_refuse(id, base, buffers.message))
+        }
+        Err(error) => (base, refuse_undecoded(error, base, buffers)),
     };
     line.release();
     line.base = reply_base;
     // A host that is gone needs no answer.
-    let _ = line.send_encoded(len_bytes);
+    let _ = line.send_reply(len_bytes);
 }
 
-/// Encodes a refusal.
-fn refuse(id: u8, refusal: Refusal, base: GuestVirtual, buffer: &mut [u8]) -> usize {
-    let reply = Message::Reply {
-        id,
-        reply: Reply::Refused(refusal),
-    };
-    line::encode(&reply, base, buffer)
-}
-
-/// Encodes the refusal of a message that has no meaning here.
-fn refuse_undecoded(error: DecodeError, base: GuestVirtual, buffer: &mut [u8]) -> usize {
-    match error {
-        DecodeError::UnknownKind { kind, id } => {
-            refuse(id, Refusal::UnknownRequest { kind }, base, buffer)
-        }
-        DecodeError::Malformed { id, .. } => refuse(id, Refusal::Malformed, base, buffer),
-        _ => 0,
-    }
+/// Encodes the answer to a message that has no meaning here.
+fn refuse_undecoded(error: RequestError, base: GuestVirtual, buffers: &mut Buffers) -> usize {
+    let (id, refusal) = error.answer();
+    Reply::Refused(refusal).encode_or_refuse(id, base, buffers.message)
 }

@@ -4,11 +4,12 @@
 use super::{Shared, drain, refuse_undecoded};
 use crate::command::{self, Context, Next};
 use crate::cores::rendezvous::Halt;
-use crate::line::{self, Line};
+use crate::line::Line;
 use crate::port::{Cpu, Ports};
 use wire_protocol::address::GuestVirtual;
+use wire_protocol::limits;
 use wire_protocol::link::Incoming;
-use wire_protocol::packet::{Message, Notice, Request, StopCause};
+use wire_protocol::packet::{Notice, Request, StopCause};
 
 /// Serves the host until it says go.
 pub(super) fn serve<P: Ports>(
@@ -50,23 +51,17 @@ fn serve_line<P: Ports>(line: &mut Line<P::Io>, context: &mut Context<'_, '_, P>
 /// Tells the host that the machine stands still. Before the handshake nothing is sent: its reply
 /// reports the halt.
 fn announce<P: Ports>(line: &mut Line<P::Io>, context: &mut Context<'_, '_, P>) {
-    let base = line.base;
-    if base == GuestVirtual(0) {
+    if line.base == GuestVirtual(0) {
         return;
     }
-    let mut code = command::run::CodeBytes::default();
-    let buffers = &mut line.buffers;
     context
         .shared
         .installed
         .read(|installed| installed.begin_report());
-    let stop = command::run::stop(context, &mut code, buffers.lists);
-    let len_bytes = line::encode(
-        &Message::Notice(Notice::Stopped(stop)),
-        base,
-        buffers.message,
-    );
-    let _ = line.send_encoded(len_bytes);
+    line.send_notice(|lists| {
+        let (code, hits) = lists.split_at_mut(lists.len().min(limits::STOP_CODE_BYTES));
+        Notice::Stopped(command::run::stop(context, code, hits))
+    });
 }
 
 fn answer<P: Ports>(line: &mut Line<P::Io>, context: &mut Context<'_, '_, P>) -> Next {
@@ -81,10 +76,9 @@ fn answer<P: Ports>(line: &mut Line<P::Io>, context: &mut Context<'_, '_, P>) ->
                 base_after = context.shared.facts.kernel_base;
             }
             let (reply, next) = command::answer(&request, context, buffers.lists);
-            let reply = Message::Reply { id, reply };
-            (line::encode(&reply, base, buffers.message), next)
+            (reply.encode_or_refuse(id, base, buffers.message), next)
         }
-        Err(error) => (refuse_undecoded(error, base, buffers.message), Next::Stay),
+        Err(error) => (refuse_undecoded(error, base, buffers), Next::Stay),
     };
     line.release();
     line.base = base_after;
@@ -92,7 +86,7 @@ fn answer<P: Ports>(line: &mut Line<P::Io>, context: &mut Context<'_, '_, P>) ->
         drain::before_reply(line, context.shared, len_bytes);
     }
     // A host that is gone needs no answer; a `g` is carried out all the same.
-    let _ = line.send_encoded(len_bytes);
+    let _ = line.send_reply(len_bytes);
     next
 }
 

@@ -37,9 +37,13 @@ impl Debugger {
                     continue;
                 }
                 News::Unread(_) => continue,
-                News::Unreadable { kind } => format!(
+                News::UnknownNotice { kind } => format!(
                     "warning: the debuggee sent a notice of kind {kind:02x} that this program does \
                      not know"
+                ),
+                News::MalformedNotice { kind } => format!(
+                    "warning: the debuggee sent a notice of kind {kind:02x} that is malformed and \
+                     cannot be read"
                 ),
             };
             self.out.line(text);

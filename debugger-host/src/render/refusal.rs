@@ -2,9 +2,10 @@
 
 use super::{bytes, count};
 use crate::expression::register::spelling;
-use wire_protocol::bytecode::program::Reason;
 use wire_protocol::event::PoolClass;
-use wire_protocol::refusal::{DetourObstacle, ProcessorFeature, ProgramPart, Refusal};
+use wire_protocol::refusal::{
+    DetourObstacle, EventRefusal, ProcessorFeature, ProgramPart, Refusal,
+};
 
 /// One line, beginning with the number that users look up.
 #[must_use]
@@ -47,10 +48,6 @@ fn words(refusal: &Refusal) -> String {
             object_bytes,
             arena_left_bytes,
         } => exhausted(class, reserved, object_bytes, arena_left_bytes),
-        Refusal::ClearIncomplete { core, event } => format!(
-            "core {core} is not held, so event {event} could not be cleared and is still listed; `g` and \
-             `pause` gather the cores anew, then `events c {event}` tries again"
-        ),
         Refusal::CoreNotHeld { core } => format!(
             "core {core} is not held, so nothing was applied; `g` and `pause` gather the cores anew"
         ),
@@ -64,21 +61,6 @@ fn words(refusal: &Refusal) -> String {
         Refusal::DebuggerMemory { address } => format!(
             "physical address {address:x} belongs to the debugger itself, which cannot be read, \
              written or hooked"
-        ),
-        Refusal::NotRam { address } => format!(
-            "physical address {address:x} belongs to a device, so there is no code to hook; `!monitor` can watch it"
-        ),
-        Refusal::NoDetour { obstacle } => format!(
-            "no detour there: {}; `!epthook` watches the same instruction, at the price of a VM \
-             exit for each hit",
-            why_no_detour(obstacle)
-        ),
-        Refusal::PageTaken { event } => format!(
-            "event {event} is in the way: breakpoints (`!epthook`) and detours (`!epthook2`) cannot \
-             share a page, nor two detours an instruction; `events c {event}` clears it"
-        ),
-        Refusal::TooManyHooksOnPage { limit } => format!(
-            "this page has {limit} hooks already, the most there can be; `events c N` clears one"
         ),
         Refusal::CoreAway { core } => format!(
             "core {core} is not held, so there is nothing to look at; `g` and `pause` gather the \
@@ -124,14 +106,41 @@ fn words(refusal: &Refusal) -> String {
             class.name(),
             class.name()
         ),
-        ref other => event(other),
+        Refusal::ValueOutOfRange { value, least, most } => {
+            format!("{value:x} is out of range: it must be from {least:x} to {most:x}")
+        }
+        Refusal::AnswerLost => {
+            "the driver could not put its answer into a message; what was asked \
+                                for may have been done"
+                .into()
+        }
+        Refusal::NotWholePages { address, len_bytes } => format!(
+            "only whole pages can be digested: address and length must be multiples of 1000, and \
+             {address:x} and {len_bytes:x} are not both"
+        ),
+        Refusal::GlobalLength {
+            has_bytes,
+            asked_bytes,
+        } => format!(
+            "a global variable of this name has {has_bytes} bytes already and the script wants \
+             {asked_bytes}; globals live until the driver is unloaded: choose another name"
+        ),
+        Refusal::GlobalsFull {
+            free_bytes,
+            free_names,
+            asked_bytes,
+        } => format!(
+            "a global variable of {asked_bytes} bytes finds {free_bytes} bytes and room for \
+             {free_names} names; globals live until the driver is unloaded: use what there is"
+        ),
+        Refusal::Event(ref refusal) => of_event(refusal),
     }
 }
 
-/// Refusals that only events meet.
-fn event(refusal: &Refusal) -> String {
+/// Refusals that only events and their programs meet.
+fn of_event(refusal: &EventRefusal) -> String {
     match *refusal {
-        Refusal::ConditionTooBig {
+        EventRefusal::ConditionTooBig {
             limit_bytes,
             asked_bytes,
         } => format!(
@@ -140,7 +149,7 @@ fn event(refusal: &Refusal) -> String {
             count(asked_bytes),
             count(limit_bytes)
         ),
-        Refusal::ActionTooBig {
+        EventRefusal::ActionTooBig {
             limit_bytes,
             asked_bytes,
         } => format!(
@@ -149,7 +158,7 @@ fn event(refusal: &Refusal) -> String {
             count(asked_bytes),
             count(limit_bytes)
         ),
-        Refusal::NoBigEvent {
+        EventRefusal::NoBigEvent {
             part,
             regular_bytes,
             asked_bytes,
@@ -173,7 +182,7 @@ fn event(refusal: &Refusal) -> String {
                 )
             )
         }
-        Refusal::BufferOverMessage {
+        EventRefusal::BufferOverMessage {
             limit_bytes,
             asked_bytes,
         } => format!(
@@ -182,7 +191,7 @@ fn event(refusal: &Refusal) -> String {
             count(asked_bytes),
             count(limit_bytes)
         ),
-        Refusal::BufferTooBig {
+        EventRefusal::BufferTooBig {
             limit_bytes,
             asked_bytes,
         } => format!(
@@ -191,58 +200,53 @@ fn event(refusal: &Refusal) -> String {
             count(asked_bytes),
             count(limit_bytes)
         ),
-        Refusal::BadProgram { part, at, reason } => {
+        EventRefusal::BadProgram { part, at, reason } => {
             let what = match part {
                 ProgramPart::Condition => "the condition",
                 ProgramPart::Action => "the script",
             };
-            let why = Reason::from_byte(reason).map_or("it is not of this version", Reason::text);
             format!(
-                "the driver does not run {what}: {why} (offset {at:x} of its code); use a program \
-                 and a driver of one release"
+                "the driver does not run {what}: {} (offset {at:x} of its code); use a program \
+                 and a driver of one release",
+                reason.text()
             )
         }
-        Refusal::OptionDoesNotFit { option } => format!(
+        EventRefusal::OptionDoesNotFit { option } => format!(
             "option `{}` does not fit this event, or its other options",
             option.name()
         ),
-        Refusal::ValueOutOfRange { value, least, most } => {
-            format!("{value:x} is out of range: it must be from {least:x} to {most:x}")
-        }
-        Refusal::OwnPort { port } => format!(
+        EventRefusal::OwnPort { port } => format!(
             "port {port:x} belongs to the line between the two machines and cannot be watched"
         ),
-        Refusal::OwnMsr { msr } => {
+        EventRefusal::OwnMsr { msr } => {
             format!("MSR {msr:x} is the debugger's own here and cannot be watched")
         }
-        Refusal::NoFeature { feature } => {
+        EventRefusal::NoFeature { feature } => {
             let what = match feature {
                 ProcessorFeature::ModeBasedExecute => "tell user from kernel execution in EPT",
-                ProcessorFeature::MonitorTrap => "leave the guest after every instruction",
-                ProcessorFeature::InterruptWindow => {
-                    "leave the guest when it can take an interrupt"
-                }
                 ProcessorFeature::AcknowledgeInterrupt => "take an interrupt from the guest",
-                ProcessorFeature::Bitmaps => "leave the guest for chosen ports and MSRs",
             };
             format!("the debuggee's processor cannot {what}, which this event needs")
         }
-        Refusal::GlobalLength {
-            has_bytes,
-            asked_bytes,
-        } => format!(
-            "a global variable of this name has {has_bytes} bytes already and the script wants \
-             {asked_bytes}; globals live until the driver is unloaded: choose another name"
+        EventRefusal::ClearIncomplete { core, event } => format!(
+            "core {core} is not held, so event {event} could not be cleared and is still listed; `g` and \
+             `pause` gather the cores anew, then `events c {event}` tries again"
         ),
-        Refusal::GlobalsFull {
-            free_bytes,
-            free_names,
-            asked_bytes,
-        } => format!(
-            "a global variable of {asked_bytes} bytes finds {free_bytes} bytes and room for \
-             {free_names} names; globals live until the driver is unloaded: use what there is"
+        EventRefusal::NotRam { address } => format!(
+            "physical address {address:x} belongs to a device, so there is no code to hook; `!monitor` can watch it"
         ),
-        _ => "the driver does not know how to watch this on this processor".into(),
+        EventRefusal::NoDetour { obstacle } => format!(
+            "no detour there: {}; `!epthook` watches the same instruction, at the price of a VM \
+             exit for each hit",
+            why_no_detour(obstacle)
+        ),
+        EventRefusal::PageTaken { event } => format!(
+            "event {event} is in the way: breakpoints (`!epthook`) and detours (`!epthook2`) cannot \
+             share a page, nor two detours an instruction; `events c {event}` clears it"
+        ),
+        EventRefusal::TooManyHooksOnPage { limit } => format!(
+            "this page has {limit} hooks already, the most there can be; `events c N` clears one"
+        ),
     }
 }
 
@@ -318,7 +322,7 @@ mod tests {
     #[test]
     fn every_limit_of_programs_and_buffers_is_told_with_what_was_asked_and_what_helps() {
         let (limit_bytes, asked_bytes) = (0x1000, 0x2345);
-        let big = |part| Refusal::NoBigEvent {
+        let big = |part| EventRefusal::NoBigEvent {
             part,
             regular_bytes: limit_bytes,
             asked_bytes,
@@ -328,7 +332,7 @@ mod tests {
         };
         for (refused, code, help) in [
             (
-                Refusal::ConditionTooBig {
+                EventRefusal::ConditionTooBig {
                     limit_bytes,
                     asked_bytes,
                 },
@@ -346,7 +350,7 @@ mod tests {
                 "`prealloc big-event 1`",
             ),
             (
-                Refusal::ActionTooBig {
+                EventRefusal::ActionTooBig {
                     limit_bytes,
                     asked_bytes,
                 },
@@ -354,7 +358,7 @@ mod tests {
                 "big_action_bytes",
             ),
             (
-                Refusal::BufferOverMessage {
+                EventRefusal::BufferOverMessage {
                     limit_bytes,
                     asked_bytes,
                 },
@@ -362,7 +366,7 @@ mod tests {
                 "`buffer 1000`",
             ),
             (
-                Refusal::BufferTooBig {
+                EventRefusal::BufferTooBig {
                     limit_bytes,
                     asked_bytes,
                 },
@@ -370,7 +374,7 @@ mod tests {
                 "big_safe_buffer_bytes",
             ),
         ] {
-            let text = refusal(&refused);
+            let text = refusal(&refused.into());
             assert!(text.starts_with(code), "{text}");
             assert!(text.contains("1000 (0n4096)"), "{text}");
             assert!(text.contains("2345 (0n9029)"), "{text}");

@@ -1,5 +1,7 @@
 //! Why the session could not do something. Shown to the user by [`crate::render`].
 
+use std::fmt;
+use wire_protocol::link::SendError;
 use wire_protocol::refusal::Refusal;
 
 /// Why a request has no result.
@@ -18,7 +20,7 @@ pub enum SessionError {
         /// How long.
         seconds: u64,
         /// State of the line.
-        line: String,
+        line: LineState,
     },
     /// The user gave up with Ctrl+C.
     #[error("given up: `{what}` has no answer yet")]
@@ -37,12 +39,12 @@ pub enum SessionError {
         kind: u8,
     },
     /// The request could not be put on the line.
-    #[error("`{what}` could not be sent: {why}")]
+    #[error("`{what}` could not be sent: {}", why_unsent(*why))]
     Unsent {
         /// The request.
         what: &'static str,
         /// What the link says.
-        why: String,
+        why: SendError,
     },
     /// Needs a halted debuggee.
     #[error("the debuggee is running; `pause` halts it")]
@@ -73,4 +75,61 @@ pub enum SessionError {
         /// Of this program.
         ours: u16,
     },
+}
+
+/// Whether bytes can get through at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LineState {
+    /// As far as this end knows.
+    Open,
+    /// It is being opened again.
+    Lost {
+        /// What the operating system says.
+        why: String,
+    },
+}
+
+impl fmt::Display for LineState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open => f.write_str("the line is open"),
+            Self::Lost { why } => write!(f, "the line is lost ({why}) and is being opened again"),
+        }
+    }
+}
+
+fn why_unsent(error: SendError) -> String {
+    match error {
+        SendError::NotConnected => "there is no session; `.reconnect` begins one".into(),
+        SendError::QueueFull {
+            wanted_bytes,
+            free_bytes,
+        } => format!(
+            "it takes {wanted_bytes} bytes and what was sent before leaves room for {free_bytes}: \
+             the debuggee does not answer"
+        ),
+        SendError::TooLong {
+            limit_bytes,
+            wanted_bytes,
+        } => format!("it has {wanted_bytes} bytes and a message at most {limit_bytes}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_link_refuses_is_told_in_words() {
+        let why = SendError::QueueFull {
+            wanted_bytes: 40,
+            free_bytes: 8,
+        };
+        let text = SessionError::Unsent { what: "g", why }.to_string();
+        assert_eq!(
+            text,
+            "`g` could not be sent: it takes 40 bytes and what was sent before leaves room for 8: \
+             the debuggee does not answer"
+        );
+    }
 }

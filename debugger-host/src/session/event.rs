@@ -12,7 +12,7 @@ use wire_protocol::event::{
 };
 use wire_protocol::limits;
 use wire_protocol::packet::{EventSpecs, Reply, Request, StopCause, events_digest};
-use wire_protocol::refusal::Refusal;
+use wire_protocol::refusal::{EventRefusal, Refusal};
 
 /// What the host knows of the debuggee's events and pools.
 #[derive(Default)]
@@ -236,10 +236,12 @@ impl Session {
             Err(SessionError::TooLong { .. }) => {
                 let sizes = new.first().map(|event| event.spec().programs.sizes());
                 let sizes = sizes.unwrap_or_default();
-                Err(SessionError::Refused(Refusal::ActionTooBig {
-                    limit_bytes: limits::PROGRAM_BYTES as u32,
-                    asked_bytes: sizes.script_bytes.saturating_add(sizes.code_bytes),
-                }))
+                Err(SessionError::Refused(Refusal::Event(
+                    EventRefusal::ActionTooBig {
+                        limit_bytes: limits::PROGRAM_BYTES as u32,
+                        asked_bytes: sizes.script_bytes.saturating_add(sizes.code_bytes),
+                    },
+                )))
             }
             other => other,
         }

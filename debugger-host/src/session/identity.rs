@@ -99,8 +99,13 @@ pub enum News {
     Said(Vec<Said>),
     /// The same, of programs that have to be read first. Not given to users.
     Unread(Vec<u8>),
-    /// A message that this program can't read.
-    Unreadable {
+    /// A notice of a kind that this program does not know.
+    UnknownNotice {
+        /// Its first byte.
+        kind: u8,
+    },
+    /// A notice of a known kind that cannot be read.
+    MalformedNotice {
         /// Its first byte.
         kind: u8,
     },

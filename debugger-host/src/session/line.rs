@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use wire_protocol::link::{Incoming, Link, Role, Statistics, Storage, Timing};
+use wire_protocol::link::{Incoming, Link, Role, SendError, Statistics, Storage, Timing};
 
 /// First repetition of an unanswered frame, beyond the time it takes on the line.
 const RETRY_US: u64 = 1_000_000;
@@ -38,7 +38,7 @@ pub(super) enum Event {
     /// A whole message.
     Message(Vec<u8>),
     /// A message could not be queued.
-    Unsent(String),
+    Unsent(SendError),
 }
 
 /// What is known about the line at any time.
@@ -234,7 +234,7 @@ impl Worker {
             Order::Connect { nonce } => link.connect(nonce),
             Order::Send(message) => {
                 if let Err(error) = link.send(&message) {
-                    let _ = self.outbox.send(Event::Unsent(format!("{error:?}")));
+                    let _ = self.outbox.send(Event::Unsent(error));
                 }
             }
             Order::BreakIn => link.break_in(),

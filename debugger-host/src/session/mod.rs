@@ -12,7 +12,7 @@ mod run;
 mod script;
 
 pub use cache::Space;
-pub use error::SessionError;
+pub use error::{LineState, SessionError};
 pub use event::{Added, Carved, NewCondition, NewEvent, Pools};
 pub use identity::{Halt, Identity, News};
 pub use script::{Ran, Said, Script, What};
@@ -30,7 +30,7 @@ use wire_protocol::address::{CoreId, GuestVirtual};
 use wire_protocol::codec::Writer;
 use wire_protocol::link::Statistics;
 use wire_protocol::packet::{
-    DecodeError, Features, Message, Notice, PROTOCOL_VERSION, Reply, Request, Stop,
+    Features, Message, MessageError, Notice, PROTOCOL_VERSION, Reply, Request, Stop,
 };
 use wire_protocol::refusal::Refusal;
 
@@ -216,12 +216,20 @@ impl Session {
                 rip,
                 detail,
             }),
-            Err(DecodeError::UnknownNotice { kind } | DecodeError::MalformedNotice { kind }) => {
-                self.news.push_back(News::Unreadable { kind });
+            Err(MessageError::UnknownNotice { kind }) => {
+                self.news.push_back(News::UnknownNotice { kind });
+            }
+            Err(MessageError::MalformedNotice { kind }) => {
+                self.news.push_back(News::MalformedNotice { kind });
             }
             Ok(Message::Notice(Notice::Messages(messages))) => self.said(&messages, &message),
             // The late answer to a request that was given up.
-            Ok(Message::Reply { .. }) | Err(_) => {}
+            Ok(Message::Reply { .. })
+            | Err(
+                MessageError::UnknownReply { .. }
+                | MessageError::MalformedReply { .. }
+                | MessageError::Truncated,
+            ) => {}
         }
     }
 
@@ -316,10 +324,10 @@ impl Session {
         }
     }
 
-    fn line_state(&self) -> String {
+    fn line_state(&self) -> LineState {
         match self.line.health().lost {
-            None => "the line is open".into(),
-            Some(why) => format!("the line is lost ({why}) and is being opened again"),
+            None => LineState::Open,
+            Some(why) => LineState::Lost { why },
         }
     }
 }

@@ -45,6 +45,8 @@ pub(crate) struct Controls {
     pub(crate) extra_event: AtomicBool,
     /// Reads that were answered with "as expected".
     pub(crate) confirmed: AtomicU32,
+    /// Messages that are sent as they are, whatever they mean.
+    pub(crate) raw: Mutex<Vec<Vec<u8>>>,
     /// Kinds of all requests, in order.
     pub(crate) requests: Mutex<Vec<String>>,
 }
@@ -195,6 +197,9 @@ fn serve(listener: &UnixListener, controls: &Controls, end: &AtomicBool) {
         }
         if link.is_idle() {
             machine.hit_scripts(&mut link);
+        }
+        for message in controls.raw.lock().expect("unpoisoned").drain(..) {
+            link.send(&message).expect("room");
         }
         let Some(stream) = line.as_mut() else {
             continue;

@@ -75,6 +75,8 @@ fn one_line_each(lab: &mut Lab) {
             format!("!epthook ({direct} - 100000 + {arena:x})"),
             "debugger itself",
         ),
+        ("!digest 0 l 10".into(), "c0000111: "),
+        ("!digest 10 l 1000".into(), "c0000111: "),
         ("r tr = 1".into(), "can only be read"),
         ("r cr4 = ffffffffffffffff".into(), "cr4"),
         ("r nosuch".into(), "nosuch"),

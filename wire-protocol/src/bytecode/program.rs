@@ -4,6 +4,7 @@
 use super::{
     ARGUMENTS, CONSTANT_BYTES, DEPTH, FRAME_BYTES, FUNCTIONS, LOCAL_BYTES, PROGRAM_BYTES, VERSION,
 };
+use crate::closed::Closed;
 use crate::codec::{self, Parsed};
 
 /// Bytes of a function in the table.
@@ -75,11 +76,13 @@ reasons! {
     Function "a function that is called does not exist";
 }
 
-impl Reason {
-    /// The reason of that number.
-    #[must_use]
-    pub fn from_byte(byte: u8) -> Option<Self> {
-        Self::ALL.get(usize::from(byte)).copied()
+impl Closed for Reason {
+    fn of_number(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number)).copied()
+    }
+
+    fn number(self) -> u8 {
+        self as u8
     }
 }
 

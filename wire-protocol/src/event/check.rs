@@ -2,7 +2,7 @@
 //! installs.
 
 use super::{Actions, EventSpec, Settings, Trigger};
-use crate::refusal::{EventOption, Refusal};
+use crate::refusal::{EventOption, EventRefusal, Refusal};
 
 impl EventSpec<'_> {
     /// Whether the parts fit together.
@@ -16,7 +16,7 @@ impl EventSpec<'_> {
             (Actions::CODE, self.programs.code, EventOption::Code),
         ] {
             if self.settings.actions.contains(action) == program.is_empty() {
-                return Err(Refusal::OptionDoesNotFit { option });
+                return Err(Refusal::Event(EventRefusal::OptionDoesNotFit { option }));
             }
         }
         Ok(())
@@ -44,7 +44,7 @@ impl Settings {
             ),
         ];
         match misfits.into_iter().find(|(misfit, _)| *misfit) {
-            Some((_, option)) => Err(Refusal::OptionDoesNotFit { option }),
+            Some((_, option)) => Err(Refusal::Event(EventRefusal::OptionDoesNotFit { option })),
             None => Ok(()),
         }
     }
@@ -79,7 +79,7 @@ mod tests {
     use crate::address::GuestVirtual;
 
     fn misfit(option: EventOption) -> Result<(), Refusal> {
-        Err(Refusal::OptionDoesNotFit { option })
+        Err(Refusal::Event(EventRefusal::OptionDoesNotFit { option }))
     }
 
     #[test]

@@ -1,52 +1,31 @@
 //! Classes of pre-allocated objects, and how many of each there are. Counted by the driver's pools,
 //! shown by the host.
 
-/// Classes of pre-allocated objects. The names are those of `prealloc`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum PoolClass {
-    /// Event record, small condition buffer and small action buffer.
-    RegularEvent,
-    /// Event record, page-sized condition buffer and large action buffer.
-    BigEvent,
-    /// Small scratch memory of an event.
-    RegularSafeBuffer,
-    /// Large scratch memory of an event.
-    BigSafeBuffer,
-    /// One page that carries `!epthook` events, with the tables it may need.
-    EptHook,
-    /// One page that carries an `!epthook2` event.
-    EptHook2,
-    /// One page watched by `!monitor` events.
-    Monitor,
-    /// One intercepted thread.
-    ThreadInterception,
+use crate::closed::closed_set;
+
+closed_set! {
+    /// Classes of pre-allocated objects. The names are those of `prealloc`.
+    pub enum PoolClass {
+        /// Event record, small condition buffer and small action buffer.
+        RegularEvent,
+        /// Event record, page-sized condition buffer and large action buffer.
+        BigEvent,
+        /// Small scratch memory of an event.
+        RegularSafeBuffer,
+        /// Large scratch memory of an event.
+        BigSafeBuffer,
+        /// One page that carries `!epthook` events, with the tables it may need.
+        EptHook,
+        /// One page that carries an `!epthook2` event.
+        EptHook2,
+        /// One page watched by `!monitor` events.
+        Monitor,
+        /// One intercepted thread.
+        ThreadInterception,
+    }
 }
 
 impl PoolClass {
-    /// All classes, in the order of their wire numbers.
-    pub const ALL: [Self; 8] = [
-        Self::RegularEvent,
-        Self::BigEvent,
-        Self::RegularSafeBuffer,
-        Self::BigSafeBuffer,
-        Self::EptHook,
-        Self::EptHook2,
-        Self::Monitor,
-        Self::ThreadInterception,
-    ];
-
-    /// The class of that wire number.
-    #[must_use]
-    pub fn from_wire(number: u8) -> Option<Self> {
-        Self::ALL.get(usize::from(number)).copied()
-    }
-
-    /// Its wire number, which is its place in [`Self::ALL`].
-    #[must_use]
-    pub const fn to_wire(self) -> u8 {
-        self as u8
-    }
-
     /// The word users type.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -79,7 +58,7 @@ pub struct PoolLine {
 /// Free objects after events were added or cleared, of the classes concerned, so that the prompt
 /// can warn in time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FreeCounts([Option<u32>; PoolClass::ALL.len()]);
+pub struct FreeCounts([Option<u32>; PoolClass::COUNT]);
 
 impl FreeCounts {
     /// Free objects of that class, if it is concerned.

@@ -234,7 +234,7 @@ pub(crate) fn parse_digest(input: &[u8]) -> Parsed<'_, Reply<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::kind::{MEMORY, PHYSICAL, WRITE_MEMORY};
+    use crate::packet::kind::{ReplyKind, RequestKind};
     use crate::packet::testing::{
         BASE, reply_body, reply_is_malformed, request_body, request_is_malformed, unencodable_reply,
     };
@@ -272,17 +272,17 @@ mod tests {
 
     #[test]
     fn physical_place_of_a_core_is_rejected() {
-        request_is_malformed(MEMORY, &[5, 5, 16]);
+        request_is_malformed(RequestKind::ReadMemory, &[5, 5, 16]);
     }
 
     #[test]
     fn expectation_that_is_cut_is_rejected() {
-        request_is_malformed(MEMORY, &[6, 2, 16, 1, 2, 3]);
+        request_is_malformed(RequestKind::ReadMemory, &[6, 2, 16, 1, 2, 3]);
     }
 
     #[test]
     fn core_above_16_bits_is_rejected() {
-        request_is_malformed(MEMORY, &[0x80, 0x80, 0x10, 2, 16]);
+        request_is_malformed(RequestKind::ReadMemory, &[0x80, 0x80, 0x10, 2, 16]);
     }
 
     #[test]
@@ -296,7 +296,7 @@ mod tests {
 
     #[test]
     fn write_with_an_expectation_is_rejected() {
-        request_is_malformed(WRITE_MEMORY, &[6, 2, 7, 8, 9]);
+        request_is_malformed(RequestKind::WriteMemory, &[6, 2, 7, 8, 9]);
     }
 
     #[test]
@@ -309,26 +309,26 @@ mod tests {
     #[test]
     fn content_of_another_length_is_rejected() {
         assert!(unencodable_reply(content(3, false, &[7, 8])).is_some());
-        reply_is_malformed(MEMORY, &[6, 7, 8]);
+        reply_is_malformed(ReplyKind::Memory, &[6, 7, 8]);
     }
 
     #[test]
     fn content_that_compression_made_longer_is_rejected() {
         assert!(unencodable_reply(content(2, true, &[7, 8])).is_some());
-        reply_is_malformed(MEMORY, &[5, 7, 8]);
+        reply_is_malformed(ReplyKind::Memory, &[5, 7, 8]);
     }
 
     #[test]
     fn empty_content_is_rejected() {
         assert!(unencodable_reply(content(0, false, &[])).is_some());
-        reply_is_malformed(MEMORY, &[0]);
+        reply_is_malformed(ReplyKind::Memory, &[0]);
     }
 
     #[test]
     fn content_above_the_limit_is_rejected() {
         let len_bytes = limits::MEMORY_BYTES as u32 + 1;
         assert!(unencodable_reply(content(len_bytes, true, &[7])).is_some());
-        reply_is_malformed(MEMORY, &[0x83, 0x80, 2, 7]);
+        reply_is_malformed(ReplyKind::Memory, &[0x83, 0x80, 2, 7]);
     }
 
     #[test]
@@ -350,7 +350,7 @@ mod tests {
             page_bytes: 4097,
         });
         assert_eq!(error, Some(EncodeError::OverLimit));
-        reply_is_malformed(PHYSICAL, &[64, 5]);
+        reply_is_malformed(ReplyKind::Physical, &[64, 5]);
     }
 
     #[test]

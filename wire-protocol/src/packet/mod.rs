@@ -9,8 +9,11 @@
 
 use crate::address::GuestVirtual;
 use crate::codec::{EncodeError, Parsed, Writer};
+use kind::{NoticeKind, ReplyKind};
 
 mod event;
+mod form;
+mod kind;
 mod list;
 mod memory;
 mod messages;
@@ -38,61 +41,30 @@ pub use pool::PoolLines;
 pub use program::{GlobalName, GlobalNames, GlobalOffset, GlobalOffsets};
 pub use register::RegisterValues;
 pub use reply::Reply;
-pub use request::Request;
+pub use request::{Request, RequestError};
 pub use run::{CoreState, CoreStates, Hits, Stop, StopCause};
 pub use system::{Constants, Features, Hello, ModuleLayout, PROTOCOL_VERSION, RamRange, RamRanges};
 
-/// First byte of a message. A request and its reply share a number; notices have the top bit.
-mod kind {
-    pub(super) const HELLO: u8 = 0x00;
-    pub(super) const DONE: u8 = 0x01;
-    pub(super) const REFUSED: u8 = 0x02;
-    pub(super) const GO: u8 = 0x10;
-    pub(super) const CORES: u8 = 0x11;
-    pub(super) const SHORT_CIRCUIT: u8 = 0x12;
-    pub(super) const REGISTERS: u8 = 0x20;
-    pub(super) const WRITE_REGISTER: u8 = 0x21;
-    pub(super) const MEMORY: u8 = 0x30;
-    pub(super) const WRITE_MEMORY: u8 = 0x31;
-    pub(super) const PHYSICAL: u8 = 0x32;
-    pub(super) const DIGEST: u8 = 0x33;
-    pub(super) const MEMORY_AS_EXPECTED: u8 = 0x34;
-    pub(super) const ADD_EVENTS: u8 = 0x40;
-    pub(super) const CHANGE_EVENTS: u8 = 0x41;
-    pub(super) const EVENTS: u8 = 0x42;
-    pub(super) const EVENT_PROGRAMS: u8 = 0x43;
-    pub(super) const PREALLOC: u8 = 0x50;
-    pub(super) const POOLS: u8 = 0x51;
-    pub(super) const DEFINE_GLOBALS: u8 = 0x60;
-    pub(super) const RUN_SCRIPT: u8 = 0x61;
-    pub(super) const FLUSH: u8 = 0x62;
-    pub(super) const MESSAGE_COUNTS: u8 = 0x63;
-    pub(super) const NOTICE: u8 = 0x80;
-    pub(super) const STOPPED: u8 = 0x80;
-    pub(super) const FAULT: u8 = 0x81;
-    pub(super) const MESSAGES: u8 = 0x82;
-}
-
-/// Why a message has no meaning here.
+/// Why a message of the debuggee has no meaning here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DecodeError {
+pub enum MessageError {
     /// It ends before its head does.
     Truncated,
-    /// No request or reply has that number: the other side is newer.
-    UnknownKind {
+    /// No reply has that number: the debuggee is newer.
+    UnknownReply {
         /// The number.
         kind: u8,
         /// The request's id.
         id: u8,
     },
-    /// The body of a request or reply is not one that this version writes.
-    Malformed {
+    /// The body of a reply is not one that this version writes.
+    MalformedReply {
         /// The number.
         kind: u8,
         /// The request's id.
         id: u8,
     },
-    /// No notice has that number: the other side is newer.
+    /// No notice has that number: the debuggee is newer.
     UnknownNotice {
         /// The number.
         kind: u8,
@@ -134,23 +106,23 @@ impl<'a> Message<'a> {
     ///
     /// # Errors
     /// The number is unknown, or the body is not one that [`Self::encode`] writes.
-    pub fn decode(message: &'a [u8], base: GuestVirtual) -> Result<Self, DecodeError> {
+    pub fn decode(message: &'a [u8], base: GuestVirtual) -> Result<Self, MessageError> {
         match *message {
-            [kind, ref body @ ..] if kind >= kind::NOTICE => {
-                let parsed =
-                    Notice::parse(kind, base.0, body).ok_or(DecodeError::UnknownNotice { kind })?;
-                whole(parsed)
+            [kind, ref body @ ..] if kind & kind::NOTICE != 0 => {
+                let known =
+                    NoticeKind::from_wire(kind).ok_or(MessageError::UnknownNotice { kind })?;
+                whole(Notice::parse(known, base.0, body))
                     .map(Self::Notice)
-                    .ok_or(DecodeError::MalformedNotice { kind })
+                    .ok_or(MessageError::MalformedNotice { kind })
             }
             [kind, id, ref body @ ..] => {
-                let parsed = Reply::parse(kind, base.0, body)
-                    .ok_or(DecodeError::UnknownKind { kind, id })?;
-                whole(parsed)
+                let known =
+                    ReplyKind::from_wire(kind).ok_or(MessageError::UnknownReply { kind, id })?;
+                whole(Reply::parse(known, base.0, body))
                     .map(|reply| Self::Reply { id, reply })
-                    .ok_or(DecodeError::Malformed { kind, id })
+                    .ok_or(MessageError::MalformedReply { kind, id })
             }
-            _ => Err(DecodeError::Truncated),
+            [] | [_] => Err(MessageError::Truncated),
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use crate::address::{CoreId, GuestVirtual};
 use crate::codec::{EncodeError, Parsed, Writer, difference, narrow, varint};
-use crate::packet::{Messages, Stop, kind, run};
+use crate::packet::kind::NoticeKind;
+use crate::packet::{Messages, Stop, run};
 
 /// What the debuggee says by itself.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,7 +31,7 @@ impl Notice<'_> {
     /// # Errors
     /// It does not fit, or holds more than [`crate::limits`] allows.
     pub fn encode(&self, base: GuestVirtual, out: &mut Writer<'_>) -> Result<(), EncodeError> {
-        out.byte(self.kind())?;
+        out.byte(self.kind().to_wire())?;
         match self {
             Self::Stopped(stop) => run::write_stop(stop, base.0, out),
             Self::Fault {
@@ -48,26 +49,24 @@ impl Notice<'_> {
         }
     }
 
-    fn kind(&self) -> u8 {
+    const fn kind(&self) -> NoticeKind {
         match self {
-            Self::Stopped(_) => kind::STOPPED,
-            Self::Fault { .. } => kind::FAULT,
-            Self::Messages(_) => kind::MESSAGES,
+            Self::Stopped(_) => NoticeKind::Stopped,
+            Self::Fault { .. } => NoticeKind::Fault,
+            Self::Messages(_) => NoticeKind::Messages,
         }
     }
 
-    /// `None`: no notice has that number.
-    pub(crate) fn parse(kind: u8, base: u64, body: &[u8]) -> Option<Parsed<'_, Notice<'_>>> {
-        Some(match kind {
-            kind::STOPPED => {
+    pub(super) fn parse(kind: NoticeKind, base: u64, body: &[u8]) -> Parsed<'_, Notice<'_>> {
+        match kind {
+            NoticeKind::Stopped => {
                 run::parse_stop(base, body).map(|(rest, stop)| (rest, Notice::Stopped(stop)))
             }
-            kind::FAULT => parse_fault(base, body),
-            kind::MESSAGES => {
+            NoticeKind::Fault => parse_fault(base, body),
+            NoticeKind::Messages => {
                 Messages::parse(body).map(|(rest, messages)| (rest, Notice::Messages(messages)))
             }
-            _ => return None,
-        })
+        }
     }
 }
 
@@ -105,16 +104,16 @@ mod tests {
 
     #[test]
     fn fault_with_a_vector_above_16_bits_is_rejected() {
-        notice_is_malformed(kind::FAULT, &[1, 0x80, 0x80, 4, 4, 5]);
+        notice_is_malformed(NoticeKind::Fault, &[1, 0x80, 0x80, 4, 4, 5]);
     }
 
     #[test]
     fn fault_that_is_cut_is_rejected() {
-        notice_is_malformed(kind::FAULT, &[1, 14, 4]);
+        notice_is_malformed(NoticeKind::Fault, &[1, 14, 4]);
     }
 
     #[test]
     fn fault_with_something_behind_it_is_rejected() {
-        notice_is_malformed(kind::FAULT, &[1, 14, 4, 5, 0]);
+        notice_is_malformed(NoticeKind::Fault, &[1, 14, 4, 5, 0]);
     }
 }

@@ -118,7 +118,7 @@ pub(crate) fn parse_pools(input: &[u8]) -> Parsed<'_, Reply<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::kind::{POOLS, PREALLOC};
+    use crate::packet::kind::{ReplyKind, RequestKind};
     use crate::packet::testing::{
         BASE, reply_body, reply_is_malformed, request_body, request_is_malformed,
     };
@@ -144,17 +144,17 @@ mod tests {
 
     #[test]
     fn unknown_class_is_rejected() {
-        request_is_malformed(PREALLOC, &[8, 50]);
+        request_is_malformed(RequestKind::Prealloc, &[8, 50]);
     }
 
     #[test]
     fn announced_but_empty_queue_is_rejected() {
-        reply_is_malformed(PREALLOC, &[99, 0, 9, 6]);
+        reply_is_malformed(ReplyKind::Carved, &[99, 0, 9, 6]);
     }
 
     #[test]
     fn count_above_32_bits_is_rejected() {
-        reply_is_malformed(PREALLOC, &[0x80, 0x80, 0x80, 0x80, 0x20, 9, 6]);
+        reply_is_malformed(ReplyKind::Carved, &[0x80, 0x80, 0x80, 0x80, 0x20, 9, 6]);
     }
 
     #[test]
@@ -181,6 +181,6 @@ mod tests {
     fn more_lines_than_classes_are_rejected() {
         let mut body = [0; 1 + 9 * 4 + 2];
         body[0] = 9;
-        reply_is_malformed(POOLS, &body);
+        reply_is_malformed(ReplyKind::Pools, &body);
     }
 }

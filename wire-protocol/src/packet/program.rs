@@ -148,7 +148,7 @@ pub(crate) fn parse_programs(input: &[u8]) -> Parsed<'_, Reply<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::kind::{DEFINE_GLOBALS, EVENT_PROGRAMS, RUN_SCRIPT};
+    use crate::packet::kind::{ReplyKind, RequestKind};
     use crate::packet::testing::{
         BASE, reply_body, reply_is_malformed, request_body, request_is_malformed,
     };
@@ -163,7 +163,7 @@ mod tests {
         let names = GlobalNames::encode_into([name], BASE, &mut scratch).unwrap();
         let body = request_body(Request::DefineGlobals(names));
         assert_eq!(body, [1, 1, 2, 3, 4, 5, 6, 7, 8, 8]);
-        request_is_malformed(DEFINE_GLOBALS, &body[..9]);
+        request_is_malformed(RequestKind::DefineGlobals, &body[..9]);
         let mut scratch = [0; 32];
         let offsets = GlobalOffsets::encode_into([GlobalOffset(24)], BASE, &mut scratch).unwrap();
         assert_eq!(reply_body(Reply::GlobalsDefined(offsets)), [1, 24]);
@@ -180,7 +180,7 @@ mod tests {
         let body = reply_body(Reply::EventPrograms(programs));
         assert_eq!(body, [2, 1, 0xc3, 2, 1, 2, 0]);
         for body in [[1, 0, 0, 0], [3, 0, 0, 0]] {
-            reply_is_malformed(EVENT_PROGRAMS, &body);
+            reply_is_malformed(ReplyKind::EventPrograms, &body);
         }
     }
 
@@ -190,7 +190,7 @@ mod tests {
         let core = CoreId(2);
         let body = request_body(Request::RunScript { core, program });
         assert_eq!(body, [2, 3, 9, 8, 7]);
-        request_is_malformed(RUN_SCRIPT, &[2, 4, 9, 8, 7]);
+        request_is_malformed(RequestKind::RunScript, &[2, 4, 9, 8, 7]);
         assert_eq!(request_body(Request::Flush), []);
         assert_eq!(request_body(Request::MessageCounts), []);
     }

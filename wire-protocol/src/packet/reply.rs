@@ -6,11 +6,13 @@ use crate::codec::{EncodeError, Parsed, Writer};
 #[cfg(doc)]
 use crate::event::PoolLine;
 use crate::event::{FreeCounts, Programs};
+use crate::limits;
 #[cfg(doc)]
 use crate::packet::events_digest;
+use crate::packet::kind::ReplyKind;
 use crate::packet::{
     AddResults, CoreStates, EventEntries, Failure, GlobalOffsets, Hello, MessageCounts, PoolLines,
-    RegisterValues, event, kind, memory, messages, pool, program, refusal, register, system,
+    RegisterValues, event, memory, messages, pool, program, refusal, register, system,
 };
 use crate::refusal::Refusal;
 use crate::register::RegisterSet;
@@ -122,7 +124,7 @@ impl<'a> Reply<'a> {
         out: &mut Writer<'_>,
     ) -> Result<(), EncodeError> {
         let base = base.0;
-        out.byte(self.kind())?;
+        out.byte(self.kind().to_wire())?;
         out.byte(id)?;
         match self {
             Self::Hello(hello) => system::write_hello(hello, out),
@@ -169,57 +171,111 @@ impl<'a> Reply<'a> {
         }
     }
 
-    fn kind(&self) -> u8 {
+    /// Writes the whole message into a buffer and gives its length. An answer that cannot be
+    /// written is replaced by [`Refusal::AnswerLost`]: whoever asks is never left without a word.
+    pub fn encode_or_refuse(
+        &self,
+        id: u8,
+        base: GuestVirtual,
+        buffer: &mut [u8; limits::MESSAGE_BYTES],
+    ) -> usize {
+        let mut out = Writer::new(buffer);
+        if self.encode(id, base, &mut out).is_ok() {
+            return out.len();
+        }
+        let head = [ReplyKind::Refused.to_wire(), id, refusal::ANSWER_LOST];
+        let [first, second, third, ..] = buffer;
+        [*first, *second, *third] = head;
+        head.len()
+    }
+
+    const fn kind(&self) -> ReplyKind {
         match self {
-            Self::Hello(_) => kind::HELLO,
-            Self::Done => kind::DONE,
-            Self::Refused(_) => kind::REFUSED,
-            Self::Cores(_) => kind::CORES,
-            Self::Registers { .. } => kind::REGISTERS,
-            Self::Memory { .. } => kind::MEMORY,
-            Self::MemoryAsExpected => kind::MEMORY_AS_EXPECTED,
-            Self::Physical { .. } => kind::PHYSICAL,
-            Self::EventsAdded { .. } => kind::ADD_EVENTS,
-            Self::EventsChanged { .. } => kind::CHANGE_EVENTS,
-            Self::Events(_) => kind::EVENTS,
-            Self::EventPrograms(_) => kind::EVENT_PROGRAMS,
-            Self::Carved { .. } => kind::PREALLOC,
-            Self::Pools { .. } => kind::POOLS,
-            Self::Digest(_) => kind::DIGEST,
-            Self::GlobalsDefined(_) => kind::DEFINE_GLOBALS,
-            Self::ScriptRan { .. } => kind::RUN_SCRIPT,
-            Self::MessageCounts(_) => kind::MESSAGE_COUNTS,
+            Self::Hello(_) => ReplyKind::Hello,
+            Self::Done => ReplyKind::Done,
+            Self::Refused(_) => ReplyKind::Refused,
+            Self::Cores(_) => ReplyKind::Cores,
+            Self::Registers { .. } => ReplyKind::Registers,
+            Self::Memory { .. } => ReplyKind::Memory,
+            Self::MemoryAsExpected => ReplyKind::MemoryAsExpected,
+            Self::Physical { .. } => ReplyKind::Physical,
+            Self::EventsAdded { .. } => ReplyKind::EventsAdded,
+            Self::EventsChanged { .. } => ReplyKind::EventsChanged,
+            Self::Events(_) => ReplyKind::Events,
+            Self::EventPrograms(_) => ReplyKind::EventPrograms,
+            Self::Carved { .. } => ReplyKind::Carved,
+            Self::Pools { .. } => ReplyKind::Pools,
+            Self::Digest(_) => ReplyKind::Digest,
+            Self::GlobalsDefined(_) => ReplyKind::GlobalsDefined,
+            Self::ScriptRan { .. } => ReplyKind::ScriptRan,
+            Self::MessageCounts(_) => ReplyKind::MessageCounts,
         }
     }
 
-    /// `None`: no reply has that number.
-    pub(crate) fn parse(kind: u8, base: u64, body: &'a [u8]) -> Option<Parsed<'a, Self>> {
-        Some(match kind {
-            kind::HELLO => system::parse_hello(body),
-            kind::DONE => Ok((body, Self::Done)),
-            kind::REFUSED => {
+    pub(super) fn parse(kind: ReplyKind, base: u64, body: &'a [u8]) -> Parsed<'a, Self> {
+        match kind {
+            ReplyKind::Hello => system::parse_hello(body),
+            ReplyKind::Done => Ok((body, Self::Done)),
+            ReplyKind::Refused => {
                 refusal::parse(base, body).map(|(rest, refusal)| (rest, Self::Refused(refusal)))
             }
-            kind::CORES => {
+            ReplyKind::Cores => {
                 CoreStates::parse(base)(body).map(|(rest, states)| (rest, Self::Cores(states)))
             }
-            kind::REGISTERS => register::parse_values(body),
-            kind::MEMORY => memory::parse_content(body),
-            kind::MEMORY_AS_EXPECTED => Ok((body, Self::MemoryAsExpected)),
-            kind::PHYSICAL => memory::parse_physical(body),
-            kind::ADD_EVENTS => event::parse_added(base, body),
-            kind::CHANGE_EVENTS => event::parse_changed(body),
-            kind::EVENTS => {
+            ReplyKind::Registers => register::parse_values(body),
+            ReplyKind::Memory => memory::parse_content(body),
+            ReplyKind::MemoryAsExpected => Ok((body, Self::MemoryAsExpected)),
+            ReplyKind::Physical => memory::parse_physical(body),
+            ReplyKind::EventsAdded => event::parse_added(base, body),
+            ReplyKind::EventsChanged => event::parse_changed(body),
+            ReplyKind::Events => {
                 EventEntries::parse(base)(body).map(|(rest, entries)| (rest, Self::Events(entries)))
             }
-            kind::EVENT_PROGRAMS => program::parse_programs(body),
-            kind::PREALLOC => pool::parse_carved(body),
-            kind::POOLS => pool::parse_pools(body),
-            kind::DIGEST => memory::parse_digest(body),
-            kind::DEFINE_GLOBALS => program::parse_defined(body),
-            kind::RUN_SCRIPT => program::parse_ran(body),
-            kind::MESSAGE_COUNTS => messages::parse_counts(body),
-            _ => return None,
-        })
+            ReplyKind::EventPrograms => program::parse_programs(body),
+            ReplyKind::Carved => pool::parse_carved(body),
+            ReplyKind::Pools => pool::parse_pools(body),
+            ReplyKind::Digest => memory::parse_digest(body),
+            ReplyKind::GlobalsDefined => program::parse_defined(body),
+            ReplyKind::ScriptRan => program::parse_ran(body),
+            ReplyKind::MessageCounts => messages::parse_counts(body),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::Message;
+    use crate::packet::testing::{BASE, ID};
+    use std::boxed::Box;
+
+    fn encoded_or_refused(reply: Reply<'_>) -> std::vec::Vec<u8> {
+        let mut buffer = Box::new([0xee; limits::MESSAGE_BYTES]);
+        let len = reply.encode_or_refuse(ID, BASE, &mut buffer);
+        buffer[..len].to_vec()
+    }
+
+    #[test]
+    fn an_answer_that_cannot_be_written_is_a_refusal_that_can() {
+        let nothing = Reply::Memory {
+            len_bytes: 0,
+            compressed: false,
+            bytes: &[],
+        };
+        let message = encoded_or_refused(nothing);
+        let reply = Reply::Refused(Refusal::AnswerLost);
+        assert_eq!(message, encoded_or_refused(reply));
+        assert_eq!(
+            Message::decode(&message, BASE),
+            Ok(Message::Reply { id: ID, reply })
+        );
+    }
+
+    #[test]
+    fn an_answer_that_can_be_written_is_itself() {
+        assert_eq!(
+            encoded_or_refused(Reply::Digest(1)),
+            [0x33, ID, 1, 0, 0, 0, 0, 0, 0, 0]
+        );
     }
 }

@@ -8,11 +8,47 @@ use crate::event::{EventChange, PoolClass};
 use crate::limits;
 #[cfg(doc)]
 use crate::packet::Reply;
+use crate::packet::kind::RequestKind;
 use crate::packet::{
-    DecodeError, EventSpecs, Features, GlobalNames, MemoryAt, event, kind, memory, pool, program,
-    register, system, whole,
+    EventSpecs, Features, GlobalNames, MemoryAt, event, memory, pool, program, register, system,
+    whole,
 };
+use crate::refusal::Refusal;
 use crate::register::{Register, RegisterSet};
+
+/// Why a message is no request here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestError {
+    /// It ends before its head does.
+    Truncated,
+    /// No request has that number: the host is newer.
+    Unknown {
+        /// The number.
+        kind: u8,
+        /// The request's id.
+        id: u8,
+    },
+    /// The body is not one that this version writes.
+    Malformed {
+        /// The number.
+        kind: u8,
+        /// The request's id.
+        id: u8,
+    },
+}
+
+impl RequestError {
+    /// How it is answered. A message that is too short to have an id gets 0: every message is
+    /// answered.
+    #[must_use]
+    pub const fn answer(self) -> (u8, Refusal) {
+        match self {
+            Self::Truncated => (0, Refusal::Malformed),
+            Self::Unknown { kind, id } => (id, Refusal::UnknownRequest { kind }),
+            Self::Malformed { id, .. } => (id, Refusal::Malformed),
+        }
+    }
+}
 
 /// What the host asks for. Replies in brackets.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -146,7 +182,7 @@ impl<'a> Request<'a> {
         out: &mut Writer<'_>,
     ) -> Result<(), EncodeError> {
         let base = base.0;
-        out.byte(self.kind())?;
+        out.byte(self.kind().to_wire())?;
         out.byte(id)?;
         match *self {
             Self::Hello { version, features } => {
@@ -188,69 +224,65 @@ impl<'a> Request<'a> {
     ///
     /// # Errors
     /// The number is unknown, or the body is not one that [`Self::encode`] writes.
-    pub fn decode(message: &'a [u8], base: GuestVirtual) -> Result<(u8, Self), DecodeError> {
-        let [kind, id, body @ ..] = message else {
-            return Err(DecodeError::Truncated);
+    pub fn decode(message: &'a [u8], base: GuestVirtual) -> Result<(u8, Self), RequestError> {
+        let &[kind, id, ref body @ ..] = message else {
+            return Err(RequestError::Truncated);
         };
-        let (kind, id) = (*kind, *id);
-        let parsed =
-            Self::parse(kind, base.0, body).ok_or(DecodeError::UnknownKind { kind, id })?;
-        whole(parsed)
+        let known = RequestKind::from_wire(kind).ok_or(RequestError::Unknown { kind, id })?;
+        whole(Self::parse(known, base.0, body))
             .map(|request| (id, request))
-            .ok_or(DecodeError::Malformed { kind, id })
+            .ok_or(RequestError::Malformed { kind, id })
     }
 
-    /// `None`: no request has that number.
-    fn parse(kind: u8, base: u64, body: &'a [u8]) -> Option<Parsed<'a, Self>> {
-        Some(match kind {
-            kind::HELLO => system::parse_hello_request(body),
-            kind::GO => Ok((body, Self::Go)),
-            kind::CORES => Ok((body, Self::Cores)),
-            kind::SHORT_CIRCUIT => {
+    fn parse(kind: RequestKind, base: u64, body: &'a [u8]) -> Parsed<'a, Self> {
+        match kind {
+            RequestKind::Hello => system::parse_hello_request(body),
+            RequestKind::Go => Ok((body, Self::Go)),
+            RequestKind::Cores => Ok((body, Self::Cores)),
+            RequestKind::ShortCircuit => {
                 boolean(body).map(|(rest, on)| (rest, Self::ShortCircuit { on }))
             }
-            kind::REGISTERS => register::parse_read(body),
-            kind::WRITE_REGISTER => register::parse_write(body),
-            kind::MEMORY => memory::parse_read(base, body),
-            kind::WRITE_MEMORY => memory::parse_write(base, body),
-            kind::PHYSICAL => memory::parse_translate(base, body),
-            kind::DIGEST => memory::parse_digest_request(body),
-            kind::ADD_EVENTS => event::parse_add(base, body),
-            kind::CHANGE_EVENTS => event::parse_change(body),
-            kind::EVENTS => event::parse_list(body),
-            kind::EVENT_PROGRAMS => program::parse_of_event(body),
-            kind::PREALLOC => pool::parse_prealloc(body),
-            kind::POOLS => Ok((body, Self::Pools)),
-            kind::DEFINE_GLOBALS => program::parse_define(body),
-            kind::RUN_SCRIPT => program::parse_run(body),
-            kind::FLUSH => Ok((body, Self::Flush)),
-            kind::MESSAGE_COUNTS => Ok((body, Self::MessageCounts)),
-            _ => return None,
-        })
+            RequestKind::ReadRegisters => register::parse_read(body),
+            RequestKind::WriteRegister => register::parse_write(body),
+            RequestKind::ReadMemory => memory::parse_read(base, body),
+            RequestKind::WriteMemory => memory::parse_write(base, body),
+            RequestKind::Translate => memory::parse_translate(base, body),
+            RequestKind::DigestMemory => memory::parse_digest_request(body),
+            RequestKind::AddEvents => event::parse_add(base, body),
+            RequestKind::ChangeEvents => event::parse_change(body),
+            RequestKind::ListEvents => event::parse_list(body),
+            RequestKind::EventPrograms => program::parse_of_event(body),
+            RequestKind::Prealloc => pool::parse_prealloc(body),
+            RequestKind::Pools => Ok((body, Self::Pools)),
+            RequestKind::DefineGlobals => program::parse_define(body),
+            RequestKind::RunScript => program::parse_run(body),
+            RequestKind::Flush => Ok((body, Self::Flush)),
+            RequestKind::MessageCounts => Ok((body, Self::MessageCounts)),
+        }
     }
 
-    fn kind(&self) -> u8 {
+    const fn kind(&self) -> RequestKind {
         match self {
-            Self::Hello { .. } => kind::HELLO,
-            Self::Go => kind::GO,
-            Self::Cores => kind::CORES,
-            Self::ShortCircuit { .. } => kind::SHORT_CIRCUIT,
-            Self::ReadRegisters { .. } => kind::REGISTERS,
-            Self::WriteRegister { .. } => kind::WRITE_REGISTER,
-            Self::ReadMemory { .. } => kind::MEMORY,
-            Self::WriteMemory { .. } => kind::WRITE_MEMORY,
-            Self::Translate { .. } => kind::PHYSICAL,
-            Self::DigestMemory { .. } => kind::DIGEST,
-            Self::AddEvents { .. } => kind::ADD_EVENTS,
-            Self::ChangeEvents { .. } => kind::CHANGE_EVENTS,
-            Self::ListEvents { .. } => kind::EVENTS,
-            Self::EventPrograms { .. } => kind::EVENT_PROGRAMS,
-            Self::Prealloc { .. } => kind::PREALLOC,
-            Self::DefineGlobals(_) => kind::DEFINE_GLOBALS,
-            Self::RunScript { .. } => kind::RUN_SCRIPT,
-            Self::Flush => kind::FLUSH,
-            Self::MessageCounts => kind::MESSAGE_COUNTS,
-            Self::Pools => kind::POOLS,
+            Self::Hello { .. } => RequestKind::Hello,
+            Self::Go => RequestKind::Go,
+            Self::Cores => RequestKind::Cores,
+            Self::ShortCircuit { .. } => RequestKind::ShortCircuit,
+            Self::ReadRegisters { .. } => RequestKind::ReadRegisters,
+            Self::WriteRegister { .. } => RequestKind::WriteRegister,
+            Self::ReadMemory { .. } => RequestKind::ReadMemory,
+            Self::WriteMemory { .. } => RequestKind::WriteMemory,
+            Self::Translate { .. } => RequestKind::Translate,
+            Self::DigestMemory { .. } => RequestKind::DigestMemory,
+            Self::AddEvents { .. } => RequestKind::AddEvents,
+            Self::ChangeEvents { .. } => RequestKind::ChangeEvents,
+            Self::ListEvents { .. } => RequestKind::ListEvents,
+            Self::EventPrograms { .. } => RequestKind::EventPrograms,
+            Self::Prealloc { .. } => RequestKind::Prealloc,
+            Self::DefineGlobals(_) => RequestKind::DefineGlobals,
+            Self::RunScript { .. } => RequestKind::RunScript,
+            Self::Flush => RequestKind::Flush,
+            Self::MessageCounts => RequestKind::MessageCounts,
+            Self::Pools => RequestKind::Pools,
         }
     }
 }

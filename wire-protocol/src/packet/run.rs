@@ -190,7 +190,7 @@ pub(crate) fn parse_stop(base: u64, input: &[u8]) -> Parsed<'_, Stop<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::kind::{CORES, SHORT_CIRCUIT, STOPPED};
+    use crate::packet::kind::{NoticeKind, ReplyKind, RequestKind};
     use crate::packet::testing::{
         BASE, notice_body, notice_is_malformed, reply_body, reply_is_malformed, request_body,
         request_is_malformed,
@@ -228,15 +228,15 @@ mod tests {
 
     #[test]
     fn unknown_cause_or_flag_is_rejected() {
-        notice_is_malformed(STOPPED, &[2, 3, 1, 4, 0]);
-        notice_is_malformed(STOPPED, &[0x40, 3, 1, 4, 0]);
+        notice_is_malformed(NoticeKind::Stopped, &[2, 3, 1, 4, 0]);
+        notice_is_malformed(NoticeKind::Stopped, &[0x40, 3, 1, 4, 0]);
     }
 
     #[test]
     fn code_above_the_limit_is_rejected() {
         let mut body = [0x90; 22];
         body[..5].copy_from_slice(&[0, 3, 1, 4, 17]);
-        notice_is_malformed(STOPPED, &body);
+        notice_is_malformed(NoticeKind::Stopped, &body);
         let code = &[0x90; 17];
         let stop = Stop { code, ..STOP };
         let error = write_stop(&stop, 0, &mut Writer::new(&mut [0; 64]));
@@ -245,14 +245,14 @@ mod tests {
 
     #[test]
     fn announced_but_empty_sets_are_rejected() {
-        notice_is_malformed(STOPPED, &[0x10, 3, 1, 4, 0, 0]);
-        notice_is_malformed(STOPPED, &[0x20, 3, 1, 4, 0, 0]);
+        notice_is_malformed(NoticeKind::Stopped, &[0x10, 3, 1, 4, 0, 0]);
+        notice_is_malformed(NoticeKind::Stopped, &[0x20, 3, 1, 4, 0, 0]);
     }
 
     #[test]
     fn stop_that_is_cut_is_rejected() {
         for len in 0..7 {
-            notice_is_malformed(STOPPED, &[0, 3, 1, 4, 2, 0xcc, 0x90][..len]);
+            notice_is_malformed(NoticeKind::Stopped, &[0, 3, 1, 4, 2, 0xcc, 0x90][..len]);
         }
     }
 
@@ -273,21 +273,21 @@ mod tests {
 
     #[test]
     fn unknown_core_state_is_rejected() {
-        reply_is_malformed(CORES, &[1, 4]);
+        reply_is_malformed(ReplyKind::Cores, &[1, 4]);
     }
 
     #[test]
     fn more_cores_than_there_can_be_are_rejected() {
         let mut body = [1; 66];
         body[0] = 65;
-        reply_is_malformed(CORES, &body);
+        reply_is_malformed(ReplyKind::Cores, &body);
     }
 
     #[test]
     fn short_circuit_is_on_or_off() {
         assert_eq!(request_body(Request::ShortCircuit { on: true }), [1]);
         assert_eq!(request_body(Request::ShortCircuit { on: false }), [0]);
-        request_is_malformed(SHORT_CIRCUIT, &[2]);
+        request_is_malformed(RequestKind::ShortCircuit, &[2]);
     }
 
     #[test]

@@ -271,7 +271,7 @@ fn parse_constants(input: &[u8]) -> Parsed<'_, Constants> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::kind::HELLO;
+    use crate::packet::kind::ReplyKind;
     use crate::packet::testing::{BASE, ID, reply_body, reply_is_malformed, request_body};
     use crate::packet::{Hits, Message, StopCause};
     use std::vec::Vec;
@@ -362,7 +362,7 @@ mod tests {
     fn banner_that_is_no_text_is_rejected() {
         let body = reply_body(Reply::Hello(hello("Z", None)));
         let at = body.iter().rposition(|&byte| byte == b'Z').unwrap();
-        reply_is_malformed(HELLO, &with(body, at, 0xff));
+        reply_is_malformed(ReplyKind::Hello, &with(body, at, 0xff));
     }
 
     #[test]
@@ -380,15 +380,15 @@ mod tests {
     fn stop_that_is_neither_there_nor_not_is_rejected() {
         let body = reply_body(Reply::Hello(hello("", None)));
         let last = body.len() - 1;
-        reply_is_malformed(HELLO, &with(body.clone(), last, 1));
-        reply_is_malformed(HELLO, &with(body, last, 2));
+        reply_is_malformed(ReplyKind::Hello, &with(body.clone(), last, 1));
+        reply_is_malformed(ReplyKind::Hello, &with(body, last, 2));
     }
 
     #[test]
     fn reply_that_is_cut_is_rejected() {
         let body = reply_body(Reply::Hello(hello("Linux", None)));
         for len in 0..body.len() {
-            reply_is_malformed(HELLO, &body[..len]);
+            reply_is_malformed(ReplyKind::Hello, &body[..len]);
         }
     }
 }

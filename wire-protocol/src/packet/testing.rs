@@ -1,6 +1,7 @@
 //! What the tests of every family need: one message, as bytes and back.
 
-use super::{DecodeError, Message, Notice, Reply, Request};
+use super::kind::{NoticeKind, ReplyKind, RequestKind};
+use super::{Message, MessageError, Notice, Reply, Request, RequestError};
 use crate::address::GuestVirtual;
 use crate::codec::{EncodeError, Writer};
 use std::vec::Vec;
@@ -52,22 +53,25 @@ pub(super) fn unencodable_reply(reply: Reply<'_>) -> Option<EncodeError> {
 }
 
 #[track_caller]
-pub(super) fn request_is_malformed(kind: u8, body: &[u8]) {
+pub(super) fn request_is_malformed(kind: RequestKind, body: &[u8]) {
+    let kind = kind.to_wire();
     let message = [&[kind, ID], body].concat();
-    let malformed = DecodeError::Malformed { kind, id: ID };
+    let malformed = RequestError::Malformed { kind, id: ID };
     assert_eq!(Request::decode(&message, BASE), Err(malformed));
 }
 
 #[track_caller]
-pub(super) fn reply_is_malformed(kind: u8, body: &[u8]) {
+pub(super) fn reply_is_malformed(kind: ReplyKind, body: &[u8]) {
+    let kind = kind.to_wire();
     let message = [&[kind, ID], body].concat();
-    let malformed = DecodeError::Malformed { kind, id: ID };
+    let malformed = MessageError::MalformedReply { kind, id: ID };
     assert_eq!(Message::decode(&message, BASE), Err(malformed));
 }
 
 #[track_caller]
-pub(super) fn notice_is_malformed(kind: u8, body: &[u8]) {
+pub(super) fn notice_is_malformed(kind: NoticeKind, body: &[u8]) {
+    let kind = kind.to_wire();
     let message = [&[kind], body].concat();
-    let malformed = DecodeError::MalformedNotice { kind };
+    let malformed = MessageError::MalformedNotice { kind };
     assert_eq!(Message::decode(&message, BASE), Err(malformed));
 }

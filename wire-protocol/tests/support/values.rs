@@ -22,7 +22,9 @@ use wire_protocol::packet::{
     GlobalName, GlobalOffset, Hello, Item, List, MemoryAt, MessageCounts, Messages, ModuleLayout,
     Notice, RamRange, RegisterValues, Reply, Request, Source, Stop, StopCause,
 };
-use wire_protocol::refusal::{DetourObstacle, EventOption, ProcessorFeature, ProgramPart, Refusal};
+use wire_protocol::refusal::{
+    DetourObstacle, EventOption, EventRefusal, ProcessorFeature, ProgramPart, Refusal,
+};
 use wire_protocol::register::{Register, RegisterSet};
 
 fn forever(len_bytes: usize) -> &'static mut [u8] {

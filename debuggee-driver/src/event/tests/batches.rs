@@ -11,6 +11,7 @@ use crate::port::Hidden;
 use std::vec;
 use wire_protocol::event::Modes;
 use wire_protocol::packet::RamRange;
+use wire_protocol::refusal::EventRefusal;
 use wire_protocol::refusal::ProcessorFeature;
 
 #[test]
@@ -206,13 +207,13 @@ fn what_the_debugger_lives_on_cannot_be_watched() {
     };
     for msr in [0x3a, 0x480, 0x491] {
         let refusal = refused(Trigger::MsrRead { msr: Some(msr) });
-        assert_eq!(refusal, Refusal::OwnMsr { msr });
+        assert_eq!(refusal, Refusal::Event(EventRefusal::OwnMsr { msr }));
         let refusal = refused(Trigger::MsrWrite { msr: Some(msr) });
-        assert_eq!(refusal, Refusal::OwnMsr { msr });
+        assert_eq!(refusal, Refusal::Event(EventRefusal::OwnMsr { msr }));
     }
     for port in [0x3f8, 0x3ff] {
         let refusal = refused(Trigger::IoOut { port: Some(port) });
-        assert_eq!(refusal, Refusal::OwnPort { port });
+        assert_eq!(refusal, Refusal::Event(EventRefusal::OwnPort { port }));
     }
     let others = [
         Trigger::IoIn { port: Some(0x400) },
@@ -228,9 +229,9 @@ fn what_the_debugger_lives_on_cannot_be_watched() {
     let to = Modes::USER;
     assert_eq!(
         refused(Trigger::Mode { to }),
-        Refusal::NoFeature {
+        Refusal::Event(EventRefusal::NoFeature {
             feature: ProcessorFeature::ModeBasedExecute
-        }
+        })
     );
     let able = Resolver {
         can_tell_modes: true,

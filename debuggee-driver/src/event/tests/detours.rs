@@ -4,6 +4,7 @@ use super::*;
 use crate::event::detour::{Code, PAGES, SLOT_BYTES, SLOTS, Site, ViewList};
 use wire_protocol::event::EventSpec;
 use wire_protocol::refusal::DetourObstacle;
+use wire_protocol::refusal::EventRefusal;
 
 const KERNEL: u64 = 0xffff_ffff_8100_0000;
 const PLACES: u64 = 0xffff_ffff_c000_1000;
@@ -113,7 +114,7 @@ fn the_guest_executes_a_jump_and_reads_what_was_there() {
 fn detours_share_a_page_but_not_with_breakpoints() {
     let mut world = world_with_places();
     let first = world.detour(0, &FUNCTION).unwrap();
-    let taken = Err(Refusal::PageTaken { event: first });
+    let taken = Err(Refusal::Event(EventRefusal::PageTaken { event: first }));
     assert_eq!(world.detour(0, &FUNCTION), taken);
     assert_eq!(world.detour(4, &MOVE), taken);
     assert_eq!(world.hook(RAM + 0x80), taken);
@@ -126,7 +127,7 @@ fn detours_share_a_page_but_not_with_breakpoints() {
     }
     assert_eq!(world.executed(RAM + 10), MOVE[5]);
     let hook = world.hook(RAM + 0x1000).unwrap();
-    let taken = Err(Refusal::PageTaken { event: hook });
+    let taken = Err(Refusal::Event(EventRefusal::PageTaken { event: hook }));
     assert_eq!(world.detour(0x1080, &FUNCTION), taken);
     world.change(EventChange::Clear, first);
     let page: [u8; 6] = executed(&world, 0);
@@ -138,7 +139,7 @@ fn detours_share_a_page_but_not_with_breakpoints() {
 fn a_refused_detour_leaves_no_trace() {
     let mut world = world_with_places();
     let before = world.state();
-    let refused = |obstacle| Err(Refusal::NoDetour { obstacle });
+    let refused = |obstacle| Err(Refusal::Event(EventRefusal::NoDetour { obstacle }));
     let short = world.detour(0, &[0x55, 0x48, 0x89, 0xe5, 0x90]);
     assert_eq!(short, refused(DetourObstacle::TooShort));
     // CALL [RIP + 0].
@@ -173,7 +174,10 @@ fn without_places_there_are_no_detours() {
     let mut world = world(true, design());
     let obstacle = DetourObstacle::Processor;
     let refused = world.detour(0, &FUNCTION);
-    assert_eq!(refused, Err(Refusal::NoDetour { obstacle }));
+    assert_eq!(
+        refused,
+        Err(Refusal::Event(EventRefusal::NoDetour { obstacle }))
+    );
 }
 
 #[test]
@@ -196,7 +200,10 @@ fn a_place_belongs_to_one_instruction_for_good() {
     if count == SLOTS as u64 {
         let obstacle = DetourObstacle::NoPlace;
         let refused = world.detour(8 * count, &MOVE);
-        assert_eq!(refused, Err(Refusal::NoDetour { obstacle }));
+        assert_eq!(
+            refused,
+            Err(Refusal::Event(EventRefusal::NoDetour { obstacle }))
+        );
     }
     // What was moved there is as it was.
     let moved = world.mem.bytes(pages()[0] + SLOT_BYTES + 16, 10);

@@ -5,6 +5,7 @@ use crate::ept::entry::{Level, Permissions};
 use crate::ept::model::{CHUNKS, StoreLog};
 use crate::ept::watch::HOOKS_PER_PAGE;
 use crate::port::Hidden;
+use wire_protocol::refusal::EventRefusal;
 
 #[test]
 fn a_hook_is_executed_but_not_read() {
@@ -108,9 +109,9 @@ fn a_page_has_a_limit_of_hooks() {
     let state = world.state();
     assert_eq!(
         world.hook(RAM + 1),
-        Err(Refusal::TooManyHooksOnPage {
+        Err(Refusal::Event(EventRefusal::TooManyHooksOnPage {
             limit: HOOKS_PER_PAGE
-        })
+        }))
     );
     assert_eq!(world.state(), state);
     world.hook(RAM + 4096).unwrap();

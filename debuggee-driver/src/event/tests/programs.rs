@@ -8,6 +8,7 @@ use wire_protocol::bytecode::assemble::{Memory, Scratch};
 use wire_protocol::bytecode::op::Op;
 use wire_protocol::event::{Condition, ProgramSizes, Programs};
 use wire_protocol::limits;
+use wire_protocol::refusal::EventRefusal;
 use wire_protocol::refusal::ProgramPart;
 
 /// A script that returns a number, with some locals and filled up with that many operations.
@@ -158,20 +159,20 @@ fn what_is_too_large_is_refused_with_limit_and_size() {
     let refusal = world.refused(&with(Condition::Code(&condition), &[], &[]));
     assert_eq!(
         refusal,
-        Refusal::ConditionTooBig {
+        Refusal::Event(EventRefusal::ConditionTooBig {
             limit_bytes: 4096,
             asked_bytes: 4097
-        }
+        })
     );
     assert_eq!(refusal.code(), 0xc000_0041);
     let code = vec![0x90; 80 * 1024 + 1];
     let refusal = world.refused(&with(Condition::Always, &[], &code));
     assert_eq!(
         refusal,
-        Refusal::ActionTooBig {
+        Refusal::Event(EventRefusal::ActionTooBig {
             limit_bytes: 80 * 1024,
             asked_bytes: 80 * 1024 + 16
-        }
+        })
     );
     assert_eq!(refusal.code(), 0xc000_0047);
     let limit_bytes = limits::MESSAGE_BYTES as u32;
@@ -179,20 +180,20 @@ fn what_is_too_large_is_refused_with_limit_and_size() {
     let refusal = world.refused(&with_buffer(asked_bytes));
     assert_eq!(
         refusal,
-        Refusal::BufferOverMessage {
+        Refusal::Event(EventRefusal::BufferOverMessage {
             limit_bytes,
             asked_bytes
-        }
+        })
     );
     assert_eq!(refusal.code(), 0xc000_0048);
     let asked_bytes = 80 * 1024 + 1;
     let refusal = world.refused(&with_buffer(asked_bytes));
     assert_eq!(
         refusal,
-        Refusal::BufferTooBig {
+        Refusal::Event(EventRefusal::BufferTooBig {
             limit_bytes: 80 * 1024,
             asked_bytes
-        }
+        })
     );
     assert_eq!(refusal.code(), 0xc000_004b);
 }
@@ -205,12 +206,12 @@ fn every_empty_pool_has_its_own_code() {
     let big_condition = with(Condition::Script(&long), &[], &[]);
     let big_action = with(Condition::Always, &many, &[]);
     world.add(&big_condition).unwrap();
-    let Refusal::NoBigEvent {
+    let Refusal::Event(EventRefusal::NoBigEvent {
         part,
         regular_bytes,
         asked_bytes,
         ..
-    } = world.refused(&big_condition)
+    }) = world.refused(&big_condition)
     else {
         panic!("another refusal");
     };
@@ -243,7 +244,7 @@ fn bytes_that_are_no_program_are_refused() {
         ),
     ] {
         match world.refused(&spec) {
-            Refusal::BadProgram { part: found, .. } => assert_eq!(found, part),
+            Refusal::Event(EventRefusal::BadProgram { part: found, .. }) => assert_eq!(found, part),
             other => panic!("{other:?}"),
         }
     }

@@ -6,6 +6,7 @@ use crate::ept::model::{MIB, config};
 use crate::ept::monitor::Touch;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
+use wire_protocol::refusal::EventRefusal;
 
 /// Pages close together and far apart, under large and small leaves.
 fn page(number: u64) -> u64 {
@@ -178,7 +179,7 @@ proptest! {
                         let known = Known { gpa, len_bytes: 0, access, enabled: true };
                         model.insert(id, known);
                     }
-                    Err(Refusal::TooManyHooksOnPage { .. } | Refusal::PoolExhausted { .. }) => {}
+                    Err(Refusal::Event(EventRefusal::TooManyHooksOnPage { .. }) | Refusal::PoolExhausted { .. }) => {}
                     Err(other) => prop_assert!(false, "{:?}", other),
                 },
                 Step::Monitor { gpa, len_bytes, access } => {

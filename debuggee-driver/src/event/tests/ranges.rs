@@ -6,6 +6,7 @@ use crate::ept::entry::Level;
 use crate::ept::model::CHUNKS;
 use crate::ept::monitor::Touch;
 use crate::guest::model::no_processes;
+use wire_protocol::refusal::EventRefusal;
 
 fn settings(space: Space, from: u64, len_bytes: u64) -> EventSpec<'static> {
     spec(Trigger::Monitor {
@@ -104,7 +105,10 @@ fn devices_can_be_watched_but_not_hooked() {
     };
     let address = GuestPhysical(device + 0x10);
     let refused = resolver.resolve(mem, &spec(trigger).settings);
-    assert_eq!(refused, Err(Refusal::NotRam { address }));
+    assert_eq!(
+        refused,
+        Err(Refusal::Event(EventRefusal::NotRam { address }))
+    );
     if !cfg!(miri) {
         let event = world.monitor(device, 8, Access::READ).unwrap();
         world.change(EventChange::Clear, event);

@@ -147,7 +147,7 @@ fn memory(len_bytes: usize) -> &'static mut [u8] {
 fn line() -> Line<FakePorts> {
     let uart = Uart::init(FakePorts::new(0x3f8), 0x3f8, 115_200).unwrap();
     let buffers = Buffers {
-        message: memory(64),
+        message: memory(limits::MESSAGE_BYTES).first_chunk_mut().unwrap(),
         lists: memory(64),
     };
     let storage = Storage::carve(memory(Storage::BYTES)).unwrap();

@@ -4,7 +4,7 @@ use crate::event::{
     Access, Actions, Condition, ConditionKind, ControlRegister, Filter, Modes, Options,
     ProgramSizes, Programs, Settings, Space, Stage, SyscallBy, TraceKind, Trigger,
 };
-use crate::packet::kind::{ADD_EVENTS, CHANGE_EVENTS, EVENTS};
+use crate::packet::kind::{ReplyKind, RequestKind};
 use crate::packet::testing::{
     BASE, reply_body, reply_is_malformed, request_body, request_is_malformed,
 };
@@ -168,34 +168,34 @@ fn unknown_numbers_are_rejected() {
         &[21, 3],
         &[12, 0x81, 2],
     ] {
-        request_is_malformed(ADD_EVENTS, &[&[1, 3], event].concat());
+        request_is_malformed(RequestKind::AddEvents, &[&[1, 3], event].concat());
     }
 }
 
 #[test]
 fn usual_settings_in_the_long_form_are_rejected() {
-    request_is_malformed(ADD_EVENTS, &[1, 3, 0x80, 0, 1, 0]);
+    request_is_malformed(RequestKind::AddEvents, &[1, 3, 0x80, 0, 1, 0]);
 }
 
 #[test]
 fn unknown_options_are_rejected() {
     for more in [[3, 1], [0x20, 1], [0, 0x18], [0, 0x21]] {
-        request_is_malformed(ADD_EVENTS, &[&[1, 3, 0x8e], &more[..]].concat());
+        request_is_malformed(RequestKind::AddEvents, &[&[1, 3, 0x8e], &more[..]].concat());
     }
     // A buffer of no bytes, and programs of no bytes.
-    request_is_malformed(ADD_EVENTS, &[1, 3, 0x8e, 0x10, 1, 0]);
-    request_is_malformed(ADD_EVENTS, &[1, 3, 0x8e, 0, 4, 0]);
-    request_is_malformed(ADD_EVENTS, &[1, 3, 0x8e, 0, 9, 0]);
+    request_is_malformed(RequestKind::AddEvents, &[1, 3, 0x8e, 0x10, 1, 0]);
+    request_is_malformed(RequestKind::AddEvents, &[1, 3, 0x8e, 0, 4, 0]);
+    request_is_malformed(RequestKind::AddEvents, &[1, 3, 0x8e, 0, 9, 0]);
 }
 
 #[test]
 fn fewer_events_than_announced_are_rejected() {
-    request_is_malformed(ADD_EVENTS, &[1, 5, 0, 0]);
+    request_is_malformed(RequestKind::AddEvents, &[1, 5, 0, 0]);
 }
 
 #[test]
 fn more_events_than_announced_are_rejected() {
-    request_is_malformed(ADD_EVENTS, &[1, 3, 0, 0, 0, 0]);
+    request_is_malformed(RequestKind::AddEvents, &[1, 3, 0, 0, 0, 0]);
 }
 
 #[test]
@@ -209,7 +209,7 @@ fn more_events_than_a_request_may_have_are_rejected() {
     // 257 events of two bytes each.
     let mut body = vec![1, 0x82, 4];
     body.extend([0; 257 * 2]);
-    request_is_malformed(ADD_EVENTS, &body);
+    request_is_malformed(RequestKind::AddEvents, &body);
 }
 
 #[test]
@@ -249,12 +249,12 @@ fn results_are_numbers_or_refusals() {
 
 #[test]
 fn odd_result_is_rejected() {
-    reply_is_malformed(ADD_EVENTS, &[1, 3, 0, 0, 0]);
+    reply_is_malformed(ReplyKind::EventsAdded, &[1, 3, 0, 0, 0]);
 }
 
 #[test]
 fn result_with_an_unknown_refusal_is_rejected() {
-    reply_is_malformed(ADD_EVENTS, &[1, 1, 0xff, 0, 0, 0]);
+    reply_is_malformed(ReplyKind::EventsAdded, &[1, 1, 0xff, 0, 0, 0]);
 }
 
 #[test]
@@ -276,8 +276,8 @@ fn change_of_all_takes_one_byte() {
 
 #[test]
 fn unknown_change_is_rejected() {
-    request_is_malformed(CHANGE_EVENTS, &[3]);
-    request_is_malformed(CHANGE_EVENTS, &[0x20]);
+    request_is_malformed(RequestKind::ChangeEvents, &[3]);
+    request_is_malformed(RequestKind::ChangeEvents, &[0x20]);
 }
 
 #[test]
@@ -307,7 +307,7 @@ fn entry_has_its_number_its_state_and_its_hits() {
 
 #[test]
 fn entry_number_above_32_bits_is_rejected() {
-    reply_is_malformed(EVENTS, &[1, 0x80, 0x80, 0x80, 0x80, 0x20, 1, 0]);
+    reply_is_malformed(ReplyKind::Events, &[1, 0x80, 0x80, 0x80, 0x80, 0x20, 1, 0]);
 }
 
 #[test]

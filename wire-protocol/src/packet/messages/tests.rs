@@ -1,6 +1,6 @@
 use super::*;
 use crate::address::CoreId;
-use crate::packet::kind::{MESSAGE_COUNTS, MESSAGES, RUN_SCRIPT};
+use crate::packet::kind::{NoticeKind, ReplyKind};
 use crate::packet::testing::{notice_body, notice_is_malformed, reply_body, reply_is_malformed};
 use crate::packet::{Notice, Reply};
 use std::vec::Vec;
@@ -140,7 +140,7 @@ fn batches_that_nobody_makes_are_rejected() {
             0,
         ],
     ] {
-        notice_is_malformed(MESSAGES, body);
+        notice_is_malformed(NoticeKind::Messages, body);
     }
 }
 
@@ -160,7 +160,7 @@ fn counts_and_results_of_scripts_come_back() {
         waiting: 0,
     };
     assert_eq!(reply_body(Reply::MessageCounts(counts)), [15, 4, 5, 6, 0]);
-    reply_is_malformed(MESSAGE_COUNTS, &[15, 4, 5, 6]);
+    reply_is_malformed(ReplyKind::MessageCounts, &[15, 4, 5, 6]);
     let failure = Some(Failure {
         cause: FailureCause::Division,
         at: 3,
@@ -173,5 +173,5 @@ fn counts_and_results_of_scripts_come_back() {
     );
     let failure = None;
     assert_eq!(reply_body(Reply::ScriptRan { value, failure }), [0, 10]);
-    reply_is_malformed(RUN_SCRIPT, &[2, 10]);
+    reply_is_malformed(ReplyKind::ScriptRan, &[2, 10]);
 }

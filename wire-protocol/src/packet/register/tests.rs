@@ -1,5 +1,5 @@
 use super::*;
-use crate::packet::kind::{REGISTERS, WRITE_REGISTER};
+use crate::packet::kind::{ReplyKind, RequestKind};
 use crate::packet::testing::{
     reply_body, reply_is_malformed, request_body, request_is_malformed, unencodable_reply,
     unencodable_request,
@@ -40,7 +40,10 @@ fn unknown_register_in_a_set_is_rejected() {
     let set = RegisterSet(1 << Register::COUNT);
     let error = unencodable_request(Request::ReadRegisters { core, set });
     assert_eq!(error, Some(EncodeError::OverLimit));
-    request_is_malformed(REGISTERS, &[1, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 8]);
+    request_is_malformed(
+        RequestKind::ReadRegisters,
+        &[1, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 8],
+    );
 }
 
 #[test]
@@ -112,25 +115,25 @@ fn values_longer_than_the_scratch_memory_are_not_written() {
 
 #[test]
 fn value_longer_than_needed_is_rejected() {
-    reply_is_malformed(REGISTERS, &[1, 0x02, 5, 0]);
-    reply_is_malformed(REGISTERS, &[1, 0x01, 0]);
+    reply_is_malformed(ReplyKind::Registers, &[1, 0x02, 5, 0]);
+    reply_is_malformed(ReplyKind::Registers, &[1, 0x01, 0]);
 }
 
 #[test]
 fn value_longer_than_a_register_is_rejected() {
-    reply_is_malformed(REGISTERS, &[1, 0x09, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    reply_is_malformed(ReplyKind::Registers, &[1, 0x09, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
 }
 
 #[test]
 fn value_that_is_cut_is_rejected() {
-    reply_is_malformed(REGISTERS, &[1, 0x02, 5]);
-    reply_is_malformed(REGISTERS, &[3]);
+    reply_is_malformed(ReplyKind::Registers, &[1, 0x02, 5]);
+    reply_is_malformed(ReplyKind::Registers, &[3]);
 }
 
 #[test]
 fn length_of_a_value_that_is_not_there_is_rejected() {
-    reply_is_malformed(REGISTERS, &[1, 0x11, 5, 5]);
-    reply_is_malformed(REGISTERS, &[1, 0x11, 5]);
+    reply_is_malformed(ReplyKind::Registers, &[1, 0x11, 5, 5]);
+    reply_is_malformed(ReplyKind::Registers, &[1, 0x11, 5]);
 }
 
 #[test]
@@ -149,11 +152,14 @@ fn written_value_takes_the_rest_of_the_message() {
 
 #[test]
 fn written_value_longer_than_needed_is_rejected() {
-    request_is_malformed(WRITE_REGISTER, &[2, 16, 0]);
-    request_is_malformed(WRITE_REGISTER, &[2, 16, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    request_is_malformed(RequestKind::WriteRegister, &[2, 16, 0]);
+    request_is_malformed(
+        RequestKind::WriteRegister,
+        &[2, 16, 1, 2, 3, 4, 5, 6, 7, 8, 9],
+    );
 }
 
 #[test]
 fn write_to_an_unknown_register_is_rejected() {
-    request_is_malformed(WRITE_REGISTER, &[2, Register::COUNT as u8]);
+    request_is_malformed(RequestKind::WriteRegister, &[2, Register::COUNT as u8]);
 }

@@ -1,6 +1,7 @@
 //! Events, and why they are refused.
 
 use super::*;
+use wire_protocol::bytecode::program::Reason;
 
 fn trigger() -> BoxedStrategy<Trigger> {
     let by = prop_oneof![Just(SyscallBy::Bytes), Just(SyscallBy::Range)].boxed();
@@ -126,52 +127,51 @@ fn event_refusal() -> BoxedStrategy<Refusal> {
     let feature = proptest::sample::select(ProcessorFeature::ALL.as_slice());
     let limit =
         (number32(), number32(), 0..4).prop_map(|(limit_bytes, asked_bytes, which)| match which {
-            0 => Refusal::ConditionTooBig {
+            0 => Refusal::Event(EventRefusal::ConditionTooBig {
                 limit_bytes,
                 asked_bytes,
-            },
-            1 => Refusal::ActionTooBig {
+            }),
+            1 => Refusal::Event(EventRefusal::ActionTooBig {
                 limit_bytes,
                 asked_bytes,
-            },
-            2 => Refusal::BufferOverMessage {
+            }),
+            2 => Refusal::Event(EventRefusal::BufferOverMessage {
                 limit_bytes,
                 asked_bytes,
-            },
-            _ => Refusal::BufferTooBig {
+            }),
+            _ => Refusal::Event(EventRefusal::BufferTooBig {
                 limit_bytes,
                 asked_bytes,
-            },
+            }),
         });
     let numbers = (number32(), number32(), number32(), number32(), size());
     prop_oneof![
         limit,
-        (part.clone(), numbers).prop_map(|(part, numbers)| Refusal::NoBigEvent {
-            part,
-            regular_bytes: numbers.0,
-            asked_bytes: numbers.1,
-            reserved: numbers.2,
-            object_bytes: numbers.3,
-            arena_left_bytes: numbers.4,
+        (part.clone(), numbers).prop_map(|(part, numbers)| Refusal::Event(
+            EventRefusal::NoBigEvent {
+                part,
+                regular_bytes: numbers.0,
+                asked_bytes: numbers.1,
+                reserved: numbers.2,
+                object_bytes: numbers.3,
+                arena_left_bytes: numbers.4,
+            }
+        )),
+        (part, number32(), proptest::sample::select(Reason::ALL)).prop_map(|(part, at, reason)| {
+            Refusal::Event(EventRefusal::BadProgram { part, at, reason })
         }),
-        (part, number32(), any::<u8>()).prop_map(|(part, at, reason)| Refusal::BadProgram {
-            part,
-            at,
-            reason
-        }),
-        option.prop_map(|option| Refusal::OptionDoesNotFit { option }),
+        option.prop_map(|option| Refusal::Event(EventRefusal::OptionDoesNotFit { option })),
         (number(), number(), number()).prop_map(|(value, least, most)| Refusal::ValueOutOfRange {
             value,
             least,
             most
         }),
-        number16().prop_map(|port| Refusal::OwnPort { port }),
-        number32().prop_map(|msr| Refusal::OwnMsr { msr }),
-        feature.prop_map(|feature| Refusal::NoFeature { feature }),
-        Just(Refusal::UnknownTrigger),
+        number16().prop_map(|port| Refusal::Event(EventRefusal::OwnPort { port })),
+        number32().prop_map(|msr| Refusal::Event(EventRefusal::OwnMsr { msr })),
+        feature.prop_map(|feature| Refusal::Event(EventRefusal::NoFeature { feature })),
         proptest::sample::select(DetourObstacle::ALL.as_slice())
-            .prop_map(|obstacle| Refusal::NoDetour { obstacle }),
-        event_id().prop_map(|event| Refusal::PageTaken { event }),
+            .prop_map(|obstacle| Refusal::Event(EventRefusal::NoDetour { obstacle })),
+        event_id().prop_map(|event| Refusal::Event(EventRefusal::PageTaken { event })),
         (number32(), number32()).prop_map(|(has_bytes, asked_bytes)| Refusal::GlobalLength {
             has_bytes,
             asked_bytes
@@ -183,9 +183,9 @@ fn event_refusal() -> BoxedStrategy<Refusal> {
                 asked_bytes,
             }
         }),
-        number().prop_map(|address| Refusal::NotRam {
+        number().prop_map(|address| Refusal::Event(EventRefusal::NotRam {
             address: GuestPhysical(address)
-        }),
+        })),
     ]
     .boxed()
 }
@@ -201,13 +201,15 @@ pub fn refusal() -> BoxedStrategy<Refusal> {
                 arena_left_bytes,
             }
         ),
-        (core(), event_id()).prop_map(|(core, event)| Refusal::ClearIncomplete { core, event }),
+        (core(), event_id()).prop_map(|(core, event)| Refusal::Event(
+            EventRefusal::ClearIncomplete { core, event }
+        )),
         core().prop_map(|core| Refusal::CoreNotHeld { core }),
         guest_virtual().prop_map(|address| Refusal::NotPresent { address }),
         (guest_physical(), guest_physical())
             .prop_map(|(address, limit)| Refusal::PhysicalOutOfRange { address, limit }),
         guest_physical().prop_map(|address| Refusal::DebuggerMemory { address }),
-        number32().prop_map(|limit| Refusal::TooManyHooksOnPage { limit }),
+        number32().prop_map(|limit| Refusal::Event(EventRefusal::TooManyHooksOnPage { limit })),
         core().prop_map(|core| Refusal::CoreAway { core }),
         event_id().prop_map(|event| Refusal::NoSuchEvent { event }),
         (core(), number16()).prop_map(|(core, count)| Refusal::NoSuchCore { core, count }),
@@ -222,6 +224,9 @@ pub fn refusal() -> BoxedStrategy<Refusal> {
         number16().prop_map(|ours| Refusal::ProtocolVersion { ours }),
         any::<u8>().prop_map(|kind| Refusal::UnknownRequest { kind }),
         Just(Refusal::Malformed),
+        Just(Refusal::AnswerLost),
+        (guest_physical(), number())
+            .prop_map(|(address, len_bytes)| Refusal::NotWholePages { address, len_bytes }),
         (class(), number32(), number32()).prop_map(|(class, asked, possible)| {
             Refusal::ArenaTooSmall {
                 class,
