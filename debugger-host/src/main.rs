@@ -118,7 +118,8 @@ impl Connect {
         if let Some(image) = image {
             session.expect_image(image);
         }
-        let mut debugger = Debugger::new(session, symbols, Output::new(std::io::stdout()));
+        let output = Output::new(std::io::stdout(), std::io::stdout().is_terminal());
+        let mut debugger = Debugger::new(session, symbols, output);
         debugger.connect()?;
         if self.break_in && debugger.session.halt().is_none() && !run_line(&mut debugger, "pause") {
             bail!("the debuggee could not be halted");

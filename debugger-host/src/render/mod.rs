@@ -23,15 +23,18 @@ use std::io::Write;
 /// Where output goes.
 pub struct Output {
     to: Box<dyn Write + Send>,
+    /// Somebody sees it on a screen, which can be cleared.
+    is_screen: bool,
     /// The last line has no end yet.
     is_line_open: bool,
 }
 
 impl Output {
     /// Prints to `to`.
-    pub fn new(to: impl Write + Send + 'static) -> Self {
+    pub fn new(to: impl Write + Send + 'static, is_screen: bool) -> Self {
         Self {
             to: Box::new(to),
+            is_screen,
             is_line_open: false,
         }
     }
@@ -62,8 +65,11 @@ impl Output {
         }
     }
 
-    /// Clears the screen.
+    /// Clears the screen, if there is one.
     pub fn clear(&mut self) {
+        if !self.is_screen {
+            return;
+        }
         let _ = write!(self.to, "\x1b[2J\x1b[H");
         let _ = self.to.flush();
         self.is_line_open = false;
