@@ -40,6 +40,9 @@ pub struct Shared<P: Ports> {
     pub workspaces: PerCoreCells<Place>,
     /// Where the variables that all scripts share are.
     pub globals: Exclusive<Globals>,
+    /// Those variables, in the arena: the guest neither reads nor writes them. A detour, which runs as the guest,
+    /// has them in the trampoline view.
+    pub variables: &'static [AtomicU64],
     /// What scripts want changed.
     pub changes: Changes,
     /// Physical memory.
@@ -117,6 +120,8 @@ pub struct Parts<P: Ports> {
     pub messages: Rings,
     /// See [`Shared::workspaces`].
     pub workspaces: PerCoreCells<Place>,
+    /// See [`Shared::variables`].
+    pub variables: &'static [AtomicU64],
     /// See [`Shared::memory`].
     pub memory: P::Memory,
     /// See [`Shared::facts`].
@@ -146,6 +151,7 @@ impl<P: Ports> Shared<P> {
             messages: parts.messages,
             workspaces: parts.workspaces,
             globals: Exclusive::new(Globals::new()),
+            variables: parts.variables,
             changes: Changes::default(),
             memory: parts.memory,
             facts: parts.facts,

@@ -1,4 +1,4 @@
-//! What cores and line keep in the arena: frames and lists, message rings, workspaces of scripts.
+//! What cores and line keep in the arena: frames and lists, message rings, workspaces and variables of scripts.
 //!
 //! Called by [`super::build`], in the kernel's context.
 
@@ -12,7 +12,9 @@ use crate::messages::Rings;
 use crate::pool::arena::Arena;
 use crate::shared::Place;
 use crate::transport::uart16550::Uart;
+use core::sync::atomic::AtomicU64;
 use wire_protocol::address::CoreId;
+use wire_protocol::bytecode::GLOBAL_BYTES;
 use wire_protocol::limits;
 use wire_protocol::link::Storage;
 use wire_protocol::script::Workspace;
@@ -74,4 +76,13 @@ pub(super) fn build_workspaces(
         });
     }
     Ok(places)
+}
+
+pub(super) fn build_variables(
+    arena: &mut Arena,
+    memory: &DirectMap,
+) -> Result<&'static [AtomicU64], BootError> {
+    let block = carve(arena, GLOBAL_BYTES as u32, "the variables of scripts")?;
+    // SAFETY: carved for this, page-aligned.
+    Ok(unsafe { launch::words(memory, &block) })
 }

@@ -11,16 +11,11 @@ use crate::published::AskedStep;
 use crate::shared::Shared;
 use core::sync::atomic::AtomicU64;
 use wire_protocol::address::{CoreId, EventId, GuestPhysical, GuestVirtual, PAGE_BYTES};
-use wire_protocol::bytecode::GLOBAL_BYTES;
 use wire_protocol::bytecode::routine::Pseudo;
 use wire_protocol::event::EventChange;
 use wire_protocol::packet::{Arguments, Content, Source};
 use wire_protocol::register::Register;
 use wire_protocol::script::{Ask, Machine, Tracing};
-
-/// The variables that all scripts share. In the driver's image, not in the arena, so that scripts
-/// which run in the guest use the same ones.
-pub static GLOBALS: [AtomicU64; GLOBAL_BYTES / 8] = [const { AtomicU64::new(0) }; GLOBAL_BYTES / 8];
 
 /// Tags of events start here.
 const TAG_BASE: u64 = 0x100_0000;
@@ -298,7 +293,7 @@ impl<P: Ports, R: Registers> Machine for RootMachine<'_, P, R> {
     }
 
     fn globals(&self) -> &[AtomicU64] {
-        &GLOBALS
+        self.shared.variables
     }
 
     fn record(&mut self, site: u32, arguments: Arguments<'_>) {

@@ -179,6 +179,7 @@ impl Machine {
             line: line(),
             messages: Rings::default(),
             workspaces: Default::default(),
+            variables: &[],
             memory: Memory(Rc::new(RefCell::new(mem))),
             facts: no_facts(),
             fixed: Fixed {
