@@ -29,6 +29,11 @@ const PROGRAMS: &[&str] = &[
     "lab-vmfunc",
 ];
 
+/// The module that executes what a hypervisor must get right.
+pub(crate) const PROBE: &str = "lab_probe";
+/// The module that attacks the debugger.
+pub(crate) const HOSTILE: &str = "lab_hostile";
+
 /// Builds what changed and returns the disc that boots with kernel line `line`.
 ///
 /// A driver that does not compile is an error if `needs_driver`; otherwise it is left out with a warning, so that work
@@ -37,7 +42,10 @@ const PROGRAMS: &[&str] = &[
 /// # Errors
 /// With the end of the failing tool's output.
 pub(crate) fn build(provisions: &Provisions, line: &str, needs_driver: bool) -> Result<PathBuf> {
-    let mut modules = vec![probe(provisions)?];
+    let mut modules = Vec::new();
+    for name in [PROBE, HOSTILE] {
+        modules.push(own_module(provisions, name)?);
+    }
     match driver::build(provisions, None) {
         Ok(module) => modules.push(module),
         Err(error) if needs_driver => return Err(error),
@@ -68,13 +76,15 @@ fn guest_directory() -> PathBuf {
     repository().join("vm-lab/guest")
 }
 
-fn probe(provisions: &Provisions) -> Result<PathBuf> {
-    let _lock = provisions.cache.lock("probe")?;
-    let source = guest_directory().join("probe");
+/// A module of the lab's own, which lies in the directory that its name ends with.
+fn own_module(provisions: &Provisions, name: &str) -> Result<PathBuf> {
+    let directory = name.trim_start_matches("lab_");
+    let _lock = provisions.cache.lock(directory)?;
+    let source = guest_directory().join(directory);
     kbuild::build(
         &Module {
-            name: "lab_probe",
-            files: vec![source.join("lab_probe.c"), source.join("Kbuild")],
+            name,
+            files: vec![source.join(format!("{name}.c")), source.join("Kbuild")],
             object: None,
             headers: &provisions.headers(),
             library_path: &provisions.library_path(),

@@ -294,12 +294,22 @@ impl Machine {
     /// # Errors
     /// With what `insmod` said.
     pub fn load_probe(&mut self) -> Result<()> {
-        let answer = self.try_guest(
-            "test -d /sys/module/lab_probe || insmod /lab_probe.ko",
-            COMMAND_TIMEOUT,
-        )?;
+        self.load_own(image::PROBE)
+    }
+
+    /// Loads the module that attacks the debugger, if it is not.
+    ///
+    /// # Errors
+    /// With what `insmod` said.
+    pub fn load_hostile(&mut self) -> Result<()> {
+        self.load_own(image::HOSTILE)
+    }
+
+    fn load_own(&mut self, name: &str) -> Result<()> {
+        let command = format!("test -d /sys/module/{name} || insmod /{name}.ko");
+        let answer = self.try_guest(&command, COMMAND_TIMEOUT)?;
         if answer.status != 0 {
-            bail!("loading the probe failed: {}", answer.output.trim());
+            bail!("loading {name} failed: {}", answer.output.trim());
         }
         Ok(())
     }

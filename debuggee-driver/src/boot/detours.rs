@@ -2,13 +2,13 @@
 //!
 //! Built for [`super::build`] in the kernel's context; [`detour_hit`] runs in guest mode.
 
+use super::views::allowed;
 use super::{BootError, Hypervisor, PAGE, Plan, carve};
 use crate::ept::entry::{Entry, Level, MemoryType, Permissions};
 use crate::ept::view::Views;
 use crate::event::detour as event_detour;
 use crate::hit::detour as hit_detour;
 use crate::hw::detour;
-use crate::hw::host_pages::ImagePage;
 use crate::hw::phys::DirectMap;
 use crate::pool::arena::Arena;
 use crate::shared::TrampolineView;
@@ -38,16 +38,18 @@ pub(super) fn build_detours(
         return Ok(None);
     };
     let failed = |_| BootError::ArenaTooSmall(WHAT);
-    let leaf = |page| {
-        let read_execute = Permissions::READ | Permissions::EXECUTE;
-        Entry::leaf(page, Level::Page4K, MemoryType::WriteBack, read_execute)
-    };
-    let code = plan.image.iter();
-    for page in code.filter(|page| page.kind == ImagePage::CODE) {
+    let leaf =
+        |page, permissions| Entry::leaf(page, Level::Page4K, MemoryType::WriteBack, permissions);
+    for page in plan.image {
+        let Some(permissions) = allowed(page) else {
+            continue;
+        };
+        let leaf = leaf(page.physical, permissions);
         trampoline
-            .replace(memory, page.physical, leaf(page.physical), arena)
+            .replace(memory, page.physical, leaf, arena)
             .map_err(failed)?;
     }
+    let read_execute = Permissions::READ | Permissions::EXECUTE;
     let mut standing = [0; detour::IMAGE_PAGES];
     for (linear, page) in (detour::first_page()..)
         .step_by(PAGE as usize)
@@ -58,7 +60,7 @@ pub(super) fn build_detours(
         let own = image.find(|own| own.linear == linear);
         let own = own.ok_or(BootError::ArenaTooSmall(WHAT))?.physical;
         for view in [&views.hooked, &trampoline] {
-            view.replace(memory, own, leaf(*page), arena)
+            view.replace(memory, own, leaf(*page, read_execute), arena)
                 .map_err(failed)?;
         }
     }

@@ -1,4 +1,5 @@
-//! The EPT views that every guest starts with: what it reads, and that the driver's code stays as it is.
+//! The EPT views that every guest starts with: what it reads, and that the driver's code and constants stay as they
+//! are.
 //!
 //! Called by [`super::build`], in the kernel's context.
 
@@ -13,6 +14,15 @@ use crate::pool::arena::Arena;
 use crate::port::PhysicalMemory;
 use crate::vmx::capability::ControlValues;
 use wire_protocol::address::PAGE_BYTES;
+
+/// What the guest may do with a page of the driver's image; `None`: it is the kernel's own.
+pub(super) fn allowed(page: &ImagePage) -> Option<Permissions> {
+    match page.kind {
+        ImagePage::CODE => Some(Permissions::READ | Permissions::EXECUTE),
+        ImagePage::READ_ONLY => Some(Permissions::READ),
+        _ => None,
+    }
+}
 
 pub(super) fn build_views(
     plan: &Plan<'_>,
@@ -36,16 +46,14 @@ pub(super) fn build_views(
     };
     let views = Views::build(&request, memory, arena)
         .map_err(|_| BootError::ArenaTooSmall("the EPT views"))?;
-    let failed = |_| BootError::ArenaTooSmall("the protection of the driver's code");
-    for page in plan
-        .image
-        .iter()
-        .filter(|page| page.kind == ImagePage::CODE)
-    {
-        let read_execute = Permissions::READ | Permissions::EXECUTE;
+    let failed = |_| BootError::ArenaTooSmall("the protection of the driver's image");
+    for page in plan.image {
+        let Some(permissions) = allowed(page) else {
+            continue;
+        };
         views
             .hooked
-            .protect(memory, page.physical, read_execute, arena)
+            .protect(memory, page.physical, permissions, arena)
             .map_err(failed)?;
         views
             .clean

@@ -31,15 +31,15 @@ pub struct ImagePage {
     pub linear: u64,
     /// Physical address.
     pub physical: u64,
-    /// 0: data, 1: code, 2: read-only data.
+    /// What is in it: one of the constants of this type, or 0 for what can change.
     pub kind: u64,
 }
 
 impl ImagePage {
-    /// [`Self::kind`] of data.
-    pub const DATA: u64 = 0;
     /// [`Self::kind`] of code.
     pub const CODE: u64 = 1;
+    /// [`Self::kind`] of constants and jump tables.
+    pub const READ_ONLY: u64 = 2;
 }
 
 /// The tables under construction, then their root.
@@ -101,15 +101,16 @@ impl<'m, M: PhysicalMemory, S: TableSource> HostPages<'m, M, S> {
         Ok(())
     }
 
-    /// Maps one page of the driver's image.
+    /// Maps one page of the driver's image: its code and its constants. What can change there is the
+    /// kernel's, and VMX-root has no use for it: all that it changes itself lies in the arena.
     ///
     /// # Errors
     /// No page for a table.
     pub fn map_image(&mut self, page: &ImagePage) -> Result<(), TablesExhausted> {
         let rights = match page.kind {
             ImagePage::CODE => 0,
-            ImagePage::DATA => WRITABLE | NO_EXECUTE,
-            _ => NO_EXECUTE,
+            ImagePage::READ_ONLY => NO_EXECUTE,
+            _ => return Ok(()),
         };
         self.set(
             page.linear,
@@ -147,4 +148,50 @@ pub const fn tables_needed(limit: u64, image_pages: u64, one_gib_leaves: bool) -
     let directories = if one_gib_leaves { 0 } else { gib };
     // One more of each kind where a stretch crosses a boundary.
     1 + gib.div_ceil(ENTRIES) + 1 + directories + 4 + image_pages.div_ceil(ENTRIES) + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::FlatMemory;
+
+    struct Next(u64);
+
+    impl TableSource for Next {
+        fn take(&mut self) -> Option<u64> {
+            self.0 += 0x1000;
+            Some(self.0)
+        }
+    }
+
+    /// The entry that decides about a linear address.
+    fn leaf(memory: &FlatMemory, root: u64, linear: u64) -> u64 {
+        let mut entry = root | PRESENT;
+        for shift in [39, 30, 21, 12] {
+            if entry & PRESENT == 0 {
+                return entry;
+            }
+            entry = memory.read_u64((entry & ADDRESS) + (linear >> shift & (ENTRIES - 1)) * 8);
+        }
+        entry
+    }
+
+    #[test]
+    fn root_has_code_and_constants_of_the_image_and_nothing_that_changes() {
+        const LINEAR: u64 = 0xffff_ffff_c000_0000;
+        let mut memory = FlatMemory::new(64 * 0x1000);
+        let mut tables = Next(0);
+        let mut pages = HostPages::new(&mut memory, &mut tables).unwrap();
+        for kind in 0..3 {
+            let page = ImagePage {
+                linear: LINEAR + kind * 0x1000,
+                physical: 0x8000 + kind * 0x1000,
+                kind,
+            };
+            pages.map_image(&page).unwrap();
+        }
+        let root = pages.root();
+        let found = [0, 1, 2].map(|page| leaf(&memory, root, LINEAR + page * 0x1000));
+        assert_eq!(found, [0, 0x9000 | PRESENT, 0xa000 | PRESENT | NO_EXECUTE]);
+    }
 }

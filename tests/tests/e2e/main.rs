@@ -18,6 +18,7 @@ mod messages;
 mod monitors;
 mod pools;
 mod programs;
+mod protection;
 mod refusals;
 mod scripts;
 mod stillness;
