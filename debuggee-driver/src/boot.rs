@@ -29,7 +29,7 @@ use crate::pool::arena::{Arena, Block, CHUNK_BYTES};
 use crate::shared::{Fixed, Parts, Shared};
 use crate::transport::uart16550::{Uart, UartError};
 use crate::vmx::capability::Unsupported;
-use buffers::{build_line, build_messages, build_variables, build_workspaces};
+use buffers::{build_line, build_locals, build_messages, build_variables};
 use core::fmt;
 use core_loop::{CorePages, build_core};
 pub use core_loop::{core_main, report_fault, start_core};
@@ -185,7 +185,7 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
     }
     let line = build_line(uart, &mut arena, &memory, plan.baud_hz)?;
     let messages = build_messages(plan, &mut arena, &memory)?;
-    let workspaces = build_workspaces(plan, &mut arena, &memory)?;
+    let locals = build_locals(plan, &mut arena, &memory)?;
     let variables = build_variables(&mut arena, &memory)?;
     let hypervisor_block = carve(&mut arena, size_of::<Hypervisor>() as u32, "the hypervisor")?;
     let mut installed = Installed::new();
@@ -206,7 +206,7 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
         installed,
         line,
         messages,
-        workspaces,
+        locals,
         variables,
         memory,
         facts: plan.facts,

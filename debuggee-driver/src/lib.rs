@@ -20,7 +20,7 @@
 pub mod boot;
 pub mod command;
 pub mod constants;
-#[allow(unsafe_code, reason = "see `cores::cells`")]
+#[allow(unsafe_code, reason = "see `cores::rendezvous` and `cores::exclusive`")]
 pub mod cores;
 pub mod ept;
 pub mod event;

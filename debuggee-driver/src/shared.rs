@@ -2,9 +2,10 @@
 
 mod fixed;
 
-use crate::cores::cells::{Exclusive, HaltCell, PerCoreCells};
+use crate::cores::exclusive::Exclusive;
 use crate::cores::registers::RegisterFile;
-use crate::cores::rendezvous::{Rendezvous, Seat};
+use crate::cores::rendezvous::{self, Rendezvous};
+use crate::cores::roster::Presence;
 use crate::ept::entry::Permissions;
 use crate::event::{ExitFacts, Installed};
 use crate::facts::Facts;
@@ -26,18 +27,13 @@ pub use fixed::{Fixed, TrampolineView};
 
 /// See the module.
 pub struct Shared<P: Ports> {
-    /// Who has stopped.
-    pub rendezvous: Rendezvous,
-    /// Registers of held cores.
-    pub files: PerCoreCells<RegisterFile>,
-    /// Events, hooks, pools and EPT views.
-    pub installed: HaltCell<Installed>,
+    /// Who has stopped, and what only its tokens open: events, hooks, pools and EPT views, and
+    /// what each core has for itself.
+    pub rendezvous: Rendezvous<Installed, Local>,
     /// The way to the host.
     pub line: Exclusive<Line<P::Io>>,
     /// What programs print, until it is sent.
     pub messages: Rings,
-    /// Memory for running scripts.
-    pub workspaces: PerCoreCells<Place>,
     /// Where the variables that all scripts share are.
     pub globals: Exclusive<Globals>,
     /// Those variables, in the arena: the guest neither reads nor writes them. A detour, which runs as the guest,
@@ -94,32 +90,39 @@ impl Changes {
     }
 }
 
-/// Memory that the scripts of one core need, in the arena.
-#[derive(Debug, Default)]
-pub struct Place(Option<&'static mut Workspace>);
+/// A core that runs.
+pub type Seat<'r> = rendezvous::Seat<'r, Installed, Local>;
 
-impl Place {
-    /// A place with memory.
-    pub const fn new(workspace: &'static mut Workspace) -> Self {
-        Self(Some(workspace))
-    }
+/// A halt that a core claimed.
+pub type Halt<'s> = rendezvous::Halt<'s, Installed, Local>;
 
-    /// The memory; `None` for a core that there is not.
-    pub fn workspace(&mut self) -> Option<&mut Workspace> {
-        self.0.as_deref_mut()
-    }
+/// What one core has for itself.
+#[derive(Debug)]
+pub struct Local {
+    /// Its registers while it is held.
+    pub file: RegisterFile,
+    /// Memory for running scripts, in the arena; `None` for a core that there is not.
+    pub workspace: Option<&'static mut Workspace>,
+}
+
+impl Local {
+    /// Of a core that there is not.
+    pub const NONE: Self = Self {
+        file: RegisterFile::NONE,
+        workspace: None,
+    };
 }
 
 /// The parts that `boot` brings.
 pub struct Parts<P: Ports> {
-    /// See [`Shared::installed`].
+    /// Events, hooks, pools and EPT views.
     pub installed: Installed,
     /// See [`Shared::line`].
     pub line: Line<P::Io>,
     /// See [`Shared::messages`].
     pub messages: Rings,
-    /// See [`Shared::workspaces`].
-    pub workspaces: PerCoreCells<Place>,
+    /// Of every core.
+    pub locals: [Local; limits::CORES],
     /// See [`Shared::variables`].
     pub variables: &'static [AtomicU64],
     /// See [`Shared::memory`].
@@ -144,12 +147,9 @@ impl<P: Ports> Shared<P> {
         // As many as the timer can count.
         let poll_ticks = poll_ticks.min(u64::from(u32::MAX));
         Self {
-            rendezvous: Rendezvous::default(),
-            files: PerCoreCells::default(),
-            installed: HaltCell::new(parts.installed),
+            rendezvous: Rendezvous::new(parts.installed, parts.locals),
             line: Exclusive::new(parts.line),
             messages: parts.messages,
-            workspaces: parts.workspaces,
             globals: Exclusive::new(Globals::new()),
             variables: parts.variables,
             changes: Changes::default(),
@@ -217,10 +217,9 @@ impl<P: Ports> Shared<P> {
         if self.poller.load(SeqCst) != core.0 {
             return;
         }
-        let next = self
-            .rendezvous
-            .present()
-            .find(|other| *other != core && self.rendezvous.seat(*other) != Seat::WaitForSipi);
+        let next = self.rendezvous.present().find(|other| {
+            *other != core && self.rendezvous.presence(*other) != Presence::WaitForSipi
+        });
         if let Some(next) = next {
             self.poller.store(next.0, SeqCst);
         }
@@ -233,7 +232,7 @@ impl<P: Ports> Shared<P> {
             .map_or(0, |id| id.load(SeqCst))
     }
 
-    /// Makes what every core must load known; they take it over by `apply_published` or when parked.
+    /// Makes what every core must load known; they load it by `apply_published` or when parked.
     ///
     /// With every core halted: the bitmaps are written at once.
     pub fn publish(&self, installed: &Installed) {
@@ -270,10 +269,10 @@ impl<P: Ports> Shared<P> {
     }
 
     /// Loads what was committed since this core last looked, if anything.
-    pub fn apply_published(&self, core: CoreId, cpu: &mut P::Cpu) {
-        if self.rendezvous.take_generation(core) {
-            self.load_published(core, cpu);
-            self.rendezvous.acknowledge(core);
+    pub fn apply_published(&self, seat: &Seat<'_>, cpu: &mut P::Cpu) {
+        if seat.is_behind() {
+            self.load_published(seat.core(), cpu);
+            seat.acknowledge();
         }
     }
 
@@ -319,39 +318,31 @@ impl<P: Ports> Shared<P> {
     }
 
     /// Brings the shadow of a hooked page up to date after the original was written.
-    pub fn refresh_shadow(&self, page: GuestPhysical) {
-        self.one_refreshes(|memory, installed| installed.refresh_shadow(memory, page));
+    pub fn refresh_shadow(&self, installed: &Installed, page: GuestPhysical) {
+        self.one_refreshes(|memory| installed.refresh_shadow(memory, page));
     }
 
     /// The same for all pages.
-    pub fn refresh_all_shadows(&self) {
-        self.one_refreshes(|memory, installed| installed.watches().refresh_all(memory));
+    pub fn refresh_all_shadows(&self, installed: &Installed) {
+        self.one_refreshes(|memory| installed.watches().refresh_all(memory));
     }
 
     /// Waits for a core that is at it: of two that copy at once, the later could leave what the earlier one saw.
-    fn one_refreshes(&self, mut refresh: impl FnMut(&mut P::Memory, &Installed)) {
+    fn one_refreshes(&self, mut refresh: impl FnMut(&mut P::Memory)) {
         let mut memory = self.memory.clone();
-        let mut at_it = || {
-            self.installed
-                .read(|installed| refresh(&mut memory, installed));
-        };
-        while self.refreshing.try_with(|()| at_it()).is_none() {
+        while self
+            .refreshing
+            .try_with(|()| refresh(&mut memory))
+            .is_none()
+        {
             core::hint::spin_loop();
         }
     }
 
     /// Whether the hooked view lacks something at the page of `at` because it is watched.
-    pub fn is_watched(&self, at: GuestPhysical) -> bool {
-        self.installed.read(|installed| {
-            let hooked = &installed.views().hooked;
-            hooked.walk(&self.memory, at.0).entry.is_watched()
-        })
-    }
-
-    /// Whether the byte at `at` is a breakpoint in the hooked view.
-    pub fn is_hooked(&self, at: GuestPhysical) -> bool {
-        self.installed
-            .read(|installed| installed.watches().is_hooked(at))
+    pub fn is_watched(&self, installed: &Installed, at: GuestPhysical) -> bool {
+        let hooked = &installed.views().hooked;
+        hooked.walk(&self.memory, at.0).entry.is_watched()
     }
 
     /// Throws away what the guest wrote to the debugger's memory.
@@ -398,12 +389,10 @@ impl<P: Ports> Shared<P> {
 
     /// Whether the guest may not write, or not even see, the page of `at`: the arena, or the
     /// driver's code.
-    pub fn is_guarded(&self, at: GuestPhysical) -> bool {
-        self.installed.read(|installed| {
-            let leaf = installed.views().hooked.walk(&self.memory, at.0).entry;
-            installed.hides(at.page())
-                || !leaf.is_watched() && !leaf.permissions().contains(Permissions::WRITE)
-        }) && self.is_mapped(at)
+    pub fn is_guarded(&self, installed: &Installed, at: GuestPhysical) -> bool {
+        let leaf = installed.views().hooked.walk(&self.memory, at.0).entry;
+        let is_read_only = || !leaf.permissions().contains(Permissions::WRITE);
+        (installed.hides(at.page()) || !leaf.is_watched() && is_read_only()) && self.is_mapped(at)
     }
 
     /// Whether an address is in the driver's own image.

@@ -43,9 +43,10 @@ const IMPLEMENTATIONS: [(&str, &[&str]); 2] = [
 ];
 
 /// Where unsafe code may stand.
-const UNSAFE: [&str; 4] = [
+const UNSAFE: [&str; 5] = [
     "debuggee-driver/src/hw/",
-    "debuggee-driver/src/cores/cells.rs",
+    "debuggee-driver/src/cores/exclusive.rs",
+    "debuggee-driver/src/cores/rendezvous",
     "debuggee-driver/src/boot",
     "debuggee-driver/platform/",
 ];

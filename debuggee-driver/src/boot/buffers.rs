@@ -3,14 +3,13 @@
 //! Called by [`super::build`], in the kernel's context.
 
 use super::{BootError, LISTS_BYTES, Plan, RING_BYTES_MAX, carve};
-use crate::cores::cells::PerCoreCells;
 use crate::hw::io::IoPorts;
 use crate::hw::launch;
 use crate::hw::phys::DirectMap;
 use crate::line::{Buffers, Line};
 use crate::messages::Rings;
 use crate::pool::arena::Arena;
-use crate::shared::Place;
+use crate::shared::Local;
 use crate::transport::uart16550::Uart;
 use core::sync::atomic::AtomicU64;
 use wire_protocol::address::CoreId;
@@ -58,24 +57,18 @@ pub(super) fn build_messages(
     Ok(rings)
 }
 
-pub(super) fn build_workspaces(
+pub(super) fn build_locals(
     plan: &Plan<'_>,
     arena: &mut Arena,
     memory: &DirectMap,
-) -> Result<PerCoreCells<Place>, BootError> {
-    let places = PerCoreCells::<Place>::default();
-    for number in 0..plan.facts.core_count {
+) -> Result<[Local; limits::CORES], BootError> {
+    let mut locals = [const { Local::NONE }; limits::CORES];
+    for (_, local) in (0..plan.facts.core_count).zip(&mut locals) {
         let block = carve(arena, size_of::<Workspace>() as u32, "running scripts")?;
         // SAFETY: carved for this, page-aligned and large enough.
-        let workspace = unsafe { launch::place(memory, &block, Workspace::new()) };
-        let mut made = Some(Place::new(workspace));
-        places.with_mine(CoreId(number), |place| {
-            if let Some(made) = made.take() {
-                *place = made;
-            }
-        });
+        local.workspace = Some(unsafe { launch::place(memory, &block, Workspace::new()) });
     }
-    Ok(places)
+    Ok(locals)
 }
 
 pub(super) fn build_variables(

@@ -3,7 +3,7 @@
 //! Built for [`super::build`]; [`start_core`] is called by the platform package, the rest by `hw`.
 
 use super::{BootError, Hypervisor, PAGE, carve};
-use crate::cores::rendezvous::Seat;
+use crate::cores::roster::Presence;
 use crate::ept::step_view::{self, StepView};
 use crate::exit::{self, Core, Fault, Flow};
 use crate::hw::launch;
@@ -99,7 +99,7 @@ pub unsafe fn start_core(hypervisor: &'static Hypervisor, number: u16) -> u64 {
     let Some(Some(pages)) = hypervisor.cores.get(usize::from(number)) else {
         return u64::MAX;
     };
-    if hypervisor.shared.rendezvous.seat(CoreId(number)) != Seat::Offline {
+    if hypervisor.shared.rendezvous.presence(CoreId(number)) != Presence::Offline {
         return 0;
     }
     // SAFETY: by contract; the core's pages are its own.
@@ -123,17 +123,20 @@ pub unsafe fn core_main(core: *mut PerCore) -> u64 {
         slot.store(launch::apic_id(), SeqCst);
     }
     // SAFETY: by contract.
-    let cpu = match unsafe { VmxCpu::start(core, pages.plan, hypervisor.memory) } {
+    let mut cpu = match unsafe { VmxCpu::start(core, pages.plan, hypervisor.memory) } {
         Ok(cpu) => cpu,
         Err(error) => return error.code(),
     };
-    let id = CoreId(number);
-    let mut core = Core::new(id, cpu, StepView::new(pages.view));
+    let Some(seat) = shared.rendezvous.seat(CoreId(number)) else {
+        // SAFETY: no VM exit happened yet.
+        unsafe { cpu.abandon() };
+        return u64::MAX;
+    };
+    let mut core = Core::new(seat, cpu, StepView::new(pages.view));
     core.root_nmis_seen = core.cpu.root_nmis();
-    shared.rendezvous.set_seat(id, Seat::Running);
     exit::before_entry(&mut core, shared);
     if let Err(error) = core.cpu.run() {
-        shared.rendezvous.set_seat(id, Seat::Offline);
+        core.seat.leave();
         // SAFETY: no VM exit happened yet.
         unsafe { core.cpu.abandon() };
         return error.code();
@@ -142,21 +145,29 @@ pub unsafe fn core_main(core: *mut PerCore) -> u64 {
         match exit::handle(&mut core, shared) {
             Flow::Enter => {}
             Flow::Leave => {
-                shared.rendezvous.set_seat(id, Seat::Offline);
+                core.seat.leave();
                 // SAFETY: `hypercall` saw that the guest is the driver in the kernel.
                 unsafe { core.cpu.leave() }
             }
             Flow::Dead(fault) => {
                 let rip = core.cpu.vmread(crate::vmx::guest::RIP);
-                stand_still(hypervisor, id, fault, rip)
+                core.seat.stand_still();
+                report_for_good(hypervisor, core.id, fault, rip)
             }
         }
-        if let Err(error) = core.cpu.run() {
+        let cpu = &mut core.cpu;
+        let entered = if core.waits_for_sipi {
+            core.seat.wait_for_sipi(|| cpu.run())
+        } else {
+            cpu.run()
+        };
+        if let Err(error) = entered {
             let fault = Fault {
                 code: 256 + error.code() as u16,
                 detail: error.code(),
             };
-            stand_still(hypervisor, id, fault, 0)
+            core.seat.stand_still();
+            report_for_good(hypervisor, core.id, fault, 0)
         }
     }
 }
@@ -170,15 +181,17 @@ pub fn report_fault(core: &PerCore, vector: u16, rip: u64, detail: u64) -> ! {
         code: vector,
         detail,
     };
-    stand_still(hypervisor, CoreId(number), fault, rip)
+    let core = CoreId(number);
+    // SAFETY: what the core was doing, with its seat, was interrupted and never goes on.
+    unsafe { hypervisor.shared.rendezvous.give_up(core) };
+    report_for_good(hypervisor, core, fault, rip)
 }
 
-/// The end of a core that cannot go on: the host is told, and the core counts as held in every
-/// later halt. If it dies while it serves one itself, the line is its own and goes silent.
-fn stand_still(hypervisor: &Hypervisor, core: CoreId, fault: Fault, rip: u64) -> ! {
+/// The end of a core that cannot go on, and counts as held in every later halt: the host is told.
+/// If it dies while it serves one itself, the line is its own and goes silent.
+fn report_for_good(hypervisor: &Hypervisor, core: CoreId, fault: Fault, rip: u64) -> ! {
     let shared = &hypervisor.shared;
     shared.hand_over_polling(core);
-    shared.rendezvous.set_seat(core, Seat::Held);
     let notice = Notice::Fault {
         core,
         vector: fault.code,

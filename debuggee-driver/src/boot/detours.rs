@@ -11,6 +11,7 @@ use crate::hit::detour as hit_detour;
 use crate::hw::detour;
 use crate::hw::phys::DirectMap;
 use crate::pool::arena::Arena;
+use crate::run::Runner;
 use crate::shared::TrampolineView;
 use wire_protocol::address::CoreId;
 use wire_protocol::limits;
@@ -101,6 +102,13 @@ pub unsafe fn detour_hit(
     // SAFETY: by contract.
     let hypervisor = unsafe { &*(hypervisor as *const Hypervisor) };
     let shared = &hypervisor.shared;
-    hit_detour::hit(CoreId(core), frame, number, cr3, &detour::Inside, shared)
+    let core = CoreId(core);
+    // SAFETY: the core's seat is in VMX-root, where an exit from inside a detour is only noted, or a
+    // register read or written: see `exit::detour`.
+    let Some(parts) = (unsafe { shared.rendezvous.beside(core) }) else {
+        return 0;
+    };
+    let runner = Runner::new(core, parts);
+    hit_detour::hit(runner, frame, number, cr3, &detour::Inside, shared)
         .map_or(0, hit_detour::StubRequest::encode)
 }

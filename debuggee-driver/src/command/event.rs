@@ -19,7 +19,7 @@ fn edit<P: Ports, R>(
         .halt
         .all_halted()
         .map_err(|core| Refusal::CoreNotHeld { core })?;
-    let installed = context.shared.installed.edit(&mut proof);
+    let installed = proof.edit();
     let result = change(installed);
     context.shared.publish(installed);
     Ok(result)
@@ -62,8 +62,8 @@ pub fn add<'s, P: Ports>(
     };
     let mut physical = shared.memory.clone();
     let mut results = [Err(Refusal::Malformed); limits::EVENTS_PER_REQUEST];
-    let before = shared
-        .installed
+    let before = context
+        .halt
         .read(|installed| installed.pools().all_counts());
     edit(context, |installed| {
         installed.add_all(
@@ -90,8 +90,8 @@ pub fn add<'s, P: Ports>(
         scratch,
     )
     .map_err(|_| too_long(room))?;
-    let (free, digest) = shared
-        .installed
+    let (free, digest) = context
+        .halt
         .read(|installed| (installed.pools().free_counts(&before), installed.digest()));
     Ok(Reply::EventsAdded {
         results,
@@ -118,8 +118,7 @@ pub fn change<'s, P: Ports>(
     }
     let mut physical = context.shared.memory.clone();
     let before = context
-        .shared
-        .installed
+        .halt
         .read(|installed| installed.pools().all_counts());
     let count = edit(context, |installed| {
         installed.change(&mut physical, change, event)
@@ -127,8 +126,7 @@ pub fn change<'s, P: Ports>(
     // A core that does not acknowledge is held and takes it over before it runs.
     let _ = commit(context);
     let (free, digest) = context
-        .shared
-        .installed
+        .halt
         .read(|installed| (installed.pools().free_counts(&before), installed.digest()));
     Ok(Reply::EventsChanged {
         count,
@@ -147,7 +145,7 @@ pub fn short_circuit<'s, P: Ports>(
 ) -> Result<Reply<'s>, Refusal> {
     let shared = context.shared;
     let can_be = match context.cause {
-        StopCause::Event { event } => shared.installed.read(|installed| {
+        StopCause::Event { event } => context.halt.read(|installed| {
             let record = installed.registry().get(event);
             record.is_some_and(|record| record.settings.trigger.can_short_circuit())
         }),
@@ -184,7 +182,7 @@ pub fn list<'s, P: Ports>(
 ) -> Result<Reply<'s>, Refusal> {
     let room = scratch.len();
     let base = context.shared.facts.kernel_base;
-    context.shared.installed.read(|installed| {
+    context.halt.read(|installed| {
         let entries = installed.entries().filter(|entry| entry.id >= from);
         EventEntries::encode_into(entries.take(limits::EVENTS_PER_REPLY), base, scratch)
             .map(Reply::Events)
@@ -202,7 +200,7 @@ pub fn programs<'s, P: Ports>(
     scratch: &'s mut [u8],
 ) -> Result<Reply<'s>, Refusal> {
     let shared = context.shared;
-    let found = shared.installed.read(|installed| {
+    let found = context.halt.read(|installed| {
         let record = installed.registry().get(event)?;
         Some((record.sizes, record.programs.stretches(&record.sizes)))
     });
@@ -266,7 +264,7 @@ pub fn pools<'s, P: Ports>(
 ) -> Result<Reply<'s>, Refusal> {
     let room = scratch.len();
     let base = context.shared.facts.kernel_base;
-    context.shared.installed.read(|installed| {
+    context.halt.read(|installed| {
         let pools = installed.pools();
         Ok(Reply::Pools {
             lines: PoolLines::encode_into(pools.lines(), base, scratch)

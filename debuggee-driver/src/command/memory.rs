@@ -1,6 +1,7 @@
 //! Guest memory.
 
 use super::{Context, register};
+use crate::event::Installed;
 use crate::guest::memory;
 use crate::guest::walk;
 use crate::port::{Hidden, PhysicalMemory, Ports};
@@ -69,12 +70,12 @@ pub fn read<'s, P: Ports>(
     let present = match at {
         MemoryAt::Virtual { core, address } => {
             let (cr3, cr4) = space_of(context, core, address)?;
-            shared.installed.read(|installed| {
+            context.halt.read(|installed| {
                 memory::read_virtual(&shared.memory, installed, cr3, cr4, address, out)
             })?
         }
-        MemoryAt::Physical { address } => shared
-            .installed
+        MemoryAt::Physical { address } => context
+            .halt
             .read(|installed| memory::read_physical(&shared.memory, installed, address, out))?,
     };
     let bytes = content.get(..present).unwrap_or(&[]);
@@ -109,11 +110,11 @@ fn shorter<'s>(bytes: &[u8], room: &'s mut [u8]) -> Option<&'s [u8]> {
 }
 
 /// What may not be written: the arena, and the driver's code as well, which may be read.
-struct Guarded<'a, P: Ports>(&'a Shared<P>);
+struct Guarded<'a, P: Ports>(&'a Shared<P>, &'a Installed);
 
 impl<P: Ports> Hidden for Guarded<'_, P> {
     fn hides(&self, page: GuestPhysical) -> bool {
-        self.0.is_guarded(page)
+        self.0.is_guarded(self.1, page)
     }
 }
 
@@ -128,17 +129,21 @@ pub fn write<'s, P: Ports>(
 ) -> Result<Reply<'s>, Refusal> {
     check_length(bytes.len())?;
     let shared = context.shared;
-    let mut physical = shared.memory.clone();
-    let guarded = Guarded(shared);
-    let refresh = |page| shared.refresh_shadow(page);
+    let physical = &mut shared.memory.clone();
     match at {
         MemoryAt::Virtual { core, address } => {
             let (cr3, cr4) = space_of(context, core, address)?;
-            memory::write_virtual(&mut physical, &guarded, cr3, cr4, address, bytes, refresh)?;
+            context.halt.read(|installed| {
+                let guarded = &Guarded(shared, installed);
+                let refresh = |page| shared.refresh_shadow(installed, page);
+                memory::write_virtual(physical, guarded, cr3, cr4, address, bytes, refresh)
+            })?;
         }
-        MemoryAt::Physical { address } => {
-            memory::write_physical(&mut physical, &guarded, address, bytes, refresh)?;
-        }
+        MemoryAt::Physical { address } => context.halt.read(|installed| {
+            let guarded = &Guarded(shared, installed);
+            let refresh = |page| shared.refresh_shadow(installed, page);
+            memory::write_physical(physical, guarded, address, bytes, refresh)
+        })?,
     }
     Ok(Reply::Done)
 }
@@ -195,7 +200,7 @@ pub fn digest<'s, P: Ports>(
     let mut page = [0; PAGE_BYTES as usize];
     for offset in (0..len_bytes).step_by(PAGE_BYTES as usize) {
         let at = GuestPhysical(address.0 + offset);
-        if shared.installed.read(|installed| installed.hides(at)) {
+        if context.halt.read(|installed| installed.hides(at)) {
             page.fill(0);
         } else {
             shared.memory.read(at.0, &mut page);

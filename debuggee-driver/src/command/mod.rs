@@ -11,9 +11,8 @@ pub mod run;
 pub mod script;
 pub mod system;
 
-use crate::cores::rendezvous::Halt;
 use crate::port::Ports;
-use crate::shared::Shared;
+use crate::shared::{Halt, Shared};
 use wire_protocol::packet::{Features, Reply, Request, StopCause};
 use wire_protocol::refusal::Refusal;
 

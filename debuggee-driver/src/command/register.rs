@@ -20,11 +20,8 @@ pub(super) fn file<'c, P: Ports>(
     if core.0 >= count {
         return Err(Refusal::NoSuchCore { core, count });
     }
-    context
-        .shared
-        .files
-        .of_held(context.halt, core)
-        .ok_or(Refusal::CoreAway { core })
+    let local = context.halt.local_of(core);
+    Ok(&mut local.ok_or(Refusal::CoreAway { core })?.file)
 }
 
 /// Values of a set of registers.

@@ -1,7 +1,7 @@
 //! Where the cores stand.
 
 use super::{Context, register, too_long};
-use crate::cores::rendezvous::Seat;
+use crate::cores::roster::Presence;
 use crate::guest::memory;
 use crate::port::Ports;
 use core::sync::atomic::Ordering::SeqCst;
@@ -23,13 +23,13 @@ pub fn cores<'s, P: Ports>(
     let count = usize::from(context.shared.facts.core_count).min(limits::CORES);
     for (number, slot) in (0u16..).zip(states.iter_mut().take(count)) {
         let core = CoreId(number);
-        *slot = match context.halt.seat(core) {
-            Seat::Held => CoreState::Halted {
+        *slot = match context.halt.presence(core) {
+            Presence::Held => CoreState::Halted {
                 rip: rip(context, core),
             },
-            Seat::WaitForSipi => CoreState::WaitForSipi,
-            Seat::Running => CoreState::Missing,
-            Seat::Offline => CoreState::Offline,
+            Presence::WaitForSipi => CoreState::WaitForSipi,
+            Presence::Running => CoreState::Missing,
+            Presence::Offline => CoreState::Offline,
         };
     }
     let room = scratch.len();
@@ -60,11 +60,11 @@ pub fn stop<'s, P: Ports>(
     });
     let shared = context.shared;
     let (rip, cr3, cr4) = registers;
-    let present = shared.installed.read(|installed| {
+    let present = context.halt.read(|installed| {
         memory::read_virtual(&shared.memory, installed, cr3, cr4, GuestVirtual(rip), code)
     });
     let code = code.get(..present.unwrap_or(0)).unwrap_or(&[]);
-    let hits = shared.installed.read(|installed| {
+    let hits = context.halt.read(|installed| {
         Hits::encode_into(
             installed.hits_since_last_stop().take(limits::HITS_PER_STOP),
             shared.facts.kernel_base,

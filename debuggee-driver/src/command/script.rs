@@ -3,9 +3,9 @@
 use super::{Context, event, register, too_long};
 use crate::event::programs::Stretch;
 use crate::port::Ports;
-use crate::run::machine::{Effects, Frame, RootMachine};
+use crate::run::machine::{Effects, Frame};
 use crate::run::registers::Held;
-use crate::run::{failure_of, run_verified};
+use crate::run::{Runner, failure_of};
 use crate::shared::Shared;
 use wire_protocol::address::CoreId;
 use wire_protocol::bytecode::{LOCAL_BYTES, Verified};
@@ -44,24 +44,21 @@ pub fn run<'s, P: Ports>(
         urgent: true,
         buffer: Stretch::default(),
     };
-    let server = context.halt.owner();
     let shared = context.shared;
-    let Context { halt, cpu, .. } = context;
-    let file = shared
-        .files
-        .of_held(halt, core)
-        .ok_or(Refusal::CoreNotHeld { core })?;
-    let mut machine = RootMachine {
-        registers: Held {
-            file,
-            cpu: &**cpu,
-            server,
-        },
-        shared,
-        frame: &frame,
-        effects: &mut Effects::default(),
+    // A copy: if the core is the one that serves, it runs the program beside it.
+    let mut file = *register::file(context, core)?;
+    let server = context.halt.owner();
+    let Context { halt, cpu, .. } = &mut *context;
+    let mut runner = Runner::new(server, halt.parts());
+    let registers = Held {
+        file: &mut file,
+        cpu: &**cpu,
     };
-    let outcome = run_verified(&verified, locals, &mut machine).ok_or(Refusal::Malformed)?;
+    let effects = &mut Effects::default();
+    let outcome = runner
+        .run(&verified, locals, registers, shared, &frame, effects)
+        .ok_or(Refusal::Malformed)?;
+    *register::file(context, core)? = file;
     if shared.changes.take() {
         event::carry_out_wanted(context)?;
     }

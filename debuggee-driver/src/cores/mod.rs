@@ -1,7 +1,9 @@
 //! The cores as a group: who has stopped, what each one's registers are.
 //!
-//! Called by `exit` and `halt`, in VMX-root.
+//! Called by `exit` and `halt`, in VMX-root. [`rendezvous`] has the tokens, [`roster`] what they
+//! rest on.
 
-pub mod cells;
+pub mod exclusive;
 pub mod registers;
 pub mod rendezvous;
+pub mod roster;

@@ -19,10 +19,7 @@ pub struct RegisterFile {
 
 impl Default for RegisterFile {
     fn default() -> Self {
-        Self {
-            values: [0; Register::COUNT],
-            changed: 0,
-        }
+        Self::NONE
     }
 }
 
@@ -88,6 +85,12 @@ const fn place(register: Register) -> Place {
 pub const RFLAGS_WRITABLE: u64 = 0x0024_7fd5;
 
 impl RegisterFile {
+    /// Nothing was taken yet.
+    pub const NONE: Self = Self {
+        values: [0; Register::COUNT],
+        changed: 0,
+    };
+
     /// Takes all registers from the processor.
     pub fn capture(&mut self, cpu: &impl Cpu) {
         self.changed = 0;

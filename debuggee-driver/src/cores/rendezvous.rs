@@ -1,190 +1,309 @@
-//! Who has stopped. The only place that issues [`AllHalted`], the proof that no guest instruction
-//! runs anywhere.
+//! The halt as tokens: who holds which may look at what.
+//!
+//! One value is read by every core while it runs and changed only while all stand still; each core
+//! has another one for itself, which the claimer of a halt may use while that core is held. Both
+//! live in the [`Rendezvous`], so only its own tokens open them:
+//!
+//! * [`Seat`], one per core, taken once: [`Seat::read`] borrows it, [`Seat::park`] and
+//!   [`Seat::wait_for_sipi`] borrow it exclusively, so a core that is not counted as running cannot
+//!   look;
+//! * [`Halt`], from [`Seat::claim`], which keeps the seat borrowed until [`Halt::release`];
+//! * [`AllHalted`], from [`Halt::all_halted`]: no guest instruction runs anywhere and nobody looks.
 //!
 //! One core claims the halt, asks the others to come, and waits for each to check in. A core that
 //! is asked leaves its guest with the next VM exit (the claimer sends it an NMI) and spins in
-//! [`Rendezvous::park`] until the claimer lets go. Everything is atomics in memory that the guest
-//! cannot reach; there is no lock.
+//! [`Seat::park`] until the claimer lets go.
 //!
-//! All accesses are sequentially consistent: the proof needs one order of all of them, and a halt
-//! is no hot path.
+//! Called by `exit`, `halt` and `command`, in VMX-root, and by `boot`.
 
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::SeqCst};
+use super::roster::{Presence, Roster};
+use core::cell::UnsafeCell;
+use core::marker::PhantomData;
 use wire_protocol::address::CoreId;
 use wire_protocol::limits;
 
-/// What a core is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Seat {
-    /// Not under the hypervisor.
-    Offline = 0,
-    /// In its guest, or in VMX-root on the guest's behalf.
-    Running = 1,
-    /// Waits for a start-up IPI: it executes nothing, and checks in as soon as it is woken.
-    WaitForSipi = 2,
-    /// Spins in VMX-root and touches nothing but its seat.
-    Held = 3,
+/// Shared by all cores: `T` is what all of them read, `L` what each has for itself.
+pub struct Rendezvous<T, L> {
+    roster: Roster,
+    value: Common<T>,
+    locals: [Own<L>; limits::CORES],
 }
 
-impl Seat {
-    const fn from_u8(value: u8) -> Self {
-        match value {
-            1 => Self::Running,
-            2 => Self::WaitForSipi,
-            3 => Self::Held,
-            _ => Self::Offline,
-        }
-    }
-}
+/// What all cores read.
+struct Common<T>(UnsafeCell<T>);
 
-/// Values of `phase`.
-const RUNNING: u32 = 0;
-const HALTING: u32 = 1;
-const RELEASING: u32 = 2;
+// SAFETY: the tokens lend it to several cores at once only as `&T`, hence `T: Sync`, and to one at
+// a time as `&mut T`, hence `T: Send`.
+unsafe impl<T: Send + Sync> Sync for Common<T> {}
 
-struct SeatCells {
-    state: AtomicU8,
-    nmi_expected: AtomicBool,
-    checked_in_tsc: AtomicU64,
-    generation_seen: AtomicU32,
-}
+/// What one core has for itself.
+struct Own<L>(UnsafeCell<L>);
 
-/// Shared by all cores.
-pub struct Rendezvous {
-    phase: AtomicU32,
-    /// Core number + 1 of the claimer; 0 if there is none.
-    owner: AtomicU32,
-    /// Counts changes of what is installed; each core acknowledges the newest one.
-    generation: AtomicU32,
-    seats: [SeatCells; limits::CORES],
-}
-
-impl Default for Rendezvous {
-    fn default() -> Self {
-        Self {
-            phase: AtomicU32::new(RUNNING),
-            owner: AtomicU32::new(0),
-            generation: AtomicU32::new(0),
-            seats: [const {
-                SeatCells {
-                    state: AtomicU8::new(Seat::Offline as u8),
-                    nmi_expected: AtomicBool::new(false),
-                    checked_in_tsc: AtomicU64::new(0),
-                    generation_seen: AtomicU32::new(0),
-                }
-            }; limits::CORES],
-        }
-    }
-}
+// SAFETY: the tokens lend it to one core at a time, hence `L: Send`.
+unsafe impl<L: Send> Sync for Own<L> {}
 
 /// Turns of a wait between looks at the clock.
 const SPINS_PER_LOOK: u32 = 64;
 
-impl Rendezvous {
-    fn cells(&self, core: CoreId) -> Option<&SeatCells> {
-        self.seats.get(usize::from(core.0))
+impl<T, L> Rendezvous<T, L> {
+    /// No core is there yet.
+    pub fn new(value: T, locals: [L; limits::CORES]) -> Self {
+        Self {
+            roster: Roster::default(),
+            value: Common(UnsafeCell::new(value)),
+            locals: locals.map(|local| Own(UnsafeCell::new(local))),
+        }
+    }
+
+    /// Makes `core` one that runs, once no other core halts. `None`: it is one already, or there is
+    /// no such core, so that a core never has two seats.
+    pub fn seat(&self, core: CoreId) -> Option<Seat<'_, T, L>> {
+        let local = self.locals.get(usize::from(core.0))?;
+        if !self.roster.enlist(core) {
+            return None;
+        }
+        let mut seat = Seat {
+            rendezvous: self,
+            core,
+            local,
+        };
+        seat.wait_for_sipi(|| {});
+        Some(seat)
+    }
+
+    /// Both values of a core, for code that it runs beside the one that has its seat.
+    ///
+    /// # Safety
+    /// The seat of `core` is taken, and as long as what is returned is used, its holder neither
+    /// parks, claims, waits nor uses what the core has for itself.
+    #[allow(
+        clippy::mut_from_ref,
+        reason = "only one is there at a time, by contract"
+    )]
+    pub unsafe fn beside(&self, core: CoreId) -> Option<(&T, &mut L)> {
+        let local = self.locals.get(usize::from(core.0))?;
+        // SAFETY: the core counts as running by contract, so nobody edits.
+        let value = unsafe { &*self.value.0.get() };
+        // SAFETY: the core is not held by contract, so no claimer uses it, nor does the seat's holder.
+        Some((value, unsafe { &mut *local.0.get() }))
     }
 
     /// What `core` is doing.
     #[must_use]
-    pub fn seat(&self, core: CoreId) -> Seat {
-        self.cells(core).map_or(Seat::Offline, |cells| {
-            Seat::from_u8(cells.state.load(SeqCst))
-        })
-    }
-
-    /// A core says what it does now. A core that becomes `Running` must ask
-    /// [`Self::is_wanted`] before it does anything else.
-    pub fn set_seat(&self, core: CoreId, seat: Seat) {
-        if let Some(cells) = self.cells(core) {
-            cells.state.store(seat as u8, SeqCst);
-        }
+    pub fn presence(&self, core: CoreId) -> Presence {
+        self.roster.presence(core)
     }
 
     /// Cores that are not offline.
-    pub fn present(&self) -> impl Iterator<Item = CoreId> + '_ {
-        (0..limits::CORES as u16)
-            .map(CoreId)
-            .filter(|core| self.seat(*core) != Seat::Offline)
+    pub fn present(&self) -> impl Iterator<Item = CoreId> + use<'_, T, L> {
+        self.roster.present()
     }
 
-    /// Whether another core has claimed a halt and waits for `core`.
+    /// A core whose seat is out of reach counts as held from now on.
+    ///
+    /// # Safety
+    /// The holder of the core's seat never goes on.
+    pub unsafe fn give_up(&self, core: CoreId) {
+        self.roster.set_presence(core, Presence::Held);
+    }
+}
+
+/// A core that runs: the right to look at what all read, and at what is the core's own.
+pub struct Seat<'r, T, L> {
+    rendezvous: &'r Rendezvous<T, L>,
+    core: CoreId,
+    local: &'r Own<L>,
+}
+
+impl<T, L> Seat<'_, T, L> {
+    /// Whose it is.
+    #[inline]
     #[must_use]
-    pub fn is_wanted(&self, core: CoreId) -> bool {
-        self.phase.load(SeqCst) == HALTING && self.owner.load(SeqCst) != u32::from(core.0) + 1
+    pub const fn core(&self) -> CoreId {
+        self.core
     }
 
-    /// Claims the halt for `core`. `None` if another core has it: then park, or go on if that one
-    /// is just letting go.
+    /// Looks at what all cores read.
+    #[inline]
+    pub fn read<R>(&self, look: impl FnOnce(&T) -> R) -> R {
+        look(self.value())
+    }
+
+    #[inline]
+    fn value(&self) -> &T {
+        // SAFETY: outside of `park` and `wait_for_sipi`, which borrow the seat exclusively, its core
+        // counts as running: no other core has an `AllHalted`. One of this core's own keeps the
+        // seat, or the halt that stands for it, borrowed exclusively.
+        unsafe { &*self.rendezvous.value.0.get() }
+    }
+
+    /// What this core has for itself.
+    #[inline]
+    pub fn local(&mut self) -> &mut L {
+        self.parts().1
+    }
+
+    /// What all cores read, and what this one has for itself.
+    #[inline]
+    pub fn parts(&mut self) -> (&T, &mut L) {
+        // SAFETY: the core is not held, so no claimer uses it, and its only seat, or the halt that
+        // stands for it, is borrowed exclusively.
+        let local = unsafe { &mut *self.local.0.get() };
+        (self.value(), local)
+    }
+
+    /// Whether another core has claimed a halt and waits for this one.
+    #[inline]
     #[must_use]
-    pub fn claim(&self, core: CoreId) -> Option<Halt<'_>> {
-        self.owner
-            .compare_exchange(0, u32::from(core.0) + 1, SeqCst, SeqCst)
-            .ok()?;
-        self.phase.store(HALTING, SeqCst);
-        Some(Halt {
-            rendezvous: self,
-            owner: core,
+    pub fn is_wanted(&self) -> bool {
+        self.rendezvous.roster.is_wanted(self.core)
+    }
+
+    /// Whether the NMI that reached this core is one that a claimer sent. Answers yes once per NMI sent.
+    #[must_use]
+    pub fn take_expected_nmi(&self) -> bool {
+        self.rendezvous.roster.take_expected_nmi(self.core)
+    }
+
+    /// Whether something was committed that this core has not acknowledged yet.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.rendezvous.roster.is_behind(self.core)
+    }
+
+    /// This core has loaded everything committed so far.
+    pub fn acknowledge(&self) {
+        self.rendezvous.roster.acknowledge(self.core);
+    }
+
+    /// Claims the halt. `None` if another core has it: then park, or go on if that one is just
+    /// letting go.
+    #[must_use]
+    pub fn claim(&mut self) -> Option<Halt<'_, T, L>> {
+        let is_ours = self.rendezvous.roster.claim(self.core);
+        is_ours.then_some(Halt {
+            seat: Seat { ..*self },
+            claimed: PhantomData,
         })
-    }
-
-    /// Whether the NMI that reached `core` is the one a claimer sent. Answers yes once per NMI sent.
-    #[must_use]
-    pub fn take_expected_nmi(&self, core: CoreId) -> bool {
-        self.cells(core)
-            .is_some_and(|cells| cells.nmi_expected.swap(false, SeqCst))
     }
 
     /// Checks in and waits until the claimer lets go. `acknowledge` is called whenever something
     /// was committed meanwhile, before the acknowledgement is given.
-    pub fn park(&self, core: CoreId, tsc: u64, mut acknowledge: impl FnMut()) {
-        let Some(cells) = self.cells(core) else {
-            return;
-        };
-        cells.checked_in_tsc.store(tsc, SeqCst);
-        cells.state.store(Seat::Held as u8, SeqCst);
-        // Ends with the halt: the user's wish is the only bound, and the core has nothing else to do.
-        while self.phase.load(SeqCst) == HALTING {
-            if self.take_generation(core) {
-                acknowledge();
-                self.acknowledge(core);
+    pub fn park(&mut self, tsc: u64, mut acknowledge: impl FnMut()) {
+        let roster = &self.rendezvous.roster;
+        roster.check_in(self.core, tsc);
+        let mut absence = Absence::begin(roster, self.core, Presence::Held);
+        loop {
+            // Ends with the halt: the user's wish is the only bound, and the core has nothing else to do.
+            while roster.is_wanted(self.core) {
+                if roster.is_behind(self.core) {
+                    acknowledge();
+                    roster.acknowledge(self.core);
+                }
+                core::hint::spin_loop();
             }
-            core::hint::spin_loop();
+            if absence.end() {
+                return;
+            }
         }
-        cells.state.store(Seat::Running as u8, SeqCst);
     }
 
-    /// Whether something was committed that `core` has not taken over yet.
-    #[must_use]
-    pub fn take_generation(&self, core: CoreId) -> bool {
-        self.cells(core)
-            .is_some_and(|cells| cells.generation_seen.load(SeqCst) != self.generation.load(SeqCst))
+    /// Lets the core wait for a start-up IPI in `enter`: no halt waits for it. When it is woken
+    /// while another core halts, it is back only after that halt.
+    pub fn wait_for_sipi<R>(&mut self, enter: impl FnOnce() -> R) -> R {
+        let roster = &self.rendezvous.roster;
+        let _absence = Absence::begin(roster, self.core, Presence::WaitForSipi);
+        enter()
     }
 
-    /// `core` has taken over everything committed so far.
-    pub fn acknowledge(&self, core: CoreId) {
-        if let Some(cells) = self.cells(core) {
-            // Only the claimer raises the generation, and it waits for this before it does so again.
-            cells
-                .generation_seen
-                .store(self.generation.load(SeqCst), SeqCst);
+    /// The core runs without the hypervisor from now on.
+    pub fn leave(self) {
+        let Self {
+            rendezvous, core, ..
+        } = self;
+        rendezvous.roster.set_presence(core, Presence::Offline);
+    }
+
+    /// The core stands still for good, and counts as held in every halt to come.
+    pub fn stand_still(self) {
+        let Self {
+            rendezvous, core, ..
+        } = self;
+        rendezvous.roster.set_presence(core, Presence::Held);
+    }
+}
+
+/// A core that does not count as running, and looks at nothing until [`Self::end`] says that it does.
+struct Absence<'r> {
+    roster: &'r Roster,
+    core: CoreId,
+    presence: Presence,
+    has_ended: bool,
+}
+
+impl<'r> Absence<'r> {
+    fn begin(roster: &'r Roster, core: CoreId, presence: Presence) -> Self {
+        roster.set_presence(core, presence);
+        Self {
+            roster,
+            core,
+            presence,
+            has_ended: false,
+        }
+    }
+
+    /// Back among those that run, unless another core halts. Who claims a halt looks at every core
+    /// after it told that it does; this core looks for a halt after it told that it runs: at least
+    /// one sees the other.
+    fn end(&mut self) -> bool {
+        self.roster.set_presence(self.core, Presence::Running);
+        self.has_ended = !self.roster.is_wanted(self.core);
+        if !self.has_ended {
+            self.roster.set_presence(self.core, self.presence);
+        }
+        self.has_ended
+    }
+}
+
+impl Drop for Absence<'_> {
+    fn drop(&mut self) {
+        while !self.has_ended {
+            // Before the claimer may take this core for one that runs: it would wait for it.
+            while self.roster.is_wanted(self.core) {
+                core::hint::spin_loop();
+            }
+            self.end();
         }
     }
 }
 
 /// A claimed halt, held by the claimer until it lets go.
-pub struct Halt<'r> {
-    rendezvous: &'r Rendezvous,
-    owner: CoreId,
+pub struct Halt<'s, T, L> {
+    /// Stands for the claimer's own, which is borrowed.
+    seat: Seat<'s, T, L>,
+    claimed: PhantomData<&'s mut ()>,
 }
 
 /// Proof that every core but the one that holds it is held or executes nothing.
-pub struct AllHalted<'h> {
-    _halt: core::marker::PhantomData<&'h mut ()>,
+pub struct AllHalted<'h, T> {
+    value: &'h Common<T>,
+    halt: PhantomData<&'h mut ()>,
 }
 
-impl Halt<'_> {
+impl<T> AllHalted<'_, T> {
+    /// What all cores read, to change it. The proof stays borrowed as long as the reference lives.
+    pub fn edit(&mut self) -> &mut T {
+        // SAFETY: every other core is held or executes nothing until the halt is released, and none
+        // of them looks meanwhile; this core's halt, the only one, is borrowed exclusively.
+        unsafe { &mut *self.value.0.get() }
+    }
+}
+
+impl<T, L> Halt<'_, T, L> {
+    const fn roster(&self) -> &Roster {
+        &self.seat.rendezvous.roster
+    }
+
     /// Asks every running core to come and waits until each has checked in or `limit_ticks` are
     /// over. Returns the tick of the last check-in.
     pub fn gather(
@@ -193,12 +312,11 @@ impl Halt<'_> {
         mut tsc: impl FnMut() -> u64,
         limit_ticks: u64,
     ) -> u64 {
+        let roster = self.roster();
         let start = tsc();
         for core in self.others() {
-            if self.rendezvous.seat(core) == Seat::Running {
-                if let Some(cells) = self.rendezvous.cells(core) {
-                    cells.nmi_expected.store(true, SeqCst);
-                }
+            if roster.presence(core) == Presence::Running {
+                roster.expect_nmi(core);
                 send_nmi(core);
             }
         }
@@ -209,68 +327,93 @@ impl Halt<'_> {
         }
         let now = tsc();
         self.others()
-            .filter(|core| self.rendezvous.seat(*core) == Seat::Held)
-            .filter_map(|core| Some(self.rendezvous.cells(core)?.checked_in_tsc.load(SeqCst)))
+            .filter(|core| roster.presence(*core) == Presence::Held)
+            .map(|core| roster.checked_in_tsc(core))
             .fold(start, u64::max)
             .min(now)
     }
 
-    fn others(&self) -> impl Iterator<Item = CoreId> + use<'_> {
-        let owner = self.owner;
-        self.rendezvous.present().filter(move |core| *core != owner)
+    fn others(&self) -> impl Iterator<Item = CoreId> + use<'_, T, L> {
+        let owner = self.owner();
+        let present = self.roster().present();
+        present.filter(move |core| *core != owner)
     }
 
     fn first_missing(&self) -> Option<CoreId> {
         self.others()
-            .find(|core| self.rendezvous.seat(*core) == Seat::Running)
+            .find(|core| self.roster().presence(*core) == Presence::Running)
     }
 
     /// The core that claimed.
     #[must_use]
     pub const fn owner(&self) -> CoreId {
-        self.owner
+        self.seat.core
     }
 
     /// Bit N set: core N did not check in.
     #[must_use]
     pub fn missing_mask(&self) -> u64 {
         self.others()
-            .filter(|core| self.rendezvous.seat(*core) == Seat::Running)
+            .filter(|core| self.roster().presence(*core) == Presence::Running)
             .fold(0, |mask, core| mask | 1 << core.0)
     }
 
     /// Whether `core` stands still: it is the claimer, or it checked in.
     #[must_use]
     pub fn holds(&self, core: CoreId) -> bool {
-        core == self.owner || self.rendezvous.seat(core) == Seat::Held
+        self.presence(core) == Presence::Held
     }
 
     /// What `core` is doing.
     #[must_use]
-    pub fn seat(&self, core: CoreId) -> Seat {
-        if core == self.owner {
-            Seat::Held
+    pub fn presence(&self, core: CoreId) -> Presence {
+        if core == self.owner() {
+            Presence::Held
         } else {
-            self.rendezvous.seat(core)
+            self.roster().presence(core)
         }
+    }
+
+    /// Looks at what all cores read.
+    pub fn read<R>(&self, look: impl FnOnce(&T) -> R) -> R {
+        self.seat.read(look)
+    }
+
+    /// What all cores read, and what the claimer has for itself.
+    pub fn parts(&mut self) -> (&T, &mut L) {
+        self.seat.parts()
+    }
+
+    /// What a core that is held has for itself; `None` if it is not held.
+    pub fn local_of(&mut self, core: CoreId) -> Option<&mut L> {
+        if core == self.owner() {
+            return Some(self.seat.local());
+        }
+        if !self.holds(core) {
+            return None;
+        }
+        let local = self.seat.rendezvous.locals.get(usize::from(core.0))?;
+        // SAFETY: a held core does not touch it before this halt, which is borrowed exclusively, is
+        // released.
+        Some(unsafe { &mut *local.0.get() })
     }
 
     /// The proof that editing is safe.
     ///
     /// # Errors
     /// The first core that did not check in.
-    pub fn all_halted(&mut self) -> Result<AllHalted<'_>, CoreId> {
+    pub fn all_halted(&mut self) -> Result<AllHalted<'_, T>, CoreId> {
         match self.first_missing() {
             Some(core) => Err(core),
             None => Ok(AllHalted {
-                _halt: core::marker::PhantomData,
+                value: &self.seat.rendezvous.value,
+                halt: PhantomData,
             }),
         }
     }
 
-    /// Makes every held core take over what was committed, and waits for each; the claimer has
-    /// done so itself before. A core that waits for a start-up IPI takes it over before its next
-    /// instruction.
+    /// Makes every held core load what was committed, and waits for each; the claimer has done so
+    /// itself before. A core that waits for a start-up IPI loads it before its next instruction.
     ///
     /// # Errors
     /// The first core that did not acknowledge within `limit_ticks`.
@@ -279,13 +422,14 @@ impl Halt<'_> {
         mut tsc: impl FnMut() -> u64,
         limit_ticks: u64,
     ) -> Result<(), CoreId> {
-        self.rendezvous.generation.fetch_add(1, SeqCst);
-        self.rendezvous.acknowledge(self.owner);
+        let roster = self.roster();
+        roster.commit();
+        roster.acknowledge(self.owner());
         let start = tsc();
         loop {
-            let lagging = self.others().find(|core| {
-                self.rendezvous.seat(*core) == Seat::Held && self.rendezvous.take_generation(*core)
-            });
+            let lagging = self
+                .others()
+                .find(|core| roster.presence(*core) == Presence::Held && roster.is_behind(*core));
             let Some(core) = lagging else { return Ok(()) };
             if tsc().wrapping_sub(start) >= limit_ticks {
                 return Err(core);
@@ -297,161 +441,19 @@ impl Halt<'_> {
     /// Lets every core go. Returns once each has left, so that the next claim finds none of them
     /// still counted as held.
     pub fn release(self, mut tsc: impl FnMut() -> u64, limit_ticks: u64) {
-        self.rendezvous.phase.store(RELEASING, SeqCst);
+        let roster = self.roster();
+        roster.begin_release();
         let start = tsc();
         while self
             .others()
-            .any(|core| self.rendezvous.seat(core) == Seat::Held)
+            .any(|core| roster.presence(core) == Presence::Held)
             && tsc().wrapping_sub(start) < limit_ticks
         {
             core::hint::spin_loop();
         }
-        self.rendezvous.phase.store(RUNNING, SeqCst);
-        self.rendezvous.owner.store(0, SeqCst);
+        roster.end_release();
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    extern crate std;
-    use std::sync::Arc;
-    use std::sync::atomic::AtomicUsize;
-    use std::thread;
-    use std::time::Instant;
-
-    const LIMIT: u64 = 20_000_000_000;
-
-    fn clock() -> impl FnMut() -> u64 {
-        let start = Instant::now();
-        move || {
-            thread::yield_now();
-            start.elapsed().as_nanos() as u64
-        }
-    }
-
-    #[test]
-    fn only_one_core_claims_a_halt() {
-        let rendezvous = Rendezvous::default();
-        rendezvous.set_seat(CoreId(0), Seat::Running);
-        rendezvous.set_seat(CoreId(1), Seat::Running);
-        let halt = rendezvous.claim(CoreId(0)).unwrap();
-        assert!(rendezvous.claim(CoreId(1)).is_none());
-        assert!(rendezvous.is_wanted(CoreId(1)));
-        assert!(!rendezvous.is_wanted(CoreId(0)));
-        halt.release(clock(), LIMIT);
-        assert!(rendezvous.claim(CoreId(1)).is_some());
-    }
-
-    #[test]
-    fn no_proof_is_given_while_a_core_is_missing() {
-        let rendezvous = Rendezvous::default();
-        rendezvous.set_seat(CoreId(0), Seat::Running);
-        rendezvous.set_seat(CoreId(3), Seat::Running);
-        let mut halt = rendezvous.claim(CoreId(0)).unwrap();
-        let mut asked = std::vec::Vec::new();
-        let mut now = 0;
-        halt.gather(
-            |core| asked.push(core),
-            || {
-                now += 1;
-                now
-            },
-            10,
-        );
-        assert_eq!(asked, [CoreId(3)]);
-        assert_eq!(halt.all_halted().err(), Some(CoreId(3)));
-        assert_eq!(halt.missing_mask(), 8);
-        rendezvous.set_seat(CoreId(3), Seat::Held);
-        assert!(halt.all_halted().is_ok());
-        assert!(halt.holds(CoreId(3)));
-    }
-
-    #[test]
-    fn a_core_that_waits_for_sipi_counts_as_still_and_gets_no_nmi() {
-        let rendezvous = Rendezvous::default();
-        rendezvous.set_seat(CoreId(0), Seat::Running);
-        rendezvous.set_seat(CoreId(1), Seat::WaitForSipi);
-        let mut halt = rendezvous.claim(CoreId(0)).unwrap();
-        halt.gather(|_| panic!("no NMI is due"), clock(), LIMIT);
-        assert!(halt.all_halted().is_ok());
-    }
-
-    #[test]
-    fn an_nmi_is_expected_once() {
-        let rendezvous = Rendezvous::default();
-        rendezvous.set_seat(CoreId(0), Seat::Running);
-        rendezvous.set_seat(CoreId(1), Seat::Running);
-        let mut halt = rendezvous.claim(CoreId(0)).unwrap();
-        halt.gather(|_| {}, clock(), 1);
-        assert!(rendezvous.take_expected_nmi(CoreId(1)));
-        assert!(!rendezvous.take_expected_nmi(CoreId(1)));
-    }
-
-    #[test]
-    fn a_commit_returns_only_after_every_held_core_acknowledged() {
-        let rendezvous = Rendezvous::default();
-        rendezvous.set_seat(CoreId(0), Seat::Running);
-        rendezvous.set_seat(CoreId(1), Seat::Held);
-        let mut halt = rendezvous.claim(CoreId(0)).unwrap();
-        let mut now = 0;
-        let result = halt.commit_everywhere(
-            || {
-                now += 1;
-                now
-            },
-            10,
-        );
-        assert_eq!(result, Err(CoreId(1)));
-        rendezvous.acknowledge(CoreId(1));
-        assert!(!rendezvous.take_generation(CoreId(1)));
-    }
-
-    /// Three threads fight for the halt; whoever has the proof must be alone.
-    #[test]
-    fn holders_of_the_proof_are_alone() {
-        const CORES: u16 = 3;
-        // Parked threads spin: on a machine with fewer cores each round costs time slices.
-        let rounds = if cfg!(miri) { 2 } else { 20 };
-        let rendezvous = Arc::new(Rendezvous::default());
-        let inside = Arc::new(AtomicUsize::new(0));
-        let done = Arc::new(AtomicUsize::new(0));
-        for core in 0..CORES {
-            rendezvous.set_seat(CoreId(core), Seat::Running);
-        }
-        let threads: std::vec::Vec<_> = (0..CORES)
-            .map(|core| {
-                let (rendezvous, inside, done) = (rendezvous.clone(), inside.clone(), done.clone());
-                thread::spawn(move || {
-                    let me = CoreId(core);
-                    let mut finished = 0;
-                    while done.load(SeqCst) < usize::from(CORES) {
-                        if rendezvous.is_wanted(me) {
-                            rendezvous.park(me, 0, || {});
-                        } else if finished < rounds {
-                            if let Some(mut halt) = rendezvous.claim(me) {
-                                halt.gather(|_| {}, clock(), LIMIT);
-                                let proof = halt.all_halted();
-                                assert!(proof.is_ok());
-                                assert_eq!(inside.fetch_add(1, SeqCst), 0);
-                                assert_eq!(inside.fetch_sub(1, SeqCst), 1);
-                                halt.commit_everywhere(clock(), LIMIT).unwrap();
-                                halt.release(clock(), LIMIT);
-                                finished += 1;
-                                if finished == rounds {
-                                    done.fetch_add(1, SeqCst);
-                                }
-                            }
-                        } else {
-                            thread::yield_now();
-                        }
-                    }
-                    rendezvous.set_seat(me, Seat::Offline);
-                })
-            })
-            .collect();
-        for thread in threads {
-            thread.join().unwrap();
-        }
-    }
-}
+mod tests;

@@ -8,13 +8,16 @@ use super::{detour, interrupt};
 use crate::ept::entry::Mode;
 use crate::ept::step_view::StepView;
 use crate::event::TriggerInstance;
+use crate::shared::Seat;
 use crate::vmx::interruption::Event;
 use wire_protocol::address::CoreId;
 
 /// One core's own state in VMX-root.
-pub struct Core<C> {
+pub struct Core<'m, C> {
     /// Its number.
     pub id: CoreId,
+    /// What lets it look at what is installed.
+    pub seat: Seat<'m>,
     /// Its processor.
     pub cpu: C,
     /// Whether it runs one instruction that touches watched pages right now.
@@ -43,6 +46,8 @@ pub struct Core<C> {
     pub stepped: u32,
     /// What came while it was inside a detour.
     pub deferred: detour::Deferred,
+    /// It waits for a start-up IPI from its next entry on.
+    pub waits_for_sipi: bool,
     /// The guest is owed an NMI.
     pub nmi_pending: bool,
     /// Exits it took so far.
@@ -57,11 +62,12 @@ pub struct Core<C> {
     pub next_look: u64,
 }
 
-impl<C> Core<C> {
+impl<'m, C> Core<'m, C> {
     /// A core that is about to be launched.
-    pub const fn new(id: CoreId, cpu: C, view: StepView) -> Self {
+    pub const fn new(seat: Seat<'m>, cpu: C, view: StepView) -> Self {
         Self {
-            id,
+            id: seat.core(),
+            seat,
             cpu,
             step: step::Step::None,
             step_is_new: false,
@@ -76,6 +82,7 @@ impl<C> Core<C> {
             trace: trap::Trace::NONE,
             stepped: 0,
             deferred: detour::Deferred::NOTHING,
+            waits_for_sipi: false,
             nmi_pending: false,
             exits: 0,
             root_nmis_seen: 0,

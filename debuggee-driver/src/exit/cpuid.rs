@@ -22,10 +22,10 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
 
 /// Whether it is certain that no event waits for the leaf that is asked for.
 #[inline]
-pub(super) fn is_nobodys<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>) -> bool {
+pub(super) fn is_nobodys<C: Cpu>(core: &Core<C>) -> bool {
     let leaf = core.cpu.registers()[gpr::RAX] as u32;
-    !shared
-        .installed
+    !core
+        .seat
         .read(|installed| installed.may_have(TriggerKind::Cpuid, u64::from(leaf)))
 }
 

@@ -90,7 +90,7 @@ pub fn handle<P: Ports>(
     reason: u16,
 ) -> Option<Result<Outcome, Flow>> {
     // No detour was ever there to lead anyone in.
-    if !shared.installed.read(|it| it.detours().were_any()) {
+    if !core.seat.read(|it| it.detours().were_any()) {
         return None;
     }
     let trampoline = shared.fixed.trampoline?;
@@ -121,11 +121,7 @@ fn handle_call<P: Ports>(
     }
     // The last detour was cleared after this core had come through it.
     let changes = rax == 0 && rcx == u64::from(!is_inside);
-    let may_change = || {
-        shared
-            .installed
-            .read(|installed| installed.detours().were_any())
-    };
+    let may_change = || core.seat.read(|installed| installed.detours().were_any());
     let is_coming_in = || is_ours && changes && may_change();
     if !(is_inside || is_coming_in()) {
         return None;
@@ -229,7 +225,7 @@ fn take_out<P: Ports>(
     if is_fault {
         core.cpu.vmwrite(guest::RIP, start);
         // While another core halts all, it is to happen again afterwards.
-        if !shared.rendezvous.is_wanted(core.id) {
+        if !core.seat.is_wanted() {
             raise(core, shared, UNDEFINED_OPCODE);
         }
     }
@@ -313,12 +309,12 @@ fn come_out<P: Ports>(
     match StubRequest::decode(wish) {
         StubRequest::Nothing => {}
         StubRequest::Halt(event) => {
-            hit::stop_once(core.id, &mut core.cpu, shared, event, None);
-            go_on(core, shared, event);
+            hit::stop_once(&mut core.seat, &mut core.cpu, shared, event, None);
+            go_on(core, event);
         }
         StubRequest::Serve(event) => {
             serve(core, shared, event);
-            go_on(core, shared, event);
+            go_on(core, event);
         }
     }
     // The instruction at the detour is done, unless it is yet to be in its place.
@@ -329,7 +325,7 @@ fn come_out<P: Ports>(
 
 /// Runs all that the event has, machine code too.
 fn serve<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, event: EventId) {
-    let found = shared.installed.read(|installed| {
+    let found = core.seat.read(|installed| {
         let place = installed.registry().place(event)?;
         let record = installed.registry().seen_at(place, event)?;
         Some((place, record.settings))
@@ -341,17 +337,24 @@ fn serve<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, event: EventId) 
         return;
     };
     let event_at = (event, place);
-    let ran = run::programs(core.id, &mut core.cpu, shared, event_at, address.0, false);
+    let ran = run::programs(
+        &mut core.seat,
+        &mut core.cpu,
+        shared,
+        event_at,
+        address.0,
+        false,
+    );
     if ran.pauses || ran.holds && settings.actions.contains(Actions::BREAK) {
-        hit::stop_once(core.id, &mut core.cpu, shared, event, None);
+        hit::stop_once(&mut core.seat, &mut core.cpu, shared, event, None);
     }
 }
 
 /// From the instruction that has the detour to behind it, if the guest still stands there and the
 /// detour is still there.
-fn go_on<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, event: EventId) {
+fn go_on<C: Cpu>(core: &mut Core<C>, event: EventId) {
     let rip = core.cpu.vmread(guest::RIP);
-    let goes_on = shared.installed.read(|installed| {
+    let goes_on = core.seat.read(|installed| {
         let record = installed.registry().get(event)?;
         let place = installed.detours().of(event)?;
         (record.is_enabled() && place.at.0 == rip).then_some(place.goes_on)

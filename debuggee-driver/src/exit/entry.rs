@@ -2,7 +2,6 @@
 //!
 //! Called by [`crate::exit::handle`] after every exit, and by `boot` before the first entry, in VMX-root.
 
-use crate::cores::rendezvous::Seat;
 use crate::exit::core::Core;
 use crate::exit::inject::inject;
 use crate::exit::single::{mode, passthrough, step, trap};
@@ -40,27 +39,22 @@ fn is_anything_due<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>) -> bool {
         || shared.has_hidden_more_than(core.hidden_ticks)
         || shared.published.traces_any()
         || shared.commits() != core.commits_seen
-        || shared.rendezvous.is_wanted(core.id)
+        || core.seat.is_wanted()
 }
 
 #[cold]
 #[inline(never)]
 fn prepare_entry<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     loop {
-        if shared.rendezvous.seat(core.id) == Seat::Running {
-            silent::carry_out_wanted(core.id, &mut core.cpu, shared);
-        }
+        silent::carry_out_wanted(&mut core.seat, &mut core.cpu, shared);
         timer::rearm(core, shared);
         nmi::look_at_root_nmis(core, shared);
-        // A core that waits for a start-up IPI runs nothing and is not waited for.
-        if !shared.rendezvous.is_wanted(core.id)
-            || shared.rendezvous.seat(core.id) == Seat::WaitForSipi
-        {
+        if !core.seat.is_wanted() {
             break;
         }
-        crate::halt::park(core.id, &mut core.cpu, shared);
+        crate::halt::park(&mut core.seat, &mut core.cpu, shared);
     }
-    shared.apply_published(core.id, &mut core.cpu);
+    shared.apply_published(&core.seat, &mut core.cpu);
     core.commits_seen = shared.commits();
     mode::apply(core, shared);
     step::apply(core, shared);

@@ -70,24 +70,22 @@ fn on_breakpoint<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, event: E
         // The step sees the page itself, which has no hooks.
         return on_guests_own(core, shared, event);
     }
-    if shared.rendezvous.is_wanted(core.id) {
+    if core.seat.is_wanted() {
         return Outcome::Stay;
     }
     let trigger = TriggerInstance {
         context: rip,
         ..TriggerInstance::new(TriggerKind::Execute, at.0)
     };
-    let is_entry = syscall::is_entry(core, shared, rip);
+    let is_entry = syscall::is_entry(core, rip);
     let only_entry = is_entry
         && shared.read_byte(at) != INT3_BYTE
-        && !shared
-            .installed
-            .read(|installed| installed.may_concern(&trigger));
+        && !core.seat.read(|installed| installed.may_concern(&trigger));
     // The event that is found first is a hook; without one there may be hooks all the same.
-    let verdict = match hit::fire_only(core.id, &mut core.cpu, shared, &trigger) {
+    let verdict = match hit::fire_only(&mut core.seat, &mut core.cpu, shared, &trigger) {
         Some(verdict) => verdict,
         None if only_entry => Verdict::Complete,
-        None if shared.is_hooked(at) => {
+        None if core.seat.read(|it| it.watches().is_hooked(at)) => {
             watchers::serve_before(core, shared, &trigger, Nature::FaultLike)
         }
         // A hook that was cleared after this core had fetched its INT3 is no breakpoint of the
@@ -115,7 +113,7 @@ fn on_guests_own<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, event: E
     } else {
         Nature::TrapLike
     };
-    if nature == Nature::FaultLike && shared.rendezvous.is_wanted(core.id) {
+    if nature == Nature::FaultLike && core.seat.is_wanted() {
         return Outcome::Stay;
     }
     let qualification = core.cpu.vmread(ro::EXIT_QUALIFICATION);

@@ -57,28 +57,31 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
             Outcome::Advance
         }
         WANTED_CHUNKS => {
-            if shared
-                .installed
+            if core
+                .seat
                 .read(|installed| installed.pools().can_replenish())
             {
-                let filled = silent::edit(core.id, &mut core.cpu, shared, |installed, _| {
+                let filled = silent::edit(&mut core.seat, &mut core.cpu, shared, |installed, _| {
                     installed.pools_mut().replenish()
                 });
                 if filled == Err(NotEdited::OtherCoreHalts) {
                     return Outcome::Stay;
                 }
             }
-            let wanted = shared
-                .installed
+            let wanted = core
+                .seat
                 .read(|installed| installed.pools().wanted_chunks());
             core.cpu.registers_mut()[gpr::RAX] = u64::from(wanted);
             Outcome::Advance
         }
         TAKE_CHUNK => {
             let base = core.cpu.registers()[gpr::RDX];
-            let taken = silent::edit(core.id, &mut core.cpu, shared, |installed, memory| {
-                installed.grow(memory, base).is_ok()
-            });
+            let taken = silent::edit(
+                &mut core.seat,
+                &mut core.cpu,
+                shared,
+                |installed, memory| installed.grow(memory, base).is_ok(),
+            );
             if taken == Err(NotEdited::OtherCoreHalts) {
                 // The call is made again after that halt.
                 return Outcome::Stay;
@@ -91,15 +94,18 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
             Outcome::Advance
         }
         CLEAR => {
-            let cleared = silent::edit(core.id, &mut core.cpu, shared, |installed, memory| {
-                let _ = installed.change(memory, EventChange::Clear, None);
-            });
+            let cleared = silent::edit(
+                &mut core.seat,
+                &mut core.cpu,
+                shared,
+                |installed, memory| {
+                    let _ = installed.change(memory, EventChange::Clear, None);
+                },
+            );
             if cleared == Err(NotEdited::OtherCoreHalts) {
                 return Outcome::Stay;
             }
-            let any_detour = shared
-                .installed
-                .read(|installed| installed.detours().were_any());
+            let any_detour = core.seat.read(|installed| installed.detours().were_any());
             core.cpu.registers_mut()[gpr::RAX] = u64::from(any_detour);
             Outcome::Advance
         }

@@ -1,6 +1,5 @@
 //! INIT and start-up IPIs: a core that the operating system takes offline and brings back.
 
-use crate::cores::rendezvous::Seat;
 use crate::exit::core::{Core, Outcome};
 use crate::port::{Cpu, Gprs, Ports, gpr};
 use crate::shared::Shared;
@@ -30,14 +29,13 @@ pub fn on_init<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome
     *core.cpu.registers_mut() = registers;
     core.nmi_pending = false;
     shared.hand_over_polling(core.id);
-    shared.rendezvous.set_seat(core.id, Seat::WaitForSipi);
+    core.waits_for_sipi = true;
     Outcome::Stay
 }
 
 /// Start-up IPI: the core begins at the page that the vector names.
-pub fn on_sipi<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
-    // `before_entry` asks whether a halt waits for this core before the guest runs.
-    shared.rendezvous.set_seat(core.id, Seat::Running);
+pub fn on_sipi<C: Cpu>(core: &mut Core<C>) -> Outcome {
+    core.waits_for_sipi = false;
     let vector = core.cpu.vmread(ro::EXIT_QUALIFICATION) as u8;
     for (field, value) in reset::after_sipi(vector) {
         core.cpu.vmwrite(field, value);

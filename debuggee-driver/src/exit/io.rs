@@ -41,8 +41,7 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
     let port = (access.port..=u16::MAX)
         .take(usize::from(access.size_bytes))
         .find(|port| {
-            shared
-                .installed
+            core.seat
                 .read(|installed| installed.has_value(access.kind, u64::from(*port)))
         })
         .unwrap_or(access.port);

@@ -45,7 +45,7 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Flow {
     core.step_is_new = false;
     let reason = core.cpu.vmread(ro::EXIT_REASON) as u16;
     // The most frequent exit that nobody asked for.
-    if reason == reason::CPUID && is_alone(core, shared) && cpuid::is_nobodys(core, shared) {
+    if reason == reason::CPUID && is_alone(core, shared) && cpuid::is_nobodys(core) {
         cpuid::emulate(core);
         advance(&mut core.cpu);
     } else if let Some(end) = handle_any(core, shared, reason) {
@@ -73,7 +73,7 @@ fn handle_any<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, reason: u16
     }
     // An instruction that exited while another core halts everything runs again after the halt:
     // its hit is neither lost nor counted twice, and the registers show the moment before it.
-    if !(repeats(reason) && shared.rendezvous.is_wanted(core.id)) {
+    if !(repeats(reason) && core.seat.is_wanted()) {
         let outcome = dispatch(core, shared, reason);
         match outcome {
             Outcome::Advance => {
@@ -104,9 +104,7 @@ fn handle_any<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, reason: u16
 /// step ends with it, no trace counts it, and no other core halts.
 #[inline]
 fn is_alone<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>) -> bool {
-    core.step == step::Step::None
-        && !shared.published.traces_any()
-        && !shared.rendezvous.is_wanted(core.id)
+    core.step == step::Step::None && !shared.published.traces_any() && !core.seat.is_wanted()
 }
 
 /// An instruction was carried out for the guest: what comes after it, if anything does.
@@ -132,7 +130,7 @@ fn dispatch<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, reason: u16) 
     match reason {
         reason::EXCEPTION_OR_NMI => exception::handle(core, shared),
         reason::INIT => init::on_init(core, shared),
-        reason::SIPI => init::on_sipi(core, shared),
+        reason::SIPI => init::on_sipi(core),
         reason::EXTERNAL_INTERRUPT => interrupt::on_exit(core, shared),
         reason::INTERRUPT_WINDOW => interrupt::on_window(core),
         reason::NMI_WINDOW => nmi::on_window(core),

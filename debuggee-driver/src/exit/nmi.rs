@@ -31,7 +31,7 @@ pub fn look_at_root_nmis<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) 
 /// An expected NMI has done its work by making the core exit: the halt itself is seen by
 /// `before_entry`. Any other NMI is the guest's.
 pub(super) fn arrived<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
-    if shared.rendezvous.take_expected_nmi(core.id) {
+    if core.seat.take_expected_nmi() {
         return;
     }
     let verdict = watchers::serve_before(core, shared, &trigger(), Nature::TrapLike);

@@ -15,7 +15,13 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
     if shared.polls(core.id) && halt::poll(&core.cpu, shared) {
         // Another core that halts at the same moment makes this one unnecessary: the host hears of
         // that one.
-        halt::stop(core.id, &mut core.cpu, shared, StopCause::BreakIn, None);
+        halt::stop(
+            &mut core.seat,
+            &mut core.cpu,
+            shared,
+            StopCause::BreakIn,
+            None,
+        );
     }
     core.next_look = core
         .cpu

@@ -20,8 +20,8 @@ pub(super) fn watched<P: Ports>(
         Verdict::Complete => {
             let outcome = carry_out(core);
             if matches!(outcome, Outcome::Advance | Outcome::Moved)
-                && shared
-                    .installed
+                && core
+                    .seat
                     .read(|installed| installed.has_after(trigger.kind))
             {
                 core.carried_out = Some(trigger);
@@ -40,7 +40,14 @@ pub(super) fn serve_before<P: Ports>(
     nature: Nature,
 ) -> Verdict {
     let before = Moment::Pre;
-    hit::fire(core.id, &mut core.cpu, shared, trigger, before, nature)
+    hit::fire(
+        &mut core.seat,
+        &mut core.cpu,
+        shared,
+        trigger,
+        before,
+        nature,
+    )
 }
 
 /// Serves those that wait until it has taken effect.
@@ -51,7 +58,14 @@ pub(super) fn serve_after<P: Ports>(
     trigger: &TriggerInstance,
 ) {
     let (after, nature) = (Moment::Post, Nature::TrapLike);
-    hit::fire(core.id, &mut core.cpu, shared, trigger, after, nature);
+    hit::fire(
+        &mut core.seat,
+        &mut core.cpu,
+        shared,
+        trigger,
+        after,
+        nature,
+    );
 }
 
 /// Whether there are any that wait until it has taken effect on this core.
@@ -61,7 +75,7 @@ pub(super) fn is_after_awaited<P: Ports>(
     trigger: &TriggerInstance,
 ) -> bool {
     let facts = shared.dispatch_facts(core.id);
-    shared.installed.read(|installed| {
+    core.seat.read(|installed| {
         installed.has_after(trigger.kind)
             && installed.may_concern(trigger)
             && installed

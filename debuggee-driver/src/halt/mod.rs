@@ -6,11 +6,11 @@ mod drain;
 mod serve;
 pub mod silent;
 
-use crate::cores::rendezvous::Halt;
+use crate::cores::registers::RegisterFile;
 use crate::event::Hit;
 use crate::line::{Buffers, Line};
 use crate::port::{Cpu, Ports};
-use crate::shared::Shared;
+use crate::shared::{Halt, Seat, Shared};
 use core::sync::atomic::Ordering::SeqCst;
 use wire_protocol::address::{CoreId, GuestVirtual};
 use wire_protocol::link::Incoming;
@@ -34,24 +34,22 @@ pub enum Stopped {
 /// `hit` is counted once the halt is this core's, so that an exit that has to be repeated after
 /// another core's halt is counted once.
 pub fn stop<P: Ports>(
-    core: CoreId,
+    seat: &mut Seat<'_>,
     cpu: &mut P::Cpu,
     shared: &Shared<P>,
     cause: StopCause,
     hit: Option<Hit<'_>>,
 ) -> Stopped {
-    let Some(mut halt) = shared.rendezvous.claim(core) else {
+    let Some(mut halt) = seat.claim() else {
         return Stopped::OtherCoreHalts;
     };
     // What was said in a stop of another kind is not for this one. Only who halts looks at it.
     shared.take_short_circuit();
     if let Some(hit) = hit {
-        shared.installed.read(|installed| installed.count(&hit));
+        halt.read(|installed| installed.count(&hit));
     }
-    shared.files.with_mine(core, |file| {
-        file.capture(cpu);
-        file.show_efer(shared.published.efer(core, cpu));
-    });
+    let core = halt.owner();
+    capture(&mut halt.parts().1.file, core, cpu, shared);
     let still_since = halt.gather(
         |other| cpu.send_nmi(shared.apic_id(other)),
         || cpu.tsc(),
@@ -60,37 +58,32 @@ pub fn stop<P: Ports>(
     shared.halts.fetch_add(1, SeqCst);
     serve::serve(&mut halt, cpu, shared, cause);
     let short_circuit = shared.take_short_circuit();
-    let_go(halt, core, cpu, shared, still_since);
+    let_go(halt, cpu, shared, still_since);
     Stopped::Served { short_circuit }
 }
 
 /// Time since the last core checked in is hidden from all of them, so that their counters neither
 /// drift apart nor run backwards.
-fn let_go<P: Ports>(
-    halt: Halt<'_>,
-    core: CoreId,
-    cpu: &mut P::Cpu,
-    shared: &Shared<P>,
-    still_since: u64,
-) {
+fn let_go<P: Ports>(mut halt: Halt<'_>, cpu: &mut P::Cpu, shared: &Shared<P>, still_since: u64) {
     if shared.facts.constants.hide_time {
         shared.add_hidden_ticks(cpu.tsc().saturating_sub(still_since));
     }
-    shared.files.with_mine(core, |file| file.apply(cpu));
+    halt.parts().1.file.apply(cpu);
     halt.release(|| cpu.tsc(), shared.patience_ticks());
 }
 
 /// Checks in with the core that halts and waits until it lets go.
-pub fn park<P: Ports>(core: CoreId, cpu: &mut P::Cpu, shared: &Shared<P>) {
-    shared.files.with_mine(core, |file| {
-        file.capture(cpu);
-        file.show_efer(shared.published.efer(core, cpu));
-    });
-    let now = cpu.tsc();
-    shared
-        .rendezvous
-        .park(core, now, || shared.load_published(core, cpu));
-    shared.files.with_mine(core, |file| file.apply(cpu));
+pub fn park<P: Ports>(seat: &mut Seat<'_>, cpu: &mut P::Cpu, shared: &Shared<P>) {
+    let core = seat.core();
+    capture(&mut seat.local().file, core, cpu, shared);
+    seat.park(cpu.tsc(), || shared.load_published(core, cpu));
+    seat.local().file.apply(cpu);
+}
+
+/// Takes the registers of `core`, as its guest sees them.
+fn capture<P: Ports>(file: &mut RegisterFile, core: CoreId, cpu: &P::Cpu, shared: &Shared<P>) {
+    file.capture(cpu);
+    file.show_efer(shared.published.efer(core, cpu));
 }
 
 /// One look at the line while the guest runs. True if the host wants a halt.

@@ -1,9 +1,8 @@
 //! The loop of a halt: poll, decode, answer. Runs on the core that claimed the halt, in VMX-root,
 //! with every other core parked.
 
-use super::{Shared, drain, refuse_undecoded};
+use super::{Halt, Shared, drain, refuse_undecoded};
 use crate::command::{self, Context, Next};
-use crate::cores::rendezvous::Halt;
 use crate::line::Line;
 use crate::port::{Cpu, Ports};
 use wire_protocol::address::GuestVirtual;
@@ -54,10 +53,7 @@ fn announce<P: Ports>(line: &mut Line<P::Io>, context: &mut Context<'_, '_, P>) 
     if line.base == GuestVirtual(0) {
         return;
     }
-    context
-        .shared
-        .installed
-        .read(|installed| installed.begin_report());
+    context.halt.read(|installed| installed.begin_report());
     line.send_notice(|lists| {
         let (code, hits) = lists.split_at_mut(lists.len().min(limits::STOP_CODE_BYTES));
         Notice::Stopped(command::run::stop(context, code, hits))

@@ -3,8 +3,7 @@
 
 use crate::event::Installed;
 use crate::port::{Cpu, Ports};
-use crate::shared::Shared;
-use wire_protocol::address::CoreId;
+use crate::shared::{Seat, Shared};
 
 /// Why nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,15 +20,12 @@ pub enum NotEdited {
 /// # Errors
 /// Nothing was changed.
 pub fn edit<P: Ports, R>(
-    core: CoreId,
+    seat: &mut Seat<'_>,
     cpu: &mut P::Cpu,
     shared: &Shared<P>,
     change: impl FnOnce(&mut Installed, &mut P::Memory) -> R,
 ) -> Result<R, NotEdited> {
-    let mut halt = shared
-        .rendezvous
-        .claim(core)
-        .ok_or(NotEdited::OtherCoreHalts)?;
+    let mut halt = seat.claim().ok_or(NotEdited::OtherCoreHalts)?;
     let still_since = halt.gather(
         |other| cpu.send_nmi(shared.apic_id(other)),
         || cpu.tsc(),
@@ -37,7 +33,7 @@ pub fn edit<P: Ports, R>(
     );
     let edited = match halt.all_halted() {
         Ok(mut proof) => {
-            let installed = shared.installed.edit(&mut proof);
+            let installed = proof.edit();
             let result = change(installed, &mut shared.memory.clone());
             shared.publish(installed);
             Ok(result)
@@ -45,7 +41,7 @@ pub fn edit<P: Ports, R>(
         Err(_) => Err(NotEdited::CoreMissing),
     };
     if edited.is_ok() {
-        shared.load_published(core, cpu);
+        shared.load_published(halt.owner(), cpu);
         // A core that does not acknowledge is held and takes it over before it runs.
         let _ = halt.commit_everywhere(|| cpu.tsc(), shared.patience_ticks());
     }
@@ -58,11 +54,11 @@ pub fn edit<P: Ports, R>(
 
 /// Carries out what scripts wanted to be changed, once the hit is dealt with. What cannot be done
 /// because another core halts, or one does not come, is done by the next core that comes here.
-pub fn carry_out_wanted<P: Ports>(core: CoreId, cpu: &mut P::Cpu, shared: &Shared<P>) {
+pub fn carry_out_wanted<P: Ports>(seat: &mut Seat<'_>, cpu: &mut P::Cpu, shared: &Shared<P>) {
     if !shared.changes.take() {
         return;
     }
-    let edited = edit(core, cpu, shared, |installed, memory| {
+    let edited = edit(seat, cpu, shared, |installed, memory| {
         installed.carry_out_wanted(memory);
     });
     if edited.is_err() {

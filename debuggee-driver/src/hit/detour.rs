@@ -7,10 +7,10 @@
 use crate::cores::registers::RFLAGS_WRITABLE;
 use crate::event::plan::core_matches;
 use crate::port::{Gprs, GuestCpu, Ports};
-use crate::run;
 use crate::run::registers::Registers;
+use crate::run::{self, Runner};
 use crate::shared::Shared;
-use wire_protocol::address::{CoreId, EventId, GuestVirtual};
+use wire_protocol::address::{EventId, GuestVirtual};
 use wire_protocol::event::{Actions, ConditionKind, Trigger};
 use wire_protocol::register::Register;
 
@@ -84,27 +84,23 @@ impl StubRequest {
 /// Serves the event that has the detour of place `number`. `None`: the guest goes on as the frame
 /// says, and no exit is needed.
 pub fn hit<P: Ports>(
-    core: CoreId,
+    mut runner: Runner<'_>,
     frame: &mut Frame,
     number: u64,
     cr3: u64,
     guest: &impl GuestCpu,
     shared: &Shared<P>,
 ) -> Option<StubRequest> {
-    let (served, found) = shared.installed.read(|installed| {
-        let served = installed.detours().served(usize::try_from(number).ok()?)?;
-        let found = served.event.and_then(|event| {
-            let place = installed.registry().place(event)?;
-            let record = installed.registry().seen_at(place, event)?;
-            record
-                .is_enabled()
-                .then_some((place, record.settings, record.sizes))
-        });
-        Some((served, found))
-    })?;
+    let (core, installed) = (runner.core, runner.installed);
+    let served = installed.detours().served(usize::try_from(number).ok()?)?;
     frame.rip = served.goes_on;
     let event = served.event?;
-    let (place, settings, sizes) = found?;
+    let place = installed.registry().place(event)?;
+    let record = installed.registry().seen_at(place, event)?;
+    if !record.is_enabled() {
+        return None;
+    }
+    let (settings, sizes) = (record.settings, record.sizes);
     let Trigger::EptHook2 { address } = settings.trigger else {
         return None;
     };
@@ -124,7 +120,13 @@ pub fn hit<P: Ports>(
         hidden_ticks: shared.hidden_ticks(),
         guest,
     };
-    let ran = run::scripts(core, &mut registers, shared, (event, place), address.0);
+    let ran = run::scripts(
+        &mut runner,
+        &mut registers,
+        shared,
+        (event, place),
+        address.0,
+    );
     if ran.pauses || ran.holds && settings.actions.contains(Actions::BREAK) {
         return Some(StubRequest::Halt(event));
     }
@@ -189,10 +191,6 @@ impl<G: GuestCpu> Registers for Detoured<'_, G> {
 
     fn tsc(&self) -> u64 {
         self.guest.tsc().wrapping_add(self.hidden_ticks)
-    }
-
-    fn runs_on(&self, of: CoreId) -> CoreId {
-        of
     }
 
     /// It would arrive in here.

@@ -9,10 +9,10 @@ pub mod detour;
 use crate::event::{Hit, Moment, TriggerInstance};
 use crate::halt::{self, Stopped};
 use crate::port::{Cpu, Ports};
-use crate::run;
-use crate::shared::Shared;
+use crate::run::{self, Runner};
+use crate::shared::{Seat, Shared};
 use crate::vmx::guest;
-use wire_protocol::address::{CoreId, EventId};
+use wire_protocol::address::EventId;
 use wire_protocol::event::Actions;
 use wire_protocol::packet::StopCause;
 
@@ -38,7 +38,7 @@ pub enum Nature {
 
 /// Serves the events that wait for `trigger`, in order of their numbers.
 pub fn fire<P: Ports>(
-    core: CoreId,
+    seat: &mut Seat<'_>,
     cpu: &mut P::Cpu,
     shared: &Shared<P>,
     trigger: &TriggerInstance,
@@ -46,38 +46,34 @@ pub fn fire<P: Ports>(
     nature: Nature,
 ) -> Verdict {
     if moment == Moment::Pre
-        && let Some(verdict) = fire_only(core, cpu, shared, trigger)
+        && let Some(verdict) = fire_only(seat, cpu, shared, trigger)
     {
         return verdict;
     }
     let rip = cpu.vmread(guest::RIP);
     let hit = (trigger, moment, nature);
-    fire_from(core, cpu, shared, hit, None, rip, Verdict::Complete)
+    fire_from(seat, cpu, shared, hit, None, rip, Verdict::Complete)
 }
 
 /// Serves the only event that waits for `trigger`, before it takes effect, if all that the event does is run
 /// scripts. `None`: nobody waits or there is more to it, and nothing was done.
 pub fn fire_only<P: Ports>(
-    core: CoreId,
+    seat: &mut Seat<'_>,
     cpu: &mut P::Cpu,
     shared: &Shared<P>,
     trigger: &TriggerInstance,
 ) -> Option<Verdict> {
-    let Some((rip, ran, event, until)) = shared.installed.read(|installed| {
-        let record = installed.only_plain(trigger)?;
-        if run::is_ruled_out(cpu, shared, record, trigger.context) {
-            return Some(None);
-        }
-        let rip = cpu.vmread(guest::RIP);
-        let ran = run::scripts_of(core, cpu, shared, record, trigger.context);
-        Some(Some((rip, ran, record.id, installed.registry().next_id())))
-    })?
-    else {
+    let mut runner = Runner::new(seat.core(), seat.parts());
+    let record = runner.installed.only_plain(trigger)?;
+    if run::is_ruled_out(cpu, shared, record, trigger.context) {
         return Some(Verdict::Complete);
-    };
+    }
+    let rip = cpu.vmread(guest::RIP);
+    let ran = run::scripts_of(&mut runner, cpu, shared, record, trigger.context);
+    let (event, until) = (record.id, runner.installed.registry().next_id());
     let mut short_circuit = ran.short_circuit.unwrap_or(false);
     if ran.pauses {
-        let said = stop_once(core, cpu, shared, event, None);
+        let said = stop_once(seat, cpu, shared, event, None);
         short_circuit = said.unwrap_or(short_circuit);
     }
     if cpu.vmread(guest::RIP) != rip {
@@ -92,13 +88,13 @@ pub fn fire_only<P: Ports>(
         return Some(verdict);
     }
     let hit = (trigger, Moment::Pre, Nature::TrapLike);
-    Some(fire_from(core, cpu, shared, hit, Some(until), rip, verdict))
+    Some(fire_from(seat, cpu, shared, hit, Some(until), rip, verdict))
 }
 
 /// Serves the events from number `served` on.
 #[inline(never)]
 fn fire_from<P: Ports>(
-    core: CoreId,
+    seat: &mut Seat<'_>,
     cpu: &mut P::Cpu,
     shared: &Shared<P>,
     (trigger, moment, nature): (&TriggerInstance, Moment, Nature),
@@ -106,18 +102,13 @@ fn fire_from<P: Ports>(
     rip: u64,
     mut verdict: Verdict,
 ) -> Verdict {
-    if !shared
-        .installed
-        .read(|installed| installed.may_concern(trigger))
-    {
+    if !seat.read(|installed| installed.may_concern(trigger)) {
         return verdict;
     }
     // Every turn but the first serves events that were added in a halt of the turn before.
     loop {
-        let facts = shared.dispatch_facts(core);
-        let found = shared
-            .installed
-            .read(|installed| installed.find(trigger, moment, served, &facts));
+        let facts = shared.dispatch_facts(seat.core());
+        let found = seat.read(|installed| installed.find(trigger, moment, served, &facts));
         let Some(hit) = found else {
             return verdict;
         };
@@ -126,7 +117,7 @@ fn fire_from<P: Ports>(
         } else {
             Nature::TrapLike
         };
-        let Some(served_now) = serve(core, cpu, shared, &hit, nature) else {
+        let Some(served_now) = serve(seat, cpu, shared, &hit, nature) else {
             return Verdict::Retry;
         };
         if cpu.vmread(guest::RIP) != rip {
@@ -151,7 +142,7 @@ struct Served {
 
 /// Serves the events that were found. `None`: another core halts, and nothing was done.
 fn serve<P: Ports>(
-    core: CoreId,
+    seat: &mut Seat<'_>,
     cpu: &mut P::Cpu,
     shared: &Shared<P>,
     hit: &Hit<'_>,
@@ -160,26 +151,26 @@ fn serve<P: Ports>(
     let mut short_circuit = hit.short_circuit;
     let mut halted = false;
     if hit.has_programs {
-        let ran = run_all(core, cpu, shared, hit);
+        let ran = run_all(seat, cpu, shared, hit);
         short_circuit = ran.short_circuit;
         if let Some(event) = ran.stops {
-            let said = stop_once(core, cpu, shared, event, None);
+            let said = stop_once(seat, cpu, shared, event, None);
             halted = true;
             short_circuit = said.unwrap_or(short_circuit);
         }
     } else if hit.actions.contains(Actions::BREAK) {
         let cause = StopCause::Event { event: hit.event };
         let said = match nature {
-            Nature::FaultLike => match halt::stop(core, cpu, shared, cause, Some(*hit)) {
+            Nature::FaultLike => match halt::stop(seat, cpu, shared, cause, Some(*hit)) {
                 Stopped::Served { short_circuit } => short_circuit,
                 Stopped::OtherCoreHalts => return None,
             },
-            Nature::TrapLike => stop_once(core, cpu, shared, hit.event, Some(*hit)),
+            Nature::TrapLike => stop_once(seat, cpu, shared, hit.event, Some(*hit)),
         };
         halted = true;
         short_circuit = said.unwrap_or(short_circuit);
     } else {
-        shared.installed.read(|installed| installed.count(hit));
+        seat.read(|installed| installed.count(hit));
     }
     Some(Served {
         short_circuit,
@@ -196,7 +187,7 @@ struct CombinedRun {
 
 /// Runs the programs of every event that matched, each once.
 fn run_all<P: Ports>(
-    core: CoreId,
+    seat: &mut Seat<'_>,
     cpu: &mut P::Cpu,
     shared: &Shared<P>,
     hit: &Hit<'_>,
@@ -207,7 +198,7 @@ fn run_all<P: Ports>(
     };
     let mut previous = None;
     for _ in 0..hit.count {
-        let next = shared.installed.read(|installed| {
+        let next = seat.read(|installed| {
             let record = installed.next_of(hit, previous)?;
             let by_itself = record.settings.options.short_circuit;
             Some((record.id, record.place, by_itself, record.settings.actions))
@@ -219,7 +210,7 @@ fn run_all<P: Ports>(
         previous = Some(event);
         let is_post = hit.moment == Moment::Post;
         let context = hit.trigger.context;
-        let ran = run::programs(core, cpu, shared, (event, place), context, is_post);
+        let ran = run::programs(seat, cpu, shared, (event, place), context, is_post);
         if !ran.holds {
             continue;
         }
@@ -233,8 +224,8 @@ fn run_all<P: Ports>(
 }
 
 /// Runs what an event runs once more, where its core stands now. Its filters were checked at its hit.
-pub fn again<P: Ports>(core: CoreId, cpu: &mut P::Cpu, shared: &Shared<P>, event: EventId) {
-    let found = shared.installed.read(|installed| {
+pub fn again<P: Ports>(seat: &mut Seat<'_>, cpu: &mut P::Cpu, shared: &Shared<P>, event: EventId) {
+    let found = seat.read(|installed| {
         let place = installed.registry().place(event)?;
         let record = installed.registry().seen_at(place, event)?;
         record
@@ -244,16 +235,16 @@ pub fn again<P: Ports>(core: CoreId, cpu: &mut P::Cpu, shared: &Shared<P>, event
     let Some((place, actions)) = found else {
         return;
     };
-    let ran = run::programs(core, cpu, shared, (event, place), 0, false);
+    let ran = run::programs(seat, cpu, shared, (event, place), 0, false);
     if ran.pauses || ran.holds && actions.contains(Actions::BREAK) {
-        stop_once(core, cpu, shared, event, None);
+        stop_once(seat, cpu, shared, event, None);
     }
 }
 
 /// Halts for something that does not come again: a core that is not the first waits for the other
 /// halt's end and then has its own. Returns what the user said about what is watched.
 pub fn stop_once<P: Ports>(
-    core: CoreId,
+    seat: &mut Seat<'_>,
     cpu: &mut P::Cpu,
     shared: &Shared<P>,
     event: EventId,
@@ -262,9 +253,9 @@ pub fn stop_once<P: Ports>(
     let cause = StopCause::Event { event };
     // Every turn is another core's halt, which the user ends.
     loop {
-        match halt::stop(core, cpu, shared, cause, hit) {
+        match halt::stop(seat, cpu, shared, cause, hit) {
             Stopped::Served { short_circuit } => return short_circuit,
-            Stopped::OtherCoreHalts => halt::park(core, cpu, shared),
+            Stopped::OtherCoreHalts => halt::park(seat, cpu, shared),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The hardware: the only module with `unsafe`, next to `cores::cells`. Everything here is a thin
-//! layer; what to do is decided elsewhere.
+//! The hardware: most of what is `unsafe` stands here. Everything is a thin layer; what to do is
+//! decided elsewhere.
 
 pub mod apic;
 pub mod code;

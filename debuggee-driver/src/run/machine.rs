@@ -4,6 +4,7 @@
 //! The debugger's own memory is not there for a script, but for the safe buffer of its event.
 
 use super::registers::Registers;
+use crate::event::Installed;
 use crate::event::programs::Stretch;
 use crate::guest::{process, walk};
 use crate::port::{Hidden, PhysicalMemory, Ports};
@@ -58,6 +59,10 @@ pub struct Effects {
 pub struct RootMachine<'a, P: Ports, R> {
     /// Registers.
     pub registers: R,
+    /// What is installed.
+    pub installed: &'a Installed,
+    /// The core that runs the program, which may be for another one.
+    pub core: CoreId,
     /// All else.
     pub shared: &'a Shared<P>,
     /// What the run is for.
@@ -68,21 +73,22 @@ pub struct RootMachine<'a, P: Ports, R> {
 
 /// Lets an event act, or act no more, from now on. What that means for the guest's memory and
 /// controls follows as soon as every core can be held for it. False: there is no such event.
-pub fn change<P: Ports>(shared: &Shared<P>, event: EventId, change: EventChange) -> bool {
+pub fn change<P: Ports>(
+    shared: &Shared<P>,
+    installed: &Installed,
+    event: EventId,
+    change: EventChange,
+) -> bool {
+    let Some(record) = installed.registry().get(event) else {
+        return false;
+    };
     let acts = change == EventChange::Enable;
-    let is_new = shared.installed.read(|installed| {
-        let record = installed.registry().get(event)?;
-        let is_new = change == EventChange::Clear || record.is_enabled() != acts;
-        if is_new {
-            record.set_enabled(acts);
-            record.want(change);
-        }
-        Some(is_new)
-    });
-    if is_new == Some(true) {
+    if change == EventChange::Clear || record.is_enabled() != acts {
+        record.set_enabled(acts);
+        record.want(change);
         shared.changes.want();
     }
-    is_new.is_some()
+    true
 }
 
 impl<P: Ports, R: Registers> RootMachine<'_, P, R> {
@@ -128,7 +134,7 @@ impl<P: Ports, R: Registers> RootMachine<'_, P, R> {
 
     fn change(&self, event: u64, how: EventChange) -> bool {
         let event = u32::try_from(event).ok().map(EventId);
-        event.is_some_and(|event| change(self.shared, event, how))
+        event.is_some_and(|event| change(self.shared, self.installed, event, how))
     }
 
     /// Lets the core step once this run is over; only for events.
@@ -149,11 +155,7 @@ impl<P: Ports, R: Registers> RootMachine<'_, P, R> {
     fn may_read(&self, at: u64, len_bytes: usize) -> bool {
         let end = at.checked_add(len_bytes as u64);
         end.is_some_and(|end| end <= self.shared.memory.limit()) && {
-            let hides = |at| {
-                self.shared
-                    .installed
-                    .read(|installed| installed.hides(GuestPhysical(at).page()))
-            };
+            let hides = |at| self.installed.hides(GuestPhysical(at).page());
             let last = at + (len_bytes as u64).saturating_sub(1);
             !hides(at) && (last / PAGE_BYTES == at / PAGE_BYTES || !hides(last))
         }
@@ -162,8 +164,8 @@ impl<P: Ports, R: Registers> RootMachine<'_, P, R> {
     fn may_write(&self, at: u64, len_bytes: usize) -> bool {
         let last = at + (len_bytes as u64).saturating_sub(1);
         self.may_read(at, len_bytes)
-            && !self.shared.is_guarded(GuestPhysical(at))
-            && !self.shared.is_guarded(GuestPhysical(last))
+            && !self.shared.is_guarded(self.installed, GuestPhysical(at))
+            && !self.shared.is_guarded(self.installed, GuestPhysical(last))
     }
 
     fn write(&self, at: u64, bytes: &[u8]) {
@@ -173,7 +175,8 @@ impl<P: Ports, R: Registers> RootMachine<'_, P, R> {
         self.shared.memory.clone().write(at, bytes);
         let last = at + (bytes.len() as u64 - 1);
         for page in [at, last] {
-            self.shared.refresh_shadow(GuestPhysical(page).page());
+            let page = GuestPhysical(page).page();
+            self.shared.refresh_shadow(self.installed, page);
         }
     }
 }
@@ -298,11 +301,10 @@ impl<P: Ports, R: Registers> Machine for RootMachine<'_, P, R> {
 
     fn record(&mut self, site: u32, arguments: Arguments<'_>) {
         let what = Content::Print { site, arguments };
-        let core = self.registers.runs_on(self.frame.core);
         let (source, tsc) = (self.frame.source(), self.registers.tsc());
         self.shared
             .messages
-            .record(core, source, tsc, self.frame.urgent, &what);
+            .record(self.core, source, tsc, self.frame.urgent, &what);
     }
 
     fn ask(&mut self, ask: Ask) -> bool {

@@ -8,18 +8,19 @@ mod inject;
 pub mod machine;
 pub mod registers;
 
+use crate::event::Installed;
 use crate::event::programs::{StoredCondition, StoredScript, Stretch};
 use crate::event::registry::Record;
 use crate::port::{CodeCall, CodeEnd, Cpu, PhysicalMemory, Ports};
-use crate::shared::Shared;
+use crate::shared::{Local, Seat, Shared};
 use core::sync::atomic::Ordering::Relaxed;
 use machine::{Effects, Frame, RootMachine};
 use registers::{Live, Registers};
 use wire_protocol::address::{CoreId, EventId};
-use wire_protocol::bytecode::{Compared, Comparison, Verified, program::Layout};
+use wire_protocol::bytecode::{Compared, Comparison, Verified};
 use wire_protocol::event::{Actions, EventChange};
 use wire_protocol::packet::{Content, Failure, FailureCause, Source};
-use wire_protocol::script::{self, End, FaultKind, Outcome};
+use wire_protocol::script::{self, End, FaultKind, Outcome, Workspace};
 
 /// What one event of a hit led to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,11 +33,56 @@ pub struct ProgramRun {
     pub short_circuit: Option<bool>,
 }
 
+/// The core that runs programs, with what it looks at and runs them in.
+pub struct Runner<'a> {
+    /// Its number.
+    pub core: CoreId,
+    /// What is installed.
+    pub installed: &'a Installed,
+    workspace: Option<&'a mut Workspace>,
+}
+
+impl<'a> Runner<'a> {
+    /// `core`, with what its seat or its halt lends it.
+    pub fn new(core: CoreId, (installed, local): (&'a Installed, &'a mut Local)) -> Self {
+        Self {
+            core,
+            installed,
+            workspace: local.workspace.as_deref_mut(),
+        }
+    }
+
+    /// Runs a verified program. `None`: this core has no memory for it.
+    #[inline]
+    pub fn run<P: Ports, R: Registers>(
+        &mut self,
+        program: &Verified<'_>,
+        locals: &mut [u8],
+        registers: R,
+        shared: &Shared<P>,
+        frame: &Frame,
+        effects: &mut Effects,
+    ) -> Option<Outcome> {
+        let workspace = self.workspace.as_deref_mut()?;
+        let mut machine = RootMachine {
+            registers,
+            installed: self.installed,
+            core: self.core,
+            shared,
+            frame,
+            effects,
+        };
+        let budget = shared.fixed.script_operations;
+        let outcome = script::run(program, locals, workspace, &mut machine, budget);
+        Some(outcome)
+    }
+}
+
 /// Runs the programs of an event in VMX-root, and counts the hit if its condition holds. `event` is
 /// its number and its place in the registry. `context` is what the event's type says; `is_post` tells
 /// the stage.
 pub fn programs<P: Ports>(
-    core: CoreId,
+    seat: &mut Seat<'_>,
     cpu: &mut P::Cpu,
     shared: &Shared<P>,
     event: (EventId, u16),
@@ -44,40 +90,43 @@ pub fn programs<P: Ports>(
     is_post: bool,
 ) -> ProgramRun {
     let moment = (context, is_post);
-    run_all(core, Live { cpu }, shared, event, moment, run_code)
+    let runner = &mut Runner::new(seat.core(), seat.parts());
+    run_all(runner, Live { cpu }, shared, event, moment, run_code)
 }
 
 /// The same for an event without machine code, in VMX-root or in the guest.
 pub fn scripts<P: Ports, R: Registers>(
-    core: CoreId,
+    runner: &mut Runner<'_>,
     registers: R,
     shared: &Shared<P>,
     event: (EventId, u16),
     context: u64,
 ) -> ProgramRun {
     let moment = (context, false);
-    run_all(core, registers, shared, event, moment, |_, _, _, _, _| None)
+    run_all(
+        runner,
+        registers,
+        shared,
+        event,
+        moment,
+        |_, _, _, _, _, _| None,
+    )
 }
 
 fn run_all<P: Ports, R: Registers>(
-    core: CoreId,
+    runner: &mut Runner<'_>,
     mut registers: R,
     shared: &Shared<P>,
     (event, place): (EventId, u16),
     (context, is_post): (u64, bool),
-    run_code: impl Fn(&mut R, &Shared<P>, &Frame, Stretch, &CodeCall) -> Option<u64>,
+    run_code: impl Fn(&Runner<'_>, &mut R, &Shared<P>, &Frame, Stretch, &CodeCall) -> Option<u64>,
 ) -> ProgramRun {
-    let found = shared.installed.read(|installed| {
-        let record = installed.registry().seen_at(place, event)?;
-        Some((
-            record.programs,
-            record.sizes,
-            record.settings.options.immediate,
-        ))
-    });
-    let Some((stored, sizes, urgent)) = found else {
+    let (core, installed) = (runner.core, runner.installed);
+    let Some(record) = installed.registry().seen_at(place, event) else {
         return ProgramRun::default();
     };
+    let (stored, sizes) = (&record.programs, &record.sizes);
+    let urgent = record.settings.options.immediate;
     let registers = &mut registers;
     let frame = Frame {
         core,
@@ -88,31 +137,27 @@ fn run_all<P: Ports, R: Registers>(
         buffer: stored.buffer().unwrap_or_default(),
     };
     let mut effects = Effects::default();
-    let holds = match stored.condition(&sizes, core) {
+    let holds = match stored.condition(sizes, core) {
         StoredCondition::Always => true,
         StoredCondition::Script(script) => {
-            run_stored(registers, shared, &frame, &mut effects, &script) != 0
+            run_stored(runner, registers, shared, &frame, &mut effects, &script) != 0
         }
         StoredCondition::Code(code) => {
             let call = CodeCall::Condition { context };
-            run_code(registers, shared, &frame, code, &call).is_some_and(|value| value != 0)
+            run_code(runner, registers, shared, &frame, code, &call).is_some_and(|value| value != 0)
         }
     };
     if !holds {
         return ProgramRun::default();
     }
-    shared.installed.read(|installed| {
-        if let Some(record) = installed.registry().seen_at(place, event) {
-            record.count_hit();
-        }
-    });
-    if let Some(script) = stored.script(&sizes, core) {
-        run_stored(registers, shared, &frame, &mut effects, &script);
+    record.count_hit();
+    if let Some(script) = stored.script(sizes, core) {
+        run_stored(runner, registers, shared, &frame, &mut effects, &script);
     }
-    if let Some(code) = stored.code(&sizes) {
+    if let Some(code) = stored.code(sizes) {
         let buffer = stored.buffer().map_or(0, |buffer| shared.linear(buffer.at));
         let call = CodeCall::Action { buffer, context };
-        run_code(registers, shared, &frame, code, &call);
+        run_code(runner, registers, shared, &frame, code, &call);
     }
     ProgramRun {
         holds,
@@ -148,12 +193,13 @@ pub fn is_ruled_out<P: Ports>(
 /// with what the event says itself.
 #[inline]
 pub fn scripts_of<P: Ports>(
-    core: CoreId,
+    runner: &mut Runner<'_>,
     cpu: &mut P::Cpu,
     shared: &Shared<P>,
     record: &Record,
     context: u64,
 ) -> ProgramRun {
+    let core = runner.core;
     let registers = &mut Live { cpu };
     let (stored, sizes) = (&record.programs, &record.sizes);
     let frame = Frame {
@@ -167,13 +213,13 @@ pub fn scripts_of<P: Ports>(
     let mut effects = Effects::default();
     if comparison(shared, record).is_none()
         && let StoredCondition::Script(script) = stored.condition(sizes, core)
-        && run_stored(registers, shared, &frame, &mut effects, &script) == 0
+        && run_stored(runner, registers, shared, &frame, &mut effects, &script) == 0
     {
         return ProgramRun::default();
     }
     record.count_hit();
     if let Some(script) = stored.script(sizes, core) {
-        run_stored(registers, shared, &frame, &mut effects, &script);
+        run_stored(runner, registers, shared, &frame, &mut effects, &script);
     }
     let settings = &record.settings;
     let by_itself = settings.options.short_circuit.then_some(true);
@@ -186,6 +232,7 @@ pub fn scripts_of<P: Ports>(
 
 /// Runs a script of an event; its value, or 0 if it did not come to its end.
 fn run_stored<P: Ports, R: Registers>(
+    runner: &mut Runner<'_>,
     registers: &mut R,
     shared: &Shared<P>,
     frame: &Frame,
@@ -202,18 +249,14 @@ fn run_stored<P: Ports, R: Registers>(
         .memory
         .with_bytes(program.at, program.len_bytes as usize, |bytes| {
             memory.with_bytes_mut(locals.at, locals.len_bytes as usize, |locals| {
-                let mut machine = RootMachine {
-                    registers: &mut *registers,
-                    shared,
-                    frame,
-                    effects,
-                };
-                run_bytes(bytes, *layout, locals, &mut machine)
+                // They were verified before.
+                let program = Verified::again(bytes, *layout)?;
+                runner.run(&program, locals, &mut *registers, shared, frame, effects)
             })
         });
     let Some(outcome) = outcome else { return 0 };
     if let Some(failure) = failure_of(&outcome, shared.fixed.script_operations) {
-        report(registers, shared, frame, failure);
+        report(runner.installed, registers, shared, frame, failure);
     }
     outcome.value().unwrap_or(0)
 }
@@ -221,6 +264,7 @@ fn run_stored<P: Ports, R: Registers>(
 /// Runs machine code of an event; what it returned. Code that did not return has its event
 /// disabled, and the host is told.
 fn run_code<P: Ports>(
+    runner: &Runner<'_>,
     registers: &mut Live<'_, P::Cpu>,
     shared: &Shared<P>,
     frame: &Frame,
@@ -240,39 +284,11 @@ fn run_code<P: Ports>(
         CodeEnd::TooLong => (FailureCause::Broken, 0, 0),
     };
     if let Some(event) = frame.event {
-        machine::change(shared, event, EventChange::Disable);
+        machine::change(shared, runner.installed, event, EventChange::Disable);
     }
-    report(registers, shared, frame, Failure { cause, at, detail });
+    let failure = Failure { cause, at, detail };
+    report(runner.installed, registers, shared, frame, failure);
     None
-}
-
-/// Runs bytes that were verified before, in this core's workspace.
-#[inline(always)]
-fn run_bytes<P: Ports, R: Registers>(
-    bytes: &[u8],
-    layout: Layout,
-    locals: &mut [u8],
-    machine: &mut RootMachine<'_, P, R>,
-) -> Option<Outcome> {
-    let program = Verified::again(bytes, layout)?;
-    run_verified(&program, locals, machine)
-}
-
-/// Runs a verified program in the workspace of the core that runs this.
-#[inline]
-pub fn run_verified<P: Ports, R: Registers>(
-    program: &Verified<'_>,
-    locals: &mut [u8],
-    machine: &mut RootMachine<'_, P, R>,
-) -> Option<Outcome> {
-    let shared = machine.shared;
-    shared
-        .workspaces
-        .with_mine(machine.registers.runs_on(machine.frame.core), |place| {
-            let workspace = place.workspace()?;
-            let budget = shared.fixed.script_operations;
-            Some(script::run(program, locals, workspace, machine, budget))
-        })?
 }
 
 /// What went wrong in a run, if anything: what ended it, or else its first fault.
@@ -300,6 +316,7 @@ pub fn failure_of(outcome: &Outcome, budget: u64) -> Option<Failure> {
 /// Tells the host, once for each event between two halts, so that an event that fails at every
 /// hit does not fill the line.
 fn report<P: Ports>(
+    installed: &Installed,
     registers: &impl Registers,
     shared: &Shared<P>,
     frame: &Frame,
@@ -307,11 +324,8 @@ fn report<P: Ports>(
 ) {
     let Some(event) = frame.event else { return };
     let halts = shared.halts.load(Relaxed).wrapping_add(1);
-    let is_first = shared.installed.read(|installed| {
-        let record = installed.registry().get(event);
-        record.is_some_and(|record| record.reports_first_of(halts))
-    });
-    if is_first {
+    let record = installed.registry().get(event);
+    if record.is_some_and(|record| record.reports_first_of(halts)) {
         let what = Content::Failure(failure);
         let source = Source::Event(event);
         shared

@@ -3,7 +3,7 @@
 use crate::cores::registers::RegisterFile;
 use crate::port::{Cpu, gpr};
 use crate::vmx::guest;
-use wire_protocol::address::{CoreId, GuestVirtual};
+use wire_protocol::address::GuestVirtual;
 use wire_protocol::register::Register;
 
 /// See the module.
@@ -14,8 +14,6 @@ pub trait Registers {
     fn set(&mut self, register: Register, value: u64) -> bool;
     /// The time-stamp counter.
     fn tsc(&self) -> u64;
-    /// The core that runs the program, which may be for another one.
-    fn runs_on(&self, of: CoreId) -> CoreId;
     /// Delivers an interrupt or exception when the guest goes on: kind and vector as the
     /// processor numbers them. False if that cannot be.
     fn inject(&mut self, kind: u64, vector: u64, error_code: Option<u64>) -> bool;
@@ -32,10 +30,6 @@ impl<R: Registers> Registers for &mut R {
 
     fn tsc(&self) -> u64 {
         (**self).tsc()
-    }
-
-    fn runs_on(&self, of: CoreId) -> CoreId {
-        (**self).runs_on(of)
     }
 
     fn inject(&mut self, kind: u64, vector: u64, error_code: Option<u64>) -> bool {
@@ -88,10 +82,6 @@ impl<C: Cpu> Registers for Live<'_, C> {
         self.cpu.tsc()
     }
 
-    fn runs_on(&self, of: CoreId) -> CoreId {
-        of
-    }
-
     fn inject(&mut self, kind: u64, vector: u64, error_code: Option<u64>) -> bool {
         super::inject::inject(self.cpu, kind, vector, error_code)
     }
@@ -103,8 +93,6 @@ pub struct Held<'c, C> {
     pub file: &'c mut RegisterFile,
     /// The core that serves.
     pub cpu: &'c C,
-    /// Its number.
-    pub server: CoreId,
 }
 
 impl<C: Cpu> Registers for Held<'_, C> {
@@ -118,10 +106,6 @@ impl<C: Cpu> Registers for Held<'_, C> {
 
     fn tsc(&self) -> u64 {
         self.cpu.tsc()
-    }
-
-    fn runs_on(&self, _: CoreId) -> CoreId {
-        self.server
     }
 
     /// Only a core itself can be given one, at a hit.

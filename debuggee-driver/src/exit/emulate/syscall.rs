@@ -91,12 +91,8 @@ pub(in crate::exit) fn on_undefined_opcode<P: Ports>(
 }
 
 /// Whether the kernel begins at `rip` after SYSCALL, and somebody waits for that.
-pub(in crate::exit) fn is_entry<P: Ports>(
-    core: &Core<P::Cpu>,
-    shared: &Shared<P>,
-    rip: u64,
-) -> bool {
-    let is_awaited = shared.installed.read(Installed::has_syscall_entries);
+pub(in crate::exit) fn is_entry<C: Cpu>(core: &Core<C>, rip: u64) -> bool {
+    let is_awaited = core.seat.read(Installed::has_syscall_entries);
     is_awaited && core.cpu.live(LiveRegister::Lstar) == rip
 }
 

@@ -37,7 +37,7 @@ pub(in crate::exit) fn executed<P: Ports>(
     }
     core.stepped = 0;
     shared.published.end_step(core.id);
-    hit::again(core.id, &mut core.cpu, shared, asked.event);
+    hit::again(&mut core.seat, &mut core.cpu, shared, asked.event);
 }
 
 /// Whether a step that began with the stack at `rsp` ends with this instruction.

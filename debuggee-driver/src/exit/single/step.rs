@@ -15,7 +15,7 @@ use crate::exit::watchers;
 use crate::guest::instruction::{self, Instruction};
 use crate::port::{Cpu, Ports};
 use crate::published;
-use crate::shared::Shared;
+use crate::shared::{Seat, Shared};
 use crate::vmx::interruption::VALID;
 use crate::vmx::{control_field, guest, interruptibility, primary, rflags};
 use wire_protocol::address::GuestPhysical;
@@ -99,7 +99,7 @@ pub fn open<P: Ports>(
     let opened = core
         .view
         .reopen(&mut memory, shared.commits(), at.page(), how)
-        || with_sources(shared, |sources, memory| {
+        || with_sources(&core.seat, shared, |sources, memory| {
             core.view.open(memory, sources, at.page(), how)
         });
     arm(core, shared, false, !opened);
@@ -112,18 +112,19 @@ pub fn open_hidden<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, at: Gu
         granted: Permissions::empty(),
         original: false,
     };
-    let opened = with_sources(shared, |sources, memory| {
+    let opened = with_sources(&core.seat, shared, |sources, memory| {
         core.view.open(memory, sources, at.page(), nothing)
     });
     arm(core, shared, true, !opened);
 }
 
 fn with_sources<P: Ports, R>(
+    seat: &Seat<'_>,
     shared: &Shared<P>,
     use_them: impl FnOnce(&Sources<'_>, &mut P::Memory) -> R,
 ) -> R {
     let mut memory = shared.memory.clone();
-    shared.installed.read(|installed| {
+    seat.read(|installed| {
         let sources = Sources {
             views: installed.views(),
             watches: installed.watches(),
@@ -309,14 +310,16 @@ pub fn end<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     else {
         return;
     };
-    core.view.close(&mut shared.memory.clone(), |page, how| {
-        if how.granted.contains(Permissions::WRITE) {
-            shared.refresh_shadow(page);
+    core.seat.read(|installed| {
+        core.view.close(&mut shared.memory.clone(), |page, how| {
+            if how.granted.contains(Permissions::WRITE) {
+                shared.refresh_shadow(installed, page);
+            }
+        });
+        if blind {
+            shared.refresh_all_shadows(installed);
         }
     });
-    if blind {
-        shared.refresh_all_shadows();
-    }
     if discards {
         shared.clear_sink();
     }
@@ -338,7 +341,9 @@ pub fn apply<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
         end(core, shared);
         return;
     }
-    if !with_sources(shared, |sources, memory| core.view.follow(memory, sources)) {
+    if !with_sources(&core.seat, shared, |sources, memory| {
+        core.view.follow(memory, sources)
+    }) {
         arm(core, shared, false, true);
     }
     // An exit before the instruction ran ends the state that holds interrupts off: one that came first would

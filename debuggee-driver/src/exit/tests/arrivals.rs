@@ -92,3 +92,17 @@ fn an_nmi_of_the_guests_is_an_exception() {
     assert_eq!(read(&machine, ENTRY_INFO), VALID | 2 << 8 | 2);
     assert_eq!(machine.hits(event), 1);
 }
+
+#[test]
+fn a_core_waits_for_a_start_up_ipi_from_init_on() {
+    let mut machine = Machine::new();
+    machine.exit(0, reason::INIT);
+    assert!(machine.cores[0].waits_for_sipi);
+    // Whatever makes it exit meanwhile, it goes on waiting.
+    machine.exit(0, reason::PREEMPTION_TIMER);
+    assert!(machine.cores[0].waits_for_sipi);
+    set(&mut machine, &[(ro::EXIT_QUALIFICATION, 0x9a)]);
+    machine.exit(0, reason::SIPI);
+    assert!(!machine.cores[0].waits_for_sipi);
+    assert_eq!(read(&machine, guest::CS_BASE), 0x9_a000);
+}

@@ -4,12 +4,12 @@ use super::machine::{DRIVER, Machine, RAM};
 use super::on_a_large_stack;
 use crate::event::detour::{Code, Site, ViewList};
 use crate::event::plan::Facts as EventFacts;
-use crate::exit::{self, Flow, hypercall};
+use crate::exit::{Flow, hypercall};
 use crate::hit::detour::{FRAME_WORDS, READ_REGISTER, StubRequest, WRITE_REGISTER};
 use crate::port::{Cpu, PhysicalMemory, gpr};
 use crate::shared::TrampolineView;
 use crate::vmx::{control_field, guest, reason, ro};
-use wire_protocol::address::{CoreId, GuestPhysical, GuestVirtual, PAGE_BYTES};
+use wire_protocol::address::{GuestPhysical, GuestVirtual, PAGE_BYTES};
 use wire_protocol::event::{Actions, Settings, Trigger};
 use wire_protocol::register::Register;
 
@@ -27,9 +27,7 @@ const FUNCTION: u64 = RAM + 0x60_0000;
 const UNDEFINED_OPCODE: u64 = 1 << 31 | 3 << 8 | 6;
 
 fn machine() -> Machine {
-    let mut machine = Machine::new();
-    machine.shared.fixed.trampoline = Some(INNER);
-    machine
+    Machine::with(|parts| parts.fixed.trampoline = Some(INNER))
 }
 
 /// A machine that has a detour.
@@ -42,16 +40,7 @@ fn machine_with_detour() -> Machine {
         pages: core::array::from_fn(|index| page(index as u64)),
         lists: INNER.lists.map(|at| ViewList { at, views: [0; 2] }),
     };
-    {
-        let mut halt = machine.shared.rendezvous.claim(CoreId(0)).unwrap();
-        let mut proof = halt.all_halted().unwrap();
-        machine
-            .shared
-            .installed
-            .edit(&mut proof)
-            .place_detours(site);
-        halt.release(|| 0, 0);
-    }
+    machine.edit(|installed| installed.place_detours(site));
     let at = GuestVirtual(FUNCTION);
     let mut bytes = [0; 15];
     // MOV EAX, imm32; RET
@@ -268,10 +257,9 @@ fn a_script_inside_reads_and_writes_what_only_vmx_root_can() {
 fn a_fault_of_the_debugger_inside_is_told() {
     on_a_large_stack(|| {
         let mut machine = inside();
-        let core = &mut machine.cores[0];
-        core.cpu
-            .vmwrite(ro::EXIT_REASON, u64::from(reason::EPT_VIOLATION));
-        let flow = exit::handle(core, &machine.shared);
+        let cpu = &mut machine.cores[0].cpu;
+        cpu.vmwrite(ro::EXIT_REASON, u64::from(reason::EPT_VIOLATION));
+        let flow = machine.handle(0);
         assert!(matches!(flow, Flow::Dead(_)), "{flow:?}");
     });
 }

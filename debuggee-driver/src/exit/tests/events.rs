@@ -2,11 +2,9 @@
 
 use super::cpu::FakeCpu;
 use super::machine::{BITMAPS, DRIVER, Machine, RAM};
-use crate::cores::rendezvous::Seat;
 use crate::event::Facts;
 use crate::exit::{self, Flow, hypercall};
 use crate::port::{Cpu, LiveRegister, PhysicalMemory, gpr};
-use crate::run::machine::change;
 use crate::vmx::control::efer;
 use crate::vmx::{control_field, guest, interruptibility, msr, reason, ro};
 use wire_protocol::address::{CoreId, EventId, GuestPhysical};
@@ -315,7 +313,6 @@ fn an_event_that_a_script_disables_costs_nothing_from_then_on() {
     let mut machine = Machine::new();
     let kind = TraceKind::Instrument;
     let event = install(&mut machine, counting(Trigger::Trace { kind }));
-    machine.shared.rendezvous.set_seat(CoreId(0), Seat::Running);
     machine.exit(0, reason::PREEMPTION_TIMER);
     assert!(machine.traps(0));
     for (enabled, traps) in [(false, false), (true, true)] {
@@ -324,31 +321,31 @@ fn an_event_that_a_script_disables_costs_nothing_from_then_on() {
         } else {
             EventChange::Disable
         };
-        assert!(change(&machine.shared, event, how));
+        assert!(machine.change(event, how));
         machine.exit(0, reason::PREEMPTION_TIMER);
         assert_eq!(machine.traps(0), traps);
     }
     // What was said last holds.
-    change(&machine.shared, event, EventChange::Enable);
-    change(&machine.shared, event, EventChange::Disable);
+    machine.change(event, EventChange::Enable);
+    machine.change(event, EventChange::Disable);
     machine.exit(0, reason::PREEMPTION_TIMER);
     assert!(!machine.traps(0));
-    assert!(!change(&machine.shared, EventId(9), EventChange::Disable));
+    assert!(!machine.change(EventId(9), EventChange::Disable));
 }
 
 #[test]
 fn what_a_script_wants_while_a_core_is_missing_is_done_when_it_is_back() {
-    let mut machine = Machine::new();
-    machine.shared.facts.tsc_khz = 0;
+    let mut machine = Machine::with(|parts| parts.facts.tsc_khz = 0);
     let kind = TraceKind::Instrument;
     let event = install(&mut machine, counting(Trigger::Trace { kind }));
-    machine.shared.rendezvous.set_seat(CoreId(0), Seat::Running);
     machine.exit(0, reason::PREEMPTION_TIMER);
-    assert!(change(&machine.shared, event, EventChange::Disable));
-    machine.shared.rendezvous.set_seat(CoreId(1), Seat::Running);
-    machine.exit(0, reason::PREEMPTION_TIMER);
+    assert!(machine.change(event, EventChange::Disable));
+    let timer = u64::from(reason::PREEMPTION_TIMER);
+    cpu(&mut machine).vmwrite(ro::EXIT_REASON, timer);
+    // The other core runs.
+    let flow = exit::handle(&mut machine.cores[0], machine.shared);
+    assert_eq!(flow, Flow::Enter);
     assert!(machine.traps(0));
-    machine.shared.rendezvous.set_seat(CoreId(1), Seat::Offline);
     machine.exit(0, reason::PREEMPTION_TIMER);
     assert!(!machine.traps(0));
 }
@@ -368,7 +365,6 @@ fn a_core_that_is_left_while_system_calls_are_watched_can_make_them() {
     let registers = cpu(&mut machine).registers_mut();
     registers[gpr::RAX] = hypercall::MAGIC;
     registers[gpr::RCX] = hypercall::LEAVE;
-    let flow = exit::handle(&mut machine.cores[0], &machine.shared);
-    assert_eq!(flow, Flow::Leave);
+    assert_eq!(machine.handle(0), Flow::Leave);
     assert_eq!(read(&machine, guest::IA32_EFER_FULL), long);
 }

@@ -8,7 +8,7 @@ use crate::ept::mode::ModeViews;
 use crate::ept::model::{GIB, MIB, World, design, world};
 use crate::ept::step_view::{PAGES, StepView};
 use crate::ept::table::View;
-use crate::event::{Bitmaps, Facts as EventFacts, Range};
+use crate::event::{Bitmaps, Facts as EventFacts, Installed, Range};
 use crate::exit::{self, Core, Flow};
 use crate::facts::Facts;
 use crate::fake::{FakePorts, FlatMemory};
@@ -18,7 +18,8 @@ use crate::line::{Buffers, Line};
 use crate::messages::Rings;
 use crate::pool::TableSource;
 use crate::port::{Cpu, PhysicalMemory, Ports};
-use crate::shared::{Fixed, Parts, Shared};
+use crate::run::machine;
+use crate::shared::{Fixed, Local, Parts, Shared};
 use crate::transport::uart16550::Uart;
 use crate::vmx::{control_field, guest, reason, ro};
 use core::sync::atomic::AtomicPtr;
@@ -29,7 +30,9 @@ use std::sync::Mutex;
 use std::vec;
 use std::vec::Vec;
 use wire_protocol::address::{CoreId, EventId, GuestPhysical, GuestVirtual};
-use wire_protocol::event::{Access, Actions, EventSpec, Options, Settings, Space, Trigger};
+use wire_protocol::event::{
+    Access, Actions, EventChange, EventSpec, Options, Settings, Space, Trigger,
+};
 use wire_protocol::limits;
 use wire_protocol::link::Storage;
 use wire_protocol::packet::{Constants, ModuleLayout, RamRange};
@@ -95,8 +98,8 @@ impl Ports for Fake {
 
 /// A machine with two cores.
 pub(super) struct Machine {
-    pub(super) shared: Shared<Fake>,
-    pub(super) cores: Vec<Core<FakeCpu>>,
+    pub(super) shared: &'static Shared<Fake>,
+    pub(super) cores: [Core<'static, FakeCpu>; 2],
     /// VM exits so far.
     pub(super) exits: u32,
     /// Of the events that are added.
@@ -134,14 +137,18 @@ fn no_facts() -> Facts {
     }
 }
 
-/// Memory for ever, which a line wants. Something static leads to it, or Miri took it for lost.
-fn memory(len_bytes: usize) -> &'static mut [u8] {
+/// A value for ever, as a core's seat wants it. Something static leads to it, or Miri took it for lost.
+fn keep<T: ?Sized>(value: Box<T>) -> &'static mut T {
     static KEPT: Mutex<Vec<AtomicPtr<u8>>> = Mutex::new(Vec::new());
-    let memory = Box::leak(vec![0; len_bytes].into_boxed_slice());
+    let value = Box::leak(value);
     KEPT.lock()
         .unwrap()
-        .push(AtomicPtr::new(memory.as_mut_ptr()));
-    memory
+        .push(AtomicPtr::new((&raw mut *value).cast()));
+    value
+}
+
+fn memory(len_bytes: usize) -> &'static mut [u8] {
+    keep(vec![0; len_bytes].into_boxed_slice())
 }
 
 fn line() -> Line<FakePorts> {
@@ -156,6 +163,11 @@ fn line() -> Line<FakePorts> {
 
 impl Machine {
     pub(super) fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// A machine of changed parts.
+    pub(super) fn with(change: impl FnOnce(&mut Parts<Fake>)) -> Self {
         let World {
             mut mem,
             mut installed,
@@ -174,11 +186,11 @@ impl Machine {
         let arena = installed.pools_mut().arena_mut();
         let own = [view(arena), view(arena)];
         let mode_views = ModeViews::build(&views.hooked, &mut mem, arena);
-        let shared = Shared::new(Parts {
+        let mut parts = Parts {
             installed: *installed,
             line: line(),
             messages: Rings::default(),
-            workspaces: Default::default(),
+            locals: [const { Local::NONE }; limits::CORES],
             variables: &[],
             memory: Memory(Rc::new(RefCell::new(mem))),
             facts: no_facts(),
@@ -195,11 +207,14 @@ impl Machine {
                 mode_views,
                 preemption_timer_shift: 0,
             },
+        };
+        change(&mut parts);
+        let shared: &Shared<Fake> = keep(Box::new(Shared::new(parts)));
+        let mut number = 0..;
+        let mut cores = own.map(|view| {
+            let seat = shared.rendezvous.seat(CoreId(number.next().unwrap()));
+            Core::new(seat.unwrap(), FakeCpu::default(), view)
         });
-        let mut cores: Vec<_> = (0..)
-            .zip(own)
-            .map(|(number, view)| Core::new(CoreId(number), FakeCpu::default(), view))
-            .collect();
         for core in &mut cores {
             core.cpu.vmwrite(guest::CR3, 16 * MIB);
             core.cpu.vmwrite(guest::CS_ACCESS_RIGHTS, 1 << 13);
@@ -231,19 +246,32 @@ impl Machine {
             ..EventSpec::new(settings.trigger)
         };
         let mut memory = self.shared.memory.clone();
-        let added;
-        {
-            let mut halt = self.shared.rendezvous.claim(CoreId(0)).unwrap();
-            let mut proof = halt.all_halted().unwrap();
-            let installed = self.shared.installed.edit(&mut proof);
-            added = installed.add(&mut memory, &spec, &facts).unwrap();
-            self.shared.publish(installed);
-            halt.release(|| 0, 0);
-        }
+        let added = self.edit(|installed| installed.add(&mut memory, &spec, &facts).unwrap());
         for core in &mut self.cores {
             self.shared.load_published(core.id, &mut core.cpu);
         }
         added
+    }
+
+    /// Changes what is installed, by core 0 while the other one executes nothing.
+    pub(super) fn edit<R>(&mut self, change: impl FnOnce(&mut Installed) -> R) -> R {
+        let [core, other] = &mut self.cores;
+        other.seat.wait_for_sipi(|| {
+            let mut halt = core.seat.claim().unwrap();
+            let mut proof = halt.all_halted().unwrap();
+            let installed = proof.edit();
+            let result = change(installed);
+            self.shared.publish(installed);
+            halt.release(|| 0, 0);
+            result
+        })
+    }
+
+    /// What a script wants to become of an event.
+    pub(super) fn change(&self, event: EventId, change: EventChange) -> bool {
+        self.cores[0]
+            .seat
+            .read(|installed| machine::change(self.shared, installed, event, change))
     }
 
     pub(super) fn hook(&mut self, at: u64) -> EventId {
@@ -278,7 +306,7 @@ impl Machine {
     }
 
     pub(super) fn hits(&self, event: EventId) -> u64 {
-        self.shared.installed.read(|installed| {
+        self.cores[0].seat.read(|installed| {
             let mut entries = installed.entries();
             entries.find(|entry| entry.id == event).unwrap().hits
         })
@@ -304,12 +332,23 @@ impl Machine {
     pub(super) fn exit(&mut self, core: usize, number: u16) {
         self.exits += 1;
         assert!(self.exits < 10_000, "the guest makes no progress");
-        let core = &mut self.cores[core];
-        core.cpu.vmwrite(ro::EXIT_REASON, u64::from(number));
+        let cpu = &mut self.cores[core].cpu;
+        cpu.vmwrite(ro::EXIT_REASON, u64::from(number));
         let entry_info = control_field::VMENTRY_INTERRUPTION_INFO_FIELD;
-        core.cpu.vmwrite(entry_info, 0);
-        assert_eq!(exit::handle(core, &self.shared), Flow::Enter);
-        core.cpu.vmwrite(ro::IDT_VECTORING_INFO, 0);
+        cpu.vmwrite(entry_info, 0);
+        assert_eq!(self.handle(core), Flow::Enter);
+        self.cores[core].cpu.vmwrite(ro::IDT_VECTORING_INFO, 0);
+    }
+
+    /// Handles the exit of a core while the other one executes nothing.
+    pub(super) fn handle(&mut self, core: usize) -> Flow {
+        let [first, second] = &mut self.cores;
+        let (core, other) = if core == 0 {
+            (first, second)
+        } else {
+            (second, first)
+        };
+        other.seat.wait_for_sipi(|| exit::handle(core, self.shared))
     }
 
     /// The processor does not allow an access.

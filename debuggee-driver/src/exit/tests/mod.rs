@@ -114,9 +114,8 @@ fn one_instruction_may_read_two_hooked_pages() {
         machine.set_rip(0, RAM + 0x40);
         machine.place_code(RAM + 0x40, STORE);
         machine.run(0, &[Does(OTHER, 8, WRITES)], RAM + 0x43);
-        let view = machine
-            .shared
-            .installed
+        let view = machine.cores[0]
+            .seat
             .read(|installed| installed.views().hooked);
         let shadow = view.leaf_4k(&machine.shared.memory, OTHER).address();
         let mut bytes = [0; 6];

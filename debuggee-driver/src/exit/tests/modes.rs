@@ -2,11 +2,9 @@
 
 use super::machine::{EXECUTE, Machine, RAM};
 use super::on_a_large_stack;
-use crate::cores::rendezvous::Seat;
 use crate::ept::entry::Mode;
 use crate::event::Facts;
 use crate::port::Cpu;
-use crate::run::machine::change;
 use crate::vmx::{control_field, guest, reason};
 use wire_protocol::address::{CoreId, EventId};
 use wire_protocol::event::{Actions, EventChange, Modes, Settings, Trigger};
@@ -98,9 +96,7 @@ fn the_watch_ends_with_the_event() {
         let user = watch(&mut machine, Modes::USER, None);
         machine.exit(0, reason::PREEMPTION_TIMER);
         assert_ne!(view(&machine), hooked);
-        let running = Seat::Running;
-        machine.shared.rendezvous.set_seat(CoreId(0), running);
-        assert!(change(&machine.shared, user, EventChange::Clear));
+        assert!(machine.change(user, EventChange::Clear));
         machine.exit(0, reason::PREEMPTION_TIMER);
         let exits = machine.exits;
         run_in(&mut machine, Mode::User, RAM);

@@ -13,7 +13,7 @@ use crate::exit::watchers;
 use crate::guest::instruction::Instruction;
 use crate::hit::{Nature, Verdict};
 use crate::port::{Cpu, Ports};
-use crate::shared::Shared;
+use crate::shared::{Seat, Shared};
 use crate::vmx::interruption::GENERAL_PROTECTION;
 use crate::vmx::{guest, interruptibility, reason, ro};
 use wire_protocol::event::Access;
@@ -65,8 +65,10 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
         return outcome;
     }
     let at = violation.at;
-    let watched = shared.is_watched(at);
-    let hidden = !watched && shared.is_guarded(at);
+    let (watched, hidden) = core.seat.read(|installed| {
+        let watched = shared.is_watched(installed, at);
+        (watched, !watched && shared.is_guarded(installed, at))
+    });
     match decide(violation.access, watched, hidden) {
         Decision::Serve => serve(core, shared, &violation),
         Decision::StepHidden => {
@@ -92,11 +94,11 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
 fn serve<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, violation: &Violation) -> Outcome {
     let page = violation.at.page();
     let mut access = violation.access;
-    if is_any_met(shared, &violation.most()) {
+    if is_any_met(&core.seat, &violation.most()) {
         let instruction = violation.instruction(core, shared);
         let (touch, earlier) = violation.touches(core, shared, instruction.as_ref());
         access |= touch.access;
-        if is_any_met(shared, &touch)
+        if is_any_met(&core.seat, &touch)
             && let Some(outcome) = hit(core, shared, violation, instruction, touch, earlier)
         {
             return outcome;
@@ -119,10 +121,8 @@ fn serve<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, violation: &Viol
     Outcome::Stay
 }
 
-fn is_any_met<P: Ports>(shared: &Shared<P>, touch: &Touch) -> bool {
-    shared
-        .installed
-        .read(|installed| installed.watches().monitors().is_any_met(touch))
+fn is_any_met(seat: &Seat<'_>, touch: &Touch) -> bool {
+    seat.read(|installed| installed.watches().monitors().is_any_met(touch))
 }
 
 /// Serves the events that watch what is touched. `None` lets the access happen.

@@ -64,8 +64,8 @@ pub(in crate::exit) fn pass<P: Ports>(
         // Some processors do not tell a write from a read that is followed by a write.
         access |= Access::READ;
     }
-    let distance_bytes = shared
-        .installed
+    let distance_bytes = core
+        .seat
         .read(|installed| installed.watches().monitors().distance(at, access))?;
     if distance_bytes == 0 || !is_decoded(core, shared) {
         return None;

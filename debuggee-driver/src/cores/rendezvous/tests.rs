@@ -1,0 +1,309 @@
+//! Halts among threads that stand for cores. Under Miri a look at what another one edits is found
+//! as a data race or as a reference that should be the only one.
+
+use super::*;
+extern crate std;
+use std::boxed::Box;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::thread;
+use std::vec::Vec;
+
+const LIMIT: u64 = u64::MAX;
+const CORES: u16 = 3;
+
+/// Words that an edit changes one by one: whoever looked meanwhile would see them differ.
+type Words = [u64; 4];
+type Meeting = Rendezvous<Words, u64>;
+
+fn rendezvous() -> Meeting {
+    Rendezvous::new([0; 4], [0; limits::CORES])
+}
+
+/// A clock of which every look takes a tick.
+fn clock() -> impl FnMut() -> u64 {
+    let mut now = 0;
+    move || {
+        now += 1;
+        now
+    }
+}
+
+fn look(seat: &Seat<'_, Words, u64>) -> u64 {
+    seat.read(|words| {
+        assert_eq!(*words, [words[0]; 4], "somebody edits");
+        words[0]
+    })
+}
+
+fn edit(halt: &mut Halt<'_, Words, u64>) {
+    let mut proof = halt.all_halted().unwrap();
+    for word in proof.edit() {
+        *word += 1;
+    }
+}
+
+#[test]
+fn a_core_has_one_seat_until_it_leaves() {
+    let rendezvous = rendezvous();
+    let seat = rendezvous.seat(CoreId(1)).unwrap();
+    assert_eq!(rendezvous.presence(CoreId(1)), Presence::Running);
+    assert!(rendezvous.seat(CoreId(1)).is_none());
+    assert!(rendezvous.seat(CoreId(limits::CORES as u16)).is_none());
+    seat.leave();
+    assert_eq!(rendezvous.presence(CoreId(1)), Presence::Offline);
+    assert!(rendezvous.seat(CoreId(1)).is_some());
+}
+
+#[test]
+fn only_one_core_claims_a_halt() {
+    let rendezvous = rendezvous();
+    let mut first = rendezvous.seat(CoreId(0)).unwrap();
+    let mut second = rendezvous.seat(CoreId(1)).unwrap();
+    let halt = first.claim().unwrap();
+    assert!(second.claim().is_none());
+    assert!(second.is_wanted());
+    halt.release(clock(), LIMIT);
+    assert!(!second.is_wanted());
+    assert!(second.claim().is_some());
+    assert!(!second.is_wanted());
+}
+
+#[test]
+fn no_proof_is_given_while_a_core_is_missing() {
+    let rendezvous = rendezvous();
+    let mut first = rendezvous.seat(CoreId(0)).unwrap();
+    let mut fourth = rendezvous.seat(CoreId(3)).unwrap();
+    let mut halt = first.claim().unwrap();
+    let mut asked = Vec::new();
+    halt.gather(|core| asked.push(core), clock(), 10);
+    assert_eq!(asked, [CoreId(3)]);
+    assert_eq!(halt.all_halted().err(), Some(CoreId(3)));
+    assert_eq!(halt.missing_mask(), 8);
+    assert!(halt.local_of(CoreId(3)).is_none());
+    // A core that is missing may look: nobody edits.
+    assert_eq!(look(&fourth), 0);
+    thread::scope(|scope| {
+        scope.spawn(|| fourth.park(5, || {}));
+        halt.gather(|_| {}, clock(), LIMIT);
+        assert!(halt.all_halted().is_ok());
+        assert!(halt.holds(CoreId(3)));
+        halt.release(clock(), LIMIT);
+    });
+}
+
+#[test]
+fn the_claimer_uses_what_a_held_core_has() {
+    let rendezvous = rendezvous();
+    let mut first = rendezvous.seat(CoreId(0)).unwrap();
+    let mut second = rendezvous.seat(CoreId(1)).unwrap();
+    *first.local() = 1;
+    let mut halt = first.claim().unwrap();
+    thread::scope(|scope| {
+        let held = scope.spawn(|| {
+            *second.local() = 2;
+            second.park(0, || {});
+            *second.local()
+        });
+        halt.gather(|_| {}, clock(), LIMIT);
+        let of_second = halt.local_of(CoreId(1)).unwrap();
+        assert_eq!(*of_second, 2);
+        *of_second = 20;
+        *halt.local_of(CoreId(0)).unwrap() += 9;
+        let (words, own) = halt.parts();
+        assert_eq!((words[0], *own), (0, 10));
+        halt.release(clock(), LIMIT);
+        assert_eq!(held.join().unwrap(), 20);
+    });
+    assert_eq!(*first.local(), 10);
+}
+
+#[test]
+fn a_core_that_waits_for_sipi_counts_as_still_and_gets_no_nmi() {
+    let rendezvous = rendezvous();
+    let mut first = rendezvous.seat(CoreId(0)).unwrap();
+    let mut second = rendezvous.seat(CoreId(1)).unwrap();
+    second.wait_for_sipi(|| {
+        let mut halt = first.claim().unwrap();
+        halt.gather(|_| panic!("no NMI is due"), clock(), LIMIT);
+        assert_eq!(halt.presence(CoreId(1)), Presence::WaitForSipi);
+        assert!(!halt.holds(CoreId(1)));
+        edit(&mut halt);
+        halt.release(clock(), LIMIT);
+    });
+    assert_eq!(look(&second), 1);
+}
+
+#[test]
+fn a_core_that_is_woken_during_a_halt_looks_only_after_it() {
+    let rendezvous = rendezvous();
+    let mut first = rendezvous.seat(CoreId(0)).unwrap();
+    let mut second = rendezvous.seat(CoreId(1)).unwrap();
+    let (waits, is_woken) = (AtomicBool::new(false), AtomicBool::new(false));
+    thread::scope(|scope| {
+        let woken = scope.spawn(|| {
+            second.wait_for_sipi(|| {
+                waits.store(true, SeqCst);
+                while !is_woken.load(SeqCst) {
+                    core::hint::spin_loop();
+                }
+            });
+            look(&second)
+        });
+        while !waits.load(SeqCst) {
+            core::hint::spin_loop();
+        }
+        let mut halt = first.claim().unwrap();
+        is_woken.store(true, SeqCst);
+        for _ in 0..20 {
+            edit(&mut halt);
+            thread::yield_now();
+            assert_eq!(halt.presence(CoreId(1)), Presence::WaitForSipi);
+        }
+        halt.release(clock(), LIMIT);
+        assert_eq!(woken.join().unwrap(), 20);
+    });
+    assert_eq!(rendezvous.presence(CoreId(1)), Presence::Running);
+}
+
+#[test]
+fn a_core_that_comes_during_a_halt_has_its_seat_after_it() {
+    let rendezvous = rendezvous();
+    let mut first = rendezvous.seat(CoreId(0)).unwrap();
+    let mut halt = first.claim().unwrap();
+    thread::scope(|scope| {
+        let comes = scope.spawn(|| look(&rendezvous.seat(CoreId(1)).unwrap()));
+        for _ in 0..20 {
+            edit(&mut halt);
+            thread::yield_now();
+        }
+        halt.release(clock(), LIMIT);
+        assert_eq!(comes.join().unwrap(), 20);
+    });
+}
+
+/// A core that left `park` or `wait_for_sipi` by a panic could look during a halt, otherwise.
+#[test]
+fn a_panic_ends_an_absence_like_a_return() {
+    let rendezvous = rendezvous();
+    let mut first = rendezvous.seat(CoreId(0)).unwrap();
+    let mut second = rendezvous.seat(CoreId(1)).unwrap();
+    let mut halt = first.claim().unwrap();
+    thread::scope(|scope| {
+        let panicked = scope.spawn(|| {
+            let wakes = || second.wait_for_sipi(|| resume_unwind(Box::new(())));
+            assert!(catch_unwind(AssertUnwindSafe(wakes)).is_err());
+            look(&second)
+        });
+        halt.gather(|_| {}, clock(), LIMIT);
+        edit(&mut halt);
+        halt.release(clock(), LIMIT);
+        assert_eq!(panicked.join().unwrap(), 1);
+    });
+    assert_eq!(rendezvous.presence(CoreId(1)), Presence::Running);
+}
+
+#[test]
+fn a_core_that_stands_still_for_good_is_held() {
+    let rendezvous = rendezvous();
+    let mut first = rendezvous.seat(CoreId(0)).unwrap();
+    rendezvous.seat(CoreId(1)).unwrap().stand_still();
+    let third = rendezvous.seat(CoreId(2)).unwrap();
+    // SAFETY: what has the seat does not use it from here on.
+    unsafe { rendezvous.give_up(third.core()) };
+    let mut halt = first.claim().unwrap();
+    halt.gather(|_| panic!("no NMI is due"), clock(), LIMIT);
+    edit(&mut halt);
+    halt.release(clock(), 10);
+}
+
+#[test]
+fn code_beside_a_seat_looks_and_has_what_is_its_own() {
+    let rendezvous = rendezvous();
+    let mut seat = rendezvous.seat(CoreId(0)).unwrap();
+    // SAFETY: the seat only looks, until both values were used.
+    let (words, local) = unsafe { rendezvous.beside(CoreId(0)) }.unwrap();
+    *local += look(&seat) + words[0] + 1;
+    assert_eq!(*seat.local(), 1);
+}
+
+#[test]
+fn an_nmi_is_expected_once() {
+    let rendezvous = rendezvous();
+    let mut first = rendezvous.seat(CoreId(0)).unwrap();
+    let second = rendezvous.seat(CoreId(1)).unwrap();
+    let mut halt = first.claim().unwrap();
+    halt.gather(|_| {}, clock(), 1);
+    assert!(second.take_expected_nmi());
+    assert!(!second.take_expected_nmi());
+}
+
+#[test]
+fn a_commit_returns_only_after_every_held_core_acknowledged() {
+    let rendezvous = rendezvous();
+    let mut first = rendezvous.seat(CoreId(0)).unwrap();
+    let mut second = rendezvous.seat(CoreId(1)).unwrap();
+    let loads = AtomicUsize::new(0);
+    let may_load = AtomicBool::new(false);
+    let mut halt = first.claim().unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            second.park(0, || {
+                while !may_load.load(SeqCst) {
+                    core::hint::spin_loop();
+                }
+                loads.fetch_add(1, SeqCst);
+            });
+            assert!(!second.is_behind());
+        });
+        halt.gather(|_| {}, clock(), LIMIT);
+        assert_eq!(halt.commit_everywhere(clock(), 10), Err(CoreId(1)));
+        assert_eq!(loads.load(SeqCst), 0);
+        may_load.store(true, SeqCst);
+        halt.commit_everywhere(clock(), LIMIT).unwrap();
+        assert!(loads.load(SeqCst) > 0);
+        halt.release(clock(), LIMIT);
+    });
+}
+
+/// Threads fight for the halt, look, wait for start-up IPIs; whoever edits must be alone.
+#[test]
+fn who_edits_is_alone() {
+    // Parked threads spin: on a machine with fewer cores each round costs time slices.
+    let rounds = if cfg!(miri) { 2 } else { 20 };
+    let rendezvous = rendezvous();
+    let done = AtomicUsize::new(0);
+    let seats = [0, 1, 2].map(|core| rendezvous.seat(CoreId(core)).unwrap());
+    assert_eq!(seats.len(), usize::from(CORES));
+    thread::scope(|scope| {
+        for mut seat in seats {
+            let done = &done;
+            scope.spawn(move || {
+                let mut finished = 0;
+                while done.load(SeqCst) < usize::from(CORES) {
+                    look(&seat);
+                    if seat.is_wanted() {
+                        seat.park(0, || {});
+                    } else if finished < rounds {
+                        if let Some(mut halt) = seat.claim() {
+                            halt.gather(|_| {}, clock(), LIMIT);
+                            edit(&mut halt);
+                            halt.commit_everywhere(clock(), LIMIT).unwrap();
+                            halt.release(clock(), LIMIT);
+                            finished += 1;
+                            if finished == rounds {
+                                done.fetch_add(1, SeqCst);
+                            }
+                        }
+                    } else {
+                        seat.wait_for_sipi(thread::yield_now);
+                    }
+                }
+                seat.leave();
+            });
+        }
+    });
+    let mut seat = rendezvous.seat(CoreId(0)).unwrap();
+    assert_eq!(look(&seat), u64::from(CORES) * rounds);
+    assert!(seat.claim().is_some());
+}

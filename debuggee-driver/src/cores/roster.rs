@@ -1,0 +1,185 @@
+//! Who has stopped: what each core does, who claims the halt, what was committed.
+//!
+//! Plain atomics in memory that the guest cannot reach; there is no lock. The tokens of
+//! [`super::rendezvous`] are the only users.
+//!
+//! All accesses are sequentially consistent: the proof needs one order of all of them, and a halt
+//! is no hot path.
+
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::SeqCst};
+use wire_protocol::address::CoreId;
+use wire_protocol::limits;
+
+/// What a core is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Presence {
+    /// Not under the hypervisor.
+    Offline = 0,
+    /// In its guest, or in VMX-root on the guest's behalf.
+    Running = 1,
+    /// Waits for a start-up IPI: it executes nothing, and looks at nothing before it is back.
+    WaitForSipi = 2,
+    /// Spins in VMX-root and touches nothing.
+    Held = 3,
+}
+
+impl Presence {
+    const fn from_u8(value: u8) -> Self {
+        match value {
+            1 => Self::Running,
+            2 => Self::WaitForSipi,
+            3 => Self::Held,
+            _ => Self::Offline,
+        }
+    }
+}
+
+/// Values of `phase`.
+const RUNNING: u32 = 0;
+const HALTING: u32 = 1;
+const RELEASING: u32 = 2;
+
+struct Entry {
+    presence: AtomicU8,
+    nmi_expected: AtomicBool,
+    checked_in_tsc: AtomicU64,
+    generation_seen: AtomicU32,
+}
+
+/// See the module.
+pub(super) struct Roster {
+    phase: AtomicU32,
+    /// Core number + 1 of the claimer; 0 if there is none.
+    owner: AtomicU32,
+    /// Counts changes of what is installed; each core acknowledges the newest one.
+    generation: AtomicU32,
+    entries: [Entry; limits::CORES],
+}
+
+impl Default for Roster {
+    fn default() -> Self {
+        Self {
+            phase: AtomicU32::new(RUNNING),
+            owner: AtomicU32::new(0),
+            generation: AtomicU32::new(0),
+            entries: [const {
+                Entry {
+                    presence: AtomicU8::new(Presence::Offline as u8),
+                    nmi_expected: AtomicBool::new(false),
+                    checked_in_tsc: AtomicU64::new(0),
+                    generation_seen: AtomicU32::new(0),
+                }
+            }; limits::CORES],
+        }
+    }
+}
+
+impl Roster {
+    fn entry(&self, core: CoreId) -> Option<&Entry> {
+        self.entries.get(usize::from(core.0))
+    }
+
+    /// What `core` is doing.
+    pub(super) fn presence(&self, core: CoreId) -> Presence {
+        self.entry(core).map_or(Presence::Offline, |entry| {
+            Presence::from_u8(entry.presence.load(SeqCst))
+        })
+    }
+
+    /// `core` says what it does now.
+    pub(super) fn set_presence(&self, core: CoreId, presence: Presence) {
+        if let Some(entry) = self.entry(core) {
+            entry.presence.store(presence as u8, SeqCst);
+        }
+    }
+
+    /// An offline core becomes one that executes nothing. False if it is none, or not offline.
+    pub(super) fn enlist(&self, core: CoreId) -> bool {
+        let (from, to) = (Presence::Offline as u8, Presence::WaitForSipi as u8);
+        self.entry(core).is_some_and(|entry| {
+            let taken = entry.presence.compare_exchange(from, to, SeqCst, SeqCst);
+            taken.is_ok()
+        })
+    }
+
+    /// Cores that are not offline.
+    pub(super) fn present(&self) -> impl Iterator<Item = CoreId> + '_ {
+        (0..limits::CORES as u16)
+            .map(CoreId)
+            .filter(|core| self.presence(*core) != Presence::Offline)
+    }
+
+    /// Whether another core has claimed a halt and waits for `core`.
+    pub(super) fn is_wanted(&self, core: CoreId) -> bool {
+        self.phase.load(SeqCst) == HALTING && self.owner.load(SeqCst) != u32::from(core.0) + 1
+    }
+
+    /// Claims the halt for `core`; false if it is claimed.
+    pub(super) fn claim(&self, core: CoreId) -> bool {
+        let owner = u32::from(core.0) + 1;
+        let is_first = self.owner.compare_exchange(0, owner, SeqCst, SeqCst);
+        if is_first.is_ok() {
+            self.phase.store(HALTING, SeqCst);
+        }
+        is_first.is_ok()
+    }
+
+    /// Asks every core that is held to leave.
+    pub(super) fn begin_release(&self) {
+        self.phase.store(RELEASING, SeqCst);
+    }
+
+    /// The halt is over: the next core may claim one.
+    pub(super) fn end_release(&self) {
+        self.phase.store(RUNNING, SeqCst);
+        self.owner.store(0, SeqCst);
+    }
+
+    /// An NMI is about to be sent to `core`.
+    pub(super) fn expect_nmi(&self, core: CoreId) {
+        if let Some(entry) = self.entry(core) {
+            entry.nmi_expected.store(true, SeqCst);
+        }
+    }
+
+    /// Whether an NMI was about to be sent to `core`. Answers yes once per NMI.
+    pub(super) fn take_expected_nmi(&self, core: CoreId) -> bool {
+        self.entry(core)
+            .is_some_and(|entry| entry.nmi_expected.swap(false, SeqCst))
+    }
+
+    /// `core` is about to be held.
+    pub(super) fn check_in(&self, core: CoreId, tsc: u64) {
+        if let Some(entry) = self.entry(core) {
+            entry.checked_in_tsc.store(tsc, SeqCst);
+        }
+    }
+
+    /// When `core` checked in last.
+    pub(super) fn checked_in_tsc(&self, core: CoreId) -> u64 {
+        self.entry(core)
+            .map_or(0, |entry| entry.checked_in_tsc.load(SeqCst))
+    }
+
+    /// Something was committed: every core is behind.
+    pub(super) fn commit(&self) {
+        self.generation.fetch_add(1, SeqCst);
+    }
+
+    /// Whether something was committed that `core` has not acknowledged yet.
+    pub(super) fn is_behind(&self, core: CoreId) -> bool {
+        self.entry(core)
+            .is_some_and(|entry| entry.generation_seen.load(SeqCst) != self.generation.load(SeqCst))
+    }
+
+    /// `core` has loaded everything committed so far.
+    pub(super) fn acknowledge(&self, core: CoreId) {
+        if let Some(entry) = self.entry(core) {
+            // Only the claimer raises the generation, and it waits for this before it does so again.
+            entry
+                .generation_seen
+                .store(self.generation.load(SeqCst), SeqCst);
+        }
+    }
+}
