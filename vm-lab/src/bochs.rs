@@ -31,6 +31,9 @@ const CONFIGURATION: &str = "config";
 /// Devices that a machine has by default when it is powered on, and by this alone when it is restored.
 const DEVICES: &str = "unmapped=1, biosdev=1, speaker=1, extfpuirq=1, parallel=1, serial=1";
 
+/// Most of a machine's memory, in MiB, that the emulator keeps in its own; the rest is in a file and comes when needed.
+const OWN_MEMORY_MIB: u32 = 2048;
+
 /// What the emulator is told.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -58,6 +61,7 @@ impl Settings {
             ..
         } = self;
         let share = self.tree.join("usr/share");
+        let own_memory_mib = OWN_MEMORY_MIB.min(*memory_mib);
         let (share, disc, log) = (share.display(), self.disc.display(), log.display());
         format!(
             "plugin_ctrl: {DEVICES}\n\
@@ -67,7 +71,7 @@ impl Settings {
              vgaromimage: file={share}/vgabios/vgabios.bin\n\
              cpu: model={cpu}, count={cpus}, ips={INSTRUCTIONS_PER_SECOND}, \
              reset_on_triple_fault=0, ignore_bad_msrs=1\n\
-             memory: guest={memory_mib}, host={memory_mib}\n\
+             memory: guest={memory_mib}, host={own_memory_mib}\n\
              ata0-master: type=cdrom, path={disc}, status=inserted\n\
              boot: cdrom\n\
              com1: enabled=1, mode=socket-client, dev=127.0.0.1:{console}\n\
@@ -289,5 +293,15 @@ mod tests {
         assert!(text.contains("com2: enabled=1, mode=socket-client, dev=127.0.0.1:22\n"));
         assert!(text.contains("path=/d.iso,"));
         assert!(text.lines().all(|line| !line.starts_with(' ')));
+    }
+
+    #[test]
+    fn emulator_keeps_no_more_memory_than_it_can() {
+        let settings = Settings {
+            memory_mib: 4096,
+            ..settings()
+        };
+        let text = settings.configuration(11, 22, Path::new("/l"));
+        assert!(text.contains("memory: guest=4096, host=2048\n"));
     }
 }

@@ -5,11 +5,14 @@
 
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
+use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const UNFINISHED: &str = "half-";
+/// Waiting for longer than this is told.
+const WORTH_A_LINE: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The lab's directory outside the source tree.
@@ -41,14 +44,35 @@ impl Cache {
         self.root.join(name)
     }
 
-    /// Waits for the lock called `name` and holds it until the returned file is dropped.
+    /// Waits for the lock called `name` and holds it until the returned file is dropped. Waiting for another lab is told.
     ///
     /// # Errors
     /// When the lock file can't be created.
     pub fn lock(&self, name: &str) -> Result<File> {
+        self.lock_telling(name, &mut std::io::stderr())
+    }
+
+    fn lock_telling(&self, name: &str, told: &mut dyn Write) -> Result<File> {
         let path = self.path(&format!("{name}.lock"));
-        let file = File::create(&path).with_context(|| format!("creating {}", path.display()))?;
-        file.lock()?;
+        let mut file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .with_context(|| format!("creating {}", path.display()))?;
+        if !try_lock_for(&file, WORTH_A_LINE)? {
+            let mut holder = String::new();
+            file.read_to_string(&mut holder)?;
+            let own = format!("process {} ", std::process::id());
+            if !holder.starts_with(&own) {
+                writeln!(told, "waiting for {holder}, which holds {}", path.display())?;
+            }
+            file.lock()?;
+        }
+        file.set_len(0)?;
+        file.rewind()?;
+        file.write_all(holder().as_bytes())?;
         Ok(file)
     }
 
@@ -88,6 +112,34 @@ pub(crate) fn forget_old(place: &Path, prefix: &str) {
             let _ = fs::remove_dir_all(entry.path());
         }
     }
+}
+
+/// Tries for `time` to lock `file`; says whether it did.
+fn try_lock_for(file: &File, time: Duration) -> Result<bool> {
+    let deadline = Instant::now() + time;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(TryLockError::WouldBlock) => return Ok(false),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
+    }
+}
+
+/// This process, for those who wait for it.
+fn holder() -> String {
+    let mut words = std::env::args();
+    let program = words.next().unwrap_or_default();
+    let name = Path::new(&program).file_name().unwrap_or_default();
+    let name = match name.to_string_lossy() {
+        name if name == "lab" => "cargo lab".into(),
+        name => name,
+    };
+    let words: Vec<String> = std::iter::once(name.into_owned()).chain(words).collect();
+    format!("process {} ({})", std::process::id(), words.join(" "))
 }
 
 fn root_from(variable: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
@@ -154,6 +206,30 @@ mod tests {
         let home = |name: &str| (name == "HOME").then(|| "/h".to_owned());
         assert_eq!(root_from(home), Some("/h/.cache/standstill".into()));
         assert_eq!(root_from(|_| Some(String::new())), None);
+    }
+
+    #[test]
+    fn waiting_for_another_lab_is_told_with_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::at(dir.path().to_owned());
+        for (holder, told_of) in [("process 0 (cargo lab test)", true), (&holder(), false)] {
+            let path = cache.path("x.lock");
+            fs::write(&path, holder).unwrap();
+            let held = File::open(&path).unwrap();
+            held.lock().unwrap();
+            let mut told = Vec::new();
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    std::thread::sleep(WORTH_A_LINE + Duration::from_millis(500));
+                    drop(held);
+                });
+                cache.lock_telling("x", &mut told).unwrap();
+            });
+            let line = format!("waiting for {holder}, which holds {}\n", path.display());
+            assert_eq!(told, if told_of { line.as_bytes() } else { b"" });
+            let own = fs::read_to_string(&path).unwrap();
+            assert!(own.starts_with(&format!("process {} (", std::process::id())));
+        }
     }
 
     #[test]

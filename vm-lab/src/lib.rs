@@ -1,7 +1,7 @@
 //! The lab: boots Debian's own, unmodified kernel on emulated VT-x and hands out its debug line.
 //!
 //! One call does it all: [`machine::Machine::boot`] fetches and builds whatever is missing, boots, and loads the driver.
-//! Used by the `lab` program and by the end-to-end tests. Reading order: `provision`, `image`, `machine`, `line`.
+//! Used by the `lab` program and by the end-to-end tests. Reading order: `toolchain`, `provision`, `image`, `machine`, `line`.
 
 mod apt;
 pub mod arguments;
@@ -27,6 +27,7 @@ pub mod run;
 pub mod script;
 mod snapshot;
 pub mod suite;
+pub mod toolchain;
 
 pub use faults::Faults;
 pub use host::Host;

@@ -169,6 +169,7 @@ fn connect(machine: &MachineArguments) -> Result<ExitCode> {
 }
 
 fn boot(machine: &MachineArguments) -> Result<()> {
+    provision::provision()?;
     let program = phase("building the host program", |_| host::build())?;
     background::start(&machine.words())?;
     let place = background::ask("where")?;

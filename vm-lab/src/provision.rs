@@ -1,4 +1,5 @@
-//! Everything the lab needs from outside, fetched and built once: emulator, kernel, headers, firmware.
+//! Everything the lab needs from outside, fetched and built once: emulator, kernel, headers, firmware, and what Rust's
+//! toolchain lacks for the driver.
 //!
 //! Called first by every command that boots a machine. After the first start it only looks whether the entries are
 //! there: nothing is downloaded and nothing built.
@@ -8,6 +9,7 @@ use crate::cache::Cache;
 use crate::emulator;
 use crate::progress::phase;
 use crate::run;
+use crate::toolchain::{self, Tier};
 use anyhow::{Context, Result, bail};
 use std::cell::OnceCell;
 use std::fs;
@@ -85,6 +87,7 @@ fn library_path(tree: &Path) -> String {
 /// # Errors
 /// Names the package that can't be had and the command that would install it.
 pub fn provision() -> Result<Provisions> {
+    toolchain::prepare(Tier::Lab)?;
     let cache = Cache::open()?;
     let _lock = cache.lock("provision")?;
     let apt_cell = OnceCell::new();

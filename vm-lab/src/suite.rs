@@ -4,6 +4,7 @@
 //! harness says in its `test result:` lines is added up. A check that is no test counts only when it fails.
 
 use crate::progress::phase;
+use crate::toolchain::{self, Tier};
 use crate::{driver, fuzz, provision, repository, run};
 use anyhow::{Context, Result};
 use regex::Regex;
@@ -82,11 +83,28 @@ pub fn run_all(request: &Request) -> bool {
         "fuzz" => fuzz::run_all(request.fuzz_seconds),
         _ => miri(heading.split(' ').skip(1), out),
     };
+    if let Err(error) = toolchain::prepare(Tier::Test) {
+        println!("{error:#}\n\n0 passed, 1 failed");
+        return false;
+    }
+    let asked = THOROUGH.iter().filter(|heading| request.wants(heading));
+    let asked: Vec<&str> = asked.copied().collect();
+    let no_nightly = (!asked.is_empty())
+        .then(prepare_nightly)
+        .and_then(Result::err)
+        .map(|error| format!("{error:#}"));
+    if let Some(why) = &no_nightly {
+        println!("cannot run {}: {why}", asked.join(", "));
+    }
     let check = |heading: &str, out: &mut dyn Write| {
         if !request.wants(heading) {
             return Tally::default();
         }
         let _ = writeln!(out, "\n== {heading}");
+        if let (true, Some(why)) = (THOROUGH.contains(&heading), &no_nightly) {
+            let _ = writeln!(out, "not run: {why}");
+            return Tally::of(false);
+        }
         run_check(heading, out).unwrap_or_else(|error| {
             let _ = writeln!(out, "{error:#}");
             Tally::of(false)
@@ -96,12 +114,6 @@ pub fn run_all(request: &Request) -> bool {
     let mut now = std::io::stdout();
     for heading in IN_TURN {
         total.add(check(heading, &mut now));
-    }
-    if THOROUGH.iter().any(|heading| request.wants(heading))
-        && let Err(error) = prepare_nightly()
-    {
-        println!("{error:#}");
-        total.add(Tally::of(false));
     }
     std::thread::scope(|scope| {
         let started: Vec<_> = THOROUGH
@@ -204,29 +216,9 @@ fn miri<'w>(mut words: impl Iterator<Item = &'w str>, out: &mut dyn Write) -> Re
     watch(&mut miri, out)
 }
 
-/// Makes sure there is a nightly toolchain with the interpreter in it, ready for use.
+/// Makes the nightly toolchain's interpreter ready for use.
 fn prepare_nightly() -> Result<()> {
-    let installed = run::output(Command::new("rustup").args(["toolchain", "list"]))?;
-    if !installed.lines().any(|line| line.starts_with("nightly")) {
-        phase("installing the nightly toolchain", |_| {
-            run::output(Command::new("rustup").args([
-                "toolchain",
-                "install",
-                "nightly",
-                "--profile",
-                "minimal",
-            ]))
-        })?;
-    }
-    phase("adding to the nightly toolchain", |_| {
-        run::output(Command::new("rustup").args([
-            "+nightly",
-            "component",
-            "add",
-            "miri",
-            "rust-src",
-        ]))
-    })?;
+    toolchain::prepare_nightly()?;
     phase("preparing the interpreter", |_| {
         run::output(nightly_cargo(&repository()).args(["miri", "setup"]))
     })?;
