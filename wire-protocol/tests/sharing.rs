@@ -8,6 +8,7 @@ use variables::Core;
 use wire_protocol::bytecode::assemble::{AssembleError, Scratch};
 use wire_protocol::bytecode::op::Op;
 use wire_protocol::bytecode::routine::{Pseudo, Routine};
+use wire_protocol::bytecode::update::{Update, Width};
 use wire_protocol::bytecode::{Assembler, Verified};
 use wire_protocol::script::{Workspace, run};
 
@@ -68,6 +69,38 @@ fn atomic_routines_lose_nothing() {
     });
     let all = CORES * TURNS;
     assert_eq!(globals, [all, all.wrapping_neg(), 3 * all, 0]);
+}
+
+#[test]
+fn updates_lose_nothing() {
+    // Parts of a word, next to each other, and a whole word.
+    let places = [
+        (0, Op::Add, 4, 3),
+        (4, Op::Add, 2, 5),
+        (6, Op::Sub, 1, 1),
+        (8, Op::Add, 8, 7),
+        (16, Op::Sub, 8, 2),
+        (24, Op::Mul, 4, 3),
+        (28, Op::Xor, 4, 0x11),
+    ];
+    let globals = run_everywhere(|a| {
+        for (offset, op, bytes, value) in places {
+            a.variable(Op::AddressGlobal, offset)?;
+            a.number(value)?;
+            a.update(Update {
+                op,
+                width: Width {
+                    bytes,
+                    is_signed: true,
+                },
+            })?;
+        }
+        a.op(Op::Exit)
+    });
+    let all = CORES * TURNS;
+    let low = |value: u64, bytes: u32| value & (u64::MAX >> (64 - 8 * bytes));
+    let parts = low(3 * all, 4) | low(5 * all, 2) << 32 | low(all.wrapping_neg(), 1) << 48;
+    assert_eq!(globals, [parts, 7 * all, (2 * all).wrapping_neg(), 0]);
 }
 
 #[test]

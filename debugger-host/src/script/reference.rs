@@ -148,6 +148,7 @@ signs       A number up to 7fffffffffffffff is signed and has 64 bits, above it 
             kernel with a smaller number, write (unsigned long) @rip > 7fffffffffff.
 registers   @eax = 1 clears the upper half of @rax, as on the processor; @ax, @ah, @al = 1 do not.
 operators   those of C with its precedence; = += ++ and their like are statements, a = b = 5 too.
+            On .globals += -= ++ -- and their like lose nothing that other cores do meanwhile.
             A shift by 64 or more gives 0; >> fills in the sign of what is signed. What is
             shorter than 64 bits is shifted as if it had them, and then cut.
 statements  if elsif else, for, while, do while, break, continue, return

@@ -6,6 +6,7 @@ use super::types::{LONG, Type};
 use crate::expression::register::Part;
 use wire_protocol::bytecode::op::Op;
 use wire_protocol::bytecode::routine::{Pseudo, Routine, Show};
+use wire_protocol::bytecode::update::Update;
 
 /// A value and how it comes about.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,7 +86,9 @@ pub enum Action {
     /// Writes a value of that type; the leftmost target last.
     Write(Type, Vec<(Type, Target)>, Value),
     /// Writes to memory a value computed from what is there ([`ValueKind::Old`]).
-    Update(Type, Place, Value),
+    Rewrite(Type, Place, Value),
+    /// Combines what is at a place with a value, as a whole if the place is a global.
+    Update(Update, Place, Value),
     /// Copies that many bytes.
     Copy(Place, Value, u32),
     /// Runs a function for what it does.

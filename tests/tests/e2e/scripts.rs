@@ -78,8 +78,10 @@ fn scenario_of_refusals() {
     goes_as_written("scenarios/refusals.ds", &Options::default());
 }
 
-/// Counts in four ways: atomically, under a lock, and on each core for itself.
-const COUNTING: &str = "{ interlocked_increment(&.atomic); \
+/// Counts atomically, with operators (in words and in parts of one), under a lock, and on each
+/// core for itself.
+const COUNTING: &str = "{ int .parts[4]; interlocked_increment(&.atomic); \
+     .plain += 1; .up++; --.down; .parts[1]++; .parts[0] += 2; \
      spinlock_lock(&.lock); .locked = .locked + 1; spinlock_unlock(&.lock); \
      mine = mine + 1; \
      if ($core == 0) { .mine0 = mine; } elsif ($core == 1) { .mine1 = mine; } \
@@ -108,6 +110,15 @@ fn four_cores_share_variables_and_keep_their_own() {
         "{text}"
     );
     assert!(text.contains(&format!("own {count}")), "{text}");
+    let text = lab.run(
+        "? { int .parts[4]; printf(\"plain %d up %d down %d parts %d %d\\n\", \
+         .plain, .up, .down, .parts[0], .parts[1]); }",
+    );
+    let operators = format!(
+        "plain {count} up {count} down -{count} parts {} {count}",
+        2 * count
+    );
+    assert!(text.contains(&operators), "{text}");
     assert!(
         !text.contains("cores 1\n"),
         "only one core took part: {text}"

@@ -4,6 +4,7 @@
 use super::PRINT_ARGUMENTS;
 use super::op::{Op, SHORT_NUMBER, SHORT_REGISTER, Shape};
 use super::routine::{ArgumentKind, Pseudo, Routine, Show};
+use super::update::Update;
 use crate::register::Register;
 
 /// What an operation works on.
@@ -32,6 +33,8 @@ pub enum Operand {
         /// Its number of bits, 1 to 63.
         count: u8,
     },
+    /// How something is changed where it stands.
+    Update(Update),
     /// What `printf` needs to know.
     Printf {
         /// Number of values.
@@ -112,6 +115,7 @@ pub fn decode(code: &[u8], at: usize) -> Option<Instruction> {
         Shape::Pseudo => Operand::Pseudo(Pseudo::from_byte(first)?),
         Shape::Routine => Operand::Routine(Routine::from_byte(first)?),
         Shape::Show => Operand::Show(Show::from_byte(first)?),
+        Shape::Update => Operand::Update(Update::from_bytes(*bytes.first_chunk()?)?),
         Shape::Target => Operand::Target(number(bytes) as u32),
         Shape::Function => Operand::Function(first),
         Shape::Printf => printf(first, number(bytes.get(1..)?), 0)?,

@@ -40,6 +40,7 @@ pub mod op;
 pub mod program;
 pub mod routine;
 pub mod tag;
+pub mod update;
 pub mod verify;
 
 pub use assemble::Assembler;

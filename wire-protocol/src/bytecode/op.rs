@@ -30,6 +30,8 @@ pub enum Shape {
     Routine,
     /// One byte: a [`super::routine::Show`].
     Show,
+    /// Two bytes: an operation, and what is at the address ([`super::update::Update`]).
+    Update,
     /// Three bytes: a place in the code that is a label.
     Target,
     /// One byte: index of a function.
@@ -54,7 +56,7 @@ impl Shape {
             | Self::Routine
             | Self::Show
             | Self::Function => 1,
-            Self::U16 | Self::Bits => 2,
+            Self::U16 | Self::Bits | Self::Update => 2,
             Self::Target | Self::Printf => 3,
             Self::U32 | Self::I32 => 4,
             Self::PrintfText => 7,
@@ -334,6 +336,10 @@ operations! {
     Printf Printf 0 0;
     /// `values →`, records them to be printed, with the text that some point at
     PrintfText PrintfText 0 0;
+
+    /// `address value →`: combines what is at the address with the value. Of globals nothing that
+    /// other cores do comes between; else as a load and a store, with their faults
+    Update Update 2 0;
 }
 
 impl Op {

@@ -184,6 +184,11 @@ fn verifier_refuses_each_way_to_be_bad() {
         refused(&[Op::Printf as u8, 0, 2, 0, EXIT]),
         (0, Reason::Constant)
     );
+    // Operations and lengths that an update cannot have.
+    for [op, width] in [[Op::Eq as u8, 8], [Op::Add as u8, 3], [0xff, 8]] {
+        let update = [ONE, ONE, Op::Update as u8, op, width, EXIT];
+        assert_eq!(refused(&update), (2, Reason::Operation));
+    }
     // Wait for more arguments than there are values.
     let memcpy = [ONE, Op::Do as u8, Routine::Memcpy as u8, EXIT];
     assert_eq!(refused(&memcpy), (1, Reason::Underflow));

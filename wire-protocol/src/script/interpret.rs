@@ -7,6 +7,7 @@ use super::{End, FaultKind, Machine, STACK_VALUES};
 use crate::bytecode::op::{SHORT_NUMBER, SHORT_REGISTER, byte};
 use crate::bytecode::routine::Routine;
 use crate::bytecode::tag::Area;
+use crate::bytecode::update::Update;
 
 /// The `N` bytes after the operation at `at`.
 #[inline(always)]
@@ -376,6 +377,15 @@ impl<M: Machine> Run<'_, '_, M> {
                     let [count, _, _, k0, k1, k2, k3] = operand!(7);
                     print!(count, u32::from_le_bytes([k0, k1, k2, k3]));
                     at += 8;
+                }
+                byte::Update => {
+                    let Some(update) = Update::from_bytes(operand!(2)) else {
+                        break End::Broken { at: at as u32 };
+                    };
+                    let value = pop!();
+                    let address = pop!();
+                    with_budget!(self.update(update, address, value));
+                    at += 3;
                 }
                 _ => break End::Broken { at: at as u32 },
             }

@@ -15,6 +15,7 @@ mod record;
 mod routine;
 mod run;
 mod text;
+mod update;
 mod value;
 
 pub use machine::{Ask, Machine, Tracing};

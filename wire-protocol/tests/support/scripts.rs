@@ -11,6 +11,7 @@ use wire_protocol::bytecode::decode::{Operand, decode};
 use wire_protocol::bytecode::op::{Op, Shape};
 use wire_protocol::bytecode::routine::{Pseudo, Routine, Show};
 use wire_protocol::bytecode::tag::{self, Area};
+use wire_protocol::bytecode::update::{Update, Width};
 use wire_protocol::bytecode::{Assembler, BadProgram, GLOBAL_BYTES, Program, Verified};
 use wire_protocol::packet::Arguments;
 use wire_protocol::print::{Clock, Site};
@@ -395,6 +396,16 @@ fn statement(
         0 => operand(a, choices),
         1 | 2 => {
             let op = Op::ALL[choices.below(Op::ALL.len())];
+            if op == Op::Update {
+                want(a, choices, 2)?;
+                return a.update(Update {
+                    op: Update::OPERATIONS[choices.below(Update::OPERATIONS.len())],
+                    width: Width {
+                        bytes: 1 << choices.below(4),
+                        is_signed: choices.below(2) == 1,
+                    },
+                });
+            }
             if op.shape() != Shape::None {
                 return variable(a, choices, op, has_frame);
             }

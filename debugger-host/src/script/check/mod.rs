@@ -13,6 +13,7 @@ mod names;
 mod printf;
 mod statement;
 mod type_name;
+mod update;
 
 pub(crate) use arithmetic::whole;
 #[cfg(test)]

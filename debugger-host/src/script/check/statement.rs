@@ -5,7 +5,7 @@ use super::super::tree::{Binary, Expression, ExpressionKind as E, Statement, Sta
 use super::super::types::Type;
 use super::super::value::{Action, Base, Line, Place, Target, Value, ValueKind};
 use super::memory::Operand;
-use super::{Checked, Checker};
+use super::{Checked, Checker, update};
 use crate::expression::{number, register};
 use std::collections::HashMap;
 
@@ -254,14 +254,40 @@ impl Checker<'_> {
         };
         let old = Value::new(at, of.clone(), kind);
         let value = self.value(value)?;
-        let value = self.binary(at, operator, old, value)?;
+        let value = self.binary(at, operator, old.clone(), value)?;
         let value = self.convert(value, &of)?;
         Ok(match target {
-            Target::Place(place) if matches!(place.base, Base::Memory(_)) => {
-                Action::Update(of, place, value)
+            Target::Place(place) if !matches!(place.base, Base::Variable(_)) => {
+                match update::of(value, &old) {
+                    update::Found::Nothing => Action::Evaluate(Value::number(at, 0)),
+                    update::Found::Update(update, value) => Action::Update(update, place, *value),
+                    update::Found::Other(value) => {
+                        self.look_at_rewritten(at, &place);
+                        match place.base {
+                            Base::Memory(_) => Action::Rewrite(of, place, *value),
+                            _ => {
+                                let target = vec![(of.clone(), Target::Place(place))];
+                                Action::Write(of, target, *value)
+                            }
+                        }
+                    }
+                }
             }
             target => Action::Write(of.clone(), vec![(of, target)], value),
         })
+    }
+
+    /// Warns of a global that is read and then written.
+    fn look_at_rewritten(&mut self, at: Position, place: &Place) {
+        if update::is_global(place) {
+            self.warn(
+                Problem::new(
+                    at,
+                    "what another core does to this variable at the same time may be lost",
+                )
+                .help("take a lock around it, `spinlock_lock(&.lock);`"),
+            );
+        }
     }
 
     /// What stands to the left of `=`.

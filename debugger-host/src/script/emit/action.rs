@@ -23,7 +23,12 @@ impl Emitter<'_> {
     fn action(&mut self, action: &Action) -> Done {
         match action {
             Action::Write(of, targets, value) => self.write(of, targets, value),
-            Action::Update(of, place, value) => {
+            Action::Update(update, place, value) => {
+                self.address(place)?;
+                self.value(value)?;
+                self.assembler.update(*update)
+            }
+            Action::Rewrite(of, place, value) => {
                 self.address(place)?;
                 self.value(value)?;
                 self.store(of)

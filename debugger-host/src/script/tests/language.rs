@@ -2,6 +2,9 @@
 
 use super::{check, good, run_on, world};
 use crate::script::trial::{OPERATIONS, World};
+use wire_protocol::bytecode::Program;
+use wire_protocol::bytecode::decode::decode;
+use wire_protocol::bytecode::op::Op;
 use wire_protocol::register::Register;
 use wire_protocol::script::{End, FaultKind};
 
@@ -319,6 +322,87 @@ fn locals_and_globals_keep_their_values() {
         assert_eq!(run.map(|outcome| outcome.faults), Ok(0));
     }
     assert_eq!(String::from_utf8_lossy(&out), "1 2;2 4;3 2;");
+}
+
+/// Operations of a program's main part.
+fn operations(text: &str) -> Vec<Op> {
+    let bytes = good(text).bytes;
+    let program = Program::parse(&bytes).expect("a program");
+    let (mut at, mut all) = (0, Vec::new());
+    while let Some(instruction) = decode(program.code(), at) {
+        all.push(instruction.op);
+        at = instruction.next;
+    }
+    all
+}
+
+#[test]
+fn globals_are_changed_as_a_whole() {
+    for text in [
+        ".n += 1;",
+        ".n -= x; x = 0;",
+        ".n++; ++.n; .n--; --.n;",
+        ".n *= 3; .n |= 80; .n &= ff; .n ^= 1; .n <<= 2; .n >>= 1; .n /= 3; .n %= 7;",
+        "int .i; .i += 1; .i--; .i /= 3;",
+        "char .c9; .c9 += @rax; unsigned short .s9; .s9 <<= 3;",
+        "long .h[4]; for (i = 0; i < 4; i++) { .h[i]++; .h[1] -= 2; }",
+        "int .h[4]; i = 1; .h[i] += 5; ++.h[2];",
+        "struct S { char k; int n; } ; struct S .s[3]; i = 2; .s[i].n += 1; .s[0].k++;",
+        "int *.p; .p++; .p += 2; .p += 0;",
+        "long *p; p = &.n; *p += 1;",
+    ] {
+        let ops = operations(text);
+        assert!(ops.contains(&Op::Update), "{text}: {ops:?}");
+        let apart = ops
+            .iter()
+            .find(|op| matches!(op, Op::StoreGlobal | Op::Store8 | Op::Store16 | Op::Store32));
+        assert_eq!(apart, None, "{text}: {ops:?}");
+        assert_eq!(
+            good(text)
+                .warnings
+                .iter()
+                .find(|w| w.what.contains("may be lost")),
+            None
+        );
+    }
+    check(&[
+        (
+            ".n = 5; .n += 3; .n *= 2; .n -= 1; print(.n); .n++; --.n; .n <<= 4; .n |= 1; .n ^= 3; print(.n);",
+            "f\nf2\n",
+        ),
+        (
+            "int .i; .i = -9; .i /= 2; print(.i); .i >>= 1; print(.i); .i += 7fffffff; print(.i); .i++; .i++; .i++; print(.i);",
+            "fffffffffffffffc\nfffffffffffffffe\n7ffffffd\nffffffff80000000\n",
+        ),
+        (
+            "struct S { char k; int n; }; struct S .s[2]; i = 1; .s[i].n = 7; .s[i].k += 81; .s[i].n -= 9; print(.s[1].k); print(.s[1].n); print(.s[0].n);",
+            "ffffffffffffff81\nfffffffffffffffe\n0\n",
+        ),
+        (
+            "int .v[3]; int *.p; .p = .v; .p++; .p += 1; *.p = 4; *.p += 1; .p += 0; print(.v[2]); print(.p - .v);",
+            "5\n2\n",
+        ),
+    ]);
+    let (_, outcome) = run_on(&mut world(), "z = 0; .n = 5; .n /= z; print(.n);");
+    assert_eq!(
+        outcome.first_fault.map(|f| f.kind),
+        Some(FaultKind::DivisionByZero)
+    );
+}
+
+#[test]
+fn globals_that_cannot_be_changed_as_a_whole_are_pointed_out() {
+    for text in [
+        "double .d9; .d9 += 1;",
+        "float .f9[3]; i = 1; .f9[i] *= 2;",
+        "bool .b9; .b9 += 1;",
+    ] {
+        let warnings = good(text).warnings;
+        let lost = warnings.iter().find(|w| w.what.contains("may be lost"));
+        let column = text.rfind(".").map(|at| at as u32 + 1);
+        assert_eq!(lost.map(|w| w.column), column, "{text}: {warnings:?}");
+    }
+    assert_eq!(good("double d1x; d1x = 0; d1x += 1;").warnings, []);
 }
 
 #[test]

@@ -26,6 +26,7 @@
 use super::op::{Op, SHORT_NUMBER, Shape, short_register};
 use super::program::Function;
 use super::routine::{Pseudo, Routine, Show};
+use super::update::Update;
 use super::{CONSTANT_BYTES, DEPTH, PRINT_ARGUMENTS};
 use crate::codec::{EncodeError, Writer};
 use crate::register::Register;
@@ -288,6 +289,17 @@ impl<'b> Assembler<'b> {
             return Err(AssembleError::Operand);
         }
         self.simple(op, &[low, count])
+    }
+
+    /// Combines what is at an address with a value, which lies above it on the stack.
+    ///
+    /// # Errors
+    /// The operation is none of [`Update::OPERATIONS`].
+    pub fn update(&mut self, update: Update) -> Done {
+        if !Update::OPERATIONS.contains(&update.op) {
+            return Err(AssembleError::Operand);
+        }
+        self.simple(Op::Update, &update.bytes())
     }
 
     /// One of the operations with a slot (`LoadLocal`, …: 8 × slot is the offset in bytes) or an

@@ -5,6 +5,7 @@ use super::{End, program, run_on, value};
 use crate::bytecode::op::Op;
 use crate::bytecode::routine::Pseudo;
 use crate::bytecode::tag::{self, Area};
+use crate::bytecode::update::{Update, Width};
 use crate::register::Register;
 use crate::script::FaultKind;
 
@@ -322,4 +323,79 @@ fn registers_and_pseudo_registers_are_the_machines() {
     let outcome = run_on(&mut bench, &bytes, 100);
     assert_eq!((outcome.value(), outcome.faults), (Some(0x1334), 1));
     assert_eq!(outcome.first_fault.unwrap().kind, FaultKind::Register(1));
+}
+
+/// What an update leaves of a number at a place.
+fn updated(update: Update, place: u64, old: u64, value: u64) -> u64 {
+    let bytes = program(|p| {
+        p.set_local_bytes(8)?;
+        p.number(place)?;
+        p.number(old)?;
+        p.op(Op::Store64)?;
+        p.number(place)?;
+        p.number(value)?;
+        p.update(update)?;
+        p.number(place)?;
+        p.op(Op::Load64)?;
+        p.op(Op::Return)
+    });
+    let outcome = run_on(&mut Bench::default(), &bytes, 100);
+    assert_eq!(outcome.faults, 0, "{update:?} {place:x}");
+    outcome.value().unwrap()
+}
+
+#[test]
+fn updates_are_their_operations_wherever_they_are_done() {
+    let old = 0x8182_8384_f5f6_f7f8;
+    let places = [
+        tag::address(Area::Globals, 8),
+        tag::address(Area::Locals, 0),
+        PAGE + 40,
+    ];
+    // Fewer where every step is slow.
+    let stride = if cfg!(miri) { 5 } else { 1 };
+    for op in Update::OPERATIONS.into_iter().step_by(stride) {
+        for (bytes, is_signed) in [(1, true), (2, false), (4, true), (4, false), (8, true)] {
+            let width = Width { bytes, is_signed };
+            let mask = u64::MAX >> (64 - 8 * u32::from(bytes));
+            for value in [1, 3, 9, MINUS] {
+                let new = binary(op, width.extended(old), value);
+                let expected = old & !mask | new & mask;
+                for place in places {
+                    let found = updated(Update { op, width }, place, old, value);
+                    assert_eq!(found, expected, "{op:?} {width:?} {value:x} {place:x}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_an_update_cannot_do_is_noted() {
+    let fault = |op, bytes, place, value| {
+        let update = Update {
+            op,
+            width: Width {
+                bytes,
+                is_signed: false,
+            },
+        };
+        let bytes = program(|p| {
+            p.number(place)?;
+            p.number(value)?;
+            p.update(update)?;
+            p.op(Op::Exit)
+        });
+        let outcome = run_on(&mut Bench::default(), &bytes, 100);
+        outcome.first_fault.map(|fault| fault.kind)
+    };
+    let global = tag::address(Area::Globals, 0);
+    let beyond = tag::address(Area::Globals, 8 * crate::bytecode::GLOBAL_BYTES as u32);
+    let division = Some(FaultKind::DivisionByZero);
+    assert_eq!(fault(Op::DivS, 8, global, 0), division);
+    assert_eq!(fault(Op::RemU, 1, PAGE, 0), division);
+    assert_eq!(fault(Op::Add, 8, 0x10, 1), Some(FaultKind::Read(0x10)));
+    assert_eq!(fault(Op::Add, 8, beyond, 1), Some(FaultKind::Read(beyond)));
+    // Across two words: not as a whole, but done.
+    assert_eq!(fault(Op::Add, 8, global + 4, 1), None);
 }
