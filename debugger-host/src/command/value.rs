@@ -31,7 +31,12 @@ fn parse(mut arguments: Arguments<'_>, in_every_form: bool) -> Parsed {
     }
     let whole = arguments.rest();
     let text = match parser::parse(whole) {
-        Ok(expression) if is_plain(&expression) => Text::Plain(expression, whole.to_owned()),
+        // `++` and `--` are two signs to the evaluator, and statements to scripts.
+        Ok(expression)
+            if is_plain(&expression) && !["++", "--"].iter().any(|it| whole.contains(it)) =>
+        {
+            Text::Plain(expression, whole.to_owned())
+        }
         _ => Text::Script(whole.to_owned()),
     };
     Ok(Box::new(Evaluate {

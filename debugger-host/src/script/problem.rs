@@ -4,7 +4,7 @@
 use std::fmt;
 
 /// A place in one of the files that make up a script.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position {
     /// Which file, in the order in which they were read; the script itself is 0.
     pub file: u16,
@@ -40,6 +40,15 @@ impl Problem {
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
+    }
+
+    /// The same with advice, if there is any.
+    #[must_use]
+    pub fn advised(self, help: Option<String>) -> Self {
+        match help {
+            Some(help) => self.help(help),
+            None => self,
+        }
     }
 }
 

@@ -116,6 +116,7 @@ impl Checker<'_> {
             return Err(not_a(at, "a whole number", &Type::Double));
         }
         if sign.compares() {
+            self.look_at_texts(at, &left, &right);
             self.look_at_comparison(at, sign, (&left, &right), &Type::Untyped);
             let op = whole(sign, false);
             return Ok(Value::binary(at, op, left, right, INT));

@@ -65,6 +65,25 @@ impl Checker<'_> {
         });
     }
 
+    /// Warns of a comparison of a text's address.
+    pub(super) fn look_at_texts(&mut self, at: Position, left: &Value, right: &Value) {
+        let text = [left, right]
+            .into_iter()
+            .find(|value| matches!(value.kind, ValueKind::Text(_)));
+        let Some(text) = text else {
+            return;
+        };
+        let function = if text.of == Type::text() {
+            "strcmp"
+        } else {
+            "wcscmp"
+        };
+        self.warn(
+            Problem::new(at, "this compares addresses, not what is written there")
+                .help(format!("write `{function}(…, \"…\") == 0` for the texts")),
+        );
+    }
+
     fn look_at_register(&mut self, at: Position, register: &Value, literal: &Value) {
         let number = literal.constant().filter(|_| literal.is_literal);
         if let (Some(name), Some(number)) = (register_name(register), number)

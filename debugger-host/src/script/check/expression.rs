@@ -8,7 +8,7 @@ use super::memory::Operand;
 use super::{Checked, Checker, call};
 use crate::expression::{number, register};
 use crate::script::include;
-use crate::script::parser;
+use crate::script::parser::{self, foreign};
 use crate::script::problem::Sources;
 use wire_protocol::bytecode::routine::Pseudo;
 
@@ -119,7 +119,8 @@ impl Checker<'_> {
             let value = Value::new(at, LONG, ValueKind::Register(part));
             return Ok(Operand::Value(value));
         }
-        if self.frame.assigned.contains(name) {
+        if self.frame.names.assigned.contains(name) {
+            self.look_at_implicit(at, name);
             let number = self.implicit(name);
             return Ok(self.variable(number));
         }
@@ -128,6 +129,30 @@ impl Checker<'_> {
             return Ok(Operand::Value(value));
         }
         Err(self.no_name(at, name))
+    }
+
+    /// Warns of a variable that is one only because something is assigned to it somewhere.
+    fn look_at_implicit(&mut self, at: Position, name: &str) {
+        if let Some(address) = self.environment.symbol(name) {
+            let what = if self.frame.names.written.contains(name) {
+                format!("`{name}` is a variable here, not the symbol at {address:x}")
+            } else {
+                format!("`&{name}` makes a variable of this name, not the symbol at {address:x}")
+            };
+            self.warn(Problem::new(at, what).help(format!(
+                "write `nt!{name}` for the symbol's address, or give the variable another name"
+            )));
+        } else if self.frame.names.early.contains(&at) {
+            let what = format!("`{name}` is read before anything is assigned to it");
+            let problem = Problem::new(at, what);
+            self.warn(match self.frame.returns {
+                None => problem.help(format!(
+                    "it is 0 at first, then what the last run on this core left; if that is \
+                     meant, declare it, `long {name};`"
+                )),
+                Some(_) => problem.help("it is 0 here, whatever an earlier call left"),
+            });
+        }
     }
 
     fn variable(&self, number: usize) -> Operand {
@@ -155,6 +180,9 @@ impl Checker<'_> {
             ));
         }
         let problem = Problem::new(at, format!("`{name}` is neither a variable nor a symbol"));
+        if let Some(advice) = foreign::advice(name) {
+            return problem.help(advice);
+        }
         match self.environment.similar(name) {
             Some(similar) => problem.help(format!("is the symbol `{similar}` meant?")),
             None => problem.help("a variable exists once something is assigned to it"),
@@ -165,7 +193,9 @@ impl Checker<'_> {
         let problem = Problem::new(at, format!("there is no symbol `{name}`"));
         match self.environment.similar(name) {
             Some(similar) => problem.help(format!("is `{similar}` meant?")),
-            None => problem.help("symbols are loaded with the debuggee's kernel image or `.sym`"),
+            None => problem.help(
+                "symbols are those of the file that `--symbols` names, and of loaded modules",
+            ),
         }
     }
 

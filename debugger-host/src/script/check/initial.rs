@@ -30,6 +30,7 @@ impl Checker<'_> {
         let base = if let Some(name) = variable.name.strip_prefix('.') {
             Base::Global(self.global(at, name, Some(of.clone()))?.offset)
         } else {
+            self.look_at_shadow(at, &variable.name);
             Base::Variable(self.declare(at, &variable.name, of.clone())?)
         };
         let place = Place { base, offset: 0 };
@@ -53,6 +54,17 @@ impl Checker<'_> {
         };
         self.fill(&mut image, 0, &of, initial)?;
         Ok(image.actions(at, &place))
+    }
+
+    /// Warns of a variable that has a symbol's name.
+    fn look_at_shadow(&mut self, at: Position, name: &str) {
+        if let Some(address) = self.environment.symbol(name) {
+            self.warn(
+                Problem::new(at, format!("`{name}` hides the symbol at {address:x}")).help(
+                    format!("choose another name; `nt!{name}` is the symbol all the same"),
+                ),
+            );
+        }
     }
 
     /// Copies a structure or part of one.

@@ -171,8 +171,13 @@ impl Checker<'_> {
             other => {
                 let pointer = self.loaded(whole.at, other)?;
                 let Type::Pointer(target) = pointer.of.clone() else {
-                    return Err(not_a(at, "an array or a pointer", &pointer.of)
-                        .help("declare it as one, `long *p`, or use `poi`"));
+                    return Err(not_a(at, "an array or a pointer", &pointer.of).help(match &whole.kind {
+                        E::Global(name) => format!("declare it first, `long .{name}[40];`"),
+                        E::Name(name) => format!(
+                            "declare it first, `long {name}[40];`, or as a pointer, `long *{name};`"
+                        ),
+                        _ => "cast it, `((long *) x)[0]`, or use `poi`".to_owned(),
+                    }));
                 };
                 let Some(size) = self.target_size(at, &pointer.of)? else {
                     return Err(not_a(at, "a pointer", &pointer.of));

@@ -25,6 +25,7 @@ use super::problem::{Position, Problem};
 use super::tree::{self, Script};
 use super::types::{Struct, Type};
 use super::value::{Action, Line, Meaning, Slot, Unit, Value};
+use names::Names;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use wire_protocol::bytecode::{ARGUMENTS, FUNCTIONS};
@@ -55,8 +56,8 @@ struct Frame {
     slots: Vec<Slot>,
     /// Declared names, the innermost block last.
     scopes: Vec<HashMap<String, usize>>,
-    /// Names that are written to without having been declared.
-    assigned: HashSet<String>,
+    /// Names, some of which are written to without having been declared.
+    names: Names,
     /// Loops around the statement.
     loops: usize,
     /// `None` in the main part.
@@ -112,8 +113,9 @@ impl<'a> Checker<'a> {
         for function in &script.functions {
             self.announce(function)?;
         }
-        self.main_names = names::assigned(&script.body);
-        let main = self.main(&script.body)?;
+        let names = Names::of(&script.body);
+        self.main_names.clone_from(&names.assigned);
+        let main = self.main(&script.body, names)?;
         let mut functions = Vec::new();
         for function in &script.functions {
             functions.push(self.function(function)?);
@@ -130,7 +132,7 @@ impl<'a> Checker<'a> {
     /// # Errors
     /// When it has no value.
     pub fn only_expression(&mut self, expression: &tree::Expression) -> Checked<(Meaning, Type)> {
-        self.enter(None, HashSet::new());
+        self.enter(None, Names::default());
         let value = self.value(expression)?;
         self.need_value(&value)?;
         Ok(self.returning(value))
@@ -141,7 +143,7 @@ impl<'a> Checker<'a> {
     /// # Errors
     /// When it has no value.
     pub fn condition_alone(&mut self, expression: &tree::Expression) -> Checked<(Meaning, Type)> {
-        self.enter(None, HashSet::new());
+        self.enter(None, Names::default());
         let value = self.value(expression)?;
         let value = self.condition(value)?;
         Ok(self.returning(value))
@@ -166,17 +168,17 @@ impl<'a> Checker<'a> {
         (meaning, of)
     }
 
-    fn enter(&mut self, returns: Option<Type>, assigned: HashSet<String>) {
+    fn enter(&mut self, returns: Option<Type>, names: Names) {
         self.frame = Frame {
             scopes: vec![HashMap::new()],
-            assigned,
+            names,
             returns,
             ..Frame::default()
         };
     }
 
-    fn main(&mut self, body: &[tree::Statement]) -> Checked<Unit> {
-        self.enter(None, self.main_names.clone());
+    fn main(&mut self, body: &[tree::Statement], names: Names) -> Checked<Unit> {
+        self.enter(None, names);
         let lines = self.statements(body)?;
         let declared = self.frame.slots.iter().map(|slot| slot.name.clone());
         self.main_names.extend(declared);
@@ -247,7 +249,7 @@ impl<'a> Checker<'a> {
 
     fn function(&mut self, function: &tree::Function) -> Checked<Unit> {
         let returns = self.type_of(&function.returns)?;
-        self.enter(Some(returns), names::assigned(&function.body));
+        self.enter(Some(returns), Names::of(&function.body));
         for parameter in &function.parameters {
             let of = self.type_of(&parameter.type_name)?;
             self.declare(parameter.at, &parameter.name, of)?;

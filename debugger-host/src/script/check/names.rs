@@ -1,95 +1,139 @@
 //! Which names are written to: those are variables even where they are read first, as variables
 //! keep their values from one run to the next.
 
-use super::super::tree::{Expression, ExpressionKind as E, Statement, StatementKind as S, Unary};
+use super::super::problem::Position;
+use super::super::tree::{
+    Expression, ExpressionKind as E, Initial, Statement, StatementKind as S, Unary,
+};
 use std::collections::HashSet;
 
-/// Names that statements write to, or take the address of.
-pub(super) fn assigned(statements: &[Statement]) -> HashSet<String> {
-    let mut names = HashSet::new();
-    for statement in statements {
-        in_statement(statement, &mut names);
-    }
-    names
+/// What a part of a script does with names that may not be declared.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Names {
+    /// Statements write to them, or take their addresses.
+    pub(super) assigned: HashSet<String>,
+    /// Statements write to them.
+    pub(super) written: HashSet<String>,
+    /// Where names are read that nothing above writes to.
+    pub(super) early: HashSet<Position>,
 }
 
-fn in_statement(statement: &Statement, names: &mut HashSet<String>) {
-    match &statement.kind {
-        S::Nothing | S::Break | S::Continue => {}
-        S::Block(block) => block.iter().for_each(|s| in_statement(s, names)),
-        S::If(arms, otherwise) => {
-            for (condition, body) in arms {
-                in_expression(condition, names);
-                in_statement(body, names);
-            }
-            if let Some(otherwise) = otherwise {
-                in_statement(otherwise, names);
-            }
-        }
-        S::While(condition, body) | S::DoWhile(body, condition) => {
-            in_expression(condition, names);
-            in_statement(body, names);
-        }
-        S::For {
-            first,
-            condition,
-            next,
-            body,
-        } => {
-            first.iter().for_each(|s| in_statement(s, names));
-            condition.iter().for_each(|e| in_expression(e, names));
-            next.iter().for_each(|s| in_statement(s, names));
-            in_statement(body, names);
-        }
-        S::Return(value) => value.iter().for_each(|e| in_expression(e, names)),
-        S::Assign(targets, _, value) => {
-            for target in targets {
-                if let E::Name(name) = &target.kind {
-                    names.insert(name.clone());
-                }
-                in_expression(target, names);
-            }
-            in_expression(value, names);
-        }
-        S::Evaluate(value) => in_expression(value, names),
-        S::Declare(_) => {}
+impl Names {
+    /// Names of these statements, which are looked at in the order in which they run.
+    pub(super) fn of(statements: &[Statement]) -> Self {
+        let mut names = Self::default();
+        names.all(statements);
+        names
     }
-}
 
-fn in_expression(expression: &Expression, names: &mut HashSet<String>) {
-    match &expression.kind {
-        E::Unary(Unary::Address, inner) => {
-            if let E::Name(name) = &inner.kind {
-                names.insert(name.clone());
-            }
-            in_expression(inner, names);
-        }
-        E::Unary(_, inner)
-        | E::Cast(_, inner)
-        | E::SizeOf(inner)
-        | E::Member(inner, _)
-        | E::Arrow(inner, _) => in_expression(inner, names),
-        E::Binary(_, left, right) | E::Index(left, right) => {
-            in_expression(left, names);
-            in_expression(right, names);
-        }
-        E::Call(function, arguments) => {
-            for argument in arguments {
-                if let ("reference" | "ref", E::Name(name)) = (function.as_str(), &argument.kind) {
-                    names.insert(name.clone());
+    fn all(&mut self, statements: &[Statement]) {
+        statements.iter().for_each(|s| self.statement(s));
+    }
+
+    fn statement(&mut self, statement: &Statement) {
+        match &statement.kind {
+            S::Nothing | S::Break | S::Continue => {}
+            S::Block(block) => self.all(block),
+            S::If(arms, otherwise) => {
+                for (condition, body) in arms {
+                    self.expression(condition);
+                    self.statement(body);
                 }
-                in_expression(argument, names);
+                otherwise.iter().for_each(|s| self.statement(s));
+            }
+            S::While(condition, body) => {
+                self.expression(condition);
+                self.statement(body);
+            }
+            S::DoWhile(body, condition) => {
+                self.statement(body);
+                self.expression(condition);
+            }
+            S::For {
+                first,
+                condition,
+                next,
+                body,
+            } => {
+                self.all(first);
+                condition.iter().for_each(|e| self.expression(e));
+                self.statement(body);
+                self.all(next);
+            }
+            S::Return(value) => value.iter().for_each(|e| self.expression(e)),
+            S::Assign(targets, _, value) => self.assignment(targets, value),
+            S::Evaluate(value) => self.expression(value),
+            S::Declare(variables) => {
+                // An initial value makes no variable of what it takes the address of.
+                let assigned = self.assigned.clone();
+                let values = variables.iter().filter_map(|it| it.initial.as_ref());
+                values.for_each(|initial| self.initial(initial));
+                self.assigned = assigned;
             }
         }
-        E::Number(_)
-        | E::Float(_)
-        | E::Text(_)
-        | E::Wide(_)
-        | E::Name(_)
-        | E::Global(_)
-        | E::Register(_)
-        | E::Pseudo(_)
-        | E::Symbol(_)
-        | E::SizeOfType(_) => {}
+    }
+
+    /// A variable that is computed from itself counts something: that is no early use.
+    fn assignment(&mut self, targets: &[Expression], value: &Expression) {
+        for target in targets {
+            if let E::Name(name) = &target.kind {
+                self.written.insert(name.clone());
+                self.assigned.insert(name.clone());
+            }
+        }
+        self.expression(value);
+        targets.iter().for_each(|target| self.expression(target));
+    }
+
+    fn initial(&mut self, initial: &Initial) {
+        match initial {
+            Initial::Value(value) => self.expression(value),
+            Initial::List(_, list) => list.iter().for_each(|it| self.initial(it)),
+        }
+    }
+
+    fn expression(&mut self, expression: &Expression) {
+        match &expression.kind {
+            E::Unary(Unary::Address, inner) => self.address(inner),
+            E::Unary(_, inner)
+            | E::Cast(_, inner)
+            | E::SizeOf(inner)
+            | E::Member(inner, _)
+            | E::Arrow(inner, _) => self.expression(inner),
+            E::Binary(_, left, right) | E::Index(left, right) => {
+                self.expression(left);
+                self.expression(right);
+            }
+            E::Call(function, arguments) => {
+                for argument in arguments {
+                    match function.as_str() {
+                        "reference" | "ref" => self.address(argument),
+                        _ => self.expression(argument),
+                    }
+                }
+            }
+            E::Name(name) => {
+                if !self.assigned.contains(name) {
+                    self.early.insert(expression.at);
+                }
+            }
+            E::Number(_)
+            | E::Float(_)
+            | E::Text(_)
+            | E::Wide(_)
+            | E::Global(_)
+            | E::Register(_)
+            | E::Pseudo(_)
+            | E::Symbol(_)
+            | E::SizeOfType(_) => {}
+        }
+    }
+
+    /// Whoever gets the address may write there.
+    fn address(&mut self, of: &Expression) {
+        if let E::Name(name) = &of.kind {
+            self.assigned.insert(name.clone());
+        }
+        self.expression(of);
     }
 }

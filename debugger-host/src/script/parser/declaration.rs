@@ -267,9 +267,11 @@ impl Parser<'_> {
         }
         while !self.is_sign(")") {
             if !self.type_follows(0) {
-                return Err(self
-                    .unexpected("the type of a parameter")
-                    .help("write it as in C, `int count`"));
+                let problem = self.unexpected("the type of a parameter");
+                return Err(match problem.help {
+                    Some(_) => problem,
+                    None => problem.help("write it as in C, `int count`"),
+                });
             }
             let base = self.base_type()?;
             let mut parameter = self.declarator(&base)?;

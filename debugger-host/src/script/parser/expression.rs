@@ -3,6 +3,7 @@
 use super::super::problem::{Position, Problem};
 use super::super::token::Kind;
 use super::super::tree::{Binary, Expression, ExpressionKind as E, Unary};
+use super::statement::foreign_name;
 use super::{Parsed, Parser, is_keyword};
 
 /// Levels of a tree, so that walking it takes bounded stack.
@@ -63,9 +64,7 @@ impl Parser<'_> {
             Kind::Sign("!") => Unary::Not,
             Kind::Sign("*") => Unary::Target,
             Kind::Sign("&") => Unary::Address,
-            // Two signs that the lexer took for one.
-            Kind::Sign("--") => return self.doubled(at, Unary::Negate),
-            Kind::Sign("++") => return self.doubled(at, Unary::Plus),
+            Kind::Sign("++" | "--") => return Err(self.no_operator()),
             Kind::Word(word) if word == "sizeof" => return self.size_of(at),
             Kind::Sign("(") if self.type_follows(1) => {
                 self.step();
@@ -79,20 +78,6 @@ impl Parser<'_> {
         self.step();
         let operand = self.nested(Self::unary)?;
         make(at, operand.depth, E::Unary(operator, Box::new(operand)))
-    }
-
-    /// `--x` with a value is `-(-x)`; with a variable it is a statement and refused here.
-    fn doubled(&mut self, at: Position, operator: Unary) -> Parsed<Expression> {
-        if !matches!(
-            self.ahead(1).kind,
-            Kind::Number(_) | Kind::Float(_) | Kind::Sign(_)
-        ) {
-            return Err(self.no_operator());
-        }
-        self.step();
-        let operand = self.nested(Self::unary)?;
-        let inner = make(at, operand.depth, E::Unary(operator, Box::new(operand)))?;
-        make(at, inner.depth, E::Unary(operator, Box::new(inner)))
     }
 
     fn size_of(&mut self, at: Position) -> Parsed<Expression> {
@@ -161,6 +146,15 @@ impl Parser<'_> {
                 self.step();
                 let inner = self.expression()?;
                 self.expect(")")?;
+                // A cast to a type that there is not.
+                if let Some(problem) = foreign_name(&inner)
+                    && matches!(
+                        self.peek(),
+                        Kind::Word(_) | Kind::Register(_) | Kind::Number(_)
+                    )
+                {
+                    return Err(problem);
+                }
                 return Ok(inner);
             }
             _ => return Err(self.unexpected("a value")),

@@ -3,6 +3,7 @@
 
 mod declaration;
 mod expression;
+pub mod foreign;
 mod statement;
 
 use super::problem::{Position, Problem};
@@ -180,7 +181,11 @@ impl<'a> Parser<'a> {
 
     fn unexpected(&self, wanted: &str) -> Problem {
         let found = self.peek().describe();
-        Problem::new(self.at(), format!("{wanted} is expected here, not {found}"))
+        let problem = Problem::new(self.at(), format!("{wanted} is expected here, not {found}"));
+        match self.peek() {
+            Kind::Word(word) => problem.advised(foreign::advice(word)),
+            _ => problem,
+        }
     }
 
     /// Runs `inner` one level deeper.

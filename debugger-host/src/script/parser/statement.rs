@@ -1,10 +1,10 @@
 //! Statements.
 
-use super::super::problem::Problem;
+use super::super::problem::{Position, Problem};
 use super::super::token::Kind;
 use super::super::tree::{Binary, Expression, ExpressionKind, Statement, StatementKind as S};
 use super::expression::assignment;
-use super::{Parsed, Parser};
+use super::{Parsed, Parser, foreign};
 
 impl Parser<'_> {
     /// One statement, with its `;`.
@@ -72,12 +72,7 @@ impl Parser<'_> {
                     format!("there is no `if` for this `{word}`"),
                 ));
             }
-            "switch" | "goto" | "const" => {
-                return Err(
-                    Problem::new(at, format!("`{word}` is not part of the language"))
-                        .help("`if` and `while` can do the same"),
-                );
-            }
+            "switch" | "goto" | "const" => return Err(foreign(at, word)),
             _ => {
                 let statement = self.simple()?;
                 self.end_of_statement()?;
@@ -97,7 +92,7 @@ impl Parser<'_> {
     }
 
     /// `{ … }`, with the position of the end.
-    pub(super) fn block(&mut self) -> Parsed<(Vec<Statement>, super::Position)> {
+    pub(super) fn block(&mut self) -> Parsed<(Vec<Statement>, Position)> {
         let open = self.expect("{")?;
         let mut statements = Vec::new();
         while !self.is_sign("}") {
@@ -203,6 +198,7 @@ impl Parser<'_> {
                 self.assigned(first, operator)?
             }
             _ if matches!(first.kind, ExpressionKind::Call(..)) => S::Evaluate(first),
+            Kind::Word(_) if let Some(problem) = foreign_name(&first) => return Err(problem),
             _ => {
                 return Err(if self.at_end() || self.is_sign(";") {
                     Problem::new(at, "the value of this expression goes nowhere")
@@ -245,6 +241,21 @@ impl Parser<'_> {
             return Err(self.unexpected("`;`").help("only `=` can be chained"));
         }
         Ok(S::Assign(targets, operator, value))
+    }
+}
+
+/// That a word of C is not one of the language.
+pub(super) fn foreign(at: Position, word: &str) -> Problem {
+    Problem::new(at, format!("`{word}` is not part of the language")).advised(foreign::advice(word))
+}
+
+/// The same if the expression is such a word.
+pub(super) fn foreign_name(expression: &Expression) -> Option<Problem> {
+    match &expression.kind {
+        ExpressionKind::Name(word) if foreign::advice(word).is_some() => {
+            Some(foreign(expression.at, word))
+        }
+        _ => None,
     }
 }
 

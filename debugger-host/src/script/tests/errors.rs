@@ -255,7 +255,8 @@ fn a_comparison_whose_outcome_is_known_by_type_is_a_warning() {
         "print(memcmp(@rsp, @rsp, 8) < 0);",
     ] {
         let found = warnings(text);
-        let about = |(_, what): &&(u32, String)| what.contains("holds") || what.contains("signed");
+        let about =
+            |(_, what): &&(u32, String)| what.contains("holds") || what.contains("signed here");
         assert_eq!(found.iter().find(about), None, "{text}");
     }
 }
@@ -282,6 +283,157 @@ fn a_signed_register_compared_with_half_of_the_addresses_is_a_warning() {
     ] {
         assert_eq!(warnings(text), [], "{text}");
     }
+}
+
+#[test]
+fn variables_that_may_not_be_meant_are_warnings() {
+    for (text, column, words) in [
+        (
+            "p = &do_sys_openat2;",
+            6,
+            "`&do_sys_openat2` makes a variable of this name, not the symbol at ffffffff8134a350; write `nt!do_sys_openat2`",
+        ),
+        (
+            "spinlock_lock(reference(do_sys_openat2));",
+            25,
+            "makes a variable of this name",
+        ),
+        (
+            "do_sys_openat2 = 5;",
+            1,
+            "`do_sys_openat2` is a variable here, not the symbol at",
+        ),
+        (
+            "x = 1; do_sys_openat2 += x;",
+            8,
+            "give the variable another name",
+        ),
+        (
+            "long do_sys_openat2 = 5;",
+            6,
+            "`do_sys_openat2` hides the symbol at ffffffff8134a350; choose another name",
+        ),
+        (
+            "print(x); x = 1;",
+            7,
+            "`x` is read before anything is assigned to it; it is 0 at first, then what the last run on this core left; if that is meant, declare it, `long x;`",
+        ),
+        ("if (seen == 0) { seen = 1; }", 5, "`seen` is read before"),
+        ("while (i < 5) { i++; }", 8, "`i` is read before"),
+        ("x = y + 1; y = x;", 5, "`y` is read before"),
+        (
+            "int f(int p) { q = p + r; r = q; return r; } f(1);",
+            24,
+            "it is 0 here",
+        ),
+    ] {
+        let found = warnings(text);
+        let good = found
+            .iter()
+            .any(|(at, what)| *at == column && what.contains(words));
+        assert!(good, "{text}: {found:?}");
+    }
+    for text in [
+        "x = 1; print(x); p = nt!do_sys_openat2; print(do_sys_openat2); print(p);",
+        "count++; hits += 1; mine = mine + 1; print(count);",
+        "long seen; if (seen == 0) { seen = 1; }",
+        "for (i = 0; i < 5; i++) { print(i); } i = 5; while (i) { i--; }",
+        "memcpy(&x, @rsp, 8); print(x); do { y = 1; } while (y != 1);",
+        "if (@rax) { x = 1; } print(x);",
+    ] {
+        assert_eq!(warnings(text), [], "{text}");
+    }
+}
+
+#[test]
+fn words_of_c_that_are_missing_come_with_what_to_write() {
+    for (text, column, words) in [
+        (
+            "const int x = 5;",
+            1,
+            "`const` is not part of the language; leave out `const`",
+        ),
+        (
+            "static int x;",
+            1,
+            "leave out `static`: variables keep their values",
+        ),
+        (
+            "enum E { A1, B1 };",
+            1,
+            "`enum` is not part of the language; write the numbers",
+        ),
+        (
+            "uint64_t x = 5;",
+            1,
+            "`uint64_t` is not part of the language; write `unsigned long`",
+        ),
+        ("x = (uint32_t) @rax;", 6, "write `unsigned int`"),
+        ("x = (u8) 5;", 6, "write `unsigned char`"),
+        ("x = sizeof (size_t);", 13, "write `unsigned long`"),
+        ("x = NULL;", 5, "write `0`"),
+        ("if (@rax == true) { }", 13, "write `1`"),
+        ("while (true) { }", 8, "write `1`"),
+        ("x = (const char *) @rsi;", 6, "leave out `const`"),
+        ("struct S { const char *p; };", 12, "leave out `const`"),
+        ("struct S { uint16_t p; };", 12, "write `unsigned short`"),
+        ("int f(uint8_t p) { return p; }", 7, "write `unsigned char`"),
+        ("switch (x) { }", 1, "write `if`, `elsif` and `else`"),
+        ("goto out;", 1, "write `while` with `break`"),
+        (".h[3] = 1;", 3, "declare it first, `long .h[40];`"),
+        (".h[@rax]++;", 3, "declare it first, `long .h[40];`"),
+        ("x = 1; y = x[0];", 13, "declare it first, `long x[40];`"),
+        ("print(nt!nothing);", 7, "the file that `--symbols` names"),
+    ] {
+        let (_, at, what) = bad(text);
+        assert_eq!(at, column, "{text}: {what}");
+        assert!(what.contains(words), "{text}: {what}");
+    }
+    // They are names like any other to scripts that make them.
+    good("typedef unsigned long uint64_t; uint64_t x = 5; print((uint64_t) x);");
+    good("true = 1; static = 2; print(true + static);");
+}
+
+#[test]
+fn steps_are_statements_of_variables() {
+    for text in [
+        "x = ++0x0;",
+        "x = ++~y; y = 1;",
+        "x = --5;",
+        "x = 1 - --y; y = 1;",
+        "++0x0;",
+        "++~y; y = 1;",
+        "5++;",
+        "x = 1; (x + 1)++;",
+    ] {
+        let (_, _, what) = bad(text);
+        let words = [
+            "cannot stand inside an expression",
+            "nothing can be assigned",
+        ];
+        assert!(words.iter().any(|it| what.contains(it)), "{text}: {what}");
+    }
+    good("x = - -5; y = + +x; print(-(-y));");
+}
+
+#[test]
+fn an_address_that_is_compared_with_a_text_is_a_warning() {
+    for (text, column, words) in [
+        (
+            "print(@rsi == \"abc\");",
+            12,
+            "this compares addresses, not what is written there; write `strcmp(",
+        ),
+        ("if (\"abc\" != poi(@rsp)) { print(1); }", 11, "strcmp"),
+        ("print($pname == L\"abc\");", 14, "write `wcscmp("),
+    ] {
+        let found = warnings(text);
+        let good = found
+            .iter()
+            .any(|(at, what)| *at == column && what.contains(words));
+        assert!(good, "{text}: {found:?}");
+    }
+    assert_eq!(warnings("print(strcmp(@rsi, \"abc\") == 0);"), []);
 }
 
 #[test]
