@@ -125,7 +125,7 @@ fn carve(arena: &mut Arena, len_bytes: u32, what: &'static str) -> Result<Block,
 /// CPL 0 in the kernel's context, on a stack of at least 16 MiB. The chunks of `plan` are zeroed
 /// memory that is nobody else's as long as the hypervisor lives, and mapped by `plan.memory`.
 pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
-    // SAFETY: CPL 0 by contract.
+    // SAFETY: at CPL 0 in the kernel's context, by contract.
     let controls = unsafe { vmx_cpu::check() }.map_err(BootError::Unsupported)?;
     // SAFETY: the platform owns the port range of the UART.
     let io = unsafe { IoPorts::new(plan.port, 8) };
@@ -229,7 +229,7 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
         memory,
         cores,
     };
-    // SAFETY: carved for this, page-aligned and large enough.
+    // SAFETY: carved above, for this alone, page-aligned and of the size of a `Hypervisor`.
     let hypervisor: &'static Hypervisor =
         unsafe { launch::place(&memory, &hypervisor_block, hypervisor) };
     if let Some(detours) = &detours {
@@ -254,6 +254,6 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
 /// # Safety
 /// On a core that was started, CPL 0; to leave, with interrupts off in the kernel's context.
 pub unsafe fn call(number: u64, argument: u64) -> u64 {
-    // SAFETY: by contract.
+    // SAFETY: on a core that runs as a guest, at CPL 0 in the driver's image, by contract.
     unsafe { launch::hypercall(number, argument) }
 }

@@ -28,14 +28,14 @@ pub(super) fn build_line(
     let storage = carve(arena, Storage::BYTES as u32, WHAT)?;
     let message = carve(arena, limits::MESSAGE_BYTES as u32, WHAT)?;
     let lists = carve(arena, LISTS_BYTES, WHAT)?;
-    // SAFETY: carved for this.
+    // SAFETY: `storage` was carved here, for this alone; nothing else names it.
     let storage = unsafe { launch::bytes(memory, &storage) };
-    // SAFETY: carved for this.
+    // SAFETY: `message` was carved here, for this alone; nothing else names it.
     let message = unsafe { launch::bytes(memory, &message) };
     let message = message.first_chunk_mut();
     let buffers = Buffers {
         message: message.ok_or(BootError::ArenaTooSmall(WHAT))?,
-        // SAFETY: carved for this.
+        // SAFETY: `lists` was carved here, for this alone; nothing else names it.
         lists: unsafe { launch::bytes(memory, &lists) },
     };
     let storage = Storage::carve(storage).ok_or(BootError::ArenaTooSmall(WHAT))?;
@@ -51,7 +51,7 @@ pub(super) fn build_messages(
     let mut rings = Rings::default();
     for number in 0..plan.facts.core_count {
         let block = carve(arena, len_bytes, "the messages")?;
-        // SAFETY: carved for this, page-aligned.
+        // SAFETY: carved here, for this alone, in whole pages that start at one.
         rings.place(CoreId(number), unsafe { launch::words(memory, &block) });
     }
     Ok(rings)
@@ -65,7 +65,7 @@ pub(super) fn build_locals(
     let mut locals = [const { Local::NONE }; limits::CORES];
     for (_, local) in (0..plan.facts.core_count).zip(&mut locals) {
         let block = carve(arena, size_of::<Workspace>() as u32, "running scripts")?;
-        // SAFETY: carved for this, page-aligned and large enough.
+        // SAFETY: carved here, for this alone, page-aligned and of the size of a workspace.
         local.workspace = Some(unsafe { launch::place(memory, &block, Workspace::new()) });
     }
     Ok(locals)
@@ -76,6 +76,6 @@ pub(super) fn build_variables(
     memory: &DirectMap,
 ) -> Result<&'static [AtomicU64], BootError> {
     let block = carve(arena, GLOBAL_BYTES as u32, "the variables of scripts")?;
-    // SAFETY: carved for this, page-aligned.
+    // SAFETY: carved here, for this alone, in whole pages that start at one.
     Ok(unsafe { launch::words(memory, &block) })
 }

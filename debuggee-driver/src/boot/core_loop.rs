@@ -75,7 +75,7 @@ pub(super) fn build_core(
         code_rip: 0,
         code_arguments: [0; 3],
     };
-    // SAFETY: carved for this, page-aligned and large enough.
+    // SAFETY: carved above, for this alone: a page, which a `PerCore` fits in.
     let core = unsafe { launch::place(memory, &core_block, core) };
     Ok(CorePages {
         core,
@@ -102,7 +102,7 @@ pub unsafe fn start_core(hypervisor: &'static Hypervisor, number: u16) -> u64 {
     if hypervisor.shared.rendezvous.presence(CoreId(number)) != Presence::Offline {
         return 0;
     }
-    // SAFETY: by contract; the core's pages are its own.
+    // SAFETY: on that core with interrupts off, by contract; its pages were made for it by `build_core`.
     unsafe { launch::enter(pages.core) }
 }
 
@@ -111,9 +111,9 @@ pub unsafe fn start_core(hypervisor: &'static Hypervisor, number: u16) -> u64 {
 /// # Safety
 /// `core` was made by [`build`] for the core that runs this, and [`build`]'s result lives.
 pub unsafe fn core_main(core: *mut PerCore) -> u64 {
-    // SAFETY: by contract.
+    // SAFETY: `core` was made by `build` for this core, by contract.
     let (address, number) = unsafe { (*core).origin() };
-    // SAFETY: every core's pointer was set by `build`.
+    // SAFETY: `build` set every core's pointer to the hypervisor, which is never dropped.
     let hypervisor = unsafe { &*(address as *const Hypervisor) };
     let shared = &hypervisor.shared;
     let Some(Some(pages)) = hypervisor.cores.get(usize::from(number)) else {
@@ -122,7 +122,8 @@ pub unsafe fn core_main(core: *mut PerCore) -> u64 {
     if let Some(slot) = shared.apic_ids.get(usize::from(number)) {
         slot.store(launch::apic_id(), SeqCst);
     }
-    // SAFETY: by contract.
+    // SAFETY: on this core at CPL 0 with its own pages, by contract; `build` completed the host's page
+    // tables.
     let mut cpu = match unsafe { VmxCpu::start(core, pages.plan, hypervisor.memory) } {
         Ok(cpu) => cpu,
         Err(error) => return error.code(),
@@ -175,7 +176,7 @@ pub unsafe fn core_main(core: *mut PerCore) -> u64 {
 /// Reports an exception in VMX-root and stands still.
 pub fn report_fault(core: &PerCore, vector: u16, rip: u64, detail: u64) -> ! {
     let (address, number) = core.origin();
-    // SAFETY: every core's pointer was set by `build`.
+    // SAFETY: `build` set every core's pointer to the hypervisor, which is never dropped.
     let hypervisor = unsafe { &*(address as *const Hypervisor) };
     let fault = Fault {
         code: vector,

@@ -99,7 +99,7 @@ pub unsafe fn detour_hit(
     cr3: u64,
     hypervisor: u64,
 ) -> u64 {
-    // SAFETY: by contract.
+    // SAFETY: the stub's data name the hypervisor, which is never dropped.
     let hypervisor = unsafe { &*(hypervisor as *const Hypervisor) };
     let shared = &hypervisor.shared;
     let core = CoreId(core);

@@ -37,12 +37,12 @@ pub fn send_nmi(memory: &DirectMap, apic_base: u64, apic_id: u32) {
     // SAFETY: the local APIC's page, mapped by the direct map and uncached by its MTRR.
     let guests_high = unsafe { high.read_volatile() };
     wait_until_sent(low);
-    // SAFETY: as above.
+    // SAFETY: as the read above: the register of this core's local APIC.
     unsafe { high.write_volatile(apic_id << 24) };
-    // SAFETY: as above.
+    // SAFETY: as the read above; an NMI to a core of ours is expected there.
     unsafe { low.write_volatile(NMI_COMMAND) };
     wait_until_sent(low);
-    // SAFETY: as above.
+    // SAFETY: as the read above; the value that the guest had there.
     unsafe { high.write_volatile(guests_high) };
 }
 
@@ -74,7 +74,7 @@ pub fn send_to_self(memory: &DirectMap, apic_base: u64, vector: u8) {
 
 fn wait_until_sent(low: *mut u32) {
     for _ in 0..PATIENCE {
-        // SAFETY: the caller's register of the local APIC.
+        // SAFETY: the callers pass the command register of this core's local APIC, mapped by the direct map.
         if unsafe { low.read_volatile() } & DELIVERY_PENDING == 0 {
             return;
         }

@@ -52,33 +52,33 @@ pub unsafe fn run(
         return CodeEnd::TooLong;
     }
     memory.write(place.physical, code);
-    // SAFETY: only this core uses it.
+    // SAFETY: `core` is valid by contract; its address is taken, nothing is read.
     let registers = unsafe { &raw mut (*core).registers } as u64;
     let arguments = match *call {
         CodeCall::Condition { context } => [registers, context, 0],
         CodeCall::Action { buffer, context } => [buffer, registers, context],
     };
-    // SAFETY: as above.
+    // SAFETY: `core` is valid and this core's own by contract; no reference leads to this part of it.
     unsafe { (*core).code_arguments = arguments };
-    // SAFETY: as above.
+    // SAFETY: as for the arguments.
     unsafe { (*core).code_left = instructions.max(1) };
-    // SAFETY: as above.
+    // SAFETY: as for the arguments.
     unsafe { (*core).code_vector = CODE_RETURNED };
     // The guest's own, which exceptions change.
-    // SAFETY: CPL 0.
+    // SAFETY: in VMX-root by contract, hence at CPL 0.
     let (cr0, cr2, dr6) = unsafe { live() };
-    // SAFETY: only makes vector instructions fault.
+    // SAFETY: the value that CR0 has, with TS, which makes vector instructions fault and nothing else.
     unsafe { ins::set_cr0(cr0 | CR0_TS) };
     // SAFETY: the place is this core's and holds the code; what it does is its user's wish, and it
     // ends by the count or by an exception.
     let value = unsafe { percore::standstill_run_code(core, place.linear, place.stack_top) };
-    // SAFETY: as it was.
+    // SAFETY: the value that CR0 had.
     unsafe { ins::set_cr0(cr0) };
-    // SAFETY: the guest's own value.
+    // SAFETY: any value will do, and this is the one that the guest has.
     unsafe { ins::set_cr2(cr2) };
-    // SAFETY: the guest's own value.
+    // SAFETY: the value that the register had.
     unsafe { ins::set_dr6(dr6) };
-    // SAFETY: only this core uses it.
+    // SAFETY: `core` is valid and this core's own by contract; the code has ended.
     let (vector, rip) = unsafe { ended(core) };
     let at = u32::try_from(rip.wrapping_sub(place.linear)).unwrap_or(u32::MAX);
     match vector {
@@ -94,11 +94,11 @@ pub unsafe fn run(
 /// # Safety
 /// CPL 0.
 unsafe fn live() -> (u64, u64, u64) {
-    // SAFETY: reading only.
+    // SAFETY: at CPL 0 by contract, as it wants.
     let cr0 = unsafe { ins::cr0() };
-    // SAFETY: reading only.
+    // SAFETY: at CPL 0 by contract, as it wants.
     let cr2 = unsafe { ins::cr2() };
-    // SAFETY: reading only.
+    // SAFETY: at CPL 0 by contract, as it wants.
     let dr6 = unsafe { ins::dr6() };
     (cr0, cr2, dr6)
 }
@@ -106,9 +106,9 @@ unsafe fn live() -> (u64, u64, u64) {
 /// # Safety
 /// `core` is valid and used by this core only.
 unsafe fn ended(core: *const PerCore) -> (u64, u64) {
-    // SAFETY: by contract.
+    // SAFETY: `core` is valid and nobody else's by contract.
     let vector = unsafe { (*core).code_vector };
-    // SAFETY: by contract.
+    // SAFETY: `core` is valid and nobody else's by contract.
     let rip = unsafe { (*core).code_rip };
     (vector, rip)
 }

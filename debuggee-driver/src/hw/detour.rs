@@ -117,12 +117,12 @@ pub struct Inside;
 
 impl GuestCpu for Inside {
     fn tsc(&self) -> u64 {
-        // SAFETY: CPL 0; an exit carries it out.
+        // SAFETY: in the driver's code inside a detour, hence at CPL 0; VMX-root may carry it out.
         unsafe { x86::time::rdtsc() }
     }
 
     fn cr4(&self) -> u64 {
-        // SAFETY: CPL 0.
+        // SAFETY: in the driver's code inside a detour, hence at CPL 0 in 64-bit mode.
         unsafe { ins::cr4() }
     }
 
@@ -154,8 +154,8 @@ unsafe extern "C" fn standstill_detour_hit(
     hypervisor: u64,
     number: u64,
 ) -> u64 {
-    // SAFETY: by contract; nobody else uses it.
+    // SAFETY: the stub made the frame on this core's own stack, by contract, and waits until this returns.
     let frame = unsafe { &mut *frame };
-    // SAFETY: by contract.
+    // SAFETY: on the core that came in, with the hypervisor that the stub's data name, by contract.
     unsafe { boot::detour_hit(frame, core as u16, number, cr3, hypervisor) }
 }

@@ -18,7 +18,7 @@ macro_rules! register_pair {
         #[inline(always)]
         pub unsafe fn $read() -> u64 {
             let value: u64;
-            // SAFETY: reading has no effect; CPL 0 by contract.
+            // SAFETY: at CPL 0 in 64-bit mode by contract, so the register can be read; that changes nothing.
             unsafe { asm!(concat!("mov {}, ", $name), out(reg) value, options(nomem, nostack, preserves_flags)) }
             value
         }
@@ -29,7 +29,7 @@ macro_rules! register_pair {
         /// CPL 0, and the value must be one the processor accepts and the running code survives.
         #[inline(always)]
         pub unsafe fn $write(value: u64) {
-            // SAFETY: by contract.
+            // SAFETY: the value is one the processor accepts and the running code survives, by contract.
             unsafe { asm!(concat!("mov ", $name, ", {}"), in(reg) value, options(nostack, preserves_flags)) }
         }
     };
@@ -55,7 +55,7 @@ macro_rules! vmx_region {
         /// CPL 0 with CR4.VMXE set; the region is a page of ours with the revision id written.
         pub unsafe fn $name(region: u64) -> Result<(), VmFail> {
             let failed: u8;
-            // SAFETY: by contract.
+            // SAFETY: CR4.VMXE is set and the region is a page of ours with the revision, by contract.
             unsafe {
                 asm!(concat!($mnemonic, " [{}]"), "setbe {}", in(reg) &region, out(reg_byte) failed, options(nostack));
             }
@@ -73,7 +73,7 @@ vmx_region!(vmptrld, "vmptrld");
 /// # Safety
 /// VMX-root with no need of the current VMCS any more.
 pub unsafe fn vmxoff() {
-    // SAFETY: by contract.
+    // SAFETY: in VMX operation, and nobody reads the current VMCS any more, by contract.
     unsafe { asm!("vmxoff", options(nostack)) }
 }
 
@@ -98,7 +98,7 @@ pub unsafe fn vmread(field: u32) -> u64 {
 /// VMX-root with a current VMCS; the value takes effect at the next VM entry.
 #[inline(always)]
 pub unsafe fn vmwrite(field: u32, value: u64) -> Result<(), VmFail> {
-    // SAFETY: by contract.
+    // SAFETY: in VMX-root with a VMCS current, by contract; the fields take effect at the next entry.
     unsafe {
         asm!("vmwrite {}, {}", "jbe {}", in(reg) u64::from(field), in(reg) value, label { return Err(VmFail) }, options(nostack));
     }
@@ -111,7 +111,7 @@ pub unsafe fn vmwrite(field: u32, value: u64) -> Result<(), VmFail> {
 /// VMX-root, and the processor supports type 2.
 pub unsafe fn invept_all() {
     let descriptor = [0u64; 2];
-    // SAFETY: by contract.
+    // SAFETY: in VMX-root on a processor that has type 2, by contract; the descriptor is 16 bytes.
     unsafe { asm!("invept {}, [{}]", in(reg) 2u64, in(reg) &descriptor, options(nostack)) }
 }
 
@@ -121,7 +121,7 @@ pub unsafe fn invept_all() {
 /// VMX-root, and the processor supports type 1.
 pub unsafe fn invept_one(eptp: u64) {
     let descriptor = [eptp, 0];
-    // SAFETY: by contract.
+    // SAFETY: in VMX-root on a processor that has type 1, by contract; the descriptor is 16 bytes.
     unsafe { asm!("invept {}, [{}]", in(reg) 1u64, in(reg) &descriptor, options(nostack)) }
 }
 
@@ -131,7 +131,7 @@ pub unsafe fn invept_one(eptp: u64) {
 /// VMX-root, and the processor supports type 2.
 pub unsafe fn invvpid_all() {
     let descriptor = [0u64; 2];
-    // SAFETY: by contract.
+    // SAFETY: in VMX-root on a processor that has type 2, by contract; the descriptor is 16 bytes.
     unsafe { asm!("invvpid {}, [{}]", in(reg) 2u64, in(reg) &descriptor, options(nostack)) }
 }
 
@@ -140,7 +140,7 @@ pub unsafe fn invvpid_all() {
 /// # Safety
 /// CPL 0.
 pub unsafe fn wbinvd() {
-    // SAFETY: by contract; no data is lost.
+    // SAFETY: at CPL 0 by contract; what the caches hold is written back first, so memory keeps its values.
     unsafe { asm!("wbinvd", options(nostack)) }
 }
 
@@ -149,7 +149,7 @@ pub unsafe fn wbinvd() {
 /// # Safety
 /// CPL 0, CR4.OSXSAVE set, and the value passed the checks of `vmx::control::xcr0_is_valid`.
 pub unsafe fn xsetbv(xcr: u32, value: u64) {
-    // SAFETY: by contract.
+    // SAFETY: CR4.OSXSAVE is set and the value was checked, by contract, so the register takes it.
     unsafe {
         asm!("xsetbv", in("ecx") xcr, in("eax") value as u32, in("edx") (value >> 32) as u32, options(nostack));
     }
@@ -188,7 +188,7 @@ macro_rules! table_register {
         /// CPL 0.
         pub unsafe fn $store() -> TableRegister {
             let mut table = TableRegister::default();
-            // SAFETY: writes the ten bytes of `table`.
+            // SAFETY: at CPL 0 by contract; it writes the ten bytes of `table`.
             unsafe { asm!(concat!($store_mnemonic, " [{}]"), in(reg) &mut table, options(nostack)) }
             table
         }
@@ -198,7 +198,7 @@ macro_rules! table_register {
         /// # Safety
         /// CPL 0; the table stays valid as long as it is loaded.
         pub unsafe fn $load(table: TableRegister) {
-            // SAFETY: by contract.
+            // SAFETY: the table is one the processor may use as long as it is loaded, by contract.
             unsafe { asm!(concat!($load_mnemonic, " [{}]"), in(reg) &table, options(nostack)) }
         }
     };
@@ -213,7 +213,7 @@ table_register!(sidt, lidt, "sidt", "lidt");
 /// CPL 0.
 pub unsafe fn sldt() -> u16 {
     let selector: u64;
-    // SAFETY: reading has no effect.
+    // SAFETY: at CPL 0 by contract, where UMIP does not refuse it; it changes nothing but `selector`.
     unsafe { asm!("sldt {0:e}", out(reg) selector, options(nostack)) }
     selector as u16
 }
@@ -224,7 +224,7 @@ pub unsafe fn sldt() -> u16 {
 /// CPL 0.
 pub unsafe fn str() -> u16 {
     let selector: u64;
-    // SAFETY: reading has no effect.
+    // SAFETY: at CPL 0 by contract, where UMIP does not refuse it; it changes nothing but `selector`.
     unsafe { asm!("str {0:e}", out(reg) selector, options(nostack)) }
     selector as u16
 }
@@ -234,7 +234,7 @@ pub unsafe fn str() -> u16 {
 /// # Safety
 /// CPL 0; the descriptor is an available TSS in writable memory.
 pub unsafe fn ltr(selector: u16) {
-    // SAFETY: by contract.
+    // SAFETY: the descriptor is an available TSS in writable memory, by contract.
     unsafe { asm!("ltr {0:x}", in(reg) selector, options(nostack)) }
 }
 
@@ -243,7 +243,8 @@ pub unsafe fn ltr(selector: u16) {
 /// # Safety
 /// CPL 0; the selectors are ones the current GDT defines.
 pub unsafe fn load_data_segments(es: u16, ds: u16, fs: u16, gs: u16) {
-    // SAFETY: by contract; FS and GS bases are written by the caller afterwards.
+    // SAFETY: the current GDT defines the selectors, by contract; FS and GS bases are written by the caller
+    // afterwards.
     unsafe {
         asm!(
             "mov es, {0:e}", "mov ds, {1:e}", "mov fs, {2:e}", "mov gs, {3:e}",
@@ -259,7 +260,7 @@ pub unsafe fn load_data_segments(es: u16, ds: u16, fs: u16, gs: u16) {
 /// CPL 0.
 pub unsafe fn segment_limit(selector: u16) -> u32 {
     let limit: u32;
-    // SAFETY: LSL only reads the descriptor table.
+    // SAFETY: LSL reads the descriptor table, and refuses with ZF what it cannot; it changes only `limit`.
     unsafe {
         asm!("lsl {0:e}, {1:e}", inout(reg) 0u32 => limit, in(reg) u32::from(selector), options(nostack));
     }
@@ -273,7 +274,7 @@ pub unsafe fn segment_limit(selector: u16) -> u32 {
 pub unsafe fn segment_rights(selector: u16) -> Option<u32> {
     let rights: u32;
     let valid: u8;
-    // SAFETY: LAR only reads the descriptor table.
+    // SAFETY: LAR reads the descriptor table, and refuses with ZF what it cannot; it changes only `rights`.
     unsafe {
         asm!(
             "lar {0:e}, {2:e}", "setz {1}",

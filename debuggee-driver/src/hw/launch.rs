@@ -51,7 +51,7 @@ pub unsafe fn words(memory: &DirectMap, block: &Block) -> &'static [AtomicU64] {
 /// As [`bytes`]; the block is large enough and aligned for `T`.
 pub unsafe fn place<T>(memory: &DirectMap, block: &Block, value: T) -> &'static mut T {
     let at = memory.address_of(block.phys) as *mut T;
-    // SAFETY: by contract.
+    // SAFETY: the block is mapped for good, large enough, aligned and nobody else's, by contract.
     unsafe { at.write(value) };
     // SAFETY: just written, and exclusive by contract.
     unsafe { &mut *at }
@@ -118,7 +118,7 @@ pub fn apic_id() -> u32 {
 /// The time-stamp counter.
 #[must_use]
 pub fn tsc() -> u64 {
-    // SAFETY: CPL 0, where RDTSC always works.
+    // SAFETY: in the kernel or in VMX-root, hence at CPL 0, where CR4.TSD does not matter.
     unsafe { x86::time::rdtsc() }
 }
 
@@ -127,7 +127,7 @@ pub fn tsc() -> u64 {
 /// # Safety
 /// As `VmxCpu::start`, for the core that `core` describes.
 pub unsafe fn enter(core: *mut PerCore) -> u64 {
-    // SAFETY: by contract.
+    // SAFETY: on the core that `core` stands for, with interrupts off in the kernel's context, by contract.
     unsafe { percore::standstill_enter(core) }
 }
 
@@ -137,7 +137,8 @@ pub unsafe fn enter(core: *mut PerCore) -> u64 {
 /// CPL 0 in the driver's image, on a core that runs as a guest.
 pub unsafe fn hypercall(number: u64, argument: u64) -> u64 {
     let answer;
-    // SAFETY: the hypervisor carries the call out and returns behind it.
+    // SAFETY: from the driver's image at CPL 0 as a guest, by contract: the hypervisor carries it out,
+    // changes RAX at most, and returns behind it.
     unsafe {
         core::arch::asm!(
             "vmcall",
@@ -158,7 +159,7 @@ pub unsafe fn on_stack(
     stack_top: u64,
     function: unsafe extern "C" fn(*mut core::ffi::c_void) -> u64,
 ) -> u64 {
-    // SAFETY: by contract.
+    // SAFETY: the stack is nobody else's and the function takes the argument, by contract.
     unsafe { percore::standstill_call_on_stack(argument, stack_top & !0xf, function) }
 }
 
@@ -168,7 +169,7 @@ pub unsafe fn on_stack(
 /// `core` was made by `boot` for the core that runs this.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn standstill_core_main(core: *mut PerCore) -> u64 {
-    // SAFETY: by contract.
+    // SAFETY: the assembly passes on the `core` that `enter` got, on the stack of that core.
     unsafe { boot::core_main(core) }
 }
 
@@ -179,16 +180,16 @@ unsafe extern "C" fn standstill_core_main(core: *mut PerCore) -> u64 {
 /// Called by the assembly with a pointer to vector, maybe error code, RIP.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn standstill_root_fault(frame: *const u64, core: *const PerCore) -> ! {
-    // SAFETY: the stub pushed the vector.
+    // SAFETY: the stub pushed the vector on the stack that `frame` points to.
     let vector = unsafe { frame.read() } as u16;
     // Vectors whose frame starts with an error code ("Error Code", 6.13).
     let has_code = matches!(vector, 8 | 10..=14 | 17 | 21);
     let above = if has_code { 2 } else { 1 };
     // SAFETY: the processor pushed more words than that.
     let rip_slot = unsafe { frame.add(above) };
-    // SAFETY: as above.
+    // SAFETY: within what the processor pushed.
     let rip = unsafe { rip_slot.read() };
-    // SAFETY: reading has no effect.
+    // SAFETY: in an exception of VMX-root, hence at CPL 0 in 64-bit mode.
     let detail = unsafe { ins::cr2() };
     // SAFETY: `core` came from FS, which points to a core of `boot`'s.
     unsafe { boot::report_fault(&*core, vector, rip, detail) }

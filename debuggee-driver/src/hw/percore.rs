@@ -124,7 +124,8 @@ unsafe extern "C" {
 #[inline(always)]
 pub(super) unsafe fn run_guest(registers: *mut Gprs, launched: u64) -> u64 {
     let failed: u64;
-    // SAFETY: by contract; the routine keeps RBX, RBP and RSP, and all else is said to be changed.
+    // SAFETY: a complete VMCS is current by contract; the routine keeps RBX, RBP and RSP, and all else is
+    // said to be changed.
     unsafe {
         asm!(
             "call {}", sym standstill_vm_run,

@@ -93,7 +93,7 @@ fn is_name(letter: char) -> bool {
 pub(crate) struct Source {
     /// From the repository's root.
     pub(crate) path: String,
-    text: String,
+    pub(crate) text: String,
 }
 
 impl Source {

@@ -23,7 +23,7 @@ use wire_protocol::packet::{ModuleLayout, RamRange};
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     loop {
-        // SAFETY: raises #UD, which both worlds report.
+        // SAFETY: it does not return: the core raises #UD, which the kernel and VMX-root report.
         unsafe { core::arch::asm!("ud2") }
     }
 }
@@ -68,9 +68,9 @@ unsafe extern "C" fn standstill_build(
     reason: *mut u8,
     reason_bytes: usize,
 ) -> *const Hypervisor {
-    // SAFETY: by contract.
+    // SAFETY: the shim passes facts that are complete and live until this returns.
     let facts = unsafe { &*facts };
-    // SAFETY: by contract.
+    // SAFETY: the shim passes as many bytes, zeroed, which nobody else uses until this returns.
     let buffer = unsafe { core::slice::from_raw_parts_mut(reason, reason_bytes) };
     let mut job = Job {
         facts,
@@ -89,7 +89,7 @@ unsafe extern "C" fn standstill_build(
 /// # Safety
 /// `job` points to a [`Job`].
 unsafe extern "C" fn build_here(job: *mut c_void) -> u64 {
-    // SAFETY: by contract.
+    // SAFETY: `job` is what `standstill_build` passed, which waits and does not use it meanwhile.
     let job = unsafe { &mut *job.cast::<Job<'_>>() };
     if job.facts.size_bytes != size_of::<RawFacts>() as u64 {
         let _ = job
@@ -121,7 +121,8 @@ unsafe fn plan(raw: &RawFacts) -> Plan<'_> {
         chunks: raw.chunks.get(..raw.chunk_count as usize).unwrap_or(&[]),
         // SAFETY: the shim's array has as many elements.
         image: unsafe { core::slice::from_raw_parts(raw.image_pages, image_count) },
-        // SAFETY: the kernel's direct map.
+        // SAFETY: the shim asked the kernel where it maps all physical memory, and `build` repeats that for
+        // the host.
         memory: unsafe { DirectMap::new(raw.direct_map_base, raw.physical_limit) },
         port: raw.port as u16,
         baud_hz: raw.baud_hz as u32,
@@ -191,9 +192,9 @@ fn facts_for_core(raw: &RawFacts, constants: &Constants) -> Facts {
 /// `hypervisor` came from [`standstill_build`]; on core `core`, interrupts off.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn standstill_start_core(hypervisor: *const Hypervisor, core: u64) -> u64 {
-    // SAFETY: by contract.
+    // SAFETY: `hypervisor` came from `standstill_build`, by contract, and is never dropped.
     let hypervisor = unsafe { &*hypervisor };
-    // SAFETY: by contract.
+    // SAFETY: on core `core` with interrupts off in the kernel's context, by contract.
     unsafe { boot::start_core(hypervisor, core as u16) }
 }
 
@@ -203,7 +204,7 @@ unsafe extern "C" fn standstill_start_core(hypervisor: *const Hypervisor, core: 
 /// The core was started; interrupts off.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn standstill_stop_core() {
-    // SAFETY: by contract.
+    // SAFETY: the core runs as a guest and its interrupts are off, by contract.
     unsafe { boot::call(hypercall::LEAVE, 0) };
 }
 
@@ -213,7 +214,7 @@ unsafe extern "C" fn standstill_stop_core() {
 /// The calling core was started and cannot be left meanwhile.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn standstill_arm() {
-    // SAFETY: by contract.
+    // SAFETY: on a core that was started and cannot be left meanwhile, by contract.
     unsafe { boot::call(hypercall::ARM, 0) };
 }
 
@@ -223,7 +224,7 @@ unsafe extern "C" fn standstill_arm() {
 /// As [`standstill_arm`].
 #[unsafe(no_mangle)]
 unsafe extern "C" fn standstill_disarm() {
-    // SAFETY: by contract.
+    // SAFETY: on a core that was started and cannot be left meanwhile, by contract.
     unsafe { boot::call(hypercall::DISARM, 0) };
 }
 
@@ -233,7 +234,7 @@ unsafe extern "C" fn standstill_disarm() {
 /// As [`standstill_arm`].
 #[unsafe(no_mangle)]
 unsafe extern "C" fn standstill_wanted_chunks() -> u64 {
-    // SAFETY: by contract.
+    // SAFETY: on a core that was started and cannot be left meanwhile, by contract.
     unsafe { boot::call(hypercall::WANTED_CHUNKS, 0) }
 }
 
@@ -243,7 +244,7 @@ unsafe extern "C" fn standstill_wanted_chunks() -> u64 {
 /// As [`standstill_arm`]; the chunk is the caller's alone.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn standstill_take_chunk(base: u64) -> u64 {
-    // SAFETY: by contract.
+    // SAFETY: on a core that was started, by contract; the chunk is the caller's alone to give.
     unsafe { boot::call(hypercall::TAKE_CHUNK, base) }
 }
 
@@ -253,7 +254,7 @@ unsafe extern "C" fn standstill_take_chunk(base: u64) -> u64 {
 /// As [`standstill_arm`].
 #[unsafe(no_mangle)]
 unsafe extern "C" fn standstill_exits() -> u64 {
-    // SAFETY: by contract.
+    // SAFETY: on a core that was started and cannot be left meanwhile, by contract.
     unsafe { boot::call(hypercall::EXITS, 0) }
 }
 
@@ -263,6 +264,6 @@ unsafe extern "C" fn standstill_exits() -> u64 {
 /// As [`standstill_arm`].
 #[unsafe(no_mangle)]
 unsafe extern "C" fn standstill_clear() -> u64 {
-    // SAFETY: by contract.
+    // SAFETY: on a core that was started and cannot be left meanwhile, by contract.
     unsafe { boot::call(hypercall::CLEAR, 0) }
 }

@@ -21,9 +21,9 @@ impl VmxCpu {
     /// VMX-root with our VMCS current, on the kernel's state.
     pub(super) unsafe fn fill(&mut self) {
         self.fill_controls();
-        // SAFETY: by contract.
+        // SAFETY: the core is on the kernel's state, which becomes the guest's, by contract.
         unsafe { self.fill_guest() };
-        // SAFETY: by contract.
+        // SAFETY: our VMCS is current, by contract, and the kernel's CR0 and CR4 are loaded.
         unsafe { self.fill_host() };
     }
 
@@ -79,7 +79,7 @@ impl VmxCpu {
     /// # Safety
     /// As [`Self::fill`].
     unsafe fn fill_guest(&mut self) {
-        // SAFETY: CPL 0, reading only; the same for all reads below.
+        // SAFETY: on the kernel's state by contract, hence at CPL 0 in 64-bit mode, as all four want.
         let (cr0_now, cr3_now, cr4_now, dr7_now) = (
             unsafe { ins::cr0() },
             unsafe { ins::cr3() },
@@ -112,13 +112,13 @@ impl VmxCpu {
         ] {
             self.vmwrite(field, value);
         }
-        // SAFETY: CPL 0.
+        // SAFETY: on the kernel's state by contract, hence at CPL 0, as both want.
         let (gdtr, idtr) = (unsafe { ins::sgdt() }, unsafe { ins::sidt() });
         self.vmwrite(guest::GDTR_BASE, gdtr.base);
         self.vmwrite(guest::GDTR_LIMIT, u64::from(gdtr.limit));
         self.vmwrite(guest::IDTR_BASE, idtr.base);
         self.vmwrite(guest::IDTR_LIMIT, u64::from(idtr.limit));
-        // SAFETY: by contract.
+        // SAFETY: `gdtr` was just stored, so it is the base of the loaded GDT.
         let segments = unsafe { segments(gdtr.base) };
         for (index, segment) in (0u32..).zip(segments) {
             self.vmwrite(guest::ES_SELECTOR + 2 * index, u64::from(segment.selector));
@@ -135,7 +135,7 @@ impl VmxCpu {
     /// As [`Self::fill`].
     unsafe fn fill_host(&mut self) {
         let plan = self.plan;
-        // SAFETY: CPL 0, reading only.
+        // SAFETY: on the kernel's state by contract, hence at CPL 0 in 64-bit mode, as both want.
         let (cr0_now, cr4_now) = (unsafe { ins::cr0() }, unsafe { ins::cr4() });
         // SAFETY: these registers exist on every 64-bit processor.
         let read = |number| unsafe { msr::rdmsr(number) };
@@ -172,7 +172,7 @@ impl VmxCpu {
 /// # Safety
 /// CPL 0; `gdt` is the base of the loaded GDT.
 unsafe fn segments(gdt: u64) -> [Segment; 8] {
-    // SAFETY: CPL 0, reading only.
+    // SAFETY: at CPL 0 by contract, as both want.
     let (ldtr, tr) = (unsafe { ins::sldt() }, unsafe { ins::str() });
     let selectors = [
         x86::segmentation::es().bits(),
@@ -209,7 +209,7 @@ unsafe fn segments(gdt: u64) -> [Segment; 8] {
     let mut all = [Segment::default(); 8];
     for ((slot, selector), base) in all.iter_mut().zip(selectors).zip(bases) {
         let is_null = selector & !3 == 0;
-        // SAFETY: CPL 0, reading descriptors only.
+        // SAFETY: at CPL 0 by contract, as both want; they take any selector.
         let (limit, rights) = (unsafe { ins::segment_limit(selector) }, unsafe {
             ins::segment_rights(selector)
         });

@@ -53,51 +53,54 @@ impl VmxCpu {
             (msr::IA32_EFER, guest::IA32_EFER_FULL),
         ]
         .map(|(number, field)| (number, self.vmread(field)));
-        // SAFETY: `core` is valid; nobody else uses its frame.
+        // SAFETY: `core` is valid by contract of `start`, and only this core uses its frame, which no
+        // reference leads to.
         unsafe { (*self.core).leave_frame = frame };
         self.invalidate_ept();
-        // SAFETY: VMX-root; type 2 exists.
+        // SAFETY: in VMX-root; `capability::check` saw that type 2 exists.
         unsafe { ins::invvpid_all() };
         // SAFETY: the VMCS is ours; its launch state and cached data are written back.
         let _ = unsafe { ins::vmclear(self.plan.vmcs) };
-        // SAFETY: no VMCS is needed any more.
+        // SAFETY: in VMX-root; all that is needed of the VMCS was read above.
         unsafe { ins::vmxoff() };
         // CR3 before CR4: CR4.PCIDE may only be set while the PCID is the guest's own.
         // SAFETY: the guest's page tables map all that runs from here on, by contract.
         unsafe { ins::set_cr3(cr3_guest & !(1 << 63)) };
         let cr4_guest = cr4_guest & !cr4::VMXE;
         // Translations of VPID 0 date from before the launch: changing CR4.PGE drops them all.
-        // SAFETY: the guest's CR4 but for PGE.
+        // SAFETY: the guest ran with this value, and with PGE either way all pages stay mapped; VMX is off,
+        // so VMXE may be clear.
         unsafe { ins::set_cr4(cr4_guest ^ cr4::PGE) };
-        // SAFETY: the guest's CR4.
+        // SAFETY: the value that the guest ran with, without VMXE, which VMX being off allows.
         unsafe { ins::set_cr4(cr4_guest) };
-        // SAFETY: the guest's tables, valid by contract.
+        // SAFETY: the GDT that the guest ran with, mapped by its page tables, which are loaded.
         unsafe { ins::lgdt(gdt) };
-        // SAFETY: as above.
+        // SAFETY: the IDT that the guest ran with, mapped by its page tables, which are loaded.
         unsafe { ins::lidt(idt) };
         // LTR wants the descriptor "available", and Linux maps its GDT read-only.
-        // SAFETY: write protection is off for the two instructions that change the descriptor.
+        // SAFETY: the guest's CR0 but for WP, which only lets this core write the descriptor below.
         unsafe { ins::set_cr0(cr0_guest & !cr0::WP) };
         let descriptor = (gdt.base + u64::from(tr & !7)) as *mut u64;
-        // SAFETY: the descriptor of the guest's own TSS.
+        // SAFETY: TR selects a TSS in the guest's GDT, which is mapped by the page tables that are loaded.
         let available = unsafe { descriptor.read_volatile() } & !(1 << 41);
-        // SAFETY: as above, with write protection off.
+        // SAFETY: the same descriptor, which only this core uses; write protection is off.
         unsafe { descriptor.write_volatile(available) };
-        // SAFETY: the descriptor is available now.
+        // SAFETY: the descriptor is a TSS that was just made available, in memory that can be written.
         unsafe { ins::ltr(tr) };
-        // SAFETY: the guest's CR0.
+        // SAFETY: the value that the guest ran with.
         unsafe { ins::set_cr0(cr0_guest) };
         // SAFETY: the guest's selectors, defined by its GDT.
         unsafe { ins::load_data_segments(es, ds, fs, gs) };
         for (number, value) in msrs {
-            // SAFETY: values the guest had in these registers.
+            // SAFETY: the values that the guest had in these registers, which every 64-bit processor has.
             unsafe { msr::wrmsr(number, value) };
         }
-        // SAFETY: the guest's DR7.
+        // SAFETY: the value that the guest had in it.
         unsafe { ins::set_dr7(dr7_guest) };
         let core = self.per_core();
         let (registers, frame) = (&raw const core.registers, core.leave_frame.as_ptr());
-        // SAFETY: everything the guest had is loaded.
+        // SAFETY: the guest's tables, control registers and segments are loaded, and the frame says where it
+        // stands; `core` stays mapped.
         unsafe { percore::standstill_leave(registers, frame) }
     }
 }

@@ -87,7 +87,7 @@ impl LaunchError {
 /// CPL 0.
 #[must_use]
 pub unsafe fn raw_capabilities() -> RawCapabilities {
-    // SAFETY: CPL 0 by contract.
+    // SAFETY: at CPL 0 in 64-bit mode, by contract.
     let cr4 = unsafe { ins::cr4() };
     let cpuid_1_ecx = ins::cpuid(1, 0)[2];
     if cpuid_1_ecx & 1 << 5 == 0 {
@@ -150,7 +150,7 @@ pub unsafe fn raw_capabilities() -> RawCapabilities {
 /// # Safety
 /// CPL 0.
 pub unsafe fn check() -> Result<ControlValues, Unsupported> {
-    // SAFETY: CPL 0 by contract.
+    // SAFETY: at CPL 0 by contract, as it wants.
     capability::check(&unsafe { raw_capabilities() })
 }
 
@@ -177,13 +177,13 @@ impl VmxCpu {
             launched: false,
             refused_field: 0,
         };
-        // SAFETY: by contract.
+        // SAFETY: on this core at CPL 0 with regions of its own, by contract.
         unsafe { cpu.turn_on()? };
         // SAFETY: VMX is on with our VMCS current.
         unsafe { cpu.fill() };
         if cpu.refused_field != 0 {
             let error = LaunchError::Field(cpu.refused_field);
-            // SAFETY: nothing was launched.
+            // SAFETY: on the kernel's state, as nothing was launched, and the VMCS is of no use.
             unsafe { cpu.turn_off() };
             return Err(error);
         }
@@ -196,29 +196,31 @@ impl VmxCpu {
         // SAFETY: VMX exists, so does the register; it is written only while unlocked.
         let feature_control = unsafe { msr::rdmsr(msr::IA32_FEATURE_CONTROL) };
         if let Some(value) = capability::feature_control_to_write(feature_control) {
-            // SAFETY: as above.
+            // SAFETY: the register exists, and `feature_control_to_write` gives a value only while it is not
+            // locked.
             unsafe { msr::wrmsr(msr::IA32_FEATURE_CONTROL, value) };
         }
-        // SAFETY: CPL 0.
+        // SAFETY: at CPL 0 in 64-bit mode, by contract of `start`.
         let cr4_now = unsafe { ins::cr4() };
         // SAFETY: VMXE is a bit this processor has; the kernel does not look at it.
         unsafe { ins::set_cr4(cr4_now | cr4::VMXE) };
-        // SAFETY: VMX exists.
+        // SAFETY: `check` saw that the processor has VMX, and so this register.
         let revision = unsafe { msr::rdmsr(msr::IA32_VMX_BASIC) } & 0x7fff_ffff;
         self.memory.write_u64(self.plan.vmxon_region, revision);
         self.memory.write_u64(self.plan.vmcs, revision);
-        // SAFETY: the region is ours and carries the revision.
+        // SAFETY: CR4.VMXE was just set; the region is a page of this core's own with the revision written
+        // above.
         if unsafe { ins::vmxon(self.plan.vmxon_region) }.is_err() {
-            // SAFETY: as it was.
+            // SAFETY: the value that CR4 had; VMX is off, so VMXE may be cleared.
             unsafe { ins::set_cr4(cr4_now) };
             return Err(LaunchError::Vmxon);
         }
-        // SAFETY: in VMX operation, with a region of ours.
+        // SAFETY: in VMX operation since VMXON; the region is a page of this core's own with the revision.
         let cleared = unsafe { ins::vmclear(self.plan.vmcs) };
-        // SAFETY: as above.
+        // SAFETY: as for `vmclear`, which has just made it a VMCS.
         let loaded = unsafe { ins::vmptrld(self.plan.vmcs) };
         if cleared.is_err() || loaded.is_err() {
-            // SAFETY: nothing was launched.
+            // SAFETY: on the kernel's state, as nothing was launched, and there is no VMCS.
             unsafe { self.turn_off() };
             return Err(LaunchError::VmcsPointer);
         }
@@ -231,9 +233,9 @@ impl VmxCpu {
     /// # Safety
     /// The core runs on the kernel's state, in VMX-root, and needs no VMCS any more.
     unsafe fn turn_off(&mut self) {
-        // SAFETY: by contract.
+        // SAFETY: in VMX-root, and no VMCS is needed any more, by contract.
         unsafe { ins::vmxoff() };
-        // SAFETY: CPL 0.
+        // SAFETY: on the kernel's state by contract, hence at CPL 0 in 64-bit mode.
         let cr4_now = unsafe { ins::cr4() };
         // SAFETY: VMX is off, so VMXE may be cleared.
         unsafe { ins::set_cr4(cr4_now & !cr4::VMXE) };
@@ -245,7 +247,7 @@ impl VmxCpu {
     /// The VM-instruction error of an entry that failed before it began.
     pub fn run(&mut self) -> Result<(), LaunchError> {
         let launched = u64::from(self.launched);
-        // SAFETY: `core` is valid by contract of `start`; only this core uses it.
+        // SAFETY: `core` is valid by contract of `start`; its address is taken, nothing is read.
         let registers = unsafe { &raw mut (*self.core).registers };
         // SAFETY: the VMCS is current and complete; the assembly keeps all that Rust relies on.
         let failed = unsafe { percore::run_guest(registers, launched) };
@@ -263,7 +265,7 @@ impl VmxCpu {
     /// # Safety
     /// The core still runs on the kernel's state: it has not taken a VM exit yet.
     pub unsafe fn abandon(&mut self) {
-        // SAFETY: by contract.
+        // SAFETY: the kernel's state is loaded and no VM exit happened, by contract.
         unsafe { self.turn_off() };
     }
 
@@ -282,13 +284,15 @@ impl VmxCpu {
 
 /// Reads a register that every processor with VMX has, or that the guest just used.
 fn read_msr(number: u32) -> u64 {
-    // SAFETY: CPL 0, reading only.
+    // SAFETY: the callers name registers that every processor with VMX has, or that the guest has just used;
+    // in VMX-root, hence at CPL 0.
     unsafe { msr::rdmsr(number) }
 }
 
 /// Writes a register of the guest's that VMX-root does not use.
 fn write_msr(number: u32, value: u64) {
-    // SAFETY: CPL 0; the value was checked by the caller.
+    // SAFETY: VMX-root uses neither register that the caller names, and the value was checked as the guest's
+    // own write.
     unsafe { msr::wrmsr(number, value) }
 }
 
@@ -299,7 +303,7 @@ impl Cpu for VmxCpu {
     }
 
     fn vmwrite(&mut self, field: u32, value: u64) {
-        // SAFETY: as in `vmread`.
+        // SAFETY: in VMX-root with our VMCS current, as long as this value lives.
         if unsafe { ins::vmwrite(field, value) }.is_err() {
             self.note_refused(field);
         }
@@ -334,7 +338,7 @@ impl Cpu for VmxCpu {
             LiveRegister::Lstar => return read_msr(msr::IA32_LSTAR),
             LiveRegister::Fmask => return read_msr(msr::IA32_FMASK),
         };
-        // SAFETY: CPL 0, reading only.
+        // SAFETY: in VMX-root, hence at CPL 0 in 64-bit mode, as all of them want.
         unsafe { read() }
     }
 
@@ -366,7 +370,7 @@ impl Cpu for VmxCpu {
     }
 
     fn write_back_caches(&mut self) {
-        // SAFETY: CPL 0.
+        // SAFETY: in VMX-root, hence at CPL 0.
         unsafe { ins::wbinvd() }
     }
 
@@ -396,12 +400,12 @@ impl Cpu for VmxCpu {
     }
 
     fn end_nmi_blocking(&mut self) {
-        // SAFETY: on our own stack.
+        // SAFETY: in VMX-root, hence at CPL 0, on a stack of `percore::STACK_BYTES` that is far from full.
         unsafe { ins::end_nmi_blocking() }
     }
 
     fn tsc(&self) -> u64 {
-        // SAFETY: CPL 0; RDTSC in VMX-root gives the counter itself.
+        // SAFETY: in VMX-root, hence at CPL 0, where CR4.TSD does not matter.
         unsafe { x86::time::rdtsc() }
     }
 
