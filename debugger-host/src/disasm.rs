@@ -1,25 +1,17 @@
-//! Bytes to instructions. Called by `u` and when a halt is shown.
+//! Bytes to instructions. Called by `u`, and for halts and traces.
 
+mod operand;
+
+use crate::answer::{Address, Bytes, Instruction};
 use crate::symbol::resolve::Symbols;
 use iced_x86::{
-    Decoder, DecoderOptions, Formatter, Instruction, IntelFormatter, MemorySizeOptions, OpKind,
-    Register, SymbolResolver, SymbolResult,
+    Decoder, DecoderOptions, FormatMnemonicOptions, Formatter, IntelFormatter, MemorySizeOptions,
+    OpKind, Register, SymbolResolver, SymbolResult,
 };
 use std::collections::HashMap;
 
 /// Longest instruction.
 pub const INSTRUCTION_BYTES: usize = 15;
-
-/// One instruction as text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
-    /// Where it is.
-    pub address: u64,
-    /// Its bytes.
-    pub bytes: Vec<u8>,
-    /// Mnemonic and operands, with names of branch targets and rip-relative operands.
-    pub text: String,
-}
 
 /// Names of the addresses that one piece of code speaks of.
 struct Names(HashMap<u64, String>);
@@ -48,7 +40,7 @@ impl Names {
 impl SymbolResolver for Names {
     fn symbol(
         &mut self,
-        instruction: &Instruction,
+        instruction: &iced_x86::Instruction,
         _: u32,
         operand: Option<u32>,
         address: u64,
@@ -67,7 +59,7 @@ impl SymbolResolver for Names {
 /// Disassembles 64-bit code. The last instruction may be cut short by the end of `bytes`; it is
 /// left out, unless it is the only one.
 #[must_use]
-pub fn disassemble(bytes: &[u8], address: u64, symbols: &Symbols) -> Vec<Line> {
+pub fn disassemble(bytes: &[u8], address: u64, symbols: &Symbols) -> Vec<Instruction> {
     let names = Names::of(bytes, address, symbols);
     let mut formatter = IntelFormatter::with_options(Some(Box::new(names)), None);
     let options = formatter.options_mut();
@@ -91,24 +83,69 @@ pub fn disassemble(bytes: &[u8], address: u64, symbols: &Symbols) -> Vec<Line> {
         if is_cut && !lines.is_empty() {
             break;
         }
-        let mut text = String::new();
-        formatter.format(&instruction, &mut text);
-        lines.push(Line {
-            address: instruction.ip(),
-            bytes: bytes[start..decoder.position()].to_vec(),
-            text: if is_cut || instruction.is_invalid() {
-                "???".into()
-            } else {
-                text
-            },
+        let is_valid = !is_cut && !instruction.is_invalid();
+        let bytes = &bytes[start..decoder.position()];
+        lines.push(match is_valid {
+            true => whole(&instruction, bytes, &mut formatter, symbols),
+            false => invalid(instruction.ip(), bytes, symbols),
         });
     }
     lines
 }
 
+/// Bytes that are no instruction, or only its beginning.
+fn invalid(address: u64, bytes: &[u8], symbols: &Symbols) -> Instruction {
+    Instruction {
+        at: Address::new(address, symbols),
+        bytes: Bytes(bytes.to_vec()),
+        text: "???".to_owned(),
+        is_valid: false,
+        prefixes: Vec::new(),
+        mnemonic: String::new(),
+        operands: Vec::new(),
+        mask: None,
+        zeroes_masked: false,
+    }
+}
+
+fn whole(
+    instruction: &iced_x86::Instruction,
+    bytes: &[u8],
+    formatter: &mut IntelFormatter,
+    symbols: &Symbols,
+) -> Instruction {
+    let (mut text, mut mnemonic) = (String::new(), String::new());
+    formatter.format(instruction, &mut text);
+    formatter.format_mnemonic_options(
+        instruction,
+        &mut mnemonic,
+        FormatMnemonicOptions::NO_PREFIXES,
+    );
+    let prefixes = [
+        (instruction.has_lock_prefix(), "lock"),
+        (instruction.has_rep_prefix(), "rep"),
+        (instruction.has_repne_prefix(), "repne"),
+        (instruction.has_xacquire_prefix(), "xacquire"),
+        (instruction.has_xrelease_prefix(), "xrelease"),
+    ];
+    let prefixes = prefixes.iter().filter(|(is_there, _)| *is_there);
+    Instruction {
+        at: Address::new(instruction.ip(), symbols),
+        bytes: Bytes(bytes.to_vec()),
+        text,
+        is_valid: true,
+        prefixes: prefixes.map(|(_, name)| (*name).to_owned()).collect(),
+        mnemonic,
+        operands: operand::operands(instruction, formatter, symbols),
+        mask: operand::register(instruction.op_mask(), formatter),
+        zeroes_masked: instruction.zeroing_masking(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::answer::{Hex, Operand};
     use crate::symbol::table::{Symbol, Table};
 
     fn symbols() -> Symbols {
@@ -143,6 +180,55 @@ mod tests {
             lines[0].text
         );
         assert_eq!(lines[1].text, "nop");
+    }
+
+    #[test]
+    fn all_that_the_text_says_is_in_the_parts() {
+        let one = |code: &[u8]| disassemble(code, 0xffff_ffff_8100_0000, &symbols()).remove(0);
+        // lock add qword ptr gs:[rbx+rcx*4-8],5
+        let add = one(&[0xf0, 0x65, 0x48, 0x83, 0x44, 0x8b, 0xf8, 5]);
+        assert_eq!(
+            (add.mnemonic.as_str(), add.prefixes.as_slice()),
+            ("add", &["lock".to_owned()][..])
+        );
+        let register = |name: &str| Some(name.to_owned());
+        assert_eq!(
+            add.operands,
+            [
+                Operand::Memory {
+                    size_bytes: 8,
+                    segment: register("gs"),
+                    base: register("rbx"),
+                    index: register("rcx"),
+                    scale: 4,
+                    displacement: Hex((-8_i64).cast_unsigned()),
+                    is_broadcast: false,
+                    target: None,
+                },
+                Operand::Immediate { value: Hex(5) },
+            ]
+        );
+        // mov rax,[rip+0xf9]
+        let load = one(&[0x48, 0x8b, 0x05, 0xf9, 0, 0, 0]);
+        let Operand::Memory {
+            target: Some(target),
+            ..
+        } = &load.operands[1]
+        else {
+            panic!("{load:?}");
+        };
+        assert_eq!(target.address, Hex(0xffff_ffff_8100_0100));
+        assert_eq!(
+            target.symbol.as_ref().and_then(|name| name.name.as_deref()),
+            Some("helper")
+        );
+        let call = one(&[0xe8, 0xfb, 0, 0, 0]);
+        assert_eq!(
+            call.operands,
+            [Operand::Branch {
+                target: target.clone()
+            }]
+        );
     }
 
     #[test]

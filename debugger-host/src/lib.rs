@@ -2,9 +2,11 @@
 //!
 //! Reading order: [`transport`] (ways to reach the debuggee), [`session`] (the conversation with
 //! it), [`symbol`] and [`expression`] (names and numbers), [`disasm`], [`command`] (what users
-//! type), [`render`] (what they see), [`repl`] (lines in, lines out).
+//! type), [`answer`] (what comes of it, as values), [`render`] (what users see), [`repl`] (lines
+//! in, lines out).
 #![forbid(unsafe_code)]
 
+pub mod answer;
 pub mod assembler;
 mod clock;
 pub mod command;

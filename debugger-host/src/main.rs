@@ -2,10 +2,11 @@
 
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
-use debugger_host::command::Debugger;
+use debugger_host::answer::{Form, Report, Response};
+use debugger_host::command::{COMMANDS, Debugger, find, run_line, script, system};
 use debugger_host::patience::{Interrupts, Patience};
-use debugger_host::render::Output;
-use debugger_host::repl::{batch, interactive, run_line, script};
+use debugger_host::render::{Output, Screen, json, text};
+use debugger_host::repl::{batch, interactive};
 use debugger_host::script::tool::Tool;
 use debugger_host::session::Session;
 use debugger_host::symbol::{self, resolve::Symbols};
@@ -23,15 +24,20 @@ const UNATTENDED_LIMIT: Duration = Duration::from_secs(60);
 #[command(name = "standstill", version, about = "Two-machine kernel debugger")]
 struct Cli {
     #[command(subcommand)]
-    action: What,
+    action: Task,
 }
 
 #[derive(Subcommand)]
-enum What {
+enum Task {
     /// Connect to a debuggee.
     Connect(Box<Connect>),
     /// Print the reference of all commands as Markdown.
     Commands,
+    /// Print the JSON Schema of what a session or a command answers in JSON.
+    Schema {
+        /// A command, as `r`; without one, every document of a session.
+        command: Option<String>,
+    },
     /// Check or try a script without any debuggee.
     #[command(subcommand)]
     Script(Tool),
@@ -56,6 +62,9 @@ struct Connect {
     /// For programs: commands from standard input, a mark after the output of each.
     #[arg(long, conflicts_with = "script")]
     batch: bool,
+    /// Everything as JSON, a document per line; see docs/json.md.
+    #[arg(long, conflicts_with = "batch")]
+    json: bool,
     /// Halt the debuggee once connected.
     #[arg(long)]
     break_in: bool,
@@ -95,7 +104,7 @@ impl Connect {
         })
     }
 
-    fn open(&self, interrupts: &Interrupts) -> anyhow::Result<Debugger> {
+    fn open(&self, interrupts: &Interrupts, screen: &Screen) -> anyhow::Result<Debugger> {
         let mut symbols = Symbols::default();
         let mut image = None;
         if let Some(path) = &self.symbols {
@@ -108,7 +117,8 @@ impl Connect {
         {
             bail!("cannot read the script {path}: {error}");
         }
-        let is_attended = !self.batch && self.script.is_none() && std::io::stdin().is_terminal();
+        let is_attended =
+            !self.batch && !self.json && self.script.is_none() && std::io::stdin().is_terminal();
         let limit = (!is_attended).then_some(UNATTENDED_LIMIT);
         let patience = Patience::new(interrupts.clone(), limit, |line| eprintln!("{line}"));
         let endpoint = self.endpoint()?;
@@ -118,9 +128,18 @@ impl Connect {
         if let Some(image) = image {
             session.expect_image(image);
         }
-        let output = Output::new(std::io::stdout(), std::io::stdout().is_terminal());
-        let mut debugger = Debugger::new(session, symbols, output);
-        debugger.connect()?;
+        let mut debugger = Debugger::new(session, symbols, Box::new(screen.clone()));
+        if self.json {
+            debugger.form = Form::Json;
+        }
+        let response = Response {
+            command: "connect".to_owned(),
+            warnings: Vec::new(),
+            messages: Vec::new(),
+            result: Ok(debugger.connect()?),
+        };
+        debugger.report(Report::Response(&response));
+        debugger.show_news();
         if self.break_in && debugger.session.halt().is_none() && !run_line(&mut debugger, "pause") {
             bail!("the debuggee could not be halted");
         }
@@ -133,40 +152,73 @@ impl Connect {
         ctrlc::set_handler(move || {
             counter.fetch_add(1, Ordering::Relaxed);
         })?;
+        let stdout = std::io::stdout();
+        let is_screen = stdout.is_terminal();
+        let screen = Screen::new(Output::new(stdout, is_screen));
         if self.batch {
-            let mut debugger = match self.open(&interrupts) {
+            let mut debugger = match self.open(&interrupts, &screen) {
                 Ok(debugger) => debugger,
                 Err(error) => {
                     println!("{error:#}\n{}", batch::mark(false));
                     std::process::exit(1);
                 }
             };
-            debugger.out.line(batch::mark(true));
-            batch::run(&mut debugger, std::io::stdin().lock(), true)?;
+            screen.line(batch::mark(true));
+            batch::run(&mut debugger, std::io::stdin().lock(), Some(&screen))?;
             return Ok(());
         }
-        let mut debugger = self.open(&interrupts)?;
+        let mut debugger = match self.open(&interrupts, &screen) {
+            Err(error) if self.json => {
+                screen.line(json::refused(&format!("{error:#}")));
+                return Err(error);
+            }
+            opened => opened?,
+        };
         if let Some(path) = &self.script {
             script::run(&mut debugger, path, &[], self.keep_going)?;
             return Ok(());
         }
-        if std::io::stdin().is_terminal() {
-            interactive::run(&mut debugger, &interrupts)?;
+        if std::io::stdin().is_terminal() && !self.json {
+            interactive::run(&mut debugger, &interrupts, &screen)?;
         } else {
-            batch::run(&mut debugger, std::io::stdin().lock(), false)?;
+            batch::run(&mut debugger, std::io::stdin().lock(), None)?;
         }
         Ok(())
     }
 }
 
+/// All commands as a Markdown document.
+fn reference() -> String {
+    let commands: Vec<_> = COMMANDS.iter().map(|row| system::help_of(row)).collect();
+    text::help::reference(
+        &commands,
+        &system::options(),
+        system::ABOUT_OPTIONS,
+        system::RULES,
+    )
+}
+
+/// Prints what the JSON form looks like.
+fn schema(name: Option<&str>) -> anyhow::Result<()> {
+    let schema = match name {
+        None => json::schema(),
+        Some(name) => json::schema_of(find(name).with_context(|| {
+            format!("no command `{name}`; `standstill commands` prints them all")
+        })?),
+    };
+    println!("{}", serde_json::to_string_pretty(&schema)?);
+    Ok(())
+}
+
 fn main() -> ExitCode {
     let result = match Cli::parse().action {
-        What::Connect(connect) => connect.run(),
-        What::Script(tool) => tool.run(&mut std::io::stdout()).map_err(Into::into),
-        What::Commands => {
-            print!("{}", debugger_host::command::system::reference());
+        Task::Connect(connect) => connect.run(),
+        Task::Script(tool) => tool.run(&mut std::io::stdout()).map_err(Into::into),
+        Task::Commands => {
+            print!("{}", reference());
             Ok(())
         }
+        Task::Schema { command } => schema(command.as_deref()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,6 +2,7 @@
 #![cfg(unix)]
 #![allow(missing_docs, reason = "a test")]
 
+#[allow(dead_code, reason = "other test files use the rest")]
 mod fake;
 
 use fake::Debuggee;

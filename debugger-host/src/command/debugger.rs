@@ -1,15 +1,17 @@
-//! The state that commands work on: the session, the symbols, and where output goes. Also the
+//! The state that commands work on: the session, the symbols, and who is told of things. Also the
 //! source of values for expressions.
 
 use super::CommandError;
+use crate::answer::event::{Installed, Pools};
+use crate::answer::{Answer, Form, Hex, Message, Report, Warning};
 use crate::expression::eval::{Context, EvalError};
 use crate::expression::{Expression, Read, register};
-use crate::render::{self, Output};
 use crate::session::{Session, SessionError, Space};
 use crate::sink::Sinks;
 use crate::symbol::modules::{self, Memory};
 use crate::symbol::resolve::Symbols;
 use crate::symbol::table::Table;
+use wire_protocol::event::EventEntry;
 use wire_protocol::register::Register;
 
 /// Where Enter alone goes on.
@@ -23,14 +25,25 @@ pub struct Continuation {
     pub len: u64,
 }
 
+/// Who is told what commands find out, and what happens meanwhile.
+pub trait Listener {
+    /// Takes something to tell, as it comes.
+    fn report(&mut self, report: Report<'_>, form: Form);
+
+    /// A message as files get it.
+    fn words(&self, message: &Message) -> String;
+}
+
 /// Everything commands can reach.
 pub struct Debugger {
     /// The debuggee.
     pub session: Session,
     /// Names.
     pub symbols: Symbols,
-    /// Where output goes.
-    pub out: Output,
+    /// Who is told.
+    pub(super) listener: Box<dyn Listener>,
+    /// In which form.
+    pub form: Form,
     /// Where messages of events can go.
     pub sinks: Sinks,
     /// Where Enter alone goes on.
@@ -41,6 +54,12 @@ pub struct Debugger {
     pub script_arguments: Vec<String>,
     /// Scripts within scripts.
     pub script_depth: usize,
+    /// What the command met on its way; its response takes it.
+    pub(super) warnings: Vec<Warning>,
+    /// What a script printed that the command ran; its response takes it.
+    pub(super) messages: Vec<Message>,
+    /// Why memory or a register could not be read for an expression.
+    unreadable: Option<SessionError>,
     /// The halt for which the list of modules was read.
     modules_of_halt: Option<u32>,
 }
@@ -48,51 +67,68 @@ pub struct Debugger {
 impl Debugger {
     /// A debugger that has not shaken hands yet.
     #[must_use]
-    pub fn new(session: Session, symbols: Symbols, out: Output) -> Self {
+    pub fn new(session: Session, symbols: Symbols, listener: Box<dyn Listener>) -> Self {
         Self {
             session,
             symbols,
-            out,
+            listener,
+            form: Form::default(),
             sinks: Sinks::default(),
             continuation: None,
             is_leaving: false,
             script_arguments: Vec::new(),
             script_depth: 0,
+            warnings: Vec::new(),
+            messages: Vec::new(),
+            unreadable: None,
             modules_of_halt: None,
         }
     }
 
-    /// Shakes hands and says with whom; shows halt, events and pools of a halted debuggee.
+    /// Tells something.
+    pub fn report(&mut self, report: Report<'_>) {
+        self.listener.report(report, self.form);
+    }
+
+    /// Shakes hands; the answer has halt, events and pools of a halted debuggee.
     ///
     /// # Errors
     /// When the debuggee does not answer.
-    pub fn connect(&mut self) -> Result<(), CommandError> {
+    pub fn connect(&mut self) -> Result<Answer, CommandError> {
         self.modules_of_halt = None;
         self.session.shake_hands()?;
-        let identity = self.session.identity();
-        self.symbols.place_kernel(identity.kernel_base.0);
+        let kernel_base = self.session.identity().kernel_base.0;
+        self.symbols.place_kernel(kernel_base);
         let slide = self.symbols.kernel().map_or(0, Table::slide);
-        let state = match self.session.halt() {
-            Some(_) => "halted",
-            None => "running",
-        };
-        let line = format!(
-            "connected: {}; {} cores; session {:016x}; {state}",
-            identity.banner, identity.cores, identity.session
-        );
         self.session.slide_image(slide);
-        self.out.line(line);
-        if self.session.halt().is_some() {
+        let mut halt = None;
+        let mut events = None;
+        let mut pools = None;
+        if let Some(known) = self.session.halt().cloned() {
             // The mirror is filled first, so that the halt can name its event.
-            let events = self.session.events()?;
-            self.show_news();
-            if !events.is_empty() {
-                super::event::show_events(self)?;
-            }
-            let pools = self.session.pools()?;
-            self.out.line(render::pools(&pools));
+            let entries = self.session.events()?;
+            events = Some(self.installed(&entries));
+            self.session.drop_news_of(known.number);
+            halt = Some(Box::new(self.halt(&known)));
+            pools = Some(Pools::from(&self.session.pools()?));
         }
-        Ok(())
+        Ok(Answer::Connected {
+            status: Box::new(super::system::status_of(self)),
+            halt,
+            events,
+            pools,
+        })
+    }
+
+    /// Events with the names of their addresses.
+    pub(super) fn installed(&self, entries: &[EventEntry]) -> Vec<Installed> {
+        entries
+            .iter()
+            .map(|entry| {
+                let outputs = self.session.output_of(entry.id);
+                Installed::new(entry, outputs, &self.symbols)
+            })
+            .collect()
     }
 
     /// Value of an expression.
@@ -100,14 +136,20 @@ impl Debugger {
     /// # Errors
     /// When it has none.
     pub fn value(&mut self, expression: &Expression) -> Result<u64, CommandError> {
-        expression.evaluate(self).map_err(|error| {
-            CommandError::Value(match error {
-                EvalError::UnknownSymbol { name, .. } => EvalError::UnknownSymbol {
+        self.unreadable = None;
+        expression.evaluate(self).map_err(|error| match error {
+            EvalError::UnknownSymbol { name, .. } => {
+                CommandError::Value(EvalError::UnknownSymbol {
                     similar: self.symbols.similar(&name),
                     name,
-                },
-                other => other,
-            })
+                })
+            }
+            // The session's error says more than its words.
+            EvalError::Unreadable(_) if self.unreadable.is_some() => self
+                .unreadable
+                .take()
+                .map_or(CommandError::NoResult {}, Into::into),
+            other => CommandError::Value(other),
         })
     }
 
@@ -167,8 +209,13 @@ impl Memory for SessionMemory<'_> {
     }
 }
 
-fn unreadable(error: &SessionError) -> EvalError {
-    EvalError::Unreadable(error.to_string())
+impl Debugger {
+    /// Keeps why something cannot be read, for [`Self::value`].
+    fn unreadable(&mut self, error: SessionError) -> EvalError {
+        let words = error.to_string();
+        self.unreadable = Some(error);
+        EvalError::Unreadable(words)
+    }
 }
 
 impl Context for Debugger {
@@ -178,7 +225,7 @@ impl Context for Debugger {
         let whole = self
             .session
             .register(part.register)
-            .map_err(|error| unreadable(&error))?;
+            .map_err(|error| self.unreadable(error))?;
         Ok(part.of(whole))
     }
 
@@ -187,10 +234,10 @@ impl Context for Debugger {
             "ip" => self
                 .session
                 .register(Register::Rip)
-                .map_err(|error| unreadable(&error)),
+                .map_err(|error| self.unreadable(error)),
             "core" => match self.session.halt() {
                 Some(_) => Ok(u64::from(self.session.core().0)),
-                None => Err(unreadable(&SessionError::Running)),
+                None => Err(self.unreadable(SessionError::Running)),
             },
             _ => Err(EvalError::UnknownPseudo { name: name.into() }),
         }
@@ -216,7 +263,7 @@ impl Context for Debugger {
         let bytes = self
             .session
             .memory(space, address, read.bytes)
-            .map_err(|error| unreadable(&error))?;
+            .map_err(|error| self.unreadable(error))?;
         if bytes.len() < read.bytes {
             return Err(EvalError::Unreadable(format!(
                 "memory at {address:016x} ends after {} bytes",
@@ -230,8 +277,10 @@ impl Context for Debugger {
     }
 
     fn ambiguous(&mut self, word: &str, value: u64, symbol: u64) {
-        self.out.line(format!(
-            "warning: `{word}` is taken as the number {value:x}; the symbol is vmlinux!{word} ({symbol:016x})"
-        ));
+        self.warnings.push(Warning::NumberIsSymbol {
+            word: word.to_owned(),
+            value: Hex(value),
+            symbol: Hex(symbol),
+        });
     }
 }

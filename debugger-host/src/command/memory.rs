@@ -1,8 +1,8 @@
 //! Reading, writing, translating and digesting memory.
 
 use super::{Action, Arguments, CommandError, Continuation, Debugger, ParseError};
+use crate::answer::{Address, Answer, Bytes, Count, Hex, Mapping, Unit};
 use crate::expression::Expression;
-use crate::render::{self, Unit};
 use crate::session::Space;
 use wire_protocol::limits;
 use wire_protocol::register::{Register, RegisterSet};
@@ -73,7 +73,7 @@ pub(super) fn bounded(
 }
 
 impl Action for Dump {
-    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
+    fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
         let address = debugger.value(&self.address)?;
         let len = bounded(debugger, self.len.as_ref(), DUMP_BYTES)?;
         let space = if self.physical {
@@ -82,15 +82,19 @@ impl Action for Dump {
             debugger.here()
         };
         let bytes = debugger.session.memory(space, address, len as usize)?;
-        debugger
-            .out
-            .line(render::dump(address, &bytes, len as usize, self.unit));
         debugger.continuation = Some(Continuation {
             command: self.name.clone(),
             address: address.wrapping_add(len),
             len,
         });
-        Ok(())
+        Ok(Answer::Memory {
+            is_physical: self.physical,
+            address: Hex(address),
+            // Bounded above.
+            len_bytes: len as u32,
+            unit: self.unit,
+            bytes: Bytes(bytes),
+        })
     }
 }
 
@@ -122,7 +126,7 @@ pub(super) fn enter(mut arguments: Arguments<'_>) -> Parsed {
 }
 
 impl Action for Enter {
-    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
+    fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
         let address = debugger.value(&self.address)?;
         let limit = u64::MAX >> (64 - 8 * self.bytes);
         let mut bytes = Vec::new();
@@ -142,7 +146,8 @@ impl Action for Enter {
         } else {
             debugger.here()
         };
-        Ok(debugger.session.write_memory(space, address, &bytes)?)
+        debugger.session.write_memory(space, address, &bytes)?;
+        Ok(Answer::Done {})
     }
 }
 
@@ -154,21 +159,16 @@ pub(super) fn to_physical(mut arguments: Arguments<'_>) -> Parsed {
     Ok(Box::new(ToPhysical(address)))
 }
 
-fn page_size(bytes: u64) -> String {
-    format!("{} page", render::bytes(bytes))
-}
-
 impl Action for ToPhysical {
-    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
+    fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
         let address = debugger.value(&self.0)?;
         let core = debugger.session.core();
         let (physical, page_bytes) = debugger.session.translate(core, address)?;
-        debugger.out.line(format!(
-            "virtual {address:016x} is physical {:x} ({})",
-            physical.0,
-            page_size(page_bytes)
-        ));
-        Ok(())
+        Ok(Answer::Physical {
+            virtual_address: Hex(address),
+            physical_address: Hex(physical.0),
+            page_bytes: Count(page_bytes),
+        })
     }
 }
 
@@ -181,22 +181,21 @@ pub(super) fn to_virtual(mut arguments: Arguments<'_>) -> Parsed {
 }
 
 impl Action for ToVirtual {
-    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
+    fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
         let physical = debugger.value(&self.0)?;
         let core = debugger.session.core();
         let identity = debugger.session.identity();
         let (direct, image) = (identity.direct_map_base.0, identity.kernel_base.0);
-        let mut found = false;
+        let mut mappings = Vec::new();
         if direct != 0 {
             let guess = direct.wrapping_add(physical);
             if let Ok((back, page_bytes)) = debugger.session.translate(core, guess)
                 && back.0 == physical
             {
-                found = true;
-                debugger.out.line(format!(
-                    "physical {physical:x} is virtual {guess:016x} (direct map, {})",
-                    page_size(page_bytes)
-                ));
+                mappings.push(Mapping::DirectMap {
+                    at: Address::new(guess, &debugger.symbols),
+                    page_bytes: Count(page_bytes),
+                });
             }
         }
         // The kernel image is mapped in one piece.
@@ -207,18 +206,18 @@ impl Action for ToVirtual {
             if let Ok((back, _)) = debugger.session.translate(core, guess)
                 && back.0 == physical
             {
-                found = true;
-                let name = render::address(guess, &debugger.symbols);
-                debugger.out.line(format!(
-                    "physical {physical:x} is virtual {name} (kernel image)"
-                ));
+                mappings.push(Mapping::KernelImage {
+                    at: Address::new(guess, &debugger.symbols),
+                });
             }
         }
-        if found {
-            Ok(())
-        } else {
-            Err(CommandError::NoVirtual { physical })
+        if mappings.is_empty() {
+            return Err(CommandError::NoVirtual { physical });
         }
+        Ok(Answer::Virtual {
+            physical_address: Hex(physical),
+            mappings,
+        })
     }
 }
 
@@ -263,7 +262,7 @@ fn add_range(
 }
 
 impl Action for Digest {
-    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
+    fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
         let mut whole = Xxh64::new(0);
         match self {
             Self::AllMemory => {
@@ -289,7 +288,8 @@ impl Action for Digest {
                 }
             }
         }
-        debugger.out.line(format!("{:016x}", whole.digest()));
-        Ok(())
+        Ok(Answer::Digest {
+            digest: Hex(whole.digest()),
+        })
     }
 }

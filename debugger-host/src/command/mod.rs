@@ -3,6 +3,7 @@
 //! completion and the documentation come from the same table.
 
 mod debugger;
+mod dispatch;
 pub mod event;
 pub mod memory;
 mod news;
@@ -11,17 +12,20 @@ pub mod parse;
 mod program;
 pub mod register;
 pub mod run;
+pub mod script;
 pub mod symbol;
 pub mod system;
 mod table;
 mod text;
 mod value;
 
-pub use debugger::{Continuation, Debugger};
+pub use debugger::{Continuation, Debugger, Listener};
+pub use dispatch::run_line;
 pub use parse::{Arguments, ParseError};
 pub use table::COMMANDS;
 pub use text::open_braces;
 
+use crate::answer::{Answer, Failure};
 use crate::expression::eval::EvalError;
 use crate::session::SessionError;
 use event::AddEvent;
@@ -38,6 +42,8 @@ pub struct Command {
     pub details: &'static str,
     /// Lines that can be typed.
     pub examples: &'static [&'static str],
+    /// Kinds of its answers, as JSON names them; `*` for any.
+    pub answers: &'static [&'static str],
     /// Reads its arguments.
     pub parse: fn(Arguments<'_>) -> Result<Box<dyn Action>, ParseError>,
 }
@@ -48,7 +54,7 @@ pub trait Action {
     ///
     /// # Errors
     /// Why it was not done.
-    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError>;
+    fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError>;
 
     /// Commands that add an event can share a message with their neighbours in a script.
     fn as_event(&self) -> Option<&AddEvent> {
@@ -123,11 +129,8 @@ pub enum CommandError {
     #[error(transparent)]
     Program(#[from] crate::script::problem::Explained),
     /// A script did not run to its end, or not as meant.
-    #[error("{why}")]
-    ScriptEnded {
-        /// Why, and where.
-        why: String,
-    },
+    #[error("{0}")]
+    ScriptEnded(Failure),
     /// A text that is no machine code.
     #[error("{option}: {why}")]
     Assembly {
@@ -170,6 +173,9 @@ pub enum CommandError {
         /// The limit.
         limit: usize,
     },
+    /// An event was sent with others, and there is no result for it.
+    #[error("the debuggee gave no result for it")]
+    NoResult {},
     /// Part of several events failed; said line by line before.
     #[error("{failed} of {count} commands failed")]
     Partly {
@@ -179,6 +185,9 @@ pub enum CommandError {
         count: usize,
     },
 }
+
+/// The command before others that asks for their JSON form.
+pub const JSON: &str = ".json";
 
 /// The table's entry for `name`.
 #[must_use]

@@ -1,9 +1,13 @@
-//! What the debuggee says by itself, shown as it comes. Called between commands, while a command
-//! waits, and while the debuggee runs.
+//! What the debuggee says by itself, reported as it comes. Called between commands, while a
+//! command waits, and while the debuggee runs.
 
 use super::Debugger;
-use crate::render;
-use crate::session::{Halt, News, Said};
+use crate::answer::{
+    Address, Cause, Content, Count, Failure, Halt, Hex, Message, News, Problem, Report,
+    event::Watch,
+};
+use crate::disasm::disassemble;
+use crate::session::{self, Said, What};
 use std::time::{Duration, Instant};
 use wire_protocol::packet::{Source, StopCause};
 
@@ -12,85 +16,144 @@ use wire_protocol::packet::{Source, StopCause};
 const TURN: Duration = Duration::from_millis(200);
 
 impl Debugger {
-    /// Shows what there is: everything if the debuggee is halted, else for a while. Ctrl+C spares
-    /// the user the rest of the messages; sinks get them all the same.
+    /// Reports what there is: everything if the debuggee is halted, else for a while. Ctrl+C
+    /// spares the user the rest of the messages; sinks get them all the same.
     pub fn show_news(&mut self) {
+        self.take_news(&mut None);
+    }
+
+    /// The same, after a script ran once: what it printed is kept for the answer.
+    pub(super) fn take_printed(&mut self) {
+        let mut printed = Some(Vec::new());
+        self.take_news(&mut printed);
+        self.messages.extend(printed.into_iter().flatten());
+    }
+
+    fn take_news(&mut self, printed: &mut Option<Vec<Message>>) {
         let started = Instant::now();
         let mut spared = 0;
         while let Some(news) = self.session.take_news() {
-            let text = match news {
-                News::Stopped(halt) => self.halt_text(&halt),
-                News::Fault {
+            let news = match news {
+                session::News::Stopped(halt) => News::Halted {
+                    halt: Box::new(self.halt(&halt)),
+                },
+                session::News::Fault {
                     core,
                     vector,
                     rip,
                     detail,
-                } => format!(
-                    "warning: the hypervisor met fault {vector:x} on core {core} at {rip:016x} \
-                     (detail {detail:x}); that core stands still for good"
-                ),
-                News::Said(messages) => {
-                    spared += self.show_messages(&messages);
+                } => News::Fault {
+                    core: core.0,
+                    vector,
+                    rip: Hex(rip),
+                    detail: Hex(detail),
+                },
+                session::News::Said(messages) => {
+                    spared += self.show_messages(&messages, printed);
                     if self.session.halt().is_none() && started.elapsed() > TURN {
                         break;
                     }
                     continue;
                 }
-                News::Unread(_) => continue,
-                News::UnknownNotice { kind } => format!(
-                    "warning: the debuggee sent a notice of kind {kind:02x} that this program does \
-                     not know"
-                ),
-                News::MalformedNotice { kind } => format!(
-                    "warning: the debuggee sent a notice of kind {kind:02x} that is malformed and \
-                     cannot be read"
-                ),
+                session::News::Unread(_) => continue,
+                session::News::UnknownNotice { kind } => News::UnknownNotice { notice: kind },
+                session::News::MalformedNotice { kind } => News::MalformedNotice { notice: kind },
             };
-            self.out.line(text);
+            self.report(Report::News(&[news]));
         }
         if spared > 0 {
-            self.out.line(format!("({spared} messages are not shown)"));
+            let count = Count(spared as u64);
+            self.report(Report::News(&[News::MessagesSpared { count }]));
         }
         for failure in self.sinks.take_failures() {
-            self.out.line(format!("warning: {failure}"));
+            let problem = Problem::from(&failure.into());
+            self.report(Report::News(&[News::OutputFailed { problem }]));
         }
     }
 
-    fn halt_text(&mut self, halt: &Halt) -> String {
-        let event = match halt.cause {
+    /// A halt, with the event that it is at.
+    pub(super) fn halt(&mut self, halt: &session::Halt) -> Halt {
+        let cause = match halt.cause {
             StopCause::Event { event } => {
                 if self.session.known_event(event).is_none() {
                     // Shown without its name if the list cannot be read.
                     let _ = self.session.events();
                 }
-                self.session.known_event(event)
+                let entry = self.session.known_event(event);
+                Cause::Event {
+                    id: event.0,
+                    watch: entry.map(|entry| Watch::new(entry.settings.trigger, &self.symbols)),
+                }
             }
-            StopCause::BreakIn => None,
+            StopCause::BreakIn => Cause::BreakIn {},
         };
-        render::halt_lines(halt, event.as_ref(), &self.symbols)
+        let missing_cores = (0..64).filter(|core| halt.missing_cores & (1 << core) != 0);
+        Halt {
+            number: halt.number,
+            core: halt.core.0,
+            cause,
+            missing_cores: missing_cores.collect(),
+            at: Address::new(halt.rip.0, &self.symbols),
+            instruction: disassemble(&halt.code, halt.rip.0, &self.symbols)
+                .into_iter()
+                .next(),
+        }
     }
 
-    /// Shows messages of programs, or gives them to the sinks of their events. How many were
-    /// neither shown nor given away, because Ctrl+C was pressed.
-    fn show_messages(&mut self, messages: &[Said]) -> usize {
-        let mut text = String::new();
-        let mut shown = 0;
-        for message in messages {
-            let words = render::said(message, &self.symbols);
-            let output = match message.source {
+    /// Reports messages of programs, or gives them to the sinks of their events; those of a
+    /// script that ran once go to `printed`, if that is wanted. How many were neither shown nor
+    /// given away, because Ctrl+C was pressed.
+    fn show_messages(&mut self, messages: &[Said], printed: &mut Option<Vec<Message>>) -> usize {
+        let mut news = Vec::new();
+        let mut own = Vec::new();
+        for said in messages {
+            let message = self.message(said);
+            let output = match said.source {
                 Source::Event(id) => self.session.output_of(id),
                 Source::Request => &[],
             };
             // What no sink takes is not lost.
-            if !self.sinks.give(output, &words) {
-                text.push_str(&words);
-                shown += 1;
+            if !output.is_empty() && self.sinks.give(output, &self.listener.words(&message)) {
+                continue;
+            }
+            match said.source {
+                Source::Request if printed.is_some() => own.push(message),
+                _ => news.push(News::Message { message }),
             }
         }
         if self.session.patience().is_interrupted() {
-            return shown;
+            return news.len() + own.len();
         }
-        self.out.raw(text);
+        if !news.is_empty() {
+            self.report(Report::News(&news));
+        }
+        if let Some(printed) = printed {
+            printed.extend(own);
+        }
         0
+    }
+
+    fn message(&self, said: &Said) -> Message {
+        Message {
+            event: match said.source {
+                Source::Event(id) => Some(id.0),
+                Source::Request => None,
+            },
+            core: said.core.0,
+            lost: Count(said.lost),
+            content: match &said.what {
+                What::Text(text) => Content::Text { text: text.clone() },
+                What::Trace { rip, code } => Content::Trace {
+                    at: Address::new(*rip, &self.symbols),
+                    instruction: disassemble(code, *rip, &self.symbols)
+                        .into_iter()
+                        .next()
+                        .map(Box::new),
+                },
+                What::Failure { failure, line } => Content::Failure {
+                    failure: Failure::new(failure, line.clone()),
+                },
+            },
+        }
     }
 }

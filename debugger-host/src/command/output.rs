@@ -1,6 +1,7 @@
 //! `output`: the sinks that messages of events can go to. Called by the command table.
 
 use super::{Action, Arguments, CommandError, Debugger, ParseError};
+use crate::answer::{Answer, Count, status};
 use crate::sink::Target;
 
 type Parsed = Result<Box<dyn Action>, ParseError>;
@@ -65,44 +66,51 @@ fn create(arguments: &mut Arguments<'_>) -> Result<Output, ParseError> {
 }
 
 impl Action for Output {
-    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
-        match self {
+    fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
+        Ok(match self {
             Self::List => list(debugger),
             Self::Create(name, target) => {
                 debugger.sinks.create(name, target.clone())?;
-                debugger.out.line(format!(
-                    "output {name}: {target}; `output open {name}` opens it"
-                ));
+                Answer::OutputCreated {
+                    name: name.clone(),
+                    target: target_of(target),
+                }
             }
             Self::Open(name) => {
                 debugger.sinks.open(name)?;
-                debugger.out.line(format!("output {name} is open"));
+                Answer::OutputOpened { name: name.clone() }
             }
             Self::Close(name) => {
                 debugger.sinks.close(name)?;
-                debugger.out.line(format!("output {name} is closed"));
+                Answer::OutputClosed { name: name.clone() }
             }
-        }
-        Ok(())
+        })
     }
 }
 
-fn list(debugger: &mut Debugger) {
-    let sinks = debugger.sinks.list();
-    if sinks.is_empty() {
-        debugger
-            .out
-            .line("no outputs; `output create NAME file PATH` makes one");
+fn target_of(target: &Target) -> status::Target {
+    let text = |path: &std::path::Path| path.display().to_string();
+    match target {
+        Target::File(path) => status::Target::File { path: text(path) },
+        Target::Tcp(address) => status::Target::Tcp {
+            address: address.clone(),
+        },
+        Target::Pipe(path) => status::Target::Namedpipe { path: text(path) },
     }
-    for sink in sinks {
-        let state = match (sink.failure, sink.is_open) {
-            (Some(why), _) => format!("failed: {why}"),
-            (None, true) => "open".to_owned(),
-            (None, false) => "closed".to_owned(),
-        };
-        debugger.out.line(format!(
-            "{}  {}  {state}; {} messages, {} bytes written",
-            sink.name, sink.target, sink.messages, sink.bytes
-        ));
+}
+
+fn list(debugger: &Debugger) -> Answer {
+    let outputs = debugger.sinks.list().into_iter();
+    Answer::Outputs {
+        outputs: outputs
+            .map(|sink| status::Output {
+                target: target_of(&sink.target),
+                name: sink.name,
+                is_open: sink.is_open,
+                failure: sink.failure,
+                messages: Count(sink.messages),
+                bytes: Count(sink.bytes),
+            })
+            .collect(),
     }
 }

@@ -2,6 +2,7 @@
 //! [`super::event`] and [`super::value`].
 
 use super::{CommandError, Debugger};
+use crate::answer::Warning;
 use crate::expression::eval::Context;
 use crate::script::{self, Compiled, Environment};
 
@@ -48,8 +49,9 @@ pub(super) fn compile(
         Kind::Condition => script::compile_condition(text, name, &arguments, debugger),
         Kind::Expression => script::compile_expression(text, name, &arguments, debugger),
     }?;
-    for warning in &compiled.warnings {
-        debugger.out.line(format!("warning: {warning}"));
-    }
+    let warnings = compiled.warnings.iter().cloned();
+    debugger
+        .warnings
+        .extend(warnings.map(|problem| Warning::Script { problem }));
     Ok(compiled)
 }

@@ -1,9 +1,9 @@
 //! `r`: shows and changes registers, parts of registers, flags.
 
 use super::{Action, Arguments, CommandError, Debugger, ParseError};
+use crate::answer::{Answer, Flags, Hex, RegisterValue};
 use crate::expression::Expression;
-use crate::expression::register::{Part, all, part, spelling};
-use crate::render;
+use crate::expression::register::{FLAGS, Part, all, part, spelling};
 use wire_protocol::register::{Register, RegisterSet};
 
 /// What `r` alone shows.
@@ -56,33 +56,57 @@ fn known(name: &str) -> Result<Part, CommandError> {
     })
 }
 
+/// What a value of rflags says.
+fn flags(value: u64) -> Flags {
+    let set = FLAGS
+        .iter()
+        .rev()
+        .filter(|(_, bit, width)| *width == 1 && value & (1 << bit) != 0);
+    Flags {
+        iopl: (value >> 12 & 3) as u8,
+        set: set.map(|(name, _, _)| (*name).to_owned()).collect(),
+    }
+}
+
+/// Values of registers of the operating core.
+fn values(debugger: &mut Debugger, set: RegisterSet, is_all: bool) -> Result<Answer, CommandError> {
+    let core = debugger.session.core();
+    let values = debugger.session.registers(core, set)?;
+    let rflags = values.iter().find(|(r, _)| *r == Register::Rflags);
+    Ok(Answer::Registers {
+        core: core.0,
+        is_all,
+        flags: flags(rflags.map_or(0, |(_, value)| *value)),
+        registers: values
+            .iter()
+            .map(|(register, value)| RegisterValue {
+                name: spelling(*register),
+                value: Hex(*value),
+            })
+            .collect(),
+    })
+}
+
 impl Action for Registers {
-    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
+    fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
         let core = debugger.session.core();
         match self {
-            Self::Show => {
-                let values = debugger.session.registers(core, general())?;
-                debugger.out.line(render::registers(&values));
-            }
+            Self::Show => values(debugger, general(), false),
             Self::All => {
                 let every = all().fold(RegisterSet::default(), RegisterSet::with);
-                for (register, value) in debugger.session.registers(core, every)? {
-                    debugger
-                        .out
-                        .line(format!("{}={value:016x}", spelling(register)));
-                }
+                values(debugger, every, true)
             }
             Self::Read(name) => {
                 let part = known(name)?;
                 let value = part.of(debugger.session.register(part.register)?);
-                let digits = part.bits.div_ceil(4) as usize;
-                let text = match (part.register, part.bits) {
-                    (Register::Rflags, 64) => {
-                        format!("{name}={value:016x} {}", render::flags(value))
-                    }
-                    _ => format!("{name}={value:0digits$x}"),
-                };
-                debugger.out.line(text);
+                let is_whole = (part.register, part.bits) == (Register::Rflags, 64);
+                Ok(Answer::Register {
+                    core: core.0,
+                    name: name.clone(),
+                    bits: part.bits,
+                    value: Hex(value),
+                    flags: is_whole.then(|| flags(value)),
+                })
             }
             Self::Write(name, value) => {
                 let part = known(name)?;
@@ -99,8 +123,23 @@ impl Action for Registers {
                     _ => part.replaced(debugger.session.register(part.register)?, value),
                 };
                 debugger.session.write_register(part.register, whole)?;
+                Ok(Answer::Done {})
             }
         }
-        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn set_flags_are_named() {
+        let words = |value| {
+            let flags = flags(value);
+            (flags.iopl, flags.set.join(" "))
+        };
+        assert_eq!(words(0x246), (0, "if zf pf".to_owned()));
+        assert_eq!(words(0x3002), (3, String::new()));
     }
 }

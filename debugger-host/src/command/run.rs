@@ -1,8 +1,8 @@
 //! Running, halting, and choosing a core.
 
 use super::{Action, Arguments, CommandError, Debugger, ParseError};
+use crate::answer::{Address, Answer, status};
 use crate::expression::Expression;
-use crate::render;
 use crate::session::SessionError;
 use std::time::{Duration, Instant};
 use wire_protocol::address::CoreId;
@@ -21,8 +21,9 @@ pub(super) fn go(mut arguments: Arguments<'_>) -> Parsed {
 }
 
 impl Action for Go {
-    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
-        Ok(debugger.session.go()?)
+    fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
+        debugger.session.go()?;
+        Ok(Answer::Done {})
     }
 }
 
@@ -34,14 +35,13 @@ pub(super) fn pause(mut arguments: Arguments<'_>) -> Parsed {
 }
 
 impl Action for Pause {
-    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
+    fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
         if debugger.session.halt().is_some() {
-            debugger.out.line("the debuggee is halted already");
-            return Ok(());
+            return Ok(Answer::HaltedAlready {});
         }
         debugger.session.break_in()?;
         debugger.show_news();
-        Ok(())
+        Ok(Answer::Done {})
     }
 }
 
@@ -58,7 +58,7 @@ pub(super) fn wait(mut arguments: Arguments<'_>) -> Parsed {
 }
 
 impl Action for Wait {
-    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
+    fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
         let limit = match &self.0 {
             Some(seconds) => Some(Duration::from_secs(debugger.value(seconds)?.min(1 << 32))),
             None => debugger.session.patience().limit(),
@@ -77,7 +77,10 @@ impl Action for Wait {
                         return Err(SessionError::NotStopped { seconds }.into());
                     }
                 }
-                waited => return Ok(waited?),
+                waited => {
+                    waited?;
+                    return Ok(Answer::Done {});
+                }
             }
         }
     }
@@ -96,30 +99,30 @@ pub(super) fn core(mut arguments: Arguments<'_>) -> Parsed {
 }
 
 impl Action for Core {
-    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
+    fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
         if let Some(number) = &self.0 {
             let number = debugger.value(number)?;
             let core = CoreId(u16::try_from(number).unwrap_or(u16::MAX));
             debugger.session.set_core(core)?;
-            debugger.out.line(format!("operating core {core}"));
-            return Ok(());
+            return Ok(Answer::OperatingCore { core: core.0 });
         }
         let operating = debugger.session.core();
-        for (number, state) in debugger.session.cores()?.into_iter().enumerate() {
-            let mark = match debugger.session.halt() {
-                Some(_) if number == usize::from(operating.0) => '*',
-                _ => ' ',
-            };
-            let state = match state {
-                CoreState::Halted { rip } => {
-                    format!("halted   {}", render::address(rip.0, &debugger.symbols))
-                }
-                CoreState::WaitForSipi => "waits for a start-up IPI".into(),
-                CoreState::Missing => "did not check in".into(),
-                CoreState::Offline => "not under the hypervisor".into(),
-            };
-            debugger.out.line(format!("{mark}{number:2x}  {state}"));
-        }
-        Ok(())
+        let states = debugger.session.cores()?;
+        let is_halted = debugger.session.halt().is_some();
+        let core = |(number, state): (u16, CoreState)| status::Core {
+            core: number,
+            is_operating: is_halted && number == operating.0,
+            state: match state {
+                CoreState::Halted { rip } => status::CoreState::Halted {
+                    at: Address::new(rip.0, &debugger.symbols),
+                },
+                CoreState::WaitForSipi => status::CoreState::WaitsForStartup {},
+                CoreState::Missing => status::CoreState::Missing {},
+                CoreState::Offline => status::CoreState::Offline {},
+            },
+        };
+        Ok(Answer::Cores {
+            cores: (0..).zip(states).map(core).collect(),
+        })
     }
 }

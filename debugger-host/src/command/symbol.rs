@@ -2,9 +2,9 @@
 
 use super::memory::{bounded, length};
 use super::{Action, Arguments, CommandError, Continuation, Debugger, ParseError};
+use crate::answer::{Address, Answer, Hex, Module, Name};
 use crate::disasm::{INSTRUCTION_BYTES, disassemble};
 use crate::expression::Expression;
-use crate::render;
 use crate::symbol::resolve::KERNEL;
 use wire_protocol::register::Register;
 
@@ -31,7 +31,7 @@ pub(super) fn unassemble(mut arguments: Arguments<'_>) -> Parsed {
 }
 
 impl Action for Unassemble {
-    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
+    fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
         let address = match &self.address {
             Some(address) => debugger.value(address)?,
             None => debugger.session.register(Register::Rip)?,
@@ -44,16 +44,29 @@ impl Action for Unassemble {
                 .session
                 .memory(space, address, len as usize + INSTRUCTION_BYTES - 1)?;
         let mut lines = disassemble(&bytes, address, &debugger.symbols);
-        lines.retain(|line| line.address.wrapping_sub(address) < len);
-        debugger.out.line(render::code(&lines, &debugger.symbols));
+        lines.retain(|line| line.at.address.0.wrapping_sub(address) < len);
         if let Some(last) = lines.last() {
             debugger.continuation = Some(Continuation {
                 command: "u".into(),
-                address: last.address.wrapping_add(last.bytes.len() as u64),
+                address: last.at.address.0.wrapping_add(last.bytes.0.len() as u64),
                 len,
             });
         }
-        Ok(())
+        Ok(Answer::Code {
+            instructions: lines,
+        })
+    }
+}
+
+/// A symbol.
+fn named(module: &str, address: u64, name: &str) -> Address {
+    Address {
+        address: Hex(address),
+        symbol: Some(Name {
+            module: module.to_owned(),
+            name: Some(name.to_owned()),
+            offset: Hex(0),
+        }),
     }
 }
 
@@ -66,7 +79,7 @@ pub(super) fn search(mut arguments: Arguments<'_>) -> Parsed {
 }
 
 impl Action for Search {
-    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
+    fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
         if let Some((module, _)) = self.0.split_once('!')
             && ![KERNEL, "nt", "kernel"]
                 .iter()
@@ -80,19 +93,18 @@ impl Action for Search {
         } else if debugger.symbols.kernel().is_none() {
             return Err(CommandError::NoSymbols);
         }
-        let lines: Vec<String> = debugger
+        let symbols: Vec<Address> = debugger
             .symbols
             .matching(&self.0)
             .into_iter()
-            .map(|(module, address, symbol)| format!("{address:016x} {module}!{}", symbol.name))
+            .map(|(module, address, symbol)| named(&module, address, &symbol.name))
             .collect();
-        if lines.is_empty() {
+        if symbols.is_empty() {
             return Err(CommandError::NoMatch {
                 pattern: self.0.clone(),
             });
         }
-        debugger.out.line(lines.join("\n"));
-        Ok(())
+        Ok(Answer::Symbols { symbols })
     }
 }
 
@@ -109,7 +121,7 @@ pub(super) fn modules(mut arguments: Arguments<'_>) -> Parsed {
 }
 
 impl Action for Modules {
-    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
+    fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
         debugger.refresh_modules()?;
         let base = debugger.session.identity().kernel_base.0;
         let end = debugger.symbols.find("vmlinux!_end");
@@ -122,33 +134,27 @@ impl Action for Modules {
                 .as_ref()
                 .is_none_or(|part| name.contains(part.as_str()))
         };
-        if wanted(KERNEL) {
-            let end = end.map_or_else(|| " ".repeat(16), |end| format!("{end:016x}"));
-            debugger
-                .out
-                .line(format!("{base:016x} {end} {KERNEL:<24} {symbols} symbols"));
-        }
-        let lines: Vec<String> = debugger
-            .symbols
-            .modules()
-            .iter()
-            .filter(|module| wanted(&module.name))
-            .map(|module| {
-                let symbols = module
-                    .table
-                    .as_ref()
-                    .map_or_else(String::new, |table| format!(" {} symbols", table.len()));
-                let end = module.base.wrapping_add(module.size);
-                format!(
-                    "{:016x} {end:016x} {:<24}{symbols}",
-                    module.base, module.name
-                )
-            })
-            .collect();
-        for line in lines {
-            debugger.out.line(line.trim_end());
-        }
-        Ok(())
+        let kernel = Module {
+            name: KERNEL.to_owned(),
+            base: Hex(base),
+            end: end.map(Hex),
+            symbols: u32::try_from(symbols).ok(),
+        };
+        let others = debugger.symbols.modules().iter().map(|module| Module {
+            name: module.name.clone(),
+            base: Hex(module.base),
+            end: Some(Hex(module.base.wrapping_add(module.size))),
+            symbols: module
+                .table
+                .as_ref()
+                .and_then(|table| u32::try_from(table.len()).ok()),
+        });
+        Ok(Answer::Modules {
+            modules: std::iter::once(kernel)
+                .chain(others)
+                .filter(|module| wanted(&module.name))
+                .collect(),
+        })
     }
 }
 
@@ -161,7 +167,7 @@ pub(super) fn nearest(mut arguments: Arguments<'_>) -> Parsed {
 }
 
 impl Action for Nearest {
-    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
+    fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
         let address = debugger.value(&self.0)?;
         if debugger.symbols.place(address).is_none() && debugger.session.halt().is_some() {
             debugger.refresh_modules()?;
@@ -174,15 +180,17 @@ impl Action for Nearest {
             .symbols
             .place(address)
             .ok_or(CommandError::NoPlace { address })?;
-        debugger.out.line(format!("({address:016x}) {place}"));
-        if let Some(kernel) = debugger.symbols.kernel()
-            && place.module == KERNEL
-            && let Some(next) = kernel.following(address)
-        {
-            let at = kernel.address_of(next);
-            let line = format!("({at:016x}) {KERNEL}!{}", next.name);
-            debugger.out.line(line);
-        }
-        Ok(())
+        let kernel = debugger.symbols.kernel().filter(|_| place.module == KERNEL);
+        let next = kernel.and_then(|kernel| {
+            let next = kernel.following(address)?;
+            Some(named(KERNEL, kernel.address_of(next), &next.name))
+        });
+        Ok(Answer::Nearest {
+            at: Address {
+                address: Hex(address),
+                symbol: Some(place.into()),
+            },
+            next,
+        })
     }
 }

@@ -1,16 +1,49 @@
-//! The debugger itself: help, status, scripts, values, leaving.
+//! The debugger itself: help, status, values, leaving.
 
 use super::event::{OPTIONS, OPTIONS_DETAILS};
-use super::{Action, Arguments, COMMANDS, CommandError, Debugger, ParseError, text};
+use super::{Action, Arguments, COMMANDS, Command, CommandError, Debugger, ParseError};
+use crate::answer::help::{CommandHelp, CommandName, OptionHelp};
+use crate::answer::status::{
+    Constants, Endpoint, KernelSymbols, Line, Messages, State, Status as Known,
+};
+use crate::answer::{Answer, Count, Hex};
 use crate::expression::Expression;
-use crate::render;
-use crate::repl::script;
+use crate::transport;
 use std::time::{Duration, Instant};
+
+pub use super::text::RULES;
 
 type Parsed = Result<Box<dyn Action>, ParseError>;
 
 /// Longest `sleep`.
 const SLEEP_LIMIT_MS: u64 = 3_600_000;
+
+/// A command in the JSON form.
+struct Json(Box<dyn Action>);
+
+pub(super) fn json(mut arguments: Arguments<'_>) -> Parsed {
+    let mut ahead = arguments.clone();
+    if ahead.keyword(super::JSON) {
+        return Err(ParseError::BadWord {
+            word: super::JSON.to_owned(),
+            expected: "a command that has an answer of its own",
+        });
+    }
+    if arguments.is_empty() {
+        arguments.required_word("the command")?;
+    }
+    let action = super::parse_line(arguments.rest())?.ok_or(ParseError::Missing {
+        argument: "the command",
+        syntax: ".json COMMAND",
+    })?;
+    Ok(Box::new(Json(action)))
+}
+
+impl Action for Json {
+    fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
+        self.0.run(debugger)
+    }
+}
 
 struct Reconnect;
 
@@ -20,7 +53,7 @@ pub(super) fn reconnect(mut arguments: Arguments<'_>) -> Parsed {
 }
 
 impl Action for Reconnect {
-    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
+    fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
         debugger.connect()
     }
 }
@@ -33,68 +66,72 @@ pub(super) fn status(mut arguments: Arguments<'_>) -> Parsed {
 }
 
 impl Action for Status {
-    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
-        let counts = debugger.session.message_counts_soon();
-        let session = &debugger.session;
-        let identity = session.identity();
-        let (link, lost) = session.health();
-        let line = lost.map_or_else(|| "open".to_owned(), |why| format!("lost: {why}"));
-        let state = match session.halt() {
-            Some(halt) => format!(
-                "halted (halt {}, operating core {})",
-                halt.number,
-                session.core()
-            ),
-            None => "running".to_owned(),
-        };
-        let constants = &identity.constants;
-        let symbols = debugger.symbols.kernel().map_or_else(
-            || "none".to_owned(),
-            |table| format!("{} of the kernel, slide {:x}", table.len(), table.slide()),
-        );
-        let messages = match &counts {
-            Some(counts) => format!(
-                "{} made, {} delivered, {} found no room, {} flushed, {} waiting",
-                counts.produced, counts.delivered, counts.dropped, counts.flushed, counts.waiting
-            ),
-            None => "unknown: the debuggee does not answer".to_owned(),
-        };
-        let text = [
-            format!("line        {} ({line})", session.endpoint()),
-            format!("debuggee    {}", identity.banner),
-            format!(
-                "session     {:016x}, {} cores, kernel at {:016x}, TSC {} kHz",
-                identity.session, identity.cores, identity.kernel_base, identity.tsc_khz
-            ),
-            format!("state       {state}"),
-            format!("symbols     {symbols}"),
-            format!(
-                "constants   arena {}, {} of it for prealloc alone; halted time {}; {} polls/s",
-                render::bytes(constants.arena_bytes),
-                render::bytes(constants.prealloc_only_bytes),
-                if constants.hide_time { "hidden" } else { "shown" },
-                constants.poll_hz
-            ),
-            format!("messages    {messages}"),
-            format!(
-                "link        {} bytes sent, {} bytes received, {} requests",
-                link.sent_bytes,
-                link.received_bytes,
-                session.request_count()
-            ),
-            format!(
-                "frames      {} sent ({} repeated), {} received, {} broken, {} duplicate, {} after a gap",
-                link.sent_frames,
-                link.repeated_frames,
-                link.received_frames,
-                link.broken_frames,
-                link.duplicate_frames,
-                link.gap_frames
-            ),
-        ]
-        .join("\n");
-        debugger.out.line(text);
-        Ok(())
+    fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
+        let messages = debugger.session.message_counts_soon();
+        Ok(Answer::Status {
+            status: Box::new(status_of(debugger)),
+            messages: messages.map(|counts| Messages {
+                made: Count(counts.produced),
+                delivered: Count(counts.delivered),
+                dropped: Count(counts.dropped),
+                flushed: Count(counts.flushed),
+                waiting: Count(counts.waiting),
+            }),
+        })
+    }
+}
+
+/// What is known of the session and the debuggee.
+pub(super) fn status_of(debugger: &Debugger) -> Known {
+    let session = &debugger.session;
+    let identity = session.identity();
+    let constants = &identity.constants;
+    let (link, lost) = session.health();
+    Known {
+        line: Line {
+            endpoint: match session.endpoint() {
+                transport::Endpoint::Serial { device, baud } => Endpoint::Serial {
+                    device: device.clone(),
+                    baud: *baud,
+                },
+                transport::Endpoint::Socket { path } => Endpoint::Socket {
+                    path: path.display().to_string(),
+                },
+                transport::Endpoint::Pipe { name } => Endpoint::Pipe { name: name.clone() },
+            },
+            lost,
+            sent_bytes: Count(link.sent_bytes),
+            received_bytes: Count(link.received_bytes),
+            requests: Count(session.request_count()),
+            sent_frames: Count(link.sent_frames),
+            repeated_frames: Count(link.repeated_frames),
+            received_frames: Count(link.received_frames),
+            broken_frames: Count(link.broken_frames),
+            duplicate_frames: Count(link.duplicate_frames),
+            gap_frames: Count(link.gap_frames),
+        },
+        banner: identity.banner.clone(),
+        session: Hex(identity.session),
+        cores: identity.cores,
+        kernel_base: Hex(identity.kernel_base.0),
+        tsc_khz: identity.tsc_khz,
+        state: match session.halt() {
+            Some(halt) => State::Halted {
+                number: halt.number,
+                core: session.core().0,
+            },
+            None => State::Running {},
+        },
+        symbols: debugger.symbols.kernel().map(|table| KernelSymbols {
+            count: u32::try_from(table.len()).unwrap_or(u32::MAX),
+            slide: Hex(table.slide()),
+        }),
+        constants: Constants {
+            arena_bytes: Count(constants.arena_bytes),
+            prealloc_only_bytes: Count(constants.prealloc_only_bytes),
+            hides_time: constants.hide_time,
+            poll_hz: constants.poll_hz,
+        },
     }
 }
 
@@ -106,134 +143,67 @@ pub(super) fn help(mut arguments: Arguments<'_>) -> Parsed {
     Ok(Box::new(Help(name)))
 }
 
-/// Names that the syntax does not show.
-fn aliases(command: &super::Command) -> Vec<&'static str> {
-    let shown: Vec<&str> = command.syntax.split([' ', '|']).collect();
-    let names = command.names.iter().copied();
-    names.filter(|name| !shown.contains(name)).collect()
+fn owned(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
 }
 
 /// Help of one command, from the table.
 #[must_use]
-pub fn help_text(command: &super::Command) -> String {
-    let mut lines = vec![command.syntax.to_owned(), wrapped(command.summary, "  ", 2)];
-    lines.extend(command.details.lines().map(|line| wrapped(line, "  ", 2)));
-    let aliases = aliases(command);
-    if !aliases.is_empty() {
-        lines.push(format!("  also: {}", aliases.join(", ")));
+pub fn help_of(command: &Command) -> CommandHelp {
+    CommandHelp {
+        names: owned(command.names),
+        syntax: command.syntax.to_owned(),
+        summary: command.summary.to_owned(),
+        details: command.details.to_owned(),
+        examples: owned(command.examples),
     }
-    lines.extend(
-        command
-            .examples
-            .iter()
-            .map(|example| format!("  e.g. {example}")),
-    );
-    lines.join("\n")
-}
-
-/// Columns of help.
-const HELP_COLUMNS: usize = 90;
-
-/// A text behind `first`, in lines of [`HELP_COLUMNS`]; those after the first are indented.
-fn wrapped(text: &str, first: &str, indent: usize) -> String {
-    let indent = " ".repeat(indent);
-    let options = textwrap::Options::new(HELP_COLUMNS)
-        .initial_indent(first)
-        .subsequent_indent(&indent);
-    textwrap::fill(text, options)
 }
 
 /// Help of the options of event commands.
-fn option_lines() -> String {
-    let width = OPTIONS
-        .iter()
-        .map(|option| option.syntax.chars().count())
-        .max()
-        .unwrap_or(0);
-    let lines: Vec<String> = OPTIONS
-        .iter()
-        .map(|option| {
-            let first = format!("{:width$}  ", option.syntax);
-            wrapped(option.summary, &first, width + 2)
-        })
-        .collect();
-    lines.join("\n")
-}
-
-/// All commands as a Markdown document.
 #[must_use]
-pub fn reference() -> String {
-    let mut text = String::from(
-        "# Commands\n\nNumbers are hexadecimal unless a prefix says otherwise (0n10 is decimal ten).\n",
-    );
-    for command in COMMANDS.iter() {
-        text.push_str(&format!(
-            "\n## `{}`\n\n{}\n",
-            command.syntax,
-            sentence(command.summary)
-        ));
-        if !command.details.is_empty() {
-            text.push_str(&format!("\n{}\n", command.details));
-        }
-        let aliases = aliases(command);
-        if !aliases.is_empty() {
-            let names: Vec<String> = aliases.iter().map(|name| format!("`{name}`")).collect();
-            text.push_str(&format!("\nAlso: {}.\n", names.join(", ")));
-        }
-        text.push_str("\n```text\n");
-        for example in command.examples {
-            text.push_str(&format!("{example}\n"));
-        }
-        text.push_str("```\n");
-    }
-    text.push_str(&format!("\n## How a line is read\n\n{}\n", text::RULES));
-    text.push_str(&format!(
-        "\n## Options of event commands\n\n{OPTIONS_DETAILS}\n\n```text\n{}\n```\n",
-        option_lines()
-    ));
-    text
+pub fn options() -> Vec<OptionHelp> {
+    OPTIONS
+        .iter()
+        .map(|option| OptionHelp {
+            name: option.name.to_owned(),
+            syntax: option.syntax.to_owned(),
+            summary: option.summary.to_owned(),
+        })
+        .collect()
 }
 
-/// A summary as a sentence.
-fn sentence(summary: &str) -> String {
-    let mut letters = summary.chars();
-    letters.next().map_or_else(String::new, |first| {
-        format!("{}{}.", first.to_uppercase(), letters.as_str())
-    })
-}
+/// What is said of all options.
+pub const ABOUT_OPTIONS: &str = OPTIONS_DETAILS;
 
 impl Action for Help {
-    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
+    fn run(&self, _: &mut Debugger) -> Result<Answer, CommandError> {
         let Some(name) = &self.0 else {
-            let width = COMMANDS.iter().map(|c| c.names[0].len()).max().unwrap_or(0);
-            for command in COMMANDS.iter() {
-                debugger
-                    .out
-                    .line(format!("{:<width$}  {}", command.names[0], command.summary));
-            }
-            debugger
-                .out
-                .line("`.help COMMAND` tells more; numbers are hexadecimal, 0n10 is decimal ten");
-            return Ok(());
+            let commands = COMMANDS.iter().map(|command| CommandName {
+                names: owned(command.names),
+                summary: command.summary.to_owned(),
+            });
+            return Ok(Answer::Commands {
+                commands: commands.collect(),
+            });
         };
         if name.eq_ignore_ascii_case("options") {
-            debugger
-                .out
-                .line(format!("{}\n{OPTIONS_DETAILS}", option_lines()));
-            return Ok(());
+            return Ok(Answer::Options {
+                options: options(),
+                details: ABOUT_OPTIONS.to_owned(),
+            });
         }
         if name.eq_ignore_ascii_case("lines") {
-            debugger
-                .out
-                .line(wrapped(&text::RULES.replace('\n', " "), "", 0));
-            return Ok(());
+            return Ok(Answer::Lines {
+                rules: RULES.to_owned(),
+            });
         }
         let command = super::find(name).ok_or_else(|| ParseError::UnknownCommand {
             name: name.clone(),
             similar: super::similar(name),
         })?;
-        debugger.out.line(help_text(command));
-        Ok(())
+        Ok(Answer::Command {
+            command: help_of(command),
+        })
     }
 }
 
@@ -245,9 +215,8 @@ pub(super) fn clear(mut arguments: Arguments<'_>) -> Parsed {
 }
 
 impl Action for Clear {
-    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
-        debugger.out.clear();
-        Ok(())
+    fn run(&self, _: &mut Debugger) -> Result<Answer, CommandError> {
+        Ok(Answer::Cleared {})
     }
 }
 
@@ -260,7 +229,7 @@ pub(super) fn sleep(mut arguments: Arguments<'_>) -> Parsed {
 }
 
 impl Action for Sleep {
-    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
+    fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
         let milliseconds = debugger.value(&self.0)?;
         let until = Instant::now() + Duration::from_millis(milliseconds.min(SLEEP_LIMIT_MS));
         while !debugger.session.patience().is_interrupted() {
@@ -271,30 +240,7 @@ impl Action for Sleep {
             std::thread::sleep(left.min(Duration::from_millis(20)));
             debugger.show_news();
         }
-        Ok(())
-    }
-}
-
-struct Script {
-    path: String,
-    arguments: Vec<String>,
-}
-
-pub(super) fn run_script(mut arguments: Arguments<'_>) -> Parsed {
-    let path = arguments.required_word("the file")?.to_owned();
-    let mut words = Vec::new();
-    while let Some(word) = arguments.word() {
-        words.push(word.to_owned());
-    }
-    Ok(Box::new(Script {
-        path,
-        arguments: words,
-    }))
-}
-
-impl Action for Script {
-    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
-        script::run(debugger, &self.path, &self.arguments, false)
+        Ok(Answer::Done {})
     }
 }
 
@@ -306,32 +252,10 @@ pub(super) fn exit(mut arguments: Arguments<'_>) -> Parsed {
 }
 
 impl Action for Exit {
-    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
-        if debugger.session.halt().is_some() {
-            debugger
-                .out
-                .line("the debuggee stays halted; connect again to go on with it");
-        }
+    fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
         debugger.is_leaving = true;
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn help_fits_a_terminal() {
-        let fits = |line: &str| assert!(line.chars().count() <= HELP_COLUMNS, "{line}");
-        for command in COMMANDS.iter() {
-            let text = help_text(command);
-            let prose = text.lines().skip(1).filter(|line| !line.contains("e.g. "));
-            prose.for_each(fits);
-        }
-        option_lines().lines().for_each(fits);
-        text::RULES
-            .lines()
-            .for_each(|line| assert!(line.chars().count() <= 100, "{line}"));
+        Ok(Answer::Leaving {
+            is_halted: debugger.session.halt().is_some(),
+        })
     }
 }

@@ -4,7 +4,7 @@
 use super::ParseError;
 
 /// How command lines are read, for users.
-pub(super) const RULES: &str = "\
+pub const RULES: &str = "\
 A command is one line; open braces and comments make it go on. Words are separated by spaces. A
 word that begins with `\"` goes on to the next `\"` and may hold spaces and comment signs, as in
 `.script \"/tmp/a b.ds\" \"arg one\"`; a backslash in it stands for itself. `//` begins a comment

@@ -5,8 +5,8 @@
 
 use super::program::{Kind, compile};
 use super::{Action, Arguments, CommandError, Debugger, ParseError};
+use crate::answer::{Address, Answer, Failure, Hex};
 use crate::expression::{Expression, parser};
-use crate::render;
 use crate::script::types::Type;
 use crate::session::Ran;
 
@@ -80,8 +80,15 @@ fn warn(debugger: &mut Debugger, text: &str) {
     let _ = compile(debugger, Kind::Expression, text, "?");
 }
 
+/// What a script left.
+struct Outcome {
+    value: Option<(u64, Type)>,
+    /// It went on after this.
+    failure: Option<Failure>,
+}
+
 /// Runs a text as what it can be: statements, or an expression with its value.
-fn run(debugger: &mut Debugger, text: &str) -> Result<Option<(u64, Type)>, CommandError> {
+fn run(debugger: &mut Debugger, text: &str) -> Result<Outcome, CommandError> {
     let text = text.trim();
     let is_block = text.starts_with('{') && text.ends_with('}');
     let compiled = if is_block {
@@ -99,16 +106,21 @@ fn run(debugger: &mut Debugger, text: &str) -> Result<Option<(u64, Type)>, Comma
     };
     let result = compiled.result.clone();
     let ran = debugger.session.run_script(compiled.into());
-    debugger.show_news();
+    debugger.take_printed();
     let Ran { value, failure } = ran?;
+    let mut warning = None;
     if let Some((failure, line)) = failure {
-        let why = render::failure(&failure, line.as_deref());
-        if failure.cause.ends_the_run() {
-            return Err(CommandError::ScriptEnded { why });
+        let ends_the_run = failure.cause.ends_the_run();
+        let failure = Failure::new(&failure, line);
+        if ends_the_run {
+            return Err(CommandError::ScriptEnded(failure));
         }
-        debugger.out.line(format!("warning: {why}"));
+        warning = Some(failure);
     }
-    Ok((result != Type::Void).then_some((value, result)))
+    Ok(Outcome {
+        value: (result != Type::Void).then_some((value, result)),
+        failure: warning,
+    })
 }
 
 /// The problem that was met later in the text.
@@ -125,33 +137,61 @@ fn further(first: CommandError, second: CommandError) -> CommandError {
 }
 
 impl Action for Evaluate {
-    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
-        let (value, of) = match &self.text {
+    fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
+        let outcome = match &self.text {
             Text::Plain(expression, text) => {
                 if compares(expression) {
                     warn(debugger, text);
                 }
-                (debugger.value(expression)?, Type::Untyped)
+                Outcome {
+                    value: Some((debugger.value(expression)?, Type::Untyped)),
+                    failure: None,
+                }
             }
-            Text::Script(text) => match run(debugger, text)? {
-                Some(result) => result,
-                None => return Ok(()),
-            },
+            Text::Script(text) => run(debugger, text)?,
         };
-        if self.in_every_form {
-            let text = render::formats(value, &debugger.symbols);
-            debugger.out.line(text);
-            return Ok(());
+        let failure = outcome.failure;
+        let Some((number, of)) = outcome.value else {
+            return Ok(Answer::Ran { failure });
+        };
+        let value = Address::new(number, &debugger.symbols);
+        Ok(if self.in_every_form {
+            every_form(value, failure)
+        } else if matches!(of, Type::Float | Type::Double) {
+            Answer::Float {
+                bits: Hex(number),
+                value: finite(f64::from_bits(number)),
+                failure,
+            }
+        } else {
+            Answer::Value { value, failure }
+        })
+    }
+}
+
+/// JSON has no infinity.
+fn finite(value: f64) -> Option<f64> {
+    value.is_finite().then_some(value)
+}
+
+fn every_form(value: Address, failure: Option<Failure>) -> Answer {
+    let number = value.address.0;
+    let characters = number.to_be_bytes().map(|byte| {
+        if byte.is_ascii_graphic() || byte == b' ' {
+            char::from(byte)
+        } else {
+            '.'
         }
-        if matches!(of, Type::Float | Type::Double) {
-            debugger.out.line(f64::from_bits(value));
-            return Ok(());
-        }
-        let name = debugger
-            .symbols
-            .place(value)
-            .map_or_else(String::new, |place| format!(" ({place})"));
-        debugger.out.line(format!("{value:x} = 0n{value}{name}"));
-        Ok(())
+    });
+    Answer::Formats {
+        value,
+        signed: number.cast_signed().to_string(),
+        unsigned: number.to_string(),
+        octal: format!("{number:o}"),
+        binary: format!("{number:b}"),
+        characters: characters.iter().collect(),
+        float: Some(f32::from_bits(number as u32)).filter(|value| value.is_finite()),
+        double: finite(f64::from_bits(number)),
+        failure,
     }
 }

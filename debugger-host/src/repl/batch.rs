@@ -1,8 +1,8 @@
 //! Commands from a pipe. For programs: the output of each, then a mark with its result, and
 //! nothing else. Called by `main`.
 
-use super::run_line;
-use crate::command::{Debugger, open_braces};
+use crate::command::{Debugger, open_braces, run_line};
+use crate::render::Screen;
 use std::io::BufRead;
 
 /// What follows the output of a command.
@@ -11,14 +11,14 @@ pub const fn mark(is_good: bool) -> &'static str {
     if is_good { "\x1e0" } else { "\x1e1" }
 }
 
-/// Runs commands until the input ends or `exit`. With `is_marked`, [`mark`] follows each.
+/// Runs commands until the input ends or `exit`. With `marks`, [`mark`] follows each there.
 ///
 /// # Errors
 /// When the input cannot be read.
 pub fn run(
     debugger: &mut Debugger,
     mut input: impl BufRead,
-    is_marked: bool,
+    marks: Option<&Screen>,
 ) -> std::io::Result<()> {
     let mut block = String::new();
     let mut bytes = Vec::new();
@@ -34,8 +34,8 @@ pub fn run(
         let line = std::mem::take(&mut block);
         // An empty line is no command here: nobody sits before it.
         let is_good = line.trim().is_empty() || run_line(debugger, line.trim());
-        if is_marked {
-            debugger.out.line(mark(is_good));
+        if let Some(screen) = marks {
+            screen.line(mark(is_good));
         }
     }
     Ok(())

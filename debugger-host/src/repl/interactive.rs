@@ -2,9 +2,10 @@
 //! be typed and Ctrl+C breaks in. Called by `main`.
 
 use super::complete::Names;
-use super::{prompt, run_line};
-use crate::command::{Debugger, open_braces};
+use super::prompt;
+use crate::command::{Debugger, open_braces, run_line};
 use crate::patience::Interrupts;
+use crate::render::Screen;
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use rustyline::{CompletionType, Config, Editor};
@@ -28,7 +29,11 @@ fn history_file() -> Option<PathBuf> {
 ///
 /// # Errors
 /// When the terminal cannot be used.
-pub fn run(debugger: &mut Debugger, interrupts: &Interrupts) -> Result<(), ReadlineError> {
+pub fn run(
+    debugger: &mut Debugger,
+    interrupts: &Interrupts,
+    screen: &Screen,
+) -> Result<(), ReadlineError> {
     let config = Config::builder()
         .completion_type(CompletionType::List)
         .auto_add_history(true)
@@ -44,7 +49,7 @@ pub fn run(debugger: &mut Debugger, interrupts: &Interrupts) -> Result<(), Readl
     }
     while !debugger.is_leaving {
         let line = if debugger.session.halt().is_some() {
-            debugger.out.end_line();
+            screen.end_line();
             match editor.readline(&prompt(debugger)) {
                 Ok(line) => line,
                 Err(ReadlineError::Interrupted) => continue,

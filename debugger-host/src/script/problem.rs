@@ -1,6 +1,8 @@
 //! Where and why a script is wrong. Made by every stage of the compiler, shown by `script check`
 //! and by the commands that take scripts.
 
+use schemars::JsonSchema;
+use serde::Serialize;
 use std::fmt;
 
 /// A place in one of the files that make up a script.
@@ -100,7 +102,8 @@ impl Sources {
 }
 
 /// A problem with the file's name and the line it is in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Explained {
     /// Name of the file.
     pub file: String,

@@ -252,7 +252,12 @@ fn report(
     budget: u64,
     out: &mut dyn Write,
 ) -> Result<(), ToolError> {
-    let line = |at| compiled.lines.at(at).unwrap_or_else(|| "?".into());
+    let line = |at| {
+        compiled
+            .lines
+            .at(at)
+            .map_or_else(|| "?".to_owned(), |line| line.to_string())
+    };
     if let Some(fault) = outcome.first_fault {
         let what = match fault.kind {
             FaultKind::DivisionByZero => "division by zero".to_owned(),

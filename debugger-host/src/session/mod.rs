@@ -198,6 +198,12 @@ impl Session {
         }
     }
 
+    /// The halt of that number has been told.
+    pub fn drop_news_of(&mut self, halt: u32) {
+        let is_told = |news: &News| matches!(news, News::Stopped(told) if told.number == halt);
+        self.news.retain(|news| !is_told(news));
+    }
+
     /// Takes what is not the reply to a request.
     fn receive(&mut self, event: Event) {
         let Event::Message(message) = event else {

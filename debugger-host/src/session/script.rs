@@ -3,7 +3,7 @@
 
 use super::{News, Session, SessionError};
 use crate::script::Compiled;
-use crate::script::lines::Lines;
+use crate::script::lines::{Line, Lines};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,12 +39,10 @@ impl From<Compiled> for Script {
 
 impl Script {
     /// Which line an offset in the code comes from.
-    fn line(&self, at: u32) -> Option<String> {
-        let line = self.lines.at(at)?;
-        Some(if self.is_beside_condition {
-            format!("{line} (or the condition)")
-        } else {
-            line
+    fn line(&self, at: u32) -> Option<Line> {
+        Some(Line {
+            or_condition: self.is_beside_condition,
+            ..self.lines.at(at)?
         })
     }
 }
@@ -65,7 +63,7 @@ pub struct Ran {
     /// What it gave; 0 if nothing.
     pub value: u64,
     /// What went wrong, and where in the script.
-    pub failure: Option<(Failure, Option<String>)>,
+    pub failure: Option<(Failure, Option<Line>)>,
 }
 
 /// What a program said.
@@ -98,7 +96,7 @@ pub enum What {
         /// What.
         failure: Failure,
         /// Where in the script, if that is known.
-        line: Option<String>,
+        line: Option<Line>,
     },
 }
 

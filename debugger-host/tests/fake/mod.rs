@@ -4,6 +4,7 @@
 mod answer;
 pub(crate) mod host;
 pub(crate) mod script;
+pub(crate) mod sessions;
 
 use answer::{answer, put_module};
 use std::collections::BTreeMap;

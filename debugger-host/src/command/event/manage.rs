@@ -1,9 +1,10 @@
 //! The list of events, and changes to it. Called by the command table.
 
 use super::{Parsed, narrow};
+use crate::answer::event::free as free_of;
+use crate::answer::{self, Answer, Count};
 use crate::command::{Action, Arguments, CommandError, Debugger, ParseError};
 use crate::expression::Expression;
-use crate::render;
 use wire_protocol::address::EventId;
 use wire_protocol::event::EventChange;
 
@@ -53,38 +54,21 @@ pub(in crate::command) fn events(mut arguments: Arguments<'_>) -> Parsed {
 }
 
 /// The list of events.
-pub(in crate::command) fn show_events(debugger: &mut Debugger) -> Result<(), CommandError> {
-    let events = debugger.session.events()?;
-    if events.is_empty() {
-        debugger.out.line("no events");
-    }
-    if debugger.session.halt().is_none() {
-        debugger.out.line("as of the last halt:");
-    }
-    for entry in events {
-        let state = if entry.enabled { "enabled" } else { "disabled" };
-        let output = debugger.session.output_of(entry.id).to_vec();
-        let event = render::event_line(&entry.settings, &entry.sizes, &output, &debugger.symbols);
-        debugger.out.line(format!(
-            "{:>3}  {state:<8}  {event}; {} hits",
-            entry.id, entry.hits
-        ));
-    }
-    Ok(())
+fn list(debugger: &mut Debugger) -> Result<Answer, CommandError> {
+    let entries = debugger.session.events()?;
+    Ok(Answer::Events {
+        is_of_last_halt: debugger.session.halt().is_none(),
+        events: debugger.installed(&entries),
+    })
 }
 
 impl Action for Events {
-    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
+    fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
         let (change, event) = match self {
-            Self::List => return show_events(debugger),
+            Self::List => return list(debugger),
             Self::ShortCircuit(on) => {
                 debugger.session.short_circuit(*on)?;
-                debugger.out.line(if *on {
-                    "what this stop is about does not take effect"
-                } else {
-                    "what this stop is about takes effect"
-                });
-                return Ok(());
+                return Ok(Answer::ShortCircuit { is_on: *on });
             }
             Self::Change(change, event) => (change, event),
         };
@@ -97,20 +81,16 @@ impl Action for Events {
             None => None,
         };
         let (count, free) = debugger.session.change_events(*change, event)?;
-        let done = match change {
-            EventChange::Enable => "enabled",
-            EventChange::Disable => "disabled",
-            EventChange::Clear => "cleared",
-        };
-        let what = match event {
-            Some(id) => format!("event {id}"),
-            None if count == 1 => "1 event".to_owned(),
-            None => format!("{count} events"),
-        };
-        debugger
-            .out
-            .line(format!("{what} {done}{}", render::free_counts(&free)));
-        Ok(())
+        Ok(Answer::EventsChanged {
+            change: match change {
+                EventChange::Enable => answer::Change::Enabled,
+                EventChange::Disable => answer::Change::Disabled,
+                EventChange::Clear => answer::Change::Cleared,
+            },
+            id: event.map(|id| id.0),
+            count,
+            free: free_of(&free),
+        })
     }
 }
 
@@ -122,10 +102,11 @@ pub(in crate::command) fn flush(mut arguments: Arguments<'_>) -> Parsed {
 }
 
 impl Action for Flush {
-    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
+    fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
         let before = debugger.session.message_counts()?.flushed;
         let dropped = debugger.session.flush()?.flushed - before;
-        debugger.out.line(format!("{dropped} messages dropped"));
-        Ok(())
+        Ok(Answer::Flushed {
+            dropped: Count(dropped),
+        })
     }
 }

@@ -7,13 +7,14 @@ mod pools;
 mod source;
 mod watched;
 
-pub(super) use manage::{events, flush, show_events};
+pub(super) use manage::{events, flush};
 pub(super) use options::{OPTIONS, OPTIONS_DETAILS};
 pub(super) use pools::{pools, preactivate, prealloc, test};
 pub(super) use watched::add;
 
 use super::{Action, CommandError, Debugger, ParseError};
-use crate::render;
+use crate::answer::Answer;
+use crate::answer::event::{Event, free, low};
 use crate::session::{Added, NewEvent, SessionError};
 use options::Options;
 use watched::{Watched, within};
@@ -115,37 +116,34 @@ impl AddEvent {
 /// # Errors
 /// The refusal.
 pub fn report(
-    debugger: &mut Debugger,
+    debugger: &Debugger,
     event: &NewEvent,
     result: &Result<EventId, Refusal>,
-    free: Option<&FreeCounts>,
-) -> Result<(), CommandError> {
+    left: Option<&FreeCounts>,
+) -> Result<Answer, CommandError> {
     match result {
         Ok(id) => {
             let sizes = event.spec().programs.sizes();
-            let text =
-                render::event_line(&event.settings, &sizes, &event.output, &debugger.symbols);
-            let left = free.map_or_else(String::new, render::free_counts);
-            debugger.out.line(format!("event {id}: {text}{left}"));
-            if let Some(free) = free
-                && let Some(warning) = render::low_pools(free)
-            {
-                debugger.out.line(warning);
-            }
-            Ok(())
+            let free = left.map(free);
+            Ok(Answer::EventAdded {
+                id: id.0,
+                event: Event::new(&event.settings, &sizes, &event.output, &debugger.symbols),
+                low: free.as_deref().map(low).unwrap_or_default(),
+                free,
+            })
         }
         Err(refusal) => Err(SessionError::Refused(*refusal).into()),
     }
 }
 
 impl Action for AddEvent {
-    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
+    fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
         let event = self.spec(debugger)?;
         let events = [event];
         let Added { results, free } = debugger.session.add_events(&events)?;
         match results.first() {
             Some(result) => report(debugger, &events[0], result, Some(&free)),
-            None => Ok(()),
+            None => Err(CommandError::NoResult {}),
         }
     }
 

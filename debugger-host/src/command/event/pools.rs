@@ -1,9 +1,9 @@
 //! Pools of pre-allocated objects. Called by the command table.
 
 use super::Parsed;
+use crate::answer::{Answer, Count};
 use crate::command::{Action, Arguments, CommandError, Debugger, ParseError};
 use crate::expression::Expression;
-use crate::render;
 use wire_protocol::event::PoolClass;
 
 struct Prealloc {
@@ -35,7 +35,7 @@ pub(in crate::command) fn prealloc(mut arguments: Arguments<'_>) -> Parsed {
 }
 
 impl Action for Prealloc {
-    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
+    fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
         let limit = wire_protocol::limits::PREALLOC_COUNT;
         let value = debugger.value(&self.count)?;
         let count = u32::try_from(value)
@@ -47,18 +47,13 @@ impl Action for Prealloc {
                 limit: u64::from(limit),
             })?;
         let carved = debugger.session.prealloc(self.class, count)?;
-        let queued = match carved.queued {
-            0 => String::new(),
-            n => format!(", {} more after the next `g`", render::count(n)),
-        };
-        debugger.out.line(format!(
-            "{}: {} ready now{queued}; {} free; {} left in the arena",
-            self.class.name(),
-            render::count(carved.ready),
-            render::count(carved.free),
-            render::bytes(carved.arena_left_bytes)
-        ));
-        Ok(())
+        Ok(Answer::Reserved {
+            class: self.class.into(),
+            ready: carved.ready,
+            queued: carved.queued,
+            free: carved.free,
+            arena_left_bytes: Count(carved.arena_left_bytes),
+        })
     }
 }
 
@@ -70,10 +65,11 @@ pub(in crate::command) fn pools(mut arguments: Arguments<'_>) -> Parsed {
 }
 
 impl Action for ShowPools {
-    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
+    fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
         let pools = debugger.session.pools()?;
-        debugger.out.line(render::pools(&pools));
-        Ok(())
+        Ok(Answer::Pools {
+            pools: (&pools).into(),
+        })
     }
 }
 
@@ -103,10 +99,7 @@ pub(in crate::command) fn preactivate(mut arguments: Arguments<'_>) -> Parsed {
 }
 
 impl Action for Preactivate {
-    fn run(&self, debugger: &mut Debugger) -> Result<(), CommandError> {
-        debugger.out.line(
-            "no event needs preparation; what the processor cannot do is said when it is added",
-        );
-        Ok(())
+    fn run(&self, _: &mut Debugger) -> Result<Answer, CommandError> {
+        Ok(Answer::NothingToPrepare {})
     }
 }

@@ -16,6 +16,7 @@ macro_rules! event {
                 "`.help options` lists the options."
             ),
             examples: $examples,
+            answers: &["event-added"],
             parse: event::add,
         }
     };
@@ -206,6 +207,7 @@ pub(super) static ROWS: &[Command] = &[
             "events c all",
             "events sc on",
         ],
+        answers: &["events", "events-changed", "short-circuit"],
         parse: event::events,
     },
     Command {
@@ -221,6 +223,12 @@ pub(super) static ROWS: &[Command] = &[
             "output open log",
             "output close log",
         ],
+        answers: &[
+            "outputs",
+            "output-created",
+            "output-opened",
+            "output-closed",
+        ],
         parse: output::output,
     },
     Command {
@@ -229,6 +237,7 @@ pub(super) static ROWS: &[Command] = &[
         summary: "drop the messages of all events that were not delivered yet",
         details: "",
         examples: &["flush"],
+        answers: &["flushed"],
         parse: event::flush,
     },
     Command {
@@ -238,6 +247,7 @@ pub(super) static ROWS: &[Command] = &[
         details: "Classes: regular-event, big-event, regular-safe-buffer, big-safe-buffer, epthook,\n\
             epthook2, monitor, thread-interception. COUNT is hexadecimal, and so is the answer.",
         examples: &["prealloc regular-event 10", "prealloc big-safe-buffer 2"],
+        answers: &["reserved"],
         parse: event::prealloc,
     },
     Command {
@@ -246,6 +256,7 @@ pub(super) static ROWS: &[Command] = &[
         summary: "for scripts that prepare features: no event has to be prepared here",
         details: "",
         examples: &["preactivate mode"],
+        answers: &["nothing-to-prepare"],
         parse: event::preactivate,
     },
     Command {
@@ -254,6 +265,7 @@ pub(super) static ROWS: &[Command] = &[
         summary: "objects reserved, in use and free, by class, and what is left of the arena",
         details: "`test pool` is the same.",
         examples: &["pools"],
+        answers: &["pools"],
         parse: event::pools,
     },
     Command {
@@ -262,6 +274,7 @@ pub(super) static ROWS: &[Command] = &[
         summary: "the state of the pools, as `pools` shows it",
         details: "",
         examples: &["test pool"],
+        answers: &["pools"],
         parse: event::test,
     },
 ];

@@ -2,7 +2,7 @@
 
 mod event;
 
-use super::{Command, memory, register, run, symbol, system, value};
+use super::{Command, memory, register, run, script, symbol, system, value};
 use std::sync::LazyLock;
 
 /// Every command, in the order of the help.
@@ -17,6 +17,7 @@ static DEBUGGEE: &[Command] = &[
         summary: "let the debuggee run",
         details: "",
         examples: &["g"],
+        answers: &["done"],
         parse: run::go,
     },
     Command {
@@ -25,6 +26,7 @@ static DEBUGGEE: &[Command] = &[
         summary: "halt the debuggee (Ctrl+C does the same while it runs)",
         details: "",
         examples: &["pause"],
+        answers: &["done", "halted-already"],
         parse: run::pause,
     },
     Command {
@@ -34,6 +36,7 @@ static DEBUGGEE: &[Command] = &[
         details: "Succeeds at once if it is halted already; fails when it is not halted in time.\n\
             SECONDS is hexadecimal, as every number.",
         examples: &[".wait", ".wait 0n30"],
+        answers: &["done"],
         parse: run::wait,
     },
     Command {
@@ -42,6 +45,7 @@ static DEBUGGEE: &[Command] = &[
         summary: "list the cores, or make commands work on core N",
         details: "Nothing runs when the core is changed.",
         examples: &["~", "~ 1"],
+        answers: &["cores", "operating-core"],
         parse: run::core,
     },
     Command {
@@ -54,6 +58,7 @@ static DEBUGGEE: &[Command] = &[
             gdtr gdtr_limit idtr idtr_limit ldtr tr, and flags by name (cf pf af zf sf tf if df of\n\
             iopl nt rf vm ac vif vip id). Writing a part leaves the rest of the register as it is.",
         examples: &["r", "r @rax", "r rax = rbx+8", "r @zf = 1", "r cr3"],
+        answers: &["registers", "register", "done"],
         parse: register::registers,
     },
     Command {
@@ -62,6 +67,7 @@ static DEBUGGEE: &[Command] = &[
         summary: "show memory as bytes, double words with text, double words, quad words",
         details: "80h bytes when no length is given; Enter alone goes on.",
         examples: &["db @rsp", "dq @rsp+8 l 40", "dc poi(@rdi) l 20"],
+        answers: &["memory"],
         parse: memory::dump,
     },
     Command {
@@ -70,6 +76,7 @@ static DEBUGGEE: &[Command] = &[
         summary: "show physical memory",
         details: "As db, with a physical address.",
         examples: &["!db 1000", "!dq @cr3 & ~fff l 100"],
+        answers: &["memory"],
         parse: memory::dump,
     },
     Command {
@@ -78,6 +85,7 @@ static DEBUGGEE: &[Command] = &[
         summary: "write bytes, double words or quad words to memory",
         details: "All values or none are written. Spaces separate; within a value use parentheses.",
         examples: &["eb @rip 90 90 90", "eq @rsp (@rax + 8)"],
+        answers: &["done"],
         parse: memory::enter,
     },
     Command {
@@ -86,6 +94,7 @@ static DEBUGGEE: &[Command] = &[
         summary: "write to physical memory",
         details: "As eb, with a physical address.",
         examples: &["!ed 1000 0n100"],
+        answers: &["done"],
         parse: memory::enter,
     },
     Command {
@@ -94,6 +103,7 @@ static DEBUGGEE: &[Command] = &[
         summary: "physical address of a virtual one, as the operating core sees it",
         details: "",
         examples: &["!va2pa @rip"],
+        answers: &["physical"],
         parse: memory::to_physical,
     },
     Command {
@@ -102,6 +112,7 @@ static DEBUGGEE: &[Command] = &[
         summary: "virtual addresses of a physical one, in the direct map and the kernel image",
         details: "",
         examples: &["!pa2va 1000000"],
+        answers: &["virtual"],
         parse: memory::to_virtual,
     },
     Command {
@@ -111,6 +122,7 @@ static DEBUGGEE: &[Command] = &[
         details: "From rip when no address is given, 40h bytes when no length is given;\n\
             Enter alone goes on.",
         examples: &["u", "u vmlinux!vfs_read l 20"],
+        answers: &["code"],
         parse: symbol::unassemble,
     },
     Command {
@@ -119,6 +131,7 @@ static DEBUGGEE: &[Command] = &[
         summary: "search symbols; * and ? stand for any characters",
         details: "The kernel when no module is given; `nt!` is the kernel, too.",
         examples: &["x do_sys_*", "x vmlinux!vfs_?ead", "x ext4!*read*"],
+        answers: &["symbols"],
         parse: symbol::search,
     },
     Command {
@@ -127,6 +140,7 @@ static DEBUGGEE: &[Command] = &[
         summary: "list the kernel and its modules",
         details: "`m PART`: only those with PART in their names.",
         examples: &["lm", "lm m ext"],
+        answers: &["modules"],
         parse: symbol::modules,
     },
     Command {
@@ -135,6 +149,7 @@ static DEBUGGEE: &[Command] = &[
         summary: "the symbol at or before an address, and the one after it",
         details: "",
         examples: &["ln @rip"],
+        answers: &["nearest"],
         parse: symbol::nearest,
     },
     Command {
@@ -151,6 +166,7 @@ static DEBUGGEE: &[Command] = &[
             "? .hits = 0;",
             "? { for (i = 0; i < 4; i++) { printf(\"%llx\\n\", poi(@rsp + i * 8)); } }",
         ],
+        answers: &["value", "float", "ran"],
         parse: value::print,
     },
     Command {
@@ -159,6 +175,7 @@ static DEBUGGEE: &[Command] = &[
         summary: "value of an expression in every form",
         details: "",
         examples: &[".formats 0n5616", ".formats .hits"],
+        answers: &["formats", "ran"],
         parse: value::formats,
     },
     Command {
@@ -168,6 +185,7 @@ static DEBUGGEE: &[Command] = &[
         details: "Memory of the debugger itself counts as zeroes. Equal digests before and after show\n\
             that nothing changed.",
         examples: &["!digest", "!digest 0 l 1000", "!digest registers"],
+        answers: &["digest"],
         parse: memory::digest,
     },
 ];
@@ -180,6 +198,7 @@ static HOST: &[Command] = &[
         summary: "connection, debuggee, constants, bytes on the line",
         details: "",
         examples: &[".status"],
+        answers: &["status"],
         parse: system::status,
     },
     Command {
@@ -188,6 +207,7 @@ static HOST: &[Command] = &[
         summary: "begin a new session on the same line, after the debuggee was started anew",
         details: "A lost line is opened again by itself; this is for a debuggee that forgot the session.",
         examples: &[".reconnect"],
+        answers: &["connected"],
         parse: system::reconnect,
     },
     Command {
@@ -197,7 +217,18 @@ static HOST: &[Command] = &[
         details: "`.help options` is about the options of event commands, `.help lines` about\n\
             words, quotes and comments.",
         examples: &[".help", ".help !epthook"],
+        answers: &["commands", "command", "options", "lines"],
         parse: system::help,
+    },
+    Command {
+        names: &[".json"],
+        syntax: ".json COMMAND",
+        summary: "what COMMAND answers, as JSON",
+        details: "One document per line, the answer last. docs/json.md has the form, and\n\
+            `standstill schema COMMAND` prints its schema; `connect --json` makes a whole session so.",
+        examples: &[".json r", ".json ? vfs_read+4"],
+        answers: &["*"],
+        parse: system::json,
     },
     Command {
         names: &[".script", "script"],
@@ -209,7 +240,8 @@ static HOST: &[Command] = &[
             ".script hooks.ds 1c",
             ".script \"/tmp/my hooks.ds\" \"arg one\"",
         ],
-        parse: system::run_script,
+        answers: &["script-ran"],
+        parse: script::run_script,
     },
     Command {
         names: &["sleep"],
@@ -217,6 +249,7 @@ static HOST: &[Command] = &[
         summary: "wait, in a script",
         details: "MS is hexadecimal, as every number.",
         examples: &["sleep 0n500"],
+        answers: &["done"],
         parse: system::sleep,
     },
     Command {
@@ -225,6 +258,7 @@ static HOST: &[Command] = &[
         summary: "clear the screen",
         details: "",
         examples: &[".cls"],
+        answers: &["cleared"],
         parse: system::clear,
     },
     Command {
@@ -233,6 +267,7 @@ static HOST: &[Command] = &[
         summary: "leave; the debuggee stays as it is, running or halted",
         details: "",
         examples: &["exit"],
+        answers: &["leaving"],
         parse: system::exit,
     },
 ];

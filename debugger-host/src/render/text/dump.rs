@@ -1,35 +1,10 @@
 //! Memory dumps.
 
+use crate::answer::Unit;
 use std::fmt::Write;
 
-/// How memory is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
-    /// Bytes and characters.
-    Bytes,
-    /// Double words and characters.
-    DoubleWordsAndText,
-    /// Double words.
-    DoubleWords,
-    /// Quad words.
-    QuadWords,
-}
-
-impl Unit {
-    /// Bytes of one column.
-    #[must_use]
-    pub const fn size(self) -> usize {
-        match self {
-            Self::Bytes => 1,
-            Self::DoubleWordsAndText | Self::DoubleWords => 4,
-            Self::QuadWords => 8,
-        }
-    }
-}
-
 /// Sixteen bytes a line; what is missing of `len` is shown as question marks.
-#[must_use]
-pub fn dump(address: u64, bytes: &[u8], len: usize, unit: Unit) -> String {
+pub(super) fn dump(address: u64, bytes: &[u8], len: usize, unit: Unit) -> String {
     let mut text = String::new();
     for start in (0..len).step_by(16) {
         let at = address.wrapping_add(start as u64);

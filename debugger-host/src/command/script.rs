@@ -1,10 +1,11 @@
 //! Files of commands. Neighbouring commands that add events travel in one message, yet each
-//! reports its own result. Called by `main` and by `.script`.
+//! reports its own result. Called by `main` and by the command table, for `.script`.
 
-use super::{prompt, run_line};
-use crate::command::event::{AddEvent, report};
-use crate::command::{self, Action, CommandError, Debugger, open_braces};
-use crate::session::{NewEvent, SessionError};
+use super::dispatch::{command_of, respond, run_line};
+use super::event::{AddEvent, report};
+use super::{Action, Arguments, CommandError, Debugger, ParseError, open_braces, parse_line};
+use crate::answer::{Answer, Report, Warning};
+use crate::session::NewEvent;
 use wire_protocol::limits::EVENTS_PER_REQUEST;
 
 /// Scripts within scripts.
@@ -52,7 +53,30 @@ fn with_arguments(text: &str, path: &str, arguments: &[String]) -> String {
     text.replace("$arg0", path)
 }
 
-/// Runs a file of commands, echoing each with its prompt.
+struct Script {
+    path: String,
+    arguments: Vec<String>,
+}
+
+pub(super) fn run_script(mut arguments: Arguments<'_>) -> Result<Box<dyn Action>, ParseError> {
+    let path = arguments.required_word("the file")?.to_owned();
+    let mut words = Vec::new();
+    while let Some(word) = arguments.word() {
+        words.push(word.to_owned());
+    }
+    Ok(Box::new(Script {
+        path,
+        arguments: words,
+    }))
+}
+
+impl Action for Script {
+    fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
+        run(debugger, &self.path, &self.arguments, false)
+    }
+}
+
+/// Runs a file of commands, reporting each before it runs.
 ///
 /// # Errors
 /// When the file cannot be read, or a command fails: at once, or at the end with `keep_going`.
@@ -61,7 +85,7 @@ pub fn run(
     path: &str,
     arguments: &[String],
     keep_going: bool,
-) -> Result<(), CommandError> {
+) -> Result<Answer, CommandError> {
     if debugger.script_depth >= DEPTH_LIMIT {
         return Err(CommandError::ScriptDepth { limit: DEPTH_LIMIT });
     }
@@ -86,7 +110,7 @@ fn run_commands(
     lines: &[Line],
     path: &str,
     keep_going: bool,
-) -> Result<(), CommandError> {
+) -> Result<Answer, CommandError> {
     let (mut count, mut failed) = (0, 0);
     let mut rest = lines;
     while let [first, after @ ..] = rest {
@@ -111,7 +135,7 @@ fn run_commands(
             rest = &rest[group.len()..];
             continue;
         }
-        echo(debugger, &first.text);
+        announce(debugger, &first.text);
         count += 1;
         if !run_line(debugger, &first.text) {
             failed += 1;
@@ -125,18 +149,19 @@ fn run_commands(
         rest = after;
     }
     match failed {
-        0 => Ok(()),
+        0 => Ok(Answer::ScriptRan {
+            // A file of more lines than this does not fit memory.
+            commands: u32::try_from(count).unwrap_or(u32::MAX),
+        }),
         _ => Err(CommandError::Partly { failed, count }),
     }
 }
 
-fn echo(debugger: &mut Debugger, text: &str) {
+fn announce(debugger: &mut Debugger, line: &str) {
     debugger.show_news();
-    let prompt = match prompt(debugger).as_str() {
-        "" => "> ".to_owned(),
-        prompt => prompt.to_owned(),
-    };
-    debugger.out.line(format!("{prompt}{text}"));
+    let is_halted = debugger.session.halt().is_some();
+    let core = is_halted.then(|| debugger.session.core().0);
+    debugger.report(Report::Next { core, line });
 }
 
 /// Commands at the front that add an event each.
@@ -144,7 +169,7 @@ fn event_group(lines: &[Line]) -> Vec<Box<dyn Action>> {
     lines
         .iter()
         .take(EVENTS_PER_REQUEST)
-        .map_while(|line| match command::parse_line(&line.text) {
+        .map_while(|line| match parse_line(&line.text) {
             Ok(Some(action)) if action.as_event().is_some() => Some(action),
             _ => None,
         })
@@ -163,10 +188,12 @@ fn add_together(
         .filter_map(|action| action.as_event())
         .collect();
     let mut specs: Vec<Result<NewEvent, CommandError>> = Vec::new();
+    let mut warnings: Vec<Vec<Warning>> = Vec::new();
     for event in events {
         let spec = event.spec(debugger);
         let is_bad = spec.is_err();
         specs.push(spec);
+        warnings.push(std::mem::take(&mut debugger.warnings));
         if is_bad && !keep_going {
             break;
         }
@@ -190,22 +217,21 @@ fn add_together(
         _ => None,
     };
     let mut results = Vec::new();
-    for (index, (line, spec)) in lines.iter().zip(&specs).enumerate() {
-        echo(debugger, &line.text);
-        let is_last = index + 1 == specs.len();
+    let count = specs.len();
+    let commands = lines.iter().zip(specs).zip(warnings);
+    for (index, ((line, spec), warnings)) in commands.enumerate() {
+        announce(debugger, &line.text);
+        let is_last = index + 1 == count;
         let result = match (spec, &added) {
-            (Err(error), _) => Err(error.to_string()),
-            (Ok(_), Some(Err(error))) => Err(SessionError::to_string(error)),
+            (Err(error), _) => Err(error),
+            (Ok(_), Some(Err(error))) => Err(error.clone().into()),
             (Ok(spec), _) => match added_results.next() {
-                Some(result) => report(debugger, spec, result, free.as_ref().filter(|_| is_last))
-                    .map_err(|error| error.to_string()),
-                None => Err("the debuggee gave no result for it".to_owned()),
+                Some(result) => report(debugger, &spec, result, free.as_ref().filter(|_| is_last)),
+                None => Err(CommandError::NoResult {}),
             },
         };
-        results.push(result.is_ok());
-        if let Err(error) = result {
-            debugger.out.line(error);
-        }
+        debugger.warnings = warnings;
+        results.push(respond(debugger, &command_of(&line.text).0, result));
     }
     results
 }
@@ -227,7 +253,7 @@ mod tests {
         let texts: Vec<_> = lines.iter().map(|l| (l.number, l.text.as_str())).collect();
         let header = "/* A header,\n * with { a brace.\n */";
         assert_eq!(texts, [(1, header), (4, "g")]);
-        assert!(matches!(command::parse_line(header), Ok(None)));
+        assert!(matches!(parse_line(header), Ok(None)));
     }
 
     #[test]

@@ -1,0 +1,432 @@
+//! Events and pools in answers.
+
+use super::{Address, Count, Hex};
+use crate::symbol::resolve::Symbols;
+use schemars::JsonSchema;
+use serde::Serialize;
+use wire_protocol::event::{
+    Access, Actions, ConditionKind, ControlRegister, EventEntry, FreeCounts, Modes, PoolClass,
+    PoolLine, ProgramSizes, Settings, Space, Stage, TraceKind, Trigger,
+};
+
+/// What an event watches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Watch {
+    /// An instruction.
+    Instruction {
+        /// `epthook` or `epthook2`
+        event: String,
+        /// Where it is.
+        at: Address,
+    },
+    /// A range of memory.
+    Memory {
+        /// `monitor`
+        event: String,
+        /// The address is a physical one.
+        is_physical: bool,
+        /// Reads are watched.
+        read: bool,
+        /// Writes are watched.
+        write: bool,
+        /// Execution is watched.
+        execute: bool,
+        /// First byte.
+        at: Address,
+        /// How many bytes.
+        len_bytes: Hex,
+    },
+    /// All of a kind, or one of them.
+    Number {
+        /// The command, without its exclamation mark.
+        event: String,
+        /// System call, leaf, MSR, port, vector or register; null for all.
+        number: Option<u32>,
+    },
+    /// Writes to a control register.
+    ControlRegister {
+        /// `crwrite`
+        event: String,
+        /// 0 or 4
+        register: u8,
+        /// Only changes of these bits.
+        mask: Hex,
+    },
+    /// Changes of mode.
+    Mode {
+        /// `mode`
+        event: String,
+        /// The beginning of user mode.
+        user: bool,
+        /// The beginning of the kernel.
+        kernel: bool,
+    },
+    /// Instructions one by one.
+    Trace {
+        /// `trace`
+        event: String,
+        /// Which.
+        which: TraceName,
+    },
+    /// Nothing more to know.
+    Plain {
+        /// The command, without its exclamation mark.
+        event: String,
+    },
+}
+
+/// What a trace follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum TraceName {
+    /// All but handlers.
+    StepIn,
+    /// Behind returns.
+    StepOut,
+    /// Every instruction.
+    InstrumentStep,
+}
+
+impl Watch {
+    /// A trigger, with the names of its addresses.
+    #[must_use]
+    pub fn new(trigger: Trigger, symbols: &Symbols) -> Self {
+        let event = trigger.name().to_owned();
+        let number = |number: Option<u32>| Self::Number {
+            event: event.clone(),
+            number,
+        };
+        match trigger {
+            Trigger::EptHook { address } | Trigger::EptHook2 { address } => Self::Instruction {
+                event,
+                at: Address::new(address.0, symbols),
+            },
+            Trigger::Monitor {
+                space,
+                access,
+                from,
+                len_bytes,
+            } => Self::Memory {
+                event,
+                is_physical: space == Space::Physical,
+                read: access.contains(Access::READ),
+                write: access.contains(Access::WRITE),
+                execute: access.contains(Access::EXECUTE),
+                at: match space {
+                    Space::Virtual => Address::new(from, symbols),
+                    Space::Physical => Address {
+                        address: Hex(from),
+                        symbol: None,
+                    },
+                },
+                len_bytes: Hex(len_bytes),
+            },
+            Trigger::Syscall { number: of, .. }
+            | Trigger::SyscallEntry { number: of }
+            | Trigger::Cpuid { leaf: of }
+            | Trigger::MsrRead { msr: of }
+            | Trigger::MsrWrite { msr: of }
+            | Trigger::Xsetbv { xcr: of } => number(of),
+            Trigger::IoIn { port } | Trigger::IoOut { port } => number(port.map(u32::from)),
+            Trigger::Exception { vector } => number(vector.map(u32::from)),
+            Trigger::Interrupt { vector } => number(Some(u32::from(vector))),
+            Trigger::CrWrite { register, mask } => Self::ControlRegister {
+                event,
+                register: match register {
+                    ControlRegister::Cr0 => 0,
+                    ControlRegister::Cr4 => 4,
+                },
+                mask: Hex(mask),
+            },
+            Trigger::Mode { to } => Self::Mode {
+                event,
+                user: to.contains(Modes::USER),
+                kernel: to.contains(Modes::KERNEL),
+            },
+            Trigger::Trace { kind } => Self::Trace {
+                event,
+                which: match kind {
+                    TraceKind::StepIn => TraceName::StepIn,
+                    TraceKind::StepOut => TraceName::StepOut,
+                    TraceKind::Instrument => TraceName::InstrumentStep,
+                },
+            },
+            Trigger::Sysret { .. }
+            | Trigger::Tsc
+            | Trigger::Pmc
+            | Trigger::Vmcall
+            | Trigger::Dr => Self::Plain { event },
+        }
+    }
+}
+
+/// When an event acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum StageName {
+    /// Before what is watched takes effect.
+    Pre,
+    /// After it.
+    Post,
+    /// Both times.
+    All,
+}
+
+/// What a condition is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Language {
+    /// A script.
+    Script,
+    /// Machine code.
+    Code,
+}
+
+/// The condition of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Condition {
+    /// What it is.
+    pub language: Language,
+    /// Length of its program.
+    pub len_bytes: u32,
+}
+
+/// An event as it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Event {
+    /// What is watched.
+    pub watch: Watch,
+    /// Only in this process; null for all.
+    pub pid: Option<u32>,
+    /// Only on this core; null for all.
+    pub core: Option<u16>,
+    /// When it acts.
+    pub stage: StageName,
+    /// What is watched does not take effect.
+    pub short_circuit: bool,
+    /// Messages are sent at once.
+    pub immediate: bool,
+    /// Scratch memory; 0 for none.
+    pub buffer_bytes: u32,
+    /// What decides; null if nothing does.
+    pub condition: Option<Condition>,
+    /// Length of its script; 0 for none.
+    pub script_bytes: u32,
+    /// Length of its machine code; 0 for none.
+    pub code_bytes: u32,
+    /// It halts the debuggee.
+    pub breaks: bool,
+    /// Where its messages go; to the screen when there are none.
+    pub outputs: Vec<String>,
+}
+
+impl Event {
+    /// An event with the names of its addresses.
+    #[must_use]
+    pub fn new(
+        settings: &Settings,
+        sizes: &ProgramSizes,
+        outputs: &[String],
+        symbols: &Symbols,
+    ) -> Self {
+        let language = match sizes.condition {
+            ConditionKind::Always => None,
+            ConditionKind::Script => Some(Language::Script),
+            ConditionKind::Code => Some(Language::Code),
+        };
+        Self {
+            watch: Watch::new(settings.trigger, symbols),
+            pid: settings.filter.pid,
+            core: settings.filter.core.map(|core| core.0),
+            stage: match settings.options.stage {
+                Stage::Pre => StageName::Pre,
+                Stage::Post => StageName::Post,
+                Stage::All => StageName::All,
+            },
+            short_circuit: settings.options.short_circuit,
+            immediate: settings.options.immediate,
+            buffer_bytes: settings.options.buffer_bytes,
+            condition: language.map(|language| Condition {
+                language,
+                len_bytes: sizes.condition_bytes,
+            }),
+            script_bytes: sizes.script_bytes,
+            code_bytes: sizes.code_bytes,
+            breaks: settings.actions.contains(Actions::BREAK),
+            outputs: outputs.to_vec(),
+        }
+    }
+}
+
+/// An event that is installed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Installed {
+    /// Its number.
+    pub id: u32,
+    /// It acts on hits.
+    pub is_enabled: bool,
+    /// Times it matched since it was added.
+    pub hits: Count,
+    /// What was asked for.
+    pub event: Event,
+}
+
+impl Installed {
+    /// An event of the list.
+    #[must_use]
+    pub fn new(entry: &EventEntry, outputs: &[String], symbols: &Symbols) -> Self {
+        Self {
+            id: entry.id.0,
+            is_enabled: entry.enabled,
+            hits: Count(entry.hits),
+            event: Event::new(&entry.settings, &entry.sizes, outputs, symbols),
+        }
+    }
+}
+
+/// A class of pre-allocated objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Class {
+    /// Events with small programs.
+    RegularEvent,
+    /// Events with large programs.
+    BigEvent,
+    /// Small scratch memory.
+    RegularSafeBuffer,
+    /// Large scratch memory.
+    BigSafeBuffer,
+    /// Pages with hooks.
+    Epthook,
+    /// Pages with detours.
+    Epthook2,
+    /// Pages that are watched.
+    Monitor,
+    /// Threads that are intercepted.
+    ThreadInterception,
+}
+
+impl Class {
+    /// The class of the wire.
+    #[must_use]
+    pub const fn pool(self) -> PoolClass {
+        match self {
+            Self::RegularEvent => PoolClass::RegularEvent,
+            Self::BigEvent => PoolClass::BigEvent,
+            Self::RegularSafeBuffer => PoolClass::RegularSafeBuffer,
+            Self::BigSafeBuffer => PoolClass::BigSafeBuffer,
+            Self::Epthook => PoolClass::EptHook,
+            Self::Epthook2 => PoolClass::EptHook2,
+            Self::Monitor => PoolClass::Monitor,
+            Self::ThreadInterception => PoolClass::ThreadInterception,
+        }
+    }
+}
+
+impl From<PoolClass> for Class {
+    fn from(class: PoolClass) -> Self {
+        match class {
+            PoolClass::RegularEvent => Self::RegularEvent,
+            PoolClass::BigEvent => Self::BigEvent,
+            PoolClass::RegularSafeBuffer => Self::RegularSafeBuffer,
+            PoolClass::BigSafeBuffer => Self::BigSafeBuffer,
+            PoolClass::EptHook => Self::Epthook,
+            PoolClass::EptHook2 => Self::Epthook2,
+            PoolClass::Monitor => Self::Monitor,
+            PoolClass::ThreadInterception => Self::ThreadInterception,
+        }
+    }
+}
+
+/// Free objects of a class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Free {
+    /// The class.
+    pub class: Class,
+    /// How many.
+    pub count: u32,
+}
+
+/// Free objects of the classes that an answer is about.
+#[must_use]
+pub fn free(counts: &FreeCounts) -> Vec<Free> {
+    let entries = counts.iter().map(|(class, count)| Free {
+        class: class.into(),
+        count,
+    });
+    entries.collect()
+}
+
+/// Fewer free objects than this of a class that events use are worth a word.
+const LOW: u32 = 4;
+
+/// Classes that run low, of those that are reserved at load for events that ask for nothing
+/// special.
+#[must_use]
+pub fn low(free: &[Free]) -> Vec<Free> {
+    let is_for_every_event = |class| {
+        matches!(
+            class,
+            Class::RegularEvent | Class::Epthook | Class::Epthook2 | Class::Monitor
+        )
+    };
+    free.iter()
+        .filter(|free| free.count < LOW && is_for_every_event(free.class))
+        .copied()
+        .collect()
+}
+
+/// The state of one class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Pool {
+    /// The class.
+    pub class: Class,
+    /// Bytes of one object.
+    pub object_bytes: u32,
+    /// Objects carved from the arena.
+    pub reserved: u32,
+    /// Objects that belong to an event.
+    pub in_use: u32,
+    /// Objects that are free.
+    pub free: u32,
+}
+
+impl From<&PoolLine> for Pool {
+    fn from(line: &PoolLine) -> Self {
+        Self {
+            class: line.class.into(),
+            object_bytes: line.object_bytes,
+            reserved: line.reserved,
+            in_use: line.in_use,
+            free: line.reserved.saturating_sub(line.in_use),
+        }
+    }
+}
+
+/// All classes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Pools {
+    /// One entry for each class.
+    pub classes: Vec<Pool>,
+    /// Bytes of the arena that were given out.
+    pub arena_carved_bytes: Count,
+    /// Bytes of the arena that are left.
+    pub arena_left_bytes: Count,
+}
+
+impl From<&crate::session::Pools> for Pools {
+    fn from(pools: &crate::session::Pools) -> Self {
+        Self {
+            classes: pools.lines.iter().map(Into::into).collect(),
+            arena_carved_bytes: Count(pools.arena_carved_bytes),
+            arena_left_bytes: Count(pools.arena_left_bytes),
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! What the debuggee says by itself, and what programs print. Made by [`crate::command`].
+
+use super::event::Watch;
+use super::{Address, Count, Hex, Instruction, Problem};
+use crate::script::lines::Line;
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::fmt;
+use wire_protocol::packet::{self, FailureCause};
+
+/// Something that happened while no command asked for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum News {
+    /// The debuggee halted.
+    Halted {
+        /// Why and where.
+        halt: Box<Halt>,
+    },
+    /// The hypervisor met a fault of its own; the core stands still for good.
+    Fault {
+        /// On which core.
+        core: u16,
+        /// Exception vector, or VM-instruction error + 256.
+        vector: u16,
+        /// Host instruction pointer.
+        rip: Hex,
+        /// CR2, error code or exit reason.
+        detail: Hex,
+    },
+    /// A program of an event said something.
+    Message {
+        /// What.
+        message: Message,
+    },
+    /// Messages that are not shown, because the user pressed Ctrl+C.
+    MessagesSpared {
+        /// How many.
+        count: Count,
+    },
+    /// A notice of a kind that this program does not know.
+    UnknownNotice {
+        /// Its first byte.
+        notice: u8,
+    },
+    /// A notice of a known kind that cannot be read.
+    MalformedNotice {
+        /// Its first byte.
+        notice: u8,
+    },
+    /// An output does not take what it is given.
+    OutputFailed {
+        /// Why.
+        problem: Problem,
+    },
+}
+
+/// A halt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Halt {
+    /// Counts halts since the driver was loaded.
+    pub number: u32,
+    /// On which core.
+    pub core: u16,
+    /// Why.
+    pub cause: Cause,
+    /// Cores that did not check in and may still run.
+    pub missing_cores: Vec<u16>,
+    /// Where the core stands.
+    pub at: Address,
+    /// The instruction there; null when it cannot be read.
+    pub instruction: Option<Instruction>,
+}
+
+/// Why the debuggee halted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Cause {
+    /// The host asked for it.
+    BreakIn {},
+    /// An event was hit, or its script paused.
+    Event {
+        /// Its number.
+        id: u32,
+        /// What it watches; null when the list of events cannot be read.
+        watch: Option<Watch>,
+    },
+}
+
+/// What a program said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Message {
+    /// The event; null if it is a script that ran once.
+    pub event: Option<u32>,
+    /// On which core it ran.
+    pub core: u16,
+    /// Messages of that core that found no room right before this one.
+    pub lost: Count,
+    /// What.
+    pub content: Content,
+}
+
+/// What one message holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Content {
+    /// The text of a script, as it wrote it.
+    Text {
+        /// The text.
+        text: String,
+    },
+    /// An instruction of a trace is about to run.
+    Trace {
+        /// Where.
+        at: Address,
+        /// Which; null when it cannot be read.
+        instruction: Option<Box<Instruction>>,
+    },
+    /// A program did not do all of its work.
+    Failure {
+        /// Why.
+        failure: Failure,
+    },
+}
+
+/// Why a program did not do all of its work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Failure {
+    /// Why.
+    pub cause: FailureName,
+    /// Offset in the program.
+    pub at: u32,
+    /// Line of the script, if that is known.
+    pub line: Option<Line>,
+    /// Count, address, vector or value, as the cause says.
+    pub detail: Hex,
+}
+
+/// Causes of failures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureName {
+    /// More operations than a run may have; `detail` is the limit.
+    Operations,
+    /// Functions call each other too deeply.
+    Depth,
+    /// The program is damaged.
+    Broken,
+    /// Machine code ran more instructions than it may; `detail` is the limit.
+    Instructions,
+    /// Machine code raised an exception; `detail` is the vector.
+    Exception,
+    /// Division by zero gave 0.
+    Division,
+    /// Nothing can be read at `detail`.
+    Read,
+    /// Nothing can be written at `detail`.
+    Write,
+    /// `detail` is not the address of a variable.
+    Variable,
+    /// A register does not take the value `detail`.
+    Register,
+}
+
+impl From<FailureCause> for FailureName {
+    fn from(cause: FailureCause) -> Self {
+        match cause {
+            FailureCause::Operations => Self::Operations,
+            FailureCause::Depth => Self::Depth,
+            FailureCause::Broken => Self::Broken,
+            FailureCause::Instructions => Self::Instructions,
+            FailureCause::Exception => Self::Exception,
+            FailureCause::Division => Self::Division,
+            FailureCause::Read => Self::Read,
+            FailureCause::Write => Self::Write,
+            FailureCause::Variable => Self::Variable,
+            FailureCause::Register => Self::Register,
+        }
+    }
+}
+
+impl FailureName {
+    /// As JSON has it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Operations => "operations",
+            Self::Depth => "depth",
+            Self::Broken => "broken",
+            Self::Instructions => "instructions",
+            Self::Exception => "exception",
+            Self::Division => "division",
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Variable => "variable",
+            Self::Register => "register",
+        }
+    }
+}
+
+impl Failure {
+    /// A failure, with its line if that is known.
+    #[must_use]
+    pub fn new(failure: &packet::Failure, line: Option<Line>) -> Self {
+        Self {
+            cause: failure.cause.into(),
+            at: failure.at,
+            line,
+            detail: Hex(failure.detail),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            cause, at, line, ..
+        } = self;
+        let detail = self.detail.0;
+        match (line, cause) {
+            (_, FailureName::Instructions | FailureName::Exception) => {
+                write!(f, "code, offset {at:x}: ")
+            }
+            (Some(line), _) => write!(f, "{line}: "),
+            (None, _) => write!(f, "script, offset {at:x}: "),
+        }?;
+        match cause {
+            FailureName::Operations => write!(
+                f,
+                "it did more than {detail} (0x{detail:x}) operations and was ended; \
+                 script_operations is the limit that the driver is loaded with"
+            ),
+            FailureName::Depth => {
+                f.write_str("its functions call each other too deeply; it was ended")
+            }
+            FailureName::Broken => f.write_str("the program is damaged; it was ended"),
+            FailureName::Instructions => write!(
+                f,
+                "it ran more than {detail} (0x{detail:x}) instructions; the event is disabled"
+            ),
+            FailureName::Exception => {
+                write!(f, "it raised exception {detail:x}; the event is disabled")
+            }
+            FailureName::Division => f.write_str("division by zero gave 0"),
+            FailureName::Read => {
+                write!(f, "nothing can be read at {detail:016x}; the value is 0")
+            }
+            FailureName::Write => write!(f, "nothing can be written at {detail:016x}"),
+            FailureName::Variable => write!(
+                f,
+                "{detail:016x} is not the address of a variable, or not aligned, and cannot be used \
+                 atomically"
+            ),
+            FailureName::Register => {
+                write!(f, "the register does not take the value {detail:x}")
+            }
+        }
+    }
+}

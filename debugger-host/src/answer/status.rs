@@ -1,0 +1,203 @@
+//! The debuggee and the session with it, in answers.
+
+use super::{Address, Count, Hex};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// The session and the debuggee.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Status {
+    /// The line.
+    pub line: Line,
+    /// The kernel's version, in its own words.
+    pub banner: String,
+    /// Changes when the driver is loaded anew.
+    pub session: Hex,
+    /// Cores under the hypervisor.
+    pub cores: u16,
+    /// Where the kernel begins.
+    pub kernel_base: Hex,
+    /// Ticks of the time-stamp counter in a millisecond.
+    pub tsc_khz: u32,
+    /// Running or halted.
+    pub state: State,
+    /// Symbols of the kernel; null if none are loaded.
+    pub symbols: Option<KernelSymbols>,
+    /// Design constants in force.
+    pub constants: Constants,
+}
+
+/// The line to the debuggee.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Line {
+    /// What it is.
+    pub endpoint: Endpoint,
+    /// Why it is not open; null if it is.
+    pub lost: Option<String>,
+    /// Bytes that were sent.
+    pub sent_bytes: Count,
+    /// Bytes that came.
+    pub received_bytes: Count,
+    /// Requests that were made.
+    pub requests: Count,
+    /// Frames that were sent.
+    pub sent_frames: Count,
+    /// Frames that were sent again.
+    pub repeated_frames: Count,
+    /// Frames that came.
+    pub received_frames: Count,
+    /// Frames that came damaged.
+    pub broken_frames: Count,
+    /// Frames that came twice.
+    pub duplicate_frames: Count,
+    /// Frames that came after a gap.
+    pub gap_frames: Count,
+}
+
+/// What a line is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Endpoint {
+    /// A serial device.
+    Serial {
+        /// Its name.
+        device: String,
+        /// Its speed.
+        baud: u32,
+    },
+    /// A Unix socket.
+    Socket {
+        /// Its path.
+        path: String,
+    },
+    /// A Windows named pipe.
+    Pipe {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// Running or halted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum State {
+    /// It runs.
+    Running {},
+    /// It is halted.
+    Halted {
+        /// Counts halts since the driver was loaded.
+        number: u32,
+        /// The core that commands work on.
+        core: u16,
+    },
+}
+
+/// Symbols of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KernelSymbols {
+    /// How many.
+    pub count: u32,
+    /// How far the kernel is from where it was linked.
+    pub slide: Hex,
+}
+
+/// Design constants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Constants {
+    /// The arena.
+    pub arena_bytes: Count,
+    /// Part of it that only `prealloc` may take.
+    pub prealloc_only_bytes: Count,
+    /// Halted time is taken out of the guest's time-stamp counter.
+    pub hides_time: bool,
+    /// Polls of the line per second while the guest runs.
+    pub poll_hz: u32,
+}
+
+/// What became of messages of programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Messages {
+    /// Made by programs.
+    pub made: Count,
+    /// Delivered.
+    pub delivered: Count,
+    /// Lost for want of room.
+    pub dropped: Count,
+    /// Dropped by `flush`.
+    pub flushed: Count,
+    /// Waiting.
+    pub waiting: Count,
+}
+
+/// A core.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Core {
+    /// Its number.
+    pub core: u16,
+    /// Commands work on it.
+    pub is_operating: bool,
+    /// How it is.
+    pub state: CoreState,
+}
+
+/// How a core is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum CoreState {
+    /// Halted.
+    Halted {
+        /// Where.
+        at: Address,
+    },
+    /// Waits for a start-up IPI.
+    WaitsForStartup {},
+    /// Did not check in.
+    Missing {},
+    /// Not under the hypervisor.
+    Offline {},
+}
+
+/// Where messages of events can go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Output {
+    /// Its name.
+    pub name: String,
+    /// What it leads to.
+    pub target: Target,
+    /// It takes messages.
+    pub is_open: bool,
+    /// Why it writes no more; null if nothing failed.
+    pub failure: Option<String>,
+    /// Messages that were written.
+    pub messages: Count,
+    /// Bytes that were written.
+    pub bytes: Count,
+}
+
+/// What an output leads to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Target {
+    /// A file.
+    File {
+        /// Its path.
+        path: String,
+    },
+    /// A TCP server.
+    Tcp {
+        /// Host and port.
+        address: String,
+    },
+    /// A named pipe.
+    Namedpipe {
+        /// Its path.
+        path: String,
+    },
+}

@@ -1,0 +1,58 @@
+//! Values for people. Called by [`super::Output`], and where messages go into files.
+
+mod answer;
+mod code;
+mod dump;
+mod event;
+pub mod help;
+mod news;
+mod register;
+mod status;
+mod value;
+
+pub use answer::answer;
+pub use news::{message, news};
+
+use crate::answer::{Address, Name, Warning};
+
+/// `vmlinux!do_sys_openat2+4`
+fn name(name: &Name) -> String {
+    let mut text = name.module.clone();
+    if let Some(name) = &name.name {
+        text.push('!');
+        text.push_str(name);
+    }
+    if name.offset.0 != 0 {
+        text.push_str(&format!("+{:x}", name.offset));
+    }
+    text
+}
+
+/// `vmlinux!do_sys_openat2+4 (ffffffff812b3c40)`, or the bare address.
+fn address(at: &Address) -> String {
+    at.symbol.as_ref().map_or_else(
+        || format!("{:016x}", at.address),
+        |symbol| format!("{} ({:016x})", name(symbol), at.address),
+    )
+}
+
+/// A warning of a command.
+#[must_use]
+pub fn warning(warning: &Warning) -> String {
+    match warning {
+        Warning::NumberIsSymbol {
+            word,
+            value,
+            symbol,
+        } => format!(
+            "warning: `{word}` is taken as the number {value:x}; the symbol is vmlinux!{word} ({symbol:016x})"
+        ),
+        Warning::Script { problem } => format!("warning: {problem}"),
+    }
+}
+
+/// The prompt of a halted debuggee, with its operating core.
+#[must_use]
+pub fn prompt(core: Option<u16>) -> Option<String> {
+    core.map(|core| format!("{core:x}: kd> "))
+}

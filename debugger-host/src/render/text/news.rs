@@ -1,0 +1,151 @@
+//! What happens by itself, and what programs say.
+
+use super::code::code;
+use super::event::watch;
+use super::{address, name};
+use crate::answer::event::Watch;
+use crate::answer::{Cause, Content, Halt, Message, News};
+
+/// News, without the end of its last line; a message as it is.
+#[must_use]
+pub fn news(news: &News) -> String {
+    match news {
+        News::Halted { halt: of } => halt(of),
+        News::Fault {
+            core,
+            vector,
+            rip,
+            detail,
+        } => format!(
+            "warning: the hypervisor met fault {vector:x} on core {core:x} at {rip:016x} \
+             (detail {detail:x}); that core stands still for good"
+        ),
+        News::Message { message: of } => message(of),
+        News::MessagesSpared { count } => format!("({count} messages are not shown)"),
+        News::UnknownNotice { notice } => format!(
+            "warning: the debuggee sent a notice of kind {notice:02x} that this program does not \
+             know"
+        ),
+        News::MalformedNotice { notice } => format!(
+            "warning: the debuggee sent a notice of kind {notice:02x} that is malformed and cannot \
+             be read"
+        ),
+        News::OutputFailed { problem } => format!("warning: {}", problem.message),
+    }
+}
+
+/// What a user sees first of a halt: why, then the instruction that is next.
+pub(super) fn halt(halt: &Halt) -> String {
+    let mut lines = vec![match &halt.cause {
+        Cause::BreakIn {} => format!("break-in on core {:x}", halt.core),
+        Cause::Event { id, watch: of } => {
+            let what = of.as_ref().map_or_else(String::new, |of| match of {
+                Watch::Instruction { event, at } => at.symbol.as_ref().map_or_else(
+                    || format!(": {event} {:016x}", at.address),
+                    |symbol| format!(": {event} {}", name(symbol)),
+                ),
+                other => format!(": {}", watch(other)),
+            });
+            format!("event {id:x} hit on core {:x}{what}", halt.core)
+        }
+    }];
+    if !halt.missing_cores.is_empty() {
+        let missing: Vec<String> = halt
+            .missing_cores
+            .iter()
+            .map(|c| format!("{c:x}"))
+            .collect();
+        lines.push(format!(
+            "warning: core {} did not check in and may still run",
+            missing.join(", ")
+        ));
+    }
+    lines.push(match &halt.instruction {
+        Some(instruction) => code(std::slice::from_ref(instruction)),
+        None => address(&halt.at),
+    });
+    lines.join("\n")
+}
+
+/// What one message is on the screen and in files. A script's own text is itself alone.
+#[must_use]
+pub fn message(message: &Message) -> String {
+    let Message {
+        event,
+        core,
+        lost,
+        content,
+    } = message;
+    let of = match event {
+        Some(id) => format!("event {id:x}"),
+        None => "the script".to_owned(),
+    };
+    let lost = match lost.0 {
+        0 => String::new(),
+        1 => format!("warning: 1 message of core {core:x} found no room here\n"),
+        n => format!("warning: {n} messages of core {core:x} found no room here\n"),
+    };
+    let text = match content {
+        Content::Text { text } => text.clone(),
+        Content::Trace { at, instruction } => {
+            let text = instruction.as_ref().map_or("", |i| i.text.as_str());
+            let place = at
+                .symbol
+                .as_ref()
+                .map_or_else(String::new, |symbol| format!(" {}", name(symbol)));
+            format!("core {core:x}: {:016x}{place}  {text}\n", at.address)
+        }
+        Content::Failure { failure } => format!("{of}, core {core:x}: {failure}\n"),
+    };
+    lost + &text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::answer::{Count, Failure, FailureName, Hex};
+    use crate::script::lines::Line;
+
+    fn said(content: Content, lost: u64) -> Message {
+        Message {
+            event: Some(3),
+            core: 1,
+            lost: Count(lost),
+            content,
+        }
+    }
+
+    #[test]
+    fn a_text_is_itself_alone() {
+        let text = said(Content::Text { text: "a b".into() }, 0);
+        assert_eq!(message(&text), "a b");
+    }
+
+    #[test]
+    fn losses_stand_where_they_happened() {
+        let text = said(Content::Text { text: "a\n".into() }, 7);
+        assert_eq!(
+            message(&text),
+            "warning: 7 messages of core 1 found no room here\na\n"
+        );
+    }
+
+    #[test]
+    fn failures_name_event_core_and_line() {
+        let failure = Failure {
+            cause: FailureName::Operations,
+            at: 5,
+            line: Some(Line {
+                file: "script".into(),
+                line: 2,
+                or_condition: false,
+            }),
+            detail: Hex(1_000_000),
+        };
+        let text = message(&said(Content::Failure { failure }, 0));
+        assert!(
+            text.starts_with("event 3, core 1: script:2: it did more than 1000000 "),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,132 @@
+//! The session, the cores, the outputs.
+
+use super::address;
+use crate::answer::status::{Core, CoreState, Endpoint, Messages, Output, State, Status, Target};
+use crate::render::bytes;
+
+/// `connected: …`
+pub(super) fn connected(status: &Status) -> String {
+    let state = match status.state {
+        State::Halted { .. } => "halted",
+        State::Running {} => "running",
+    };
+    format!(
+        "connected: {}; {} cores; session {:016x}; {state}",
+        status.banner, status.cores, status.session
+    )
+}
+
+fn endpoint(endpoint: &Endpoint) -> String {
+    match endpoint {
+        Endpoint::Serial { device, baud } => format!("serial line {device} at {baud} baud"),
+        Endpoint::Socket { path } => format!("socket {path}"),
+        Endpoint::Pipe { name } => format!("pipe {name}"),
+    }
+}
+
+/// Lines of `.status`.
+pub(super) fn status(status: &Status, messages: Option<&Messages>) -> String {
+    let line = &status.line;
+    let open = line
+        .lost
+        .as_ref()
+        .map_or_else(|| "open".to_owned(), |why| format!("lost: {why}"));
+    let state = match status.state {
+        State::Halted { number, core } => {
+            format!("halted (halt {number}, operating core {core:x})")
+        }
+        State::Running {} => "running".to_owned(),
+    };
+    let constants = &status.constants;
+    let symbols = status.symbols.map_or_else(
+        || "none".to_owned(),
+        |symbols| format!("{} of the kernel, slide {:x}", symbols.count, symbols.slide),
+    );
+    let messages = messages.map_or_else(
+        || "unknown: the debuggee does not answer".to_owned(),
+        |counts| {
+            format!(
+                "{} made, {} delivered, {} found no room, {} flushed, {} waiting",
+                counts.made, counts.delivered, counts.dropped, counts.flushed, counts.waiting
+            )
+        },
+    );
+    [
+        format!("line        {} ({open})", endpoint(&line.endpoint)),
+        format!("debuggee    {}", status.banner),
+        format!(
+            "session     {:016x}, {} cores, kernel at {:016x}, TSC {} kHz",
+            status.session, status.cores, status.kernel_base, status.tsc_khz
+        ),
+        format!("state       {state}"),
+        format!("symbols     {symbols}"),
+        format!(
+            "constants   arena {}, {} of it for prealloc alone; halted time {}; {} polls/s",
+            bytes(constants.arena_bytes.0),
+            bytes(constants.prealloc_only_bytes.0),
+            if constants.hides_time { "hidden" } else { "shown" },
+            constants.poll_hz
+        ),
+        format!("messages    {messages}"),
+        format!(
+            "link        {} bytes sent, {} bytes received, {} requests",
+            line.sent_bytes, line.received_bytes, line.requests
+        ),
+        format!(
+            "frames      {} sent ({} repeated), {} received, {} broken, {} duplicate, {} after a gap",
+            line.sent_frames,
+            line.repeated_frames,
+            line.received_frames,
+            line.broken_frames,
+            line.duplicate_frames,
+            line.gap_frames
+        ),
+    ]
+    .join("\n")
+}
+
+/// Lines of `~`.
+pub(super) fn cores(cores: &[Core]) -> String {
+    let line = |core: &Core| {
+        let mark = if core.is_operating { '*' } else { ' ' };
+        let state = match &core.state {
+            CoreState::Halted { at } => format!("halted   {}", address(at)),
+            CoreState::WaitsForStartup {} => "waits for a start-up IPI".to_owned(),
+            CoreState::Missing {} => "did not check in".to_owned(),
+            CoreState::Offline {} => "not under the hypervisor".to_owned(),
+        };
+        format!("{mark}{:2x}  {state}", core.core)
+    };
+    cores.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// `file /tmp/x`
+pub(super) fn target(target: &Target) -> String {
+    match target {
+        Target::File { path } => format!("file {path}"),
+        Target::Tcp { address } => format!("tcp {address}"),
+        Target::Namedpipe { path } => format!("namedpipe {path}"),
+    }
+}
+
+/// Lines of `output`.
+pub(super) fn outputs(outputs: &[Output]) -> String {
+    if outputs.is_empty() {
+        return "no outputs; `output create NAME file PATH` makes one".to_owned();
+    }
+    let line = |output: &Output| {
+        let state = match (&output.failure, output.is_open) {
+            (Some(why), _) => format!("failed: {why}"),
+            (None, true) => "open".to_owned(),
+            (None, false) => "closed".to_owned(),
+        };
+        format!(
+            "{}  {}  {state}; {} messages, {} bytes written",
+            output.name,
+            target(&output.target),
+            output.messages,
+            output.bytes
+        )
+    };
+    outputs.iter().map(line).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,109 @@
+//! Sessions from files: what is typed and what is printed. `> ` begins a command, `| ` its further
+//! lines, `% ` an order to the test; all else is output, which ends with `(failed)` when the
+//! command does.
+
+use super::Debuggee;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+
+/// What stands for the folder of the test.
+pub(crate) const FOLDER: &str = "{folder}";
+
+/// One paragraph of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// `% NAME VALUE`, with the lines that belong to it.
+    Order { line: String, text: String },
+    /// `> COMMAND`, with what it printed.
+    Command { text: String, printed: String },
+}
+
+/// All files.
+pub(crate) fn sessions() -> Vec<PathBuf> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sessions");
+    let mut files: Vec<PathBuf> = fs::read_dir(folder)
+        .expect("the folder is there")
+        .map(|entry| entry.expect("readable").path())
+        .collect();
+    files.sort();
+    files
+}
+
+/// What a file has.
+pub(crate) fn steps(text: &str) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for line in text.lines() {
+        if let Some(command) = line.strip_prefix("> ") {
+            steps.push(Step::Command {
+                text: command.to_owned(),
+                printed: String::new(),
+            });
+            continue;
+        }
+        if let Some(order) = line.strip_prefix("% ") {
+            steps.push(Step::Order {
+                line: order.to_owned(),
+                text: String::new(),
+            });
+            continue;
+        }
+        let more = line.strip_prefix("| ");
+        match (steps.last_mut(), more) {
+            (Some(Step::Command { text, .. }), Some(more)) => {
+                text.push('\n');
+                text.push_str(more);
+            }
+            (Some(Step::Order { text, .. }), Some(more)) => {
+                text.push_str(more);
+                text.push('\n');
+            }
+            (Some(Step::Command { printed, .. }), None) => {
+                printed.push_str(line);
+                printed.push('\n');
+            }
+            (step, _) => panic!("`{line}` belongs to no command: {step:?}"),
+        }
+    }
+    steps
+}
+
+/// The file with these steps.
+pub(crate) fn text(steps: &[Step]) -> String {
+    let mut text = String::new();
+    for step in steps {
+        match step {
+            Step::Order { line, text: more } => {
+                text.push_str(&format!("% {line}\n"));
+                for line in more.lines() {
+                    text.push_str(&format!("| {line}\n"));
+                }
+            }
+            Step::Command {
+                text: command,
+                printed,
+            } => {
+                text.push_str(&format!("> {}\n", command.replace('\n', "\n| ")));
+                text.push_str(printed);
+            }
+        }
+    }
+    text
+}
+
+/// Carries out an order to the test.
+pub(crate) fn obey(debuggee: &Debuggee, line: &str, text: &str) {
+    let (name, value) = line.split_once(' ').unwrap_or((line, ""));
+    let controls = &debuggee.controls;
+    match name {
+        "file" => drop(debuggee.file(value, text)),
+        "hit_after_go" => controls
+            .hit_after_go
+            .store(value == "yes", Ordering::Relaxed),
+        "script_hits" => controls
+            .script_hits
+            .store(value.parse().expect("a number"), Ordering::Relaxed),
+        "extra_event" => controls.extra_event.store(true, Ordering::Relaxed),
+        _ => panic!("there is no order `{name}`"),
+    }
+}
