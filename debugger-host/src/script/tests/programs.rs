@@ -4,6 +4,7 @@ use super::{MadeUp, arguments, printed, world};
 use crate::script::trial::OPERATIONS;
 use crate::script::types::Type;
 use crate::script::{compile, compile_condition, compile_expression};
+use wire_protocol::bytecode::{Comparison, Verified};
 
 #[test]
 fn primes_are_sieved() {
@@ -143,5 +144,24 @@ fn a_condition_is_an_expression_or_statements() {
         let run = world().run(&compiled.bytes, &mut locals, OPERATIONS, &mut Vec::new());
         let value = run.expect("verified").value();
         assert_eq!(value.map(|value| value != 0), Some(holds), "{text}");
+    }
+}
+
+#[test]
+fn a_condition_that_compares_a_register_is_not_run() {
+    for (text, value, holds) in [
+        ("@rax < 0", -2_i64 as u64, true),
+        ("@rax < 0", 2, false),
+        ("@rax >= -5", -6_i64 as u64, false),
+        ("@rdi > ffff800000000000", 0xffff_ffff_8100_0000, true),
+        ("@rdi > ffff800000000000", 0x7fff_0000_0000, false),
+        ("@rdx > 100", 0x101, true),
+        ("@rdx > 100", u64::MAX, false),
+    ] {
+        let compiled = compile_condition(text, "", &[], &mut MadeUp::default()).expect(text);
+        let verified = Verified::new(&compiled.bytes).expect("verified");
+        let comparison = Comparison::of(verified.program()).expect(text);
+        assert_eq!(comparison.holds(value), holds, "{text}");
+        assert_eq!(compiled.warnings, [], "{text}");
     }
 }
