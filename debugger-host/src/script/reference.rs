@@ -135,6 +135,8 @@ numbers     hexadecimal; 0n10 decimal, 0t7 octal, 0y1 binary; 11.5 has a fractio
 names       x is of this event and this core, .x is shared by all; both begin as 0 and stay
             @rax @eax @al @zf registers and flags, also written to; nt!name an address
             a word of hexadecimal digits only is a number, unless declared: long add;
+            warnings: a variable with a symbol's name of more than one letter, &name of a symbol,
+            which is a variable, and a variable that is read before anything is assigned to it
 types       none: 64 bits, unsigned. char short int long float double bool, signed, unsigned,
             pointers, arrays, struct, typedef, casts: as in C
 signs       A number up to 7fffffffffffffff is signed and has 64 bits, above it it is unsigned.

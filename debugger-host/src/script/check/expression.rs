@@ -133,8 +133,14 @@ impl Checker<'_> {
 
     /// Warns of a variable that is one only because something is assigned to it somewhere.
     fn look_at_implicit(&mut self, at: Position, name: &str) {
-        if let Some(address) = self.environment.symbol(name) {
-            let what = if self.frame.names.written.contains(name) {
+        let is_written = self.frame.names.written.contains(name);
+        let hidden = if is_written {
+            self.hidden(name)
+        } else {
+            self.environment.symbol(name)
+        };
+        if let Some(address) = hidden {
+            let what = if is_written {
                 format!("`{name}` is a variable here, not the symbol at {address:x}")
             } else {
                 format!("`&{name}` makes a variable of this name, not the symbol at {address:x}")
@@ -153,6 +159,13 @@ impl Checker<'_> {
                 Some(_) => problem.help("it is 0 here, whatever an earlier call left"),
             });
         }
+    }
+
+    /// The symbol that a variable of this name hides. Kernels have symbols of one letter, too,
+    /// which nobody means.
+    pub(super) fn hidden(&mut self, name: &str) -> Option<u64> {
+        let is_long = name.len() > 1;
+        is_long.then(|| self.environment.symbol(name)).flatten()
     }
 
     fn variable(&self, number: usize) -> Operand {

@@ -58,7 +58,7 @@ impl Checker<'_> {
 
     /// Warns of a variable that has a symbol's name.
     fn look_at_shadow(&mut self, at: Position, name: &str) {
-        if let Some(address) = self.environment.symbol(name) {
+        if let Some(address) = self.hidden(name) {
             self.warn(
                 Problem::new(at, format!("`{name}` hides the symbol at {address:x}")).help(
                     format!("choose another name; `nt!{name}` is the symbol all the same"),

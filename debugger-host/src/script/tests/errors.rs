@@ -314,6 +314,11 @@ fn variables_that_may_not_be_meant_are_warnings() {
             "`do_sys_openat2` hides the symbol at ffffffff8134a350; choose another name",
         ),
         (
+            "p = &g;",
+            6,
+            "`&g` makes a variable of this name, not the symbol at 2222",
+        ),
+        (
             "print(x); x = 1;",
             7,
             "`x` is read before anything is assigned to it; it is 0 at first, then what the last run on this core left; if that is meant, declare it, `long x;`",
@@ -340,6 +345,7 @@ fn variables_that_may_not_be_meant_are_warnings() {
         "for (i = 0; i < 5; i++) { print(i); } i = 5; while (i) { i--; }",
         "memcpy(&x, @rsp, 8); print(x); do { y = 1; } while (y != 1);",
         "if (@rax) { x = 1; } print(x);",
+        "g = 5; p = &g; print(*p); { long g = 6; print(g); }",
     ] {
         assert_eq!(warnings(text), [], "{text}");
     }

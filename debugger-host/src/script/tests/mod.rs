@@ -41,6 +41,7 @@ impl Environment for MadeUp {
             "nt!do_sys_openat2" | "do_sys_openat2" => Some(0xffff_ffff_8134_a350),
             "vmlinux!jiffies.part.0" => Some(0x1234),
             "add" => Some(0x7777),
+            "g" => Some(0x2222),
             _ => None,
         }
     }
