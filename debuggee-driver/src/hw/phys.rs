@@ -71,7 +71,7 @@ impl PhysicalMemory for DirectMap {
         if !self.covers(at, 8) || !at.is_multiple_of(8) {
             return;
         }
-        // SAFETY: as in `read_u64`.
+        // SAFETY: mapped by contract of `new`, aligned by the check; volatile, as others use it, too.
         unsafe { (self.address_of(at) as *mut u64).write_volatile(value) }
     }
 
