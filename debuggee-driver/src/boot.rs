@@ -10,6 +10,7 @@
 mod buffers;
 mod core_loop;
 mod detours;
+mod entries;
 mod host;
 mod views;
 
@@ -31,10 +32,9 @@ use crate::transport::uart16550::{Uart, UartError};
 use crate::vmx::capability::Unsupported;
 use buffers::{build_line, build_locals, build_messages, build_variables};
 use core::fmt;
+pub use core_loop::start_core;
 use core_loop::{CorePages, build_core};
-pub use core_loop::{core_main, report_fault, start_core};
 use detours::build_detours;
-pub use detours::detour_hit;
 use host::{build_codes, build_host_pages};
 use views::{build_mode_views, build_views};
 use wire_protocol::address::PAGE_BYTES;

@@ -2,7 +2,6 @@
 //! loaded by each core into its own VMCS before its guest runs again.
 
 use crate::event::Controls;
-use crate::event::controls::PRIMARY_OF_EVENTS;
 use crate::port::Cpu;
 use crate::vmx::control::{cr0, cr4, efer};
 use crate::vmx::{control_field, guest};
@@ -79,12 +78,6 @@ impl Published {
     pub fn load(&self, core: CoreId, cpu: &mut impl Cpu) {
         let bitmap = self.exception_bitmap.load(SeqCst);
         cpu.vmwrite(control_field::EXCEPTION_BITMAP, u64::from(bitmap));
-        set_bits(
-            cpu,
-            control_field::PRIMARY_PROCBASED_EXEC_CONTROLS,
-            u64::from(PRIMARY_OF_EVENTS),
-            u64::from(self.primary.load(SeqCst)),
-        );
         self.load_interrupts(cpu);
         own_bits(
             cpu,
@@ -101,6 +94,12 @@ impl Published {
             self.cr4_mask.load(SeqCst) | cr4::VMXE,
         );
         self.load_efer(core, cpu);
+    }
+
+    /// The primary controls that events ask for, with which each core's others are put together before it enters.
+    #[must_use]
+    pub fn primary(&self) -> u32 {
+        self.primary.load(SeqCst)
     }
 
     /// Loads whether interrupts leave the guest.

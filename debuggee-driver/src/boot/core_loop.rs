@@ -1,6 +1,6 @@
 //! One core: its pages, its start, and the loop that it runs in VMX-root from then on.
 //!
-//! Built for [`super::build`]; [`start_core`] is called by the platform package, the rest by `hw`.
+//! Built for [`super::build`]; [`start_core`] is called by the platform package, the rest by [`super::entries`].
 
 use super::{BootError, Hypervisor, PAGE, carve};
 use crate::cores::roster::Presence;
@@ -110,7 +110,7 @@ pub unsafe fn start_core(hypervisor: &'static Hypervisor, number: u16) -> u64 {
 ///
 /// # Safety
 /// `core` was made by [`build`] for the core that runs this, and [`build`]'s result lives.
-pub unsafe fn core_main(core: *mut PerCore) -> u64 {
+pub(super) unsafe fn core_main(core: *mut PerCore) -> u64 {
     // SAFETY: `core` was made by `build` for this core, by contract.
     let (address, number) = unsafe { (*core).origin() };
     // SAFETY: `build` set every core's pointer to the hypervisor, which is never dropped.
@@ -134,7 +134,7 @@ pub unsafe fn core_main(core: *mut PerCore) -> u64 {
         return u64::MAX;
     };
     let mut core = Core::new(seat, cpu, StepView::new(pages.view));
-    core.root_nmis_seen = core.cpu.root_nmis();
+    core.arrivals.root_nmis_seen = core.cpu.root_nmis();
     exit::before_entry(&mut core, shared);
     if let Err(error) = core.cpu.run() {
         core.seat.leave();
@@ -174,7 +174,7 @@ pub unsafe fn core_main(core: *mut PerCore) -> u64 {
 }
 
 /// Reports an exception in VMX-root and stands still.
-pub fn report_fault(core: &PerCore, vector: u16, rip: u64, detail: u64) -> ! {
+pub(super) fn report_fault(core: &PerCore, vector: u16, rip: u64, detail: u64) -> ! {
     let (address, number) = core.origin();
     // SAFETY: `build` set every core's pointer to the hypervisor, which is never dropped.
     let hypervisor = unsafe { &*(address as *const Hypervisor) };

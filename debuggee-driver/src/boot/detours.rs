@@ -92,7 +92,7 @@ pub(super) fn build_detours(
 ///
 /// # Safety
 /// Called by the stub with what it knows of `hypervisor`, on the core `number` inside.
-pub unsafe fn detour_hit(
+pub(super) unsafe fn detour_hit(
     frame: &mut hit_detour::Frame,
     core: u16,
     number: u64,

@@ -1,8 +1,8 @@
 //! What the processor must be told for the installed events: controls that every core loads, and
 //! the bitmaps that all cores share. Derived from what is installed, never changed by hand.
 
+use super::installed::Installed;
 use super::registry::Record;
-use super::transaction::Installed;
 use crate::port::PhysicalMemory;
 use crate::vmx::msr;
 use wire_protocol::address::PAGE_BYTES;

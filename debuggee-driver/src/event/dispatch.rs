@@ -4,9 +4,9 @@
 //! Matching and counting are two calls: a core whose halt another core was faster to claim
 //! repeats its exit, and only the repetition counts.
 
+use super::installed::Installed;
 use super::plan::core_matches;
 use super::registry::{Record, Registry};
-use super::transaction::Installed;
 use super::trigger::{TriggerInstance, TriggerKind};
 use core::cell::OnceCell;
 use wire_protocol::address::{CoreId, EventId};

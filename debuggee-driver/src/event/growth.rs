@@ -2,7 +2,7 @@
 //! VMX-root at the next halt with every core held. The caller flushes, as after any change of the
 //! views.
 
-use super::transaction::Installed;
+use super::installed::Installed;
 use crate::pool::arena::ChunkRefused;
 use crate::port::PhysicalMemory;
 

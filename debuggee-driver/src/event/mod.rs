@@ -2,7 +2,7 @@
 //! guest runs.
 //!
 //! [`plan`] says what an event needs, [`programs`] what its programs need and where they are kept, [`range`] where
-//! a monitor's range lies, [`transaction`] reserves and commits,
+//! a monitor's range lies, [`installed`] what there is, [`transaction`] reserves and commits,
 //! [`registry`] knows what is installed, [`index`] who waits for which [`trigger`], [`controls`]
 //! what the processor is told, [`detour`] where detours lead and [`relocate`] what they carry out there,
 //! [`dispatch`] matches exits to events, and [`growth`] takes over
@@ -13,6 +13,7 @@ pub mod detour;
 pub mod dispatch;
 pub mod growth;
 pub mod index;
+pub mod installed;
 pub mod plan;
 pub mod programs;
 pub mod range;
@@ -25,7 +26,7 @@ pub mod trigger;
 
 pub use controls::{Bitmaps, Controls};
 pub use dispatch::{ExitFacts, Hit, Moment};
+pub use installed::Installed;
 pub use plan::{Facts, Resolver};
 pub use range::Range;
-pub use transaction::Installed;
 pub use trigger::{TriggerInstance, TriggerKind};

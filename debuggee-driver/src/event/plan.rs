@@ -3,10 +3,10 @@
 
 use super::controls::LINE_PORTS;
 use super::detour::{Code, DetourPlan};
+use super::installed::Installed;
 use super::programs::{Needs, TooBig, buffer_class};
 use super::range::{self, Range};
 use super::relocate;
-use super::transaction::Installed;
 use crate::ept::entry::Level;
 use crate::ept::monitor::PIECES_MAX;
 use crate::ept::table::SplitPlan;

@@ -3,7 +3,7 @@
 //! A virtual range is looked up page by page when the command comes; what the guest maps there
 //! later is not followed.
 
-use super::transaction::Installed;
+use super::installed::Installed;
 use crate::ept::entry::Level;
 use crate::ept::monitor::Span;
 use crate::ept::table::View;

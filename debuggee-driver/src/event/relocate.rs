@@ -2,7 +2,7 @@
 //!
 //! Called with every core halted, when a detour is planned. Pure.
 
-use crate::guest::instruction::decode::{Encoding, Map};
+use crate::guest::instruction::parts::{Encoding, Map};
 use crate::guest::instruction::{self, Instruction, LENGTH_MAX};
 use wire_protocol::refusal::DetourObstacle;
 

@@ -6,22 +6,16 @@
 
 mod reserve;
 
-use super::detour::{Detours, Site};
-use super::index::Index;
+use super::installed::Installed;
 use super::plan::{Facts, Plan, Resolver};
 use super::programs::{Stored, Stretch, action_offset};
-use super::registry::{NewRecord, Registry};
+use super::registry::NewRecord;
 use super::trigger::{Key, TriggerKind};
-use crate::ept::view::Views;
-use crate::ept::watch::Watches;
-use crate::pool::arena::Arena;
-use crate::pool::budget::Design;
-use crate::pool::{PoolMark, Pools};
-use crate::port::{Hidden, PhysicalMemory};
+use crate::pool::PoolMark;
+use crate::port::PhysicalMemory;
 use reserve::Reservation;
-use wire_protocol::address::{EventId, GuestPhysical};
-use wire_protocol::event::{EventChange, EventEntry, EventSpec, Trigger};
-use wire_protocol::packet;
+use wire_protocol::address::EventId;
+use wire_protocol::event::{EventChange, EventSpec, Trigger};
 use wire_protocol::refusal::Refusal;
 
 /// State before a transaction; see [`Installed::roll_back`].
@@ -31,131 +25,7 @@ pub struct Savepoint {
     next_id: EventId,
 }
 
-/// Everything that events are made of. One for the whole machine; about half a megabyte, so it
-/// is copied to its place in the arena from a `static`.
-#[derive(Debug)]
-pub struct Installed {
-    pools: Pools,
-    registry: Registry,
-    pub(super) index: Index,
-    watches: Watches,
-    detours: Detours,
-    views: Views,
-    core_count: u16,
-}
-
-impl Default for Installed {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Installed {
-    /// Without memory and without views; [`Self::init`] gives it both.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self {
-            pools: Pools::new(),
-            registry: Registry::new(),
-            index: Index::new(),
-            watches: Watches::new(),
-            detours: Detours::NONE,
-            views: Views::NONE,
-            core_count: 1,
-        }
-    }
-
-    /// Takes over the rest of the arena and the views. Once, at load. Scripts have locals on each
-    /// of `core_count` cores.
-    ///
-    /// # Errors
-    /// The arena is too small for the design levels.
-    pub fn init(
-        &mut self,
-        arena: Arena,
-        design: Design,
-        views: Views,
-        core_count: u16,
-    ) -> Result<(), Refusal> {
-        self.views = views;
-        self.core_count = core_count;
-        self.pools.init(arena, design)
-    }
-
-    /// Says where detours lead. Once, at load, where the processor can carry them.
-    pub fn place_detours(&mut self, site: Site) {
-        self.detours.place(site);
-    }
-
-    /// Where detours lead.
-    #[must_use]
-    pub const fn detours(&self) -> &Detours {
-        &self.detours
-    }
-
-    /// Pre-allocated objects, and the arena.
-    #[must_use]
-    pub const fn pools(&self) -> &Pools {
-        &self.pools
-    }
-
-    /// Pre-allocated objects, and the arena, to carve from.
-    #[must_use]
-    pub const fn pools_mut(&mut self) -> &mut Pools {
-        &mut self.pools
-    }
-
-    /// The two views.
-    #[must_use]
-    pub const fn views(&self) -> &Views {
-        &self.views
-    }
-
-    /// Cores there may be.
-    #[must_use]
-    pub const fn core_count(&self) -> u16 {
-        self.core_count
-    }
-
-    /// What is watched in memory.
-    #[must_use]
-    pub const fn watches(&self) -> &Watches {
-        &self.watches
-    }
-
-    /// What is installed.
-    #[must_use]
-    pub const fn registry(&self) -> &Registry {
-        &self.registry
-    }
-
-    /// All events in ascending order of number.
-    pub fn entries(&self) -> impl Iterator<Item = EventEntry> {
-        self.registry.entries()
-    }
-
-    /// See [`packet::events_digest`].
-    #[must_use]
-    pub fn digest(&self) -> u16 {
-        packet::events_digest(self.entries())
-    }
-
-    /// See [`Registry::begin_report`].
-    pub fn begin_report(&self) {
-        self.registry.begin_report();
-    }
-
-    /// See [`Registry::hits_since_last_stop`].
-    pub fn hits_since_last_stop(&self) -> impl Iterator<Item = (EventId, u64)> {
-        self.registry.hits_since_last_stop()
-    }
-
-    /// Brings the shadow of a hooked page up to date after the page was written; other pages have
-    /// none. By any core, also while others run.
-    pub fn refresh_shadow(&self, mem: &mut impl PhysicalMemory, page: GuestPhysical) {
-        self.watches.refresh(mem, page);
-    }
-
     /// Installs one event, enabled.
     ///
     /// # Errors
@@ -378,11 +248,5 @@ impl Installed {
         if let Some(buffer) = record.buffer {
             self.pools.release(buffer);
         }
-    }
-}
-
-impl Hidden for Installed {
-    fn hides(&self, page: GuestPhysical) -> bool {
-        self.pools.arena().hides(page)
     }
 }

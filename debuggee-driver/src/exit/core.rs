@@ -2,10 +2,10 @@
 //!
 //! Made by `boot`, handed through every handler of `exit`, in VMX-root, by the core it stands for.
 
-use super::single::{passthrough, step, trap};
-use super::violation::unwatched;
-use super::{detour, interrupt};
-use crate::ept::entry::Mode;
+use super::arrivals::Arrivals;
+use super::due::{Due, Loaded};
+use super::single::state::Single;
+use super::violation::decoded::Decoded;
 use crate::ept::step_view::StepView;
 use crate::event::TriggerInstance;
 use crate::shared::Seat;
@@ -20,44 +20,33 @@ pub struct Core<'m, C> {
     pub seat: Seat<'m>,
     /// Its processor.
     pub cpu: C,
-    /// Whether it runs one instruction that touches watched pages right now.
-    pub step: step::Step,
-    /// That instruction was armed by the exit that is being handled.
-    pub step_is_new: bool,
-    /// The view it does so in.
-    pub view: StepView,
-    /// The only mode that can execute anything, while changes of mode are watched on it.
-    pub executable_mode: Option<Mode>,
-    /// What it touches in doing so that events of the stage after wait for.
-    pub touched: step::Touched,
-    /// What it carries out by itself right now, with nothing intercepted.
-    pub pass_through: passthrough::PassThrough,
+    /// What it does for one instruction.
+    pub single: Single,
+    /// What arrived for its guest.
+    pub arrivals: Arrivals,
+    /// What is due before its next entry.
+    pub due: Due,
+    /// What its processor was told.
+    pub loaded: Loaded,
     /// What was carried out and is waited for by events of the stage after.
     pub carried_out: Option<TriggerInstance>,
     /// What accesses to watched pages were decoded last.
-    pub decoded: unwatched::Decoded,
-    /// Interrupts are taken for one instruction, which nothing else can hold them off.
-    pub takes_interrupts: bool,
-    /// Interrupts that were taken from the guest.
-    pub interrupts: interrupt::TakenInterrupts,
-    /// Where its trace stands.
-    pub trace: trap::Trace,
-    /// Instructions of the step that a script asked for.
-    pub stepped: u32,
-    /// What came while it was inside a detour.
-    pub deferred: detour::Deferred,
+    pub decoded: Decoded,
+    /// How its time runs.
+    pub time: Time,
     /// It waits for a start-up IPI from its next entry on.
     pub waits_for_sipi: bool,
-    /// The guest is owed an NMI.
-    pub nmi_pending: bool,
     /// Exits it took so far.
     pub exits: u64,
-    /// NMIs in VMX-root that were looked at.
-    pub root_nmis_seen: u64,
-    /// Hidden ticks that the TSC offset accounts for.
-    pub hidden_ticks: u64,
     /// What was committed when it was last made ready for entry.
     pub commits_seen: u64,
+}
+
+/// How a core's time runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Time {
+    /// Hidden ticks that the TSC offset accounts for.
+    pub hidden_ticks: u64,
     /// When the preemption timer is to run out, by the time-stamp counter.
     pub next_look: u64,
 }
@@ -69,26 +58,19 @@ impl<'m, C> Core<'m, C> {
             id: seat.core(),
             seat,
             cpu,
-            step: step::Step::None,
-            step_is_new: false,
-            view,
-            executable_mode: None,
-            touched: step::Touched::NOTHING,
-            pass_through: passthrough::PassThrough::None,
+            single: Single::new(view),
+            arrivals: Arrivals::NONE,
+            due: Due::empty(),
+            loaded: Loaded::NOTHING,
             carried_out: None,
-            decoded: unwatched::Decoded::ZEROES,
-            takes_interrupts: false,
-            interrupts: interrupt::TakenInterrupts::NONE,
-            trace: trap::Trace::NONE,
-            stepped: 0,
-            deferred: detour::Deferred::NOTHING,
+            decoded: Decoded::ZEROES,
+            time: Time {
+                hidden_ticks: 0,
+                next_look: 0,
+            },
             waits_for_sipi: false,
-            nmi_pending: false,
             exits: 0,
-            root_nmis_seen: 0,
-            hidden_ticks: 0,
             commits_seen: 0,
-            next_look: 0,
         }
     }
 }

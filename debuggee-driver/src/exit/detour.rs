@@ -6,56 +6,25 @@
 //! call brings the guest's own state back from the stub's frame; what was deferred happens then.
 
 use crate::cores::registers::RegisterFile;
-use crate::exit::core::{Core, Fault, Flow, Outcome};
+use crate::exit::arrivals::Deferred;
+use crate::exit::core::{Core, Fault, Outcome};
+use crate::exit::due::Due;
 use crate::exit::emulate::advance::advance;
 use crate::exit::interrupt;
-use crate::exit::interrupt::TakenInterrupts;
 use crate::exit::raise::raise;
-use crate::exit::single::{mode, passthrough, step, trap};
+use crate::exit::single::trap;
 use crate::exit::{hypercall, nmi, timer};
 use crate::hit;
 use crate::hit::detour::{FRAME_WORDS, READ_REGISTER, StubRequest, WRITE_REGISTER};
 use crate::port::{Cpu, PhysicalMemory, Ports, gpr};
 use crate::run;
 use crate::shared::{Shared, TrampolineView};
-use crate::vmx::interruption::{NMI, UNDEFINED_OPCODE};
+use crate::vmx::interruption::UNDEFINED_OPCODE;
 use crate::vmx::privilege::is_kernel;
 use crate::vmx::{control_field, guest, reason, ro};
 use wire_protocol::address::{EventId, PAGE_BYTES};
 use wire_protocol::event::{Actions, Trigger};
 use wire_protocol::register::Register;
-
-/// What came while the core was inside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Deferred {
-    nmis: u32,
-    timer: bool,
-    interrupts: TakenInterrupts,
-}
-
-impl Deferred {
-    /// Nothing did.
-    pub const NOTHING: Self = Self {
-        nmis: 0,
-        timer: false,
-        interrupts: TakenInterrupts::NONE,
-    };
-
-    /// Notes what can be deferred; false if `reason` cannot.
-    fn add(&mut self, cpu: &mut impl Cpu, reason: u16) -> bool {
-        let vector = cpu.vmread(ro::VMEXIT_INTERRUPTION_INFO) as u8;
-        match reason {
-            reason::EXCEPTION_OR_NMI if vector == NMI.vector => {
-                cpu.end_nmi_blocking();
-                self.nmis = self.nmis.saturating_add(1);
-            }
-            reason::PREEMPTION_TIMER => self.timer = true,
-            reason::EXTERNAL_INTERRUPT => self.interrupts.add(vector),
-            _ => return false,
-        }
-        true
-    }
-}
 
 const WORD: u64 = size_of::<u64>() as u64;
 /// Where the parts of the frame behind the general registers are, in words.
@@ -82,18 +51,29 @@ pub const fn may_concern(reason: u16) -> bool {
     )
 }
 
-/// Deals with an exit of a core that is inside or in the stub. `None`: it is neither.
+/// What became of an exit that may be of a core inside a detour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DetourExit {
+    /// It is none, and is handled as everywhere.
+    NotInDetour,
+    /// The core goes on inside or in the stub; all else waits until it is out.
+    GoesOn,
+    /// It was dealt with.
+    Handled(Outcome),
+    /// The core cannot go on.
+    Dead(Fault),
+}
+
+/// Deals with an exit of a core that is inside or in the stub.
 #[inline]
-pub fn handle<P: Ports>(
-    core: &mut Core<P::Cpu>,
-    shared: &Shared<P>,
-    reason: u16,
-) -> Option<Result<Outcome, Flow>> {
+pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, reason: u16) -> DetourExit {
     // No detour was ever there to lead anyone in.
     if !core.seat.read(|it| it.detours().were_any()) {
-        return None;
+        return DetourExit::NotInDetour;
     }
-    let trampoline = shared.fixed.trampoline?;
+    let Some(trampoline) = shared.fixed.trampoline else {
+        return DetourExit::NotInDetour;
+    };
     let is_inside = core.cpu.vmread(control_field::EPTP_FULL) == trampoline.eptp;
     if !is_inside && !matches!(reason, reason::VMCALL | reason::VMFUNC) {
         return stay_in_stub(core, shared, trampoline, reason);
@@ -108,7 +88,7 @@ fn handle_call<P: Ports>(
     trampoline: TrampolineView,
     is_inside: bool,
     reason: u16,
-) -> Option<Result<Outcome, Flow>> {
+) -> DetourExit {
     let is_ours = shared.is_driver_code(core.cpu.vmread(guest::RIP)) && is_kernel(&core.cpu);
     let registers = core.cpu.registers();
     let (rax, rcx) = (registers[gpr::RAX], registers[gpr::RCX]);
@@ -117,50 +97,56 @@ fn handle_call<P: Ports>(
     }
     if !is_inside && reason == reason::VMCALL {
         let is_call = is_ours && rax == hypercall::MAGIC && rcx == hypercall::FINISH_DETOUR;
-        return is_call.then(|| Ok(come_out(core, shared, trampoline)));
+        return if is_call {
+            DetourExit::Handled(come_out(core, shared, trampoline))
+        } else {
+            DetourExit::NotInDetour
+        };
     }
     // The last detour was cleared after this core had come through it.
     let changes = rax == 0 && rcx == u64::from(!is_inside);
     let may_change = || core.seat.read(|installed| installed.detours().were_any());
     let is_coming_in = || is_ours && changes && may_change();
     if !(is_inside || is_coming_in()) {
-        return None;
+        return DetourExit::NotInDetour;
     }
-    if core.deferred.add(&mut core.cpu, reason) {
-        return Some(Err(defer(core, shared, trampoline)));
+    if core.arrivals.deferred.add(&mut core.cpu, reason) {
+        return defer(core, shared, trampoline);
     }
     match reason {
         reason::NMI_WINDOW => {
             nmi::on_window(core);
         }
-        reason::MONITOR_TRAP_FLAG => step::set_trap(&mut core.cpu, false),
+        reason::MONITOR_TRAP_FLAG => {
+            core.single.is_wanted_behind_stub = false;
+            core.due |= Due::CONTROLS;
+        }
         reason::RDTSC => {
-            let ticks = core.cpu.tsc().wrapping_sub(core.hidden_ticks);
+            let ticks = core.cpu.tsc().wrapping_sub(core.time.hidden_ticks);
             let registers = core.cpu.registers_mut();
             registers[gpr::RAX] = ticks & 0xffff_ffff;
             registers[gpr::RDX] = ticks >> 32;
-            advance(&mut core.cpu);
+            advance(core);
         }
         reason::VMFUNC if changes => {
-            let other = if is_inside {
-                mode::resting_view(core, shared)
+            core.due |= if is_inside {
+                Due::CONTROLS | Due::COMES_OUT
             } else {
-                trampoline.eptp
+                Due::CONTROLS | Due::GOES_INSIDE
             };
-            core.cpu.vmwrite(control_field::EPTP_FULL, other);
-            advance(&mut core.cpu);
+            advance(core);
         }
         reason::VMCALL => {
             if let Some(outcome) = call(core, shared, trampoline) {
-                return Some(Ok(outcome));
+                return DetourExit::Handled(outcome);
             }
         }
         other => {
             let detail = core.cpu.vmread(ro::EXIT_QUALIFICATION);
-            return Some(Err(Flow::Dead(Fault::of_exit(other, detail))));
+            return DetourExit::Dead(Fault::of_exit(other, detail));
         }
     }
-    Some(Err(defer(core, shared, trampoline)))
+    defer(core, shared, trampoline)
 }
 
 /// Lets the core go on, and call as soon as it is out.
@@ -168,10 +154,10 @@ fn defer<P: Ports>(
     core: &mut Core<P::Cpu>,
     shared: &Shared<P>,
     trampoline: TrampolineView,
-) -> Flow {
+) -> DetourExit {
     set_deferred(core, shared, trampoline, true);
     silence_timer(core);
-    Flow::Enter
+    DetourExit::GoesOn
 }
 
 /// Out of the way until the core is out.
@@ -187,34 +173,30 @@ fn stay_in_stub<P: Ports>(
     shared: &Shared<P>,
     trampoline: TrampolineView,
     reason: u16,
-) -> Option<Result<Outcome, Flow>> {
+) -> DetourExit {
     let is_in_stub = trampoline.is_in_stub(core.cpu.vmread(guest::RIP));
-    let is_trap = reason == reason::MONITOR_TRAP_FLAG && core.deferred != Deferred::NOTHING;
-    if is_in_stub && (is_trap || core.deferred.add(&mut core.cpu, reason)) {
-        step::set_trap(&mut core.cpu, true);
+    let is_trap =
+        reason == reason::MONITOR_TRAP_FLAG && core.arrivals.deferred != Deferred::NOTHING;
+    if is_in_stub && (is_trap || core.arrivals.deferred.add(&mut core.cpu, reason)) {
+        core.single.is_wanted_behind_stub = true;
+        core.due |= Due::CONTROLS;
         silence_timer(core);
-        return Some(Err(Flow::Enter));
+        return DetourExit::GoesOn;
     }
     if is_trap {
-        let steps =
-            core.step != step::Step::None || core.pass_through != passthrough::PassThrough::None;
-        step::set_trap(&mut core.cpu, steps);
+        core.single.is_wanted_behind_stub = false;
+        core.due |= Due::CONTROLS;
         serve_deferred(core, shared);
     }
-    None
+    DetourExit::NotInDetour
 }
 
 /// Takes a core out of the trampoline view that is there by a VMFUNC of the guest's own: nothing of the guest
 /// can be executed there. The instruction faults as it does without a hypervisor.
-fn take_out<P: Ports>(
-    core: &mut Core<P::Cpu>,
-    shared: &Shared<P>,
-    reason: u16,
-) -> Option<Result<Outcome, Flow>> {
-    let home = mode::resting_view(core, shared);
-    core.cpu.vmwrite(control_field::EPTP_FULL, home);
+fn take_out<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, reason: u16) -> DetourExit {
+    core.due |= Due::CONTROLS | Due::COMES_OUT;
     if reason != reason::EPT_VIOLATION {
-        return None;
+        return DetourExit::NotInDetour;
     }
     let rip = core.cpu.vmread(guest::RIP);
     let start = rip.wrapping_sub(VMFUNC.len() as u64);
@@ -229,7 +211,7 @@ fn take_out<P: Ports>(
             raise(core, shared, UNDEFINED_OPCODE);
         }
     }
-    Some(Ok(Outcome::Stay))
+    DetourExit::Handled(Outcome::Stay)
 }
 
 fn set_deferred<P: Ports>(
@@ -263,7 +245,7 @@ fn call<P: Ports>(
         _ => return Some(come_out(core, shared, trampoline)),
     };
     core.cpu.registers_mut()[gpr::RAX] = answer;
-    advance(&mut core.cpu);
+    advance(core);
     None
 }
 
@@ -299,10 +281,10 @@ fn come_out<P: Ports>(
     }
     if is_inside {
         core.cpu.vmwrite(guest::CR3, cr3);
-        let home = mode::resting_view(core, shared);
-        core.cpu.vmwrite(control_field::EPTP_FULL, home);
         core.cpu.invalidate_translations();
     }
+    core.single.is_wanted_behind_stub = false;
+    core.due |= Due::CONTROLS | Due::COMES_OUT;
     core.cpu.vmwrite(guest::RIP, words[RIP]);
     core.cpu.vmwrite(guest::RFLAGS, words[RFLAGS]);
     core.cpu.vmwrite(guest::RSP, words[RSP]);
@@ -366,7 +348,7 @@ fn go_on<C: Cpu>(core: &mut Core<C>, event: EventId) {
 
 /// Does what was deferred.
 fn serve_deferred<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
-    let deferred = core::mem::replace(&mut core.deferred, Deferred::NOTHING);
+    let deferred = core::mem::replace(&mut core.arrivals.deferred, Deferred::NOTHING);
     for _ in 0..deferred.nmis {
         nmi::arrived(core, shared);
     }

@@ -3,9 +3,11 @@
 //! Called by [`crate::exit::handle`] after every exit, and by `boot` before the first entry, in VMX-root.
 
 use crate::exit::core::Core;
+use crate::exit::due::Due;
 use crate::exit::inject::inject;
-use crate::exit::single::{mode, passthrough, step, trap};
-use crate::exit::{interrupt, nmi, timer};
+use crate::exit::single::state::{PassThrough, Step};
+use crate::exit::single::{mode, step, trap};
+use crate::exit::{derived, interrupt, nmi, timer};
 use crate::halt::silent;
 use crate::port::{Cpu, Ports};
 use crate::shared::Shared;
@@ -19,32 +21,43 @@ use crate::vmx::interruption;
 #[inline(always)]
 pub fn before_entry<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     timer::rearm(core, shared);
-    if is_anything_due(core, shared) {
+    if !core.due.is_empty() || is_anything_wanted(core, shared) {
         prepare_entry(core, shared);
     }
 }
 
-/// Whether [`prepare_entry`] would find anything to do.
+/// Whether anything but what the handlers of the exit have noted is to be done.
 #[inline(always)]
-fn is_anything_due<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>) -> bool {
-    // A step that was begun for this very exit has nothing to follow.
-    core.step != step::Step::None && !core.step_is_new
-        || core.pass_through != passthrough::PassThrough::None
-        || !core.trace.is_off()
-        || core.nmi_pending
-        || !core.interrupts.is_empty()
-        || core.cpu.root_nmis() != core.root_nmis_seen
+fn is_anything_wanted<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>) -> bool {
+    core.arrivals.nmi_pending
+        || !core.arrivals.interrupts.is_empty()
+        || core.cpu.root_nmis() != core.arrivals.root_nmis_seen
         || core.cpu.has_machine_check()
         || shared.changes.is_wanted()
-        || shared.has_hidden_more_than(core.hidden_ticks)
+        || shared.has_hidden_more_than(core.time.hidden_ticks)
         || shared.published.traces_any()
         || shared.commits() != core.commits_seen
         || core.seat.is_wanted()
 }
 
+/// Whether the core does something that what happened meanwhile may have ended. A step that was begun for this very
+/// exit has nothing to follow.
+fn is_anything_under_way<C: Cpu>(core: &Core<C>) -> bool {
+    core.single.step != Step::None && !core.due.contains(Due::NEW_STEP)
+        || core.single.pass_through != PassThrough::None
+        || core.single.trace.is_on
+}
+
 #[cold]
 #[inline(never)]
 fn prepare_entry<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
+    if is_anything_under_way(core) || is_anything_wanted(core, shared) {
+        look_around(core, shared);
+    }
+    derived::load(core, shared);
+}
+
+fn look_around<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     loop {
         silent::carry_out_wanted(&mut core.seat, &mut core.cpu, shared);
         timer::rearm(core, shared);
@@ -56,11 +69,11 @@ fn prepare_entry<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     }
     shared.apply_published(&core.seat, &mut core.cpu);
     core.commits_seen = shared.commits();
+    core.due |= Due::CONTROLS;
     mode::apply(core, shared);
     step::apply(core, shared);
-    passthrough::before_entry(core, shared);
-    trap::before_entry(core, shared);
-    shared.hide_time(&mut core.cpu, &mut core.hidden_ticks);
+    trap::apply(core, shared);
+    shared.hide_time(&mut core.cpu, &mut core.time.hidden_ticks);
     if core.cpu.take_machine_check() {
         inject(&mut core.cpu, interruption::MACHINE_CHECK);
     }

@@ -3,6 +3,8 @@
 
 use crate::event::{TriggerInstance, TriggerKind};
 use crate::exit::core::{Core, Fault, Outcome};
+use crate::exit::derived;
+use crate::exit::due::Due;
 use crate::exit::emulate::{nop, syscall};
 use crate::exit::single::{passthrough, step};
 use crate::exit::{nmi, watchers};
@@ -10,7 +12,7 @@ use crate::hit::{self, Nature, Verdict};
 use crate::port::{Cpu, LiveRegister, Ports};
 use crate::shared::Shared;
 use crate::vmx::interruption::{self, Combined, Event, Kind};
-use crate::vmx::{control_field, guest, interruptibility, reason, ro};
+use crate::vmx::{control_field, guest, reason, ro};
 
 const DEBUG: u8 = 1;
 const BREAKPOINT: Event = Event {
@@ -44,11 +46,8 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
         return nmi::on_exit(core, shared);
     }
     if info & NMI_UNBLOCKING_BY_IRET != 0 && event.vector != DOUBLE_FAULT {
-        let blocking = core.cpu.vmread(guest::INTERRUPTIBILITY_STATE);
-        core.cpu.vmwrite(
-            guest::INTERRUPTIBILITY_STATE,
-            blocking | interruptibility::NMI,
-        );
+        core.due |= Due::NMI_BLOCKED;
+        derived::settle_blocking(core);
     }
     match event.vector {
         vector if vector == BREAKPOINT.vector => on_breakpoint(core, shared, event),
@@ -66,7 +65,12 @@ fn on_breakpoint<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, event: E
     let Some(at) = shared.translate(&core.cpu, rip) else {
         return on_guests_own(core, shared, event);
     };
-    if core.view.how(at.page()).is_some_and(|how| how.original) {
+    if core
+        .single
+        .view
+        .how(at.page())
+        .is_some_and(|how| how.original)
+    {
         // The step sees the page itself, which has no hooks.
         return on_guests_own(core, shared, event);
     }
@@ -169,8 +173,10 @@ fn on_double_fault<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Out
 /// delivered later; what an instruction raised, it raises again.
 fn give_back<C: Cpu>(core: &mut Core<C>, first: Option<Event>) {
     match first {
-        Some(first) if first.kind == Kind::ExternalInterrupt => core.interrupts.add(first.vector),
-        Some(first) if first.kind == Kind::Nmi => core.nmi_pending = true,
+        Some(first) if first.kind == Kind::ExternalInterrupt => {
+            core.arrivals.interrupts.add(first.vector)
+        }
+        Some(first) if first.kind == Kind::Nmi => core.arrivals.nmi_pending = true,
         _ => {}
     }
 }

@@ -1,6 +1,9 @@
 //! INIT and start-up IPIs: a core that the operating system takes offline and brings back.
 
+use crate::exit::arrivals::TakenInterrupts;
 use crate::exit::core::{Core, Outcome};
+use crate::exit::due::Due;
+use crate::exit::single::{passthrough, step};
 use crate::port::{Cpu, Gprs, Ports, gpr};
 use crate::shared::Shared;
 use crate::vmx::control::{cr0, cr4};
@@ -9,9 +12,9 @@ use x86::vmx::vmcs::control::EntryControls;
 
 /// INIT: the core loses its state and waits for a start-up IPI.
 pub fn on_init<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
-    crate::exit::single::step::end(core, shared);
-    crate::exit::single::passthrough::end(core, shared);
-    core.interrupts = crate::exit::interrupt::TakenInterrupts::NONE;
+    step::end(core, shared);
+    passthrough::end(core);
+    core.arrivals.interrupts = TakenInterrupts::NONE;
     shared.published.set_efer(core.id, &mut core.cpu, 0);
     let signature = core.cpu.cpuid(1, 0)[0];
     let reset = reset::after_init(cr0::NE, cr4::VMXE, signature);
@@ -27,7 +30,10 @@ pub fn on_init<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome
     let mut registers: Gprs = [0; 16];
     registers[gpr::RDX] = reset.rdx;
     *core.cpu.registers_mut() = registers;
-    core.nmi_pending = false;
+    core.arrivals.nmi_pending = false;
+    core.arrivals.wants_interrupt_window = false;
+    core.arrivals.wants_nmi_window = false;
+    core.due |= Due::CONTROLS | Due::RESET;
     shared.hand_over_polling(core.id);
     core.waits_for_sipi = true;
     Outcome::Stay

@@ -1,8 +1,10 @@
 //! Events that are delivered at the next entry. Called by the other files of `exit`, in VMX-root.
 
+use super::core::Core;
+use super::due::Due;
 use crate::port::Cpu;
-use crate::vmx::interruption::{Event, Kind};
-use crate::vmx::{control_field, guest, interruptibility, ro};
+use crate::vmx::interruption::{Event, Kind, VALID};
+use crate::vmx::{control_field, ro};
 
 /// Delivers an event at the next entry.
 pub(super) fn inject(cpu: &mut impl Cpu, event: Event) {
@@ -21,25 +23,21 @@ pub(super) fn inject(cpu: &mut impl Cpu, event: Event) {
 
 /// The event that the processor was delivering when it exited is delivered at the next entry
 /// ("Information for VM Exits During Event Delivery", 28.2.4).
-pub(super) fn redeliver(cpu: &mut impl Cpu) {
-    const VALID: u32 = 1 << 31;
-    let info = cpu.vmread(ro::IDT_VECTORING_INFO) as u32;
+#[inline]
+pub(super) fn redeliver<C: Cpu>(core: &mut Core<C>) {
+    let info = core.cpu.vmread(ro::IDT_VECTORING_INFO);
     if info & VALID != 0 {
-        redeliver_event(cpu, info);
+        redeliver_event(core, info as u32);
     }
 }
 
 #[cold]
-fn redeliver_event(cpu: &mut impl Cpu, info: u32) {
-    let error_code = cpu.vmread(ro::IDT_VECTORING_ERR_CODE) as u32;
+fn redeliver_event<C: Cpu>(core: &mut Core<C>, info: u32) {
+    let error_code = core.cpu.vmread(ro::IDT_VECTORING_ERR_CODE) as u32;
     if let Some(event) = Event::decode(info, error_code) {
-        inject(cpu, event);
+        inject(&mut core.cpu, event);
         if event.kind == Kind::Nmi {
-            let blocking = cpu.vmread(guest::INTERRUPTIBILITY_STATE);
-            cpu.vmwrite(
-                guest::INTERRUPTIBILITY_STATE,
-                blocking & !interruptibility::NMI,
-            );
+            core.due |= Due::NMI_UNBLOCKED;
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::event::{TriggerInstance, TriggerKind};
 use crate::exit::core::{Core, Outcome};
 use crate::exit::single::passthrough;
-use crate::exit::single::passthrough::Intercept;
+use crate::exit::single::state::Intercept;
 use crate::port::{Cpu, Ports};
 use crate::shared::Shared;
 use crate::vmx::ro;

@@ -3,12 +3,15 @@
 //! Called by `boot`'s core loop, in VMX-root, by every core for itself. [`handle`] is one match;
 //! each reason has its own file. Handlers return an [`Outcome`]; RIP moves in one place.
 
+pub mod arrivals;
 pub mod control_register;
 pub mod core;
 pub mod counter;
 pub mod cpuid;
 pub mod debug_register;
+pub mod derived;
 pub mod detour;
+pub mod due;
 mod emulate;
 mod entry;
 pub mod exception;
@@ -32,42 +35,61 @@ pub use self::core::{Core, Fault, Flow, Outcome};
 use crate::port::{Cpu, Ports};
 use crate::shared::Shared;
 use crate::vmx::{interruption, reason, ro};
+use detour::DetourExit;
 use emulate::advance::advance;
 pub use entry::before_entry;
 use inject::{inject, redeliver};
 use raise::raise;
+use single::state::Step;
 use single::{step, trap};
 use violation::handle as ept_violation;
 
 /// Handles the exit that `core` just took and makes it ready for the next entry.
 pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Flow {
     core.exits = core.exits.wrapping_add(1);
-    core.step_is_new = false;
     let reason = core.cpu.vmread(ro::EXIT_REASON) as u16;
     // The most frequent exit that nobody asked for.
     if reason == reason::CPUID && is_alone(core, shared) && cpuid::is_nobodys(core) {
         cpuid::emulate(core);
-        advance(&mut core.cpu);
-    } else if let Some(end) = handle_any(core, shared, reason) {
-        return end;
+        advance(core);
+    } else {
+        match handle_any(core, shared, reason) {
+            Next::Prepare => {}
+            Next::Inside => {
+                derived::load(core, shared);
+                return Flow::Enter;
+            }
+            Next::End(flow) => return flow,
+        }
     }
     before_entry(core, shared);
     Flow::Enter
 }
 
-/// Handles an exit for any reason. `Some`: the guest is not entered any more.
+/// What comes after an exit was handled.
+enum Next {
+    /// The core is made ready for its entry.
+    Prepare,
+    /// It goes on inside a detour, and nothing else is looked at.
+    Inside,
+    /// The guest is not entered any more.
+    End(Flow),
+}
+
+/// Handles an exit for any reason.
 #[inline(always)]
-fn handle_any<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, reason: u16) -> Option<Flow> {
-    redeliver(&mut core.cpu);
+fn handle_any<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, reason: u16) -> Next {
+    redeliver(core);
     if detour::may_concern(reason) {
         match detour::handle(core, shared, reason) {
-            None => {}
-            Some(Err(flow)) => return Some(flow),
-            Some(Ok(outcome)) => {
+            DetourExit::NotInDetour => {}
+            DetourExit::GoesOn => return Next::Inside,
+            DetourExit::Dead(fault) => return Next::End(Flow::Dead(fault)),
+            DetourExit::Handled(outcome) => {
                 if outcome == Outcome::Advance {
-                    advance(&mut core.cpu);
+                    advance(core);
                 }
-                return None;
+                return Next::Prepare;
             }
         }
     }
@@ -77,7 +99,7 @@ fn handle_any<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, reason: u16
         let outcome = dispatch(core, shared, reason);
         match outcome {
             Outcome::Advance => {
-                advance(&mut core.cpu);
+                advance(core);
                 after_instruction(core, shared);
             }
             Outcome::Moved => after_instruction(core, shared),
@@ -91,26 +113,26 @@ fn handle_any<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, reason: u16
             Outcome::Leave => {
                 interrupt::give_up(core);
                 shared.published.give_up(core.id, &mut core.cpu);
-                advance(&mut core.cpu);
-                return Some(Flow::Leave);
+                advance(core);
+                return Next::End(Flow::Leave);
             }
-            Outcome::Dead(fault) => return Some(Flow::Dead(fault)),
+            Outcome::Dead(fault) => return Next::End(Flow::Dead(fault)),
         }
     }
-    None
+    Next::Prepare
 }
 
 /// Whether an instruction that is carried out for the guest has no other effect than its own: no
 /// step ends with it, no trace counts it, and no other core halts.
 #[inline]
 fn is_alone<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>) -> bool {
-    core.step == step::Step::None && !shared.published.traces_any() && !core.seat.is_wanted()
+    core.single.step == Step::None && !shared.published.traces_any() && !core.seat.is_wanted()
 }
 
 /// An instruction was carried out for the guest: what comes after it, if anything does.
 #[inline(always)]
 fn after_instruction<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
-    if core.step != step::Step::None || core.carried_out.is_some() || shared.published.traces_any()
+    if core.single.step != Step::None || core.carried_out.is_some() || shared.published.traces_any()
     {
         serve_after_instruction(core, shared);
     }
@@ -118,6 +140,7 @@ fn after_instruction<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
 
 #[inline(never)]
 fn serve_after_instruction<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
+    derived::settle_blocking(core);
     step::complete(core, shared);
     if let Some(trigger) = core.carried_out.take() {
         watchers::serve_after(core, shared, &trigger);

@@ -4,7 +4,7 @@
 use crate::event::{TriggerInstance, TriggerKind};
 use crate::exit::core::{Core, Outcome};
 use crate::exit::single::passthrough;
-use crate::exit::single::passthrough::Intercept;
+use crate::exit::single::state::Intercept;
 use crate::exit::watchers::watched;
 use crate::port::{Cpu, LiveRegister, Ports, gpr};
 use crate::shared::Shared;
@@ -69,14 +69,14 @@ fn written(cpu: &impl Cpu) -> u64 {
 fn deadline<C: Cpu>(core: &Core<C>) -> u64 {
     match core.cpu.live(LiveRegister::TscDeadline) {
         0 => 0,
-        real => real.wrapping_sub(core.hidden_ticks),
+        real => real.wrapping_sub(core.time.hidden_ticks),
     }
 }
 
 fn set_deadline<C: Cpu>(core: &mut Core<C>) -> Outcome {
     let real = match written(&core.cpu) {
         0 => 0,
-        value => value.wrapping_add(core.hidden_ticks),
+        value => value.wrapping_add(core.time.hidden_ticks),
     };
     core.cpu.set_live(LiveRegister::TscDeadline, real);
     Outcome::Advance

@@ -2,15 +2,14 @@
 
 use crate::event::{TriggerInstance, TriggerKind};
 use crate::exit::core::{Core, Outcome};
+use crate::exit::due::Due;
 use crate::exit::single::passthrough;
-use crate::exit::single::passthrough::PassThrough;
-use crate::exit::single::step::Step;
 use crate::exit::watchers;
 use crate::hit::{Nature, Verdict};
 use crate::port::{Cpu, Ports};
 use crate::shared::Shared;
 use crate::vmx::interruption::{NMI, VALID};
-use crate::vmx::{control_field, guest, interruptibility, primary};
+use crate::vmx::{control_field, guest, interruptibility};
 
 /// An NMI reached this core in its guest.
 pub fn on_exit<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
@@ -22,8 +21,8 @@ pub fn on_exit<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome
 /// Looks at the NMIs that reached this core in VMX-root.
 pub fn look_at_root_nmis<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     let count = core.cpu.root_nmis();
-    if count != core.root_nmis_seen {
-        core.root_nmis_seen = count;
+    if count != core.arrivals.root_nmis_seen {
+        core.arrivals.root_nmis_seen = count;
         arrived(core, shared);
     }
 }
@@ -35,7 +34,7 @@ pub(super) fn arrived<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
         return;
     }
     let verdict = watchers::serve_before(core, shared, &trigger(), Nature::TrapLike);
-    core.nmi_pending |= verdict != Verdict::Skip;
+    core.arrivals.nmi_pending |= verdict != Verdict::Skip;
 }
 
 const fn trigger() -> TriggerInstance {
@@ -44,8 +43,9 @@ const fn trigger() -> TriggerInstance {
 
 /// The guest can take an NMI now.
 pub fn on_window<C: Cpu>(core: &mut Core<C>) -> Outcome {
-    set_window(&mut core.cpu, false);
-    core.nmi_pending = true;
+    core.arrivals.wants_nmi_window = false;
+    core.due |= Due::CONTROLS;
+    core.arrivals.nmi_pending = true;
     Outcome::Stay
 }
 
@@ -55,39 +55,24 @@ pub fn on_window<C: Cpu>(core: &mut Core<C>) -> Outcome {
 /// and would never let it run. For the same reason the shadow of STI is no obstacle but is
 /// dropped: an NMI may come in it ("Guest Non-Register State", table 25-3).
 pub fn deliver<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
-    if !core.nmi_pending || core.step != Step::None || core.pass_through != PassThrough::None {
+    if !core.arrivals.nmi_pending || core.single.is_busy() {
         return;
     }
-    core.nmi_pending = false;
+    core.arrivals.nmi_pending = false;
     let cpu = &mut core.cpu;
-    let blocking = cpu.vmread(guest::INTERRUPTIBILITY_STATE);
+    let blocking = core.due.blocking(cpu.vmread(guest::INTERRUPTIBILITY_STATE));
     let blocked = blocking & (interruptibility::MOV_SS | interruptibility::NMI) != 0;
     // As with an interrupt, a single step of the guest's that is due comes first.
     let busy = cpu.vmread(control_field::VMENTRY_INTERRUPTION_INFO_FIELD) & VALID != 0
         || cpu.vmread(guest::PENDING_DBG_EXCEPTIONS) != 0;
     if blocked || busy {
-        set_window(cpu, true);
+        core.arrivals.wants_nmi_window = true;
         return;
     }
-    cpu.vmwrite(
-        guest::INTERRUPTIBILITY_STATE,
-        blocking & !interruptibility::STI,
-    );
+    core.due |= Due::STI_ENDED;
     cpu.vmwrite(
         control_field::VMENTRY_INTERRUPTION_INFO_FIELD,
         u64::from(NMI.encode()),
     );
     passthrough::deliver(core, shared, trigger());
-}
-
-fn set_window(cpu: &mut impl Cpu, on: bool) {
-    let primary = cpu.vmread(control_field::PRIMARY_PROCBASED_EXEC_CONTROLS);
-    cpu.vmwrite(
-        control_field::PRIMARY_PROCBASED_EXEC_CONTROLS,
-        if on {
-            primary | primary::NMI_WINDOW
-        } else {
-            primary & !primary::NMI_WINDOW
-        },
-    );
 }

@@ -22,7 +22,7 @@ pub(super) fn raise<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, event
             passthrough::deliver(core, shared, trigger);
             inject(&mut core.cpu, event);
         }
-        Verdict::Skip => advance(&mut core.cpu),
+        Verdict::Skip => advance(core),
         Verdict::Retry => {}
     }
 }

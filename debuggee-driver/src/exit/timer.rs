@@ -23,7 +23,7 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
             None,
         );
     }
-    core.next_look = core
+    core.time.next_look = core
         .cpu
         .tsc()
         .wrapping_add(shared.ticks_to_next_look(core.id));
@@ -34,7 +34,7 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
 /// guest that leaves all the time could not be broken into.
 #[inline(always)]
 pub fn rearm<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
-    let mut ticks = core.next_look.saturating_sub(core.cpu.tsc());
+    let mut ticks = core.time.next_look.saturating_sub(core.cpu.tsc());
     if ticks > shared.poll_ticks {
         ticks = at_most(core, shared, ticks);
     }

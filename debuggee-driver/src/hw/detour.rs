@@ -8,7 +8,6 @@
 
 use super::instructions as ins;
 use super::phys::DirectMap;
-use crate::boot;
 use crate::event::detour::{PAGES, SLOT_BYTES, SLOTS, Site, ViewList};
 use crate::exit::hypercall;
 use crate::hit::detour::{FRAME_WORDS, Frame};
@@ -140,22 +139,4 @@ impl GuestCpu for Inside {
         }
         answer
     }
-}
-
-/// Called by the stub.
-///
-/// # Safety
-/// `frame` is on the core's own stack; `hypervisor` is what [`Data`] says.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn standstill_detour_hit(
-    frame: *mut Frame,
-    core: u64,
-    cr3: u64,
-    hypervisor: u64,
-    number: u64,
-) -> u64 {
-    // SAFETY: the stub made the frame on this core's own stack, by contract, and waits until this returns.
-    let frame = unsafe { &mut *frame };
-    // SAFETY: on the core that came in, with the hypervisor that the stub's data name, by contract.
-    unsafe { boot::detour_hit(frame, core as u16, number, cr3, hypervisor) }
 }

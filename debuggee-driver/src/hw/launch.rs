@@ -1,4 +1,5 @@
-//! Where plain memory becomes Rust values, and where the assembly calls back.
+//! Where plain memory becomes Rust values, and where a core goes to a stack of its own. The assembly calls back to
+//! `boot::entries`.
 //!
 //! Used by `boot` alone.
 
@@ -7,7 +8,6 @@ use super::io::IoPorts;
 use super::percore::{self, PerCore};
 use super::phys::DirectMap;
 use super::vmx_cpu::VmxCpu;
-use crate::boot;
 use crate::ept::mtrr::{RawMtrrs, VARIABLE_MAX};
 use crate::pool::arena::Block;
 use crate::port::Ports;
@@ -161,36 +161,4 @@ pub unsafe fn on_stack(
 ) -> u64 {
     // SAFETY: the stack is nobody else's and the function takes the argument, by contract.
     unsafe { percore::standstill_call_on_stack(argument, stack_top & !0xf, function) }
-}
-
-/// Called by the assembly on the new stack.
-///
-/// # Safety
-/// `core` was made by `boot` for the core that runs this.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn standstill_core_main(core: *mut PerCore) -> u64 {
-    // SAFETY: the assembly passes on the `core` that `enter` got, on the stack of that core.
-    unsafe { boot::core_main(core) }
-}
-
-/// An exception in VMX-root that no rule expects. The core reports it and stands still: nothing
-/// that could be done is safer.
-///
-/// # Safety
-/// Called by the assembly with a pointer to vector, maybe error code, RIP.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn standstill_root_fault(frame: *const u64, core: *const PerCore) -> ! {
-    // SAFETY: the stub pushed the vector on the stack that `frame` points to.
-    let vector = unsafe { frame.read() } as u16;
-    // Vectors whose frame starts with an error code ("Error Code", 6.13).
-    let has_code = matches!(vector, 8 | 10..=14 | 17 | 21);
-    let above = if has_code { 2 } else { 1 };
-    // SAFETY: the processor pushed more words than that.
-    let rip_slot = unsafe { frame.add(above) };
-    // SAFETY: within what the processor pushed.
-    let rip = unsafe { rip_slot.read() };
-    // SAFETY: in an exception of VMX-root, hence at CPL 0 in 64-bit mode.
-    let detail = unsafe { ins::cr2() };
-    // SAFETY: `core` came from FS, which points to a core of `boot`'s.
-    unsafe { boot::report_fault(&*core, vector, rip, detail) }
 }

@@ -70,7 +70,6 @@ pub fn after_init(cr0_fixed: u64, cr4_fixed: u64, processor_signature: u32) -> R
         (guest::RIP, 0xfff0),
         (guest::RSP, 0),
         (guest::RFLAGS, 2),
-        (guest::INTERRUPTIBILITY_STATE, 0),
         (guest::PENDING_DBG_EXCEPTIONS, 0),
         (guest::ACTIVITY_STATE, activity::WAIT_FOR_SIPI),
     ] {

@@ -1,11 +1,11 @@
 //! Taking every object that a plan needs, or none.
 
-use super::super::plan::Plan;
-use super::super::range::Range;
-use super::Installed;
 use crate::ept::monitor::Piece;
 use crate::ept::table::SplitPlan;
 use crate::ept::watch::NewPage;
+use crate::event::installed::Installed;
+use crate::event::plan::Plan;
+use crate::event::range::Range;
 use crate::pool::slab::Reserved;
 use crate::port::PhysicalMemory;
 use wire_protocol::event::PoolClass;

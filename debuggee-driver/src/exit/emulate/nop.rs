@@ -6,8 +6,6 @@
 
 use crate::exit::core::Core;
 use crate::exit::emulate::advance::advance_by;
-use crate::exit::single::passthrough::PassThrough;
-use crate::exit::single::step::Step;
 use crate::port::{Cpu, LiveRegister, PhysicalMemory, Ports};
 use crate::shared::Shared;
 use crate::vmx::privilege::is_in_64_bit_mode;
@@ -52,8 +50,7 @@ pub(in crate::exit) fn carry_out<P: Ports>(
     at: GuestPhysical,
 ) -> bool {
     let is_on_one_page = at.offset() as u64 <= PAGE_BYTES - 8;
-    let is_stepped = core.step != Step::None || core.pass_through != PassThrough::None;
-    if is_stepped || !is_on_one_page {
+    if core.single.is_busy() || !is_on_one_page {
         return false;
     }
     let mut bytes = [0; 8];
@@ -74,7 +71,7 @@ pub(in crate::exit) fn carry_out<P: Ports>(
         cpu.vmwrite(guest::GS_BASE, cpu.live(LiveRegister::KernelGsBase));
         cpu.set_live(LiveRegister::KernelGsBase, base);
     }
-    advance_by(cpu, len_bytes);
+    advance_by(core, len_bytes);
     true
 }
 

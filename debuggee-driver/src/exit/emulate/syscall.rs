@@ -9,6 +9,7 @@
 use crate::event::trigger::{BY_BYTES, BY_RANGE};
 use crate::event::{Installed, TriggerInstance, TriggerKind};
 use crate::exit::core::{Core, Outcome};
+use crate::exit::due::Due;
 use crate::exit::watchers::{serve_before, watched};
 use crate::hit::{Nature, Verdict};
 use crate::port::{Cpu, LiveRegister, Ports, gpr};
@@ -163,9 +164,9 @@ fn carry_out<C: Cpu>(core: &mut Core<C>, instruction: Instruction) -> Outcome {
         ],
         &after.ss,
     );
-    let blocking = cpu.vmread(guest::INTERRUPTIBILITY_STATE);
-    let shadow = interruptibility::SHADOW;
-    cpu.vmwrite(guest::INTERRUPTIBILITY_STATE, blocking & !shadow);
+    if cpu.vmread(guest::INTERRUPTIBILITY_STATE) & interruptibility::SHADOW != 0 {
+        core.due |= Due::RETIRED;
+    }
     Outcome::Moved
 }
 

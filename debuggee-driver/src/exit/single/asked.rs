@@ -5,7 +5,7 @@
 
 use crate::exit::core::Core;
 use crate::exit::single::step;
-use crate::exit::single::trap::ExecutedInstruction;
+use crate::exit::single::trace::{ExecutedInstruction, STACK_BYTES};
 use crate::hit;
 use crate::port::Ports;
 use crate::published::AskedStep;
@@ -15,9 +15,6 @@ use wire_protocol::script::Tracing;
 /// Instructions after which a step ends wherever it is: the routine may go on elsewhere, or never return.
 const INSTRUCTIONS_MAX: u32 = 100_000;
 
-/// Stacks are farther apart than this.
-pub(in crate::exit) const STACK_BYTES: u64 = 1 << 20;
-
 /// Ends the core's step if the instruction was its last.
 pub(in crate::exit) fn executed<P: Ports>(
     core: &mut Core<P::Cpu>,
@@ -26,16 +23,16 @@ pub(in crate::exit) fn executed<P: Ports>(
     executed: &ExecutedInstruction,
 ) {
     let (rip, rsp) = asked.from;
-    core.stepped = core.stepped.saturating_add(1);
+    core.single.asked_steps = core.single.asked_steps.saturating_add(1);
     // It was asked for behind an instruction that is only now told, or the instruction repeats itself.
     let stands = (executed.rip, executed.rsp) == asked.from;
     let is_call =
         || step::instruction_at(core, shared, rip).is_some_and(|instruction| instruction.is_call());
     let is_over = || !stands && is_over(asked.tracing, rsp, executed, is_call);
-    if core.stepped < INSTRUCTIONS_MAX && !is_over() {
+    if core.single.asked_steps < INSTRUCTIONS_MAX && !is_over() {
         return;
     }
-    core.stepped = 0;
+    core.single.asked_steps = 0;
     shared.published.end_step(core.id);
     hit::again(&mut core.seat, &mut core.cpu, shared, asked.event);
 }

@@ -6,5 +6,7 @@
 mod asked;
 pub mod mode;
 pub mod passthrough;
+pub mod state;
 pub mod step;
+pub mod trace;
 pub mod trap;

@@ -7,7 +7,8 @@
 use crate::ept::entry::Mode;
 use crate::event::{TriggerInstance, TriggerKind};
 use crate::exit::core::{Core, Outcome};
-use crate::exit::single::step::Step;
+use crate::exit::due::Due;
+use crate::exit::single::state::Step;
 use crate::exit::watchers;
 use crate::hit::{Nature, Verdict};
 use crate::port::{Cpu, Ports};
@@ -16,18 +17,10 @@ use crate::vmx::privilege::is_kernel;
 use crate::vmx::{control_field, guest};
 use wire_protocol::event::Modes;
 
-/// The EPT pointer of the view that the core runs in when nothing else is going on.
-pub fn resting_view<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>) -> u64 {
-    match (core.executable_mode, &shared.fixed.mode_views) {
-        (Some(mode), Some(views)) => views.only_for(mode),
-        _ => shared.fixed.eptp_hooked,
-    }
-}
-
 /// Before the guest is entered after a commit: begins or ends the watch. One that goes on stays as it is, so that a
 /// change that is under way is still seen.
 pub fn apply<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
-    if shared.published.watches_mode(core.id) != core.executable_mode.is_some() {
+    if shared.published.watches_mode(core.id) != core.single.executable_mode.is_some() {
         follow(core, shared);
     }
 }
@@ -35,8 +28,11 @@ pub fn apply<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
 /// Serves those who wait for a change of mode, if this fetch is one, and lets it happen. `None`: it is something
 /// else.
 pub fn on_fetch<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Option<Outcome> {
-    let is_home = core.step == Step::None;
-    let reached = reached(core.executable_mode.filter(|_| is_home), now(&core.cpu))?;
+    let is_home = core.single.step == Step::None;
+    let reached = reached(
+        core.single.executable_mode.filter(|_| is_home),
+        now(&core.cpu),
+    )?;
     let rip = core.cpu.vmread(guest::RIP);
     let change = trigger(reached);
     let verdict = watchers::serve_before(core, shared, &change, Nature::FaultLike);
@@ -50,11 +46,8 @@ pub fn on_fetch<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Option
 /// Lets only the mode that the core is in execute anything, or both if nobody waits.
 fn follow<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     let is_watched = shared.published.watches_mode(core.id);
-    core.executable_mode = is_watched.then(|| now(&core.cpu));
-    if core.step == Step::None {
-        let view = resting_view(core, shared);
-        core.cpu.vmwrite(control_field::EPTP_FULL, view);
-    }
+    core.single.executable_mode = is_watched.then(|| now(&core.cpu));
+    core.due |= Due::CONTROLS;
     if let Some(trampoline) = &shared.fixed.trampoline {
         let [ordinary, watched] = trampoline.lists;
         let list = if is_watched { watched } else { ordinary };

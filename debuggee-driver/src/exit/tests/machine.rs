@@ -9,7 +9,8 @@ use crate::ept::model::{GIB, MIB, World, design, world};
 use crate::ept::step_view::{PAGES, StepView};
 use crate::ept::table::View;
 use crate::event::{Bitmaps, Facts as EventFacts, Installed, Range};
-use crate::exit::{self, Core, Flow};
+use crate::exit::due::Due;
+use crate::exit::{self, Core, Flow, derived};
 use crate::facts::Facts;
 use crate::fake::{FakePorts, FlatMemory};
 use crate::guest::instruction;
@@ -249,6 +250,8 @@ impl Machine {
         let added = self.edit(|installed| installed.add(&mut memory, &spec, &facts).unwrap());
         for core in &mut self.cores {
             self.shared.load_published(core.id, &mut core.cpu);
+            core.due |= Due::CONTROLS;
+            derived::load(core, self.shared);
         }
         added
     }
@@ -462,7 +465,7 @@ impl Machine {
                 core.cpu.vmread(control_field::EPTP_FULL),
                 self.shared.fixed.eptp_hooked
             );
-            assert_eq!(core.view.opened().count(), 0);
+            assert_eq!(core.single.view.opened().count(), 0);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::events::{INTERRUPT_FLAG, counting, install, instruction, read, set, watch};
 use super::machine::{Machine, RAM};
-use crate::exit::single::passthrough::PassThrough;
+use crate::exit::single::state::PassThrough;
 use crate::published::AskedStep;
 use crate::vmx::{guest, interruptibility, reason};
 use wire_protocol::address::{CoreId, EventId};
@@ -39,7 +39,7 @@ fn a_traced_core_exits_after_every_instruction() {
     // An instruction that is emulated counts as well.
     instruction(&mut machine, reason::CPUID);
     assert_eq!(machine.hits(event), 4);
-    assert_eq!(machine.cores[0].pass_through, PassThrough::None);
+    assert_eq!(machine.cores[0].single.pass_through, PassThrough::None);
 }
 
 #[test]

@@ -5,7 +5,10 @@ use crate::ept::monitor::Touch;
 use crate::ept::step_view::Opening;
 use crate::event::TriggerInstance;
 use crate::exit::core::{Core, Fault, Outcome};
+use crate::exit::derived;
+use crate::exit::due::Due;
 use crate::exit::emulate::advance::advance_by;
+use crate::exit::single::state::Accessor;
 use crate::exit::single::{mode, step};
 use crate::exit::violation::access::{self, Violation};
 use crate::exit::violation::unwatched;
@@ -15,7 +18,7 @@ use crate::hit::{Nature, Verdict};
 use crate::port::{Cpu, Ports};
 use crate::shared::{Seat, Shared};
 use crate::vmx::interruption::GENERAL_PROTECTION;
-use crate::vmx::{guest, interruptibility, reason, ro};
+use crate::vmx::{reason, ro};
 use wire_protocol::event::Access;
 
 /// Exit qualification ("Exit Qualification for EPT Violations", table 28-7).
@@ -50,11 +53,8 @@ const fn decide(access: Access, watched: bool, hidden: bool) -> Decision {
 pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
     let qualification = core.cpu.vmread(ro::EXIT_QUALIFICATION);
     if qualification & NMI_UNBLOCKING_BY_IRET != 0 {
-        let blocking = core.cpu.vmread(guest::INTERRUPTIBILITY_STATE);
-        core.cpu.vmwrite(
-            guest::INTERRUPTIBILITY_STATE,
-            blocking | interruptibility::NMI,
-        );
+        core.due |= Due::NMI_BLOCKED;
+        derived::settle_blocking(core);
     }
     let violation = Violation::read(&core.cpu, qualification);
     let is_fetch = violation.access.contains(Access::EXECUTE);
@@ -77,13 +77,15 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
         }
         Decision::Fault => Outcome::Inject(GENERAL_PROTECTION),
         Decision::Unexpected
-            if is_fetch && core.executable_mode.is_some() && shared.is_mapped(at) =>
+            if is_fetch && core.single.executable_mode.is_some() && shared.is_mapped(at) =>
         {
             // The kernel runs a page that is user mode's: no change of mode, but the view cannot tell.
             step::begin_at_hook(core, shared, at);
             Outcome::Stay
         }
-        Decision::Unexpected if core.view.how(at.page()).is_none() && shared.is_mapped(at) => {
+        Decision::Unexpected
+            if core.single.view.how(at.page()).is_none() && shared.is_mapped(at) =>
+        {
             // What watched the page was cleared between the access and this look.
             Outcome::Stay
         }
@@ -110,6 +112,7 @@ fn serve<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, violation: &Viol
         original: granted != Permissions::EXECUTE,
     };
     if core
+        .single
         .view
         .how(page)
         .is_some_and(|before| before.granted.contains(granted) && before.original >= how.original)
@@ -134,7 +137,7 @@ fn hit<P: Ports>(
     mut touch: Touch,
     mut earlier: Option<Touch>,
 ) -> Option<Outcome> {
-    let how = core.view.how(violation.at.page());
+    let how = core.single.view.how(violation.at.page());
     let was_read = how.is_some_and(|how| how.granted.contains(Permissions::READ));
     if was_read && touch.access.contains(Access::READ | Access::WRITE) {
         // The same instruction has read these bytes before, and was seen to.
@@ -150,16 +153,16 @@ fn hit<P: Ports>(
             // What the processor does by itself cannot be skipped.
             if let Some(it) = instruction {
                 step::end(core, shared);
-                advance_by(&mut core.cpu, u64::from(it.len));
+                advance_by(core, u64::from(it.len));
                 return Some(Outcome::Moved);
             }
         }
         Verdict::Complete => {}
     }
     let by = if violation.in_delivery {
-        step::Accessor::Delivery
+        Accessor::Delivery
     } else {
-        step::Accessor::Instruction
+        Accessor::Instruction
     };
     step::note(core, shared, trigger, by);
     None

@@ -3,5 +3,6 @@
 //! Called by [`super::handle`], in VMX-root, by every core for itself.
 
 pub(super) mod access;
+pub mod decoded;
 pub mod handle;
-pub mod unwatched;
+mod unwatched;

@@ -7,39 +7,19 @@
 use crate::ept::step_view::Opening;
 use crate::exit::core::{Core, Outcome};
 use crate::exit::emulate::advance::advance_by;
-use crate::exit::emulate::load::Load;
-use crate::exit::single::passthrough::PassThrough;
+use crate::exit::emulate::load;
 use crate::exit::single::step;
-use crate::exit::single::step::Step;
 use crate::exit::violation::access;
 use crate::exit::violation::access::Violation;
+use crate::exit::violation::decoded::Decoded;
 use crate::guest::instruction;
+use crate::guest::instruction::load::PlainLoad;
 use crate::port::{Cpu, PhysicalMemory, Ports};
 use crate::shared::Shared;
 use crate::vmx::guest;
 use crate::vmx::privilege::is_in_64_bit_mode;
 use wire_protocol::address::{GuestPhysical, PAGE_BYTES};
 use wire_protocol::event::Access;
-
-/// The bytes of code that were decoded last.
-#[derive(Clone, Copy, Debug)]
-pub struct Decoded {
-    code: u128,
-    memory_bytes: u16,
-    load: Option<Load>,
-    /// The last page that was found to be RAM.
-    ram_page: Option<GuestPhysical>,
-}
-
-impl Decoded {
-    /// Zeroes are an instruction, too: ADD to the byte at RAX.
-    pub const ZEROES: Self = Self {
-        code: 0,
-        memory_bytes: 1,
-        load: None,
-        ram_page: None,
-    };
-}
 
 /// Carries the instruction out, or opens the page for it, if what it touches is not watched. `None`: there is more to
 /// it, and nothing was done.
@@ -55,8 +35,8 @@ pub(in crate::exit) fn pass<P: Ports>(
         linear,
         in_delivery,
     } = *violation;
-    let is_first = core.step == Step::None && core.pass_through == PassThrough::None;
-    if !is_first || in_delivery || linear.is_none() || access.contains(Access::EXECUTE) {
+    if core.single.is_busy() || in_delivery || linear.is_none() || access.contains(Access::EXECUTE)
+    {
         return None;
     }
     let granted = access::granted_for(access);
@@ -78,9 +58,9 @@ pub(in crate::exit) fn pass<P: Ports>(
     }
     if let Some(load) = load
         && is_ram(core, shared, at.page())
-        && let Some(len_bytes) = load.carry_out(core, shared, violation)
+        && let Some(len_bytes) = load::carry_out(&load, core, shared, violation)
     {
-        advance_by(&mut core.cpu, len_bytes);
+        advance_by(core, len_bytes);
         return Some(Outcome::Moved);
     }
     let how = Opening {
@@ -120,7 +100,7 @@ fn decode(decoded: &mut Decoded, code: u128) -> bool {
     *decoded = Decoded {
         code,
         memory_bytes: it.memory_bytes(),
-        load: Load::of(&it),
+        load: PlainLoad::of(&it),
         ..*decoded
     };
     true
@@ -142,16 +122,4 @@ fn find_ram<P: Ports>(decoded: &mut Decoded, shared: &Shared<P>, page: GuestPhys
         decoded.ram_page = Some(page);
     }
     is_ram
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn zeroes_are_remembered_as_the_decoder_sees_them() {
-        let it = instruction::decode(&Decoded::ZEROES.code.to_le_bytes()).unwrap();
-        assert_eq!(it.memory_bytes(), Decoded::ZEROES.memory_bytes);
-        assert_eq!(Load::of(&it), Decoded::ZEROES.load);
-    }
 }

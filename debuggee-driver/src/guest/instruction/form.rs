@@ -1,7 +1,7 @@
 //! What follows an opcode: ModRM or not, and how many bytes of immediate operand.
 //! SDM volume 2, "Opcode Map" A.
 
-use super::decode::{Encoding, Instruction, Map, OpcodePrefix};
+use super::parts::{Encoding, Instruction, Map, OpcodePrefix};
 
 /// Whether ModRM follows the opcode; `None` where there is no such instruction.
 pub(super) fn has_modrm(it: &Instruction) -> Option<bool> {

@@ -2,13 +2,16 @@
 //!
 //! Called in VMX-root when an access to a watched page has to be compared with the bytes that
 //! are watched, and when an instruction is skipped or moved. 64-bit code only. [`decode`] splits the bytes
-//! into their parts, [`operand`] says what the parts mean for memory.
+//! into their [`parts`], [`operand`] says what the parts mean for memory.
 
 pub mod decode;
 mod form;
+pub mod load;
 pub mod operand;
+pub mod parts;
 #[cfg(test)]
 mod tests;
 
-pub use decode::{Instruction, LENGTH_MAX, decode};
+pub use decode::{LENGTH_MAX, decode};
 pub use operand::Registers;
+pub use parts::Instruction;

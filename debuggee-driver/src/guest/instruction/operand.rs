@@ -5,7 +5,7 @@
 //! loads and stores count as touching a whole vector, and XSAVE and XRSTOR as touching [`STATE_BYTES`]: never less
 //! than they do. A scatter or gather counts as one vector at each place that makes the processor exit.
 
-use super::decode::{Encoding, Instruction, Map, OpcodePrefix, Segment};
+use super::parts::{Encoding, Instruction, Map, OpcodePrefix, Segment};
 use crate::port::{Gprs, gpr};
 
 /// What XSAVE and its relatives count as.

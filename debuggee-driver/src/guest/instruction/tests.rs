@@ -2,7 +2,8 @@
 
 extern crate std;
 
-use super::decode::{Encoding, decode};
+use super::decode::decode;
+use super::parts::Encoding;
 use super::{LENGTH_MAX, Registers};
 use crate::ept::model::config;
 use iced_x86::{
