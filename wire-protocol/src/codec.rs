@@ -116,6 +116,11 @@ impl<'b> Writer<'b> {
 /// What every parser here returns.
 pub(crate) type Parsed<'a, T> = IResult<&'a [u8], T>;
 
+/// What was parsed, as a part of something larger.
+pub(crate) fn made<'a, T, R>(parsed: Parsed<'a, T>, make: impl FnOnce(T) -> R) -> Parsed<'a, R> {
+    parsed.map(|(rest, value)| (rest, make(value)))
+}
+
 /// Not a value: the message is refused as malformed.
 pub(crate) fn reject<T>(input: &[u8]) -> Parsed<'_, T> {
     Err(nom::Err::Error(Error::new(input, ErrorKind::Verify)))

@@ -3,13 +3,12 @@
 //! Written by the host's command parser, checked and installed by the driver's registry.
 
 mod check;
-mod pool;
 mod trigger;
 
 use crate::address::{CoreId, EventId};
 use crate::crc::Crc32;
+pub use crate::pool::{FreeCounts, PoolClass, PoolLine};
 use bitflags::bitflags;
-pub use pool::{FreeCounts, PoolClass, PoolLine};
 pub use trigger::{Access, ControlRegister, Modes, Space, SyscallBy, TraceKind, Trigger};
 
 /// For whom: both must match, `None` matches all.

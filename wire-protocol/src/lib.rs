@@ -31,6 +31,7 @@ pub mod limits;
 pub mod link;
 pub mod pack;
 pub mod packet;
+pub mod pool;
 pub mod print;
 pub mod refusal;
 pub mod register;

@@ -10,7 +10,7 @@ use crate::crc::Crc32;
 use crate::event::{EventChange, EventEntry, EventSpec, FreeCounts, PoolClass};
 use crate::limits;
 use crate::packet::list::{Item, List};
-use crate::packet::{Reply, Request, refusal};
+use crate::packet::refusal;
 use crate::refusal::Refusal;
 
 /// Bytes of the longest entry without its hits.
@@ -119,18 +119,11 @@ pub(crate) fn write_add(
     events.write_items(base, out)
 }
 
-pub(crate) fn parse_add(base: u64, input: &[u8]) -> Parsed<'_, Request<'_>> {
+pub(crate) fn parse_add(base: u64, input: &[u8]) -> Parsed<'_, (CoreId, bool, EventSpecs<'_>)> {
     let (rest, core) = narrow(input)?;
     let (rest, head) = narrow::<u16>(rest)?;
     let (rest, events) = EventSpecs::parse_items(head >> 1, base, rest)?;
-    Ok((
-        rest,
-        Request::AddEvents {
-            core: CoreId(core),
-            all_or_nothing: head & 1 != 0,
-            events,
-        },
-    ))
+    Ok((rest, (CoreId(core), head & 1 != 0, events)))
 }
 
 const CHANGE: u8 = 0x0f;
@@ -155,7 +148,7 @@ pub(crate) fn write_change(
     }
 }
 
-pub(crate) fn parse_change(input: &[u8]) -> Parsed<'_, Request<'_>> {
+pub(crate) fn parse_change(input: &[u8]) -> Parsed<'_, (EventChange, Option<EventId>)> {
     let (rest, flags) = byte(input)?;
     let change = match flags & CHANGE {
         _ if flags & !(CHANGE | ONE_EVENT) != 0 => return reject(input),
@@ -166,17 +159,17 @@ pub(crate) fn parse_change(input: &[u8]) -> Parsed<'_, Request<'_>> {
     };
     let (rest, event) = when(flags & ONE_EVENT != 0, narrow, rest)?;
     let event = event.map(EventId);
-    Ok((rest, Request::ChangeEvents { change, event }))
+    Ok((rest, (change, event)))
 }
 
 pub(crate) fn write_list(from: EventId, out: &mut Writer<'_>) -> Result<(), EncodeError> {
     out.varint(from.0)
 }
 
-pub(crate) fn parse_list(input: &[u8]) -> Parsed<'_, Request<'_>> {
+pub(crate) fn parse_list(input: &[u8]) -> Parsed<'_, EventId> {
     let (rest, from) = narrow(input)?;
     let from = EventId(from);
-    Ok((rest, Request::ListEvents { from }))
+    Ok((rest, from))
 }
 
 /// Free counts are a bit for each class concerned, then their counts.
@@ -214,17 +207,13 @@ pub(crate) fn write_added(
     write_after(free, digest, out)
 }
 
-pub(crate) fn parse_added(base: u64, input: &[u8]) -> Parsed<'_, Reply<'_>> {
+pub(crate) fn parse_added(
+    base: u64,
+    input: &[u8],
+) -> Parsed<'_, (AddResults<'_>, FreeCounts, u16)> {
     let (rest, results) = AddResults::parse(base)(input)?;
     let (rest, (free, digest)) = parse_after(rest)?;
-    Ok((
-        rest,
-        Reply::EventsAdded {
-            results,
-            free,
-            digest,
-        },
-    ))
+    Ok((rest, (results, free, digest)))
 }
 
 pub(crate) fn write_changed(
@@ -237,17 +226,10 @@ pub(crate) fn write_changed(
     write_after(free, digest, out)
 }
 
-pub(crate) fn parse_changed(input: &[u8]) -> Parsed<'_, Reply<'_>> {
+pub(crate) fn parse_changed(input: &[u8]) -> Parsed<'_, (u32, FreeCounts, u16)> {
     let (rest, count) = narrow(input)?;
     let (rest, (free, digest)) = parse_after(rest)?;
-    Ok((
-        rest,
-        Reply::EventsChanged {
-            count,
-            free,
-            digest,
-        },
-    ))
+    Ok((rest, (count, free, digest)))
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@ use crate::codec::{
     self, EncodeError, Parsed, Writer, difference, fixed_u32, fixed_u64, narrow, reject, take, when,
 };
 use crate::limits;
-use crate::packet::{Reply, Request};
 
 /// Where memory is read or written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,18 +78,11 @@ pub(crate) fn write_read(
     }
 }
 
-pub(crate) fn parse_read(base: u64, input: &[u8]) -> Parsed<'_, Request<'_>> {
+pub(crate) fn parse_read(base: u64, input: &[u8]) -> Parsed<'_, (MemoryAt, u32, Option<u32>)> {
     let (rest, (at, flags)) = parse_at(base, input)?;
     let (rest, len_bytes) = narrow(rest)?;
     let (rest, expected_crc) = when(flags & EXPECTED != 0, fixed_u32, rest)?;
-    Ok((
-        rest,
-        Request::ReadMemory {
-            at,
-            len_bytes,
-            expected_crc,
-        },
-    ))
+    Ok((rest, (at, len_bytes, expected_crc)))
 }
 
 pub(crate) fn write_write(
@@ -104,13 +96,13 @@ pub(crate) fn write_write(
 }
 
 /// The content takes the rest of the message.
-pub(crate) fn parse_write(base: u64, input: &[u8]) -> Parsed<'_, Request<'_>> {
+pub(crate) fn parse_write(base: u64, input: &[u8]) -> Parsed<'_, (MemoryAt, &'_ [u8])> {
     let (rest, (at, flags)) = parse_at(base, input)?;
     if flags & EXPECTED != 0 {
         return reject(input);
     }
     let (rest, bytes) = take(rest.len())(rest)?;
-    Ok((rest, Request::WriteMemory { at, bytes }))
+    Ok((rest, (at, bytes)))
 }
 
 pub(crate) fn write_translate(
@@ -123,16 +115,10 @@ pub(crate) fn write_translate(
     out.difference(address.0, base)
 }
 
-pub(crate) fn parse_translate(base: u64, input: &[u8]) -> Parsed<'_, Request<'_>> {
+pub(crate) fn parse_translate(base: u64, input: &[u8]) -> Parsed<'_, (CoreId, GuestVirtual)> {
     let (rest, core) = narrow(input)?;
     let (rest, address) = difference(base)(rest)?;
-    Ok((
-        rest,
-        Request::Translate {
-            core: CoreId(core),
-            address: GuestVirtual(address),
-        },
-    ))
+    Ok((rest, (CoreId(core), GuestVirtual(address))))
 }
 
 pub(crate) fn write_digest_request(
@@ -144,16 +130,10 @@ pub(crate) fn write_digest_request(
     out.size(len_bytes)
 }
 
-pub(crate) fn parse_digest_request(input: &[u8]) -> Parsed<'_, Request<'_>> {
+pub(crate) fn parse_digest_request(input: &[u8]) -> Parsed<'_, (GuestPhysical, u64)> {
     let (rest, address) = codec::size(input)?;
     let (rest, len_bytes) = codec::size(rest)?;
-    Ok((
-        rest,
-        Request::DigestMemory {
-            address: GuestPhysical(address),
-            len_bytes,
-        },
-    ))
+    Ok((rest, (GuestPhysical(address), len_bytes)))
 }
 
 /// What a reply may hold: something, not too much, and packed only if that made it shorter.
@@ -181,21 +161,14 @@ pub(crate) fn write_content(
 }
 
 /// The content takes the rest of the message.
-pub(crate) fn parse_content(input: &[u8]) -> Parsed<'_, Reply<'_>> {
+pub(crate) fn parse_content(input: &[u8]) -> Parsed<'_, (u32, bool, &'_ [u8])> {
     let (rest, head) = narrow::<u32>(input)?;
     let (len_bytes, compressed) = (head >> 1, head & 1 != 0);
     let (rest, bytes) = take(rest.len())(rest)?;
     if !is_content(len_bytes, compressed, bytes) {
         return reject(input);
     }
-    Ok((
-        rest,
-        Reply::Memory {
-            len_bytes,
-            compressed,
-            bytes,
-        },
-    ))
+    Ok((rest, (len_bytes, compressed, bytes)))
 }
 
 pub(crate) fn write_physical(
@@ -210,25 +183,19 @@ pub(crate) fn write_physical(
     out.varint(address.0)
 }
 
-pub(crate) fn parse_physical(input: &[u8]) -> Parsed<'_, Reply<'_>> {
+pub(crate) fn parse_physical(input: &[u8]) -> Parsed<'_, (GuestPhysical, u64)> {
     let (rest, page_bytes) = codec::one_of(|shift| 1u64.checked_shl(u32::from(shift)), input)?;
     let (rest, address) = codec::varint(rest)?;
     let address = GuestPhysical(address);
-    Ok((
-        rest,
-        Reply::Physical {
-            address,
-            page_bytes,
-        },
-    ))
+    Ok((rest, (address, page_bytes)))
 }
 
 pub(crate) fn write_digest(digest: u64, out: &mut Writer<'_>) -> Result<(), EncodeError> {
     out.bytes(&digest.to_le_bytes())
 }
 
-pub(crate) fn parse_digest(input: &[u8]) -> Parsed<'_, Reply<'_>> {
-    fixed_u64(input).map(|(rest, digest)| (rest, Reply::Digest(digest)))
+pub(crate) fn parse_digest(input: &[u8]) -> Parsed<'_, u64> {
+    fixed_u64(input)
 }
 
 #[cfg(test)]
@@ -238,6 +205,7 @@ mod tests {
     use crate::packet::testing::{
         BASE, reply_body, reply_is_malformed, request_body, request_is_malformed, unencodable_reply,
     };
+    use crate::packet::{Reply, Request};
 
     const AT: MemoryAt = MemoryAt::Virtual {
         core: CoreId(1),

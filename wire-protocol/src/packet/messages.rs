@@ -7,7 +7,6 @@ mod batch;
 use crate::address::EventId;
 use crate::codec::{self, EncodeError, Parsed, Writer, difference, narrow, reject, run};
 use crate::limits;
-use crate::packet::Reply;
 pub use batch::{Batch, Messages};
 
 /// Whose program it was.
@@ -332,7 +331,7 @@ pub(crate) fn write_counts(
     out.varint(counts.waiting)
 }
 
-pub(crate) fn parse_counts(input: &[u8]) -> Parsed<'_, Reply<'_>> {
+pub(crate) fn parse_counts(input: &[u8]) -> Parsed<'_, MessageCounts> {
     let (rest, produced) = codec::varint(input)?;
     let (rest, delivered) = codec::varint(rest)?;
     let (rest, dropped) = codec::varint(rest)?;
@@ -340,13 +339,13 @@ pub(crate) fn parse_counts(input: &[u8]) -> Parsed<'_, Reply<'_>> {
     let (rest, waiting) = codec::varint(rest)?;
     Ok((
         rest,
-        Reply::MessageCounts(MessageCounts {
+        MessageCounts {
             produced,
             delivered,
             dropped,
             flushed,
             waiting,
-        }),
+        },
     ))
 }
 

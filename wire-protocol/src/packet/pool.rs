@@ -4,7 +4,6 @@
 use crate::codec::{self, EncodeError, Parsed, Writer, narrow, one_of, reject, when};
 use crate::event::{PoolClass, PoolLine};
 use crate::packet::list::{Item, List};
-use crate::packet::{Reply, Request};
 
 /// One line per pool class, still encoded.
 pub type PoolLines<'a> = List<'a, PoolLine>;
@@ -45,10 +44,10 @@ pub(crate) fn write_prealloc(
     out.varint(count)
 }
 
-pub(crate) fn parse_prealloc(input: &[u8]) -> Parsed<'_, Request<'_>> {
+pub(crate) fn parse_prealloc(input: &[u8]) -> Parsed<'_, (PoolClass, u32)> {
     let (rest, class) = one_of(PoolClass::from_wire, input)?;
     let (rest, count) = narrow(rest)?;
-    Ok((rest, Request::Prealloc { class, count }))
+    Ok((rest, (class, count)))
 }
 
 /// The queue takes no byte when it is empty.
@@ -67,7 +66,7 @@ pub(crate) fn write_carved(
     out.size(arena_left_bytes)
 }
 
-pub(crate) fn parse_carved(input: &[u8]) -> Parsed<'_, Reply<'_>> {
+pub(crate) fn parse_carved(input: &[u8]) -> Parsed<'_, (u32, u32, u32, u64)> {
     let (rest, head) = codec::varint(input)?;
     let Ok(ready) = u32::try_from(head >> 1) else {
         return reject(input);
@@ -79,15 +78,7 @@ pub(crate) fn parse_carved(input: &[u8]) -> Parsed<'_, Reply<'_>> {
     let queued = queued.unwrap_or_default();
     let (rest, free) = narrow(rest)?;
     let (rest, arena_left_bytes) = codec::size(rest)?;
-    Ok((
-        rest,
-        Reply::Carved {
-            ready,
-            queued,
-            free,
-            arena_left_bytes,
-        },
-    ))
+    Ok((rest, (ready, queued, free, arena_left_bytes)))
 }
 
 pub(crate) fn write_pools(
@@ -101,18 +92,11 @@ pub(crate) fn write_pools(
     out.size(arena_left_bytes)
 }
 
-pub(crate) fn parse_pools(input: &[u8]) -> Parsed<'_, Reply<'_>> {
+pub(crate) fn parse_pools(input: &[u8]) -> Parsed<'_, (PoolLines<'_>, u64, u64)> {
     let (rest, lines) = PoolLines::parse(0)(input)?;
     let (rest, arena_carved_bytes) = codec::size(rest)?;
     let (rest, arena_left_bytes) = codec::size(rest)?;
-    Ok((
-        rest,
-        Reply::Pools {
-            lines,
-            arena_carved_bytes,
-            arena_left_bytes,
-        },
-    ))
+    Ok((rest, (lines, arena_carved_bytes, arena_left_bytes)))
 }
 
 #[cfg(test)]
@@ -122,6 +106,7 @@ mod tests {
     use crate::packet::testing::{
         BASE, reply_body, reply_is_malformed, request_body, request_is_malformed,
     };
+    use crate::packet::{Reply, Request};
 
     fn carved(ready: u32, queued: u32) -> std::vec::Vec<u8> {
         reply_body(Reply::Carved {

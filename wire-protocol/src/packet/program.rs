@@ -7,7 +7,6 @@ use crate::event::{Condition, Programs};
 use crate::limits;
 use crate::packet::list::{Item, List};
 use crate::packet::messages::{self, Failure};
-use crate::packet::{Reply, Request};
 
 /// A global variable that a script wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,14 +55,14 @@ impl<'a> Item<'a> for GlobalOffset {
     }
 }
 
-pub(crate) fn parse_define(input: &[u8]) -> Parsed<'_, Request<'_>> {
+pub(crate) fn parse_define(input: &[u8]) -> Parsed<'_, GlobalNames<'_>> {
     let (rest, names) = GlobalNames::parse(0)(input)?;
-    Ok((rest, Request::DefineGlobals(names)))
+    Ok((rest, names))
 }
 
-pub(crate) fn parse_defined(input: &[u8]) -> Parsed<'_, Reply<'_>> {
+pub(crate) fn parse_defined(input: &[u8]) -> Parsed<'_, GlobalOffsets<'_>> {
     let (rest, offsets) = GlobalOffsets::parse(0)(input)?;
-    Ok((rest, Reply::GlobalsDefined(offsets)))
+    Ok((rest, offsets))
 }
 
 pub(crate) fn write_run(
@@ -75,11 +74,11 @@ pub(crate) fn write_run(
     out.run(program, limits::PROGRAM_BYTES)
 }
 
-pub(crate) fn parse_run(input: &[u8]) -> Parsed<'_, Request<'_>> {
+pub(crate) fn parse_run(input: &[u8]) -> Parsed<'_, (CoreId, &'_ [u8])> {
     let (rest, core) = narrow(input)?;
     let (rest, program) = run(limits::PROGRAM_BYTES)(rest)?;
     let core = CoreId(core);
-    Ok((rest, Request::RunScript { core, program }))
+    Ok((rest, (core, program)))
 }
 
 pub(crate) fn write_ran(
@@ -92,17 +91,17 @@ pub(crate) fn write_ran(
     failure.map_or(Ok(()), |failure| messages::write_failure(failure, out))
 }
 
-pub(crate) fn parse_ran(input: &[u8]) -> Parsed<'_, Reply<'_>> {
+pub(crate) fn parse_ran(input: &[u8]) -> Parsed<'_, (u64, Option<Failure>)> {
     let (rest, failed) = boolean(input)?;
     let (rest, value) = codec::difference(0)(rest)?;
     let (rest, failure) = when(failed, messages::parse_failure, rest)?;
-    Ok((rest, Reply::ScriptRan { value, failure }))
+    Ok((rest, (value, failure)))
 }
 
-pub(crate) fn parse_of_event(input: &[u8]) -> Parsed<'_, Request<'_>> {
+pub(crate) fn parse_of_event(input: &[u8]) -> Parsed<'_, EventId> {
     let (rest, event) = narrow(input)?;
     let event = EventId(event);
-    Ok((rest, Request::EventPrograms { event }))
+    Ok((rest, event))
 }
 
 const ALWAYS: u8 = 0;
@@ -125,7 +124,7 @@ pub(crate) fn write_programs(
     Ok(())
 }
 
-pub(crate) fn parse_programs(input: &[u8]) -> Parsed<'_, Reply<'_>> {
+pub(crate) fn parse_programs(input: &[u8]) -> Parsed<'_, Programs<'_>> {
     let part = run(limits::PROGRAM_BYTES);
     let (rest, kind) = byte(input)?;
     let (rest, condition) = part(rest)?;
@@ -142,7 +141,7 @@ pub(crate) fn parse_programs(input: &[u8]) -> Parsed<'_, Reply<'_>> {
         script,
         code,
     };
-    Ok((rest, Reply::EventPrograms(programs)))
+    Ok((rest, programs))
 }
 
 #[cfg(test)]
@@ -152,6 +151,7 @@ mod tests {
     use crate::packet::testing::{
         BASE, reply_body, reply_is_malformed, request_body, request_is_malformed,
     };
+    use crate::packet::{Reply, Request};
 
     #[test]
     fn globals_are_named_by_hash_and_size() {

@@ -3,7 +3,6 @@
 
 use crate::address::CoreId;
 use crate::codec::{self, EncodeError, Parsed, Writer, narrow, one_of, reject, take};
-use crate::packet::{Reply, Request};
 use crate::register::{Register, RegisterSet};
 
 /// Values of registers, still encoded: one nibble per value with its length in bytes, low nibble
@@ -147,11 +146,11 @@ pub(crate) fn write_read(
     out.varint(set.0)
 }
 
-pub(crate) fn parse_read(input: &[u8]) -> Parsed<'_, Request<'_>> {
+pub(crate) fn parse_read(input: &[u8]) -> Parsed<'_, (CoreId, RegisterSet)> {
     let (rest, core) = narrow(input)?;
     let (rest, set) = parse_set(rest)?;
     let core = CoreId(core);
-    Ok((rest, Request::ReadRegisters { core, set }))
+    Ok((rest, (core, set)))
 }
 
 pub(crate) fn write_write(
@@ -172,7 +171,7 @@ pub(crate) fn write_write(
 }
 
 /// The value takes the rest of the message.
-pub(crate) fn parse_write(input: &[u8]) -> Parsed<'_, Request<'_>> {
+pub(crate) fn parse_write(input: &[u8]) -> Parsed<'_, (CoreId, Register, u64)> {
     let (rest, core) = narrow(input)?;
     let (rest, register) = one_of(Register::from_wire, rest)?;
     let value = extend(rest);
@@ -180,14 +179,7 @@ pub(crate) fn parse_write(input: &[u8]) -> Parsed<'_, Request<'_>> {
         return reject(input);
     }
     let (rest, _) = take(rest.len())(rest)?;
-    Ok((
-        rest,
-        Request::WriteRegister {
-            core: CoreId(core),
-            register,
-            value,
-        },
-    ))
+    Ok((rest, (CoreId(core), register, value)))
 }
 
 pub(crate) fn write_values(
@@ -203,10 +195,10 @@ pub(crate) fn write_values(
     out.bytes(values.values)
 }
 
-pub(crate) fn parse_values(input: &[u8]) -> Parsed<'_, Reply<'_>> {
+pub(crate) fn parse_values(input: &[u8]) -> Parsed<'_, (RegisterSet, RegisterValues<'_>)> {
     let (rest, set) = parse_set(input)?;
     let (rest, values) = RegisterValues::parse(set.len(), rest)?;
-    Ok((rest, Reply::Registers { set, values }))
+    Ok((rest, (set, values)))
 }
 
 fn parse_set(input: &[u8]) -> Parsed<'_, RegisterSet> {

@@ -2,7 +2,7 @@
 //! file knows its own bodies.
 
 use crate::address::{GuestPhysical, GuestVirtual};
-use crate::codec::{EncodeError, Parsed, Writer};
+use crate::codec::{EncodeError, Parsed, Writer, made};
 #[cfg(doc)]
 use crate::event::PoolLine;
 use crate::event::{FreeCounts, Programs};
@@ -214,7 +214,7 @@ impl<'a> Reply<'a> {
 
     pub(super) fn parse(kind: ReplyKind, base: u64, body: &'a [u8]) -> Parsed<'a, Self> {
         match kind {
-            ReplyKind::Hello => system::parse_hello(body),
+            ReplyKind::Hello => made(system::parse_hello(body), Self::Hello),
             ReplyKind::Done => Ok((body, Self::Done)),
             ReplyKind::Refused => {
                 refusal::parse(base, body).map(|(rest, refusal)| (rest, Self::Refused(refusal)))
@@ -222,22 +222,69 @@ impl<'a> Reply<'a> {
             ReplyKind::Cores => {
                 CoreStates::parse(base)(body).map(|(rest, states)| (rest, Self::Cores(states)))
             }
-            ReplyKind::Registers => register::parse_values(body),
-            ReplyKind::Memory => memory::parse_content(body),
+            ReplyKind::Registers => made(register::parse_values(body), |(set, values)| {
+                Self::Registers { set, values }
+            }),
+            ReplyKind::Memory => made(
+                memory::parse_content(body),
+                |(len_bytes, compressed, bytes)| Self::Memory {
+                    len_bytes,
+                    compressed,
+                    bytes,
+                },
+            ),
             ReplyKind::MemoryAsExpected => Ok((body, Self::MemoryAsExpected)),
-            ReplyKind::Physical => memory::parse_physical(body),
-            ReplyKind::EventsAdded => event::parse_added(base, body),
-            ReplyKind::EventsChanged => event::parse_changed(body),
+            ReplyKind::Physical => made(memory::parse_physical(body), |(address, page_bytes)| {
+                Self::Physical {
+                    address,
+                    page_bytes,
+                }
+            }),
+            ReplyKind::EventsAdded => {
+                made(event::parse_added(base, body), |(results, free, digest)| {
+                    Self::EventsAdded {
+                        results,
+                        free,
+                        digest,
+                    }
+                })
+            }
+            ReplyKind::EventsChanged => {
+                made(event::parse_changed(body), |(count, free, digest)| {
+                    Self::EventsChanged {
+                        count,
+                        free,
+                        digest,
+                    }
+                })
+            }
             ReplyKind::Events => {
                 EventEntries::parse(base)(body).map(|(rest, entries)| (rest, Self::Events(entries)))
             }
-            ReplyKind::EventPrograms => program::parse_programs(body),
-            ReplyKind::Carved => pool::parse_carved(body),
-            ReplyKind::Pools => pool::parse_pools(body),
-            ReplyKind::Digest => memory::parse_digest(body),
-            ReplyKind::GlobalsDefined => program::parse_defined(body),
-            ReplyKind::ScriptRan => program::parse_ran(body),
-            ReplyKind::MessageCounts => messages::parse_counts(body),
+            ReplyKind::EventPrograms => made(program::parse_programs(body), Self::EventPrograms),
+            ReplyKind::Carved => made(
+                pool::parse_carved(body),
+                |(ready, queued, free, arena_left_bytes)| Self::Carved {
+                    ready,
+                    queued,
+                    free,
+                    arena_left_bytes,
+                },
+            ),
+            ReplyKind::Pools => made(
+                pool::parse_pools(body),
+                |(lines, arena_carved_bytes, arena_left_bytes)| Self::Pools {
+                    lines,
+                    arena_carved_bytes,
+                    arena_left_bytes,
+                },
+            ),
+            ReplyKind::Digest => made(memory::parse_digest(body), Self::Digest),
+            ReplyKind::GlobalsDefined => made(program::parse_defined(body), Self::GlobalsDefined),
+            ReplyKind::ScriptRan => made(program::parse_ran(body), |(value, failure)| {
+                Self::ScriptRan { value, failure }
+            }),
+            ReplyKind::MessageCounts => made(messages::parse_counts(body), Self::MessageCounts),
         }
     }
 }

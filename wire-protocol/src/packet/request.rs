@@ -2,7 +2,7 @@
 //! file knows its own bodies.
 
 use crate::address::{CoreId, EventId, GuestPhysical, GuestVirtual};
-use crate::codec::{EncodeError, Parsed, Writer, boolean};
+use crate::codec::{EncodeError, Parsed, Writer, boolean, made};
 use crate::event::{EventChange, PoolClass};
 #[cfg(doc)]
 use crate::limits;
@@ -236,26 +236,71 @@ impl<'a> Request<'a> {
 
     fn parse(kind: RequestKind, base: u64, body: &'a [u8]) -> Parsed<'a, Self> {
         match kind {
-            RequestKind::Hello => system::parse_hello_request(body),
+            RequestKind::Hello => made(system::parse_hello_request(body), |(version, features)| {
+                Self::Hello { version, features }
+            }),
             RequestKind::Go => Ok((body, Self::Go)),
             RequestKind::Cores => Ok((body, Self::Cores)),
             RequestKind::ShortCircuit => {
                 boolean(body).map(|(rest, on)| (rest, Self::ShortCircuit { on }))
             }
-            RequestKind::ReadRegisters => register::parse_read(body),
-            RequestKind::WriteRegister => register::parse_write(body),
-            RequestKind::ReadMemory => memory::parse_read(base, body),
-            RequestKind::WriteMemory => memory::parse_write(base, body),
-            RequestKind::Translate => memory::parse_translate(base, body),
-            RequestKind::DigestMemory => memory::parse_digest_request(body),
-            RequestKind::AddEvents => event::parse_add(base, body),
-            RequestKind::ChangeEvents => event::parse_change(body),
-            RequestKind::ListEvents => event::parse_list(body),
-            RequestKind::EventPrograms => program::parse_of_event(body),
-            RequestKind::Prealloc => pool::parse_prealloc(body),
+            RequestKind::ReadRegisters => made(register::parse_read(body), |(core, set)| {
+                Self::ReadRegisters { core, set }
+            }),
+            RequestKind::WriteRegister => {
+                made(register::parse_write(body), |(core, register, value)| {
+                    Self::WriteRegister {
+                        core,
+                        register,
+                        value,
+                    }
+                })
+            }
+            RequestKind::ReadMemory => made(
+                memory::parse_read(base, body),
+                |(at, len_bytes, expected_crc)| Self::ReadMemory {
+                    at,
+                    len_bytes,
+                    expected_crc,
+                },
+            ),
+            RequestKind::WriteMemory => made(memory::parse_write(base, body), |(at, bytes)| {
+                Self::WriteMemory { at, bytes }
+            }),
+            RequestKind::Translate => {
+                made(memory::parse_translate(base, body), |(core, address)| {
+                    Self::Translate { core, address }
+                })
+            }
+            RequestKind::DigestMemory => made(
+                memory::parse_digest_request(body),
+                |(address, len_bytes)| Self::DigestMemory { address, len_bytes },
+            ),
+            RequestKind::AddEvents => made(
+                event::parse_add(base, body),
+                |(core, all_or_nothing, events)| Self::AddEvents {
+                    core,
+                    all_or_nothing,
+                    events,
+                },
+            ),
+            RequestKind::ChangeEvents => made(event::parse_change(body), |(change, event)| {
+                Self::ChangeEvents { change, event }
+            }),
+            RequestKind::ListEvents => {
+                made(event::parse_list(body), |from| Self::ListEvents { from })
+            }
+            RequestKind::EventPrograms => made(program::parse_of_event(body), |event| {
+                Self::EventPrograms { event }
+            }),
+            RequestKind::Prealloc => made(pool::parse_prealloc(body), |(class, count)| {
+                Self::Prealloc { class, count }
+            }),
             RequestKind::Pools => Ok((body, Self::Pools)),
-            RequestKind::DefineGlobals => program::parse_define(body),
-            RequestKind::RunScript => program::parse_run(body),
+            RequestKind::DefineGlobals => made(program::parse_define(body), Self::DefineGlobals),
+            RequestKind::RunScript => made(program::parse_run(body), |(core, program)| {
+                Self::RunScript { core, program }
+            }),
             RequestKind::Flush => Ok((body, Self::Flush)),
             RequestKind::MessageCounts => Ok((body, Self::MessageCounts)),
         }

@@ -7,7 +7,6 @@ use crate::codec::{
 use crate::limits;
 use crate::packet::list::{Item, List};
 use crate::packet::run::{Stop, parse_stop, write_stop};
-use crate::packet::{Reply, Request};
 use bitflags::bitflags;
 
 /// Version of the protocol. Both ends name theirs in the handshake.
@@ -129,10 +128,10 @@ pub(crate) fn write_hello_request(
 }
 
 /// Abilities of a newer host are kept as they are; nobody uses what both do not have.
-pub(crate) fn parse_hello_request(input: &[u8]) -> Parsed<'_, Request<'_>> {
+pub(crate) fn parse_hello_request(input: &[u8]) -> Parsed<'_, (u16, Features)> {
     let (rest, version) = narrow(input)?;
     let (rest, features) = parse_features(rest)?;
-    Ok((rest, Request::Hello { version, features }))
+    Ok((rest, (version, features)))
 }
 
 fn parse_features(input: &[u8]) -> Parsed<'_, Features> {
@@ -164,7 +163,7 @@ pub(crate) fn write_hello(hello: &Hello<'_>, out: &mut Writer<'_>) -> Result<(),
     }
 }
 
-pub(crate) fn parse_hello(input: &[u8]) -> Parsed<'_, Reply<'_>> {
+pub(crate) fn parse_hello(input: &[u8]) -> Parsed<'_, Hello<'_>> {
     let (rest, version) = narrow(input)?;
     let (rest, features) = parse_features(rest)?;
     let (rest, session) = fixed_u64(rest)?;
@@ -185,7 +184,7 @@ pub(crate) fn parse_hello(input: &[u8]) -> Parsed<'_, Reply<'_>> {
     let (rest, stop) = when(stopped, |input| parse_stop(base, input), rest)?;
     Ok((
         rest,
-        Reply::Hello(Hello {
+        Hello {
             version,
             features,
             session,
@@ -199,7 +198,7 @@ pub(crate) fn parse_hello(input: &[u8]) -> Parsed<'_, Reply<'_>> {
             banner,
             ram,
             stop,
-        }),
+        },
     ))
 }
 
@@ -274,6 +273,7 @@ mod tests {
     use crate::packet::kind::ReplyKind;
     use crate::packet::testing::{BASE, ID, reply_body, reply_is_malformed, request_body};
     use crate::packet::{Hits, Message, StopCause};
+    use crate::packet::{Reply, Request};
     use std::vec::Vec;
 
     fn hello(banner: &'static str, stop: Option<Stop<'static>>) -> Hello<'static> {

@@ -9,7 +9,7 @@ mod event;
 pub use event::{DetourObstacle, EventOption, EventRefusal, ProcessorFeature, ProgramPart};
 
 use crate::address::{CoreId, EventId, GuestPhysical, GuestVirtual};
-use crate::event::PoolClass;
+use crate::pool::PoolClass;
 use crate::register::Register;
 
 /// A refused request changed nothing.

@@ -19,8 +19,8 @@ mod update;
 mod value;
 
 pub use machine::{Ask, Machine, Tracing};
-use record::RecordMemory;
-pub use record::TEXT_BYTES;
+use run::RecordMemory;
+pub use run::TEXT_BYTES;
 pub use run::run;
 
 #[cfg(test)]

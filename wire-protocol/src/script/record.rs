@@ -4,7 +4,7 @@
 //! A text that a value points at is copied at the time. A marker, and an address where no text can
 //! be read, are recorded as the numbers they are.
 
-use super::run::Run;
+use super::run::{RecordMemory, Run};
 use super::text::{Text, Width};
 use super::{Machine, STACK_VALUES};
 use crate::bytecode::routine::ArgumentKind;
@@ -12,30 +12,8 @@ use crate::bytecode::tag::Marker;
 use crate::limits::PRINT_ARGUMENTS;
 use crate::packet::{Argument, Arguments};
 
-/// Texts of one record, together. What is longer ends with three dots.
-pub const TEXT_BYTES: usize = 1024;
-
-/// Values of one record, encoded: its texts, their lengths, and its numbers.
-pub(super) const ENCODED_BYTES: usize = TEXT_BYTES + 10 * PRINT_ARGUMENTS;
-
 /// Stands at the end of a text that was too long.
 const CUT: &[u8] = b"...";
-
-/// Memory for the record that is being made.
-#[derive(Debug)]
-pub(super) struct RecordMemory {
-    texts: [u8; TEXT_BYTES],
-    encoded: [u8; ENCODED_BYTES],
-}
-
-impl RecordMemory {
-    pub(super) const fn new() -> Self {
-        Self {
-            texts: [0; TEXT_BYTES],
-            encoded: [0; ENCODED_BYTES],
-        }
-    }
-}
 
 impl<M: Machine> Run<'_, '_, M> {
     /// Makes a record of the `count` values that end at stack slot `top`.

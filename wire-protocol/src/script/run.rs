@@ -1,14 +1,36 @@
 //! One run of a program: its state, and what operations on variables, registers and calls do.
 
-use super::record::RecordMemory;
 use super::{
     CALLS, Call, End, FRAMES_BYTES, Fault, FaultKind, Machine, Outcome, STACK_VALUES, Workspace,
 };
 use crate::bytecode::routine::Pseudo;
 use crate::bytecode::tag::{self, Area, Marker};
 use crate::bytecode::{Program, Verified};
+use crate::limits::PRINT_ARGUMENTS;
 use crate::register::Register;
 use core::sync::atomic::Ordering;
+
+/// Texts of one record, together. What is longer ends with three dots.
+pub const TEXT_BYTES: usize = 1024;
+
+/// Values of one record, encoded: its texts, their lengths, and its numbers.
+pub(super) const ENCODED_BYTES: usize = TEXT_BYTES + 10 * PRINT_ARGUMENTS;
+
+/// Memory for the record that is being made.
+#[derive(Debug)]
+pub(super) struct RecordMemory {
+    pub(super) texts: [u8; TEXT_BYTES],
+    pub(super) encoded: [u8; ENCODED_BYTES],
+}
+
+impl RecordMemory {
+    pub(super) const fn new() -> Self {
+        Self {
+            texts: [0; TEXT_BYTES],
+            encoded: [0; ENCODED_BYTES],
+        }
+    }
+}
 
 /// Everything of a run that is not in the loop's own variables.
 pub(super) struct Run<'r, 'p, M> {

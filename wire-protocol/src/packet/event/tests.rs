@@ -8,6 +8,7 @@ use crate::packet::kind::{ReplyKind, RequestKind};
 use crate::packet::testing::{
     BASE, reply_body, reply_is_malformed, request_body, request_is_malformed,
 };
+use crate::packet::{Reply, Request};
 use std::vec;
 use std::vec::Vec;
 

@@ -4,6 +4,7 @@ use crate::packet::testing::{
     reply_body, reply_is_malformed, request_body, request_is_malformed, unencodable_reply,
     unencodable_request,
 };
+use crate::packet::{Reply, Request};
 
 const TWO: RegisterSet = RegisterSet::EMPTY.with(Register::Rax).with(Register::Rcx);
 const THREE: RegisterSet = TWO.with(Register::Rdx);
