@@ -2,10 +2,17 @@
 //!
 //! Reads the sources as text: a rule that no longer holds fails here, with the line that breaks it.
 
+#[path = "layering/fields.rs"]
+mod fields;
+#[path = "layering/graph.rs"]
+mod graph;
 #[path = "layering/sources.rs"]
 mod sources;
+#[path = "layering/statics.rs"]
+mod statics;
 
 use debuggee_driver::constants::TABLE;
+use fields::Use;
 use sources::{Source, lines_of_table, read, repository, sources};
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,22 +25,50 @@ const MEMBERS: [&str; 5] = [
     "tests",
 ];
 
-/// The driver's modules in call order. A module imports only from ranks to its right.
-const DRIVER_ORDER: &[&[&str]] = &[
-    &["boot"],
-    &["exit"],
-    &["hit"],
-    &["halt"],
-    &["command"],
-    &["run"],
-    &["shared"],
-    &["line", "facts", "constants", "published"],
-    &["messages"],
-    &["event"],
-    &["ept"],
-    &["cores", "guest", "pool"],
-    &["vmx"],
-    &["port"],
+/// Modules of a crate in call order. A module uses only what stands in ranks to its right.
+struct Order {
+    /// Where the crate begins.
+    root: &'static str,
+    ranks: &'static [&'static [&'static str]],
+    /// Modules outside the order: what stands in for hardware in tests.
+    outside: &'static [&'static str],
+}
+
+const ORDERS: [Order; 2] = [
+    Order {
+        root: "debuggee-driver/src/lib.rs",
+        ranks: &[
+            &["boot"],
+            &["hw"],
+            &["exit"],
+            &["hit"],
+            &["halt"],
+            &["command"],
+            &["run"],
+            &["shared"],
+            &["line", "facts", "constants", "published"],
+            &["messages", "transport"],
+            &["event"],
+            &["ept"],
+            &["cores", "guest", "pool"],
+            &["vmx"],
+            &["port"],
+        ],
+        outside: &["fake"],
+    },
+    Order {
+        root: "wire-protocol/src/lib.rs",
+        ranks: &[
+            &["script", "print"],
+            &["packet", "link", "pack"],
+            &["event"],
+            &["refusal"],
+            &["bytecode", "frame", "transport", "instruction"],
+            &["register", "crc", "pool"],
+            &["address", "closed", "codec", "limits"],
+        ],
+        outside: &[],
+    },
 ];
 
 /// Implementations of the traits of `port`: who may name them.
@@ -126,46 +161,46 @@ fn driver_and_host_import_the_protocol_only() {
     }
 }
 
-fn rank(module: &str) -> Option<usize> {
-    DRIVER_ORDER.iter().position(|rank| rank.contains(&module))
+/// The top-level module that a file belongs to.
+fn module(path: &str) -> &str {
+    let rest = path.split("/src/").nth(1).unwrap_or_default();
+    let first = rest.split('/').next().unwrap_or_default();
+    first.trim_end_matches(".rs")
 }
 
-/// Modules outside the order: hardware, and what stands in for it in tests.
-const OUTSIDE: [&str; 4] = ["hw", "transport", "fake", "lib"];
-
 #[test]
-fn driver_modules_import_rightwards_only() {
+fn modules_use_rightwards_only() {
     let mut broken = Vec::new();
-    let mut seen = BTreeSet::new();
-    for source in sources("debuggee-driver/src") {
-        let module = source.module();
-        seen.insert(module.clone());
-        let Some(own) = rank(&module) else {
-            if !OUTSIDE.contains(&module.as_str()) {
+    for order in &ORDERS {
+        let rank = |module: &str| order.ranks.iter().position(|rank| rank.contains(&module));
+        let graph = graph::Graph::of(order.root);
+        let mut seen = BTreeSet::new();
+        for source in graph.sources() {
+            let own = module(&source.path).to_owned();
+            let is_outside = own == "lib" || order.outside.contains(&own.as_str());
+            if rank(&own).is_none() && !is_outside {
                 broken.push(format!(
-                    "{}: `{module}` has no place in the order",
+                    "{}: `{own}` has no place in the order",
                     source.path
                 ));
             }
-            continue;
-        };
-        for (number, line, imported) in source.imports() {
-            let fine = imported == module
-                || source.is_test_code(number)
-                || rank(&imported).is_some_and(|theirs| theirs > own)
-                || IMPLEMENTATIONS.iter().any(|(name, _)| *name == imported);
-            if !fine {
-                broken.push(format!("{}:{number}: {}", source.path, line.trim()));
+            seen.insert(own);
+        }
+        for ((from, to), path) in graph.edges() {
+            let (own, used) = (module(&from), module(&to));
+            if own != used && rank(own) >= rank(used) && rank(own).is_some() {
+                broken.push(format!("{from}: {path}"));
             }
         }
+        for module in order.ranks.iter().copied().flatten() {
+            assert!(
+                seen.contains(*module),
+                "the order lists `{module}`, which is no module of {}",
+                order.root
+            );
+        }
     }
-    assert_none(&broken, "the driver's modules import rightwards only");
-    for module in DRIVER_ORDER.iter().copied().flatten() {
-        assert!(
-            seen.contains(*module),
-            "the order lists `{module}`, which is no module"
-        );
-    }
+    assert_none(&broken, "modules use what stands to their right only");
 }
 
 #[test]
@@ -380,5 +415,95 @@ fn no_file_names_a_host_but_examples() {
     assert_none(
         &broken,
         "the machine's own configuration names the package hosts",
+    );
+}
+
+/// Crates without files that use each other.
+const ROOTS: [&str; 3] = [
+    "wire-protocol/src/lib.rs",
+    "debuggee-driver/src/lib.rs",
+    "debuggee-driver/platform/linux/src/lib.rs",
+];
+
+#[test]
+fn no_files_use_each_other() {
+    let mut broken = Vec::new();
+    for root in ROOTS {
+        let edges = graph::Graph::of(root).edges();
+        for circle in graph::circles(&edges) {
+            broken.push(format!("{root}: {} files", circle.len()));
+            for ((from, to), path) in &edges {
+                if circle.contains(from) && circle.contains(to) {
+                    broken.push(format!("    {from} uses {to}: {path}"));
+                }
+            }
+        }
+    }
+    assert_none(&broken, "files use each other in circles");
+}
+
+/// What changes from entry to entry, and the one file that writes it.
+const DERIVED: &str = "debuggee-driver/src/exit/derived.rs";
+const DERIVED_FIELDS: [&str; 3] = [
+    "PRIMARY_PROCBASED_EXEC_CONTROLS",
+    "EPTP_FULL",
+    "INTERRUPTIBILITY_STATE",
+];
+/// What a core is launched with.
+const LAUNCH: &str = "debuggee-driver/src/hw/vmx_cpu/fill.rs";
+
+/// The monitor trap flag is one of the primary controls.
+#[test]
+fn trap_flag_view_and_shadow_are_written_at_one_place_each() {
+    let mut broken = Vec::new();
+    let sources = graph::Graph::of("debuggee-driver/src/lib.rs").sources();
+    for field in DERIVED_FIELDS {
+        let mut writes = 0;
+        for source in &sources {
+            for use_ in fields::uses(source, field) {
+                match use_ {
+                    Use::Read => {}
+                    Use::Write if source.path == DERIVED => writes += 1,
+                    Use::Other if source.path == LAUNCH => {}
+                    Use::Write | Use::Other => {
+                        broken.push(format!("{}: {use_:?} of {field}", source.path));
+                    }
+                }
+            }
+        }
+        assert_eq!(writes, 1, "{DERIVED} writes {field} at so many places");
+    }
+    assert_none(&broken, "they are computed just before each entry");
+}
+
+/// Crates whose code runs in the debuggee: where they begin, and where they stand.
+const IN_DEBUGGEE: [(&str, &str); 3] = [
+    ("wire-protocol/src/lib.rs", "wire-protocol/src/"),
+    ("debuggee-driver/src/lib.rs", "debuggee-driver/src/"),
+    (
+        "debuggee-driver/platform/linux/src/lib.rs",
+        "debuggee-driver/platform/",
+    ),
+];
+
+#[test]
+fn nothing_in_the_image_of_the_driver_can_change() {
+    let mut broken = Vec::new();
+    for (root, directory) in IN_DEBUGGEE {
+        for source in graph::Graph::of(root).sources() {
+            for name in statics::changeable(&source) {
+                broken.push(format!("{}: {name}", source.path));
+            }
+        }
+        for path in sources::all_files() {
+            if path.starts_with(directory) && path.ends_with(".S") {
+                let lines = statics::writable_sections(&read(&path));
+                broken.extend(lines.into_iter().map(|line| format!("{path}: {line}")));
+            }
+        }
+    }
+    assert_none(
+        &broken,
+        "what changes stands in the arena, which the guest can't see",
     );
 }

@@ -97,6 +97,22 @@ pub(crate) struct Source {
 }
 
 impl Source {
+    /// A source that is in no file.
+    pub(crate) fn of(path: &str, text: &str) -> Self {
+        Self {
+            path: path.to_owned(),
+            text: text.to_owned(),
+        }
+    }
+
+    /// As the compiler reads it.
+    pub(crate) fn parsed(&self) -> syn::File {
+        match syn::parse_file(&self.text) {
+            Ok(file) => file,
+            Err(error) => panic!("{}: {error}", self.path),
+        }
+    }
+
     /// Lines with their numbers, without comments and strings.
     pub(crate) fn code(&self) -> impl Iterator<Item = (usize, &str)> {
         self.text.lines().enumerate().filter_map(|(index, line)| {
