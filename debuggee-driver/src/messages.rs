@@ -37,7 +37,7 @@ pub struct Ring<'m> {
 
 /// What a ring gives out.
 #[derive(Clone, Copy, Debug)]
-struct Taken {
+struct RingRecord {
     source: Source,
     tsc: u64,
     lost: u64,
@@ -126,7 +126,7 @@ impl<'m> Ring<'m> {
         let mut is_full = false;
         while let Some(record) = self.take(at, content) {
             let content = content.get(..record.len_bytes).unwrap_or_default();
-            let Taken {
+            let RingRecord {
                 source, tsc, lost, ..
             } = record;
             if batch.push(source, tsc, lost, content).is_err() {
@@ -193,7 +193,7 @@ impl<'m> Ring<'m> {
     }
 
     /// The record at `at`, its content copied as far as there is room.
-    fn take(&self, at: u64, content: &mut [u8]) -> Option<Taken> {
+    fn take(&self, at: u64, content: &mut [u8]) -> Option<RingRecord> {
         if at == self.head.load(Ordering::Acquire) {
             return None;
         }
@@ -212,7 +212,7 @@ impl<'m> Ring<'m> {
             None => Source::Request,
             Some(id) => Source::Event(EventId(id as u32)),
         };
-        Some(Taken {
+        Some(RingRecord {
             source,
             tsc: self.get(at + 1),
             lost: self.get(at + 2),

@@ -172,7 +172,7 @@ impl<P: Ports> Shared<P> {
     }
 
     /// Ticks that no core in order needs to come or to acknowledge: one second.
-    pub fn patience_ticks(&self) -> u64 {
+    pub fn timeout_ticks(&self) -> u64 {
         u64::from(self.facts.tsc_khz) * MILLISECONDS
     }
 

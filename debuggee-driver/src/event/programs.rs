@@ -231,7 +231,7 @@ pub enum StoredCondition<'s> {
 /// Where the programs of an installed event are. Small, as there is one in every record: the rest
 /// follows from [`ProgramSizes`].
 #[derive(Clone, Copy, Debug)]
-pub struct Stored {
+pub struct StoredPrograms {
     /// The event object.
     object: u64,
     /// The safe buffer; 0 if there is none.
@@ -250,7 +250,7 @@ pub struct Stored {
     comparison: Option<Comparison>,
 }
 
-impl Stored {
+impl StoredPrograms {
     /// Writes programs into an event object at `object`, which holds what [`Needs::class`] said,
     /// and clears locals and buffer.
     pub fn write(

@@ -1,7 +1,7 @@
 //! What is installed: one record per event. Changed with every core halted; while the guest runs,
 //! cores only look records up, count hits, and let events begin or cease to act.
 
-use super::programs::Stored;
+use super::programs::StoredPrograms;
 use crate::pool::list::FixedList;
 use crate::pool::slab::{EVENTS_MAX, Reserved};
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -22,7 +22,7 @@ pub struct Record {
     /// How big its programs are.
     pub sizes: ProgramSizes,
     /// The programs in the event object.
-    pub programs: Stored,
+    pub programs: StoredPrograms,
     /// The event object; its page object, if it has one, is with the page.
     pub object: Reserved,
     /// Its safe buffer, if it has one.
@@ -58,7 +58,7 @@ pub struct NewRecord {
     /// See [`Record::sizes`].
     pub sizes: ProgramSizes,
     /// See [`Record::programs`].
-    pub programs: Stored,
+    pub programs: StoredPrograms,
     /// See [`Record::object`].
     pub object: Reserved,
     /// See [`Record::buffer`].

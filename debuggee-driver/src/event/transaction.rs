@@ -8,7 +8,7 @@ mod reserve;
 
 use super::installed::Installed;
 use super::plan::{Facts, Plan, Resolver};
-use super::programs::{Stored, Stretch, action_offset};
+use super::programs::{StoredPrograms, Stretch, action_offset};
 use super::registry::NewRecord;
 use super::trigger::{Key, TriggerKind};
 use crate::pool::PoolMark;
@@ -163,7 +163,7 @@ impl Installed {
             at: self.pools.phys(buffer),
             len_bytes: spec.settings.options.buffer_bytes,
         });
-        let programs = Stored::write(
+        let programs = StoredPrograms::write(
             mem,
             object,
             action_offset(plan.event_class, &self.pools.design().sizes),

@@ -53,7 +53,7 @@ pub fn stop<P: Ports>(
     let still_since = halt.gather(
         |other| cpu.send_nmi(shared.apic_id(other)),
         || cpu.tsc(),
-        shared.patience_ticks(),
+        shared.timeout_ticks(),
     );
     shared.halts.fetch_add(1, SeqCst);
     serve::serve(&mut halt, cpu, shared, cause);
@@ -69,7 +69,7 @@ fn let_go<P: Ports>(mut halt: Halt<'_>, cpu: &mut P::Cpu, shared: &Shared<P>, st
         shared.add_hidden_ticks(cpu.tsc().saturating_sub(still_since));
     }
     halt.parts().1.file.apply(cpu);
-    halt.release(|| cpu.tsc(), shared.patience_ticks());
+    halt.release(|| cpu.tsc(), shared.timeout_ticks());
 }
 
 /// Checks in with the core that halts and waits until it lets go.

@@ -93,7 +93,7 @@ fn send_rest<P: Ports>(line: &mut Line<P::Io>, context: &mut Context<'_, '_, P>)
     loop {
         let now = context.cpu.tsc();
         let more = line.transmit(context.shared.microseconds(now));
-        if !more || now.wrapping_sub(start) > context.shared.patience_ticks() {
+        if !more || now.wrapping_sub(start) > context.shared.timeout_ticks() {
             return;
         }
     }

@@ -1,6 +1,6 @@
 //! What events run: the class of object it needs, every refusal, and where it stands afterwards.
 
-use super::super::programs::{Stored, StoredCondition};
+use super::super::programs::{StoredCondition, StoredPrograms};
 use super::*;
 use std::vec;
 use wire_protocol::bytecode::Assembler;
@@ -54,7 +54,7 @@ impl World {
         self.installed.add(&mut self.mem, spec, &NOWHERE)
     }
 
-    fn stored(&self, event: EventId) -> (Stored, ProgramSizes) {
+    fn stored(&self, event: EventId) -> (StoredPrograms, ProgramSizes) {
         let record = self.installed.registry().get(event).unwrap();
         (record.programs, record.sizes)
     }
