@@ -10,7 +10,7 @@ use crate::port::{Cpu, PhysicalMemory, gpr};
 use crate::shared::TrampolineView;
 use crate::vmx::{control_field, guest, reason, ro};
 use wire_protocol::address::{GuestPhysical, GuestVirtual, PAGE_BYTES};
-use wire_protocol::event::{Actions, Settings, Trigger};
+use wire_protocol::event::{Actions, Settings, TraceKind, Trigger};
 use wire_protocol::register::Register;
 
 const INNER: TrampolineView = TrampolineView {
@@ -222,6 +222,35 @@ fn what_comes_on_the_way_in_is_put_off_until_the_core_is_out() {
         machine.exit(0, reason::MONITOR_TRAP_FLAG);
         assert!(!machine.traps(0) && is_deferred(&machine));
         assert_eq!(injected(&machine), 0);
+    });
+}
+
+#[test]
+fn a_traced_core_runs_on_inside_and_is_traced_again_behind_it() {
+    on_a_large_stack(|| {
+        let mut machine = machine_with_detour();
+        let kind = TraceKind::Instrument;
+        let mut settings = Settings::new(Trigger::Trace { kind });
+        settings.actions = Actions::empty();
+        machine.install(settings, EventFacts::default());
+        machine.exit(0, reason::PREEMPTION_TIMER);
+        assert!(machine.traps(0) && !is_inside(&machine));
+        // VMFUNC brought it in, without an exit but for the trap behind it.
+        machine.set_rip(0, DRIVER + 0x10);
+        let cpu = &mut machine.cores[0].cpu;
+        cpu.vmwrite(control_field::EPTP_FULL, INNER.eptp);
+        machine.exit(0, reason::MONITOR_TRAP_FLAG);
+        assert!(!machine.traps(0) && is_inside(&machine) && is_deferred(&machine));
+        // It calls as it comes out.
+        machine.cores[0].cpu.vmwrite(guest::RSP, FRAME);
+        let call = [
+            (gpr::RAX, hypercall::MAGIC),
+            (gpr::RCX, hypercall::FINISH_DETOUR),
+            (gpr::RDX, StubRequest::Nothing.encode()),
+        ];
+        set(&mut machine, &call);
+        machine.exit(0, reason::VMCALL);
+        assert!(machine.traps(0) && !is_inside(&machine));
     });
 }
 
