@@ -14,7 +14,7 @@ use crate::hit::detour::{FRAME_WORDS, Frame};
 use crate::port::{GuestCpu, PhysicalMemory};
 use core::arch::global_asm;
 use core::mem::offset_of;
-use wire_protocol::address::{GuestVirtual, PAGE_BYTES};
+use wire_protocol::address::{Extent, GuestVirtual, PAGE_BYTES};
 use wire_protocol::limits;
 
 /// Bytes of a core's stack.
@@ -81,13 +81,14 @@ pub fn site(pages: [u64; PAGES], lists: [ViewList; 2]) -> Site {
     }
 }
 
-/// First byte and length of the stub, and of the places.
+/// The stub, and the places.
 #[must_use]
-pub fn stub() -> [(u64, u64); 2] {
+pub fn stub() -> [Extent<GuestVirtual>; 2] {
     let stub = standstill_detour as *const () as u64;
     let stub_bytes = (&raw const standstill_detour_end as u64).wrapping_sub(stub);
     let places = &raw const standstill_detour_slots as u64;
     [(stub, stub_bytes), (places, SLOTS as u64 * SLOT_BYTES)]
+        .map(|(start, len_bytes)| Extent::new(GuestVirtual(start), len_bytes).unwrap_or_default())
 }
 
 /// Writes what the stub knows to the page that stands for it.

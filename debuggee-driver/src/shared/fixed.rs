@@ -2,6 +2,7 @@
 
 use crate::ept::mode::ModeViews;
 use crate::event::Bitmaps;
+use wire_protocol::address::{Extent, GuestVirtual};
 
 /// See the module.
 #[derive(Clone, Copy, Debug)]
@@ -41,15 +42,16 @@ pub struct TrampolineView {
     /// Physical address of a byte per core: not 0 if VMX-root wants to see the core as soon as it is
     /// out of its detour.
     pub deferred: u64,
-    /// First byte and length of the code that leads a core in and out, or stands in for the guest's.
-    pub stub: [(u64, u64); 2],
+    /// The code that leads a core in and out, or stands in for the guest's.
+    pub stub: [Extent<GuestVirtual>; 2],
 }
 
 impl TrampolineView {
     /// Whether a core at `rip` is in the stub.
     #[must_use]
     pub fn is_in_stub(&self, rip: u64) -> bool {
-        let is_in = |(start, len_bytes): (u64, u64)| rip.wrapping_sub(start) < len_bytes;
-        self.stub.into_iter().any(is_in)
+        self.stub
+            .iter()
+            .any(|part| part.contains(GuestVirtual(rip)))
     }
 }

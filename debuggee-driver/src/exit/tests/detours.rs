@@ -9,16 +9,14 @@ use crate::hit::detour::{FRAME_WORDS, READ_REGISTER, StubRequest, WRITE_REGISTER
 use crate::port::{Cpu, PhysicalMemory, gpr};
 use crate::shared::TrampolineView;
 use crate::vmx::{control_field, guest, reason, ro};
-use wire_protocol::address::{GuestPhysical, GuestVirtual, PAGE_BYTES};
+use wire_protocol::address::{Extent, GuestPhysical, GuestVirtual, PAGE_BYTES};
 use wire_protocol::event::{Actions, Settings, TraceKind, Trigger};
 use wire_protocol::register::Register;
 
-const INNER: TrampolineView = TrampolineView {
-    eptp: 0x7000_001e,
-    lists: [0x7100_0000, 0x7100_1000],
-    deferred: RAM + 0x20_0000,
-    stub: [(DRIVER + 0x100, 0x80), (DRIVER + 0x800, 0x100)],
-};
+const EPTP: u64 = 0x7000_001e;
+const LISTS: [u64; 2] = [0x7100_0000, 0x7100_1000];
+/// A byte per core.
+const DEFERRED: u64 = RAM + 0x20_0000;
 /// Where the stub laid the guest's registers down.
 const FRAME: u64 = RAM + 0x30_0000;
 /// Where detours lead, and a function that has one.
@@ -26,8 +24,18 @@ const PLACES: u64 = RAM + 0x50_0000;
 const FUNCTION: u64 = RAM + 0x60_0000;
 const UNDEFINED_OPCODE: u64 = 1 << 31 | 3 << 8 | 6;
 
+fn trampoline() -> TrampolineView {
+    let part = |offset, len_bytes| Extent::new(GuestVirtual(DRIVER + offset), len_bytes);
+    TrampolineView {
+        eptp: EPTP,
+        lists: LISTS,
+        deferred: DEFERRED,
+        stub: [part(0x100, 0x80), part(0x800, 0x100)].map(Option::unwrap),
+    }
+}
+
 fn machine() -> Machine {
-    Machine::with(|parts| parts.fixed.trampoline = Some(INNER))
+    Machine::with(|parts| parts.fixed.trampoline = Some(trampoline()))
 }
 
 /// A machine that has a detour.
@@ -38,7 +46,7 @@ fn machine_with_detour() -> Machine {
         linear: GuestVirtual(PLACES),
         stub: GuestVirtual(PLACES + 0x1_0000),
         pages: core::array::from_fn(|index| page(index as u64)),
-        lists: INNER.lists.map(|at| ViewList { at, views: [0; 2] }),
+        lists: LISTS.map(|at| ViewList { at, views: [0; 2] }),
     };
     machine.edit(|installed| installed.place_detours(site));
     let at = GuestVirtual(FUNCTION);
@@ -61,7 +69,7 @@ fn inside() -> Machine {
     let mut machine = machine_with_detour();
     machine.set_rip(0, DRIVER + 0x10);
     let cpu = &mut machine.cores[0].cpu;
-    cpu.vmwrite(control_field::EPTP_FULL, INNER.eptp);
+    cpu.vmwrite(control_field::EPTP_FULL, EPTP);
     cpu.vmwrite(ro::VMEXIT_INSTRUCTION_LEN, 3);
     machine
 }
@@ -71,7 +79,7 @@ fn field(machine: &Machine, field: u32) -> u64 {
 }
 
 fn is_inside(machine: &Machine) -> bool {
-    field(machine, control_field::EPTP_FULL) == INNER.eptp
+    field(machine, control_field::EPTP_FULL) == EPTP
 }
 
 fn injected(machine: &Machine) -> u64 {
@@ -80,7 +88,7 @@ fn injected(machine: &Machine) -> u64 {
 
 fn is_deferred(machine: &Machine) -> bool {
     let mut byte = [0];
-    machine.shared.memory.read(INNER.deferred, &mut byte);
+    machine.shared.memory.read(DEFERRED, &mut byte);
     byte[0] != 0
 }
 
@@ -104,18 +112,14 @@ fn a_vmfunc_of_the_guest_faults_as_without_a_hypervisor() {
         // There is one: the core is in the trampoline view, where it can execute nothing.
         let mut machine = machine_with_detour();
         machine.place_code(RAM, &[0x90, 0x0f, 0x01, 0xd4]);
-        machine.cores[0]
-            .cpu
-            .vmwrite(control_field::EPTP_FULL, INNER.eptp);
+        machine.cores[0].cpu.vmwrite(control_field::EPTP_FULL, EPTP);
         machine.set_rip(0, RAM + 4);
         machine.exit(0, reason::EPT_VIOLATION);
         assert_eq!(injected(&machine), UNDEFINED_OPCODE);
         assert_eq!(field(&machine, guest::RIP), RAM + 1);
         machine.assert_all_watched();
         // At an interrupt that came right after it, it did nothing.
-        machine.cores[0]
-            .cpu
-            .vmwrite(control_field::EPTP_FULL, INNER.eptp);
+        machine.cores[0].cpu.vmwrite(control_field::EPTP_FULL, EPTP);
         machine.set_rip(0, RAM + 0x100);
         machine.exit(0, reason::EPT_VIOLATION);
         assert_eq!(injected(&machine), 0);
@@ -218,7 +222,7 @@ fn what_comes_on_the_way_in_is_put_off_until_the_core_is_out() {
         machine.set_rip(0, DRIVER + 0x100);
         machine.nmi(0);
         let cpu = &mut machine.cores[0].cpu;
-        cpu.vmwrite(control_field::EPTP_FULL, INNER.eptp);
+        cpu.vmwrite(control_field::EPTP_FULL, EPTP);
         machine.exit(0, reason::MONITOR_TRAP_FLAG);
         assert!(!machine.traps(0) && is_deferred(&machine));
         assert_eq!(injected(&machine), 0);
@@ -238,7 +242,7 @@ fn a_traced_core_runs_on_inside_and_is_traced_again_behind_it() {
         // VMFUNC brought it in, without an exit but for the trap behind it.
         machine.set_rip(0, DRIVER + 0x10);
         let cpu = &mut machine.cores[0].cpu;
-        cpu.vmwrite(control_field::EPTP_FULL, INNER.eptp);
+        cpu.vmwrite(control_field::EPTP_FULL, EPTP);
         machine.exit(0, reason::MONITOR_TRAP_FLAG);
         assert!(!machine.traps(0) && is_inside(&machine) && is_deferred(&machine));
         // It calls as it comes out.
