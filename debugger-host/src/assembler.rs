@@ -4,7 +4,7 @@
 //! everywhere. Names that are neither registers nor labels are symbols of the debuggee. The code
 //! may run at any address, so it must not refer to one relative to itself.
 
-use crate::expression::number;
+use crate::types::number;
 use iced_x86::{Decoder, DecoderOptions, Mnemonic, OpKind};
 use rsasm::arch::{self, Syntax};
 use rsasm::assembler::{Assembler, Options};
@@ -101,7 +101,7 @@ fn operand(
             .map(Some)
             .ok_or_else(|| format!("no symbol `{word}`"));
     }
-    let is_register = crate::expression::register::part(&word.to_ascii_lowercase()).is_some();
+    let is_register = crate::types::register::part(&word.to_ascii_lowercase()).is_some();
     Ok(if is_register { None } else { symbol(word) })
 }
 

@@ -18,5 +18,7 @@ pub mod repl;
 pub mod script;
 pub mod session;
 pub mod sink;
+mod size;
 pub mod symbol;
 pub mod transport;
+pub mod types;

@@ -411,7 +411,7 @@ pub enum Warning {
 }
 
 /// What came of one command.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Response {
     /// The command's name, as in the table; empty if there is none of that name.
     pub command: String,
@@ -420,7 +420,7 @@ pub struct Response {
     /// What a script printed that the command ran.
     pub messages: Vec<Message>,
     /// What it found out or did, or why not.
-    pub result: Result<Answer, crate::command::CommandError>,
+    pub result: Result<Answer, Problem>,
 }
 
 /// In which form things are told.

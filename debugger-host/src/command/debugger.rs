@@ -5,12 +5,13 @@ use super::CommandError;
 use crate::answer::event::{Installed, Pools};
 use crate::answer::{Answer, Form, Hex, Message, Report, Warning};
 use crate::expression::eval::{Context, EvalError};
-use crate::expression::{Expression, Read, register};
+use crate::expression::{Expression, Read};
 use crate::session::{Session, SessionError, Space};
 use crate::sink::Sinks;
 use crate::symbol::modules::{self, Memory};
 use crate::symbol::resolve::Symbols;
 use crate::symbol::table::Table;
+use crate::types::register;
 use wire_protocol::event::EventEntry;
 use wire_protocol::register::Register;
 
@@ -113,7 +114,7 @@ impl Debugger {
             pools = Some(Pools::from(&self.session.pools()?));
         }
         Ok(Answer::Connected {
-            status: Box::new(super::system::status_of(self)),
+            status: Box::new(super::status::status(&self.session, &self.symbols)),
             halt,
             events,
             pools,

@@ -3,7 +3,7 @@
 
 use super::text::without_comments;
 use super::{CommandError, Debugger, JSON, find, parse, parse_line};
-use crate::answer::{Answer, Form, Report, Response};
+use crate::answer::{Answer, Form, Problem, Report, Response};
 
 /// Runs one command and reports what came of it. Returns whether it went well.
 pub fn run_line(debugger: &mut Debugger, line: &str) -> bool {
@@ -43,7 +43,7 @@ pub(super) fn respond(
         command: command.to_owned(),
         warnings: std::mem::take(&mut debugger.warnings),
         messages: std::mem::take(&mut debugger.messages),
-        result,
+        result: result.map_err(|error| Problem::from(&error)),
     };
     debugger.report(Report::Response(&response));
     response.result.is_ok()

@@ -4,15 +4,18 @@
 
 mod debugger;
 mod dispatch;
+mod error;
 pub mod event;
 pub mod memory;
 mod news;
 mod output;
 pub mod parse;
+mod problem;
 mod program;
 pub mod register;
 pub mod run;
 pub mod script;
+mod status;
 pub mod symbol;
 pub mod system;
 mod table;
@@ -21,13 +24,12 @@ mod value;
 
 pub use debugger::{Continuation, Debugger, Listener};
 pub use dispatch::run_line;
-pub use parse::{Arguments, ParseError};
+pub use error::{CommandError, ParseError};
+pub use parse::Arguments;
 pub use table::COMMANDS;
 pub use text::open_braces;
 
-use crate::answer::{Answer, Failure};
-use crate::expression::eval::EvalError;
-use crate::session::SessionError;
+use crate::answer::Answer;
 use event::AddEvent;
 
 /// A command of the table.
@@ -62,132 +64,13 @@ pub trait Action {
     }
 }
 
-/// Why a command failed. One line each.
-#[derive(Debug, thiserror::Error)]
-pub enum CommandError {
-    /// It could not be read.
-    #[error(transparent)]
-    Parse(#[from] ParseError),
-    /// An argument has no value.
-    #[error(transparent)]
-    Value(#[from] EvalError),
-    /// The session could not do it.
-    #[error(transparent)]
-    Session(#[from] SessionError),
-    /// The module list could not be read.
-    #[error(transparent)]
-    Modules(#[from] crate::symbol::modules::ModuleError<SessionError>),
-    /// No symbols are loaded.
-    #[error(
-        "no kernel symbols are loaded; start with --symbols FILE (the debuggee's kernel image)"
-    )]
-    NoSymbols,
-    /// A pattern without a match.
-    #[error("no symbol matches `{pattern}`")]
-    NoMatch {
-        /// As typed.
-        pattern: String,
-    },
-    /// No module of that name.
-    #[error("no module `{name}` is loaded; `lm` lists them")]
-    NoModule {
-        /// As typed.
-        name: String,
-    },
-    /// No symbol near an address.
-    #[error("no symbol is near {address:016x}")]
-    NoPlace {
-        /// The address.
-        address: u64,
-    },
-    /// A value that does not fit.
-    #[error("{what} is {value:x}, more than {limit:x}")]
-    TooBig {
-        /// What it is.
-        what: &'static str,
-        /// Its value.
-        value: u64,
-        /// The most it can be.
-        limit: u64,
-    },
-    /// A value out of its range.
-    #[error("{what} is {value:x}, not between {least:x} and {most:x}")]
-    OutOfRange {
-        /// What it is.
-        what: &'static str,
-        /// Its value.
-        value: u64,
-        /// The least it can be.
-        least: u64,
-        /// The most it can be.
-        most: u64,
-    },
-    /// An output that cannot be used.
-    #[error(transparent)]
-    Sink(#[from] crate::sink::SinkError),
-    /// A text that is no script.
-    #[error(transparent)]
-    Program(#[from] crate::script::problem::Explained),
-    /// A script did not run to its end, or not as meant.
-    #[error("{0}")]
-    ScriptEnded(Failure),
-    /// A text that is no machine code.
-    #[error("{option}: {why}")]
-    Assembly {
-        /// The option it belongs to.
-        option: &'static str,
-        /// What is wrong, and where.
-        why: crate::assembler::AssemblyError,
-    },
-    /// A register that cannot be named.
-    #[error("no register `{name}`; `.help r` lists them")]
-    NoRegister {
-        /// As typed.
-        name: String,
-    },
-    /// No virtual address leads to a physical one in a way that is known here.
-    #[error("physical address {physical:x} is not in the kernel's direct map, nor in its image")]
-    NoVirtual {
-        /// The address.
-        physical: u64,
-    },
-    /// A script could not be read.
-    #[error("cannot read the script {path}: {why}")]
-    Script {
-        /// Which file.
-        path: String,
-        /// What the system says.
-        why: String,
-    },
-    /// A script failed at a line.
-    #[error("{path}, line {line}: the script ends here")]
-    ScriptFailed {
-        /// Which file.
-        path: String,
-        /// Counted from 1.
-        line: usize,
-    },
-    /// Scripts that call scripts without end.
-    #[error("scripts call each other more than {limit} deep")]
-    ScriptDepth {
-        /// The limit.
-        limit: usize,
-    },
-    /// An event was sent with others, and there is no result for it.
-    #[error("the debuggee gave no result for it")]
-    NoResult {},
-    /// Part of several events failed; said line by line before.
-    #[error("{failed} of {count} commands failed")]
-    Partly {
-        /// How many failed.
-        failed: usize,
-        /// Of how many.
-        count: usize,
-    },
-}
-
 /// The command before others that asks for their JSON form.
 pub const JSON: &str = ".json";
+
+/// Every command, in the order of the help.
+pub fn commands() -> impl Iterator<Item = &'static Command> {
+    COMMANDS.iter().copied()
+}
 
 /// The table's entry for `name`.
 #[must_use]

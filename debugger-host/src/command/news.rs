@@ -7,7 +7,7 @@ use crate::answer::{
     event::Watch,
 };
 use crate::disasm::disassemble;
-use crate::session::{self, Said, What};
+use crate::session::{self, MessageContent, ProgramMessage};
 use std::time::{Duration, Instant};
 use wire_protocol::packet::{Source, StopCause};
 
@@ -48,7 +48,7 @@ impl Debugger {
                     rip: Hex(rip),
                     detail: Hex(detail),
                 },
-                session::News::Said(messages) => {
+                session::News::Messages(messages) => {
                     spared += self.show_messages(&messages, printed);
                     if self.session.halt().is_none() && started.elapsed() > TURN {
                         break;
@@ -103,7 +103,11 @@ impl Debugger {
     /// Reports messages of programs, or gives them to the sinks of their events; those of a
     /// script that ran once go to `printed`, if that is wanted. How many were neither shown nor
     /// given away, because Ctrl+C was pressed.
-    fn show_messages(&mut self, messages: &[Said], printed: &mut Option<Vec<Message>>) -> usize {
+    fn show_messages(
+        &mut self,
+        messages: &[ProgramMessage],
+        printed: &mut Option<Vec<Message>>,
+    ) -> usize {
         let mut news = Vec::new();
         let mut own = Vec::new();
         for said in messages {
@@ -133,7 +137,7 @@ impl Debugger {
         0
     }
 
-    fn message(&self, said: &Said) -> Message {
+    fn message(&self, said: &ProgramMessage) -> Message {
         Message {
             event: match said.source {
                 Source::Event(id) => Some(id.0),
@@ -142,15 +146,15 @@ impl Debugger {
             core: said.core.0,
             lost: Count(said.lost),
             content: match &said.what {
-                What::Text(text) => Content::Text { text: text.clone() },
-                What::Trace { rip, code } => Content::Trace {
+                MessageContent::Text(text) => Content::Text { text: text.clone() },
+                MessageContent::Trace { rip, code } => Content::Trace {
                     at: Address::new(*rip, &self.symbols),
                     instruction: disassemble(code, *rip, &self.symbols)
                         .into_iter()
                         .next()
                         .map(Box::new),
                 },
-                What::Failure { failure, line } => Content::Failure {
+                MessageContent::Failure { failure, line } => Content::Failure {
                     failure: Failure::new(failure, line.clone()),
                 },
             },

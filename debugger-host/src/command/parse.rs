@@ -1,108 +1,11 @@
 //! Arguments of commands. Called by the parsers of the command table.
 
+use super::ParseError;
 use super::text::{self, block};
-use crate::expression::{Expression, SyntaxError, parser};
+use crate::expression::{Expression, parser};
 use nom::bytes::complete::take_while;
 use nom::error::{Error, ErrorKind};
 use nom::{IResult, Parser};
-
-/// Why a command line cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ParseError {
-    /// No such command.
-    #[error("no command `{name}`{}; `.help` lists all", hint(.similar.as_ref()))]
-    UnknownCommand {
-        /// As typed.
-        name: String,
-        /// A command with a name close to it.
-        similar: Option<String>,
-    },
-    /// An argument that is no expression.
-    #[error("{argument}: {why}")]
-    Expression {
-        /// What it is for.
-        argument: &'static str,
-        /// What is wrong.
-        why: SyntaxError,
-    },
-    /// Something is not there.
-    #[error("{argument} is missing; usage: {syntax}")]
-    Missing {
-        /// What it is for.
-        argument: &'static str,
-        /// Of the command.
-        syntax: &'static str,
-    },
-    /// There is more than the command takes.
-    #[error("`{rest}` is not understood here; usage: {syntax}")]
-    Extra {
-        /// From there to the end.
-        rest: String,
-        /// Of the command.
-        syntax: &'static str,
-    },
-    /// A word that is none of those allowed.
-    #[error("`{word}` is not {expected}")]
-    BadWord {
-        /// As typed.
-        word: String,
-        /// What could stand there.
-        expected: &'static str,
-    },
-    /// An option that does not exist.
-    #[error("there is no option `{option}`{}; `.help options` lists them", hint(.similar.as_ref()))]
-    UnknownOption {
-        /// As typed.
-        option: String,
-        /// An option with a name close to it.
-        similar: Option<String>,
-    },
-    /// Two options that cannot stand together.
-    #[error("`{one}` and `{other}` exclude each other: {help}")]
-    Exclusive {
-        /// One.
-        one: &'static str,
-        /// The other.
-        other: &'static str,
-        /// Why, and what to do.
-        help: &'static str,
-    },
-    /// An option that the command does not have, or one that it needs.
-    #[error("`{option}` {why}")]
-    Unfit {
-        /// Which, or the command.
-        option: &'static str,
-        /// Why, and what to do.
-        why: &'static str,
-    },
-    /// A block whose content cannot be used.
-    #[error("the block of `{option}` cannot be used: {why}")]
-    BadBlock {
-        /// Which.
-        option: &'static str,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// A block that does not end.
-    #[error("the `}}` that closes the block is missing")]
-    OpenBlock,
-    /// A comment that does not end.
-    #[error("the `*/` that closes the comment is missing")]
-    OpenComment,
-    /// A quoted word that does not end.
-    #[error("the `\"` that ends the word is missing")]
-    OpenQuote,
-    /// An option given twice.
-    #[error("`{option}` is given twice")]
-    Twice {
-        /// Which.
-        option: &'static str,
-    },
-}
-
-fn hint(similar: Option<&String>) -> String {
-    similar.map_or_else(String::new, |name| format!("; is `{name}` meant?"))
-}
 
 /// What is left of a command line.
 #[derive(Clone, Debug)]

@@ -3,7 +3,7 @@
 use super::{Action, Arguments, CommandError, Debugger, ParseError};
 use crate::answer::{Answer, Flags, Hex, RegisterValue};
 use crate::expression::Expression;
-use crate::expression::register::{FLAGS, Part, all, part, spelling};
+use crate::types::register::{FLAGS, Part, all, part, spelling};
 use wire_protocol::register::{Register, RegisterSet};
 
 /// What `r` alone shows.

@@ -1,14 +1,11 @@
 //! The debugger itself: help, status, values, leaving.
 
 use super::event::{OPTIONS, OPTIONS_DETAILS};
-use super::{Action, Arguments, COMMANDS, Command, CommandError, Debugger, ParseError};
+use super::{Action, Arguments, Command, CommandError, Debugger, ParseError, status};
 use crate::answer::help::{CommandHelp, CommandName, OptionHelp};
-use crate::answer::status::{
-    Constants, Endpoint, KernelSymbols, Line, Messages, State, Status as Known,
-};
-use crate::answer::{Answer, Count, Hex};
+use crate::answer::status::Messages;
+use crate::answer::{Answer, Count};
 use crate::expression::Expression;
-use crate::transport;
 use std::time::{Duration, Instant};
 
 pub use super::text::RULES;
@@ -69,7 +66,7 @@ impl Action for Status {
     fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
         let messages = debugger.session.message_counts_soon();
         Ok(Answer::Status {
-            status: Box::new(status_of(debugger)),
+            status: Box::new(status::status(&debugger.session, &debugger.symbols)),
             messages: messages.map(|counts| Messages {
                 made: Count(counts.produced),
                 delivered: Count(counts.delivered),
@@ -78,60 +75,6 @@ impl Action for Status {
                 waiting: Count(counts.waiting),
             }),
         })
-    }
-}
-
-/// What is known of the session and the debuggee.
-pub(super) fn status_of(debugger: &Debugger) -> Known {
-    let session = &debugger.session;
-    let identity = session.identity();
-    let constants = &identity.constants;
-    let (link, lost) = session.health();
-    Known {
-        line: Line {
-            endpoint: match session.endpoint() {
-                transport::Endpoint::Serial { device, baud } => Endpoint::Serial {
-                    device: device.clone(),
-                    baud: *baud,
-                },
-                transport::Endpoint::Socket { path } => Endpoint::Socket {
-                    path: path.display().to_string(),
-                },
-                transport::Endpoint::Pipe { name } => Endpoint::Pipe { name: name.clone() },
-            },
-            lost,
-            sent_bytes: Count(link.sent_bytes),
-            received_bytes: Count(link.received_bytes),
-            requests: Count(session.request_count()),
-            sent_frames: Count(link.sent_frames),
-            repeated_frames: Count(link.repeated_frames),
-            received_frames: Count(link.received_frames),
-            broken_frames: Count(link.broken_frames),
-            duplicate_frames: Count(link.duplicate_frames),
-            gap_frames: Count(link.gap_frames),
-        },
-        banner: identity.banner.clone(),
-        session: Hex(identity.session),
-        cores: identity.cores,
-        kernel_base: Hex(identity.kernel_base.0),
-        tsc_khz: identity.tsc_khz,
-        state: match session.halt() {
-            Some(halt) => State::Halted {
-                number: halt.number,
-                core: session.core().0,
-            },
-            None => State::Running {},
-        },
-        symbols: debugger.symbols.kernel().map(|table| KernelSymbols {
-            count: u32::try_from(table.len()).unwrap_or(u32::MAX),
-            slide: Hex(table.slide()),
-        }),
-        constants: Constants {
-            arena_bytes: Count(constants.arena_bytes),
-            prealloc_only_bytes: Count(constants.prealloc_only_bytes),
-            hides_time: constants.hide_time,
-            poll_hz: constants.poll_hz,
-        },
     }
 }
 
@@ -178,7 +121,7 @@ pub const ABOUT_OPTIONS: &str = OPTIONS_DETAILS;
 impl Action for Help {
     fn run(&self, _: &mut Debugger) -> Result<Answer, CommandError> {
         let Some(name) = &self.0 else {
-            let commands = COMMANDS.iter().map(|command| CommandName {
+            let commands = super::commands().map(|command| CommandName {
                 names: owned(command.names),
                 summary: command.summary.to_owned(),
             });

@@ -8,7 +8,7 @@ use super::{Action, Arguments, CommandError, Debugger, ParseError};
 use crate::answer::{Address, Answer, Failure, Hex};
 use crate::expression::{Expression, parser};
 use crate::script::types::Type;
-use crate::session::Ran;
+use crate::session::RunResult;
 
 type Parsed = Result<Box<dyn Action>, ParseError>;
 
@@ -107,7 +107,7 @@ fn run(debugger: &mut Debugger, text: &str) -> Result<Outcome, CommandError> {
     let result = compiled.result.clone();
     let ran = debugger.session.run_script(compiled.into());
     debugger.take_printed();
-    let Ran { value, failure } = ran?;
+    let RunResult { value, failure } = ran?;
     let mut warning = None;
     if let Some((failure, line)) = failure {
         let ends_the_run = failure.cause.ends_the_run();

@@ -5,45 +5,10 @@
 //! says otherwise.
 
 pub mod eval;
-pub mod number;
 pub mod parser;
-pub mod register;
 
 pub use crate::script::tree::{Binary, Unary};
-
-/// Why text is no expression.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SyntaxError {
-    /// A digit that its base does not have, or no digit at all.
-    #[error("`{token}` is not a number in base {base}")]
-    BadNumber {
-        /// As typed.
-        token: String,
-        /// 2, 8, 10 or 16.
-        base: u32,
-    },
-    /// More than 64 bits.
-    #[error("`{token}` does not fit in 64 bits")]
-    TooBig {
-        /// As typed.
-        token: String,
-    },
-    /// Something follows that is no part of it.
-    #[error("`{rest}` cannot stand here")]
-    Unexpected {
-        /// From there to the end.
-        rest: String,
-    },
-    /// What the parser of scripts says.
-    #[error("{0}")]
-    Wrong(String),
-    /// Part of the language, but not of commands: their values are worked out on the host.
-    #[error("{what} can be used in scripts only, as in `? {{ … }}`")]
-    ScriptOnly {
-        /// What it is.
-        what: &'static str,
-    },
-}
+pub use crate::types::SyntaxError;
 
 /// What a memory function reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,10 +1,11 @@
 //! Text to expression tree. Called by [`crate::command`]; words and precedence are those of
 //! scripts.
 
-use super::{Expression, Read, SyntaxError, Unary, number, register};
+use super::{Expression, Read, SyntaxError, Unary};
 use crate::script::lexer::{self, Beginning};
 use crate::script::parser;
 use crate::script::tree::{Expression as Tree, ExpressionKind as Kind};
+use crate::types::{number, register};
 
 /// Parses all of `text`.
 ///

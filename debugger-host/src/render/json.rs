@@ -35,7 +35,7 @@ enum Document<'d> {
         /// What a script printed that the command ran.
         messages: &'d [Message],
         /// Why.
-        error: Problem,
+        error: &'d Problem,
     },
     /// Something happened by itself.
     News {
@@ -106,25 +106,26 @@ fn response_line(response: &Response) -> String {
             command,
             warnings,
             messages,
-            error: error.into(),
+            error,
         },
     })
 }
 
-/// The document that says why a session did not begin.
+/// The document that says why a session did not begin. `message` is what the program ends with.
 #[must_use]
 pub fn refused(message: &str) -> String {
+    let error = Problem {
+        kind: "not-connected".to_owned(),
+        code: None,
+        fields: Vec::new(),
+        message: message.to_owned(),
+    };
     line(&Document::Error {
         version: VERSION,
         command: "",
         warnings: &[],
         messages: &[],
-        error: Problem {
-            kind: "not-connected".to_owned(),
-            code: None,
-            fields: Vec::new(),
-            message: message.to_owned(),
-        },
+        error: &error,
     })
 }
 

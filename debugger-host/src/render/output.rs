@@ -75,7 +75,7 @@ impl Output {
                     self.line(text);
                 }
             }
-            Err(error) => self.line(error),
+            Err(problem) => self.line(&problem.message),
         }
     }
 

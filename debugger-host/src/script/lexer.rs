@@ -2,7 +2,7 @@
 
 use super::problem::{Position, Problem};
 use super::token::{Kind, SIGNS, Token};
-use crate::expression::number;
+use crate::types::number;
 
 /// Splits a file into words, without an [`Kind::End`].
 ///

@@ -4,8 +4,8 @@
 use super::problem::Explained;
 use super::trial::{Names, OPERATIONS, World};
 use super::{Compiled, compile};
-use crate::expression::{SyntaxError, number, register};
 use crate::symbol;
+use crate::types::{SyntaxError, number, register};
 use clap::{Args, Subcommand};
 use std::io::{self, Write};
 use std::path::PathBuf;

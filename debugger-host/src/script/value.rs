@@ -3,7 +3,7 @@
 
 use super::problem::Position;
 use super::types::{LONG, Type};
-use crate::expression::register::Part;
+use crate::types::register::Part;
 use wire_protocol::bytecode::op::Op;
 use wire_protocol::bytecode::routine::{Pseudo, Routine, Show};
 use wire_protocol::bytecode::update::Update;

@@ -1,4 +1,4 @@
-//! Why the session could not do something. Shown to the user by [`crate::render`].
+//! Why the session could not do something. Shown to the user by the commands.
 
 use std::fmt;
 use wire_protocol::link::SendError;
@@ -8,7 +8,7 @@ use wire_protocol::refusal::Refusal;
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum SessionError {
     /// The debuggee refused; nothing was changed.
-    #[error("{}", crate::render::refusal(.0))]
+    #[error("{}", super::refusal(.0))]
     Refused(Refusal),
     /// The debuggee did not answer in time.
     #[error(

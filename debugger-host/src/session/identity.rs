@@ -1,6 +1,5 @@
 //! What the debuggee said about itself in the handshake, and about its halts, owned.
 
-use super::Said;
 use wire_protocol::address::{CoreId, GuestVirtual};
 use wire_protocol::packet::{Constants, Features, Hello, ModuleLayout, RamRange, Stop, StopCause};
 
@@ -77,38 +76,6 @@ impl From<&Stop<'_>> for Halt {
             missing_cores: stop.missing_cores,
         }
     }
-}
-
-/// Something the debuggee said by itself that the user has not seen yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum News {
-    /// It halted.
-    Stopped(Halt),
-    /// The hypervisor met a fault of its own.
-    Fault {
-        /// On which core.
-        core: CoreId,
-        /// Exception vector, or VM-instruction error + 256.
-        vector: u16,
-        /// Host instruction pointer.
-        rip: u64,
-        /// CR2, error code or exit reason.
-        detail: u64,
-    },
-    /// Programs of one core said something, in order.
-    Said(Vec<Said>),
-    /// The same, of programs that have to be read first. Not given to users.
-    Unread(Vec<u8>),
-    /// A notice of a kind that this program does not know.
-    UnknownNotice {
-        /// Its first byte.
-        kind: u8,
-    },
-    /// A notice of a known kind that cannot be read.
-    MalformedNotice {
-        /// Its first byte.
-        kind: u8,
-    },
 }
 
 impl Identity {

@@ -7,6 +7,8 @@ mod event;
 mod identity;
 mod line;
 mod memory;
+mod news;
+mod refusal;
 mod register;
 mod run;
 mod script;
@@ -14,8 +16,10 @@ mod script;
 pub use cache::Space;
 pub use error::{LineState, SessionError};
 pub use event::{Added, Carved, NewCondition, NewEvent, Pools};
-pub use identity::{Halt, Identity, News};
-pub use script::{Ran, Said, Script, What};
+pub use identity::{Halt, Identity};
+pub use news::{MessageContent, News, ProgramMessage};
+pub use refusal::refusal;
+pub use script::{RunResult, Script};
 
 use crate::patience::Patience;
 use crate::symbol::image::Image;
@@ -193,7 +197,7 @@ impl Session {
             }
         }
         match self.news.pop_front()? {
-            News::Unread(raw) => Some(News::Said(self.read_foreign(&raw))),
+            News::Unread(raw) => Some(News::Messages(self.read_foreign(&raw))),
             other => Some(other),
         }
     }

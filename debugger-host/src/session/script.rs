@@ -1,13 +1,13 @@
 //! Programs on the debuggee: what events run, what runs once, the variables they share, and what
 //! they print. Called by [`crate::command`].
 
-use super::{News, Session, SessionError};
+use super::{MessageContent, News, ProgramMessage, Session, SessionError};
 use crate::script::Compiled;
 use crate::script::lines::{Line, Lines};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use wire_protocol::address::{CoreId, EventId};
+use wire_protocol::address::EventId;
 use wire_protocol::bytecode::Program;
 use wire_protocol::limits;
 use wire_protocol::packet::{
@@ -59,45 +59,11 @@ pub(super) struct Programs {
 
 /// How a script ran that ran once.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ran {
+pub struct RunResult {
     /// What it gave; 0 if nothing.
     pub value: u64,
     /// What went wrong, and where in the script.
     pub failure: Option<(Failure, Option<Line>)>,
-}
-
-/// What a program said.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Said {
-    /// Whose program it was.
-    pub source: Source,
-    /// On which core it ran.
-    pub core: CoreId,
-    /// Messages of that core that found no room right before this one.
-    pub lost: u64,
-    /// What.
-    pub what: What,
-}
-
-/// One message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
-    /// A text.
-    Text(String),
-    /// An instruction of a trace is about to run.
-    Trace {
-        /// Where.
-        rip: u64,
-        /// Its first bytes.
-        code: Vec<u8>,
-    },
-    /// Something went wrong.
-    Failure {
-        /// What.
-        failure: Failure,
-        /// Where in the script, if that is known.
-        line: Option<Line>,
-    },
 }
 
 impl Programs {
@@ -119,7 +85,7 @@ impl Programs {
     }
 
     /// Makes texts of messages.
-    fn read(&self, messages: &Messages<'_>) -> Vec<Said> {
+    fn read(&self, messages: &Messages<'_>) -> Vec<ProgramMessage> {
         let (date, time) = crate::clock::date_and_time();
         let clock = Clock {
             date: &date,
@@ -127,7 +93,7 @@ impl Programs {
         };
         messages
             .iter()
-            .map(|record| Said {
+            .map(|record| ProgramMessage {
                 source: record.source,
                 core: messages.core,
                 lost: record.lost,
@@ -136,7 +102,7 @@ impl Programs {
             .collect()
     }
 
-    fn read_one(&self, record: &MessageRecord<'_>, clock: Clock<'_>) -> What {
+    fn read_one(&self, record: &MessageRecord<'_>, clock: Clock<'_>) -> MessageContent {
         let script = self.of(record.source);
         match record.content {
             Content::Print { site, arguments } => {
@@ -148,13 +114,13 @@ impl Programs {
                 if !is_read {
                     text = "<a message of a program that is not known>\n".to_owned();
                 }
-                What::Text(text)
+                MessageContent::Text(text)
             }
-            Content::Trace { rip, code } => What::Trace {
+            Content::Trace { rip, code } => MessageContent::Trace {
                 rip,
                 code: code.to_vec(),
             },
-            Content::Failure(failure) => What::Failure {
+            Content::Failure(failure) => MessageContent::Failure {
                 failure,
                 line: script.and_then(|script| script.line(failure.at)),
             },
@@ -176,14 +142,14 @@ impl Session {
                 || self.programs.of(record.source).is_some()
         });
         self.news.push_back(if is_known {
-            News::Said(self.programs.read(messages))
+            News::Messages(self.programs.read(messages))
         } else {
             News::Unread(raw.to_vec())
         });
     }
 
     /// Reads messages of events that another host added.
-    pub(super) fn read_foreign(&mut self, raw: &[u8]) -> Vec<Said> {
+    pub(super) fn read_foreign(&mut self, raw: &[u8]) -> Vec<ProgramMessage> {
         let Ok(Message::Notice(Notice::Messages(messages))) = Message::decode(raw, self.base)
         else {
             return Vec::new();
@@ -243,7 +209,7 @@ impl Session {
     ///
     /// # Errors
     /// When the debuggee runs, refuses or does not answer.
-    pub fn run_script(&mut self, script: Script) -> Result<Ran, SessionError> {
+    pub fn run_script(&mut self, script: Script) -> Result<RunResult, SessionError> {
         self.must_be_halted()?;
         let what = "run a script";
         if script.bytes.len() > limits::PROGRAM_BYTES {
@@ -261,7 +227,7 @@ impl Session {
         self.ask(what, &request, |reply| match reply {
             Reply::ScriptRan { value, failure } => {
                 let failure = failure.map(|failure| (failure, script.lines.at(failure.at)));
-                Some(Ran { value, failure })
+                Some(RunResult { value, failure })
             }
             _ => None,
         })

@@ -4,7 +4,7 @@ use super::code::code;
 use super::dump::dump;
 use super::{address, event, help, name, news, register, status, value};
 use crate::answer::{Address, Answer, Change, Failure, Mapping, Module};
-use crate::render::bytes;
+use crate::size::bytes;
 
 /// The text of an answer, without the end of its last line; `None` for one without words.
 #[must_use]

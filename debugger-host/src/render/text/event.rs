@@ -4,7 +4,7 @@ use super::address;
 use crate::answer::event::{
     Class, Event, Free, Installed, Language, Pools, StageName, TraceName, Watch,
 };
-use crate::render::{bytes, count};
+use crate::size::{bytes, count};
 use std::fmt::Write;
 
 /// `epthook vmlinux!do_sys_openat2 (ffffffff812b3c40)` or `cpuid 1`.

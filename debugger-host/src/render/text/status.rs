@@ -2,7 +2,7 @@
 
 use super::address;
 use crate::answer::status::{Core, CoreState, Endpoint, Messages, Output, State, Status, Target};
-use crate::render::bytes;
+use crate::size::bytes;
 
 /// `connected: …`
 pub(super) fn connected(status: &Status) -> String {

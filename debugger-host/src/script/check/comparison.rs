@@ -6,7 +6,7 @@ use super::super::tree::Binary as B;
 use super::super::types::Type;
 use super::super::value::{Value, ValueKind};
 use super::Checker;
-use crate::expression::register::spelling;
+use crate::types::register::spelling;
 use wire_protocol::bytecode::op::Op;
 use wire_protocol::bytecode::routine::Pseudo;
 

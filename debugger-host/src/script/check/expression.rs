@@ -6,10 +6,10 @@ use super::super::types::{LONG, Type};
 use super::super::value::{Base, Place, Value, ValueKind};
 use super::memory::Operand;
 use super::{Checked, Checker, call};
-use crate::expression::{number, register};
 use crate::script::include;
 use crate::script::parser::{self, foreign};
 use crate::script::problem::Sources;
+use crate::types::{number, register};
 use wire_protocol::bytecode::routine::Pseudo;
 
 impl Checker<'_> {

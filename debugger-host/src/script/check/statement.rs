@@ -6,7 +6,7 @@ use super::super::types::Type;
 use super::super::value::{Action, Base, Line, Place, Target, Value, ValueKind};
 use super::memory::Operand;
 use super::{Checked, Checker, update};
-use crate::expression::{number, register};
+use crate::types::{number, register};
 use std::collections::HashMap;
 
 impl Checker<'_> {

@@ -4,7 +4,7 @@ use super::super::check::extension;
 use super::super::types::Type;
 use super::super::value::{Base, Place, Target, Value, ValueKind};
 use super::{Done, Emitter};
-use crate::expression::register::Part;
+use crate::types::register::Part;
 use wire_protocol::bytecode::assemble::AssembleError;
 use wire_protocol::bytecode::op::Op;
 

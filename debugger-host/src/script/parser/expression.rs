@@ -3,7 +3,7 @@
 use super::super::problem::{Position, Problem};
 use super::super::token::Kind;
 use super::super::tree::{Binary, Expression, ExpressionKind as E, Unary};
-use super::statement::foreign_name;
+use super::foreign::foreign_name;
 use super::{Parsed, Parser, is_keyword};
 
 /// Levels of a tree, so that walking it takes bounded stack.

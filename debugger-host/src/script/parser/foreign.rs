@@ -1,5 +1,21 @@
 //! Words of C and its libraries that the language does not have, and what to write instead.
 
+use crate::script::problem::{Position, Problem};
+use crate::script::tree::{Expression, ExpressionKind};
+
+/// That a word of C is not one of the language.
+pub(super) fn foreign(at: Position, word: &str) -> Problem {
+    Problem::new(at, format!("`{word}` is not part of the language")).advised(advice(word))
+}
+
+/// The same if the expression is such a word.
+pub(super) fn foreign_name(expression: &Expression) -> Option<Problem> {
+    match &expression.kind {
+        ExpressionKind::Name(word) if advice(word).is_some() => Some(foreign(expression.at, word)),
+        _ => None,
+    }
+}
+
 /// What to do instead of using that word, if it is one of those.
 #[must_use]
 pub fn advice(word: &str) -> Option<String> {

@@ -4,7 +4,8 @@ use super::super::problem::{Position, Problem};
 use super::super::token::Kind;
 use super::super::tree::{Binary, Expression, ExpressionKind, Statement, StatementKind as S};
 use super::expression::assignment;
-use super::{Parsed, Parser, foreign};
+use super::foreign::{foreign, foreign_name};
+use super::{Parsed, Parser};
 
 impl Parser<'_> {
     /// One statement, with its `;`.
@@ -241,21 +242,6 @@ impl Parser<'_> {
             return Err(self.unexpected("`;`").help("only `=` can be chained"));
         }
         Ok(S::Assign(targets, operator, value))
-    }
-}
-
-/// That a word of C is not one of the language.
-pub(super) fn foreign(at: Position, word: &str) -> Problem {
-    Problem::new(at, format!("`{word}` is not part of the language")).advised(foreign::advice(word))
-}
-
-/// The same if the expression is such a word.
-pub(super) fn foreign_name(expression: &Expression) -> Option<Problem> {
-    match &expression.kind {
-        ExpressionKind::Name(word) if foreign::advice(word).is_some() => {
-            Some(foreign(expression.at, word))
-        }
-        _ => None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::cases::{MEMORY, MEMORY_BYTES, PREAMBLE, PROLOGUE_END, statement};
 use super::one_line;
-use crate::expression::number;
+use crate::types::number;
 use std::fmt::Write as _;
 use std::process::Command;
 

@@ -1,7 +1,7 @@
 //! What a refusal means: what was not done, why, and what to do. One line each.
 
-use super::{bytes, count};
-use crate::expression::register::spelling;
+use crate::size::{bytes, count};
+use crate::types::register::spelling;
 use wire_protocol::event::PoolClass;
 use wire_protocol::refusal::{
     DetourObstacle, EventRefusal, ProcessorFeature, ProgramPart, Refusal,

@@ -2,7 +2,7 @@
 
 /// `655360 bytes (640 KiB)`, or only the bytes when there is no shorter way.
 #[must_use]
-pub fn bytes(count: u64) -> String {
+pub(crate) fn bytes(count: u64) -> String {
     for (unit, size) in [("GiB", 1_u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
         if count >= size && count.is_multiple_of(size) {
             return format!("{} {unit}", count / size);
@@ -16,7 +16,7 @@ pub fn bytes(count: u64) -> String {
 
 /// `10 (0n16)`: a count as users type it, with the decimal one when they differ.
 #[must_use]
-pub fn count(count: u32) -> String {
+pub(crate) fn count(count: u32) -> String {
     match count {
         0..10 => format!("{count}"),
         _ => format!("{count:x} (0n{count})"),

@@ -1,0 +1,228 @@
+//! Why a command was not carried out. One line each.
+
+use crate::answer::Failure;
+use crate::expression::SyntaxError;
+use crate::expression::eval::EvalError;
+use crate::session::SessionError;
+
+/// Why a command line cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParseError {
+    /// No such command.
+    #[error("no command `{name}`{}; `.help` lists all", hint(.similar.as_ref()))]
+    UnknownCommand {
+        /// As typed.
+        name: String,
+        /// A command with a name close to it.
+        similar: Option<String>,
+    },
+    /// An argument that is no expression.
+    #[error("{argument}: {why}")]
+    Expression {
+        /// What it is for.
+        argument: &'static str,
+        /// What is wrong.
+        why: SyntaxError,
+    },
+    /// Something is not there.
+    #[error("{argument} is missing; usage: {syntax}")]
+    Missing {
+        /// What it is for.
+        argument: &'static str,
+        /// Of the command.
+        syntax: &'static str,
+    },
+    /// There is more than the command takes.
+    #[error("`{rest}` is not understood here; usage: {syntax}")]
+    Extra {
+        /// From there to the end.
+        rest: String,
+        /// Of the command.
+        syntax: &'static str,
+    },
+    /// A word that is none of those allowed.
+    #[error("`{word}` is not {expected}")]
+    BadWord {
+        /// As typed.
+        word: String,
+        /// What could stand there.
+        expected: &'static str,
+    },
+    /// An option that does not exist.
+    #[error("there is no option `{option}`{}; `.help options` lists them", hint(.similar.as_ref()))]
+    UnknownOption {
+        /// As typed.
+        option: String,
+        /// An option with a name close to it.
+        similar: Option<String>,
+    },
+    /// Two options that cannot stand together.
+    #[error("`{one}` and `{other}` exclude each other: {help}")]
+    Exclusive {
+        /// One.
+        one: &'static str,
+        /// The other.
+        other: &'static str,
+        /// Why, and what to do.
+        help: &'static str,
+    },
+    /// An option that the command does not have, or one that it needs.
+    #[error("`{option}` {why}")]
+    Unfit {
+        /// Which, or the command.
+        option: &'static str,
+        /// Why, and what to do.
+        why: &'static str,
+    },
+    /// A block whose content cannot be used.
+    #[error("the block of `{option}` cannot be used: {why}")]
+    BadBlock {
+        /// Which.
+        option: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A block that does not end.
+    #[error("the `}}` that closes the block is missing")]
+    OpenBlock,
+    /// A comment that does not end.
+    #[error("the `*/` that closes the comment is missing")]
+    OpenComment,
+    /// A quoted word that does not end.
+    #[error("the `\"` that ends the word is missing")]
+    OpenQuote,
+    /// An option given twice.
+    #[error("`{option}` is given twice")]
+    Twice {
+        /// Which.
+        option: &'static str,
+    },
+}
+
+fn hint(similar: Option<&String>) -> String {
+    similar.map_or_else(String::new, |name| format!("; is `{name}` meant?"))
+}
+
+/// Why a command failed. One line each.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// It could not be read.
+    #[error(transparent)]
+    Parse(#[from] ParseError),
+    /// An argument has no value.
+    #[error(transparent)]
+    Value(#[from] EvalError),
+    /// The session could not do it.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// The module list could not be read.
+    #[error(transparent)]
+    Modules(#[from] crate::symbol::modules::ModuleError<SessionError>),
+    /// No symbols are loaded.
+    #[error(
+        "no kernel symbols are loaded; start with --symbols FILE (the debuggee's kernel image)"
+    )]
+    NoSymbols,
+    /// A pattern without a match.
+    #[error("no symbol matches `{pattern}`")]
+    NoMatch {
+        /// As typed.
+        pattern: String,
+    },
+    /// No module of that name.
+    #[error("no module `{name}` is loaded; `lm` lists them")]
+    NoModule {
+        /// As typed.
+        name: String,
+    },
+    /// No symbol near an address.
+    #[error("no symbol is near {address:016x}")]
+    NoPlace {
+        /// The address.
+        address: u64,
+    },
+    /// A value that does not fit.
+    #[error("{what} is {value:x}, more than {limit:x}")]
+    TooBig {
+        /// What it is.
+        what: &'static str,
+        /// Its value.
+        value: u64,
+        /// The most it can be.
+        limit: u64,
+    },
+    /// A value out of its range.
+    #[error("{what} is {value:x}, not between {least:x} and {most:x}")]
+    OutOfRange {
+        /// What it is.
+        what: &'static str,
+        /// Its value.
+        value: u64,
+        /// The least it can be.
+        least: u64,
+        /// The most it can be.
+        most: u64,
+    },
+    /// An output that cannot be used.
+    #[error(transparent)]
+    Sink(#[from] crate::sink::SinkError),
+    /// A text that is no script.
+    #[error(transparent)]
+    Program(#[from] crate::script::problem::Explained),
+    /// A script did not run to its end, or not as meant.
+    #[error("{0}")]
+    ScriptEnded(Failure),
+    /// A text that is no machine code.
+    #[error("{option}: {why}")]
+    Assembly {
+        /// The option it belongs to.
+        option: &'static str,
+        /// What is wrong, and where.
+        why: crate::assembler::AssemblyError,
+    },
+    /// A register that cannot be named.
+    #[error("no register `{name}`; `.help r` lists them")]
+    NoRegister {
+        /// As typed.
+        name: String,
+    },
+    /// No virtual address leads to a physical one in a way that is known here.
+    #[error("physical address {physical:x} is not in the kernel's direct map, nor in its image")]
+    NoVirtual {
+        /// The address.
+        physical: u64,
+    },
+    /// A script could not be read.
+    #[error("cannot read the script {path}: {why}")]
+    Script {
+        /// Which file.
+        path: String,
+        /// What the system says.
+        why: String,
+    },
+    /// A script failed at a line.
+    #[error("{path}, line {line}: the script ends here")]
+    ScriptFailed {
+        /// Which file.
+        path: String,
+        /// Counted from 1.
+        line: usize,
+    },
+    /// Scripts that call scripts without end.
+    #[error("scripts call each other more than {limit} deep")]
+    ScriptDepth {
+        /// The limit.
+        limit: usize,
+    },
+    /// An event was sent with others, and there is no result for it.
+    #[error("the debuggee gave no result for it")]
+    NoResult {},
+    /// Part of several events failed; said line by line before.
+    #[error("{failed} of {count} commands failed")]
+    Partly {
+        /// How many failed.
+        failed: usize,
+        /// Of how many.
+        count: usize,
+    },
+}

@@ -1,0 +1,410 @@
+//! What each error is as a value: its kind and its parts. The words are those that people see. An
+//! error that is added does not compile before it has its parts here. Called when a command or an
+//! output failed.
+
+use super::{CommandError, ParseError};
+use crate::answer::{Count, Failure, Field, Hex, Problem, Scalar};
+use crate::assembler::AssemblyError;
+use crate::expression::SyntaxError;
+use crate::expression::eval::EvalError;
+use crate::script::problem::Explained;
+use crate::session::{LineState, SessionError};
+use crate::sink::SinkError;
+use crate::symbol::modules::ModuleError;
+use crate::types::register::spelling;
+use wire_protocol::address::{CoreId, EventId, GuestPhysical, GuestVirtual};
+use wire_protocol::bytecode::program::Reason;
+use wire_protocol::event::PoolClass;
+use wire_protocol::link::SendError;
+use wire_protocol::refusal::{
+    DetourObstacle, EventOption, EventRefusal, ProcessorFeature, ProgramPart, Refusal,
+};
+use wire_protocol::register::Register;
+
+macro_rules! scalars {
+    ($($type:ty: $value:ident => $scalar:expr;)*) => {
+        $(impl From<&$type> for Scalar {
+            fn from($value: &$type) -> Self {
+                $scalar
+            }
+        })*
+    };
+}
+
+scalars! {
+    String: text => Self::Text(text.clone());
+    &str: text => Self::Text((*text).to_owned());
+    u8: number => Self::Number(Count((*number).into()));
+    u16: number => Self::Number(Count((*number).into()));
+    u32: number => Self::Number(Count((*number).into()));
+    usize: number => Self::Number(Count(*number as u64));
+    u64: value => Self::Hex(Hex(*value));
+    CoreId: core => Self::Number(Count(core.0.into()));
+    EventId: event => Self::Number(Count(event.0.into()));
+    GuestVirtual: address => Self::Hex(Hex(address.0));
+    GuestPhysical: address => Self::Hex(Hex(address.0));
+    PoolClass: class => Self::from(&class.name());
+    EventOption: option => Self::from(&option.name());
+    Register: register => Self::Text(spelling(*register));
+    Reason: reason => Self::from(&reason.text());
+    ProgramPart: part => Self::from(&match part {
+        ProgramPart::Condition => "condition",
+        ProgramPart::Action => "action",
+    });
+    ProcessorFeature: feature => Self::from(&match feature {
+        ProcessorFeature::ModeBasedExecute => "mode-based-execute",
+        ProcessorFeature::AcknowledgeInterrupt => "acknowledge-interrupt",
+    });
+    DetourObstacle: obstacle => Self::from(&match obstacle {
+        DetourObstacle::Processor => "processor",
+        DetourObstacle::NotKernel => "not-kernel",
+        DetourObstacle::EntryCode => "entry-code",
+        DetourObstacle::TooShort => "too-short",
+        DetourObstacle::Instruction => "instruction",
+        DetourObstacle::PageEnd => "page-end",
+        DetourObstacle::OutOfReach => "out-of-reach",
+        DetourObstacle::NoPlace => "no-place",
+    });
+    Option<String>: text => text.as_ref().map_or(Self::Nothing(()), Self::from);
+}
+
+/// An error that can be told apart by programs.
+trait Described {
+    /// Its kind and its parts.
+    fn describe(&self) -> Parts;
+}
+
+type Parts = (String, Vec<Field>);
+
+fn field(name: &str, value: Scalar) -> Field {
+    Field {
+        name: name.to_owned(),
+        value,
+    }
+}
+
+/// One part more.
+fn with(name: &str, value: Scalar, (kind, mut fields): Parts) -> Parts {
+    fields.push(field(name, value));
+    (kind, fields)
+}
+
+/// `NoSuchEvent` is `no-such-event`.
+fn kebab(name: &str) -> String {
+    let mut text = String::new();
+    for c in name.chars() {
+        if c.is_ascii_uppercase() && !text.is_empty() {
+            text.push('-');
+        }
+        text.push(c.to_ascii_lowercase());
+    }
+    text
+}
+
+/// Kinds and parts of an enumeration of errors: a variant that is not listed does not compile.
+macro_rules! described {
+    ($type:ty {
+        $($variant:ident { $($field:ident),* })*
+    } $(inner { $($inner:pat => $parts:expr,)* })?) => {
+        impl Described for $type {
+            fn describe(&self) -> Parts {
+                match self {
+                    $(Self::$variant { $($field),* } => (
+                        kebab(stringify!($variant)),
+                        vec![$(field(stringify!($field), Scalar::from($field))),*],
+                    ),)*
+                    $($($inner => $parts,)*)?
+                }
+            }
+        }
+    };
+}
+
+described!(CommandError {
+    NoSymbols {}
+    NoMatch { pattern }
+    NoModule { name }
+    NoPlace { address }
+    TooBig { what, value, limit }
+    OutOfRange { what, value, least, most }
+    NoRegister { name }
+    NoVirtual { physical }
+    Script { path, why }
+    ScriptFailed { path, line }
+    ScriptDepth { limit }
+    Partly { failed, count }
+    NoResult {}
+} inner {
+    Self::Parse(error) => error.describe(),
+    Self::Value(error) => error.describe(),
+    Self::Session(error) => error.describe(),
+    Self::Modules(error) => error.describe(),
+    Self::Sink(error) => error.describe(),
+    Self::Program(error) => error.describe(),
+    Self::ScriptEnded(failure) => failure.describe(),
+    Self::Assembly { option, why } => with("option", option.into(), why.describe()),
+});
+
+described!(ParseError {
+    UnknownCommand { name, similar }
+    Missing { argument, syntax }
+    Extra { rest, syntax }
+    BadWord { word, expected }
+    UnknownOption { option, similar }
+    Exclusive { one, other, help }
+    Unfit { option, why }
+    BadBlock { option, why }
+    OpenBlock {}
+    OpenComment {}
+    OpenQuote {}
+    Twice { option }
+} inner {
+    Self::Expression { argument, why } => with("argument", argument.into(), why.describe()),
+});
+
+described!(EvalError {
+    UnknownSymbol { name, similar }
+    UnknownRegister { name }
+    UnknownPseudo { name }
+    DivisionByZero {}
+} inner {
+    Self::Unreadable(why) => ("unreadable".to_owned(), vec![field("why", why.into())]),
+});
+
+described!(SessionError {
+    GivenUp { what }
+    BadReply { what, kind }
+    Running {}
+    Halted {}
+    NotAtEvent {}
+    TooLong { what }
+    Version { theirs, ours }
+} inner {
+    Self::Refused(refusal) => refusal.describe(),
+    Self::NoAnswer { what, seconds, line } => no_answer(what, *seconds, line),
+    Self::NotStopped { seconds } => {
+        ("not-stopped".to_owned(), vec![field("seconds", Scalar::Number(Count(*seconds)))])
+    },
+    Self::Unsent { what, why } => unsent(what, why),
+});
+
+fn no_answer(what: &str, seconds: u64, line: &LineState) -> Parts {
+    let lost = match line {
+        LineState::Open => Scalar::Nothing(()),
+        LineState::Lost { why } => why.into(),
+    };
+    let fields = vec![
+        field("what", (&what).into()),
+        field("seconds", Scalar::Number(Count(seconds))),
+        field("lost", lost),
+    ];
+    ("no-answer".to_owned(), fields)
+}
+
+/// A message that the link does not take.
+fn unsent(what: &str, why: &SendError) -> Parts {
+    let (why, numbers) = match why {
+        SendError::NotConnected => ("not-connected", vec![]),
+        SendError::QueueFull {
+            wanted_bytes,
+            free_bytes,
+        } => (
+            "queue-full",
+            vec![("wanted_bytes", wanted_bytes), ("free_bytes", free_bytes)],
+        ),
+        SendError::TooLong {
+            limit_bytes,
+            wanted_bytes,
+        } => (
+            "too-long",
+            vec![("limit_bytes", limit_bytes), ("wanted_bytes", wanted_bytes)],
+        ),
+    };
+    let mut fields = vec![field("what", (&what).into()), field("why", (&why).into())];
+    fields.extend(
+        numbers
+            .into_iter()
+            .map(|(name, number)| field(name, number.into())),
+    );
+    ("unsent".to_owned(), fields)
+}
+
+described!(SinkError {
+    Unknown { name }
+    Exists { name }
+    IsOpen { name }
+    IsClosed { name }
+    CannotOpen { name, target, why }
+    Lost { name, target, why }
+});
+
+described!(ModuleError<SessionError> {
+    NoLayout {}
+    Short { address }
+    TooManySymbols { name, count }
+} inner {
+    Self::Memory(error) => error.describe(),
+});
+
+described!(Refusal {
+    ProcessNotFound { pid }
+    PoolExhausted { class, reserved, object_bytes, arena_left_bytes }
+    ValueOutOfRange { value, least, most }
+    GlobalLength { has_bytes, asked_bytes }
+    GlobalsFull { free_bytes, free_names, asked_bytes }
+    CoreNotHeld { core }
+    NotPresent { address }
+    PhysicalOutOfRange { address, limit }
+    DebuggerMemory { address }
+    CoreAway { core }
+    NoSuchEvent { event }
+    NoSuchCore { core, count }
+    ReadOnlyRegister { register }
+    BadRegisterValue { register, value }
+    TooLong { limit_bytes, asked_bytes }
+    NotHalted {}
+    ProtocolVersion { ours }
+    UnknownRequest { kind }
+    Malformed {}
+    AnswerLost {}
+    NotWholePages { address, len_bytes }
+    ArenaTooSmall { class, asked, possible }
+} inner {
+    Self::Event(refusal) => refusal.describe(),
+});
+
+described!(EventRefusal {
+    ConditionTooBig { limit_bytes, asked_bytes }
+    ActionTooBig { limit_bytes, asked_bytes }
+    NoBigEvent { part, regular_bytes, asked_bytes, reserved, object_bytes, arena_left_bytes }
+    BufferOverMessage { limit_bytes, asked_bytes }
+    BufferTooBig { limit_bytes, asked_bytes }
+    BadProgram { part, at, reason }
+    OptionDoesNotFit { option }
+    OwnPort { port }
+    OwnMsr { msr }
+    NoFeature { feature }
+    ClearIncomplete { core, event }
+    TooManyHooksOnPage { limit }
+    NotRam { address }
+    NoDetour { obstacle }
+    PageTaken { event }
+});
+
+described!(SyntaxError {
+    BadNumber { token, base }
+    TooBig { token }
+    Unexpected { rest }
+    ScriptOnly { what }
+} inner {
+    Self::Wrong(why) => ("wrong-syntax".to_owned(), vec![field("why", why.into())]),
+});
+
+impl Described for Explained {
+    fn describe(&self) -> Parts {
+        let Self {
+            file,
+            line,
+            column,
+            what,
+            help,
+            excerpt,
+        } = self;
+        let fields = vec![
+            field("file", file.into()),
+            field("line", line.into()),
+            field("column", column.into()),
+            field("what", what.into()),
+            field("help", help.into()),
+            field("excerpt", excerpt.into()),
+        ];
+        ("wrong-script".to_owned(), fields)
+    }
+}
+
+impl Described for AssemblyError {
+    fn describe(&self) -> Parts {
+        let Self { line, column, why } = self;
+        let fields = vec![
+            field("line", line.into()),
+            field("column", column.into()),
+            field("why", why.into()),
+        ];
+        ("wrong-assembly".to_owned(), fields)
+    }
+}
+
+impl Described for Failure {
+    fn describe(&self) -> Parts {
+        let line = self.line.as_ref();
+        let fields = vec![
+            field("cause", (&self.cause.name()).into()),
+            field("at", (&self.at).into()),
+            field("file", (&line.map(|line| line.file.clone())).into()),
+            field(
+                "line",
+                line.map_or(Scalar::Nothing(()), |line| (&line.line).into()),
+            ),
+            field("detail", Scalar::Hex(self.detail)),
+        ];
+        ("script-ended".to_owned(), fields)
+    }
+}
+
+/// The number of a refusal, if it is one.
+const fn code(error: &CommandError) -> Option<Hex> {
+    match error {
+        CommandError::Session(SessionError::Refused(refusal))
+        | CommandError::Modules(ModuleError::Memory(SessionError::Refused(refusal))) => {
+            Some(Hex(refusal.code() as u64))
+        }
+        _ => None,
+    }
+}
+
+impl From<&CommandError> for Problem {
+    fn from(error: &CommandError) -> Self {
+        let (kind, fields) = error.describe();
+        Self {
+            kind,
+            code: code(error),
+            fields,
+            message: error.to_string(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_has_its_number_and_its_parts() {
+        let refusal = EventRefusal::PageTaken { event: EventId(7) };
+        let error = CommandError::from(SessionError::Refused(refusal.into()));
+        let problem = Problem::from(&error);
+        assert_eq!(problem.kind, "page-taken");
+        assert_eq!(problem.code, Some(Hex(refusal_code(refusal))));
+        assert_eq!(problem.fields, [field("event", Scalar::Number(Count(7)))]);
+        assert_eq!(problem.message, error.to_string());
+    }
+
+    fn refusal_code(refusal: EventRefusal) -> u64 {
+        Refusal::from(refusal).code().into()
+    }
+
+    #[test]
+    fn parts_of_parts_are_told() {
+        let error = CommandError::Parse(ParseError::Expression {
+            argument: "the address",
+            why: SyntaxError::BadNumber {
+                token: "9z".into(),
+                base: 16,
+            },
+        });
+        let problem = Problem::from(&error);
+        assert_eq!(problem.kind, "bad-number");
+        let names: Vec<_> = problem.fields.iter().map(|f| f.name.as_str()).collect();
+        assert_eq!(names, ["token", "base", "argument"]);
+    }
+}

@@ -1,0 +1,60 @@
+//! The session and the debuggee, as `.status` and a new session tell of them.
+
+use crate::answer::status::{Constants, Endpoint, KernelSymbols, Line, State, Status};
+use crate::answer::{Count, Hex};
+use crate::session::Session;
+use crate::symbol::resolve::Symbols;
+use crate::transport;
+
+/// What is known of the session and the debuggee.
+pub(super) fn status(session: &Session, symbols: &Symbols) -> Status {
+    let identity = session.identity();
+    let constants = &identity.constants;
+    let (link, lost) = session.health();
+    Status {
+        line: Line {
+            endpoint: match session.endpoint() {
+                transport::Endpoint::Serial { device, baud } => Endpoint::Serial {
+                    device: device.clone(),
+                    baud: *baud,
+                },
+                transport::Endpoint::Socket { path } => Endpoint::Socket {
+                    path: path.display().to_string(),
+                },
+                transport::Endpoint::Pipe { name } => Endpoint::Pipe { name: name.clone() },
+            },
+            lost,
+            sent_bytes: Count(link.sent_bytes),
+            received_bytes: Count(link.received_bytes),
+            requests: Count(session.request_count()),
+            sent_frames: Count(link.sent_frames),
+            repeated_frames: Count(link.repeated_frames),
+            received_frames: Count(link.received_frames),
+            broken_frames: Count(link.broken_frames),
+            duplicate_frames: Count(link.duplicate_frames),
+            gap_frames: Count(link.gap_frames),
+        },
+        banner: identity.banner.clone(),
+        session: Hex(identity.session),
+        cores: identity.cores,
+        kernel_base: Hex(identity.kernel_base.0),
+        tsc_khz: identity.tsc_khz,
+        state: match session.halt() {
+            Some(halt) => State::Halted {
+                number: halt.number,
+                core: session.core().0,
+            },
+            None => State::Running {},
+        },
+        symbols: symbols.kernel().map(|table| KernelSymbols {
+            count: u32::try_from(table.len()).unwrap_or(u32::MAX),
+            slide: Hex(table.slide()),
+        }),
+        constants: Constants {
+            arena_bytes: Count(constants.arena_bytes),
+            prealloc_only_bytes: Count(constants.prealloc_only_bytes),
+            hides_time: constants.hide_time,
+            poll_hz: constants.poll_hz,
+        },
+    }
+}

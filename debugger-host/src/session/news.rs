@@ -1,0 +1,72 @@
+//! What the debuggee says by itself, until somebody takes it.
+
+use super::identity::Halt;
+use crate::script::lines::Line;
+use wire_protocol::address::CoreId;
+use wire_protocol::packet::{Failure, Source};
+
+/// Something the debuggee said by itself that the user has not seen yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// It halted.
+    Stopped(Halt),
+    /// The hypervisor met a fault of its own.
+    Fault {
+        /// On which core.
+        core: CoreId,
+        /// Exception vector, or VM-instruction error + 256.
+        vector: u16,
+        /// Host instruction pointer.
+        rip: u64,
+        /// CR2, error code or exit reason.
+        detail: u64,
+    },
+    /// Programs of one core said something, in order.
+    Messages(Vec<ProgramMessage>),
+    /// The same, of programs that have to be read first. Not given to users.
+    Unread(Vec<u8>),
+    /// A notice of a kind that this program does not know.
+    UnknownNotice {
+        /// Its first byte.
+        kind: u8,
+    },
+    /// A notice of a known kind that cannot be read.
+    MalformedNotice {
+        /// Its first byte.
+        kind: u8,
+    },
+}
+
+/// What a program said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProgramMessage {
+    /// Whose program it was.
+    pub source: Source,
+    /// On which core it ran.
+    pub core: CoreId,
+    /// Messages of that core that found no room right before this one.
+    pub lost: u64,
+    /// What.
+    pub what: MessageContent,
+}
+
+/// One message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MessageContent {
+    /// A text.
+    Text(String),
+    /// An instruction of a trace is about to run.
+    Trace {
+        /// Where.
+        rip: u64,
+        /// Its first bytes.
+        code: Vec<u8>,
+    },
+    /// Something went wrong.
+    Failure {
+        /// What.
+        failure: Failure,
+        /// Where in the script, if that is known.
+        line: Option<Line>,
+    },
+}
