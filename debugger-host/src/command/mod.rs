@@ -6,6 +6,7 @@ mod debugger;
 mod dispatch;
 mod error;
 pub mod event;
+mod meant;
 pub mod memory;
 mod news;
 mod output;
@@ -93,7 +94,8 @@ pub fn parse_line(line: &str) -> Result<Option<Box<dyn Action>>, ParseError> {
     let (name, rest) = parse::split(line);
     let command = find(name).ok_or_else(|| ParseError::UnknownCommand {
         name: name.to_owned(),
-        similar: similar(name).or_else(|| looks_like_a_script(name).then(|| format!("? {line}"))),
+        similar: meant::meant(name)
+            .or_else(|| looks_like_a_script(name).then(|| format!("? {line}"))),
     })?;
     let name = name.to_ascii_lowercase();
     (command.parse)(Arguments::new(&name, command.syntax, rest)).map(Some)
@@ -103,17 +105,6 @@ pub fn parse_line(line: &str) -> Result<Option<Box<dyn Action>>, ParseError> {
 fn looks_like_a_script(word: &str) -> bool {
     word.contains(['(', '='])
         || word.starts_with(|first: char| "@$".contains(first) || first.is_ascii_digit())
-}
-
-fn similar(name: &str) -> Option<String> {
-    let name = name.to_ascii_lowercase();
-    COMMANDS
-        .iter()
-        .flat_map(|command| command.names)
-        .map(|candidate| (strsim::damerau_levenshtein(candidate, &name), *candidate))
-        .filter(|(distance, candidate)| *distance <= 2 && *distance < candidate.len())
-        .min()
-        .map(|(_, candidate)| candidate.to_owned())
 }
 
 #[cfg(test)]

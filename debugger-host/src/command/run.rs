@@ -102,7 +102,14 @@ impl Action for Core {
     fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
         if let Some(number) = &self.0 {
             let number = debugger.value(number)?;
-            let core = CoreId(u16::try_from(number).unwrap_or(u16::MAX));
+            let cores = debugger.session.identity().cores;
+            let core = u16::try_from(number).map(CoreId);
+            let core = core.map_err(|_| CommandError::OutOfRange {
+                what: "the core",
+                value: number,
+                least: 0,
+                most: u64::from(cores.saturating_sub(1)),
+            })?;
             debugger.session.set_core(core)?;
             return Ok(Answer::OperatingCore { core: core.0 });
         }

@@ -142,7 +142,7 @@ impl Action for Help {
         }
         let command = super::find(name).ok_or_else(|| ParseError::UnknownCommand {
             name: name.clone(),
-            similar: super::similar(name),
+            similar: super::meant::meant(name),
         })?;
         Ok(Answer::Command {
             command: help_of(command),

@@ -3,6 +3,7 @@
 
 use super::modules::Module;
 use super::table::{Symbol, Table};
+use crate::types::near::nearest;
 use std::fmt;
 use wildmatch::WildMatch;
 
@@ -200,17 +201,11 @@ impl Symbols {
     pub fn similar(&self, name: &str) -> Option<String> {
         let (module, name) = split(name);
         let kernel = self.kernel.as_ref()?;
-        kernel
-            .iter()
-            .map(|s| s.name.as_str())
-            .filter(|candidate| candidate.len().abs_diff(name.len()) <= 2)
-            .map(|candidate| (strsim::levenshtein(candidate, name), candidate))
-            .filter(|(distance, _)| *distance <= 2)
-            .min()
-            .map(|(_, found)| match module {
-                Some(module) => format!("{module}!{found}"),
-                None => found.to_owned(),
-            })
+        let found = nearest(name, kernel.iter().map(|symbol| symbol.name.as_str()))?;
+        Some(match module {
+            Some(module) => format!("{module}!{found}"),
+            None => found.to_owned(),
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! What commands and scripts have in common: how numbers and registers are written. Called by
 //! [`crate::expression`], [`crate::script`] and [`crate::assembler`].
 
+pub mod near;
 pub mod number;
 pub mod register;
 

@@ -1,5 +1,5 @@
-//! Events: commands that add them ([`watched`] reads their own arguments, [`options`] what they
-//! share), commands that list and change them ([`manage`]), and the pools they draw on ([`pools`]).
+//! Events: commands that add them (`watched` reads their own arguments, `options` what they
+//! share), commands that list and change them (`manage`), and the pools they draw on (`pools`).
 
 mod manage;
 mod options;

@@ -4,6 +4,7 @@
 use super::source::Source;
 use crate::command::{Arguments, ParseError};
 use crate::expression::Expression;
+use crate::types::near::nearest;
 use wire_protocol::event::Stage;
 
 /// An option of the table.
@@ -111,18 +112,8 @@ fn find(word: &str) -> Option<&'static EventOption> {
 
 /// That `word` is no option, with the nearest one.
 pub(super) fn unknown(word: &str) -> ParseError {
-    let lower = word.to_ascii_lowercase();
-    let similar = OPTIONS
-        .iter()
-        .map(|option| {
-            (
-                strsim::damerau_levenshtein(option.name, &lower),
-                option.name,
-            )
-        })
-        .filter(|(distance, name)| *distance <= 2 && *distance < name.len())
-        .min()
-        .map(|(_, name)| name.to_owned());
+    let names = OPTIONS.iter().map(|option| option.name);
+    let similar = nearest(&word.to_ascii_lowercase(), names).map(str::to_owned);
     ParseError::UnknownOption {
         option: word.to_owned(),
         similar,

@@ -6,6 +6,7 @@ use super::super::types::{LONG, Type};
 use super::super::value::{Value, ValueKind};
 use super::convert::not_a;
 use super::{Checked, Checker};
+use crate::types::near::nearest;
 use wire_protocol::bytecode::op::Op;
 use wire_protocol::bytecode::routine::Routine;
 
@@ -72,14 +73,9 @@ pub(super) fn unknown<'n>(
     names: impl Iterator<Item = &'n str>,
 ) -> Problem {
     let problem = Problem::new(at, what);
-    let closest = names
-        .map(|known| (strsim::damerau_levenshtein(known, name), known))
-        .min();
-    match closest {
-        Some((distance, closest)) if distance <= 1 + name.len() / 4 => {
-            problem.help(format!("is `{closest}` meant?"))
-        }
-        _ => problem,
+    match nearest(name, names) {
+        Some(closest) => problem.help(format!("is `{closest}` meant?")),
+        None => problem,
     }
 }
 
