@@ -2,14 +2,14 @@
 
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
-use debugger_host::answer::{Form, Report, Response};
+use debugger_host::answer::{Form, News, Report, Response};
 use debugger_host::command::{COMMANDS, Debugger, find, run_line, script, system};
-use debugger_host::patience::{Interrupts, Patience};
 use debugger_host::render::{Output, Screen, json, text};
 use debugger_host::repl::{batch, interactive};
 use debugger_host::script::tool::Tool;
 use debugger_host::session::Session;
 use debugger_host::symbol::{self, resolve::Symbols};
+use debugger_host::timeout::{Interrupts, Timeout};
 use debugger_host::transport::Endpoint;
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -120,11 +120,20 @@ impl Connect {
         let is_attended =
             !self.batch && !self.json && self.script.is_none() && std::io::stdin().is_terminal();
         let limit = (!is_attended).then_some(UNATTENDED_LIMIT);
-        let patience = Patience::new(interrupts.clone(), limit, |line| eprintln!("{line}"));
+        let told = screen.clone();
+        let is_json = self.json;
+        let timeout = Timeout::new(interrupts.clone(), limit, move |wait| {
+            let news = News::from(wait);
+            match is_json {
+                true => told.news(&news),
+                // Where text is piped, this is no part of any answer.
+                false => eprintln!("{}", text::news(&news)),
+            }
+        });
         let endpoint = self.endpoint()?;
         let name = endpoint.to_string();
         let mut session =
-            Session::open(endpoint, patience).with_context(|| format!("cannot open {name}"))?;
+            Session::open(endpoint, timeout).with_context(|| format!("cannot open {name}"))?;
         if let Some(image) = image {
             session.expect_image(image);
         }

@@ -10,13 +10,14 @@ use debugger_host::command::{COMMANDS, find, parse};
 use debugger_host::render::json::{schema, schema_of};
 use fake::Debuggee;
 use fake::host::Host;
-use fake::sessions::{FOLDER, Step, obey, sessions, steps};
+use fake::sessions::{FOLDER, Step, carry_out, sessions, steps};
 use jsonschema::Validator;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::sync::atomic::Ordering;
 
 fn validator(schema: schemars::Schema) -> Validator {
     jsonschema::draft202012::new(&schema.to_value()).expect("a schema")
@@ -73,7 +74,7 @@ fn every_command_answers_as_its_schema_says() {
         for step in steps(&fs::read_to_string(&file).expect("readable")) {
             let Step::Command { text, printed } = step else {
                 if let Step::Order { line, text } = step {
-                    obey(&debuggee, &line, &text);
+                    carry_out(&debuggee, &line, &text);
                 }
                 continue;
             };
@@ -303,6 +304,21 @@ fn a_script_of_a_json_session_tells_each_command() {
             "answer", "next", "news", "answer", "next", "answer", "next", "error", "next", "answer"
         ]
     );
+}
+
+#[test]
+fn a_long_wait_is_told_while_it_lasts() {
+    let debuggee = Debuggee::start();
+    // Break-ins are repeated five times a second.
+    debuggee.controls.deaf_for.store(30, Ordering::Relaxed);
+    let (text, is_good) = session(&debuggee, &[], "pause\n");
+    assert!(is_good, "{text}");
+    let documents = documents(&text);
+    let waiting = &documents[1];
+    assert_valid(&validator(schema()), waiting, "pause");
+    assert_eq!(text_of(waiting, "/news/kind"), "waiting");
+    assert_eq!(waiting["news"]["request"], Value::Null);
+    assert_eq!(text_of(&documents[2], "/news/kind"), "halted");
 }
 
 #[test]

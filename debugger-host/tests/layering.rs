@@ -29,10 +29,10 @@ const ORDER: [&[&str]; 11] = [
     &["sink", "disasm"],
     &["answer"],
     &["session"],
-    &["patience", "transport", "expression"],
+    &["transport", "expression"],
     &["script"],
     &["symbol", "assembler"],
-    &["types", "clock", "size"],
+    &["timeout", "types", "clock", "size"],
 ];
 
 fn rank(module: &str) -> Option<usize> {

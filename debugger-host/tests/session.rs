@@ -5,8 +5,8 @@
 #[allow(dead_code, reason = "the other test file uses the rest")]
 mod fake;
 
-use debugger_host::patience::{Interrupts, Patience};
 use debugger_host::session::{News, Session, SessionError};
+use debugger_host::timeout::{Interrupts, Timeout};
 use debugger_host::transport::Endpoint;
 use fake::Debuggee;
 use std::sync::atomic::Ordering;
@@ -17,8 +17,8 @@ fn session(debuggee: &Debuggee, limit: Duration) -> (Session, Interrupts) {
     let endpoint = Endpoint::Socket {
         path: debuggee.socket.clone(),
     };
-    let patience = Patience::new(interrupts.clone(), Some(limit), |_| {});
-    let mut session = Session::open(endpoint, patience).expect("the socket is there");
+    let timeout = Timeout::new(interrupts.clone(), Some(limit), |_| {});
+    let mut session = Session::open(endpoint, timeout).expect("the socket is there");
     session.shake_hands().expect("the debuggee answers");
     session.break_in().expect("the debuggee halts");
     (session, interrupts)

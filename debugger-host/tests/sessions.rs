@@ -10,7 +10,7 @@ mod fake;
 use debugger_host::command::{COMMANDS, find};
 use fake::Debuggee;
 use fake::host::Host;
-use fake::sessions::{FOLDER, Step, obey, sessions, steps, text};
+use fake::sessions::{FOLDER, Step, carry_out, sessions, steps, text};
 use std::fs;
 
 /// Counts of frames depend on time.
@@ -44,7 +44,7 @@ fn run(steps: &[Step]) -> Vec<Step> {
         .iter()
         .map(|step| match step {
             Step::Order { line, text } => {
-                obey(&debuggee, line, text);
+                carry_out(&debuggee, line, text);
                 step.clone()
             }
             Step::Command { text, .. } => {

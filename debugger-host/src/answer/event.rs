@@ -5,14 +5,14 @@ use crate::symbol::resolve::Symbols;
 use schemars::JsonSchema;
 use serde::Serialize;
 use wire_protocol::event::{
-    Access, Actions, ConditionKind, ControlRegister, EventEntry, FreeCounts, Modes, PoolClass,
-    PoolLine, ProgramSizes, Settings, Space, Stage, TraceKind, Trigger,
+    self, Access, Actions, ConditionKind, ControlRegister, EventEntry, FreeCounts, Modes,
+    PoolClass, PoolLine, ProgramSizes, Settings, Space, Stage, TraceKind,
 };
 
 /// What an event watches.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Watch {
+pub enum Trigger {
     /// An instruction.
     Instruction {
         /// `epthook` or `epthook2`
@@ -88,21 +88,23 @@ pub enum TraceName {
     InstrumentStep,
 }
 
-impl Watch {
+impl Trigger {
     /// A trigger, with the names of its addresses.
     #[must_use]
-    pub fn new(trigger: Trigger, symbols: &Symbols) -> Self {
+    pub fn new(trigger: event::Trigger, symbols: &Symbols) -> Self {
         let event = trigger.name().to_owned();
         let number = |number: Option<u32>| Self::Number {
             event: event.clone(),
             number,
         };
         match trigger {
-            Trigger::EptHook { address } | Trigger::EptHook2 { address } => Self::Instruction {
-                event,
-                at: Address::new(address.0, symbols),
-            },
-            Trigger::Monitor {
+            event::Trigger::EptHook { address } | event::Trigger::EptHook2 { address } => {
+                Self::Instruction {
+                    event,
+                    at: Address::new(address.0, symbols),
+                }
+            }
+            event::Trigger::Monitor {
                 space,
                 access,
                 from,
@@ -122,16 +124,18 @@ impl Watch {
                 },
                 len_bytes: Hex(len_bytes),
             },
-            Trigger::Syscall { number: of, .. }
-            | Trigger::SyscallEntry { number: of }
-            | Trigger::Cpuid { leaf: of }
-            | Trigger::MsrRead { msr: of }
-            | Trigger::MsrWrite { msr: of }
-            | Trigger::Xsetbv { xcr: of } => number(of),
-            Trigger::IoIn { port } | Trigger::IoOut { port } => number(port.map(u32::from)),
-            Trigger::Exception { vector } => number(vector.map(u32::from)),
-            Trigger::Interrupt { vector } => number(Some(u32::from(vector))),
-            Trigger::CrWrite { register, mask } => Self::ControlRegister {
+            event::Trigger::Syscall { number: of, .. }
+            | event::Trigger::SyscallEntry { number: of }
+            | event::Trigger::Cpuid { leaf: of }
+            | event::Trigger::MsrRead { msr: of }
+            | event::Trigger::MsrWrite { msr: of }
+            | event::Trigger::Xsetbv { xcr: of } => number(of),
+            event::Trigger::IoIn { port } | event::Trigger::IoOut { port } => {
+                number(port.map(u32::from))
+            }
+            event::Trigger::Exception { vector } => number(vector.map(u32::from)),
+            event::Trigger::Interrupt { vector } => number(Some(u32::from(vector))),
+            event::Trigger::CrWrite { register, mask } => Self::ControlRegister {
                 event,
                 register: match register {
                     ControlRegister::Cr0 => 0,
@@ -139,12 +143,12 @@ impl Watch {
                 },
                 mask: Hex(mask),
             },
-            Trigger::Mode { to } => Self::Mode {
+            event::Trigger::Mode { to } => Self::Mode {
                 event,
                 user: to.contains(Modes::USER),
                 kernel: to.contains(Modes::KERNEL),
             },
-            Trigger::Trace { kind } => Self::Trace {
+            event::Trigger::Trace { kind } => Self::Trace {
                 event,
                 which: match kind {
                     TraceKind::StepIn => TraceName::StepIn,
@@ -152,11 +156,11 @@ impl Watch {
                     TraceKind::Instrument => TraceName::InstrumentStep,
                 },
             },
-            Trigger::Sysret { .. }
-            | Trigger::Tsc
-            | Trigger::Pmc
-            | Trigger::Vmcall
-            | Trigger::Dr => Self::Plain { event },
+            event::Trigger::Sysret { .. }
+            | event::Trigger::Tsc
+            | event::Trigger::Pmc
+            | event::Trigger::Vmcall
+            | event::Trigger::Dr => Self::Plain { event },
         }
     }
 }
@@ -198,7 +202,7 @@ pub struct Condition {
 #[serde(deny_unknown_fields)]
 pub struct Event {
     /// What is watched.
-    pub watch: Watch,
+    pub trigger: Trigger,
     /// Only in this process; null for all.
     pub pid: Option<u32>,
     /// Only on this core; null for all.
@@ -238,7 +242,7 @@ impl Event {
             ConditionKind::Code => Some(Language::Code),
         };
         Self {
-            watch: Watch::new(settings.trigger, symbols),
+            trigger: Trigger::new(settings.trigger, symbols),
             pid: settings.filter.pid,
             core: settings.filter.core.map(|core| core.0),
             stage: match settings.options.stage {

@@ -1,8 +1,9 @@
 //! What the debuggee says by itself, and what programs print. Made by [`crate::command`].
 
-use super::event::Watch;
+use super::event::Trigger;
 use super::{Address, Count, Hex, Instruction, Problem};
 use crate::script::lines::Line;
+use crate::timeout::{LineState, Wait};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::fmt;
@@ -48,11 +49,33 @@ pub enum News {
         /// Its first byte.
         notice: u8,
     },
+    /// A command takes long; Ctrl+C ends it.
+    Waiting {
+        /// The request that has no answer yet; null if the debuggee is to halt.
+        request: Option<String>,
+        /// How long it takes so far.
+        seconds: Count,
+        /// Why the line is not open; null if it is.
+        lost: Option<String>,
+    },
     /// An output does not take what it is given.
     OutputFailed {
         /// Why.
         problem: Problem,
     },
+}
+
+impl From<&Wait> for News {
+    fn from(wait: &Wait) -> Self {
+        Self::Waiting {
+            request: wait.request.map(str::to_owned),
+            seconds: Count(wait.seconds),
+            lost: match &wait.line {
+                LineState::Open => None,
+                LineState::Lost { why } => Some(why.clone()),
+            },
+        }
+    }
 }
 
 /// A halt.
@@ -84,7 +107,7 @@ pub enum Cause {
         /// Its number.
         id: u32,
         /// What it watches; null when the list of events cannot be read.
-        watch: Option<Watch>,
+        trigger: Option<Trigger>,
     },
 }
 

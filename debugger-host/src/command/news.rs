@@ -4,7 +4,7 @@
 use super::Debugger;
 use crate::answer::{
     Address, Cause, Content, Count, Failure, Halt, Hex, Message, News, Problem, Report,
-    event::Watch,
+    event::Trigger,
 };
 use crate::disasm::disassemble;
 use crate::session::{self, MessageContent, ProgramMessage};
@@ -82,7 +82,7 @@ impl Debugger {
                 let entry = self.session.known_event(event);
                 Cause::Event {
                     id: event.0,
-                    watch: entry.map(|entry| Watch::new(entry.settings.trigger, &self.symbols)),
+                    trigger: entry.map(|entry| Trigger::new(entry.settings.trigger, &self.symbols)),
                 }
             }
             StopCause::BreakIn => Cause::BreakIn {},
@@ -125,7 +125,7 @@ impl Debugger {
                 _ => news.push(News::Message { message }),
             }
         }
-        if self.session.patience().is_interrupted() {
+        if self.session.timeout().is_interrupted() {
             return news.len() + own.len();
         }
         if !news.is_empty() {

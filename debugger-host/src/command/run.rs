@@ -61,7 +61,7 @@ impl Action for Wait {
     fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
         let limit = match &self.0 {
             Some(seconds) => Some(Duration::from_secs(debugger.value(seconds)?.min(1 << 32))),
-            None => debugger.session.patience().limit(),
+            None => debugger.session.timeout().limit(),
         };
         let started = Instant::now();
         loop {

@@ -139,7 +139,7 @@ fn run_commands(
         count += 1;
         if !run_line(debugger, &first.text) {
             failed += 1;
-            if !keep_going || debugger.session.patience().is_interrupted() {
+            if !keep_going || debugger.session.timeout().is_interrupted() {
                 return Err(CommandError::ScriptFailed {
                     path: path.to_owned(),
                     line: first.number,

@@ -175,7 +175,7 @@ impl Action for Sleep {
     fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
         let milliseconds = debugger.value(&self.0)?;
         let until = Instant::now() + Duration::from_millis(milliseconds.min(SLEEP_LIMIT_MS));
-        while !debugger.session.patience().is_interrupted() {
+        while !debugger.session.timeout().is_interrupted() {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 break;

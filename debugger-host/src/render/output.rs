@@ -111,6 +111,13 @@ impl Screen {
         self.0.borrow_mut().line(text);
     }
 
+    /// Prints news as a document.
+    pub fn news(&self, news: &News) {
+        for line in json::lines(&Report::News(std::slice::from_ref(news))) {
+            self.line(line);
+        }
+    }
+
     /// Ends a line that has no end yet.
     pub fn end_line(&self) {
         self.0.borrow_mut().end_line();

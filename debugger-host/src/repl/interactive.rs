@@ -4,8 +4,8 @@
 use super::complete::Names;
 use super::prompt;
 use crate::command::{Debugger, open_braces, run_line};
-use crate::patience::Interrupts;
 use crate::render::Screen;
+use crate::timeout::Interrupts;
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use rustyline::{CompletionType, Config, Editor};
@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Between two looks at keyboard and line while the debuggee runs.
-const GLANCE: Duration = Duration::from_millis(30);
+const POLL_INTERVAL: Duration = Duration::from_millis(30);
 
 fn history_file() -> Option<PathBuf> {
     let folders = directories::ProjectDirs::from("", "", "standstill")?;
@@ -58,9 +58,9 @@ pub fn run(
             }
         } else {
             match line_while_running(debugger, interrupts)? {
-                Typed::Line(line) => whole_block(line)?,
-                Typed::Nothing => continue,
-                Typed::End => break,
+                Input::Line(line) => whole_block(line)?,
+                Input::Nothing => continue,
+                Input::End => break,
             }
         };
         run_line(debugger, &line);
@@ -75,29 +75,29 @@ pub fn run(
     Ok(())
 }
 
-enum Typed {
+enum Input {
     Line(String),
     /// The debuggee halted, or Ctrl+C was pressed.
     Nothing,
     End,
 }
 
-fn line_while_running(debugger: &mut Debugger, interrupts: &Interrupts) -> std::io::Result<Typed> {
+fn line_while_running(debugger: &mut Debugger, interrupts: &Interrupts) -> std::io::Result<Input> {
     let seen = interrupts.load(Ordering::Relaxed);
     loop {
         debugger.show_news();
         if debugger.session.halt().is_some() {
-            return Ok(Typed::Nothing);
+            return Ok(Input::Nothing);
         }
         if interrupts.load(Ordering::Relaxed) != seen {
             run_line(debugger, "pause");
-            return Ok(Typed::Nothing);
+            return Ok(Input::Nothing);
         }
-        if is_typed(GLANCE)? {
+        if is_typed(POLL_INTERVAL)? {
             let mut line = String::new();
             return Ok(match std::io::stdin().read_line(&mut line)? {
-                0 => Typed::End,
-                _ => Typed::Line(line.trim_end().to_owned()),
+                0 => Input::End,
+                _ => Input::Line(line.trim_end().to_owned()),
             });
         }
     }

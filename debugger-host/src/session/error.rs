@@ -1,6 +1,6 @@
 //! Why the session could not do something. Shown to the user by the commands.
 
-use std::fmt;
+use crate::timeout::LineState;
 use wire_protocol::link::SendError;
 use wire_protocol::refusal::Refusal;
 
@@ -75,27 +75,6 @@ pub enum SessionError {
         /// Of this program.
         ours: u16,
     },
-}
-
-/// Whether bytes can get through at all.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LineState {
-    /// As far as this end knows.
-    Open,
-    /// It is being opened again.
-    Lost {
-        /// What the operating system says.
-        why: String,
-    },
-}
-
-impl fmt::Display for LineState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Open => f.write_str("the line is open"),
-            Self::Lost { why } => write!(f, "the line is lost ({why}) and is being opened again"),
-        }
-    }
 }
 
 fn why_unsent(error: SendError) -> String {

@@ -194,7 +194,7 @@ impl Worker {
             };
             match inbox.recv_timeout(limit) {
                 Ok(order) => {
-                    if !self.obey(order, &mut link) {
+                    if !self.carry_out(order, &mut link) {
                         return;
                     }
                 }
@@ -210,7 +210,7 @@ impl Worker {
     }
 
     /// False when the front end is gone.
-    fn obey(&mut self, order: Order, link: &mut Link<'_>) -> bool {
+    fn carry_out(&mut self, order: Order, link: &mut Link<'_>) -> bool {
         match order {
             Order::Bytes { opened, bytes } if opened == self.opened => {
                 for byte in bytes {

@@ -14,15 +14,15 @@ mod run;
 mod script;
 
 pub use cache::Space;
-pub use error::{LineState, SessionError};
+pub use error::SessionError;
 pub use event::{Added, Carved, NewCondition, NewEvent, Pools};
 pub use identity::{Halt, Identity};
 pub use news::{MessageContent, News, ProgramMessage};
 pub use refusal::refusal;
 pub use script::{RunResult, Script};
 
-use crate::patience::Patience;
 use crate::symbol::image::Image;
+use crate::timeout::{LineState, Timeout, Wait};
 use crate::transport::Endpoint;
 use cache::Cache;
 use event::Mirror;
@@ -49,7 +49,7 @@ const SLICE: Duration = Duration::from_millis(50);
 pub struct Session {
     line: LinkThread,
     endpoint: Endpoint,
-    patience: Patience,
+    timeout: Timeout,
     /// Given to encoder and decoder; 0 until the handshake is over.
     base: GuestVirtual,
     next_id: u8,
@@ -69,11 +69,11 @@ impl Session {
     ///
     /// # Errors
     /// When the line cannot be opened.
-    pub fn open(endpoint: Endpoint, patience: Patience) -> std::io::Result<Self> {
+    pub fn open(endpoint: Endpoint, timeout: Timeout) -> std::io::Result<Self> {
         Ok(Self {
             line: LinkThread::start(endpoint.clone())?,
             endpoint,
-            patience,
+            timeout,
             base: GuestVirtual(0),
             next_id: 0,
             identity: Identity::unknown(),
@@ -178,13 +178,13 @@ impl Session {
     }
 
     /// Who says when to give up.
-    pub const fn patience(&self) -> &Patience {
-        &self.patience
+    pub const fn timeout(&self) -> &Timeout {
+        &self.timeout
     }
 
     /// A command begins: Ctrl+C before it does not count.
     pub fn begin_command(&mut self) {
-        self.patience.begin();
+        self.timeout.begin();
     }
 
     /// The oldest news not seen yet.
@@ -312,11 +312,11 @@ impl Session {
                 Some(event) => self.receive(event),
                 None => {}
             }
-            if self.patience.is_interrupted() {
+            if self.timeout.is_interrupted() {
                 return Err(SessionError::GivenUp { what });
             }
             let waited = started.elapsed();
-            if self.patience.limit().is_some_and(|limit| waited >= limit) {
+            if self.timeout.limit().is_some_and(|limit| waited >= limit) {
                 return Err(SessionError::NoAnswer {
                     what,
                     seconds: waited.as_secs(),
@@ -325,11 +325,11 @@ impl Session {
             }
             if !explained && waited >= EXPLAIN_AFTER {
                 explained = true;
-                self.patience.explain(&format!(
-                    "no answer from the debuggee to `{what}` for {} s; {}; Ctrl+C to give up",
-                    waited.as_secs(),
-                    self.line_state()
-                ));
+                self.timeout.explain(&Wait {
+                    request: Some(what),
+                    seconds: waited.as_secs(),
+                    line: self.line_state(),
+                });
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Running and halting, and the core that commands work on.
 
 use super::{EXPLAIN_AFTER, Halt, SLICE, Session, SessionError};
+use crate::timeout::Wait;
 use std::time::{Duration, Instant};
 use wire_protocol::address::CoreId;
 use wire_protocol::packet::{CoreState, Reply, Request};
@@ -85,21 +86,21 @@ impl Session {
                 self.receive(event);
             }
             let waited = started.elapsed();
-            if self.patience.is_interrupted() {
+            if self.timeout.is_interrupted() {
                 return Err(SessionError::GivenUp { what: "pause" });
             }
-            if self.patience.limit().is_some_and(|limit| waited >= limit) {
+            if self.timeout.limit().is_some_and(|limit| waited >= limit) {
                 return Err(SessionError::NotStopped {
                     seconds: waited.as_secs(),
                 });
             }
             if !explained && waited >= EXPLAIN_AFTER && self.halted.is_none() {
                 explained = true;
-                self.patience.explain(&format!(
-                    "waiting for the debuggee to halt for {} s; {}; Ctrl+C to give up",
-                    waited.as_secs(),
-                    self.line_state()
-                ));
+                self.timeout.explain(&Wait {
+                    request: None,
+                    seconds: waited.as_secs(),
+                    line: self.line_state(),
+                });
             }
         }
         Ok(())
@@ -128,7 +129,7 @@ impl Session {
                     seconds: waited.as_secs(),
                 });
             }
-            if self.patience.is_interrupted() {
+            if self.timeout.is_interrupted() {
                 return Err(SessionError::GivenUp { what: ".wait" });
             }
         }

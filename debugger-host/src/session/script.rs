@@ -246,9 +246,9 @@ impl Session {
         if self.line.health().lost.is_some() {
             return None;
         }
-        self.patience.hurry(Some(SOON));
+        self.timeout.shorten(Some(SOON));
         let counts = self.message_counts();
-        self.patience.hurry(None);
+        self.timeout.shorten(None);
         counts.ok()
     }
 

@@ -92,7 +92,7 @@ pub(crate) fn text(steps: &[Step]) -> String {
 }
 
 /// Carries out an order to the test.
-pub(crate) fn obey(debuggee: &Debuggee, line: &str, text: &str) {
+pub(crate) fn carry_out(debuggee: &Debuggee, line: &str, text: &str) {
     let (name, value) = line.split_once(' ').unwrap_or((line, ""));
     let controls = &debuggee.controls;
     match name {

@@ -1,23 +1,23 @@
-//! Events: commands that add them (`watched` reads their own arguments, `options` what they
+//! Events: commands that add them (`trigger` reads their own arguments, `options` what they
 //! share), commands that list and change them (`manage`), and the pools they draw on (`pools`).
 
 mod manage;
 mod options;
 mod pools;
 mod source;
-mod watched;
+mod trigger;
 
 pub(super) use manage::{events, flush};
 pub(super) use options::{OPTIONS, OPTIONS_DETAILS};
 pub(super) use pools::{pools, preactivate, prealloc, test};
-pub(super) use watched::add;
+pub(super) use trigger::add;
 
 use super::{Action, CommandError, Debugger, ParseError};
 use crate::answer::Answer;
 use crate::answer::event::{Event, free, low};
 use crate::session::{Added, NewEvent, SessionError};
 use options::Options;
-use watched::{Watched, within};
+use trigger::{TriggerArguments, within};
 use wire_protocol::address::{CoreId, EventId};
 use wire_protocol::event::{Actions, Filter, FreeCounts, Options as EventOptions, Settings};
 use wire_protocol::refusal::Refusal;
@@ -26,7 +26,7 @@ type Parsed = Result<Box<dyn Action>, ParseError>;
 
 /// A command that adds one event.
 pub struct AddEvent {
-    watched: Watched,
+    arguments: TriggerArguments,
     options: Options,
 }
 
@@ -38,7 +38,7 @@ impl AddEvent {
     /// Options that this event does not have, and one that it needs.
     fn check_options(&self) -> Result<(), ParseError> {
         let options = &self.options;
-        let kind = self.watched.kind();
+        let kind = self.arguments.kind();
         let unfit = |option, why| Err(ParseError::Unfit { option, why });
         if options.short_circuit && !kind.can_short_circuit() {
             return unfit(
@@ -61,7 +61,7 @@ impl AddEvent {
     /// # Errors
     /// When an argument has no value or is out of range, or a program is wrong.
     pub fn spec(&self, debugger: &mut Debugger) -> Result<NewEvent, CommandError> {
-        let trigger = self.watched.trigger(debugger)?;
+        let trigger = self.arguments.trigger(debugger)?;
         let options = &self.options;
         let limit = u64::from(u32::MAX);
         let pid = match &options.pid {

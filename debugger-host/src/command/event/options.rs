@@ -1,4 +1,4 @@
-//! Options that the event commands share. Called by [`super::watched`]; help and documentation
+//! Options that the event commands share. Called by [`super::trigger`]; help and documentation
 //! come from the same table.
 
 use super::source::Source;

@@ -2,16 +2,16 @@
 
 use super::address;
 use crate::answer::event::{
-    Class, Event, Free, Installed, Language, Pools, StageName, TraceName, Watch,
+    Class, Event, Free, Installed, Language, Pools, StageName, TraceName, Trigger,
 };
 use crate::size::{bytes, count};
 use std::fmt::Write;
 
 /// `epthook vmlinux!do_sys_openat2 (ffffffff812b3c40)` or `cpuid 1`.
-pub(super) fn watch(watch: &Watch) -> String {
-    match watch {
-        Watch::Instruction { event, at } => format!("{event} {}", address(at)),
-        Watch::Memory {
+pub(super) fn trigger(trigger: &Trigger) -> String {
+    match trigger {
+        Trigger::Instruction { event, at } => format!("{event} {}", address(at)),
+        Trigger::Memory {
             event,
             is_physical,
             read,
@@ -27,11 +27,11 @@ pub(super) fn watch(watch: &Watch) -> String {
             let signs = signs(&[(*read, "r"), (*write, "w"), (*execute, "x")]);
             format!("{event} {signs} {at} l {len_bytes:x}")
         }
-        Watch::Number { event, number } => match number {
+        Trigger::Number { event, number } => match number {
             Some(number) => format!("{event} {number:x}"),
             None => event.clone(),
         },
-        Watch::ControlRegister {
+        Trigger::ControlRegister {
             event,
             register,
             mask,
@@ -39,12 +39,12 @@ pub(super) fn watch(watch: &Watch) -> String {
             u64::MAX => format!("{event} {register}"),
             mask => format!("{event} {register} mask {mask:x}"),
         },
-        Watch::Mode {
+        Trigger::Mode {
             event,
             user,
             kernel,
         } => format!("{event} {}", signs(&[(*kernel, "k"), (*user, "u")])),
-        Watch::Trace { event, which } => {
+        Trigger::Trace { event, which } => {
             let which = match which {
                 TraceName::StepIn => "step-in",
                 TraceName::StepOut => "step-out",
@@ -52,7 +52,7 @@ pub(super) fn watch(watch: &Watch) -> String {
             };
             format!("{event} {which}")
         }
-        Watch::Plain { event } => event.clone(),
+        Trigger::Plain { event } => event.clone(),
     }
 }
 
@@ -118,7 +118,7 @@ fn event(event: &Event) -> String {
     };
     format!(
         "{}{}{}{outputs}",
-        watch(&event.watch),
+        trigger(&event.trigger),
         options(event),
         programs(event)
     )

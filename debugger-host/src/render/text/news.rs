@@ -1,10 +1,10 @@
 //! What happens by itself, and what programs say.
 
 use super::code::code;
-use super::event::watch;
+use super::event::trigger;
 use super::{address, name};
-use crate::answer::event::Watch;
-use crate::answer::{Cause, Content, Halt, Message, News};
+use crate::answer::event::Trigger;
+use crate::answer::{Cause, Content, Count, Halt, Message, News};
 
 /// News, without the end of its last line; a message as it is.
 #[must_use]
@@ -30,21 +30,39 @@ pub fn news(news: &News) -> String {
             "warning: the debuggee sent a notice of kind {notice:02x} that is malformed and cannot \
              be read"
         ),
+        News::Waiting {
+            request,
+            seconds,
+            lost,
+        } => waiting(request.as_deref(), *seconds, lost.as_deref()),
         News::OutputFailed { problem } => format!("warning: {}", problem.message),
     }
+}
+
+/// What is being waited for.
+fn waiting(request: Option<&str>, seconds: Count, lost: Option<&str>) -> String {
+    let what = request.map_or_else(
+        || "waiting for the debuggee to halt".to_owned(),
+        |request| format!("no answer from the debuggee to `{request}`"),
+    );
+    let line = lost.map_or_else(
+        || "the line is open".to_owned(),
+        |why| format!("the line is lost ({why}) and is being opened again"),
+    );
+    format!("{what} for {seconds} s; {line}; Ctrl+C to give up")
 }
 
 /// What a user sees first of a halt: why, then the instruction that is next.
 pub(super) fn halt(halt: &Halt) -> String {
     let mut lines = vec![match &halt.cause {
         Cause::BreakIn {} => format!("break-in on core {:x}", halt.core),
-        Cause::Event { id, watch: of } => {
+        Cause::Event { id, trigger: of } => {
             let what = of.as_ref().map_or_else(String::new, |of| match of {
-                Watch::Instruction { event, at } => at.symbol.as_ref().map_or_else(
+                Trigger::Instruction { event, at } => at.symbol.as_ref().map_or_else(
                     || format!(": {event} {:016x}", at.address),
                     |symbol| format!(": {event} {}", name(symbol)),
                 ),
-                other => format!(": {}", watch(other)),
+                other => format!(": {}", trigger(other)),
             });
             format!("event {id:x} hit on core {:x}{what}", halt.core)
         }
@@ -103,7 +121,7 @@ pub fn message(message: &Message) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::answer::{Count, Failure, FailureName, Hex};
+    use crate::answer::{Failure, FailureName, Hex};
     use crate::script::lines::Line;
 
     fn said(content: Content, lost: u64) -> Message {

@@ -9,7 +9,7 @@ use wire_protocol::address::GuestVirtual;
 use wire_protocol::event::{Access, ControlRegister, Modes, Space, SyscallBy, TraceKind, Trigger};
 
 /// What is watched, as typed.
-pub(super) enum Watched {
+pub(super) enum TriggerArguments {
     EptHook(Expression),
     EptHook2(Expression),
     Monitor {
@@ -90,9 +90,9 @@ impl Number {
 
 /// Reads any event command.
 pub(in crate::command) fn add(mut arguments: Arguments<'_>) -> Parsed {
-    let watched = match arguments.name {
-        "!epthook" => Watched::EptHook(arguments.expression("the address")?),
-        "!epthook2" => Watched::EptHook2(arguments.expression("the address")?),
+    let own = match arguments.name {
+        "!epthook" => TriggerArguments::EptHook(arguments.expression("the address")?),
+        "!epthook2" => TriggerArguments::EptHook2(arguments.expression("the address")?),
         "!monitor" => monitor(&mut arguments)?,
         "!syscall" => syscall(&mut arguments)?,
         "!syscall2" => numbered(&mut arguments, Number::Syscall(SyscallBy::Range))?,
@@ -103,32 +103,35 @@ pub(in crate::command) fn add(mut arguments: Arguments<'_>) -> Parsed {
         "!ioout" | "!iout" => numbered(&mut arguments, Number::PortOut)?,
         "!exception" => numbered(&mut arguments, Number::Exception)?,
         "!xsetbv" => numbered(&mut arguments, Number::Xcr)?,
-        "!interrupt" => Watched::Interrupt(arguments.expression("the vector (20 to ff)")?),
+        "!interrupt" => TriggerArguments::Interrupt(arguments.expression("the vector (20 to ff)")?),
         "!crwrite" => control_register(&mut arguments)?,
-        "!sysret2" => Watched::Plain(Trigger::Sysret {
+        "!sysret2" => TriggerArguments::Plain(Trigger::Sysret {
             by: SyscallBy::Range,
         }),
-        "!tsc" => Watched::Plain(Trigger::Tsc),
-        "!pmc" => Watched::Plain(Trigger::Pmc),
-        "!vmcall" => Watched::Plain(Trigger::Vmcall),
-        "!dr" => Watched::Plain(Trigger::Dr),
-        "!mode" => Watched::Plain(Trigger::Mode {
+        "!tsc" => TriggerArguments::Plain(Trigger::Tsc),
+        "!pmc" => TriggerArguments::Plain(Trigger::Pmc),
+        "!vmcall" => TriggerArguments::Plain(Trigger::Vmcall),
+        "!dr" => TriggerArguments::Plain(Trigger::Dr),
+        "!mode" => TriggerArguments::Plain(Trigger::Mode {
             to: modes(arguments.required_word("u, k or ku")?)?,
         }),
-        "!trace" => Watched::Plain(Trigger::Trace {
+        "!trace" => TriggerArguments::Plain(Trigger::Trace {
             kind: trace(arguments.required_word("step-in, step-out or instrument-step")?)?,
         }),
-        _ => Watched::Plain(Trigger::Sysret {
+        _ => TriggerArguments::Plain(Trigger::Sysret {
             by: SyscallBy::Bytes,
         }),
     };
     let options = Options::parse(&mut arguments)?;
-    let event = AddEvent { watched, options };
+    let event = AddEvent {
+        arguments: own,
+        options,
+    };
     event.check_options()?;
     Ok(Box::new(event))
 }
 
-fn syscall(arguments: &mut Arguments<'_>) -> Result<Watched, ParseError> {
+fn syscall(arguments: &mut Arguments<'_>) -> Result<TriggerArguments, ParseError> {
     let number = if arguments.keyword("entry") {
         Number::SyscallEntry
     } else {
@@ -138,9 +141,9 @@ fn syscall(arguments: &mut Arguments<'_>) -> Result<Watched, ParseError> {
 }
 
 /// A number, if one comes before the options.
-fn numbered(arguments: &mut Arguments<'_>, number: Number) -> Result<Watched, ParseError> {
+fn numbered(arguments: &mut Arguments<'_>, number: Number) -> Result<TriggerArguments, ParseError> {
     if arguments.is_empty() || begins_here(arguments) {
-        return Ok(Watched::Numbered(number, None));
+        return Ok(TriggerArguments::Numbered(number, None));
     }
     let (what, _) = number.limit();
     let value = arguments.expression(what)?;
@@ -150,10 +153,10 @@ fn numbered(arguments: &mut Arguments<'_>, number: Number) -> Result<Watched, Pa
     {
         return Err(unknown(name));
     }
-    Ok(Watched::Numbered(number, Some(value)))
+    Ok(TriggerArguments::Numbered(number, Some(value)))
 }
 
-fn monitor(arguments: &mut Arguments<'_>) -> Result<Watched, ParseError> {
+fn monitor(arguments: &mut Arguments<'_>) -> Result<TriggerArguments, ParseError> {
     let expected = "r, w, x, rw, rx, wx or rwx";
     let mut space = None;
     let mut access = None;
@@ -178,7 +181,7 @@ fn monitor(arguments: &mut Arguments<'_>) -> Result<Watched, ParseError> {
     } else {
         End::At(arguments.expression("the last address, or `l LENGTH`,")?)
     };
-    Ok(Watched::Monitor {
+    Ok(TriggerArguments::Monitor {
         space: space.unwrap_or(Space::Virtual),
         access,
         from,
@@ -210,7 +213,7 @@ fn accesses(word: &str, expected: &'static str) -> Result<Access, ParseError> {
     Ok(access)
 }
 
-fn control_register(arguments: &mut Arguments<'_>) -> Result<Watched, ParseError> {
+fn control_register(arguments: &mut Arguments<'_>) -> Result<TriggerArguments, ParseError> {
     let word = arguments.required_word("0 or 4")?;
     let register = match word.to_ascii_lowercase().as_str() {
         "0" | "cr0" => ControlRegister::Cr0,
@@ -227,7 +230,7 @@ fn control_register(arguments: &mut Arguments<'_>) -> Result<Watched, ParseError
     } else {
         None
     };
-    Ok(Watched::CrWrite(register, mask))
+    Ok(TriggerArguments::CrWrite(register, mask))
 }
 
 fn modes(word: &str) -> Result<Modes, ParseError> {
@@ -272,7 +275,7 @@ pub(super) fn within(
     })
 }
 
-impl Watched {
+impl TriggerArguments {
     /// With every argument's value.
     pub(super) fn trigger(&self, debugger: &mut Debugger) -> Result<Trigger, CommandError> {
         Ok(match self {
