@@ -266,10 +266,10 @@ impl Context for Debugger {
             .memory(space, address, read.bytes)
             .map_err(|error| self.unreadable(error))?;
         if bytes.len() < read.bytes {
-            return Err(EvalError::Unreadable(format!(
-                "memory at {address:016x} ends after {} bytes",
-                bytes.len()
-            )));
+            return Err(EvalError::Short {
+                address,
+                bytes: bytes.len(),
+            });
         }
         Ok(bytes
             .iter()

@@ -82,6 +82,22 @@ pub enum ParseError {
         /// What is wrong with it.
         why: String,
     },
+    /// More sinks than an event can have.
+    #[error(
+        "the block of `output` cannot be used: {count} sinks are more than an event can have ({limit})"
+    )]
+    TooManyOutputs {
+        /// How many are named.
+        count: usize,
+        /// How many there can be.
+        limit: usize,
+    },
+    /// A sink that is named twice.
+    #[error("the block of `output` cannot be used: it names `{name}` twice")]
+    OutputTwice {
+        /// Which.
+        name: String,
+    },
     /// A block that does not end.
     #[error("the `}}` that closes the block is missing")]
     OpenBlock,

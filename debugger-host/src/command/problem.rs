@@ -155,6 +155,8 @@ described!(ParseError {
     Exclusive { one, other, help }
     Unfit { option, why }
     BadBlock { option, why }
+    TooManyOutputs { count, limit }
+    OutputTwice { name }
     OpenBlock {}
     OpenComment {}
     OpenQuote {}
@@ -168,6 +170,7 @@ described!(EvalError {
     UnknownRegister { name }
     UnknownPseudo { name }
     DivisionByZero {}
+    Short { address, bytes }
 } inner {
     Self::Unreadable(why) => ("unreadable".to_owned(), vec![field("why", why.into())]),
 });

@@ -55,6 +55,14 @@ pub enum EvalError {
     /// Division by zero.
     #[error("division by zero")]
     DivisionByZero,
+    /// Memory ends before the value does.
+    #[error("memory at {address:016x} ends after {bytes} bytes")]
+    Short {
+        /// First byte.
+        address: u64,
+        /// Bytes that are there.
+        bytes: usize,
+    },
     /// The session could not give a register or memory; its own words.
     #[error("{0}")]
     Unreadable(String),

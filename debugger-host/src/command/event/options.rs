@@ -261,19 +261,16 @@ fn sinks(text: &str) -> Result<Vec<String>, ParseError> {
             option: "output",
             why: "it names no sink; `output` lists them".to_owned(),
         }),
-        count if count > OUTPUT_LIMIT => Err(ParseError::BadBlock {
-            option: "output",
-            why: format!("{count} sinks are more than an event can have ({OUTPUT_LIMIT})"),
+        count if count > OUTPUT_LIMIT => Err(ParseError::TooManyOutputs {
+            count,
+            limit: OUTPUT_LIMIT,
         }),
         _ => match names
             .iter()
             .enumerate()
             .find(|(at, name)| names[..*at].contains(name))
         {
-            Some((_, name)) => Err(ParseError::BadBlock {
-                option: "output",
-                why: format!("it names `{name}` twice"),
-            }),
+            Some((_, name)) => Err(ParseError::OutputTwice { name: name.clone() }),
             None => Ok(names),
         },
     }
