@@ -6,6 +6,7 @@
 mod fake;
 
 use debugger_host::answer::FORM_VERSION;
+use debugger_host::command::problem::shapes;
 use debugger_host::command::{COMMANDS, find, parse};
 use debugger_host::render::json::{schema, schema_of};
 use fake::Debuggee;
@@ -45,6 +46,19 @@ fn text_of<'v>(document: &'v Value, pointer: &str) -> &'v str {
         .pointer(pointer)
         .and_then(Value::as_str)
         .unwrap_or_else(|| panic!("no {pointer} in {document}"))
+}
+
+/// The list has this kind of problem with these fields.
+fn assert_listed(problem: &Value) {
+    let kind = text_of(problem, "/kind");
+    let fields = problem["fields"].as_array().expect("a list");
+    let fields: Vec<&str> = fields.iter().map(|field| text_of(field, "/name")).collect();
+    let is_listed = shapes().into_iter().any(|(name, parts)| {
+        let rest = fields.strip_prefix(parts);
+        let is_about = |rest: &[&str]| matches!(rest, [] | ["argument" | "option"]);
+        name == kind && rest.is_some_and(is_about)
+    });
+    assert!(is_listed, "{problem}");
 }
 
 /// Name of the row that a line's command has.
@@ -102,6 +116,9 @@ fn every_command_answers_as_its_schema_says() {
                 .iter()
                 .rfind(|document| text_of(document, "/type") != "news")
                 .unwrap_or_else(|| panic!("{line}: no answer"));
+            if !is_good {
+                assert_listed(&last["error"]);
+            }
             let kind = text_of(last, "/type");
             assert_eq!(kind, if is_good { "answer" } else { "error" }, "{line}");
             assert_eq!(

@@ -3,6 +3,7 @@
 #![allow(missing_docs, reason = "a test")]
 
 use debugger_host::command::COMMANDS;
+use debugger_host::command::problem::shapes;
 use debugger_host::render::json::schema;
 use serde_json::{Map, Value};
 use std::fmt::Write;
@@ -108,6 +109,14 @@ fn reference() -> String {
             kinds => kinds.iter().map(|kind| format!("`{kind}`")).collect(),
         };
         let _ = writeln!(out, "- `{}`: {}", row.names[0], kinds.join(", "));
+    }
+    out.push_str("\n### Kinds of problems\n\nEach with its fields.\n\n");
+    for (kind, fields) in shapes() {
+        let fields: Vec<String> = fields.iter().map(|name| format!("`{name}`")).collect();
+        let _ = match fields.as_slice() {
+            [] => writeln!(out, "- `{kind}`"),
+            fields => writeln!(out, "- `{kind}`: {}", fields.join(", ")),
+        };
     }
     let none = Map::new();
     for (name, value) in schema["$defs"].as_object().unwrap_or(&none) {

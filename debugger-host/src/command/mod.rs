@@ -11,7 +11,7 @@ pub mod memory;
 mod news;
 mod output;
 pub mod parse;
-mod problem;
+pub mod problem;
 mod program;
 pub mod register;
 pub mod run;

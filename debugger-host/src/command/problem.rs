@@ -71,11 +71,17 @@ scalars! {
 
 /// An error that can be told apart by programs.
 trait Described {
+    /// Kinds of its own and their parts; what it passes on has others.
+    const SHAPES: &'static [Shape];
+
     /// Its kind and its parts.
     fn describe(&self) -> Parts;
 }
 
 type Parts = (String, Vec<Field>);
+
+/// Name of a variant and of its parts.
+type Shape = (&'static str, &'static [&'static str]);
 
 fn field(name: &str, value: Scalar) -> Field {
     Field {
@@ -108,6 +114,9 @@ macro_rules! described {
         $($variant:ident { $($field:ident),* })*
     } $(inner { $($inner:pat => $parts:expr,)* })?) => {
         impl Described for $type {
+            const SHAPES: &'static [Shape] =
+                &[$((stringify!($variant), &[$(stringify!($field)),*])),*];
+
             fn describe(&self) -> Parts {
                 match self {
                     $(Self::$variant { $($field),* } => (
@@ -305,6 +314,11 @@ described!(SyntaxError {
 });
 
 impl Described for Explained {
+    const SHAPES: &'static [Shape] = &[(
+        "WrongScript",
+        &["file", "line", "column", "what", "help", "excerpt"],
+    )];
+
     fn describe(&self) -> Parts {
         let Self {
             file,
@@ -327,6 +341,8 @@ impl Described for Explained {
 }
 
 impl Described for AssemblyError {
+    const SHAPES: &'static [Shape] = &[("WrongAssembly", &["line", "column", "why"])];
+
     fn describe(&self) -> Parts {
         let Self { line, column, why } = self;
         let fields = vec![
@@ -339,6 +355,8 @@ impl Described for AssemblyError {
 }
 
 impl Described for Failure {
+    const SHAPES: &'static [Shape] = &[("ScriptEnded", &["cause", "at", "file", "line", "detail"])];
+
     fn describe(&self) -> Parts {
         let line = self.line.as_ref();
         let fields = vec![
@@ -353,6 +371,47 @@ impl Described for Failure {
         ];
         ("script-ended".to_owned(), fields)
     }
+}
+
+/// Kinds that the list of no type has.
+const OTHERS: &[Shape] = &[
+    ("NotConnected", &[]),
+    ("Unreadable", &["why"]),
+    ("WrongSyntax", &["why"]),
+    ("NoAnswer", &["what", "seconds", "lost"]),
+    ("NotStopped", &["seconds"]),
+    ("Unsent", &["what", "why"]),
+    ("Unsent", &["what", "why", "wanted_bytes", "free_bytes"]),
+    ("Unsent", &["what", "why", "limit_bytes", "wanted_bytes"]),
+];
+
+/// Every kind of problem with the names of its parts, by name. Two of a kind with other parts
+/// are two entries. An argument or option that the problem is about may be one part more.
+#[must_use]
+pub fn shapes() -> Vec<(String, &'static [&'static str])> {
+    let lists = [
+        CommandError::SHAPES,
+        ParseError::SHAPES,
+        EvalError::SHAPES,
+        SessionError::SHAPES,
+        SinkError::SHAPES,
+        ModuleError::<SessionError>::SHAPES,
+        Refusal::SHAPES,
+        EventRefusal::SHAPES,
+        SyntaxError::SHAPES,
+        Explained::SHAPES,
+        AssemblyError::SHAPES,
+        Failure::SHAPES,
+        OTHERS,
+    ];
+    let mut shapes: Vec<_> = lists
+        .into_iter()
+        .flatten()
+        .map(|(name, parts)| (kebab(name), *parts))
+        .collect();
+    shapes.sort_unstable();
+    shapes.dedup();
+    shapes
 }
 
 /// The number of a refusal, if it is one.
