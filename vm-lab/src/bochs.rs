@@ -34,6 +34,11 @@ const DEVICES: &str = "unmapped=1, biosdev=1, speaker=1, extfpuirq=1, parallel=1
 /// Most of a machine's memory, in MiB, that the emulator keeps in its own; the rest is in a file and comes when needed.
 const OWN_MEMORY_MIB: u32 = 2048;
 
+/// Most pieces that the emulator should keep account of memory in, and their usual size: adding one to its lists takes
+/// time that grows with their number, and 32,768 take minutes.
+const PIECES: u32 = 8192;
+const PIECE_KIB: u32 = 128;
+
 /// What the emulator is told.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -62,6 +67,8 @@ impl Settings {
         } = self;
         let share = self.tree.join("usr/share");
         let own_memory_mib = OWN_MEMORY_MIB.min(*memory_mib);
+        // A power of two.
+        let piece_kib = PIECE_KIB.max((memory_mib * 1024 / PIECES).next_power_of_two());
         let (share, disc, log) = (share.display(), self.disc.display(), log.display());
         format!(
             "plugin_ctrl: {DEVICES}\n\
@@ -71,7 +78,7 @@ impl Settings {
              vgaromimage: file={share}/vgabios/vgabios.bin\n\
              cpu: model={cpu}, count={cpus}, ips={INSTRUCTIONS_PER_SECOND}, \
              reset_on_triple_fault=0, ignore_bad_msrs=1\n\
-             memory: guest={memory_mib}, host={own_memory_mib}\n\
+             memory: guest={memory_mib}, host={own_memory_mib}, block_size={piece_kib}\n\
              ata0-master: type=cdrom, path={disc}, status=inserted\n\
              boot: cdrom\n\
              com1: enabled=1, mode=socket-client, dev=127.0.0.1:{console}\n\
@@ -288,7 +295,7 @@ mod tests {
         let settings = settings();
         let text = settings.configuration(11, 22, Path::new("/l"));
         assert!(text.contains("model=zambezi, count=4, ips=10000000"));
-        assert!(text.contains("memory: guest=128, host=128\n"));
+        assert!(text.contains("memory: guest=128, host=128, block_size=128\n"));
         assert!(text.contains("com1: enabled=1, mode=socket-client, dev=127.0.0.1:11\n"));
         assert!(text.contains("com2: enabled=1, mode=socket-client, dev=127.0.0.1:22\n"));
         assert!(text.contains("path=/d.iso,"));
@@ -302,6 +309,6 @@ mod tests {
             ..settings()
         };
         let text = settings.configuration(11, 22, Path::new("/l"));
-        assert!(text.contains("memory: guest=4096, host=2048\n"));
+        assert!(text.contains("memory: guest=4096, host=2048, block_size=512\n"));
     }
 }

@@ -64,6 +64,9 @@ impl Cache {
         if !try_lock_for(&file, WORTH_A_LINE)? {
             let mut holder = String::new();
             file.read_to_string(&mut holder)?;
+            if holder.is_empty() {
+                holder.push_str("another process");
+            }
             let own = format!("process {} ", std::process::id());
             if !holder.starts_with(&own) {
                 writeln!(told, "waiting for {holder}, which holds {}", path.display())?;
