@@ -1,8 +1,9 @@
 //! Fuzzing of the wire protocol: compiles every target with coverage and the address sanitiser and runs it for a while.
 //!
-//! Called by `suite`. The flags are those of cargo-fuzz, which need not be installed.
+//! Called by `suite` and `soak`. The flags are those of cargo-fuzz, which need not be installed.
 
-use crate::suite::{Tally, nightly_cargo};
+use crate::tally::Tally;
+use crate::toolchain::nightly_cargo;
 use crate::{repository, run};
 use anyhow::{Context, Result};
 use std::fs::{self, File};

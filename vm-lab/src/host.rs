@@ -3,6 +3,7 @@
 //! Called by the lab's commands and by the end-to-end tests. In batch mode the program ends each answer with a line that
 //! starts with a record separator and says 0 or 1.
 
+use crate::cache::Cache;
 use crate::{repository, run};
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader, Write};
@@ -11,6 +12,8 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+/// The host program's name.
+const PROGRAM: &str = "standstill";
 const MARK: char = '\x1e';
 /// Long enough for the slowest command over a damaged line.
 const TIMEOUT: Duration = Duration::from_secs(300);
@@ -24,24 +27,48 @@ pub struct Reply {
     pub ok: bool,
 }
 
-/// Builds the host program and returns its path.
+/// The build profile of the program that calls: `cargo lab`, or tests. The host program is built in the same one, so that
+/// nothing that both use is compiled twice.
+#[must_use]
+pub fn own_profile() -> String {
+    let program = std::env::current_exe().unwrap_or_default();
+    let directory = program.parent().unwrap_or(&program);
+    let directory = match directory.file_name() {
+        Some(name) if name == "deps" => directory.parent().unwrap_or(directory),
+        _ => directory,
+    };
+    match directory.file_name().and_then(|name| name.to_str()) {
+        Some("debug") | None => "dev".to_owned(),
+        Some(profile) => profile.to_owned(),
+    }
+}
+
+/// Builds the host program in the [own profile](own_profile) and returns its path.
 ///
 /// # Errors
 /// With the compiler's messages.
 pub fn build() -> Result<PathBuf> {
+    build_in(&own_profile())
+}
+
+/// Builds the host program in `profile` and returns its path.
+///
+/// # Errors
+/// With the compiler's messages.
+pub(crate) fn build_in(profile: &str) -> Result<PathBuf> {
     let root = repository();
+    let _lock = Cache::open()?.lock("host")?;
     let mut cargo = Command::new("cargo");
-    cargo.args([
-        "build",
-        "--release",
-        "--quiet",
-        "--package",
-        "debugger-host",
-    ]);
+    // Without naming the package: with the features that it has when all of the workspace is tested.
+    cargo.args(["build", "--quiet", "--profile", profile, "--bin", PROGRAM]);
     run::output(cargo.current_dir(&root)).context("building the host program")?;
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| root.join("target"), |dir| root.join(dir));
-    Ok(target.join("release/standstill"))
+    let directory = match profile {
+        "dev" => "debug",
+        other => other,
+    };
+    Ok(target.join(directory).join(PROGRAM))
 }
 
 /// The host program's command line for a debuggee's line and kernel.
@@ -226,6 +253,12 @@ pub(crate) mod tests {
         assert_eq!((failed.output.as_str(), failed.ok), ("bad\n", false));
         assert_eq!(host.command("a {\n b\n}").unwrap().output, "in  b\nin }\n");
         host.finish().unwrap();
+    }
+
+    #[test]
+    fn own_profile_is_one_that_cargo_knows() {
+        let profile = own_profile();
+        assert!(profile == "dev" || profile == "release", "{profile}");
     }
 
     #[test]

@@ -20,13 +20,16 @@ mod image;
 mod kbuild;
 pub mod line;
 pub mod machine;
+mod miri;
 pub mod progress;
 pub mod provision;
 pub mod relax;
 pub mod run;
 pub mod script;
 mod snapshot;
+pub mod soak;
 pub mod suite;
+mod tally;
 pub mod toolchain;
 
 pub use faults::Faults;

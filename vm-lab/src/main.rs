@@ -10,7 +10,7 @@ use std::time::Duration;
 use vm_lab::arguments::MachineArguments;
 use vm_lab::host::{self, Host, Reply};
 use vm_lab::progress::phase;
-use vm_lab::{Machine, background, document, driver, provision, script, suite};
+use vm_lab::{Machine, background, document, driver, provision, script, soak, suite};
 
 /// Boots a real kernel on emulated VT-x and connects the debugger to it.
 #[derive(Parser)]
@@ -58,16 +58,22 @@ enum What {
         #[command(flatten)]
         machine: MachineArguments,
     },
-    /// Run the tests: style, unit tests, and sessions on a real kernel
+    /// Run the tests: style, unit tests, and sessions on a real kernel; the pinned toolchain is enough for them
     Test {
         /// Only tests whose names contain this; other checks only if their heading begins with it
         filter: Option<String>,
-        /// The checks `miri` (unit tests in an interpreter that finds undefined behaviour) and `fuzz`, too
+        /// The checks `miri` (some unit tests in an interpreter that finds undefined behaviour) and `fuzz`, too, which
+        /// need a nightly toolchain
         #[arg(long)]
         thorough: bool,
         /// How long each fuzz target runs
-        #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+        #[arg(long, value_name = "SECONDS", default_value_t = 10)]
         fuzz_seconds: u32,
+    },
+    /// Run what is slow and rarely tells anything; without a name, say what parts there are
+    Soak {
+        /// One of them, or `all`
+        part: Option<String>,
     },
     /// Run the measurements
     Bench {
@@ -127,6 +133,8 @@ fn run(cli: Cli) -> Result<ExitCode> {
                 fuzz_seconds,
             })));
         }
+        Some(What::Soak { part: None }) => soak::list(),
+        Some(What::Soak { part: Some(part) }) => return Ok(exit_code(soak::run(&part)?)),
         Some(What::Bench { filter }) => return Ok(exit_code(suite::bench(filter.as_deref())?)),
         Some(What::Hold(machine)) => background::hold(&machine.options())?,
     }

@@ -5,7 +5,7 @@
 use crate::progress::phase;
 use crate::{repository, run};
 use anyhow::{Context, Result, bail};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const LIST: &str = include_str!("../toolchain.list");
@@ -137,6 +137,15 @@ fn prepare_channel(channel: Channel, tier: Tier) -> Result<()> {
     Ok(())
 }
 
+/// The nightly toolchain's cargo in `directory`.
+pub(crate) fn nightly_cargo(directory: &Path) -> Command {
+    let mut cargo = Command::new("rustup");
+    cargo
+        .args(["run", "nightly", "cargo"])
+        .current_dir(directory);
+    cargo
+}
+
 /// Where the toolchain is.
 fn place(channel: Channel) -> Result<PathBuf> {
     let mut rustc = match channel {
@@ -148,13 +157,14 @@ fn place(channel: Channel) -> Result<PathBuf> {
         }
     };
     rustc.args(["--print", "sysroot"]).current_dir(repository());
-    let shown = run::output(&mut rustc).with_context(|| match channel {
-        Channel::Pinned => "asking rustc for its directory",
-        Channel::Nightly => {
+    match (run::output(&mut rustc), channel) {
+        (Ok(shown), _) => Ok(PathBuf::from(shown.trim())),
+        (Err(error), Channel::Pinned) => Err(error.context("asking rustc for its directory")),
+        // Whatever rustup says, or that there is none, means this.
+        (Err(_), Channel::Nightly) => bail!(
             "there is no nightly toolchain; it is installed by: rustup toolchain install nightly --profile minimal"
-        }
-    })?;
-    Ok(PathBuf::from(shown.trim()))
+        ),
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,30 @@
+//! Unit tests in Miri, the interpreter of the nightly toolchain that finds undefined behaviour.
+//!
+//! Called by `suite` for the few files where cores share memory, and by `soak` for whole crates.
+
+use crate::tally::{Tally, watch};
+use crate::toolchain::nightly_cargo;
+use crate::{repository, run};
+use anyhow::Result;
+use std::io::Write;
+
+/// Makes the interpreter ready for use.
+pub(crate) fn prepare() -> Result<()> {
+    run::output(nightly_cargo(&repository()).args(["miri", "setup"])).map(drop)
+}
+
+/// Runs the unit tests of `package` that `arguments` to the test harness name; that there are none is a failure.
+pub(crate) fn run(package: &str, arguments: &[&str], out: &mut dyn Write) -> Result<Tally> {
+    let mut miri = nightly_cargo(&repository());
+    miri.args(["miri", "test", "--lib", "--package", package, "--"]);
+    miri.args(arguments);
+    // Property tests read the environment and the clock. The interpreter is some hundred times slower than the machine.
+    miri.env("MIRIFLAGS", "-Zmiri-disable-isolation")
+        .env("PROPTEST_CASES", "4");
+    let mut tally = watch(&mut miri, out)?;
+    if tally == Tally::default() {
+        writeln!(out, "{package} has no such tests")?;
+        tally.failed = 1;
+    }
+    Ok(tally)
+}
