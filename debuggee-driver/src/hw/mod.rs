@@ -11,3 +11,4 @@ pub mod launch;
 pub mod percore;
 pub mod phys;
 pub mod vmx_cpu;
+mod volatile;

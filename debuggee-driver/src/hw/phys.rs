@@ -1,6 +1,7 @@
 //! Physical memory through the kernel's direct map, which the host's own page tables repeat at the
 //! same addresses: a pointer is good in the kernel at boot and in VMX-root later.
 
+use super::volatile;
 use crate::port::PhysicalMemory;
 
 /// All physical memory, mapped one after the other from `base`.
@@ -46,7 +47,7 @@ impl PhysicalMemory for DirectMap {
         let from = self.address_of(at) as *const u8;
         // SAFETY: the range is mapped by contract of `new` and does not overlap `out`, which is
         // memory of the caller's stack or of the arena's buffers that no request can name.
-        unsafe { core::ptr::copy_nonoverlapping(from, out.as_mut_ptr(), out.len()) }
+        unsafe { volatile::read(from, out) }
     }
 
     fn write(&mut self, at: u64, bytes: &[u8]) {
@@ -55,7 +56,7 @@ impl PhysicalMemory for DirectMap {
         }
         let to = self.address_of(at) as *mut u8;
         // SAFETY: as in `read`; what is written belongs to the guest or to the tables of the caller.
-        unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len()) }
+        unsafe { volatile::write(to, bytes) }
     }
 
     fn read_u64(&self, at: u64) -> u64 {
