@@ -18,6 +18,7 @@
 )]
 
 pub mod boot;
+pub mod clock;
 pub mod command;
 pub mod constants;
 #[allow(unsafe_code, reason = "see `cores::rendezvous` and `cores::exclusive`")]
@@ -35,6 +36,7 @@ pub mod hit;
 pub mod hw;
 pub mod line;
 pub mod messages;
+pub mod poll;
 pub mod pool;
 pub mod port;
 pub mod published;

@@ -2,6 +2,7 @@
 
 mod fixed;
 
+use crate::clock::Clock;
 use crate::cores::exclusive::Exclusive;
 use crate::cores::registers::RegisterFile;
 use crate::cores::rendezvous::{self, Rendezvous};
@@ -13,10 +14,11 @@ use crate::guest::process;
 use crate::guest::walk;
 use crate::line::Line;
 use crate::messages::Rings;
+use crate::poll::Poll;
 use crate::port::{Cpu, Hidden, PhysicalMemory, Ports};
 use crate::published::Published;
-use crate::vmx::{control_field, guest};
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::SeqCst};
+use crate::vmx::guest;
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::SeqCst};
 use wire_protocol::address::{CoreId, GuestPhysical, GuestVirtual, PAGE_BYTES};
 use wire_protocol::limits;
 use wire_protocol::packet::Features;
@@ -53,19 +55,16 @@ pub struct Shared<P: Ports> {
     pub published: Published,
     /// What the user said about the stop in progress: see [`Self::decide_short_circuit`].
     short_circuit: AtomicU8,
-    /// Ticks of the TSC between two polls of the line.
-    pub poll_ticks: u64,
-    /// The same between two looks of a core that does not poll.
-    idle_ticks: u64,
+    /// What ticks are, and which the guest does not see.
+    pub clock: Clock,
+    /// Who polls the line.
+    pub poll: Poll,
     /// Local APIC id of each core.
     pub apic_ids: [AtomicU32; limits::CORES],
     /// Halts so far.
     pub halts: AtomicU32,
     host_features: AtomicU32,
     commits: AtomicU64,
-    hidden_ticks: AtomicU64,
-    poller: AtomicU16,
-    polling: AtomicBool,
 }
 
 /// Whether a script wants something changed that only a halt can change.
@@ -133,19 +132,11 @@ pub struct Parts<P: Ports> {
     pub fixed: Fixed,
 }
 
-/// Cores that do not poll look this many times less often whether they should.
-const IDLE_FACTOR: u64 = 64;
-
-/// A second, in milliseconds: `tsc_khz` ticks make one of them.
-const MILLISECONDS: u64 = 1000;
-
 impl<P: Ports> Shared<P> {
     /// Puts the parts together.
     pub fn new(parts: Parts<P>) -> Self {
-        let hz = u64::from(parts.facts.tsc_khz) * MILLISECONDS;
-        let poll_ticks = hz / u64::from(parts.facts.constants.poll_hz.max(1));
-        // As many as the timer can count.
-        let poll_ticks = poll_ticks.min(u64::from(u32::MAX));
+        let clock = Clock::new(parts.facts.tsc_khz);
+        let poll_hz = u64::from(parts.facts.constants.poll_hz);
         Self {
             rendezvous: Rendezvous::new(parts.installed, parts.locals),
             line: Exclusive::new(parts.line),
@@ -159,27 +150,13 @@ impl<P: Ports> Shared<P> {
             published: Published::default(),
             short_circuit: AtomicU8::new(0),
             refreshing: Exclusive::new(()),
-            poll_ticks,
-            idle_ticks: poll_ticks.saturating_mul(IDLE_FACTOR),
+            poll: Poll::new(poll_hz, clock.timeout_ticks()),
+            clock,
             apic_ids: [const { AtomicU32::new(0) }; limits::CORES],
             halts: AtomicU32::new(0),
             host_features: AtomicU32::new(0),
             commits: AtomicU64::new(0),
-            hidden_ticks: AtomicU64::new(0),
-            poller: AtomicU16::new(0),
-            polling: AtomicBool::new(false),
         }
-    }
-
-    /// Ticks that no core in order needs to come or to acknowledge: one second.
-    pub fn timeout_ticks(&self) -> u64 {
-        u64::from(self.facts.tsc_khz) * MILLISECONDS
-    }
-
-    /// Microseconds since power-on, from ticks.
-    pub fn microseconds(&self, ticks: u64) -> u64 {
-        let khz = u64::from(self.facts.tsc_khz.max(1));
-        ticks / khz * 1000 + ticks % khz * 1000 / khz
     }
 
     /// Notes what the host of the last handshake can do.
@@ -192,37 +169,11 @@ impl<P: Ports> Shared<P> {
         Features::from_bits_retain(self.host_features.load(SeqCst)).contains(features)
     }
 
-    /// Starts or stops polling the line while the guest runs.
-    pub fn set_polling(&self, on: bool) {
-        self.polling.store(on, SeqCst);
-    }
-
-    /// Whether `core` is the one that polls.
-    pub fn polls(&self, core: CoreId) -> bool {
-        self.polling.load(SeqCst) & (self.poller.load(SeqCst) == core.0)
-    }
-
-    /// Ticks between two looks of `core`.
-    #[inline]
-    pub fn ticks_to_next_look(&self, core: CoreId) -> u64 {
-        if self.polls(core) {
-            self.poll_ticks
-        } else {
-            self.idle_ticks
-        }
-    }
-
     /// `core` will execute nothing for a while: another one polls.
     pub fn hand_over_polling(&self, core: CoreId) {
-        if self.poller.load(SeqCst) != core.0 {
-            return;
-        }
-        let next = self.rendezvous.present().find(|other| {
-            *other != core && self.rendezvous.presence(*other) != Presence::WaitForSipi
-        });
-        if let Some(next) = next {
-            self.poller.store(next.0, SeqCst);
-        }
+        let is_away = |core: &CoreId| self.rendezvous.presence(*core) == Presence::WaitForSipi;
+        let others = self.rendezvous.present().filter(|other| !is_away(other));
+        self.poll.hand_over(core, others);
     }
 
     /// Local APIC id of a core.
@@ -278,30 +229,9 @@ impl<P: Ports> Shared<P> {
 
     /// Takes `ticks` out of the guest's time, on every core before it runs again.
     pub fn add_hidden_ticks(&self, ticks: u64) {
-        if self.hidden_ticks.fetch_add(ticks, SeqCst) == 0 && ticks != 0 {
+        if self.clock.hide(ticks) {
             self.intercept_tsc_deadline();
         }
-    }
-
-    /// Ticks taken out of the guest's time so far.
-    pub fn hidden_ticks(&self) -> u64 {
-        self.hidden_ticks.load(SeqCst)
-    }
-
-    /// Lets the guest's reads of the TSC skip the hidden time. `accounted` is what this core's
-    /// offset holds already.
-    pub fn hide_time(&self, cpu: &mut P::Cpu, accounted: &mut u64) {
-        let hidden = self.hidden_ticks.load(SeqCst);
-        if *accounted != hidden {
-            *accounted = hidden;
-            cpu.vmwrite(control_field::TSC_OFFSET_FULL, hidden.wrapping_neg());
-        }
-    }
-
-    /// Whether [`Self::hide_time`] has something to do.
-    #[inline]
-    pub fn has_hidden_more_than(&self, accounted: u64) -> bool {
-        self.hidden_ticks.load(SeqCst) != accounted
     }
 
     /// Lets the guest's accesses to IA32_TSC_DEADLINE exit from now on.

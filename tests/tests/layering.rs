@@ -46,7 +46,7 @@ const ORDERS: [Order; 2] = [
             &["command"],
             &["run"],
             &["shared"],
-            &["line", "facts", "constants", "published"],
+            &["line", "facts", "constants", "published", "clock", "poll"],
             &["messages", "transport"],
             &["event"],
             &["ept"],

@@ -204,7 +204,7 @@ fn report_for_good(hypervisor: &Hypervisor, core: CoreId, fault: Fault, rip: u64
     let alone = told == Some(true) && shared.rendezvous.present().all(|other| other == core);
     loop {
         if alone {
-            let now_us = shared.microseconds(launch::tsc());
+            let now_us = shared.clock.microseconds(launch::tsc());
             shared.line.try_with(|line| line.transmit(now_us));
         }
         core::hint::spin_loop();

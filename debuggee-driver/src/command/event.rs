@@ -32,7 +32,7 @@ fn commit<P: Ports>(context: &mut Context<'_, '_, P>) -> Result<(), CoreId> {
     let cpu = &*context.cpu;
     context
         .halt
-        .commit_everywhere(|| cpu.tsc(), shared.timeout_ticks())
+        .commit_everywhere(|| cpu.tsc(), shared.clock.timeout_ticks())
 }
 
 /// Adds events.

@@ -34,7 +34,7 @@ fn is_anything_wanted<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>) -> bool
         || core.cpu.root_nmis() != core.arrivals.root_nmis_seen
         || core.cpu.has_machine_check()
         || shared.changes.is_wanted()
-        || shared.has_hidden_more_than(core.time.hidden_ticks)
+        || shared.clock.has_hidden_more_than(core.time.hidden_ticks)
         || shared.published.traces_any()
         || shared.commits() != core.commits_seen
         || core.seat.is_wanted()
@@ -73,7 +73,9 @@ fn look_around<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     mode::apply(core, shared);
     step::apply(core, shared);
     trap::apply(core, shared);
-    shared.hide_time(&mut core.cpu, &mut core.time.hidden_ticks);
+    shared
+        .clock
+        .apply(&mut core.cpu, &mut core.time.hidden_ticks);
     if core.cpu.take_machine_check() {
         inject(&mut core.cpu, interruption::MACHINE_CHECK);
     }

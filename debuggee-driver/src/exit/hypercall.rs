@@ -53,7 +53,7 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
     match registers[gpr::RCX] {
         LEAVE => Outcome::Leave,
         number @ (ARM | DISARM) => {
-            shared.set_polling(number == ARM);
+            shared.poll.set_on(number == ARM);
             Outcome::Advance
         }
         WANTED_CHUNKS => {

@@ -12,7 +12,7 @@ use wire_protocol::packet::StopCause;
 
 /// The timer ran out: poll, and halt if the host asks for it.
 pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
-    if shared.polls(core.id) && halt::poll(&core.cpu, shared) {
+    if shared.poll.is_by(core.id) && halt::poll(&core.cpu, shared) {
         // Another core that halts at the same moment makes this one unnecessary: the host hears of
         // that one.
         halt::stop(
@@ -26,7 +26,7 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
     core.time.next_look = core
         .cpu
         .tsc()
-        .wrapping_add(shared.ticks_to_next_look(core.id));
+        .wrapping_add(shared.poll.ticks_to_next_look(core.id));
     Outcome::Stay
 }
 
@@ -35,7 +35,7 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
 #[inline(always)]
 pub fn rearm<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     let mut ticks = core.time.next_look.saturating_sub(core.cpu.tsc());
-    if ticks > shared.poll_ticks {
+    if ticks > shared.poll.interval_ticks() {
         ticks = at_most(core, shared, ticks);
     }
     core.cpu.vmwrite(
@@ -48,6 +48,6 @@ pub fn rearm<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
 #[inline(never)]
 fn at_most<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>, ticks: u64) -> u64 {
     ticks
-        .min(shared.ticks_to_next_look(core.id))
+        .min(shared.poll.ticks_to_next_look(core.id))
         .min(u64::from(u32::MAX))
 }

@@ -53,7 +53,7 @@ pub fn stop<P: Ports>(
     let still_since = halt.gather(
         |other| cpu.send_nmi(shared.apic_id(other)),
         || cpu.tsc(),
-        shared.timeout_ticks(),
+        shared.clock.timeout_ticks(),
     );
     shared.halts.fetch_add(1, SeqCst);
     serve::serve(&mut halt, cpu, shared, cause);
@@ -69,7 +69,7 @@ fn let_go<P: Ports>(mut halt: Halt<'_>, cpu: &mut P::Cpu, shared: &Shared<P>, st
         shared.add_hidden_ticks(cpu.tsc().saturating_sub(still_since));
     }
     halt.parts().1.file.apply(cpu);
-    halt.release(|| cpu.tsc(), shared.timeout_ticks());
+    halt.release(|| cpu.tsc(), shared.clock.timeout_ticks());
 }
 
 /// Checks in with the core that halts and waits until it lets go.
@@ -88,7 +88,7 @@ fn capture<P: Ports>(file: &mut RegisterFile, core: CoreId, cpu: &P::Cpu, shared
 
 /// One look at the line while the guest runs. True if the host wants a halt.
 pub fn poll<P: Ports>(cpu: &P::Cpu, shared: &Shared<P>) -> bool {
-    let now_us = shared.microseconds(cpu.tsc());
+    let now_us = shared.clock.microseconds(cpu.tsc());
     let wanted = shared.line.try_with(|line| match line.turn(now_us) {
         Some(Incoming::BreakIn) => true,
         Some(Incoming::Message) => {

@@ -33,7 +33,7 @@ fn serve_line<P: Ports>(line: &mut Line<P::Io>, context: &mut Context<'_, '_, P>
     announce(line, context);
     // Ends with the host's `g`. Until then the machine stands still, which is what was asked for.
     loop {
-        let now_us = context.shared.microseconds(context.cpu.tsc());
+        let now_us = context.shared.clock.microseconds(context.cpu.tsc());
         match line.turn(now_us) {
             Some(Incoming::Message) => {
                 if answer(line, context) == Next::Go {
@@ -92,8 +92,8 @@ fn send_rest<P: Ports>(line: &mut Line<P::Io>, context: &mut Context<'_, '_, P>)
     let start = context.cpu.tsc();
     loop {
         let now = context.cpu.tsc();
-        let more = line.transmit(context.shared.microseconds(now));
-        if !more || now.wrapping_sub(start) > context.shared.timeout_ticks() {
+        let more = line.transmit(context.shared.clock.microseconds(now));
+        if !more || now.wrapping_sub(start) > context.shared.clock.timeout_ticks() {
             return;
         }
     }

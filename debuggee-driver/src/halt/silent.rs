@@ -29,7 +29,7 @@ pub fn edit<P: Ports, R>(
     let still_since = halt.gather(
         |other| cpu.send_nmi(shared.apic_id(other)),
         || cpu.tsc(),
-        shared.timeout_ticks(),
+        shared.clock.timeout_ticks(),
     );
     let edited = match halt.all_halted() {
         Ok(mut proof) => {
@@ -43,12 +43,12 @@ pub fn edit<P: Ports, R>(
     if edited.is_ok() {
         shared.load_published(halt.owner(), cpu);
         // A core that does not acknowledge is held and takes it over before it runs.
-        let _ = halt.commit_everywhere(|| cpu.tsc(), shared.timeout_ticks());
+        let _ = halt.commit_everywhere(|| cpu.tsc(), shared.clock.timeout_ticks());
     }
     if shared.facts.constants.hide_time {
         shared.add_hidden_ticks(cpu.tsc().saturating_sub(still_since));
     }
-    halt.release(|| cpu.tsc(), shared.timeout_ticks());
+    halt.release(|| cpu.tsc(), shared.clock.timeout_ticks());
     edited
 }
 

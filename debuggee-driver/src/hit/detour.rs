@@ -117,7 +117,7 @@ pub fn hit<P: Ports>(
     let mut registers = Detoured {
         frame,
         cr3,
-        hidden_ticks: shared.hidden_ticks(),
+        hidden_ticks: shared.clock.hidden_ticks(),
         guest,
     };
     let ran = run::scripts(

@@ -16,7 +16,7 @@ const NMI_COMMAND: u32 = 0x400 | 1 << 14;
 const SELF_COMMAND: u32 = 1 << 14 | 1 << 18;
 const DELIVERY_PENDING: u32 = 1 << 12;
 /// Turns of the wait for an earlier command to leave.
-const PATIENCE: u32 = 100_000;
+const WAIT_TURNS: u32 = 100_000;
 
 /// The value of the x2APIC's ICR that sends an NMI.
 const fn x2apic_command(apic_id: u32) -> u64 {
@@ -73,7 +73,7 @@ pub fn send_to_self(memory: &DirectMap, apic_base: u64, vector: u8) {
 }
 
 fn wait_until_sent(low: *mut u32) {
-    for _ in 0..PATIENCE {
+    for _ in 0..WAIT_TURNS {
         // SAFETY: the callers pass the command register of this core's local APIC, mapped by the direct map.
         if unsafe { low.read_volatile() } & DELIVERY_PENDING == 0 {
             return;

@@ -294,10 +294,10 @@ fn the_kernels_entry_is_hooked_and_calls_turn_back_there() {
 #[test]
 fn a_core_that_leaves_its_guest_all_the_time_polls_the_line_all_the_same() {
     let mut machine = Machine::new();
-    machine.shared.set_polling(true);
+    machine.shared.poll.set_on(true);
     machine.exit(0, reason::PREEMPTION_TIMER);
     let interval = read(&machine, guest::VMX_PREEMPTION_TIMER_VALUE);
-    assert_eq!(interval, machine.shared.poll_ticks);
+    assert_eq!(interval, machine.shared.poll.interval_ticks());
     for exits in 1..=4 {
         machine.cores[0].cpu.tsc += interval / 4;
         instruction(&mut machine, reason::CPUID);
