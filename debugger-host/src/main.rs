@@ -1,4 +1,17 @@
-//! The `standstill` program: arguments in, exit code out.
+//! The `standstill` program: arguments in, exit code out. And where reading the code begins.
+//!
+//! | crate | is | begin with |
+//! |---|---|---|
+//! | [`wire_protocol`] | what both ends say to each other, and the scripts that both can run | [`link`](wire_protocol::link) for the line, [`packet`](wire_protocol::packet) for what is said, [`bytecode`](wire_protocol::bytecode) for scripts |
+//! | [`debuggee_driver`](../debuggee_driver/index.html) | the hypervisor core, without an operating system | [`exit`](../debuggee_driver/exit/index.html) for the guest's side, [`halt`](../debuggee_driver/halt/index.html) for the host's, [`event`](../debuggee_driver/event/index.html) for what is installed |
+//! | `standstill_linux` | the kernel module around it, built by the lab | `debuggee-driver/platform/linux/src/lib.rs` |
+//! | [`debugger_host`] | all of this program but its `main` | [`command`](debugger_host::command) for what is typed, [`session`](debugger_host::session) for the conversation, [`script`](debugger_host::script) for the compiler |
+//! | [`vm_lab`](../vm_lab/index.html) | a real kernel on emulated VT-x; `cargo lab` | [`machine`](../vm_lab/machine/index.html), [`suite`](../vm_lab/suite/index.html) |
+//!
+//! `wire_protocol` and `vm_lab` import none of the others; driver and host import `wire_protocol`, and not each other.
+//! `ARCHITECTURE.md` follows a command down, a message and a hit up; `docs/glossary.md` has the words,
+//! `docs/contributing.md` the places that an addition touches. Each module says what it is, who calls it, and in which
+//! mode.
 
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};

@@ -109,7 +109,7 @@ pub unsafe fn start_core(hypervisor: &'static Hypervisor, number: u16) -> u64 {
 /// Runs a core, on its own stack. Returns only if the launch failed.
 ///
 /// # Safety
-/// `core` was made by [`build`] for the core that runs this, and [`build`]'s result lives.
+/// `core` was made by [`super::build`] for the core that runs this, and [`super::build`]'s result lives.
 pub(super) unsafe fn core_main(core: *mut PerCore) -> u64 {
     // SAFETY: `core` was made by `build` for this core, by contract.
     let (address, number) = unsafe { (*core).origin() };

@@ -27,7 +27,7 @@ pub(super) fn file<'c, P: Ports>(
 /// Values of a set of registers.
 ///
 /// # Errors
-/// As [`file`].
+/// As [`file()`].
 pub fn read<'s, P: Ports>(
     context: &mut Context<'_, '_, P>,
     core: CoreId,
@@ -45,7 +45,7 @@ pub fn read<'s, P: Ports>(
 /// Changes a register; the core loads it when it is let go.
 ///
 /// # Errors
-/// As [`file`], and values the processor would not take.
+/// As [`file()`], and values the processor would not take.
 pub fn write<'s, P: Ports>(
     context: &mut Context<'_, '_, P>,
     core: CoreId,

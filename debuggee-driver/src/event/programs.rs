@@ -108,7 +108,7 @@ impl Needs {
     /// Verifies the programs and adds up what they need with that many cores.
     ///
     /// # Errors
-    /// [`Refusal::Event(EventRefusal::BadProgram)`]
+    /// [`EventRefusal::BadProgram`]
     pub fn of(programs: &Programs<'_>, cores: u16) -> Result<Self, Refusal> {
         let condition = match programs.condition {
             Condition::Script(bytes) => verify(bytes, ProgramPart::Condition)?,

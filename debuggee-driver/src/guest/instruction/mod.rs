@@ -1,7 +1,7 @@
 //! Reading one instruction of the guest: how long it is, and which memory it touches.
 //!
 //! Called in VMX-root when an access to a watched page has to be compared with the bytes that
-//! are watched, and when an instruction is skipped or moved. 64-bit code only. [`decode`] splits the bytes
+//! are watched, and when an instruction is skipped or moved. 64-bit code only. [`mod@decode`] splits the bytes
 //! into their [`parts`], [`operand`] says what the parts mean for memory.
 
 pub mod decode;
