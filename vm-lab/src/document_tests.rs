@@ -16,6 +16,8 @@ impl Ends for Fake {
         let (output, ok) = match command {
             "events" => ("  0  enabled   cpuid 1, break; 3 hits\n", true),
             "u @rip" => ("vmlinux!idle+44:\nffffffff81a17918 eb06  jmp\n", true),
+            "!digest" => ("0123456789abcdef\n", true),
+            "db 0123456789abcdef" => ("0123456789abcdef 00\n", true),
             "!cpuid 2" => ("c0000042: no regular event left: all 2 are in use\n", false),
             ".wait 0n60" => ("event 0 hit on core 1: cpuid 1\nvmlinux!x:\n", true),
             _ => ("", true),
@@ -59,7 +61,7 @@ fn holds(session: &str) {
 #[track_caller]
 fn fails(session: &str) {
     let (failures, _, told) = played(session);
-    assert_eq!(failures, 1, "{told}");
+    assert_ne!(failures, 0, "{told}");
 }
 
 #[test]
@@ -102,6 +104,17 @@ fn what_varies_matches_anything_of_its_kind() {
     holds("0: kd> u @rip\nvmlinux!idle+44:\n…");
     fails("0: kd> u @rip\nvmlinux!idle+45:\n…");
     fails("0: kd> u @rip\nvmlinux!idle+44:\nffffffff00000000 eb07  jmp");
+}
+
+#[test]
+fn address_stands_for_what_it_stood_for_before() {
+    holds("0: kd> !digest\nffffffffffff\n0: kd> !digest\nffffffffffff");
+    holds("0: kd> !digest\nffffffffffff\n0: kd> db ffffffffffff\nffffffffffff 00");
+    // What it stood for is not here; nothing said what it stands for.
+    fails("0: kd> !digest\nffffffff81a17918\n0: kd> u @rip\n…\nffffffff81a17918 eb06  jmp");
+    fails("0: kd> db ffffffffffff\n0123456789abcdef 00");
+    // Two that appear together.
+    holds("0: kd> db 0123456789abcdef\n0123456789abcdef 00\n0: kd> !digest\n0123456789abcdef");
 }
 
 #[test]

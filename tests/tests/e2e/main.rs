@@ -6,6 +6,7 @@ mod churn;
 mod cores;
 mod costs;
 mod detours;
+mod documents;
 mod edges;
 mod errors;
 mod events;
