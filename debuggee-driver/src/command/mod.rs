@@ -47,7 +47,6 @@ pub fn answer<'s, P: Ports>(
         Request::Hello { version, features } => Ok(hello(context, version, features, scratch)),
         Request::Go => return (Reply::Done, Next::Go),
         Request::Cores => run::cores(context, scratch),
-        // Until hits can be short-circuited, like a driver that does not know this.
         Request::ShortCircuit { on } => event::short_circuit(context, on),
         Request::ReadRegisters { core, set } => register::read(context, core, set, scratch),
         Request::WriteRegister {
