@@ -64,8 +64,14 @@ fn compile(source: &Path, target: &Path) -> Result<PathBuf> {
     let mut cargo = Command::new("cargo");
     cargo.args(["build", "--release", "--quiet"]);
     cargo.current_dir(source).env("CARGO_TARGET_DIR", target);
-    // The package's own configuration says how to compile for a kernel; a caller's flags would replace it.
-    for variable in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET"] {
+    // The package's own configuration says how to compile for a kernel; a caller's flags would replace it, and what is
+    // compiled incrementally is slower code.
+    for variable in [
+        "RUSTFLAGS",
+        "CARGO_ENCODED_RUSTFLAGS",
+        "CARGO_BUILD_TARGET",
+        "CARGO_INCREMENTAL",
+    ] {
         cargo.env_remove(variable);
     }
     run::output(&mut cargo).context("compiling the driver")?;
