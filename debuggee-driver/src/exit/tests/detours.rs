@@ -236,8 +236,13 @@ fn a_traced_core_runs_on_inside_and_is_traced_again_behind_it() {
         let kind = TraceKind::Instrument;
         let mut settings = Settings::new(Trigger::Trace { kind });
         settings.actions = Actions::empty();
-        machine.install(settings, EventFacts::default());
+        let event = machine.install(settings, EventFacts::default());
         machine.exit(0, reason::PREEMPTION_TIMER);
+        for step in 1..=3 {
+            machine.set_rip(0, RAM + step);
+            machine.exit(0, reason::MONITOR_TRAP_FLAG);
+            assert!(machine.traps(0) && machine.hits(event) == step);
+        }
         assert!(machine.traps(0) && !is_inside(&machine));
         // VMFUNC brought it in, without an exit but for the trap behind it.
         machine.set_rip(0, DRIVER + 0x10);
@@ -255,6 +260,10 @@ fn a_traced_core_runs_on_inside_and_is_traced_again_behind_it() {
         set(&mut machine, &call);
         machine.exit(0, reason::VMCALL);
         assert!(machine.traps(0) && !is_inside(&machine));
+        let hits = machine.hits(event);
+        machine.set_rip(0, RAM + 0x10);
+        machine.exit(0, reason::MONITOR_TRAP_FLAG);
+        assert!(machine.traps(0) && machine.hits(event) == hits + 1);
     });
 }
 
