@@ -23,6 +23,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 /// Longest wait for a machine to be saved.
 const SAVE_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Longest wait for a process to be stopped.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Where the emulator saves a machine and finds a saved one, from its working directory.
 const SAVED: &str = "saved";
 /// The emulator's name for the configuration of a saved machine.
@@ -57,6 +60,11 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// What memory is kept account of in: a power of two.
+    pub(crate) fn piece_kib(&self) -> u32 {
+        PIECE_KIB.max((self.memory_mib * 1024 / PIECES).next_power_of_two())
+    }
+
     /// The configuration file's text; `console` and `line` are the TCP ports of the two serial lines.
     fn configuration(&self, console: u16, line: u16, log: &Path) -> String {
         let Self {
@@ -67,8 +75,7 @@ impl Settings {
         } = self;
         let share = self.tree.join("usr/share");
         let own_memory_mib = OWN_MEMORY_MIB.min(*memory_mib);
-        // A power of two.
-        let piece_kib = PIECE_KIB.max((memory_mib * 1024 / PIECES).next_power_of_two());
+        let piece_kib = self.piece_kib();
         let (share, disc, log) = (share.display(), self.disc.display(), log.display());
         format!(
             "plugin_ctrl: {DEVICES}\n\
@@ -229,6 +236,18 @@ impl Bochs {
         }
     }
 
+    /// Looks at the emulator's process, by its id, while all its threads are stopped.
+    ///
+    /// # Errors
+    /// What `look` reports, or that the emulator does not stop.
+    pub(crate) fn while_stopped<R>(&self, look: impl FnOnce(i32) -> Result<R>) -> Result<R> {
+        let process = self.group.as_raw_nonzero().get();
+        rustix::process::kill_process_group(self.group, rustix::process::Signal::STOP)?;
+        let looked = wait_until_stopped(process).and_then(|()| look(process));
+        rustix::process::kill_process_group(self.group, rustix::process::Signal::CONT)?;
+        looked
+    }
+
     /// Whether the emulator is gone.
     #[must_use]
     pub(crate) fn has_ended(&self) -> bool {
@@ -241,6 +260,31 @@ impl Bochs {
         let text = fs::read(&self.log).unwrap_or_default();
         crate::run::tail(&String::from_utf8_lossy(&text), 12)
     }
+}
+
+fn wait_until_stopped(process: i32) -> Result<()> {
+    let deadline = Instant::now() + STOP_TIMEOUT;
+    while !is_stopped(process)? {
+        if Instant::now() > deadline {
+            bail!("the emulator does not stop");
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+/// Whether all threads of a process are stopped, by the letter behind the name that stands in parentheses.
+fn is_stopped(process: i32) -> Result<bool> {
+    for thread in fs::read_dir(format!("/proc/{process}/task"))? {
+        let state = fs::read_to_string(thread?.path().join("stat"))?;
+        let letter = state
+            .rsplit_once(") ")
+            .map(|(_, rest)| rest.starts_with('T'));
+        if letter != Some(true) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 impl Drop for Bochs {

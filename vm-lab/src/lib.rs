@@ -20,6 +20,7 @@ mod image;
 mod kbuild;
 pub mod line;
 pub mod machine;
+pub mod memory;
 mod miri;
 pub mod progress;
 pub mod provision;

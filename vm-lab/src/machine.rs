@@ -8,6 +8,7 @@ use crate::faults::Faults;
 use crate::host::{self, Host};
 use crate::image;
 use crate::line::{Line, LineCount};
+use crate::memory::Memory;
 use crate::progress::phase;
 use crate::provision::{Provisions, provision};
 use crate::snapshot::{self, Snapshot};
@@ -98,6 +99,8 @@ pub struct Machine {
     line: Line,
     socket: PathBuf,
     kernel: PathBuf,
+    memory_bytes: u64,
+    block_bytes: u64,
     _dir: tempfile::TempDir,
 }
 
@@ -165,6 +168,8 @@ impl Machine {
             line: Line::start(line, &socket, faults)?,
             socket,
             kernel: provisions.kernel_image(),
+            memory_bytes: u64::from(settings.memory_mib) << 20,
+            block_bytes: u64::from(settings.piece_kib()) << 10,
             _dir: dir,
         };
         if let Err(error) = machine.guest("true") {
@@ -312,6 +317,17 @@ impl Machine {
             bail!("loading {name} failed: {}", answer.output.trim());
         }
         Ok(())
+    }
+
+    /// A copy of the debuggee's memory, made while the emulator stands still: neither guest nor debugger takes part.
+    ///
+    /// # Errors
+    /// When the emulator does not stop or its memory can't be read.
+    pub fn memory(&self) -> Result<Memory> {
+        let copied = self
+            .bochs
+            .while_stopped(|process| Memory::copy(process, self.memory_bytes, self.block_bytes));
+        copied.context("reading the emulator's memory")
     }
 
     /// The kernel's log.

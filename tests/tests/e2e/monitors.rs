@@ -100,14 +100,14 @@ fn only_accesses_that_touch_the_watched_bytes_stop(lab: &mut Lab, places: Places
     let store = |offset: i64| format!("store {:x}", at.wrapping_add_signed(offset));
     // Right before, right behind, and reads.
     let missed = [store(-8), store(8), store(0x800), format!("load {at:x}")];
-    assert_eq!(stops(lab, first, &missed), []);
+    assert_eq!(stops(lab, first, &missed), [0_u32; 0]);
     // The range itself, and accesses that run into it.
     let touching = [store(0), store(-7), store(7)];
     assert_eq!(stops(lab, first, &touching), [0; 3]);
     // A read that is followed by a write, as one instruction.
     assert_eq!(stops(lab, first, &[format!("add {at:x}")]), [0]);
     clear(lab);
-    assert_eq!(stops(lab, first, &[store(0)]), []);
+    assert_eq!(stops(lab, first, &[store(0)]), [0_u32; 0]);
     // By physical address, for reads.
     let command = format!("!monitor pa r {:x} l 1", physical + 0x200);
     let first = add(lab, &[command]);

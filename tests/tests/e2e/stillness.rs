@@ -1,50 +1,12 @@
 //! Within one halt nothing changes but what the user asked for.
 
+mod outside;
+mod rows;
+
 use crate::lab::Lab;
+use rows::EVENTS;
 use std::collections::BTreeSet;
 use vm_lab::machine::KernelLine;
-
-/// One event of every kind, and several of those that take places; each with what it carries.
-const EVENTS: &[&str] = &[
-    "!epthook2 vmlinux!vfs_open script { .lab_still = .lab_still + 1; }",
-    "!epthook2 vmlinux!schedule_timeout core 1 condition { $core == 0 }",
-    "!monitor rw vmlinux!jiffies_64 l 8",
-    "!monitor r vmlinux!init_task l 1000 stage post script { print($context); }",
-    "!monitor w vmlinux!linux_banner vmlinux!linux_banner+20 sc on",
-    "!monitor x vmlinux!vfs_read l 10",
-    "!monitor pa rw 200000 l 8",
-    "!syscall",
-    "!syscall 7c pid 1 script { print($pid); }",
-    "!syscall2 27",
-    "!syscall entry",
-    "!syscall entry 7c sc on script { @rax = 1; }",
-    "!sysret",
-    "!sysret2 core 1",
-    "!cpuid",
-    "!cpuid 1 stage post script { @rcx = @rcx & ~80000000; }",
-    "!cpuid 2 condition { $context == 2 && $core == 1 }",
-    "!cpuid 3 condition {31 c0 c3} code {90 90 c3}",
-    "!msrread",
-    "!msrread c0000082 sc on",
-    "!msrwrite c0000082 stage all",
-    "!ioin 71",
-    "!ioout 70 imm no script { print(@rax); }",
-    "!exception",
-    "!exception e pid 1",
-    "!exception 2",
-    "!exception 8",
-    "!interrupt ec",
-    "!tsc",
-    "!pmc",
-    "!vmcall",
-    "!dr core 1",
-    "!crwrite 0",
-    "!crwrite 4 mask 100",
-    "!xsetbv",
-    "!trace step-in pid 1",
-    "!mode u core 1",
-    "!mode ku pid 1 script { print($context); }",
-];
 
 /// Digests of all RAM and of all registers of all cores.
 #[track_caller]
