@@ -53,6 +53,13 @@ const CHECKS: &[Check] = &[
         run: |_, out| clippy(out),
     },
     Check {
+        heading: "rustdoc",
+        turn: Turn::First,
+        tier: Tier::Test,
+        named: false,
+        run: |_, out| rustdoc(out),
+    },
+    Check {
         heading: "unit tests",
         turn: Turn::First,
         tier: Tier::Test,
@@ -309,6 +316,37 @@ fn clippy(out: &mut dyn Write) -> Result<Tally> {
     Ok(tally)
 }
 
+/// Documentation is for whoever reads the code, so it has all that is private, and may link to it.
+fn rustdoc(out: &mut dyn Write) -> Result<Tally> {
+    let root = repository();
+    let mut doc = cargo(&root);
+    doc.args(["doc", "--profile", &host::own_profile(), "--workspace"]);
+    doc.args(["--no-deps", "--document-private-items"]);
+    doc.env(
+        "RUSTDOCFLAGS",
+        "-Dwarnings -Arustdoc::private-intra-doc-links",
+    );
+    let mut tally = watch(&mut doc, out)?;
+    // Rustdoc looks at links to items only; the page that leads through the crates has others.
+    let front = std::fs::read_to_string(root.join("debugger-host/src/main.rs"))?;
+    for link in links_to_pages(&front) {
+        if !root.join("target/doc/standstill").join(link).exists() {
+            writeln!(out, "the page of standstill links to {link}, which is none")?;
+            tally.add(Tally::of(false));
+        }
+    }
+    Ok(tally)
+}
+
+/// Links of a module's documentation to pages of other crates.
+fn links_to_pages(source: &str) -> Vec<&str> {
+    let lines = source.lines().filter(|line| line.starts_with("//!"));
+    let rest = lines.flat_map(|line| line.split("](").skip(1));
+    rest.filter_map(|rest| rest.split(')').next())
+        .filter(|link| link.ends_with(".html"))
+        .collect()
+}
+
 /// The pinned toolchain's cargo in `directory`.
 fn cargo(directory: &Path) -> Command {
     let mut cargo = Command::new("cargo");
@@ -319,6 +357,16 @@ fn cargo(directory: &Path) -> Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn links_to_pages_are_found_in_documentation_only() {
+        let source =
+            "//! [`a`](../a/index.html) | [b](b) | [`c`](../c/d/index.html)\n// [x](../x.html)\n";
+        assert_eq!(
+            links_to_pages(source),
+            ["../a/index.html", "../c/d/index.html"]
+        );
+    }
 
     fn wanted(filter: Option<&str>, thorough: bool) -> Vec<&'static str> {
         let request = Request {
