@@ -213,3 +213,19 @@ fn every_example_is_run_by_the_lab_and_listed() {
         );
     }
 }
+
+#[test]
+fn guide_names_the_parts_of_soak() {
+    let text = read("vm-lab/src/soak.rs");
+    let names = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("name: \"")?.strip_suffix("\","));
+    let names: BTreeSet<String> = names.map(str::to_owned).collect();
+    assert!(names.len() > 3, "{names:?}");
+    let guide = read("docs/contributing.md");
+    let named = guide.split("`cargo lab soak ").skip(1);
+    let named = named.filter_map(|rest| rest.split('`').next());
+    let named: BTreeSet<String> = named.map(str::to_owned).collect();
+    let with_any: BTreeSet<String> = names.into_iter().chain(["PART".to_owned()]).collect();
+    assert_eq!(named, with_any);
+}
