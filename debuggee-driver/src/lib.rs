@@ -1,7 +1,7 @@
 //! The hypervisor core of Standstill, without any operating system.
 //!
 //! Modules in call order: `boot` wires hardware to logic and starts each core; `exit` handles one
-//! VM exit; `hit` does what the events of an trigger ask for; `halt` stops every core and serves the host; `command` answers one request; `event`
+//! VM exit; `hit` does what the events of a trigger ask for; `halt` stops every core and serves the host; `command` answers one request; `event`
 //! holds what is installed; below it `ept`, `cores`, `guest`, `pool` and `vmx`, and the traits of
 //! `port`. Each imports only from its right in that list. `hw` and `transport` implement the
 //! traits; only `boot` and the platform packages name them.

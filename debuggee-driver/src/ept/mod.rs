@@ -1,8 +1,9 @@
 //! Extended page tables: what the guest's physical addresses lead to.
 //!
-//! Two views, shared by all cores, map memory one to one: the *hooked* view, in which pages with
-//! hooks lead to shadow pages, and the *clean* view, in which a core executes the one instruction
-//! that has to see through a hook. Built at boot; edited in VMX-root with every core halted.
+//! Views that all cores share map memory one to one: in the *hooked* view pages with hooks lead to
+//! shadow pages, in the *clean* view nothing is hooked, and the *trampoline* view is that of detours'
+//! stubs. Beside them each core has a [`step_view`] of its own. Built at boot; edited in VMX-root with
+//! every core halted.
 //!
 //! [`entry`] is the format, [`mtrr`] says which memory type a range has, [`table`] walks, splits
 //! and merges, [`view`] builds the views, [`mode`] those for one mode alone, and [`watch`] knows which page carries which hooks.

@@ -1,4 +1,4 @@
-//! Which events wait for an trigger: ordered arrays, so that a lookup does not grow with the
+//! Which events wait for a trigger: ordered arrays, so that a lookup does not grow with the
 //! number of events.
 
 use super::trigger::{Key, TriggerInstance, TriggerKind};

@@ -1,7 +1,8 @@
 //! One VM exit: what happened, what the guest gets, how the core goes on.
 //!
 //! Called by `boot`'s core loop, in VMX-root, by every core for itself. [`handle`] is one match;
-//! each reason has its own file. Handlers return an [`Outcome`]; RIP moves in one place.
+//! each reason has its own file. Handlers return an [`Outcome`]; `Outcome::Advance` moves RIP past the
+//! instruction, in `emulate::advance`.
 
 pub mod arrivals;
 pub mod control_register;
