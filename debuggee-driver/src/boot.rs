@@ -237,7 +237,7 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
             stacks: detours.stacks,
             host_cr3,
             hypervisor: &raw const *hypervisor as u64,
-            core_selector: u64::from(plan.facts.core_selector),
+            core_selector: u64::from(plan.facts.layout.core_selector()),
             deferred: [0; limits::CORES],
         };
         detour::write_data(&mut memory, detours.data, &data);

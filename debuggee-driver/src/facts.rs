@@ -1,9 +1,9 @@
 //! What the platform found out at load and nothing changes afterwards.
 
-use crate::guest::process::GuestLayout;
-use wire_protocol::address::GuestVirtual;
+use crate::guest::layout::GuestLayout;
+use wire_protocol::address::{Extent, GuestPhysical, GuestVirtual};
 use wire_protocol::limits;
-use wire_protocol::packet::{Constants, ModuleLayout, RamRange};
+use wire_protocol::packet::Constants;
 
 /// See the module.
 #[derive(Clone, Copy)]
@@ -16,24 +16,20 @@ pub struct Facts {
     pub tsc_khz: u32,
     /// Where the kernel image starts.
     pub kernel_base: GuestVirtual,
-    /// The driver's own image: first byte and length.
-    pub driver_image: (GuestVirtual, u64),
-    /// Code of the kernel's entry: first byte and length.
-    pub entry_code: (GuestVirtual, u64),
-    /// Selector of the segment whose limit tells a core its number.
-    pub core_selector: u16,
+    /// The driver's own image.
+    pub driver_image: Extent<GuestVirtual>,
+    /// Code of the kernel's entry.
+    pub entry_code: Extent<GuestVirtual>,
     /// Where things stand in the kernel's structures.
     pub layout: GuestLayout,
-    /// Where things stand in the kernel's list of modules.
-    pub modules: ModuleLayout,
     /// Design constants that the host shows.
     pub constants: Constants,
     /// The kernel's version line, UTF-8, `banner_bytes` long.
     pub banner: [u8; limits::BANNER_BYTES],
     /// See [`Self::banner`].
     pub banner_bytes: usize,
-    /// RAM, ascending; ranges of length 0 are unused.
-    pub ram: [RamRange; limits::RAM_RANGES],
+    /// RAM, ascending; empty ones are unused.
+    pub ram: [Extent<GuestPhysical>; limits::RAM_RANGES],
 }
 
 impl Facts {
@@ -45,10 +41,7 @@ impl Facts {
     }
 
     /// RAM, ascending.
-    pub fn ram(&self) -> impl Iterator<Item = RamRange> + '_ {
-        self.ram
-            .iter()
-            .copied()
-            .filter(|range| range.len_bytes != 0)
+    pub fn ram(&self) -> impl Iterator<Item = Extent<GuestPhysical>> + '_ {
+        self.ram.iter().copied().filter(|range| !range.is_empty())
     }
 }

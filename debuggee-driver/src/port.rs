@@ -122,6 +122,8 @@ pub trait Cpu {
     fn end_nmi_blocking(&mut self);
     /// The time-stamp counter, without the guest's offset.
     fn tsc(&self) -> u64;
+    /// A number that the processor drew and nobody else knows; `None` if it cannot.
+    fn random(&self) -> Option<u64>;
     /// NMIs that arrived in VMX-root since this core started.
     fn root_nmis(&self) -> u64;
     /// Takes a machine check that arrived in VMX-root, if one did.

@@ -1,6 +1,7 @@
 //! What all cores share. One value in the arena, made by `boot`, dropped never.
 
 mod fixed;
+mod host;
 
 use crate::clock::Clock;
 use crate::cores::exclusive::Exclusive;
@@ -19,7 +20,9 @@ use crate::port::{Cpu, Hidden, PhysicalMemory, Ports};
 use crate::published::Published;
 use crate::vmx::guest;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::SeqCst};
+use host::HostSession;
 use wire_protocol::address::{CoreId, GuestPhysical, GuestVirtual, PAGE_BYTES};
+use wire_protocol::digest::DigestKey;
 use wire_protocol::limits;
 use wire_protocol::packet::Features;
 use wire_protocol::script::Workspace;
@@ -63,7 +66,7 @@ pub struct Shared<P: Ports> {
     pub apic_ids: [AtomicU32; limits::CORES],
     /// Halts so far.
     pub halts: AtomicU32,
-    host_features: AtomicU32,
+    host: HostSession,
     commits: AtomicU64,
 }
 
@@ -154,19 +157,24 @@ impl<P: Ports> Shared<P> {
             clock,
             apic_ids: [const { AtomicU32::new(0) }; limits::CORES],
             halts: AtomicU32::new(0),
-            host_features: AtomicU32::new(0),
+            host: HostSession::default(),
             commits: AtomicU64::new(0),
         }
     }
 
-    /// Notes what the host of the last handshake can do.
-    pub fn set_host_features(&self, features: Features) {
-        self.host_features.store(features.bits(), SeqCst);
+    /// A host shook hands: what it can do, and the key of the digests from now on.
+    pub fn begin_session(&self, features: Features, key: Option<DigestKey>) {
+        self.host.begin(features, key);
     }
 
-    /// Whether the host can do all of `features`.
+    /// Whether the host can do all of this.
     pub fn host_can(&self, features: Features) -> bool {
-        Features::from_bits_retain(self.host_features.load(SeqCst)).contains(features)
+        self.host.features().contains(features)
+    }
+
+    /// The key of the digests that stand for memory, if there is one.
+    pub fn digest_key(&self) -> Option<DigestKey> {
+        self.host.digest_key()
     }
 
     /// `core` will execute nothing for a while: another one polls.
@@ -244,7 +252,8 @@ impl<P: Ports> Shared<P> {
 
     /// The linear address at which the driver and the kernel see physical memory.
     pub fn linear(&self, at: u64) -> u64 {
-        self.facts.layout.direct_map_base.wrapping_add(at)
+        let direct_map = self.facts.layout.kernel.direct_map;
+        direct_map.start().0.wrapping_add(at)
     }
 
     /// Brings the shadow of a hooked page up to date after the original was written.
@@ -327,7 +336,6 @@ impl<P: Ports> Shared<P> {
 
     /// Whether an address is in the driver's own image.
     pub fn is_driver_code(&self, address: u64) -> bool {
-        let (start, len_bytes) = self.facts.driver_image;
-        address.wrapping_sub(start.0) < len_bytes
+        self.facts.driver_image.contains(GuestVirtual(address))
     }
 }

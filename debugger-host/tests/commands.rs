@@ -9,6 +9,7 @@ use fake::Debuggee;
 use fake::host::{Host, halted};
 use std::process::Command;
 use std::sync::atomic::Ordering;
+use wire_protocol::crc::crc32;
 
 #[test]
 fn connecting_names_the_debuggee_and_its_state() {
@@ -290,6 +291,23 @@ fn memory_that_did_not_change_since_the_last_halt_is_only_confirmed() {
     host.good("eb vfs_read 7");
     assert_ne!(host.good("db vfs_read l 200"), before);
     assert_eq!(debuggee.controls.confirmed.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn memory_that_was_patched_to_the_same_crc_is_shown_as_it_is() {
+    // These five bytes, the polynomial's, leave the CRC-32 of whatever they are added to as it is.
+    let mut patched = [0; 0x200];
+    patched[..5].copy_from_slice(&[0x41, 0x06, 0x71, 0xdb, 0x01]);
+    assert_eq!(crc32(&patched), crc32(&[0; 0x200]));
+    let (debuggee, mut host) = halted();
+    assert!(
+        host.good("db vfs_read l 200")
+            .contains("00 00 00 00 00 00 00 00")
+    );
+    host.good("eb vfs_read 41 6 71 db 1");
+    let shown = host.good("db vfs_read l 200");
+    assert!(shown.contains("41 06 71 db 01 00 00 00"), "{shown}");
+    assert_eq!(debuggee.controls.confirmed.load(Ordering::Relaxed), 0);
 }
 
 #[test]

@@ -11,14 +11,20 @@ use debugger_host::transport::Endpoint;
 use fake::Debuggee;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+use wire_protocol::packet::GuestSystem;
 
-fn session(debuggee: &Debuggee, limit: Duration) -> (Session, Interrupts) {
+fn unconnected(debuggee: &Debuggee, limit: Duration) -> (Session, Interrupts) {
     let interrupts = Interrupts::default();
     let endpoint = Endpoint::Socket {
         path: debuggee.socket.clone(),
     };
     let timeout = Timeout::new(interrupts.clone(), Some(limit), |_| {});
-    let mut session = Session::open(endpoint, timeout).expect("the socket is there");
+    let session = Session::open(endpoint, timeout).expect("the socket is there");
+    (session, interrupts)
+}
+
+fn session(debuggee: &Debuggee, limit: Duration) -> (Session, Interrupts) {
+    let (mut session, interrupts) = unconnected(debuggee, limit);
     session.shake_hands().expect("the debuggee answers");
     session.break_in().expect("the debuggee halts");
     (session, interrupts)
@@ -101,5 +107,38 @@ fn notices_that_are_unknown_and_such_that_are_malformed_are_told_apart() {
     assert!(
         session.cores().is_ok(),
         "what could not be read answered nothing"
+    );
+}
+
+/// What the user reads when the handshake fails.
+fn refused_handshake(debuggee: &Debuggee) -> String {
+    let (mut session, _) = unconnected(debuggee, Duration::from_secs(10));
+    let error = session.shake_hands().expect_err("one of them is too old");
+    error.to_string()
+}
+
+#[test]
+fn a_debuggee_of_another_version_is_one_clear_line() {
+    let debuggee = Debuggee::start();
+    *debuggee.controls.other_version.lock().expect("unpoisoned") = Some(77);
+    assert_eq!(
+        refused_handshake(&debuggee),
+        "c0000105: the driver speaks version 77 of the protocol, this program version 3; use a \
+         program and a driver of one release"
+    );
+}
+
+#[test]
+fn an_unknown_operating_system_is_one_clear_line() {
+    let debuggee = Debuggee::start();
+    let system = GuestSystem::Unknown {
+        tag: 9,
+        layout: &[1, 2, 3],
+    };
+    *debuggee.controls.system.lock().expect("unpoisoned") = Some(system);
+    assert_eq!(
+        refused_handshake(&debuggee),
+        "the debuggee runs an operating system that this program does not know (number 9); use a \
+         newer program"
     );
 }

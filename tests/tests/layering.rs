@@ -64,7 +64,7 @@ const ORDERS: [Order; 2] = [
             &["event"],
             &["refusal"],
             &["bytecode", "frame", "transport", "instruction"],
-            &["register", "crc", "pool"],
+            &["register", "crc", "digest", "pool"],
             &["address", "closed", "codec", "limits"],
         ],
         outside: &[],

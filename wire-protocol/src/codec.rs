@@ -121,6 +121,14 @@ pub(crate) fn made<'a, T, R>(parsed: Parsed<'a, T>, make: impl FnOnce(T) -> R) -
     parsed.map(|(rest, value)| (rest, make(value)))
 }
 
+/// The value, if nothing stands behind it.
+pub(crate) fn whole<T>(parsed: Parsed<'_, T>) -> Option<T> {
+    match parsed {
+        Ok(([], value)) => Some(value),
+        Ok(_) | Err(_) => None,
+    }
+}
+
 /// Not a value: the message is refused as malformed.
 pub(crate) fn reject<T>(input: &[u8]) -> Parsed<'_, T> {
     Err(nom::Err::Error(Error::new(input, ErrorKind::Verify)))

@@ -24,6 +24,7 @@ pub mod bytecode;
 mod closed;
 pub mod codec;
 pub mod crc;
+pub mod digest;
 pub mod event;
 pub mod frame;
 pub mod instruction;

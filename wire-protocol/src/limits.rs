@@ -38,6 +38,9 @@ pub const STOP_CODE_BYTES: usize = 16;
 /// Ranges of physical memory in the handshake.
 pub const RAM_RANGES: usize = 32;
 
+/// What is said in the handshake about the guest's operating system.
+pub const SYSTEM_BYTES: usize = 256;
+
 /// The debuggee's own description of itself (the kernel's banner), in bytes of UTF-8.
 pub const BANNER_BYTES: usize = 192;
 

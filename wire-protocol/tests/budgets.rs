@@ -7,11 +7,12 @@ mod support;
 use support::Pair;
 use wire_protocol::address::{CoreId, EventId, GuestPhysical, GuestVirtual};
 use wire_protocol::codec::Writer;
+use wire_protocol::digest::Digest;
 use wire_protocol::event::{EventChange, EventSpec, Filter, FreeCounts, PoolClass, Trigger};
 use wire_protocol::limits::MESSAGE_BYTES;
 use wire_protocol::packet::{
-    AddResults, EventSpecs, Features, Hits, MemoryAt, Message, Notice, PROTOCOL_VERSION,
-    RegisterValues, Reply, Request, Stop, StopCause,
+    AddResults, EventSpecs, Features, Hits, MemoryAt, Message, Notice, RegisterValues, Reply,
+    Request, Stop, StopCause,
 };
 use wire_protocol::refusal::Refusal;
 use wire_protocol::register::{Register, RegisterSet};
@@ -235,7 +236,7 @@ fn four_kibibytes_fit_their_budget() {
                     address,
                 },
                 len_bytes: 4096,
-                expected_crc: None,
+                expected: None,
             },
             Reply::Memory {
                 len_bytes: 4096,
@@ -251,7 +252,7 @@ fn four_kibibytes_fit_their_budget() {
                 address: GuestPhysical(0xf_ffff_f000),
             },
             len_bytes: 4096,
-            expected_crc: None,
+            expected: None,
         },
         Reply::Memory {
             len_bytes: 4096,
@@ -271,7 +272,7 @@ fn expected_memory_fits_its_budget() {
                 address: DIRECT_MAP,
             },
             len_bytes: 4096,
-            expected_crc: Some(0xdead_beef),
+            expected: Some(Digest(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef)),
         },
         Reply::MemoryAsExpected,
     )]);
@@ -355,7 +356,6 @@ fn a_session_begins_with_frames_that_fit_a_uart_fifo() {
     let mut pair = Pair::connected();
     hold("session: syn, syn-ack, ack", 35, pair.bytes);
     let hello = Request::Hello {
-        version: PROTOCOL_VERSION,
         features: Features::all(),
     };
     let before = pair.host.statistics().sent_bytes;

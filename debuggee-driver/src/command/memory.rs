@@ -7,6 +7,7 @@ use crate::guest::walk;
 use crate::port::{Hidden, PhysicalMemory, Ports};
 use crate::shared::Shared;
 use wire_protocol::address::{CoreId, GuestPhysical, GuestVirtual, PAGE_BYTES};
+use wire_protocol::digest::Digest;
 use wire_protocol::limits;
 use wire_protocol::pack;
 use wire_protocol::packet::{Features, MemoryAt, Reply};
@@ -23,7 +24,10 @@ fn space_of<P: Ports>(
     let (cr3, cr4) = address_space(context, core)?;
     let shared = context.shared;
     let layout = &shared.facts.layout;
-    Ok((layout.tables_for(&shared.memory, cr3, cr4, address), cr4))
+    Ok((
+        layout.kernel.tables_for(&shared.memory, cr3, cr4, address),
+        cr4,
+    ))
 }
 
 /// CR3 and CR4 of a held core.
@@ -53,7 +57,7 @@ pub fn read<'s, P: Ports>(
     context: &mut Context<'_, '_, P>,
     at: MemoryAt,
     len_bytes: u32,
-    expected_crc: Option<u32>,
+    expected: Option<Digest>,
     scratch: &'s mut [u8],
 ) -> Result<Reply<'s>, Refusal> {
     check_length(len_bytes as usize)?;
@@ -80,7 +84,8 @@ pub fn read<'s, P: Ports>(
     };
     let bytes = content.get(..present).unwrap_or(&[]);
     if present == len_bytes as usize
-        && expected_crc.is_some_and(|crc| crc == wire_protocol::crc::crc32(bytes))
+        && let (Some(expected), Some(key)) = (expected, shared.digest_key())
+        && expected == key.digest(bytes)
     {
         return Ok(Reply::MemoryAsExpected);
     }

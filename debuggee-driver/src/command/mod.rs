@@ -44,7 +44,8 @@ pub fn answer<'s, P: Ports>(
     scratch: &'s mut [u8],
 ) -> (Reply<'s>, Next) {
     let reply = match *request {
-        Request::Hello { version, features } => Ok(hello(context, version, features, scratch)),
+        Request::Hello { features } => Ok(hello(context, features, scratch)),
+        Request::ForeignHello { .. } => Ok(system::refuse_version()),
         Request::Go => return (Reply::Done, Next::Go),
         Request::Cores => run::cores(context, scratch),
         Request::ShortCircuit { on } => event::short_circuit(context, on),
@@ -57,8 +58,8 @@ pub fn answer<'s, P: Ports>(
         Request::ReadMemory {
             at,
             len_bytes,
-            expected_crc,
-        } => memory::read(context, at, len_bytes, expected_crc, scratch),
+            expected,
+        } => memory::read(context, at, len_bytes, expected, scratch),
         Request::WriteMemory { at, bytes } => memory::write(context, at, bytes),
         Request::Translate { core, address } => memory::translate(context, core, address),
         Request::DigestMemory { address, len_bytes } => memory::digest(context, address, len_bytes),
@@ -82,14 +83,13 @@ pub fn answer<'s, P: Ports>(
 /// The handshake of a host that comes, or comes back, while everything stands still.
 fn hello<'s, P: Ports>(
     context: &mut Context<'_, '_, P>,
-    version: u16,
     features: Features,
     scratch: &'s mut [u8],
 ) -> Reply<'s> {
     let (for_stop, for_ram) = scratch.split_at_mut(scratch.len() / 2);
     let (code, for_hits) = for_stop.split_at_mut(wire_protocol::limits::STOP_CODE_BYTES);
     let stop = run::stop(context, code, for_hits);
-    system::hello(context.shared, version, features, Some(stop), for_ram)
+    system::hello(context.cpu, context.shared, features, Some(stop), for_ram)
 }
 
 /// The refusal for lists that do not fit their buffer; the protocol's limits rule it out.

@@ -11,13 +11,13 @@ use crate::ept::entry::Level;
 use crate::ept::monitor::PIECES_MAX;
 use crate::ept::table::SplitPlan;
 use crate::guest::instruction::LENGTH_MAX;
-use crate::guest::process::{self, GuestLayout};
+use crate::guest::layout::GuestLayout;
+use crate::guest::process;
 use crate::guest::walk;
 use crate::port::{Hidden, PhysicalMemory};
 use crate::vmx::msr;
-use wire_protocol::address::{CoreId, GuestPhysical, GuestVirtual, PAGE_BYTES};
+use wire_protocol::address::{CoreId, Extent, GuestPhysical, GuestVirtual, PAGE_BYTES};
 use wire_protocol::event::{EventSpec, PoolClass, Settings, Space, Trigger};
-use wire_protocol::packet::RamRange;
 use wire_protocol::refusal::{DetourObstacle, EventRefusal, ProcessorFeature, Refusal};
 
 /// What an event's parameters mean in the machine as it is now.
@@ -50,10 +50,10 @@ pub struct Resolver<'a> {
     pub layout: &'a GuestLayout,
     /// Where SYSCALL leads: IA32_LSTAR.
     pub syscall_entry: GuestVirtual,
-    /// Code that takes no detours: first byte and length.
-    pub undisturbed: [(GuestVirtual, u64); 2],
+    /// Code that takes no detours.
+    pub undisturbed: [Extent<GuestVirtual>; 2],
     /// RAM; elsewhere no code can be hooked.
-    pub ram: &'a [RamRange],
+    pub ram: &'a [Extent<GuestPhysical>],
 }
 
 impl Resolver<'_> {
@@ -77,7 +77,7 @@ impl Resolver<'_> {
                 .map(|process| process.cr3)
                 .ok_or(Refusal::ProcessNotFound { pid })?,
         };
-        let tables = |address| self.layout.tables_for(mem, cr3, self.cr4, address);
+        let tables = |address| self.layout.kernel.tables_for(mem, cr3, self.cr4, address);
         let mut facts = Facts::default();
         match settings.trigger {
             Trigger::EptHook { address } => {
@@ -158,9 +158,7 @@ impl Resolver<'_> {
         if address.0 >> 63 == 0 {
             return refuse(DetourObstacle::NotKernel);
         }
-        let is_in =
-            |(start, len_bytes): &(GuestVirtual, u64)| address.0.wrapping_sub(start.0) < *len_bytes;
-        if self.undisturbed.iter().any(is_in) {
+        if self.undisturbed.iter().any(|code| code.contains(address)) {
             return refuse(DetourObstacle::EntryCode);
         }
         let read = |at: GuestVirtual| {
@@ -185,10 +183,7 @@ impl Resolver<'_> {
     }
 
     fn is_ram(&self, at: GuestPhysical) -> bool {
-        let offset = |range: &RamRange| at.0.checked_sub(range.start);
-        self.ram
-            .iter()
-            .any(|range| offset(range).is_some_and(|offset| offset < range.len_bytes))
+        self.ram.iter().any(|range| range.contains(at))
     }
 }
 

@@ -2,6 +2,9 @@
 //! reads and writes by virtual and physical address, and process lookup from layout data.
 
 pub mod instruction;
+pub mod kernel;
+pub mod layout;
+pub mod linux;
 pub mod memory;
 pub mod process;
 pub mod walk;

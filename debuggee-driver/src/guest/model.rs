@@ -1,9 +1,12 @@
 //! A guest's page tables for tests.
 
 use crate::fake::FlatMemory;
-use crate::guest::process::GuestLayout;
+use crate::guest::kernel::KernelSpace;
+use crate::guest::layout::{GuestLayout, SystemLayout};
+use crate::guest::linux::LinuxLayout;
 use crate::port::PhysicalMemory;
 use wire_protocol::limits;
+use wire_protocol::packet;
 
 pub(crate) const PRESENT: u64 = 1;
 pub(crate) const WRITE: u64 = 2;
@@ -56,19 +59,20 @@ impl GuestTables {
 /// A kernel of which nothing is known.
 pub(crate) fn no_processes() -> GuestLayout {
     GuestLayout {
-        direct_map_base: 0,
-        direct_map_bytes: 0,
-        kernel_cr3: 0,
-        kernel_cr4: 0,
-        current_task_slot: [0; limits::CORES],
-        init_task: 0,
-        task_tasks: 0,
-        task_tgid: 0,
-        task_pid: 0,
-        task_mm: 0,
-        task_active_mm: 0,
-        task_leader: 0,
-        task_comm: 0,
-        mm_pgd: 0,
+        kernel: KernelSpace::default(),
+        system: SystemLayout::Linux(LinuxLayout {
+            core_selector: 0,
+            current_task_slot: [0; limits::CORES],
+            init_task: 0,
+            task_tasks: 0,
+            task_tgid: 0,
+            task_pid: 0,
+            task_mm: 0,
+            task_active_mm: 0,
+            task_leader: 0,
+            task_comm: 0,
+            mm_pgd: 0,
+            for_host: packet::LinuxLayout::default(),
+        }),
     }
 }

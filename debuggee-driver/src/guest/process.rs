@@ -1,91 +1,19 @@
-//! Linux processes, found in memory from layout data that the platform gathered at load. Pure
-//! reads, bounded: a list that a broken guest has tied into a knot ends the search.
+//! Processes and threads of the guest, whatever its system. Called in VMX-root, by any core; pure
+//! reads, bounded.
 
-use super::walk;
+use super::kernel::Process;
+use super::layout::{GuestLayout, SystemLayout};
+use super::linux;
 use crate::port::PhysicalMemory;
-use wire_protocol::address::{CoreId, GuestVirtual, PAGE_BYTES};
-use wire_protocol::limits;
-
-/// Tasks looked at before a search gives up.
-pub const TASKS_MAX: usize = 65_536;
-
-/// Bytes of a task's name, `TASK_COMM_LEN`.
-pub const COMM_BYTES: usize = 16;
-
-/// Where things stand in the guest kernel. Offsets are in bytes from the start of the structure.
-#[derive(Clone, Copy, Debug)]
-pub struct GuestLayout {
-    /// Virtual address at which all physical memory is mapped from 0 on.
-    pub direct_map_base: u64,
-    /// Bytes of that mapping.
-    pub direct_map_bytes: u64,
-    /// Physical address of the kernel's own page tables (`swapper_pg_dir`), for what is not in
-    /// the direct map.
-    pub kernel_cr3: u64,
-    /// The kernel's CR4; bit LA57 says how many levels of tables there are.
-    pub kernel_cr4: u64,
-    /// Per core, the physical address of its `current` pointer; 0 if unknown.
-    pub current_task_slot: [u64; limits::CORES],
-    /// Virtual address of `init_task`.
-    pub init_task: u64,
-    /// `task_struct.tasks`, a `list_head`.
-    pub task_tasks: u32,
-    /// `task_struct.tgid`: what users call the process id.
-    pub task_tgid: u32,
-    /// `task_struct.pid`: what users call the thread id.
-    pub task_pid: u32,
-    /// `task_struct.mm`; a null pointer in kernel threads.
-    pub task_mm: u32,
-    /// `task_struct.active_mm`
-    pub task_active_mm: u32,
-    /// `task_struct.group_leader`
-    pub task_leader: u32,
-    /// `task_struct.comm`, [`COMM_BYTES`] with NUL padding.
-    pub task_comm: u32,
-    /// `mm_struct.pgd`
-    pub mm_pgd: u32,
-}
-
-/// A process, by the task that leads it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Process {
-    /// Its `task_struct`.
-    pub task: GuestVirtual,
-    /// Its number (thread group id).
-    pub pid: u32,
-    /// Physical address of its page tables; the kernel's own if it has none.
-    pub cr3: u64,
-    /// Its name, NUL-padded.
-    pub comm: [u8; COMM_BYTES],
-}
-
-impl GuestLayout {
-    /// The page tables in which to look for `address`: the core's own, or the kernel's for an
-    /// address of the kernel that the core does not map. With page-table isolation a core in user
-    /// mode maps next to nothing of the kernel.
-    #[must_use]
-    pub fn tables_for(
-        &self,
-        mem: &impl PhysicalMemory,
-        cr3: u64,
-        cr4: u64,
-        address: GuestVirtual,
-    ) -> u64 {
-        let is_kernels = address.0 >> 63 != 0;
-        if is_kernels && walk::translate(mem, cr3, cr4, address).is_err() {
-            self.kernel_cr3
-        } else {
-            cr3
-        }
-    }
-}
+use wire_protocol::address::{CoreId, GuestVirtual};
 
 /// The number of the process that runs on `core`, 0 for the idle task. `None` if it cannot be
 /// read.
 #[must_use]
 pub fn current_pid(mem: &impl PhysicalMemory, layout: &GuestLayout, core: CoreId) -> Option<u32> {
-    let task = current_task(mem, layout, core)?;
-    layout.read_u32(mem, task.0, layout.task_tgid)
+    match &layout.system {
+        SystemLayout::Linux(linux) => linux::current_pid(mem, &layout.kernel, linux, core),
+    }
 }
 
 /// The number of the thread that runs on `core`.
@@ -95,301 +23,47 @@ pub fn current_thread(
     layout: &GuestLayout,
     core: CoreId,
 ) -> Option<u32> {
-    let task = current_task(mem, layout, core)?;
-    layout.read_u32(mem, task.0, layout.task_pid)
+    match &layout.system {
+        SystemLayout::Linux(linux) => linux::current_thread(mem, &layout.kernel, linux, core),
+    }
 }
 
-/// The `task_struct` of the process that `core` runs: that of its first thread.
+/// The structure of the process that `core` runs.
 #[must_use]
-pub fn current_leader(
+pub fn current_process(
     mem: &impl PhysicalMemory,
     layout: &GuestLayout,
     core: CoreId,
-) -> Option<u64> {
-    let task = current_task(mem, layout, core)?;
-    layout.read_u64(mem, task.0, layout.task_leader)
+) -> Option<GuestVirtual> {
+    match &layout.system {
+        SystemLayout::Linux(linux) => linux::current_leader(mem, &layout.kernel, linux, core),
+    }
 }
 
-/// The `task_struct` that is current on `core`.
+/// The structure of the thread that `core` runs.
 #[must_use]
 pub fn current_task(
     mem: &impl PhysicalMemory,
     layout: &GuestLayout,
     core: CoreId,
 ) -> Option<GuestVirtual> {
-    let slot = *layout.current_task_slot.get(usize::from(core.0))?;
-    if slot == 0 || slot.checked_add(8)? > mem.limit() {
-        return None;
+    match &layout.system {
+        SystemLayout::Linux(linux) => linux::current_task(mem, linux, core),
     }
-    let mut bytes = [0; 8];
-    mem.read(slot, &mut bytes);
-    let task = u64::from_le_bytes(bytes);
-    (task != 0).then_some(GuestVirtual(task))
 }
 
-/// The process of that number. Number 0 is the idle task of the first core.
+/// Where the name of a thread stands, NUL-terminated, of which [`current_task`] gave the structure.
+#[must_use]
+pub const fn name_of_task(layout: &GuestLayout, task: GuestVirtual) -> GuestVirtual {
+    match &layout.system {
+        SystemLayout::Linux(linux) => GuestVirtual(task.0.wrapping_add(linux.task_comm as u64)),
+    }
+}
+
+/// The process of that number.
 #[must_use]
 pub fn find_process(mem: &impl PhysicalMemory, layout: &GuestLayout, pid: u32) -> Option<Process> {
-    let task = tasks(mem, layout)
-        .find(|task| layout.read_u32(mem, task.0, layout.task_tgid) == Some(pid))?;
-    process(mem, layout, task)
-}
-
-/// The tasks that lead a process, each once, `init_task` first.
-pub fn tasks<M: PhysicalMemory>(
-    mem: &M,
-    layout: &GuestLayout,
-) -> impl Iterator<Item = GuestVirtual> {
-    let mut next = Some(layout.init_task).filter(|task| *task != 0);
-    let walk = core::iter::from_fn(move || {
-        let task = next?;
-        // A link leads to the list node inside the next task.
-        next = layout
-            .read_u64(mem, task, layout.task_tasks)
-            .and_then(|link| link.checked_sub(u64::from(layout.task_tasks)))
-            .filter(|task| *task != layout.init_task);
-        Some(GuestVirtual(task))
-    });
-    walk.take(TASKS_MAX)
-}
-
-/// What is known about the process that `task` leads.
-#[must_use]
-pub fn process(
-    mem: &impl PhysicalMemory,
-    layout: &GuestLayout,
-    task: GuestVirtual,
-) -> Option<Process> {
-    let pid = layout.read_u32(mem, task.0, layout.task_tgid)?;
-    let mm = layout.read_u64(mem, task.0, layout.task_mm)?;
-    let cr3 = if mm == 0 {
-        layout.kernel_cr3
-    } else {
-        let pgd = layout.read_u64(mem, mm, layout.mm_pgd)?;
-        layout.physical(mem, pgd)?
-    };
-    let mut comm = [0; COMM_BYTES];
-    layout.read(mem, task.0, layout.task_comm, &mut comm)?;
-    Some(Process {
-        task,
-        pid,
-        cr3,
-        comm,
-    })
-}
-
-impl GuestLayout {
-    fn read_u64(&self, mem: &impl PhysicalMemory, base: u64, offset: u32) -> Option<u64> {
-        let mut bytes = [0; 8];
-        self.read(mem, base, offset, &mut bytes)?;
-        Some(u64::from_le_bytes(bytes))
-    }
-
-    fn read_u32(&self, mem: &impl PhysicalMemory, base: u64, offset: u32) -> Option<u32> {
-        let mut bytes = [0; 4];
-        self.read(mem, base, offset, &mut bytes)?;
-        Some(u32::from_le_bytes(bytes))
-    }
-
-    /// Reads a field of one of the kernel's structures, page by page.
-    fn read(
-        &self,
-        mem: &impl PhysicalMemory,
-        base: u64,
-        offset: u32,
-        out: &mut [u8],
-    ) -> Option<()> {
-        let start = base.checked_add(u64::from(offset))?;
-        let mut at = start;
-        let mut rest = out;
-        while !rest.is_empty() {
-            let in_page = (PAGE_BYTES - at % PAGE_BYTES) as usize;
-            let (part, tail) = rest.split_at_mut_checked(in_page.min(rest.len()))?;
-            let phys = self.physical(mem, at)?;
-            if phys.checked_add(part.len() as u64)? > mem.limit() {
-                return None;
-            }
-            mem.read(phys, part);
-            at = at.checked_add(part.len() as u64)?;
-            rest = tail;
-        }
-        Some(())
-    }
-
-    /// Physical address of a kernel address: by the direct map, else by the kernel's tables.
-    fn physical(&self, mem: &impl PhysicalMemory, va: u64) -> Option<u64> {
-        match va.checked_sub(self.direct_map_base) {
-            Some(phys) if phys < self.direct_map_bytes => Some(phys),
-            _ => {
-                let (cr3, cr4) = (self.kernel_cr3, self.kernel_cr4);
-                let translation = walk::translate(mem, cr3, cr4, GuestVirtual(va)).ok()?;
-                Some(translation.address.0)
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    extern crate std;
-    use super::*;
-    use crate::fake::FlatMemory;
-    use crate::guest::model::{GuestTables, PRESENT};
-    use std::vec::Vec;
-
-    const DIRECT_MAP: u64 = 0xffff_8880_0000_0000;
-    const KERNEL: u64 = 0xffff_ffff_8100_0000;
-    const ROOT: u64 = 0x10_0000;
-    /// `init_task` is in the kernel's image, all others are in the direct map.
-    const INIT_PHYSICAL: u64 = 0x8_0000;
-    const LIMIT: u64 = 0x20_0000;
-
-    fn layout() -> GuestLayout {
-        let mut current_task_slot = [0; limits::CORES];
-        current_task_slot[0] = 0x1000;
-        current_task_slot[1] = 0x1008;
-        GuestLayout {
-            direct_map_base: DIRECT_MAP,
-            direct_map_bytes: LIMIT,
-            kernel_cr3: ROOT,
-            kernel_cr4: 0,
-            current_task_slot,
-            init_task: KERNEL,
-            task_tasks: 0x10,
-            task_tgid: 0x20,
-            task_pid: 0x24,
-            task_mm: 0x28,
-            task_active_mm: 0x30,
-            task_leader: 0x48,
-            task_comm: 0x38,
-            mm_pgd: 8,
-        }
-    }
-
-    /// A kernel with processes 0, 1, 50 and 51, of which 50 is a kernel thread.
-    fn memory() -> FlatMemory {
-        let mut mem = FlatMemory::new(LIMIT);
-        GuestTables::new(ROOT, 4).map(&mut mem, KERNEL, INIT_PHYSICAL, 12, PRESENT);
-        let tasks = [INIT_PHYSICAL, 0x4000, 0x5000, 0x6ff0];
-        let addresses = [
-            KERNEL,
-            DIRECT_MAP + 0x4000,
-            DIRECT_MAP + 0x5000,
-            DIRECT_MAP + 0x6ff0,
-        ];
-        let next = addresses.iter().cycle().skip(1);
-        for (((phys, next), pid), mm) in tasks
-            .iter()
-            .zip(next)
-            .zip([0, 1, 50, 51])
-            .zip([0, 0x7000, 0, 0x7100])
-        {
-            mem.write(phys + 0x10, &(next + 0x10).to_le_bytes());
-            mem.write(phys + 0x20, &u32::to_le_bytes(pid));
-            mem.write(phys + 0x24, &u32::to_le_bytes(pid + 1000));
-            let mm_pointer = if mm == 0 { 0 } else { DIRECT_MAP + mm };
-            mem.write(phys + 0x28, &mm_pointer.to_le_bytes());
-            mem.write(phys + 0x38, b"name\0");
-            if mm != 0 {
-                mem.write(
-                    mm + 8,
-                    &(DIRECT_MAP + 0x9000 + u64::from(pid) * 4096).to_le_bytes(),
-                );
-            }
-        }
-        mem.write(0x1000, &(DIRECT_MAP + 0x5000).to_le_bytes());
-        mem
-    }
-
-    #[test]
-    fn processes_are_found_by_number() {
-        let mem = memory();
-        let found = find_process(&mem, &layout(), 51).unwrap();
-        // Its fields straddle two pages.
-        assert_eq!(found.task, GuestVirtual(DIRECT_MAP + 0x6ff0));
-        assert_eq!(found.cr3, 0x9000 + 51 * 4096);
-        assert!(found.comm.starts_with(b"name\0"));
-        assert_eq!(find_process(&mem, &layout(), 1).unwrap().cr3, 0xa000);
-        assert_eq!(find_process(&mem, &layout(), 52), None);
-    }
-
-    #[test]
-    fn kernel_threads_and_the_idle_task_use_the_kernels_tables() {
-        let mem = memory();
-        assert_eq!(find_process(&mem, &layout(), 50).unwrap().cr3, ROOT);
-        let idle = find_process(&mem, &layout(), 0).unwrap();
-        assert_eq!(idle.task, GuestVirtual(KERNEL));
-    }
-
-    #[test]
-    fn every_task_is_visited_once() {
-        let mem = memory();
-        let tasks: Vec<u64> = tasks(&mem, &layout()).map(|task| task.0).collect();
-        assert_eq!(tasks.len(), 4);
-        assert_eq!(tasks[0], KERNEL);
-    }
-
-    #[test]
-    fn a_list_tied_into_a_knot_ends_the_search() {
-        let mut mem = memory();
-        // The last task leads back to the second.
-        mem.write(0x6ff0 + 0x10, &(DIRECT_MAP + 0x4010).to_le_bytes());
-        if !cfg!(miri) {
-            assert_eq!(find_process(&mem, &layout(), 52), None);
-            assert_eq!(tasks(&mem, &layout()).count(), TASKS_MAX);
-        }
-        assert!(find_process(&mem, &layout(), 51).is_some());
-    }
-
-    #[test]
-    fn a_list_that_leads_nowhere_ends_the_search() {
-        for link in [0_u64, 5, 0xdead_0000_0000_0000, u64::MAX] {
-            let mut mem = memory();
-            mem.write(0x4010, &link.to_le_bytes());
-            assert_eq!(find_process(&mem, &layout(), 51), None);
-            assert!(find_process(&mem, &layout(), 1).is_some());
-        }
-    }
-
-    #[test]
-    fn an_address_space_that_cannot_be_walked_is_no_process() {
-        let mut mem = memory();
-        mem.write(0x7108, &0xdead_0000_0000_0000_u64.to_le_bytes());
-        assert_eq!(find_process(&mem, &layout(), 51), None);
-    }
-
-    #[test]
-    fn the_running_process_is_known_per_core() {
-        let mem = memory();
-        assert_eq!(current_pid(&mem, &layout(), CoreId(0)), Some(50));
-        assert_eq!(current_thread(&mem, &layout(), CoreId(0)), Some(1050));
-        // Its pointer is null; it has no pointer; there is no such core.
-        for core in [1, 2, 63, 64, u16::MAX] {
-            assert_eq!(current_pid(&mem, &layout(), CoreId(core)), None);
-        }
-    }
-
-    #[test]
-    fn a_layout_of_zeroes_finds_nothing() {
-        let mut unknown = layout();
-        unknown.init_task = 0;
-        unknown.current_task_slot = [u64::MAX; limits::CORES];
-        assert_eq!(find_process(&memory(), &unknown, 0), None);
-        assert_eq!(current_pid(&memory(), &unknown, CoreId(0)), None);
-    }
-
-    #[test]
-    fn kernel_addresses_that_a_core_does_not_map_are_in_the_kernels_tables() {
-        let mem = memory();
-        let (layout, empty) = (layout(), 0x3000);
-        for (cr3, address, expected) in [
-            (empty, KERNEL, ROOT),
-            (ROOT, KERNEL, ROOT),
-            // An address of the user's half is the core's own, mapped or not.
-            (empty, 0x1000, empty),
-        ] {
-            let tables = layout.tables_for(&mem, cr3, 0, GuestVirtual(address));
-            assert_eq!(tables, expected);
-        }
+    match &layout.system {
+        SystemLayout::Linux(linux) => linux::find_process(mem, &layout.kernel, linux, pid),
     }
 }

@@ -6,6 +6,7 @@ mod drain;
 mod serve;
 pub mod silent;
 
+use crate::command::system;
 use crate::cores::registers::RegisterFile;
 use crate::event::Hit;
 use crate::line::{Buffers, Line};
@@ -92,7 +93,7 @@ pub fn poll<P: Ports>(cpu: &P::Cpu, shared: &Shared<P>) -> bool {
     let wanted = shared.line.try_with(|line| match line.turn(now_us) {
         Some(Incoming::BreakIn) => true,
         Some(Incoming::Message) => {
-            answer_running(line, shared);
+            answer_running(line, cpu, shared);
             false
         }
         Some(Incoming::Connected) => false,
@@ -106,18 +107,21 @@ pub fn poll<P: Ports>(cpu: &P::Cpu, shared: &Shared<P>) -> bool {
 }
 
 /// While the guest runs, the handshake is answered, and what concerns messages.
-fn answer_running<P: Ports>(line: &mut Line<P::Io>, shared: &Shared<P>) {
+fn answer_running<P: Ports>(line: &mut Line<P::Io>, cpu: &P::Cpu, shared: &Shared<P>) {
     let base = line.base;
     let (message, buffers) = line.received();
     let (reply_base, len_bytes) = match Request::decode(message, base) {
-        Ok((id, Request::Hello { version, features })) => {
-            let reply =
-                crate::command::system::hello(shared, version, features, None, buffers.lists);
+        Ok((id, Request::Hello { features })) => {
+            let reply = system::hello(cpu, shared, features, None, buffers.lists);
             let len_bytes = reply.encode_or_refuse(id, base, buffers.message);
             (shared.facts.kernel_base, len_bytes)
         }
         Ok((id, request @ (Request::Flush | Request::MessageCounts))) => {
             let reply = crate::command::messages::answer(shared, &request);
+            (base, reply.encode_or_refuse(id, base, buffers.message))
+        }
+        Ok((id, Request::ForeignHello { .. })) => {
+            let reply = system::refuse_version();
             (base, reply.encode_or_refuse(id, base, buffers.message))
         }
         Ok((id, _)) => {

@@ -291,3 +291,23 @@ pub fn cpuid(leaf: u32, subleaf: u32) -> [u32; 4] {
     let r = core::arch::x86_64::__cpuid_count(leaf, subleaf);
     [r.eax, r.ebx, r.ecx, r.edx]
 }
+
+/// A random number of the processor's own source; `None` if it has none to give just now.
+///
+/// # Safety
+/// The processor has RDRAND: CPUID leaf 1, ECX bit 30.
+pub unsafe fn rdrand() -> Option<u64> {
+    let value: u64;
+    let is_given: u8;
+    // SAFETY: the instruction exists by contract; it touches two registers and the flags.
+    unsafe {
+        asm!(
+            "rdrand {value}",
+            "setc {is_given}",
+            value = out(reg) value,
+            is_given = out(reg_byte) is_given,
+            options(nomem, nostack)
+        );
+    }
+    (is_given != 0).then_some(value)
+}

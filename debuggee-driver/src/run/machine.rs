@@ -103,7 +103,7 @@ impl<P: Ports, R: Registers> RootMachine<'_, P, R> {
             if address.0 >> 63 == 0 {
                 return Err(missing);
             }
-            let kernel = self.shared.facts.layout.kernel_cr3;
+            let kernel = self.shared.facts.layout.kernel.cr3;
             walk::translate(memory, kernel, cr4, address)
         });
         found.ok().map(|found| found.address.0)
@@ -194,16 +194,16 @@ impl<P: Ports, R: Registers> Machine for RootMachine<'_, P, R> {
         let memory = &self.shared.memory;
         let layout = &self.shared.facts.layout;
         let core = self.frame.core;
-        let task = || process::current_task(memory, layout, core).map(|task| task.0);
+        let task = || process::current_task(memory, layout, core);
         match pseudo {
             Pseudo::Pid => process::current_pid(memory, layout, core).map_or(0, u64::from),
             Pseudo::Tid => process::current_thread(memory, layout, core).map_or(0, u64::from),
             Pseudo::Core => u64::from(core.0),
-            Pseudo::Process => process::current_leader(memory, layout, core).unwrap_or(0),
-            Pseudo::Thread => task().unwrap_or(0),
-            Pseudo::ProcessName => {
-                task().map_or(0, |task| task.wrapping_add(layout.task_comm.into()))
+            Pseudo::Process => {
+                process::current_process(memory, layout, core).map_or(0, |process| process.0)
             }
+            Pseudo::Thread => task().map_or(0, |task| task.0),
+            Pseudo::ProcessName => task().map_or(0, |task| process::name_of_task(layout, task).0),
             Pseudo::Ip => self.registers.get(Register::Rip),
             Pseudo::Buffer if self.frame.buffer.len_bytes != 0 => {
                 self.shared.linear(self.frame.buffer.at)
@@ -287,12 +287,11 @@ impl<P: Ports, R: Registers> Machine for RootMachine<'_, P, R> {
     }
 
     fn physical_to_virtual(&mut self, address: u64) -> Option<u64> {
-        let layout = &self.shared.facts.layout;
-        let linear = layout.direct_map_base.wrapping_add(address);
-        let cr4 = layout.kernel_cr4;
+        let kernel = &self.shared.facts.layout.kernel;
+        let linear = kernel.direct_map.start().0.wrapping_add(address);
         let memory = &self.shared.memory;
-        let found = walk::translate(memory, layout.kernel_cr3, cr4, GuestVirtual(linear)).ok()?;
-        (address < layout.direct_map_bytes && found.address.0 == address).then_some(linear)
+        let found = walk::translate(memory, kernel.cr3, kernel.cr4, GuestVirtual(linear)).ok()?;
+        (address < kernel.direct_map.len_bytes() && found.address.0 == address).then_some(linear)
     }
 
     fn globals(&self) -> &[AtomicU64] {

@@ -6,7 +6,7 @@ use crate::answer::event::{Installed, Pools};
 use crate::answer::{Answer, Form, Hex, Message, Report, Warning};
 use crate::expression::eval::{Context, EvalError};
 use crate::expression::{Expression, Read};
-use crate::session::{Session, SessionError, Space};
+use crate::session::{Session, SessionError, Space, System};
 use crate::sink::Sinks;
 use crate::symbol::modules::{self, Memory};
 use crate::symbol::resolve::Symbols;
@@ -167,7 +167,7 @@ impl Debugger {
     pub fn refresh_modules(&mut self) -> Result<(), CommandError> {
         let halt = self.session.halt().ok_or(SessionError::Running)?.number;
         if self.modules_of_halt != Some(halt) {
-            let layout = self.session.identity().modules;
+            let System::Linux(layout) = self.session.identity().system;
             let list = modules::list(&mut SessionMemory(&mut self.session), &layout)?;
             self.symbols.set_modules(list);
             self.modules_of_halt = Some(halt);
@@ -191,7 +191,7 @@ impl Debugger {
                 name: name.to_owned(),
             })?;
         if module.table.is_none() {
-            let layout = self.session.identity().modules;
+            let System::Linux(layout) = self.session.identity().system;
             let table = modules::symbols(&mut SessionMemory(&mut self.session), &layout, &module)?;
             self.symbols.set_module_table(&module.name, table);
         }

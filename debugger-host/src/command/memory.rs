@@ -267,7 +267,7 @@ impl Action for Digest {
         match self {
             Self::AllMemory => {
                 for range in debugger.session.identity().ram.clone() {
-                    add_range(debugger, range.start, range.len_bytes, &mut whole)?;
+                    add_range(debugger, range.start().0, range.len_bytes(), &mut whole)?;
                 }
             }
             Self::Range { from, len } => {

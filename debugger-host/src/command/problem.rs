@@ -191,7 +191,7 @@ described!(SessionError {
     Halted {}
     NotAtEvent {}
     TooLong { what }
-    Version { theirs, ours }
+    UnknownSystem { tag }
 } inner {
     Self::Refused(refusal) => refusal.describe(),
     Self::NoAnswer { what, seconds, line } => no_answer(what, *seconds, line),

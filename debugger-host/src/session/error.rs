@@ -67,13 +67,14 @@ pub enum SessionError {
         /// The request.
         what: &'static str,
     },
-    /// Another version of the protocol.
-    #[error("the debuggee speaks version {theirs} of the protocol, this program version {ours}")]
-    Version {
-        /// Of the debuggee.
-        theirs: u16,
-        /// Of this program.
-        ours: u16,
+    /// An operating system that is not one of [`super::System`].
+    #[error(
+        "the debuggee runs an operating system that this program does not know (number {tag}); \
+         use a newer program"
+    )]
+    UnknownSystem {
+        /// Its number in the handshake.
+        tag: u8,
     },
 }
 

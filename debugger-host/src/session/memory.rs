@@ -2,7 +2,6 @@
 
 use super::{Session, SessionError, Space};
 use wire_protocol::address::{CoreId, GuestPhysical, GuestVirtual};
-use wire_protocol::crc::crc32;
 use wire_protocol::limits;
 use wire_protocol::pack;
 use wire_protocol::packet::{Features, MemoryAt, Reply, Request};
@@ -75,17 +74,20 @@ impl Session {
         len: usize,
     ) -> Result<Vec<u8>, SessionError> {
         let can_expect = self.identity.features.contains(Features::EXPECTED_MEMORY);
-        let expected = match len {
-            EXPECT_FROM_BYTES.. if can_expect => self.expected(space, address, len),
+        let key = self.identity.key.filter(|_| can_expect);
+        let expected = match (len, key) {
+            (EXPECT_FROM_BYTES.., Some(key)) => self
+                .expected(space, address, len)
+                .map(|bytes| (key.digest(&bytes), bytes)),
             _ => None,
         };
         let request = Request::ReadMemory {
             at: place(space, address),
             len_bytes: len as u32,
-            expected_crc: expected.as_deref().map(crc32),
+            expected: expected.as_ref().map(|(digest, _)| *digest),
         };
         self.ask("read memory", &request, |reply| match reply {
-            Reply::MemoryAsExpected => expected,
+            Reply::MemoryAsExpected => expected.map(|(_, bytes)| bytes),
             Reply::Memory {
                 len_bytes,
                 compressed,

@@ -16,7 +16,7 @@ mod script;
 pub use cache::Space;
 pub use error::SessionError;
 pub use event::{Added, Carved, NewCondition, NewEvent, Pools};
-pub use identity::{Halt, Identity};
+pub use identity::{Halt, Identity, System};
 pub use news::{MessageContent, News, ProgramMessage};
 pub use refusal::refusal;
 pub use script::{RunResult, Script};
@@ -33,9 +33,7 @@ use std::time::{Duration, Instant, SystemTime};
 use wire_protocol::address::{CoreId, GuestVirtual};
 use wire_protocol::codec::Writer;
 use wire_protocol::link::Statistics;
-use wire_protocol::packet::{
-    Features, Message, MessageError, Notice, PROTOCOL_VERSION, Reply, Request, Stop,
-};
+use wire_protocol::packet::{Features, Message, MessageError, Notice, Reply, Request, Stop};
 use wire_protocol::refusal::Refusal;
 
 /// A wait longer than this is explained to the user.
@@ -101,27 +99,20 @@ impl Session {
         while self.line.next(Duration::ZERO).is_some() {}
         self.line.connect(draw_nonce());
         let features = Features::COMPRESSED_MEMORY | Features::EXPECTED_MEMORY;
-        let request = Request::Hello {
-            version: PROTOCOL_VERSION,
-            features,
-        };
+        let request = Request::Hello { features };
         let reply = self.exchange("connect", &request)?;
         match Message::decode(&reply, GuestVirtual(0)) {
             Ok(Message::Reply {
                 reply: Reply::Hello(hello),
                 ..
             }) => {
-                if hello.version != PROTOCOL_VERSION {
-                    return Err(SessionError::Version {
-                        theirs: hello.version,
-                        ours: PROTOCOL_VERSION,
-                    });
-                }
-                if self.identity.session != hello.session {
+                let identity =
+                    Identity::new(&hello).map_err(|tag| SessionError::UnknownSystem { tag })?;
+                if self.identity.session != identity.session {
                     self.programs.forget();
                     self.mirror.forget_outputs();
                 }
-                self.identity = Identity::from(&hello);
+                self.identity = identity;
                 self.identity.features &= features;
                 self.base = hello.kernel_base;
                 if let Some(stop) = hello.stop {
@@ -129,6 +120,11 @@ impl Session {
                 }
                 Ok(())
             }
+            // Whoever notices it, it is the same to the user.
+            Ok(Message::Reply {
+                reply: Reply::ForeignHello { version: ours, .. },
+                ..
+            }) => Err(SessionError::Refused(Refusal::ProtocolVersion { ours })),
             Ok(Message::Reply {
                 reply: Reply::Refused(refusal),
                 ..

@@ -2,7 +2,7 @@
 //! commands, with the debuggee halted.
 
 use super::table::{Symbol, Table};
-use wire_protocol::packet::ModuleLayout;
+use wire_protocol::packet::LinuxLayout;
 
 /// More modules than this are not believed.
 const MODULE_LIMIT: usize = 2048;
@@ -93,7 +93,7 @@ fn number(bytes: &[u8]) -> u64 {
 /// When memory of the list cannot be read.
 pub fn list<M: Memory>(
     memory: &mut M,
-    layout: &ModuleLayout,
+    layout: &LinuxLayout,
 ) -> Result<Vec<Module>, ModuleError<M::Error>> {
     if layout.list_head == 0 {
         return Err(ModuleError::NoLayout);
@@ -135,7 +135,7 @@ pub fn list<M: Memory>(
 /// When memory cannot be read, or the numbers in it cannot be.
 pub fn symbols<M: Memory>(
     memory: &mut M,
-    layout: &ModuleLayout,
+    layout: &LinuxLayout,
     module: &Module,
 ) -> Result<Table, ModuleError<M::Error>> {
     if module.kallsyms == 0 {
@@ -207,7 +207,7 @@ mod tests {
     }
 
     const BASE: u64 = 0xffff_ffff_c000_0000;
-    const LAYOUT: ModuleLayout = ModuleLayout {
+    const LAYOUT: LinuxLayout = LinuxLayout {
         list_head: BASE,
         list: 8,
         name: 24,

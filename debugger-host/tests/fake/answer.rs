@@ -2,22 +2,22 @@
 
 use super::{Controls, KERNEL, MEMORY_BYTES, Machine, POOL, send};
 use std::sync::atomic::Ordering;
-use wire_protocol::address::{CoreId, EventId, GuestPhysical, GuestVirtual};
-use wire_protocol::crc::crc32;
+use wire_protocol::address::{CoreId, EventId, Extent, GuestPhysical, GuestVirtual};
+use wire_protocol::digest::DigestKey;
 use wire_protocol::event::{EventChange, EventEntry, PoolClass, PoolLine, Programs, Trigger};
 use wire_protocol::limits;
 use wire_protocol::link::Link;
 use wire_protocol::pack;
 use wire_protocol::packet::{
     AddResults, Constants, CoreState, CoreStates, EventEntries, Features, GlobalOffset,
-    GlobalOffsets, Hello, MemoryAt, Message, MessageCounts, ModuleLayout, PROTOCOL_VERSION,
-    PoolLines, RamRange, RamRanges, RegisterValues, Reply, Request, Source, StopCause,
+    GlobalOffsets, GuestSystem, Hello, LinuxLayout, MemoryAt, Message, MessageCounts,
+    PROTOCOL_VERSION, PoolLines, RamRanges, RegisterValues, Reply, Request, Source, StopCause,
     events_digest,
 };
 use wire_protocol::refusal::Refusal;
 
 /// One module, `toy`, in the kernel's own shape.
-const MODULES: ModuleLayout = ModuleLayout {
+const MODULES: LinuxLayout = LinuxLayout {
     list_head: KERNEL + 0x4000,
     list: 8,
     name: 24,
@@ -28,6 +28,7 @@ const MODULES: ModuleLayout = ModuleLayout {
     kallsyms_count: 8,
     kallsyms_strtab: 16,
 };
+const KEY: DigestKey = DigestKey(*b"nobody else's...");
 /// Where the module's code is.
 pub(crate) const TOY: u64 = 0xffff_ffff_c000_0000;
 
@@ -82,11 +83,20 @@ pub(super) fn answer(
         return send(link, &Message::Reply { id, reply }, base);
     }
     let mut was_hello = false;
+    let other_version = *controls.other_version.lock().expect("unpoisoned");
     let reply = match request {
+        Request::Hello { .. } if other_version.is_some() => {
+            let (body, _) = scratch.split_at(3);
+            let version = other_version.unwrap_or_default();
+            Reply::ForeignHello { version, body }
+        }
         Request::Hello { .. } => {
             was_hello = true;
-            hello(machine, &mut scratch, &mut more)
+            hello(machine, controls, &mut scratch, &mut more)
         }
+        Request::ForeignHello { .. } => Reply::Refused(Refusal::ProtocolVersion {
+            ours: PROTOCOL_VERSION,
+        }),
         Request::Go => {
             machine.stop = None;
             machine.hits_left = controls.script_hits.load(Ordering::Relaxed);
@@ -119,13 +129,13 @@ pub(super) fn answer(
         Request::ReadMemory {
             at,
             len_bytes,
-            expected_crc,
+            expected,
         } => match machine.at(at) {
             Err(refusal) => Reply::Refused(refusal),
             Ok(start) => {
                 let end = machine.memory.len().min(start + len_bytes as usize);
                 let bytes = &machine.memory[start..end];
-                if expected_crc == Some(crc32(bytes)) {
+                if expected == Some(KEY.digest(bytes)) {
                     controls.confirmed.fetch_add(1, Ordering::Relaxed);
                     let reply = Reply::MemoryAsExpected;
                     return send(link, &Message::Reply { id, reply }, base);
@@ -290,21 +300,27 @@ pub(super) fn answer(
     }
 }
 
-fn hello<'s>(machine: &Machine, scratch: &'s mut [u8], more: &'s mut [u8]) -> Reply<'s> {
-    let ram = [RamRange {
-        start: 0,
-        len_bytes: MEMORY_BYTES,
-    }];
+fn hello<'s>(
+    machine: &Machine,
+    controls: &Controls,
+    scratch: &'s mut [u8],
+    more: &'s mut [u8],
+) -> Reply<'s> {
+    let ram = Extent::new(GuestPhysical(0), MEMORY_BYTES);
     Reply::Hello(Hello {
-        version: PROTOCOL_VERSION,
         features: Features::COMPRESSED_MEMORY | Features::EXPECTED_MEMORY,
         session: 0x1234,
+        key: Some(KEY),
         cores: 2,
         kernel_base: GuestVirtual(KERNEL),
         direct_map_base: GuestVirtual(0xffff_8880_0000_0000),
-        driver_image: (GuestVirtual(0), 0),
+        driver_image: Extent::default(),
         tsc_khz: 2_000_000,
-        modules: MODULES,
+        system: controls
+            .system
+            .lock()
+            .expect("unpoisoned")
+            .unwrap_or(GuestSystem::Linux(MODULES)),
         constants: Constants::default(),
         banner: "Linux version 6.1 (made up)",
         ram: RamRanges::encode_into(ram, GuestVirtual(0), more).expect("fits"),

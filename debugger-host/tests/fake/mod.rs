@@ -20,7 +20,9 @@ use wire_protocol::codec::Writer;
 use wire_protocol::event::{EventEntry, FreeCounts, PoolClass};
 use wire_protocol::limits;
 use wire_protocol::link::{Incoming, Link, Role, Storage, Timing};
-use wire_protocol::packet::{Hits, MemoryAt, Message, Notice, Source, Stop, StopCause};
+use wire_protocol::packet::{
+    GuestSystem, Hits, MemoryAt, Message, Notice, Source, Stop, StopCause,
+};
 use wire_protocol::refusal::Refusal;
 use wire_protocol::script::globals::Globals;
 
@@ -46,6 +48,10 @@ pub(crate) struct Controls {
     pub(crate) extra_event: AtomicBool,
     /// Reads that were answered with "as expected".
     pub(crate) confirmed: AtomicU32,
+    /// Says that it runs this system.
+    pub(crate) system: Mutex<Option<GuestSystem<'static>>>,
+    /// Says that it speaks this version of the protocol.
+    pub(crate) other_version: Mutex<Option<u16>>,
     /// Messages that are sent as they are, whatever they mean.
     pub(crate) raw: Mutex<Vec<Vec<u8>>>,
     /// Kinds of all requests, in order.

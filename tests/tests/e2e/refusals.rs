@@ -31,6 +31,7 @@ fn bad_input_gets_one_clear_line_and_changes_nothing() {
     let mut lab = Lab::halted(KernelLine::Lean);
     script_ends_at_the_line_that_fails_and_names_it(&mut lab);
     code_of_the_driver_cannot_be_written(&mut lab);
+    code_that_was_patched_to_the_same_crc_is_shown_patched(&mut lab);
     one_line_each(&mut lab);
 }
 
@@ -106,6 +107,32 @@ fn one_line_each(lab: &mut Lab) {
         let line = lab.refused(command);
         assert!(line.contains("running"), "`{command}`: {line}");
     }
+}
+
+/// What the host holds of kernel code is asked for by digest, which code that knows the original
+/// cannot be made to fit. These five bytes, the polynomial's, leave the CRC-32 of what they are added
+/// to as it is.
+fn code_that_was_patched_to_the_same_crc_is_shown_patched(lab: &mut Lab) {
+    const SAME_CRC: [u8; 5] = [0x41, 0x06, 0x71, 0xdb, 0x01];
+    const COMMAND: &str = "db vmlinux!__x64_sys_getsid l 80";
+    let bytes = |dump: &str| -> Vec<u8> {
+        let columns = dump.get(19..).unwrap_or_default().replace('-', " ");
+        let words = columns.split_whitespace().take(SAME_CRC.len());
+        words
+            .map(|word| u8::from_str_radix(word, 16).expect("a byte"))
+            .collect()
+    };
+    let before = lab.run(COMMAND);
+    let original = bytes(&before);
+    let patched: Vec<u8> = original.iter().zip(SAME_CRC).map(|(a, b)| a ^ b).collect();
+    let write = |lab: &mut Lab, bytes: &[u8]| {
+        let words: Vec<String> = bytes.iter().map(|byte| format!("{byte:x}")).collect();
+        lab.run(&format!("eb vmlinux!__x64_sys_getsid {}", words.join(" ")));
+    };
+    write(lab, &patched);
+    assert_eq!(bytes(&lab.run(COMMAND)), patched);
+    write(lab, &original);
+    assert_eq!(lab.run(COMMAND), before);
 }
 
 fn code_of_the_driver_cannot_be_written(lab: &mut Lab) {

@@ -3,8 +3,9 @@
 
 use crate::address::{CoreId, GuestPhysical, GuestVirtual};
 use crate::codec::{
-    self, EncodeError, Parsed, Writer, difference, fixed_u32, fixed_u64, narrow, reject, take, when,
+    self, EncodeError, Parsed, Writer, difference, fixed_u64, narrow, reject, take, when,
 };
+use crate::digest::Digest;
 use crate::limits;
 
 /// Where memory is read or written.
@@ -65,24 +66,28 @@ fn parse_at(base: u64, input: &[u8]) -> Parsed<'_, (MemoryAt, u64)> {
 pub(crate) fn write_read(
     at: MemoryAt,
     len_bytes: u32,
-    expected_crc: Option<u32>,
+    expected: Option<Digest>,
     base: u64,
     out: &mut Writer<'_>,
 ) -> Result<(), EncodeError> {
-    let flags = if expected_crc.is_some() { EXPECTED } else { 0 };
+    let flags = if expected.is_some() { EXPECTED } else { 0 };
     write_at(at, flags, base, out)?;
     out.varint(len_bytes)?;
-    match expected_crc {
-        Some(crc) => out.bytes(&crc.to_le_bytes()),
+    match expected {
+        Some(digest) => out.bytes(&digest.0.to_le_bytes()),
         None => Ok(()),
     }
 }
 
-pub(crate) fn parse_read(base: u64, input: &[u8]) -> Parsed<'_, (MemoryAt, u32, Option<u32>)> {
+fn parse_expected(input: &[u8]) -> Parsed<'_, Digest> {
+    nom::number::complete::le_u128(input).map(|(rest, digest)| (rest, Digest(digest)))
+}
+
+pub(crate) fn parse_read(base: u64, input: &[u8]) -> Parsed<'_, (MemoryAt, u32, Option<Digest>)> {
     let (rest, (at, flags)) = parse_at(base, input)?;
     let (rest, len_bytes) = narrow(rest)?;
-    let (rest, expected_crc) = when(flags & EXPECTED != 0, fixed_u32, rest)?;
-    Ok((rest, (at, len_bytes, expected_crc)))
+    let (rest, expected) = when(flags & EXPECTED != 0, parse_expected, rest)?;
+    Ok((rest, (at, len_bytes, expected)))
 }
 
 pub(crate) fn write_write(
@@ -215,11 +220,11 @@ mod tests {
         address: GuestPhysical(5),
     };
 
-    fn read(at: MemoryAt, expected_crc: Option<u32>) -> std::vec::Vec<u8> {
+    fn read(at: MemoryAt, expected: Option<Digest>) -> std::vec::Vec<u8> {
         request_body(Request::ReadMemory {
             at,
             len_bytes: 16,
-            expected_crc,
+            expected,
         })
     }
 
@@ -234,7 +239,10 @@ mod tests {
     #[test]
     fn read_names_place_length_and_expectation() {
         assert_eq!(read(AT, None), [4, 2, 16]);
-        assert_eq!(read(AT, Some(0x0403_0201)), [6, 2, 16, 1, 2, 3, 4]);
+        let digest = Digest(u128::from_le_bytes([9; 16]));
+        let body = read(AT, Some(digest));
+        assert_eq!(body[..3], [6, 2, 16]);
+        assert_eq!(body[3..], [9; 16]);
         assert_eq!(read(PHYSICAL_AT, None), [1, 5, 16]);
     }
 
@@ -245,7 +253,7 @@ mod tests {
 
     #[test]
     fn expectation_that_is_cut_is_rejected() {
-        request_is_malformed(RequestKind::ReadMemory, &[6, 2, 16, 1, 2, 3]);
+        request_is_malformed(RequestKind::ReadMemory, &[6, 2, 16, 1, 2, 3, 4]);
     }
 
     #[test]

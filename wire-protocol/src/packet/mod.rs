@@ -8,7 +8,7 @@
 //! sends no notice between the start of a session and that reply.
 
 use crate::address::GuestVirtual;
-use crate::codec::{EncodeError, Parsed, Writer};
+use crate::codec::{EncodeError, Writer, whole};
 use kind::{NoticeKind, ReplyKind};
 
 mod event;
@@ -43,7 +43,9 @@ pub use register::RegisterValues;
 pub use reply::Reply;
 pub use request::{Request, RequestError};
 pub use run::{CoreState, CoreStates, Hits, Stop, StopCause};
-pub use system::{Constants, Features, Hello, ModuleLayout, PROTOCOL_VERSION, RamRange, RamRanges};
+pub use system::{
+    Constants, Features, GuestSystem, Hello, LinuxLayout, PROTOCOL_VERSION, RamRanges,
+};
 
 /// Why a message of the debuggee has no meaning here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,13 +126,5 @@ impl<'a> Message<'a> {
             }
             [] | [_] => Err(MessageError::Truncated),
         }
-    }
-}
-
-/// The value, if nothing stands behind it.
-fn whole<T>(parsed: Parsed<'_, T>) -> Option<T> {
-    match parsed {
-        Ok(([], value)) => Some(value),
-        _ => None,
     }
 }

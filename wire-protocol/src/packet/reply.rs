@@ -10,6 +10,7 @@ use crate::limits;
 #[cfg(doc)]
 use crate::packet::events_digest;
 use crate::packet::kind::ReplyKind;
+use crate::packet::system::Spoken;
 use crate::packet::{
     AddResults, CoreStates, EventEntries, Failure, GlobalOffsets, Hello, MessageCounts, PoolLines,
     RegisterValues, event, memory, messages, pool, program, refusal, register, system,
@@ -22,6 +23,13 @@ use crate::register::RegisterSet;
 pub enum Reply<'a> {
     /// See [`Hello`].
     Hello(Hello<'a>),
+    /// The same, of a debuggee whose version is not [`crate::packet::PROTOCOL_VERSION`].
+    ForeignHello {
+        /// Its version.
+        version: u16,
+        /// What it says in that version's words.
+        body: &'a [u8],
+    },
     /// Carried out.
     Done,
     /// Nothing was changed.
@@ -128,6 +136,9 @@ impl<'a> Reply<'a> {
         out.byte(id)?;
         match self {
             Self::Hello(hello) => system::write_hello(hello, out),
+            Self::ForeignHello { version, body } => {
+                system::write_foreign_hello(*version, body, out)
+            }
             Self::Done | Self::MemoryAsExpected => Ok(()),
             Self::Refused(refusal) => refusal::write(refusal, base, out),
             Self::Cores(states) => states.write(base, out),
@@ -191,7 +202,7 @@ impl<'a> Reply<'a> {
 
     const fn kind(&self) -> ReplyKind {
         match self {
-            Self::Hello(_) => ReplyKind::Hello,
+            Self::Hello(_) | Self::ForeignHello { .. } => ReplyKind::Hello,
             Self::Done => ReplyKind::Done,
             Self::Refused(_) => ReplyKind::Refused,
             Self::Cores(_) => ReplyKind::Cores,
@@ -214,7 +225,10 @@ impl<'a> Reply<'a> {
 
     pub(super) fn parse(kind: ReplyKind, base: u64, body: &'a [u8]) -> Parsed<'a, Self> {
         match kind {
-            ReplyKind::Hello => made(system::parse_hello(body), Self::Hello),
+            ReplyKind::Hello => made(system::parse_hello(body), |spoken| match spoken {
+                Spoken::Ours(hello) => Self::Hello(hello),
+                Spoken::Foreign { version, body } => Self::ForeignHello { version, body },
+            }),
             ReplyKind::Done => Ok((body, Self::Done)),
             ReplyKind::Refused => {
                 refusal::parse(base, body).map(|(rest, refusal)| (rest, Self::Refused(refusal)))

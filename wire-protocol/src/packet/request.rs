@@ -2,16 +2,17 @@
 //! file knows its own bodies.
 
 use crate::address::{CoreId, EventId, GuestPhysical, GuestVirtual};
-use crate::codec::{EncodeError, Parsed, Writer, boolean, made};
+use crate::codec::{EncodeError, Parsed, Writer, boolean, made, whole};
+use crate::digest::Digest;
 use crate::event::{EventChange, PoolClass};
 #[cfg(doc)]
 use crate::limits;
 #[cfg(doc)]
 use crate::packet::Reply;
 use crate::packet::kind::RequestKind;
+use crate::packet::system::Spoken;
 use crate::packet::{
     EventSpecs, Features, GlobalNames, MemoryAt, event, memory, pool, program, register, system,
-    whole,
 };
 use crate::refusal::Refusal;
 use crate::register::{Register, RegisterSet};
@@ -55,10 +56,16 @@ impl RequestError {
 pub enum Request<'a> {
     /// First message of a session [`Reply::Hello`].
     Hello {
-        /// [`crate::packet::PROTOCOL_VERSION`] of the host.
-        version: u16,
         /// What the host can do.
         features: Features,
+    },
+    /// The same, of a host whose version is not [`crate::packet::PROTOCOL_VERSION`]; it is refused
+    /// [`Refusal::ProtocolVersion`].
+    ForeignHello {
+        /// Its version.
+        version: u16,
+        /// What it says in that version's words.
+        body: &'a [u8],
     },
     /// Let every core go on [`Reply::Done`].
     Go,
@@ -91,9 +98,8 @@ pub enum Request<'a> {
         at: MemoryAt,
         /// At most [`limits::MEMORY_BYTES`].
         len_bytes: u32,
-        /// CRC-32 of what the host believes is there; if it is, the reply is
-        /// [`Reply::MemoryAsExpected`].
-        expected_crc: Option<u32>,
+        /// What the host believes is there; if it is, the reply is [`Reply::MemoryAsExpected`].
+        expected: Option<Digest>,
     },
     /// All or nothing [`Reply::Done`].
     WriteMemory {
@@ -185,9 +191,8 @@ impl<'a> Request<'a> {
         out.byte(self.kind().to_wire())?;
         out.byte(id)?;
         match *self {
-            Self::Hello { version, features } => {
-                system::write_hello_request(version, features, out)
-            }
+            Self::Hello { features } => system::write_hello_request(features, out),
+            Self::ForeignHello { version, body } => system::write_foreign_hello(version, body, out),
             Self::Go | Self::Cores | Self::Pools | Self::Flush | Self::MessageCounts => Ok(()),
             Self::ShortCircuit { on } => out.byte(u8::from(on)),
             Self::ReadRegisters { core, set } => register::write_read(core, set, out),
@@ -199,8 +204,8 @@ impl<'a> Request<'a> {
             Self::ReadMemory {
                 at,
                 len_bytes,
-                expected_crc,
-            } => memory::write_read(at, len_bytes, expected_crc, base, out),
+                expected,
+            } => memory::write_read(at, len_bytes, expected, base, out),
             Self::WriteMemory { at, bytes } => memory::write_write(at, bytes, base, out),
             Self::Translate { core, address } => memory::write_translate(core, address, base, out),
             Self::DigestMemory { address, len_bytes } => {
@@ -236,8 +241,9 @@ impl<'a> Request<'a> {
 
     fn parse(kind: RequestKind, base: u64, body: &'a [u8]) -> Parsed<'a, Self> {
         match kind {
-            RequestKind::Hello => made(system::parse_hello_request(body), |(version, features)| {
-                Self::Hello { version, features }
+            RequestKind::Hello => made(system::parse_hello_request(body), |spoken| match spoken {
+                Spoken::Ours(features) => Self::Hello { features },
+                Spoken::Foreign { version, body } => Self::ForeignHello { version, body },
             }),
             RequestKind::Go => Ok((body, Self::Go)),
             RequestKind::Cores => Ok((body, Self::Cores)),
@@ -258,10 +264,10 @@ impl<'a> Request<'a> {
             }
             RequestKind::ReadMemory => made(
                 memory::parse_read(base, body),
-                |(at, len_bytes, expected_crc)| Self::ReadMemory {
+                |(at, len_bytes, expected)| Self::ReadMemory {
                     at,
                     len_bytes,
-                    expected_crc,
+                    expected,
                 },
             ),
             RequestKind::WriteMemory => made(memory::parse_write(base, body), |(at, bytes)| {
@@ -308,7 +314,7 @@ impl<'a> Request<'a> {
 
     const fn kind(&self) -> RequestKind {
         match self {
-            Self::Hello { .. } => RequestKind::Hello,
+            Self::Hello { .. } | Self::ForeignHello { .. } => RequestKind::Hello,
             Self::Go => RequestKind::Go,
             Self::Cores => RequestKind::Cores,
             Self::ShortCircuit { .. } => RequestKind::ShortCircuit,

@@ -10,7 +10,8 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 pub use replies::reply;
-use wire_protocol::address::{CoreId, EventId, GuestPhysical, GuestVirtual};
+use wire_protocol::address::{Address, CoreId, EventId, Extent, GuestPhysical, GuestVirtual};
+use wire_protocol::digest::{Digest, DigestKey};
 use wire_protocol::event::{
     Access, Actions, Condition, ControlRegister, EventChange, EventEntry, EventSpec, Filter,
     FreeCounts, Modes, Options, PoolClass, PoolLine, Programs, Settings, Space, Stage, SyscallBy,
@@ -19,8 +20,8 @@ use wire_protocol::event::{
 use wire_protocol::limits;
 use wire_protocol::packet::{
     Argument, Arguments, Batch, Constants, Content, CoreState, Failure, FailureCause, Features,
-    GlobalName, GlobalOffset, Hello, Item, List, MemoryAt, MessageCounts, Messages, ModuleLayout,
-    Notice, RamRange, RegisterValues, Reply, Request, Source, Stop, StopCause,
+    GlobalName, GlobalOffset, GuestSystem, Hello, Item, LinuxLayout, List, MemoryAt, MessageCounts,
+    Messages, Notice, PROTOCOL_VERSION, RegisterValues, Reply, Request, Source, Stop, StopCause,
 };
 use wire_protocol::refusal::{
     DetourObstacle, EventOption, EventRefusal, ProcessorFeature, ProgramPart, Refusal,
@@ -130,10 +131,16 @@ fn content() -> BoxedStrategy<&'static [u8]> {
         .boxed()
 }
 
+/// What another version says.
+fn foreign() -> BoxedStrategy<(u16, &'static [u8])> {
+    let version = number16().prop_filter("another one", |version| *version != PROTOCOL_VERSION);
+    (version, content()).boxed()
+}
+
 pub fn request(base: GuestVirtual) -> BoxedStrategy<Request<'static>> {
     prop_oneof![
-        (number16(), features())
-            .prop_map(|(version, features)| Request::Hello { version, features }),
+        features().prop_map(|features| Request::Hello { features }),
+        foreign().prop_map(|(version, body)| Request::ForeignHello { version, body }),
         Just(Request::Go),
         Just(Request::Cores),
         any::<bool>().prop_map(|on| Request::ShortCircuit { on }),
@@ -146,11 +153,11 @@ pub fn request(base: GuestVirtual) -> BoxedStrategy<Request<'static>> {
                 value,
             }
         }),
-        (memory_at(), number32(), option::of(any::<u32>())).prop_map(
-            |(at, len_bytes, expected_crc)| Request::ReadMemory {
+        (memory_at(), number32(), option::of(any::<u128>())).prop_map(
+            |(at, len_bytes, expected)| Request::ReadMemory {
                 at,
                 len_bytes,
-                expected_crc,
+                expected: expected.map(Digest),
             }
         ),
         (memory_at(), content()).prop_map(|(at, bytes)| Request::WriteMemory { at, bytes }),

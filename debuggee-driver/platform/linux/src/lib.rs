@@ -10,13 +10,15 @@ use debuggee_driver::boot::{self, Hypervisor, Plan};
 use debuggee_driver::constants::Constants;
 use debuggee_driver::exit::hypercall;
 use debuggee_driver::facts::Facts;
-use debuggee_driver::guest::process::GuestLayout;
+use debuggee_driver::guest::kernel::KernelSpace;
+use debuggee_driver::guest::layout::{GuestLayout, SystemLayout};
+use debuggee_driver::guest::linux::LinuxLayout;
 use debuggee_driver::hw::launch;
 use debuggee_driver::hw::phys::DirectMap;
 use facts::RawFacts;
-use wire_protocol::address::GuestVirtual;
+use wire_protocol::address::{Address, Extent, GuestPhysical, GuestVirtual};
 use wire_protocol::limits;
-use wire_protocol::packet::{ModuleLayout, RamRange};
+use wire_protocol::packet;
 
 /// Nothing in the driver panics on purpose; should it happen, the core takes an exception that is
 /// reported, in the kernel as an oops, in VMX-root to the host.
@@ -137,38 +139,51 @@ fn constants(raw: &RawFacts) -> Constants {
 }
 
 fn facts_for_core(raw: &RawFacts, constants: &Constants) -> Facts {
-    let mut ram = [RamRange::default(); limits::RAM_RANGES];
+    let mut ram = [Extent::default(); limits::RAM_RANGES];
     for (slot, range) in ram.iter_mut().zip(raw.ram) {
-        *slot = RamRange {
-            start: range.start,
-            len_bytes: range.len_bytes,
-        };
+        *slot = extent(GuestPhysical(range.start), range.len_bytes);
     }
     Facts {
         session: raw.session,
         core_count: raw.core_count as u16,
         tsc_khz: raw.tsc_khz as u32,
         kernel_base: GuestVirtual(raw.kernel_base),
-        entry_code: (GuestVirtual(raw.entry_base), raw.entry_bytes),
-        core_selector: raw.core_selector as u16,
-        driver_image: (GuestVirtual(raw.image_base), raw.image_bytes),
+        entry_code: extent(GuestVirtual(raw.entry_base), raw.entry_bytes),
+        driver_image: extent(GuestVirtual(raw.image_base), raw.image_bytes),
         layout: GuestLayout {
-            direct_map_base: raw.direct_map_base,
-            direct_map_bytes: raw.physical_limit,
-            kernel_cr3: raw.kernel_cr3,
-            kernel_cr4: raw.kernel_cr4,
-            current_task_slot: raw.current_task_slot,
-            init_task: raw.init_task,
-            task_tasks: raw.task_tasks as u32,
-            task_tgid: raw.task_tgid as u32,
-            task_pid: raw.task_pid as u32,
-            task_mm: raw.task_mm as u32,
-            task_active_mm: raw.task_active_mm as u32,
-            task_leader: raw.task_leader as u32,
-            task_comm: raw.task_comm as u32,
-            mm_pgd: raw.mm_pgd as u32,
+            kernel: KernelSpace {
+                direct_map: extent(GuestVirtual(raw.direct_map_base), raw.physical_limit),
+                cr3: raw.kernel_cr3,
+                cr4: raw.kernel_cr4,
+            },
+            system: SystemLayout::Linux(linux(raw)),
         },
-        modules: ModuleLayout {
+        constants: constants.for_host(),
+        banner: raw.banner,
+        banner_bytes: raw.banner_bytes as usize,
+        ram,
+    }
+}
+
+/// What the kernel says ends before the last address; what does not is nothing.
+fn extent<A: Address + Default>(start: A, len_bytes: u64) -> Extent<A> {
+    Extent::new(start, len_bytes).unwrap_or_default()
+}
+
+fn linux(raw: &RawFacts) -> LinuxLayout {
+    LinuxLayout {
+        core_selector: raw.core_selector as u16,
+        current_task_slot: raw.current_task_slot,
+        init_task: raw.init_task,
+        task_tasks: raw.task_tasks as u32,
+        task_tgid: raw.task_tgid as u32,
+        task_pid: raw.task_pid as u32,
+        task_mm: raw.task_mm as u32,
+        task_active_mm: raw.task_active_mm as u32,
+        task_leader: raw.task_leader as u32,
+        task_comm: raw.task_comm as u32,
+        mm_pgd: raw.mm_pgd as u32,
+        for_host: packet::LinuxLayout {
             list_head: raw.modules_head,
             list: raw.module_list as u32,
             name: raw.module_name as u32,
@@ -179,10 +194,6 @@ fn facts_for_core(raw: &RawFacts, constants: &Constants) -> Facts {
             kallsyms_count: raw.kallsyms_count as u32,
             kallsyms_strtab: raw.kallsyms_strtab as u32,
         },
-        constants: constants.for_host(),
-        banner: raw.banner,
-        banner_bytes: raw.banner_bytes as usize,
-        ram,
     }
 }
 

@@ -4,13 +4,14 @@ use super::*;
 use crate::ept::model::MIB;
 use crate::event::Resolver;
 use crate::event::growth::GrowthRefused;
+use crate::guest::layout::GuestLayout;
 use crate::guest::model::{GuestTables, PRESENT, WRITE, no_processes};
-use crate::guest::process::GuestLayout;
 use crate::pool::arena::ChunkRefused;
 use crate::port::Hidden;
+use std::sync::LazyLock;
 use std::vec;
+use wire_protocol::address::Extent;
 use wire_protocol::event::Modes;
-use wire_protocol::packet::RamRange;
 use wire_protocol::refusal::EventRefusal;
 use wire_protocol::refusal::ProcessorFeature;
 
@@ -38,10 +39,8 @@ fn a_change_can_concern_all_events() {
     assert_eq!(world.state(), state);
 }
 
-const RAM_RANGES: [RamRange; 1] = [RamRange {
-    start: 0,
-    len_bytes: 3 * GIB,
-}];
+static RAM_RANGES: LazyLock<[Extent<GuestPhysical>; 1]> =
+    LazyLock::new(|| [Extent::new(GuestPhysical(0), 3 * GIB).unwrap()]);
 
 /// A guest whose virtual 0x10000 and 0x11000 are at [`RAM`].
 pub(super) fn resolver_and_world(layout: &GuestLayout) -> (Resolver<'_>, World) {
@@ -61,8 +60,8 @@ pub(super) fn resolver_and_world(layout: &GuestLayout) -> (Resolver<'_>, World) 
         can_tell_modes: false,
         layout,
         syscall_entry: GuestVirtual(0x1_1000),
-        undisturbed: [(GuestVirtual(0), 0); 2],
-        ram: &RAM_RANGES,
+        undisturbed: [Extent::default(); 2],
+        ram: &*RAM_RANGES,
     };
     (resolver, world)
 }

@@ -13,6 +13,8 @@ pub(super) struct FakeCpu {
     live: Vec<(LiveRegister, u64)>,
     pub(super) root_nmis: u64,
     pub(super) tsc: u64,
+    /// What it draws, again and again.
+    pub(super) random: Option<u64>,
     /// Interrupts that were told to be done, and those that were raised.
     pub(super) ended: u32,
     pub(super) raised: Vec<u8>,
@@ -56,6 +58,9 @@ impl Cpu for FakeCpu {
     fn end_nmi_blocking(&mut self) {}
     fn tsc(&self) -> u64 {
         self.tsc
+    }
+    fn random(&self) -> Option<u64> {
+        self.random
     }
     fn root_nmis(&self) -> u64 {
         self.root_nmis

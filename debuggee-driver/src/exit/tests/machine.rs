@@ -30,13 +30,13 @@ use std::rc::Rc;
 use std::sync::Mutex;
 use std::vec;
 use std::vec::Vec;
-use wire_protocol::address::{CoreId, EventId, GuestPhysical, GuestVirtual};
+use wire_protocol::address::{CoreId, EventId, Extent, GuestPhysical, GuestVirtual};
 use wire_protocol::event::{
     Access, Actions, EventChange, EventSpec, Options, Settings, Space, Trigger,
 };
 use wire_protocol::limits;
 use wire_protocol::link::Storage;
-use wire_protocol::packet::{Constants, ModuleLayout, RamRange};
+use wire_protocol::packet::Constants;
 
 /// Where the guest's memory begins that the tests use, virtual and physical alike.
 pub(super) const RAM: u64 = 64 * MIB;
@@ -116,21 +116,16 @@ pub(super) const WRITES: Access = Access::WRITE;
 pub(super) const EXECUTE: Access = Access::EXECUTE;
 
 fn no_facts() -> Facts {
-    let mut ram = [RamRange::default(); limits::RAM_RANGES];
-    ram[0] = RamRange {
-        start: 0,
-        len_bytes: 3 * GIB,
-    };
+    let mut ram = [Extent::default(); limits::RAM_RANGES];
+    ram[0] = Extent::new(GuestPhysical(0), 3 * GIB).unwrap();
     Facts {
         session: 1,
         core_count: 2,
         tsc_khz: 1000,
         kernel_base: GuestVirtual(0),
-        driver_image: (GuestVirtual(DRIVER), 0x1000),
-        entry_code: (GuestVirtual(0), 0),
-        core_selector: 0,
+        driver_image: Extent::new(GuestVirtual(DRIVER), 0x1000).unwrap(),
+        entry_code: Extent::default(),
         layout: no_processes(),
-        modules: ModuleLayout::default(),
         constants: Constants::default(),
         banner: [0; limits::BANNER_BYTES],
         banner_bytes: 0,

@@ -18,7 +18,7 @@ use crate::port::{Cpu, PhysicalMemory, Ports};
 use crate::shared::Shared;
 use crate::vmx::guest;
 use crate::vmx::privilege::is_in_64_bit_mode;
-use wire_protocol::address::{GuestPhysical, PAGE_BYTES};
+use wire_protocol::address::{Extent, GuestPhysical, PAGE_BYTES};
 use wire_protocol::event::Access;
 
 /// Carries the instruction out, or opens the page for it, if what it touches is not watched. `None`: there is more to
@@ -114,10 +114,9 @@ fn is_ram<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, page: GuestPhys
 
 #[inline(never)]
 fn find_ram<P: Ports>(decoded: &mut Decoded, shared: &Shared<P>, page: GuestPhysical) -> bool {
-    let is_ram = shared.facts.ram().any(|range| {
-        let offset = page.0.checked_sub(range.start);
-        offset.is_some_and(|offset| offset + PAGE_BYTES <= range.len_bytes)
-    });
+    let whole = Extent::new(page, PAGE_BYTES);
+    let is_ram =
+        whole.is_some_and(|page| shared.facts.ram().any(|range| range.contains_all(&page)));
     if is_ram {
         decoded.ram_page = Some(page);
     }

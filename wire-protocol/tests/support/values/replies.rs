@@ -2,9 +2,38 @@
 
 use super::*;
 
-fn modules() -> BoxedStrategy<ModuleLayout> {
+fn extent<A: Address + std::fmt::Debug + 'static>() -> BoxedStrategy<Extent<A>> {
+    (number(), size())
+        .prop_filter_map("no address behind the last", |(start, len_bytes)| {
+            Extent::new(A::from_number(start), len_bytes)
+        })
+        .boxed()
+}
+
+/// A start whose low bits are zero, as most are.
+fn range() -> BoxedStrategy<Extent<GuestPhysical>> {
+    (size(), size())
+        .prop_filter_map("no address behind the last", |(start, len_bytes)| {
+            Extent::new(GuestPhysical(start), len_bytes)
+        })
+        .boxed()
+}
+
+fn system() -> BoxedStrategy<GuestSystem<'static>> {
+    let unknown = (2..=u8::MAX, vec(any::<u8>(), 0..limits::SYSTEM_BYTES));
+    prop_oneof![
+        linux().prop_map(GuestSystem::Linux),
+        unknown.prop_map(|(tag, layout)| GuestSystem::Unknown {
+            tag,
+            layout: layout.leak(),
+        }),
+    ]
+    .boxed()
+}
+
+fn linux() -> BoxedStrategy<LinuxLayout> {
     (address(), vec(number32(), 8))
-        .prop_map(|(list_head, at)| ModuleLayout {
+        .prop_map(|(list_head, at)| LinuxLayout {
             list_head,
             list: at[0],
             name: at[1],
@@ -34,33 +63,32 @@ fn constants() -> BoxedStrategy<Constants> {
 fn hello() -> BoxedStrategy<Hello<'static>> {
     guest_virtual()
         .prop_flat_map(|kernel_base| {
-            let range =
-                (size(), size()).prop_map(|(start, len_bytes)| RamRange { start, len_bytes });
             let machine = (
-                items(range, limits::RAM_RANGES),
+                items(range(), limits::RAM_RANGES),
                 option::of(stop(kernel_base)),
             );
-            let numbers = (number16(), features(), any::<u64>(), number16(), number32());
-            let places = (guest_virtual(), guest_virtual(), size());
+            let key = option::of(any::<[u8; DigestKey::BYTES]>());
+            let numbers = (key, features(), any::<u64>(), number16(), number32());
+            let places = (guest_virtual(), extent());
             (
                 numbers,
                 places,
-                modules(),
+                system(),
                 constants(),
                 "\\PC{0,40}",
                 machine,
             )
                 .prop_map(
-                    move |(numbers, places, modules, constants, banner, (ram, stop))| Hello {
-                        version: numbers.0,
+                    move |(numbers, places, system, constants, banner, (ram, stop))| Hello {
+                        key: numbers.0.map(DigestKey),
                         features: numbers.1,
                         session: numbers.2,
                         cores: numbers.3,
                         tsc_khz: numbers.4,
                         kernel_base,
                         direct_map_base: places.0,
-                        driver_image: (places.1, places.2),
-                        modules,
+                        driver_image: places.1,
+                        system,
                         constants,
                         banner: banner.leak(),
                         ram: list(&ram, kernel_base),
@@ -121,6 +149,7 @@ pub fn reply(base: GuestVirtual) -> BoxedStrategy<Reply<'static>> {
     let result = prop_oneof![event_id().prop_map(Ok), refusal().prop_map(Err)];
     let system = prop_oneof![
         hello().prop_map(Reply::Hello),
+        foreign().prop_map(|(version, body)| Reply::ForeignHello { version, body }),
         Just(Reply::Done),
         refusal().prop_map(Reply::Refused),
         items(core_state(), limits::CORES)

@@ -1,16 +1,22 @@
 //! The handshake: versions, abilities, and what the host has to know of the machine.
 
-use crate::address::GuestVirtual;
+mod linux;
+
+pub use linux::LinuxLayout;
+
+use crate::address::{Extent, GuestPhysical, GuestVirtual};
 use crate::codec::{
-    self, EncodeError, Parsed, Writer, boolean, difference, fixed_u64, narrow, reject, run, when,
+    self, EncodeError, Parsed, Writer, boolean, byte, difference, fixed_u64, narrow, reject, run,
+    take, when, whole,
 };
+use crate::digest::DigestKey;
 use crate::limits;
 use crate::packet::list::{Item, List};
 use crate::packet::run::{Stop, parse_stop, write_stop};
 use bitflags::bitflags;
 
 /// Version of the protocol. Both ends name theirs in the handshake.
-pub const PROTOCOL_VERSION: u16 = 2;
+pub const PROTOCOL_VERSION: u16 = 3;
 
 bitflags! {
     /// Optional abilities. Each end uses only what both have.
@@ -23,36 +29,24 @@ bitflags! {
     }
 }
 
-/// A stretch of guest memory that is RAM.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RamRange {
-    /// First byte.
-    pub start: u64,
-    /// Length.
-    pub len_bytes: u64,
+/// What the host has to know of the guest's operating system. Its tag and its length come first,
+/// so that a host which does not know a system can still read the rest, and say so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GuestSystem<'a> {
+    /// Linux.
+    Linux(LinuxLayout),
+    /// A system that this version does not know.
+    Unknown {
+        /// Its number.
+        tag: u8,
+        /// What stands there.
+        layout: &'a [u8],
+    },
 }
 
-/// Where things stand in the guest kernel's structures. Zero where the system has none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ModuleLayout {
-    /// Address of the list head of loaded modules.
-    pub list_head: u64,
-    /// Offset of the list node in `struct module`.
-    pub list: u32,
-    /// Offset of the name (NUL-terminated, in place).
-    pub name: u32,
-    /// Offset of the pointer to the first byte of the core text.
-    pub base: u32,
-    /// Offset of the 32-bit size of the core image.
-    pub size: u32,
-    /// Offset of the pointer to the symbol table descriptor (`struct mod_kallsyms *`).
-    pub kallsyms: u32,
-    /// In `struct mod_kallsyms`: offsets of the symbol array pointer, the symbol count, the string table pointer.
-    pub kallsyms_symtab: u32,
-    /// See [`Self::kallsyms_symtab`].
-    pub kallsyms_count: u32,
-    /// See [`Self::kallsyms_symtab`].
-    pub kallsyms_strtab: u32,
+/// Numbers of operating systems.
+mod tag {
+    pub(super) const LINUX: u8 = 1;
 }
 
 /// Design constants in force, for `.status` and error messages.
@@ -71,24 +65,25 @@ pub struct Constants {
 /// The debuggee introduces itself.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Hello<'a> {
-    /// [`PROTOCOL_VERSION`] of the debuggee.
-    pub version: u16,
     /// What it can do.
     pub features: Features,
     /// Drawn at load; a change means the driver was loaded anew.
     pub session: u64,
+    /// Of the digests that stand for memory in this session. None without
+    /// [`Features::EXPECTED_MEMORY`].
+    pub key: Option<DigestKey>,
     /// Cores under the hypervisor.
     pub cores: u16,
     /// Where the kernel image starts in virtual memory (`_text` on Linux).
     pub kernel_base: GuestVirtual,
     /// Where all physical memory is mapped in the kernel; 0 if nowhere.
     pub direct_map_base: GuestVirtual,
-    /// The driver's own image in guest virtual memory: first byte and length.
-    pub driver_image: (GuestVirtual, u64),
+    /// The driver's own image in guest virtual memory.
+    pub driver_image: Extent<GuestVirtual>,
     /// Ticks of the time-stamp counter in a millisecond.
     pub tsc_khz: u32,
-    /// See [`ModuleLayout`].
-    pub modules: ModuleLayout,
+    /// See [`GuestSystem`].
+    pub system: GuestSystem<'a>,
     /// See [`Constants`].
     pub constants: Constants,
     /// The kernel's own version line, UTF-8.
@@ -100,38 +95,80 @@ pub struct Hello<'a> {
 }
 
 /// Ranges of RAM, still encoded.
-pub type RamRanges<'a> = List<'a, RamRange>;
+pub type RamRanges<'a> = List<'a, Extent<GuestPhysical>>;
 
-impl<'a> Item<'a> for RamRange {
+impl<'a> Item<'a> for Extent<GuestPhysical> {
     const LIMIT: usize = limits::RAM_RANGES;
 
     fn parse(input: &'a [u8], _: &mut u64) -> Parsed<'a, Self> {
         let (rest, start) = codec::size(input)?;
         let (rest, len_bytes) = codec::size(rest)?;
-        Ok((rest, Self { start, len_bytes }))
+        match Self::new(GuestPhysical(start), len_bytes) {
+            Some(range) => Ok((rest, range)),
+            None => reject(input),
+        }
     }
 
     fn write(&self, out: &mut Writer<'_>, _: &mut u64) -> Result<(), EncodeError> {
-        out.size(self.start)?;
-        out.size(self.len_bytes)
+        out.size(self.start().0)?;
+        out.size(self.len_bytes())
     }
 }
 
-/// The layout of this request never changes, whatever the version.
+/// What an end says about itself: in the words of this version, or of another.
+pub(crate) enum Spoken<'a, T> {
+    /// It can be read.
+    Ours(T),
+    /// It cannot.
+    Foreign {
+        /// The other version.
+        version: u16,
+        /// All that follows.
+        body: &'a [u8],
+    },
+}
+
+/// Both ends say their version first, whatever it is. What follows is that version's. A request
+/// stays so short that the buffer of a serial port takes it whole: the guest may be running, and
+/// nobody be there to empty it.
 pub(crate) fn write_hello_request(
-    version: u16,
     features: Features,
     out: &mut Writer<'_>,
 ) -> Result<(), EncodeError> {
-    out.varint(version)?;
+    out.varint(PROTOCOL_VERSION)?;
     out.varint(features.bits())
 }
 
 /// Abilities of a newer host are kept as they are; nobody uses what both do not have.
-pub(crate) fn parse_hello_request(input: &[u8]) -> Parsed<'_, (u16, Features)> {
+pub(crate) fn parse_hello_request(input: &[u8]) -> Parsed<'_, Spoken<'_, Features>> {
     let (rest, version) = narrow(input)?;
+    if version != PROTOCOL_VERSION {
+        let (rest, body) = take(rest.len())(rest)?;
+        return Ok((rest, Spoken::Foreign { version, body }));
+    }
     let (rest, features) = parse_features(rest)?;
-    Ok((rest, (version, features)))
+    Ok((rest, Spoken::Ours(features)))
+}
+
+/// What another version says about itself, as it is.
+pub(crate) fn write_foreign_hello(
+    version: u16,
+    body: &[u8],
+    out: &mut Writer<'_>,
+) -> Result<(), EncodeError> {
+    if version == PROTOCOL_VERSION {
+        return Err(EncodeError::OverLimit);
+    }
+    out.varint(version)?;
+    out.bytes(body)
+}
+
+fn parse_key(input: &[u8]) -> Parsed<'_, DigestKey> {
+    let (rest, bytes) = take(DigestKey::BYTES)(input)?;
+    match bytes.try_into() {
+        Ok(bytes) => Ok((rest, DigestKey(bytes))),
+        Err(_) => reject(input),
+    }
 }
 
 fn parse_features(input: &[u8]) -> Parsed<'_, Features> {
@@ -143,16 +180,20 @@ fn parse_features(input: &[u8]) -> Parsed<'_, Features> {
 /// the message was given.
 pub(crate) fn write_hello(hello: &Hello<'_>, out: &mut Writer<'_>) -> Result<(), EncodeError> {
     let base = hello.kernel_base.0;
-    out.varint(hello.version)?;
+    out.varint(PROTOCOL_VERSION)?;
     out.varint(hello.features.bits())?;
     out.bytes(&hello.session.to_le_bytes())?;
+    out.byte(u8::from(hello.key.is_some()))?;
+    if let Some(key) = &hello.key {
+        out.bytes(&key.0)?;
+    }
     out.varint(hello.cores)?;
     out.difference(base, 0)?;
     out.difference(hello.direct_map_base.0, 0)?;
-    out.difference(hello.driver_image.0.0, base)?;
-    out.size(hello.driver_image.1)?;
+    out.difference(hello.driver_image.start().0, base)?;
+    out.size(hello.driver_image.len_bytes())?;
     out.varint(hello.tsc_khz)?;
-    write_modules(&hello.modules, base, out)?;
+    write_system(&hello.system, base, out)?;
     write_constants(&hello.constants, out)?;
     out.run(hello.banner.as_bytes(), limits::BANNER_BYTES)?;
     hello.ram.write(base, out)?;
@@ -163,17 +204,26 @@ pub(crate) fn write_hello(hello: &Hello<'_>, out: &mut Writer<'_>) -> Result<(),
     }
 }
 
-pub(crate) fn parse_hello(input: &[u8]) -> Parsed<'_, Hello<'_>> {
+pub(crate) fn parse_hello(input: &[u8]) -> Parsed<'_, Spoken<'_, Hello<'_>>> {
     let (rest, version) = narrow(input)?;
+    if version != PROTOCOL_VERSION {
+        let (rest, body) = take(rest.len())(rest)?;
+        return Ok((rest, Spoken::Foreign { version, body }));
+    }
     let (rest, features) = parse_features(rest)?;
     let (rest, session) = fixed_u64(rest)?;
+    let (rest, is_keyed) = boolean(rest)?;
+    let (rest, key) = when(is_keyed, parse_key, rest)?;
     let (rest, cores) = narrow(rest)?;
     let (rest, base) = difference(0)(rest)?;
     let (rest, direct_map_base) = difference(0)(rest)?;
     let (rest, driver_start) = difference(base)(rest)?;
     let (rest, driver_bytes) = codec::size(rest)?;
     let (rest, tsc_khz) = narrow(rest)?;
-    let (rest, modules) = parse_modules(base, rest)?;
+    let Some(driver_image) = Extent::new(GuestVirtual(driver_start), driver_bytes) else {
+        return reject(input);
+    };
+    let (rest, system) = parse_system(base, rest)?;
     let (rest, constants) = parse_constants(rest)?;
     let (rest, banner) = run(limits::BANNER_BYTES)(rest)?;
     let Ok(banner) = core::str::from_utf8(banner) else {
@@ -184,64 +234,59 @@ pub(crate) fn parse_hello(input: &[u8]) -> Parsed<'_, Hello<'_>> {
     let (rest, stop) = when(stopped, |input| parse_stop(base, input), rest)?;
     Ok((
         rest,
-        Hello {
-            version,
+        Spoken::Ours(Hello {
             features,
             session,
+            key,
             cores,
             kernel_base: GuestVirtual(base),
             direct_map_base: GuestVirtual(direct_map_base),
-            driver_image: (GuestVirtual(driver_start), driver_bytes),
+            driver_image,
             tsc_khz,
-            modules,
+            system,
             constants,
             banner,
             ram,
             stop,
-        },
+        }),
     ))
 }
 
-fn write_modules(
-    modules: &ModuleLayout,
+/// Its tag, its length, and what the file of the system writes.
+fn write_system(
+    system: &GuestSystem<'_>,
     base: u64,
     out: &mut Writer<'_>,
 ) -> Result<(), EncodeError> {
-    out.difference(modules.list_head, base)?;
-    out.varint(modules.list)?;
-    out.varint(modules.name)?;
-    out.varint(modules.base)?;
-    out.varint(modules.size)?;
-    out.varint(modules.kallsyms)?;
-    out.varint(modules.kallsyms_symtab)?;
-    out.varint(modules.kallsyms_count)?;
-    out.varint(modules.kallsyms_strtab)
+    match system {
+        GuestSystem::Linux(layout) => {
+            let mut scratch = [0; limits::SYSTEM_BYTES];
+            let mut inner = Writer::new(&mut scratch);
+            linux::write(layout, base, &mut inner)?;
+            out.byte(tag::LINUX)?;
+            out.run(inner.written(), limits::SYSTEM_BYTES)
+        }
+        GuestSystem::Unknown {
+            tag: tag::LINUX, ..
+        } => Err(EncodeError::OverLimit),
+        GuestSystem::Unknown { tag, layout } => {
+            out.byte(*tag)?;
+            out.run(layout, limits::SYSTEM_BYTES)
+        }
+    }
 }
 
-fn parse_modules(base: u64, input: &[u8]) -> Parsed<'_, ModuleLayout> {
-    let (rest, list_head) = difference(base)(input)?;
-    let (rest, list) = narrow(rest)?;
-    let (rest, name) = narrow(rest)?;
-    let (rest, base) = narrow(rest)?;
-    let (rest, size) = narrow(rest)?;
-    let (rest, kallsyms) = narrow(rest)?;
-    let (rest, kallsyms_symtab) = narrow(rest)?;
-    let (rest, kallsyms_count) = narrow(rest)?;
-    let (rest, kallsyms_strtab) = narrow(rest)?;
-    Ok((
-        rest,
-        ModuleLayout {
-            list_head,
-            list,
-            name,
-            base,
-            size,
-            kallsyms,
-            kallsyms_symtab,
-            kallsyms_count,
-            kallsyms_strtab,
+fn parse_system(base: u64, input: &[u8]) -> Parsed<'_, GuestSystem<'_>> {
+    let (rest, tag) = byte(input)?;
+    let (rest, layout) = run(limits::SYSTEM_BYTES)(rest)?;
+    let system = match tag {
+        tag::LINUX => match whole(linux::parse(base, layout)) {
+            Some(layout) => GuestSystem::Linux(layout),
+            None => return reject(input),
         },
-    ))
+        tag => GuestSystem::Unknown { tag, layout },
+    };
+    Ok((rest, system))
 }
 
 fn write_constants(constants: &Constants, out: &mut Writer<'_>) -> Result<(), EncodeError> {
@@ -270,23 +315,26 @@ fn parse_constants(input: &[u8]) -> Parsed<'_, Constants> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::kind::ReplyKind;
-    use crate::packet::testing::{BASE, ID, reply_body, reply_is_malformed, request_body};
+    use crate::packet::kind::{ReplyKind, RequestKind};
+    use crate::packet::testing::{
+        BASE, ID, reply_body, reply_is_malformed, request_body, request_is_malformed,
+        unencodable_reply,
+    };
     use crate::packet::{Hits, Message, StopCause};
     use crate::packet::{Reply, Request};
     use std::vec::Vec;
 
     fn hello(banner: &'static str, stop: Option<Stop<'static>>) -> Hello<'static> {
         Hello {
-            version: PROTOCOL_VERSION,
             features: Features::COMPRESSED_MEMORY,
             session: 0x0102_0304_0506_0708,
+            key: Some(DigestKey([7; 16])),
             cores: 2,
             kernel_base: GuestVirtual(0xffff_ffff_9a00_0000),
             direct_map_base: GuestVirtual(0xffff_8880_0000_0000),
-            driver_image: (GuestVirtual(0xffff_ffff_c012_3000), 0x20_0000),
+            driver_image: Extent::new(GuestVirtual(0xffff_ffff_c012_3000), 0x20_0000).unwrap(),
             tsc_khz: 2_400_000,
-            modules: ModuleLayout::default(),
+            system: GuestSystem::Linux(LinuxLayout::default()),
             constants: Constants::default(),
             banner,
             ram: RamRanges::EMPTY,
@@ -302,22 +350,47 @@ mod tests {
 
     #[test]
     fn request_is_version_and_features() {
-        let version = 300;
         let features = Features::all();
-        assert_eq!(
-            request_body(Request::Hello { version, features }),
-            [0xac, 2, 3]
-        );
+        assert_eq!(request_body(Request::Hello { features }), [3, 3]);
     }
 
     #[test]
     fn abilities_of_a_newer_side_are_kept() {
-        let version = 1;
         let features = Features::from_bits_retain(0x41);
-        assert_eq!(
-            request_body(Request::Hello { version, features }),
-            [1, 0x41]
-        );
+        assert_eq!(request_body(Request::Hello { features }), [3, 0x41]);
+    }
+
+    #[test]
+    fn other_versions_are_read_whatever_they_say_and_nothing_else() {
+        for (version, body) in [(2, &[3][..]), (300, &[1, 2, 3, 4]), (0, &[])] {
+            request_body(Request::ForeignHello { version, body });
+            reply_body(Reply::ForeignHello { version, body });
+        }
+        request_is_malformed(RequestKind::Hello, &[]);
+        request_is_malformed(RequestKind::Hello, &[3, 3, 0]);
+        reply_is_malformed(ReplyKind::Hello, &[3]);
+        let (version, body) = (PROTOCOL_VERSION, &[][..]);
+        assert!(unencodable_reply(Reply::ForeignHello { version, body }).is_some());
+    }
+
+    #[test]
+    fn a_system_of_which_nothing_is_known_leaves_the_rest_readable() {
+        let system = GuestSystem::Unknown {
+            tag: 9,
+            layout: &[1, 2, 3],
+        };
+        reply_body(Reply::Hello(Hello {
+            system,
+            ..hello("Something 1.0", None)
+        }));
+    }
+
+    #[test]
+    fn a_layout_that_is_not_a_whole_one_is_rejected() {
+        let body = reply_body(Reply::Hello(hello("", None)));
+        let at = body.windows(2).position(|pair| pair == [tag::LINUX, 13]);
+        let at = at.expect("the tag, and the length: an address of five bytes, eight zeroes");
+        reply_is_malformed(ReplyKind::Hello, &with(body, at + 1, 12));
     }
 
     #[test]
@@ -341,14 +414,8 @@ mod tests {
 
     #[test]
     fn ranges_of_ram_come_back() {
-        let low = RamRange {
-            start: 0x1000,
-            len_bytes: 0x9_e000,
-        };
-        let high = RamRange {
-            start: 1 << 32,
-            len_bytes: 1 << 31,
-        };
+        let low = Extent::new(GuestPhysical(0x1000), 0x9_e000).unwrap();
+        let high = Extent::new(GuestPhysical(1 << 32), 1 << 31).unwrap();
         let mut scratch = [0; 64];
         let ram = RamRanges::encode_into([low, high], BASE, &mut scratch).unwrap();
         assert!(ram.iter().eq([low, high]));
