@@ -11,6 +11,8 @@ use crate::address::GuestVirtual;
 use crate::codec::{EncodeError, Writer, whole};
 use kind::{NoticeKind, ReplyKind};
 
+#[cfg(test)]
+mod document;
 mod event;
 mod form;
 mod kind;

@@ -19,6 +19,12 @@ pub(crate) fn parse(base: u64, input: &[u8]) -> Parsed<'_, Refusal> {
 /// What stands in for an answer that can't be written, whatever the reason: it has no fields.
 pub(crate) const ANSWER_LOST: u8 = 31;
 
+/// Both tables.
+#[cfg(test)]
+pub(crate) fn rows() -> impl Iterator<Item = (u8, &'static str)> + Clone {
+    table::ROWS.iter().chain(event::ROWS).copied()
+}
+
 mod table {
     use super::{event, forms};
     use crate::refusal::Refusal;
@@ -104,11 +110,7 @@ mod tests {
 
     #[test]
     fn both_tables_share_the_numbers() {
-        let numbers = table::ROWS
-            .iter()
-            .chain(event::ROWS)
-            .map(|(number, _)| number);
-        let distinct: std::collections::BTreeSet<u8> = numbers.clone().copied().collect();
-        assert_eq!(distinct.len(), numbers.count());
+        let distinct: std::collections::BTreeSet<u8> = rows().map(|(number, _)| number).collect();
+        assert_eq!(distinct.len(), rows().count());
     }
 }
