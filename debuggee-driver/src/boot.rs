@@ -27,8 +27,9 @@ use crate::hw::launch::{self, Hardware};
 use crate::hw::phys::DirectMap;
 use crate::hw::vmx_cpu::{self, VmcsPlan};
 use crate::pool::arena::{Arena, Block, CHUNK_BYTES};
+use crate::port::HostTransport;
 use crate::shared::{Fixed, Parts, Shared};
-use crate::transport::uart16550::{Uart, UartError};
+use crate::transport::uart16550::{PORTS, Uart, UartError};
 use crate::vmx::capability::Unsupported;
 use buffers::{build_line, build_locals, build_messages, build_variables};
 use core::fmt;
@@ -128,11 +129,12 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
     // SAFETY: at CPL 0 in the kernel's context, by contract.
     let controls = unsafe { vmx_cpu::check() }.map_err(BootError::Unsupported)?;
     // SAFETY: the platform owns the port range of the UART.
-    let io = unsafe { IoPorts::new(plan.port, 8) };
+    let io = unsafe { IoPorts::new(plan.port, PORTS) };
     let uart = Uart::init(io, plan.port, plan.baud_hz).map_err(|error| match error {
         UartError::Missing { base_port } => BootError::NoUart(base_port),
         UartError::BadSpeed { baud } => BootError::BaudRate(baud),
     })?;
+    let owned = uart.owns();
     let mut memory = plan.memory;
     let mut arena = Arena::new();
     for chunk in plan.chunks {
@@ -148,7 +150,7 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
         msr: carve(&mut arena, PAGE, "the MSR bitmap")?.phys,
         own_msr: carve(&mut arena, PAGE, "the MSR bitmap")?.phys,
         io: carve(&mut arena, 2 * PAGE, "the I/O bitmaps")?.phys,
-        line_port: plan.port,
+        owned_ports: owned.ports,
     };
     let views = build_views(
         plan,
@@ -183,7 +185,7 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
         let common = VmcsPlan { code, ..common };
         *slot = Some(build_core(&mut arena, &mut memory, common, number)?);
     }
-    let line = build_line(uart, &mut arena, &memory, plan.baud_hz)?;
+    let line = build_line(uart, &mut arena, &memory)?;
     let messages = build_messages(plan, &mut arena, &memory)?;
     let locals = build_locals(plan, &mut arena, &memory)?;
     let variables = build_variables(&mut arena, &memory)?;
@@ -192,6 +194,7 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
     installed
         .init(arena, plan.constants.design(), views, plan.facts.core_count)
         .map_err(|_| BootError::ArenaTooSmall("the objects reserved at load"))?;
+    installed.hide(owned.memory);
     if let Some(detours) = &detours {
         // A detour begins and ends in the kernel.
         let watched = mode_views.map_or(views.hooked.eptp(), |views| views.only_for(Mode::Kernel));

@@ -8,6 +8,7 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use wire_protocol::address::{GuestPhysical, PAGE_BYTES};
+use wire_protocol::transport::Transport;
 
 /// Pages of a region: 2 MiB.
 const REGION_PAGES: u64 = 512;
@@ -259,5 +260,151 @@ impl RegisterIo for FakePorts {
                 }
             }
         }
+    }
+}
+
+/// A line without a device: two queues.
+#[derive(Clone, Debug, Default)]
+pub struct Wire {
+    /// What the other end sent, not read yet.
+    pub arriving: VecDeque<u8>,
+    /// What was sent to the other end.
+    pub sent: Vec<u8>,
+}
+
+impl Transport for Wire {
+    fn receive(&mut self, into: &mut [u8]) -> usize {
+        let count = into.len().min(self.arriving.len());
+        for (slot, byte) in into.iter_mut().zip(self.arriving.drain(..count)) {
+            *slot = byte;
+        }
+        count
+    }
+
+    fn room(&mut self) -> usize {
+        16
+    }
+
+    fn send(&mut self, from: &[u8]) {
+        self.sent.extend_from_slice(from);
+    }
+
+    fn byte_time_ns(&self) -> u32 {
+        0
+    }
+}
+
+/// A transport that damages what comes and goes, each time the same bytes.
+#[derive(Clone, Debug)]
+pub struct Faulty<T> {
+    /// What is around nothing but the line.
+    pub inner: T,
+    /// Bytes that were damaged.
+    pub damaged: u32,
+    one_in: u32,
+    passed: u32,
+}
+
+impl<T: Transport> Faulty<T> {
+    /// Damages one byte in so many; none if it is 0.
+    pub const fn new(inner: T, one_in: u32) -> Self {
+        Self {
+            inner,
+            damaged: 0,
+            one_in,
+            passed: 0,
+        }
+    }
+
+    fn damage(&mut self, bytes: &mut [u8]) {
+        for byte in bytes {
+            self.passed += 1;
+            if self.one_in != 0 && self.passed.is_multiple_of(self.one_in) {
+                self.damaged += 1;
+                *byte ^= 1 << (self.damaged % 8);
+            }
+        }
+    }
+}
+
+impl<T: Transport> Transport for Faulty<T> {
+    fn receive(&mut self, into: &mut [u8]) -> usize {
+        let count = self.inner.receive(into);
+        if let Some(bytes) = into.get_mut(..count) {
+            self.damage(bytes);
+        }
+        count
+    }
+
+    fn room(&mut self) -> usize {
+        self.inner.room()
+    }
+
+    fn send(&mut self, from: &[u8]) {
+        let mut bytes = from.to_vec();
+        self.damage(&mut bytes);
+        self.inner.send(&bytes);
+    }
+
+    fn byte_time_ns(&self) -> u32 {
+        self.inner.byte_time_ns()
+    }
+}
+
+/// Bytes that went by together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Away from this end.
+    pub is_sent: bool,
+    /// What.
+    pub bytes: Vec<u8>,
+}
+
+/// A transport that keeps all that goes by.
+#[derive(Clone, Debug)]
+pub struct Recorded<T> {
+    /// What it is around.
+    pub inner: T,
+    /// In order.
+    pub record: Vec<Piece>,
+}
+
+impl<T: Transport> Recorded<T> {
+    /// With nothing in it.
+    pub const fn new(inner: T) -> Self {
+        Self {
+            inner,
+            record: Vec::new(),
+        }
+    }
+
+    fn keep(&mut self, is_sent: bool, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.record.push(Piece {
+                is_sent,
+                bytes: bytes.to_vec(),
+            });
+        }
+    }
+}
+
+impl<T: Transport> Transport for Recorded<T> {
+    fn receive(&mut self, into: &mut [u8]) -> usize {
+        let count = self.inner.receive(into);
+        self.keep(false, into.get(..count).unwrap_or_default());
+        count
+    }
+
+    fn room(&mut self) -> usize {
+        self.inner.room()
+    }
+
+    fn send(&mut self, from: &[u8]) {
+        self.keep(true, from);
+        self.inner.send(from);
+    }
+
+    fn byte_time_ns(&self) -> u32 {
+        self.inner.byte_time_ns()
     }
 }

@@ -4,23 +4,20 @@
 //! that serves a halt.
 
 use crate::messages::Ring;
-use crate::port::RegisterIo;
-use crate::transport::uart16550::Uart;
 use wire_protocol::address::{CoreId, GuestVirtual};
 use wire_protocol::codec::Writer;
 use wire_protocol::limits;
 use wire_protocol::link::{Incoming, Link, Role, SendError, Storage, Timing};
 use wire_protocol::packet::Notice;
+use wire_protocol::transport::Transport;
 
-/// Bytes taken from the device in one turn, so that a turn is bounded.
-const TURN_BYTES: usize = 64;
+/// Bytes taken from the transport in one turn, so that a turn is bounded; and given to it at once.
+const CHUNK_BYTES: usize = 64;
 
 /// Timing of the driver's end: it repeats a frame patiently, and leaves acknowledging to its replies.
 /// An emulated debuggee's clock may run many times faster than the host's, hence the patience.
 const RETRY_US: u64 = 600_000;
 const ACK_DELAY_US: u64 = 50_000;
-/// Start bit, eight data bits, stop bit.
-const BITS_PER_BYTE: u64 = 10;
 
 /// Memory for what is sent.
 pub struct Buffers {
@@ -31,38 +28,69 @@ pub struct Buffers {
 }
 
 /// See the module.
-pub struct Line<D: RegisterIo> {
-    uart: Uart<D>,
+pub struct Line<T: Transport> {
+    transport: T,
     link: Link<'static>,
+    arrived: Chunk,
     /// See [`Buffers`].
     pub buffers: Buffers,
     /// Context of addresses: the kernel base once the handshake is over, 0 before.
     pub base: GuestVirtual,
 }
 
-impl<D: RegisterIo> Line<D> {
-    /// A line over a device that is set up.
-    pub fn new(uart: Uart<D>, storage: Storage<'static>, buffers: Buffers, baud_hz: u32) -> Self {
-        let byte_time_ns = (BITS_PER_BYTE * 1_000_000_000 / u64::from(baud_hz.max(1))) as u32;
+/// Bytes that came together. What stands behind a message waits until that was dealt with.
+struct Chunk {
+    bytes: [u8; CHUNK_BYTES],
+    at: usize,
+    len: usize,
+}
+
+impl Chunk {
+    const EMPTY: Self = Self {
+        bytes: [0; CHUNK_BYTES],
+        at: 0,
+        len: 0,
+    };
+
+    /// Asks the transport for more once all bytes are used.
+    fn refill(&mut self, transport: &mut impl Transport) {
+        if self.at >= self.len {
+            self.len = transport.receive(&mut self.bytes);
+            self.at = 0;
+        }
+    }
+
+    fn next(&mut self) -> Option<u8> {
+        let arrived = self.bytes.get(..self.len)?;
+        let byte = *arrived.get(self.at)?;
+        self.at += 1;
+        Some(byte)
+    }
+}
+
+impl<T: Transport> Line<T> {
+    /// A line over a transport that is set up.
+    pub fn new(transport: T, storage: Storage<'static>, buffers: Buffers) -> Self {
         let timing = Timing {
             retry_us: RETRY_US,
             ack_delay_us: ACK_DELAY_US,
-            byte_time_ns,
+            byte_time_ns: transport.byte_time_ns(),
         };
         Self {
-            uart,
+            transport,
+            arrived: Chunk::EMPTY,
             link: Link::new(Role::Responder, storage, timing),
             buffers,
             base: GuestVirtual(0),
         }
     }
 
-    /// Moves bytes in both directions, as many as the device has and takes right now, until
+    /// Moves bytes in both directions, as many as the transport has and takes right now, until
     /// something came in.
     pub fn turn(&mut self, now_us: u64) -> Option<Incoming> {
         self.transmit(now_us);
-        for _ in 0..TURN_BYTES {
-            let byte = self.uart.receive()?;
+        self.arrived.refill(&mut self.transport);
+        while let Some(byte) = self.arrived.next() {
             if let Some(incoming) = self.link.push(byte, now_us) {
                 if incoming == Incoming::Connected {
                     self.base = GuestVirtual(0);
@@ -73,15 +101,14 @@ impl<D: RegisterIo> Line<D> {
         None
     }
 
-    /// Gives the device what it takes; false once there is nothing left to send.
+    /// Gives the transport what it takes; false once there is nothing left to send.
     pub fn transmit(&mut self, now_us: u64) -> bool {
-        for _ in 0..self.uart.room() {
-            let Some(byte) = self.link.pull(now_us) else {
-                return false;
-            };
-            self.uart.send(byte);
-        }
-        true
+        let mut chunk = [0; CHUNK_BYTES];
+        let room = self.transport.room().min(CHUNK_BYTES);
+        let taken = chunk.get_mut(..room).unwrap_or_default();
+        let count = self.link.pull_into(taken, now_us);
+        self.transport.send(taken.get(..count).unwrap_or_default());
+        count == room
     }
 
     /// Bytes of messages that are not acknowledged yet.
@@ -130,5 +157,116 @@ impl<D: RegisterIo> Line<D> {
     pub fn send_reply(&mut self, len_bytes: usize) -> Result<(), SendError> {
         let message = self.buffers.message.get(..len_bytes).unwrap_or(&[]);
         self.link.send(message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use crate::fake::{Faulty, Recorded, Wire};
+    use std::boxed::Box;
+    use std::vec;
+    use std::vec::Vec;
+    use wire_protocol::packet::{Reply, Request};
+
+    type Decorated = Recorded<Faulty<Wire>>;
+
+    fn line(transport: Decorated) -> Line<Decorated> {
+        let forever = |len_bytes: usize| Box::leak(vec![0; len_bytes].into_boxed_slice());
+        let buffers = Buffers {
+            message: forever(limits::MESSAGE_BYTES).first_chunk_mut().unwrap(),
+            lists: forever(64),
+        };
+        let storage = Storage::carve(forever(Storage::BYTES)).unwrap();
+        Line::new(transport, storage, buffers)
+    }
+
+    fn host() -> Link<'static> {
+        let memory = Box::leak(vec![0; Storage::BYTES].into_boxed_slice());
+        let timing = Timing {
+            retry_us: 10_000,
+            ack_delay_us: 1000,
+            byte_time_ns: 0,
+        };
+        Link::new(Role::Initiator, Storage::carve(memory).unwrap(), timing)
+    }
+
+    /// Asks `count` times and gives the answers; the line works on in between.
+    fn ask(line: &mut Line<Decorated>, host: &mut Link<'_>, count: u8) -> Vec<Vec<u8>> {
+        host.connect(7);
+        let (mut asked, mut answers) = (0, Vec::new());
+        for now_us in (0..60_000_000).step_by(1000) {
+            if answers.len() == usize::from(count) {
+                break;
+            }
+            if asked == answers.len() && asked < usize::from(count) {
+                let mut buffer = [0; 16];
+                let mut out = Writer::new(&mut buffer);
+                let id = asked as u8;
+                Request::Pools
+                    .encode(id, GuestVirtual(0), &mut out)
+                    .unwrap();
+                host.send(out.written()).unwrap();
+                asked += 1;
+            }
+            while let Some(byte) = host.pull(now_us) {
+                line.transport.inner.inner.arriving.push_back(byte);
+            }
+            if line.turn(now_us) == Some(Incoming::Message) {
+                let (message, buffers) = line.received();
+                let (id, request) = Request::decode(message, GuestVirtual(0)).unwrap();
+                assert_eq!(request, Request::Pools);
+                let len_bytes = Reply::Done.encode_or_refuse(id, GuestVirtual(0), buffers.message);
+                line.release();
+                line.send_reply(len_bytes).unwrap();
+            }
+            line.transmit(now_us);
+            for byte in line.transport.inner.inner.sent.drain(..) {
+                if host.push(byte, now_us) == Some(Incoming::Message) {
+                    answers.push(host.message().to_vec());
+                    host.release();
+                }
+            }
+        }
+        answers
+    }
+
+    #[test]
+    fn whatever_stands_around_the_transport_every_request_is_answered_once() {
+        for one_in in [0, 40] {
+            let wire = Wire::default();
+            let mut line = line(Recorded::new(Faulty::new(wire, one_in)));
+            let count = if cfg!(miri) { 2 } else { 12 };
+            let answers = ask(&mut line, &mut host(), count);
+            let expected: Vec<Vec<u8>> = (0..count).map(|id| vec![0x01, id]).collect();
+            assert_eq!(answers, expected, "one byte in {one_in} is damaged");
+            let Recorded { inner, record } = &line.transport;
+            assert_eq!(inner.damaged > 0, one_in > 0);
+            // Both directions went by, in pieces that say which way.
+            assert!(record.iter().any(|piece| piece.is_sent));
+            assert!(record.iter().any(|piece| !piece.is_sent));
+        }
+    }
+
+    #[test]
+    fn what_came_behind_a_message_waits_for_it() {
+        let mut line = line(Recorded::new(Faulty::new(Wire::default(), 0)));
+        let mut host = host();
+        assert_eq!(ask(&mut line, &mut host, 1).len(), 1);
+        host.send(&[0x51, 1]).unwrap();
+        let now_us = 100_000_000;
+        while let Some(byte) = host.pull(now_us) {
+            line.transport.inner.inner.arriving.push_back(byte);
+        }
+        line.transport
+            .inner
+            .inner
+            .arriving
+            .extend(wire_protocol::frame::BREAK_IN);
+        assert_eq!(line.turn(now_us), Some(Incoming::Message));
+        assert_eq!(line.received().0, [0x51, 1]);
+        line.release();
+        assert_eq!(line.turn(now_us), Some(Incoming::BreakIn));
     }
 }

@@ -1,7 +1,8 @@
 //! What the driver's logic needs from hardware and operating system, split by when it may be
 //! called. `hw/` and the platform packages implement these; everything else sees the traits.
 
-use wire_protocol::address::GuestPhysical;
+use wire_protocol::address::{Extent, GuestPhysical};
+use wire_protocol::transport::Transport;
 
 /// Physical memory, as it is, guest's and debugger's alike. VMX-root safe.
 ///
@@ -42,6 +43,44 @@ pub trait RegisterIo {
     fn read(&mut self, port: u16) -> u8;
     /// Writes the register at `port`.
     fn write(&mut self, port: u16, value: u8);
+}
+
+/// The way to the host: a device of the machine that only the driver uses from now on. VMX-root
+/// safe, with the core that has the line.
+pub trait HostTransport: Transport {
+    /// What belongs to it: no event may watch it.
+    fn owns(&self) -> Owned;
+}
+
+/// What a device of the driver's takes of the machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Owned {
+    /// Its I/O ports.
+    pub ports: PortRange,
+    /// Its registers and buffers in memory, in whole pages.
+    pub memory: Extent<GuestPhysical>,
+}
+
+/// Consecutive I/O ports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PortRange {
+    /// The first.
+    pub first: u16,
+    /// How many; they end with the last port at most.
+    pub count: u16,
+}
+
+impl PortRange {
+    /// The port is one of them.
+    #[must_use]
+    pub const fn contains(self, port: u16) -> bool {
+        port.wrapping_sub(self.first) < self.count
+    }
+
+    /// All of them.
+    pub fn iter(self) -> impl Iterator<Item = u16> {
+        (self.first..=u16::MAX).take(usize::from(self.count))
+    }
 }
 
 /// The guest's general registers in instruction-encoding order: RAX, RCX, RDX, RBX, RSP, RBP, RSI,
@@ -184,6 +223,6 @@ pub trait Ports {
     type Cpu: Cpu;
     /// Physical memory; a handle that every core may copy.
     type Memory: PhysicalMemory + Clone;
-    /// The line's device.
-    type Io: RegisterIo;
+    /// The way to the host.
+    type Transport: HostTransport;
 }

@@ -36,7 +36,7 @@ pub struct Shared<P: Ports> {
     /// what each core has for itself.
     pub rendezvous: Rendezvous<Installed, Local>,
     /// The way to the host.
-    pub line: Exclusive<Line<P::Io>>,
+    pub line: Exclusive<Line<P::Transport>>,
     /// What programs print, until it is sent.
     pub messages: Rings,
     /// Where the variables that all scripts share are.
@@ -120,7 +120,7 @@ pub struct Parts<P: Ports> {
     /// Events, hooks, pools and EPT views.
     pub installed: Installed,
     /// See [`Shared::line`].
-    pub line: Line<P::Io>,
+    pub line: Line<P::Transport>,
     /// See [`Shared::messages`].
     pub messages: Rings,
     /// Of every core.

@@ -104,6 +104,14 @@ pub struct Extent<A> {
     len_bytes: u64,
 }
 
+impl Extent<GuestPhysical> {
+    /// No byte.
+    pub const EMPTY: Self = Self {
+        start: GuestPhysical(0),
+        len_bytes: 0,
+    };
+}
+
 impl<A: Address> Extent<A> {
     /// `len_bytes` bytes from `start` on; `None` if the last of them would have no address.
     #[must_use]

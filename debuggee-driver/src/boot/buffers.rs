@@ -22,8 +22,7 @@ pub(super) fn build_line(
     uart: Uart<IoPorts>,
     arena: &mut Arena,
     memory: &DirectMap,
-    baud_hz: u32,
-) -> Result<Line<IoPorts>, BootError> {
+) -> Result<Line<Uart<IoPorts>>, BootError> {
     const WHAT: &str = "the line's buffers";
     let storage = carve(arena, Storage::BYTES as u32, WHAT)?;
     let message = carve(arena, limits::MESSAGE_BYTES as u32, WHAT)?;
@@ -39,7 +38,7 @@ pub(super) fn build_line(
         lists: unsafe { launch::bytes(memory, &lists) },
     };
     let storage = Storage::carve(storage).ok_or(BootError::ArenaTooSmall(WHAT))?;
-    Ok(Line::new(uart, storage, buffers, baud_hz))
+    Ok(Line::new(uart, storage, buffers))
 }
 
 pub(super) fn build_messages(

@@ -52,7 +52,7 @@ pub fn add<'s, P: Ports>(
         cr3,
         cr4,
         core_count: shared.facts.core_count,
-        line_port: shared.fixed.bitmaps.line_port,
+        owned_ports: shared.fixed.bitmaps.owned_ports,
         can_take_interrupts: shared.fixed.can_take_interrupts,
         can_tell_modes: shared.fixed.mode_views.is_some(),
         layout: &shared.facts.layout,

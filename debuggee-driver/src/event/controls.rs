@@ -3,7 +3,7 @@
 
 use super::installed::Installed;
 use super::registry::Record;
-use crate::port::PhysicalMemory;
+use crate::port::{PhysicalMemory, PortRange};
 use crate::vmx::msr;
 use wire_protocol::address::PAGE_BYTES;
 use wire_protocol::event::{ControlRegister, Trigger};
@@ -104,12 +104,9 @@ pub struct Bitmaps {
     pub own_msr: u64,
     /// Two pages with a bit for every I/O port.
     pub io: u64,
-    /// First of the eight ports of the line.
-    pub line_port: u16,
+    /// Ports of the line, which never leave the guest: nothing watches them.
+    pub owned_ports: PortRange,
 }
-
-/// Ports of the line.
-pub const LINE_PORTS: u16 = 8;
 
 impl Bitmaps {
     /// Lets reads and writes of an MSR leave the guest for the hypervisor's own sake, or not.
@@ -176,7 +173,7 @@ impl Installed {
                 _ => {}
             }
         }
-        for port in (bitmaps.line_port..).take(usize::from(LINE_PORTS)) {
+        for port in bitmaps.owned_ports.iter() {
             set_bit(mem, bitmaps.io, u64::from(port), false);
         }
     }

@@ -12,7 +12,7 @@ use crate::pool::Pools;
 use crate::pool::arena::Arena;
 use crate::pool::budget::Design;
 use crate::port::{Hidden, PhysicalMemory};
-use wire_protocol::address::{EventId, GuestPhysical};
+use wire_protocol::address::{EventId, Extent, GuestPhysical};
 use wire_protocol::event::EventEntry;
 use wire_protocol::packet;
 use wire_protocol::refusal::Refusal;
@@ -28,6 +28,8 @@ pub struct Installed {
     pub(super) detours: Detours,
     pub(super) views: Views,
     pub(super) core_count: u16,
+    /// Memory of the line's device.
+    owned: Extent<GuestPhysical>,
 }
 
 impl Default for Installed {
@@ -48,6 +50,7 @@ impl Installed {
             detours: Detours::NONE,
             views: Views::NONE,
             core_count: 1,
+            owned: Extent::EMPTY,
         }
     }
 
@@ -66,6 +69,17 @@ impl Installed {
         self.views = views;
         self.core_count = core_count;
         self.pools.init(arena, design)
+    }
+
+    /// Counts memory of the line's device as the debugger's own. Once, at load.
+    pub const fn hide(&mut self, owned: Extent<GuestPhysical>) {
+        self.owned = owned;
+    }
+
+    /// Memory of the line's device.
+    #[must_use]
+    pub const fn owned(&self) -> &Extent<GuestPhysical> {
+        &self.owned
     }
 
     /// Says where detours lead. Once, at load, where the processor can carry them.
@@ -145,6 +159,6 @@ impl Installed {
 
 impl Hidden for Installed {
     fn hides(&self, page: GuestPhysical) -> bool {
-        self.pools.arena().hides(page)
+        self.pools.arena().hides(page) || self.owned.contains(page)
     }
 }

@@ -1,7 +1,6 @@
 //! What an event needs, found out without touching anything. First [`Resolver::resolve`] turns names
 //! into addresses, then [`Plan::new`] checks against what is installed.
 
-use super::controls::LINE_PORTS;
 use super::detour::{Code, DetourPlan};
 use super::installed::Installed;
 use super::programs::{Needs, TooBig, buffer_class};
@@ -14,7 +13,7 @@ use crate::guest::instruction::LENGTH_MAX;
 use crate::guest::layout::GuestLayout;
 use crate::guest::process;
 use crate::guest::walk;
-use crate::port::{Hidden, PhysicalMemory};
+use crate::port::{Hidden, PhysicalMemory, PortRange};
 use crate::vmx::msr;
 use wire_protocol::address::{CoreId, Extent, GuestPhysical, GuestVirtual, PAGE_BYTES};
 use wire_protocol::event::{EventSpec, PoolClass, Settings, Space, Trigger};
@@ -40,8 +39,8 @@ pub struct Resolver<'a> {
     pub cr4: u64,
     /// Cores there are.
     pub core_count: u16,
-    /// First port of the line.
-    pub line_port: u16,
+    /// Ports of the line.
+    pub owned_ports: PortRange,
     /// The processor lets interrupts be taken from the guest and given back.
     pub can_take_interrupts: bool,
     /// The processor's EPT can tell user from kernel execution.
@@ -118,7 +117,7 @@ impl Resolver<'_> {
                 return Err(Refusal::Event(EventRefusal::OwnMsr { msr }));
             }
             Trigger::IoIn { port: Some(port) } | Trigger::IoOut { port: Some(port) }
-                if port.wrapping_sub(self.line_port) < LINE_PORTS =>
+                if self.owned_ports.contains(port) =>
             {
                 return Err(Refusal::Event(EventRefusal::OwnPort { port }));
             }

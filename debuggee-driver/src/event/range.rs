@@ -9,7 +9,7 @@ use crate::ept::monitor::Span;
 use crate::ept::table::View;
 use crate::guest::walk;
 use crate::port::{Hidden, PhysicalMemory};
-use wire_protocol::address::{GuestPhysical, GuestVirtual};
+use wire_protocol::address::{Extent, GuestPhysical, GuestVirtual};
 use wire_protocol::event::Access;
 use wire_protocol::refusal::Refusal;
 
@@ -106,6 +106,11 @@ pub(super) fn check(
     }
     if installed.hides(span.at.page()) {
         return Err(Refusal::DebuggerMemory { address: span.at });
+    }
+    let owned = installed.owned();
+    if Extent::new(span.at, span.len_bytes).is_some_and(|watched| watched.overlaps(owned)) {
+        let address = owned.start();
+        return Err(Refusal::DebuggerMemory { address });
     }
     match first_unwatchable(mem, &views.hooked, span) {
         Some(address) => Err(Refusal::DebuggerMemory { address }),

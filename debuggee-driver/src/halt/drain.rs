@@ -15,7 +15,7 @@ const QUEUE_BYTES: usize = limits::BATCH_BYTES;
 const BATCHES_BEFORE_STOP: usize = 4;
 
 /// One batch, of a core that wants something sent now.
-pub(super) fn while_running<P: Ports>(line: &mut Line<P::Io>, shared: &Shared<P>) {
+pub(super) fn while_running<P: Ports>(line: &mut Line<P::Transport>, shared: &Shared<P>) {
     if line.queued_bytes() >= QUEUE_BYTES {
         return;
     }
@@ -23,7 +23,7 @@ pub(super) fn while_running<P: Ports>(line: &mut Line<P::Io>, shared: &Shared<P>
 }
 
 /// What was printed before the halt, as far as it is little.
-pub(super) fn before_stop<P: Ports>(line: &mut Line<P::Io>, shared: &Shared<P>) {
+pub(super) fn before_stop<P: Ports>(line: &mut Line<P::Transport>, shared: &Shared<P>) {
     for _ in 0..BATCHES_BEFORE_STOP {
         if !send_one(line, shared, false) {
             return;
@@ -36,7 +36,11 @@ const REPLY_BYTES: usize = 64;
 
 /// What a script printed that the host sent, before the reply of `len_bytes` that is in the
 /// message buffer and stays there.
-pub(super) fn before_reply<P: Ports>(line: &mut Line<P::Io>, shared: &Shared<P>, len_bytes: usize) {
+pub(super) fn before_reply<P: Ports>(
+    line: &mut Line<P::Transport>,
+    shared: &Shared<P>,
+    len_bytes: usize,
+) {
     let mut reply = [0; REPLY_BYTES];
     let kept = line.buffers.message.get(..len_bytes);
     let (Some(kept), Some(copy)) = (kept, reply.get_mut(..len_bytes)) else {
@@ -55,7 +59,7 @@ pub(super) fn before_reply<P: Ports>(line: &mut Line<P::Io>, shared: &Shared<P>,
 }
 
 /// One batch of any core, once the line has nothing else to do.
-pub(super) fn while_halted<P: Ports>(line: &mut Line<P::Io>, shared: &Shared<P>) {
+pub(super) fn while_halted<P: Ports>(line: &mut Line<P::Transport>, shared: &Shared<P>) {
     if line.queued_bytes() < QUEUE_BYTES {
         send_one(line, shared, false);
     }
@@ -63,7 +67,11 @@ pub(super) fn while_halted<P: Ports>(line: &mut Line<P::Io>, shared: &Shared<P>)
 
 /// Sends one batch; false if there is none, or nobody to take it. Each time it is another core's
 /// turn to be looked at first.
-fn send_one<P: Ports>(line: &mut Line<P::Io>, shared: &Shared<P>, only_wanted: bool) -> bool {
+fn send_one<P: Ports>(
+    line: &mut Line<P::Transport>,
+    shared: &Shared<P>,
+    only_wanted: bool,
+) -> bool {
     // Before the handshake nothing is sent.
     if line.base == GuestVirtual(0) {
         return false;

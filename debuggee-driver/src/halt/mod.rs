@@ -107,7 +107,7 @@ pub fn poll<P: Ports>(cpu: &P::Cpu, shared: &Shared<P>) -> bool {
 }
 
 /// While the guest runs, the handshake is answered, and what concerns messages.
-fn answer_running<P: Ports>(line: &mut Line<P::Io>, cpu: &P::Cpu, shared: &Shared<P>) {
+fn answer_running<P: Ports>(line: &mut Line<P::Transport>, cpu: &P::Cpu, shared: &Shared<P>) {
     let base = line.base;
     let (message, buffers) = line.received();
     let (reply_base, len_bytes) = match Request::decode(message, base) {

@@ -28,7 +28,7 @@ pub(super) fn serve<P: Ports>(
     shared.line.try_with(|line| serve_line(line, &mut context));
 }
 
-fn serve_line<P: Ports>(line: &mut Line<P::Io>, context: &mut Context<'_, '_, P>) {
+fn serve_line<P: Ports>(line: &mut Line<P::Transport>, context: &mut Context<'_, '_, P>) {
     drain::before_stop(line, context.shared);
     announce(line, context);
     // Ends with the host's `g`. Until then the machine stands still, which is what was asked for.
@@ -49,7 +49,7 @@ fn serve_line<P: Ports>(line: &mut Line<P::Io>, context: &mut Context<'_, '_, P>
 
 /// Tells the host that the machine stands still. Before the handshake nothing is sent: its reply
 /// reports the halt.
-fn announce<P: Ports>(line: &mut Line<P::Io>, context: &mut Context<'_, '_, P>) {
+fn announce<P: Ports>(line: &mut Line<P::Transport>, context: &mut Context<'_, '_, P>) {
     if line.base == GuestVirtual(0) {
         return;
     }
@@ -60,7 +60,7 @@ fn announce<P: Ports>(line: &mut Line<P::Io>, context: &mut Context<'_, '_, P>) 
     });
 }
 
-fn answer<P: Ports>(line: &mut Line<P::Io>, context: &mut Context<'_, '_, P>) -> Next {
+fn answer<P: Ports>(line: &mut Line<P::Transport>, context: &mut Context<'_, '_, P>) -> Next {
     let base = line.base;
     let mut base_after = base;
     let mut printed = false;
@@ -88,7 +88,7 @@ fn answer<P: Ports>(line: &mut Line<P::Io>, context: &mut Context<'_, '_, P>) ->
 
 /// Puts the last reply on the line before the guest runs: from then on only sixteen bytes leave
 /// with each poll.
-fn send_rest<P: Ports>(line: &mut Line<P::Io>, context: &mut Context<'_, '_, P>) {
+fn send_rest<P: Ports>(line: &mut Line<P::Transport>, context: &mut Context<'_, '_, P>) {
     let start = context.cpu.tsc();
     loop {
         let now = context.cpu.tsc();

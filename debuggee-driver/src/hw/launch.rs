@@ -11,6 +11,7 @@ use super::vmx_cpu::VmxCpu;
 use crate::ept::mtrr::{RawMtrrs, VARIABLE_MAX};
 use crate::pool::arena::Block;
 use crate::port::Ports;
+use crate::transport::uart16550::Uart;
 use core::sync::atomic::AtomicU64;
 use x86::msr;
 
@@ -20,7 +21,7 @@ pub struct Hardware;
 impl Ports for Hardware {
     type Cpu = VmxCpu;
     type Memory = DirectMap;
-    type Io = IoPorts;
+    type Transport = Uart<IoPorts>;
 }
 
 /// A block of the arena as bytes.

@@ -3,7 +3,8 @@
 //!
 //! National Semiconductor PC16550D data sheet, "Registers" 8.0.
 
-use crate::port::RegisterIo;
+use crate::port::{HostTransport, Owned, PortRange, RegisterIo};
+use wire_protocol::address::Extent;
 use wire_protocol::transport::Transport;
 
 /// The clock that the divisor divides, in baud.
@@ -11,6 +12,12 @@ pub const BASE_BAUD: u32 = 115_200;
 
 /// Bytes that the transmit FIFO takes once it is empty.
 pub const FIFO_BYTES: usize = 16;
+
+/// Ports of a UART.
+pub const PORTS: u16 = 8;
+
+/// Start bit, eight data bits, stop bit.
+const BITS_PER_BYTE: u64 = 10;
 
 const DATA: u16 = 0;
 const INTERRUPT_ENABLE: u16 = 1;
@@ -66,6 +73,7 @@ pub struct LineErrors {
 pub struct Uart<Io> {
     io: Io,
     base_port: u16,
+    baud_hz: u32,
     fifo_bytes: usize,
     errors: LineErrors,
 }
@@ -98,6 +106,7 @@ impl<Io: RegisterIo> Uart<Io> {
         let mut uart = Self {
             io,
             base_port,
+            baud_hz: baud,
             fifo_bytes,
             errors: LineErrors::default(),
         };
@@ -163,12 +172,31 @@ impl<Io: RegisterIo> Transport for Uart<Io> {
         count
     }
 
-    fn send(&mut self, from: &[u8]) -> usize {
-        let count = from.len().min(self.room());
-        for byte in from.iter().take(count) {
+    fn room(&mut self) -> usize {
+        Self::room(self)
+    }
+
+    fn send(&mut self, from: &[u8]) {
+        for byte in from {
             Self::send(self, *byte);
         }
-        count
+    }
+
+    fn byte_time_ns(&self) -> u32 {
+        let time_ns = BITS_PER_BYTE * 1_000_000_000 / u64::from(self.baud_hz.max(1));
+        u32::try_from(time_ns).unwrap_or(u32::MAX)
+    }
+}
+
+impl<Io: RegisterIo> HostTransport for Uart<Io> {
+    fn owns(&self) -> Owned {
+        Owned {
+            ports: PortRange {
+                first: self.base_port,
+                count: PORTS,
+            },
+            memory: Extent::EMPTY,
+        }
     }
 }
 
@@ -293,9 +321,16 @@ mod tests {
         assert_eq!(into, [1, 2]);
         assert_eq!(Transport::receive(&mut uart, &mut into), 1);
         assert_eq!(Transport::receive(&mut uart, &mut into), 0);
-        assert_eq!(Transport::send(&mut uart, &[9; 20]), 16);
-        assert_eq!(Transport::send(&mut uart, &[9; 4]), 0);
+        assert_eq!(Transport::room(&mut uart), 16);
+        Transport::send(&mut uart, &[9; 16]);
+        assert_eq!(Transport::room(&mut uart), 0);
         assert_eq!(uart.io.sent, [9; 16]);
+        assert_eq!(uart.byte_time_ns(), 86_805);
+        let owned = uart.owns();
+        assert_eq!(
+            [0x3f7, 0x3f8, 0x3ff, 0x400].map(|port| owned.ports.contains(port)),
+            [false, true, true, false]
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::event::growth::GrowthRefused;
 use crate::guest::layout::GuestLayout;
 use crate::guest::model::{GuestTables, PRESENT, WRITE, no_processes};
 use crate::pool::arena::ChunkRefused;
-use crate::port::Hidden;
+use crate::port::{Hidden, PortRange};
 use std::sync::LazyLock;
 use std::vec;
 use wire_protocol::address::Extent;
@@ -55,7 +55,10 @@ pub(super) fn resolver_and_world(layout: &GuestLayout) -> (Resolver<'_>, World) 
         cr3: root,
         cr4: 0,
         core_count: 2,
-        line_port: 0x3f8,
+        owned_ports: PortRange {
+            first: 0x3f8,
+            count: 8,
+        },
         can_take_interrupts: true,
         can_tell_modes: false,
         layout,

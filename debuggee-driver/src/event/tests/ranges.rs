@@ -6,6 +6,7 @@ use crate::ept::entry::Level;
 use crate::ept::model::CHUNKS;
 use crate::ept::monitor::Touch;
 use crate::guest::model::no_processes;
+use wire_protocol::address::Extent;
 use wire_protocol::refusal::EventRefusal;
 
 fn settings(space: Space, from: u64, len_bytes: u64) -> EventSpec<'static> {
@@ -81,6 +82,14 @@ fn what_cannot_be_watched_is_refused_as_a_whole() {
     let own = world.monitor(CHUNKS[0] - 4096, 8192, Access::READ);
     let address = GuestPhysical(CHUNKS[0]);
     assert_eq!(own, Err(Refusal::DebuggerMemory { address }));
+    // The memory of a device that carries the line, in the middle of a large page.
+    let address = GuestPhysical(GIB + 5 * MIB);
+    world.installed.hide(Extent::new(address, 4096).unwrap());
+    let devices = world.monitor(GIB + 4 * MIB, 2 * MIB, Access::READ);
+    assert_eq!(devices, Err(Refusal::DebuggerMemory { address }));
+    let hook = world.hook(address.0 + 8);
+    let address = GuestPhysical(address.0 + 8);
+    assert_eq!(hook, Err(Refusal::DebuggerMemory { address }));
     // Two stretches of pages, neither of which is a whole large page: more than the arena has objects for.
     let from = GIB + 8 * MIB + 4096;
     let many = world.monitor(from, 4 * MIB - 2 * 4096, Access::READ);

@@ -18,7 +18,7 @@ use crate::guest::model::{GuestTables, PRESENT, WRITE, no_processes};
 use crate::line::{Buffers, Line};
 use crate::messages::Rings;
 use crate::pool::TableSource;
-use crate::port::{Cpu, PhysicalMemory, Ports};
+use crate::port::{Cpu, PhysicalMemory, PortRange, Ports};
 use crate::run::machine;
 use crate::shared::{Fixed, Local, Parts, Shared};
 use crate::transport::uart16550::Uart;
@@ -47,7 +47,10 @@ pub(super) const BITMAPS: Bitmaps = Bitmaps {
     msr: 24 * MIB,
     own_msr: 24 * MIB + 0x1000,
     io: 24 * MIB + 0x2000,
-    line_port: 0x3f8,
+    owned_ports: PortRange {
+        first: 0x3f8,
+        count: 8,
+    },
 };
 const MTF: u64 = 1 << 27;
 const VALID: u64 = 1 << 31;
@@ -94,7 +97,7 @@ pub(super) struct Fake;
 impl Ports for Fake {
     type Cpu = FakeCpu;
     type Memory = Memory;
-    type Io = FakePorts;
+    type Transport = Uart<FakePorts>;
 }
 
 /// A machine with two cores.
@@ -147,14 +150,14 @@ fn memory(len_bytes: usize) -> &'static mut [u8] {
     keep(vec![0; len_bytes].into_boxed_slice())
 }
 
-fn line() -> Line<FakePorts> {
+fn line() -> Line<Uart<FakePorts>> {
     let uart = Uart::init(FakePorts::new(0x3f8), 0x3f8, 115_200).unwrap();
     let buffers = Buffers {
         message: memory(limits::MESSAGE_BYTES).first_chunk_mut().unwrap(),
         lists: memory(64),
     };
     let storage = Storage::carve(memory(Storage::BYTES)).unwrap();
-    Line::new(uart, storage, buffers, 115_200)
+    Line::new(uart, storage, buffers)
 }
 
 impl Machine {
