@@ -25,7 +25,10 @@ pub fn advice(word: &str) -> Option<String> {
         "const" | "volatile" | "register" | "restrict" | "inline" | "extern" | "auto" => {
             format!("leave out `{word}`, as in `long x = 5;`")
         }
-        "static" => "leave out `static`: variables keep their values without it".into(),
+        "static" => {
+            "leave out `static` and the first value: `long x;` begins as 0 and keeps its value"
+                .into()
+        }
         "enum" => "write the numbers themselves, or variables, `long ready = 1;`".into(),
         "union" => "write a `struct`, or cast a pointer".into(),
         "NULL" | "nullptr" | "false" | "FALSE" => "write `0`".into(),

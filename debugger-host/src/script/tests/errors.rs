@@ -362,7 +362,7 @@ fn words_of_c_that_are_missing_come_with_what_to_write() {
         (
             "static int x;",
             1,
-            "leave out `static`: variables keep their values",
+            "leave out `static` and the first value: `long x;` begins as 0",
         ),
         (
             "enum E { A1, B1 };",
