@@ -9,7 +9,7 @@ use crate::exit::{self, Core, Fault, Flow};
 use crate::hw::launch;
 use crate::hw::percore::{self, PerCore};
 use crate::hw::phys::DirectMap;
-use crate::hw::vmx_cpu::{VmcsPlan, VmxCpu};
+use crate::hw::vmx_cpu::{LaunchError, VmcsPlan, VmxCpu};
 use crate::pool::arena::Arena;
 use crate::port::{Cpu, PhysicalMemory};
 use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -156,11 +156,10 @@ pub(super) unsafe fn core_main(core: *mut PerCore) -> u64 {
                 report_for_good(hypervisor, core.id, fault, rip)
             }
         }
-        let cpu = &mut core.cpu;
         let entered = if core.waits_for_sipi {
-            core.seat.wait_for_sipi(|| cpu.run())
+            run_once_woken(&mut core)
         } else {
-            cpu.run()
+            core.cpu.run()
         };
         if let Err(error) = entered {
             let fault = Fault {
@@ -171,6 +170,14 @@ pub(super) unsafe fn core_main(core: *mut PerCore) -> u64 {
             report_for_good(hypervisor, core.id, fault, 0)
         }
     }
+}
+
+/// Enters a guest that waits for a start-up IPI. Out of line, since each jump of an exit's way counts.
+#[cold]
+#[inline(never)]
+fn run_once_woken(core: &mut Core<'_, VmxCpu>) -> Result<(), LaunchError> {
+    let cpu = &mut core.cpu;
+    core.seat.wait_for_sipi(|| cpu.run())
 }
 
 /// Reports an exception in VMX-root and stands still.

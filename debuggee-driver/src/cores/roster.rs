@@ -112,7 +112,14 @@ impl Roster {
 
     /// Whether another core has claimed a halt and waits for `core`.
     pub(super) fn is_wanted(&self, core: CoreId) -> bool {
-        self.phase.load(SeqCst) == HALTING && self.owner.load(SeqCst) != u32::from(core.0) + 1
+        self.phase.load(SeqCst) == HALTING && !self.is_claimed_by(core)
+    }
+
+    /// Out of line, since every exit asks whether there is a halt, and hardly ever is there one.
+    #[cold]
+    #[inline(never)]
+    fn is_claimed_by(&self, core: CoreId) -> bool {
+        self.owner.load(SeqCst) == u32::from(core.0) + 1
     }
 
     /// Claims the halt for `core`; false if it is claimed.

@@ -63,11 +63,13 @@ pub fn fire_only<P: Ports>(
     shared: &Shared<P>,
     trigger: &TriggerInstance,
 ) -> Option<Verdict> {
-    let mut runner = Runner::new(seat.core(), seat.parts());
-    let record = runner.installed.only_plain(trigger)?;
+    let core = seat.core();
+    let (installed, local) = seat.parts();
+    let record = installed.only_plain(trigger)?;
     if run::is_ruled_out(cpu, shared, record, trigger.context) {
         return Some(Verdict::Complete);
     }
+    let mut runner = Runner::new(core, (installed, local));
     let rip = cpu.vmread(guest::RIP);
     let ran = run::scripts_of(&mut runner, cpu, shared, record, trigger.context);
     let (event, until) = (record.id, runner.installed.registry().next_id());

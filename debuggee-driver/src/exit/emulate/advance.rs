@@ -31,6 +31,7 @@ pub(in crate::exit) fn advance_by<C: Cpu>(core: &mut Core<C>, len_bytes: u64) {
 
 /// The side effects of retiring an instruction, where it has any.
 #[cold]
+#[inline(never)]
 fn retire<C: Cpu>(core: &mut Core<C>) {
     core.due |= Due::RETIRED;
     let cpu = &mut core.cpu;
