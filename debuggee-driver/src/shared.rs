@@ -22,6 +22,7 @@ use crate::vmx::guest;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::SeqCst};
 use host::HostSession;
 use wire_protocol::address::{CoreId, GuestPhysical, GuestVirtual, PAGE_BYTES};
+use wire_protocol::bytecode::GLOBAL_BYTES;
 use wire_protocol::digest::DigestKey;
 use wire_protocol::limits;
 use wire_protocol::packet::Features;
@@ -29,6 +30,9 @@ use wire_protocol::script::Workspace;
 use wire_protocol::script::globals::Globals;
 
 pub use fixed::{Fixed, TrampolineView};
+
+/// Variables of scripts, as words. A length that is known spares each use the look at it.
+pub type Variables = [AtomicU64; GLOBAL_BYTES / size_of::<u64>()];
 
 /// See the module.
 pub struct Shared<P: Ports> {
@@ -43,7 +47,7 @@ pub struct Shared<P: Ports> {
     pub globals: Exclusive<Globals>,
     /// Those variables, in the arena: the guest neither reads nor writes them. A detour, which runs as the guest,
     /// has them in the trampoline view.
-    pub variables: &'static [AtomicU64],
+    pub variables: &'static Variables,
     /// What scripts want changed.
     pub changes: Changes,
     /// Physical memory.
@@ -126,7 +130,7 @@ pub struct Parts<P: Ports> {
     /// Of every core.
     pub locals: [Local; limits::CORES],
     /// See [`Shared::variables`].
-    pub variables: &'static [AtomicU64],
+    pub variables: &'static Variables,
     /// See [`Shared::memory`].
     pub memory: P::Memory,
     /// See [`Shared::facts`].

@@ -9,9 +9,8 @@ use crate::hw::phys::DirectMap;
 use crate::line::{Buffers, Line};
 use crate::messages::Rings;
 use crate::pool::arena::Arena;
-use crate::shared::Local;
+use crate::shared::{Local, Variables};
 use crate::transport::uart16550::Uart;
-use core::sync::atomic::AtomicU64;
 use wire_protocol::address::CoreId;
 use wire_protocol::bytecode::GLOBAL_BYTES;
 use wire_protocol::limits;
@@ -73,8 +72,10 @@ pub(super) fn build_locals(
 pub(super) fn build_variables(
     arena: &mut Arena,
     memory: &DirectMap,
-) -> Result<&'static [AtomicU64], BootError> {
-    let block = carve(arena, GLOBAL_BYTES as u32, "the variables of scripts")?;
+) -> Result<&'static Variables, BootError> {
+    const WHAT: &str = "the variables of scripts";
+    let block = carve(arena, GLOBAL_BYTES as u32, WHAT)?;
     // SAFETY: carved here, for this alone, in whole pages that start at one.
-    Ok(unsafe { launch::words(memory, &block) })
+    let words = unsafe { launch::words(memory, &block) };
+    words.first_chunk().ok_or(BootError::ArenaTooSmall(WHAT))
 }

@@ -13,6 +13,9 @@ use core::sync::atomic::Ordering;
 impl<M: Machine> Run<'_, '_, M> {
     /// Combines what is at an address with a value. Globals change as a whole: what other cores
     /// do comes before or after. Nothing else is used by several cores through scripts alone.
+    ///
+    /// Out of line, so that the loop of operations keeps its registers.
+    #[inline(never)]
     pub(super) fn update(&mut self, update: Update, address: u64, value: u64) {
         if value == 0 && update.divides() {
             self.fault(FaultKind::DivisionByZero);

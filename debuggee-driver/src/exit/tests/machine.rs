@@ -23,7 +23,7 @@ use crate::run::machine;
 use crate::shared::{Fixed, Local, Parts, Shared};
 use crate::transport::uart16550::Uart;
 use crate::vmx::{control_field, guest, reason, ro};
-use core::sync::atomic::AtomicPtr;
+use core::sync::atomic::{AtomicPtr, AtomicU64};
 use std::boxed::Box;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -190,7 +190,7 @@ impl Machine {
             line: line(),
             messages: Rings::default(),
             locals: [const { Local::NONE }; limits::CORES],
-            variables: &[],
+            variables: keep(Box::new([const { AtomicU64::new(0) }; _])),
             memory: Memory(Rc::new(RefCell::new(mem))),
             facts: no_facts(),
             fixed: Fixed {
