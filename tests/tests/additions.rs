@@ -54,6 +54,8 @@ enum Found {
     Session,
     /// A test of the documents.
     Document,
+    /// A test of the wire crate.
+    Format,
 }
 
 /// A text in front of another one in a file.
@@ -82,7 +84,7 @@ const fn edit(
 }
 
 use Addition::{Command as OfCommand, Message, Refusal};
-use Found::{Document, Ends, Fake, First, Session, Wire};
+use Found::{Document, Ends, Fake, First, Format, Session, Wire};
 
 const EDITS: &[Edit] = &[
     edit(
@@ -126,6 +128,13 @@ const EDITS: &[Edit] = &[
         "docs/instant-events.md",
         "| c0000104 |",
         "| c00001ff | never |\n",
+    ),
+    edit(
+        Refusal,
+        Format,
+        "docs/wire-format.md",
+        "| 14 | NotHalted | |",
+        "| 250 | Dummy | number | c00001ff |\n",
     ),
     edit(
         Message,
@@ -219,6 +228,20 @@ const EDITS: &[Edit] = &[
         "debugger-host/tests/fake/answer.rs",
         "        Request::ShortCircuit { .. } => Reply::Done,\n",
         "        Request::Dummy => Reply::Dummy,\n",
+    ),
+    edit(
+        Message,
+        Format,
+        "docs/wire-format.md",
+        "| 63 | MessageCounts | | MessageCounts |",
+        "| 7e | Dummy | | Dummy |\n",
+    ),
+    edit(
+        Message,
+        Format,
+        "docs/wire-format.md",
+        "| 63 | MessageCounts | numbers",
+        "| 7e | Dummy | nothing |\n",
     ),
     edit(
         OfCommand,
@@ -363,7 +386,7 @@ fn an_addition_compiles_at_those_places_and_not_without_one() {
     copy.refused(&ends, Ends);
     copy.with(|edit| matches!(edit.found, First | Wire | Ends));
     copy.refused(&ends, Fake);
-    copy.with(|edit| !matches!(edit.found, Session | Document));
+    copy.with(|edit| !matches!(edit.found, Session | Document | Format));
     copy.accepted(&ends);
     // What no compiler finds, a test does.
     let test = [&["test"], &common[..], &["--package"]].concat();
@@ -371,11 +394,18 @@ fn an_addition_compiles_at_those_places_and_not_without_one() {
     let of_session = [&test[..], &of_session].concat();
     let of_document = ["standstill-tests", "--test", "documents", "every_refusal"];
     let of_document = [&test[..], &of_document].concat();
-    for (arguments, clue) in [(&of_session, "`dummy`"), (&of_document, "c00001ff")] {
+    let of_format = ["wire-protocol", "--lib", "document"];
+    let of_format = [&test[..], &of_format].concat();
+    for (arguments, clue) in [
+        (&of_session, "`dummy`"),
+        (&of_document, "c00001ff"),
+        (&of_format, "Dummy"),
+    ] {
         let (is_fine, said) = copy.cargo(arguments);
         assert!(!is_fine && said.contains(clue), "{arguments:?}:\n{said}");
     }
     copy.with(|_| true);
     copy.accepted(&of_session);
     copy.accepted(&of_document);
+    copy.accepted(&of_format);
 }
