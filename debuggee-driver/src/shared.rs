@@ -21,11 +21,12 @@ use crate::published::Published;
 use crate::vmx::guest;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::SeqCst};
 use host::HostSession;
-use wire_protocol::address::{CoreId, GuestPhysical, GuestVirtual, PAGE_BYTES};
+use wire_protocol::address::{CoreId, EventId, GuestPhysical, GuestVirtual, PAGE_BYTES};
 use wire_protocol::bytecode::GLOBAL_BYTES;
 use wire_protocol::digest::DigestKey;
+use wire_protocol::event::Standing;
 use wire_protocol::limits;
-use wire_protocol::packet::Features;
+use wire_protocol::packet::{Content, Features, Source};
 use wire_protocol::script::Workspace;
 use wire_protocol::script::globals::Globals;
 
@@ -101,6 +102,15 @@ pub type Seat<'r> = rendezvous::Seat<'r, Installed, Local>;
 
 /// A halt that a core claimed.
 pub type Halt<'s> = rendezvous::Halt<'s, Installed, Local>;
+
+/// The core that wrote to memory, and its time.
+#[derive(Clone, Copy, Debug)]
+pub struct Writer {
+    /// Which.
+    pub core: CoreId,
+    /// Its time-stamp counter.
+    pub tsc: u64,
+}
 
 /// What one core has for itself.
 #[derive(Debug)]
@@ -260,14 +270,26 @@ impl<P: Ports> Shared<P> {
         direct_map.start().0.wrapping_add(at)
     }
 
-    /// Brings the shadow of a hooked page up to date after the original was written.
-    pub fn refresh_shadow(&self, installed: &Installed, page: GuestPhysical) {
-        self.one_refreshes(|memory| installed.refresh_shadow(memory, page));
+    /// Looks at the hooks of a page after it was written, brings its shadow up to date, and tells the host of hooks
+    /// that stand otherwise to the code than before.
+    pub fn refresh_shadow(&self, installed: &Installed, page: GuestPhysical, by: Writer) {
+        let kernel = &self.facts.layout.kernel;
+        let tell = |event, standing| self.tell_standing(event, standing, by);
+        self.one_refreshes(|memory| installed.refresh_shadow(memory, page, kernel, tell));
     }
 
     /// The same for all pages.
-    pub fn refresh_all_shadows(&self, installed: &Installed) {
-        self.one_refreshes(|memory| installed.watches().refresh_all(memory));
+    pub fn refresh_all_shadows(&self, installed: &Installed, by: Writer) {
+        for page in installed.watches().pages() {
+            self.refresh_shadow(installed, page, by);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn tell_standing(&self, event: EventId, standing: Standing, by: Writer) {
+        let (source, what) = (Source::Event(event), Content::Standing(standing));
+        self.messages.record(by.core, source, by.tsc, true, &what);
     }
 
     /// Waits for a core that is at it: of two that copy at once, the later could leave what the earlier one saw.

@@ -3,12 +3,14 @@
 //! Written by the host's command parser, checked and installed by the driver's registry.
 
 mod check;
+mod standing;
 mod trigger;
 
 use crate::address::{CoreId, EventId};
 use crate::crc::Crc32;
 pub use crate::pool::{FreeCounts, PoolClass, PoolLine};
 use bitflags::bitflags;
+pub use standing::Standing;
 pub use trigger::{Access, ControlRegister, Modes, Space, SyscallBy, TraceKind, Trigger};
 
 /// For whom: both must match, `None` matches all.
@@ -70,6 +72,9 @@ pub struct Options {
     pub immediate: bool,
     /// Scratch memory of the event, 0 for none.
     pub buffer_bytes: u32,
+    /// For a hook: so many bytes before it an instruction starts, and from there one behind the other up to the hook.
+    /// 0: the hook is at the start of a function. `None`: nobody knows. At most [`crate::limits::LEAD_BYTES`].
+    pub lead_bytes: Option<u8>,
 }
 
 impl Default for Options {
@@ -85,6 +90,7 @@ impl Options {
         short_circuit: false,
         immediate: true,
         buffer_bytes: 0,
+        lead_bytes: Some(0),
     };
 }
 
@@ -245,6 +251,8 @@ pub struct EventEntry {
     pub sizes: ProgramSizes,
     /// Disabled events stay installed and do nothing.
     pub enabled: bool,
+    /// How it stands to the code that it hooks.
+    pub standing: Standing,
     /// Times it matched since it was added.
     pub hits: u64,
 }

@@ -20,6 +20,9 @@ pub const DIGEST_BYTES: u64 = 16 << 20;
 /// Events added by one request.
 pub const EVENTS_PER_REQUEST: usize = 256;
 
+/// Bytes of code before a hook in which instructions are known to start one behind the other.
+pub const LEAD_BYTES: u8 = 40;
+
 /// Events listed by one reply.
 pub const EVENTS_PER_REPLY: usize = 1024;
 

@@ -8,7 +8,9 @@ use proptest::test_runner::Config;
 use support::values;
 use wire_protocol::address::{EventId, GuestVirtual};
 use wire_protocol::codec::{EncodeError, Writer};
-use wire_protocol::event::{Actions, EventEntry, Filter, Options, ProgramSizes, Settings, Trigger};
+use wire_protocol::event::{
+    Actions, EventEntry, Filter, Options, ProgramSizes, Settings, Standing, Trigger,
+};
 use wire_protocol::limits::MESSAGE_BYTES;
 use wire_protocol::packet::{Message, MessageError, Reply, Request, RequestError, events_digest};
 
@@ -169,6 +171,7 @@ fn digest_sees_every_change_of_the_settings() {
         settings: Settings::new(Trigger::EptHook { address }),
         sizes: ProgramSizes::default(),
         enabled: true,
+        standing: Standing::Active,
         hits: 7,
     };
     let next = GuestVirtual(address.0 + 1);

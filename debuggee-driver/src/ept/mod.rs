@@ -6,12 +6,14 @@
 //! every core halted.
 //!
 //! [`entry`] is the format, [`mtrr`] says which memory type a range has, [`table`] walks, splits
-//! and merges, [`view`] builds the views, [`mode`] those for one mode alone, and [`watch`] knows which page carries which hooks.
+//! and merges, [`view`] builds the views, [`mode`] those for one mode alone, [`watch`] knows which page carries
+//! which hooks, and [`reference`](mod@reference) whether an instruction still starts at each.
 
 pub mod entry;
 pub mod mode;
 pub mod monitor;
 pub mod mtrr;
+pub mod reference;
 pub mod step_view;
 pub mod table;
 pub mod view;

@@ -6,7 +6,11 @@
 //! the shadow. Monitors take permissions away. Hooks and monitors may share a page: the hooked view leaves
 //! what all of them leave. A page that nobody enabled watches is mapped as ever.
 //!
-//! Changed with every core halted; looked up by all cores while the guest runs.
+//! After each write to such a page, every hook on it is judged: it is shown only while an instruction starts there
+//! ([`super::reference`]), and a detour only while that is the instruction that was moved.
+//!
+//! Changed with every core halted; looked up by all cores while the guest runs. How hooks stand to the code also
+//! changes then, by the core that copies pages into their shadows.
 //!
 //! Table pages. Each page object brings two table pages into the pools' stock. A hooked page has
 //! one, and so has every unit that a monitor watches. Each needs at most two tables that were not there at boot, and
@@ -15,13 +19,16 @@
 
 use super::entry::{Entry, Level, MemoryType, Permissions};
 use super::monitor::{self, Monitors, Piece};
+use super::reference::Reference;
 use super::table::{Leaf, Split, View};
 use crate::pool::Pools;
 use crate::pool::list::FixedList;
 use crate::pool::slab::{CAPACITY, EVENTS_MAX, Reserved};
 use crate::port::PhysicalMemory;
+use core::ops::Range;
+use core::sync::atomic::{AtomicU8, Ordering};
 use wire_protocol::address::{EventId, GuestPhysical, PAGE_BYTES};
-use wire_protocol::event::PoolClass;
+use wire_protocol::event::{PoolClass, Standing};
 use wire_protocol::refusal::{EventRefusal, Refusal};
 
 /// Hooks that one page can carry.
@@ -37,17 +44,83 @@ const BREAKPOINT: u8 = 0xcc;
 /// Bytes of a near jump.
 pub const JUMP_BYTES: usize = 5;
 
-/// One hook.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hook {
+/// What an event hooks.
+#[derive(Clone, Copy, Debug)]
+pub struct NewHook {
     /// Guest-physical address of the byte that is a breakpoint in the shadow.
     pub at: GuestPhysical,
     /// The event that has it.
     pub event: EventId,
-    /// A disabled hook has no breakpoint.
-    pub enabled: bool,
-    /// The shadow has this jump instead of a breakpoint. Such a page has no breakpoints.
+    /// The shadow has this jump instead of a breakpoint. Such a page has no breakpoints but in the place of jumps.
     pub jump: Option<[u8; JUMP_BYTES]>,
+    /// Where its [`Reference`] is kept.
+    pub reference_at: u64,
+}
+
+/// One hook.
+#[derive(Debug)]
+struct Hook {
+    new: NewHook,
+    /// A disabled hook is not shown.
+    enabled: bool,
+    /// A [`Standing`].
+    standing: AtomicU8,
+}
+
+/// Bytes of a shadow page that are not those of the page.
+#[derive(Clone, Copy, Debug)]
+struct Patch {
+    /// Of the first one.
+    offset: usize,
+    bytes: [u8; JUMP_BYTES],
+    len: usize,
+}
+
+impl Patch {
+    const fn end(&self) -> usize {
+        self.offset + self.len
+    }
+
+    /// Into the word at an offset of the page.
+    fn put(&self, word_at: usize, word: &mut [u8; 8]) {
+        for (place, byte) in (self.offset..).zip(self.bytes).take(self.len) {
+            let slot = place.checked_sub(word_at);
+            if let Some(slot) = slot.and_then(|slot| word.get_mut(slot)) {
+                *slot = byte;
+            }
+        }
+    }
+}
+
+impl Hook {
+    /// How it stands to the code.
+    fn standing(&self) -> Standing {
+        let number = self.standing.load(Ordering::Relaxed);
+        Standing::from_wire(number).unwrap_or(Standing::Replaced)
+    }
+
+    /// What the shadow has in its place, if anything. A detour that is a breakpoint for now keeps the rest of its jump,
+    /// which nobody executes: so it becomes one, and a jump again, by one byte.
+    fn patch(&self) -> Option<Patch> {
+        if !self.enabled || self.standing().is_stale() {
+            return None;
+        }
+        let mut bytes = self.new.jump.unwrap_or_default();
+        let len = self.new.jump.map_or(1, |jump| jump.len());
+        if let ([first, ..], true) = (&mut bytes, self.is_breakpoint()) {
+            *first = BREAKPOINT;
+        }
+        Some(Patch {
+            offset: self.new.at.offset(),
+            bytes,
+            len,
+        })
+    }
+
+    /// Whether it is a breakpoint where it is shown.
+    fn is_breakpoint(&self) -> bool {
+        self.new.jump.is_none() || self.standing() == Standing::Breakpoint
+    }
 }
 
 /// What a page needs that carries no hook yet.
@@ -97,18 +170,18 @@ impl Watches {
     }
 
     /// Hooks at `at`, enabled or not, the oldest event first.
-    pub fn hooks_at(&self, at: GuestPhysical) -> impl Iterator<Item = &Hook> {
-        let place = self.hooks.place_where_not(|hook| hook.at < at);
+    fn hooks_at(&self, at: GuestPhysical) -> impl Iterator<Item = &Hook> {
+        let place = self.hooks.place_where_not(|hook| hook.new.at < at);
         self.hooks
             .iter_from(place)
-            .take_while(move |hook| hook.at == at)
+            .take_while(move |hook| hook.new.at == at)
     }
 
     /// Whether the byte at `at` is a breakpoint in the hooked view.
     #[must_use]
     pub fn is_hooked(&self, at: GuestPhysical) -> bool {
         self.hooks_at(at)
-            .any(|hook| hook.enabled && hook.jump.is_none())
+            .any(|hook| hook.patch().is_some() && hook.is_breakpoint())
     }
 
     /// Whether the page of `gpa` carries hooks, enabled or not.
@@ -129,12 +202,12 @@ impl Watches {
     /// The page has [`HOOKS_PER_PAGE`], or hooks of the other kind; or a detour is over the same bytes.
     pub fn check(&self, at: GuestPhysical, is_detour: bool) -> Result<(), Refusal> {
         let is_in_the_way = |other: &&Hook| {
-            other.jump.is_some() != is_detour
-                || is_detour && other.at.0.abs_diff(at.0) < JUMP_BYTES as u64
+            other.new.jump.is_some() != is_detour
+                || is_detour && other.new.at.0.abs_diff(at.0) < JUMP_BYTES as u64
         };
         if let Some(other) = self.hooks_on(at.page()).find(is_in_the_way) {
             return Err(Refusal::Event(EventRefusal::PageTaken {
-                event: other.event,
+                event: other.new.event,
             }));
         }
         if self.hooks_on(at.page()).count() >= HOOKS_PER_PAGE as usize {
@@ -151,29 +224,26 @@ impl Watches {
         &mut self,
         mem: &mut impl PhysicalMemory,
         view: &View,
-        at: GuestPhysical,
-        event: EventId,
-        jump: Option<[u8; JUMP_BYTES]>,
+        new: NewHook,
         new_page: Option<NewPage>,
     ) {
-        let page = at.page();
-        if let (Some(new), Err(place)) = (new_page, self.page_place(page)) {
-            let leaf = view.split(mem, new.split);
+        let page = new.at.page();
+        if let (Some(added), Err(place)) = (new_page, self.page_place(page)) {
+            let leaf = view.split(mem, added.split);
             let made = Page {
                 page,
-                object: new.object,
-                shadow: new.shadow,
+                object: added.object,
+                shadow: added.shadow,
                 original: leaf.entry.unwatched(),
             };
             let inserted = self.pages.insert(place, made);
             debug_assert!(inserted.is_ok(), "as many pages as page objects");
         }
-        if let Err(place) = self.hook_place(at, event) {
+        if let Err(place) = self.hook_place(new.at, new.event) {
             let hook = Hook {
-                at,
-                event,
+                new,
                 enabled: true,
-                jump,
+                standing: AtomicU8::new(Standing::Active.to_wire()),
             };
             let inserted = self.hooks.insert(place, hook);
             debug_assert!(inserted.is_ok(), "as many hooks as events");
@@ -275,6 +345,28 @@ impl Watches {
         }
     }
 
+    /// Looks at the code of each hook on `gpa`'s page after it was written, and tells what changed. `leads_there`
+    /// says whether the event's address still leads to the hook. By one core at a time; [`Self::refresh`] shows it.
+    pub fn judge(
+        &self,
+        mem: &impl PhysicalMemory,
+        gpa: GuestPhysical,
+        leads_there: impl Fn(EventId, GuestPhysical) -> bool,
+        mut tell: impl FnMut(EventId, Standing),
+    ) {
+        for hook in self.hooks_on(gpa.page()) {
+            let NewHook { at, event, .. } = hook.new;
+            let standing = if leads_there(event, at) {
+                Reference::load(mem, hook.new.reference_at).standing(mem, at)
+            } else {
+                Standing::Unmapped
+            };
+            if hook.standing.swap(standing.to_wire(), Ordering::Relaxed) != standing.to_wire() {
+                tell(event, standing);
+            }
+        }
+    }
+
     /// Brings the shadow of `gpa`'s page up to date after the page was written, by the guest in a
     /// stepped instruction or by the debugger. Bytes that are right stay untouched, so it may run
     /// while other cores execute there.
@@ -282,45 +374,44 @@ impl Watches {
         let Some(page) = self.page(gpa.page()) else {
             return;
         };
-        let enabled = || self.hooks_on(page.page).filter(|hook| hook.enabled);
-        let mut breakpoints = enabled().filter(|hook| hook.jump.is_none()).peekable();
-        let mut jumps = enabled().filter_map(|hook| Some((hook.at.offset(), hook.jump?)));
-        let mut jump = jumps.next();
-        for offset in (0..PAGE_BYTES).step_by(8) {
-            let mut bytes = mem.read_u64(page.page.0 + offset).to_le_bytes();
-            // Hooks are in order of address, so each is met in the word that has it.
-            while let Some(hook) = breakpoints.next_if(|hook| hook.at.offset() as u64 - offset < 8)
-            {
-                if let Some(byte) = bytes.get_mut(hook.at.offset() % 8) {
-                    *byte = BREAKPOINT;
-                }
-            }
-            let start = offset as usize;
-            let end = start + bytes.len();
-            while let Some((at, code)) = jump.filter(|(at, _)| *at < end) {
-                for (place, byte) in (at..).zip(code) {
-                    let slot = place.checked_sub(start);
-                    if let Some(slot) = slot.and_then(|slot| bytes.get_mut(slot)) {
-                        *slot = byte;
-                    }
-                }
-                if at + JUMP_BYTES > end {
+        // What is not shown any more goes first: a jump may be about to come over it.
+        for hook in self
+            .hooks_on(page.page)
+            .filter(|hook| hook.patch().is_none())
+        {
+            let offset = hook.new.at.offset();
+            self.refresh_words(mem, page, offset..offset + JUMP_BYTES);
+        }
+        self.refresh_words(mem, page, 0..PAGE_BYTES as usize);
+    }
+
+    /// The same for the words that have bytes of a part of the page.
+    fn refresh_words(&self, mem: &mut impl PhysicalMemory, page: &Page, part: Range<usize>) {
+        // In order of address, and none over another one.
+        let mut patches = self.hooks_on(page.page).filter_map(Hook::patch);
+        let mut patch = patches.next();
+        let end = part.end.min(PAGE_BYTES as usize);
+        for word_at in (part.start & !7..end).step_by(8) {
+            let address = page.page.0 + word_at as u64;
+            let mut word = mem.read_u64(address).to_le_bytes();
+            while let Some(here) = patch.filter(|patch| patch.offset < word_at + word.len()) {
+                here.put(word_at, &mut word);
+                if here.end() > word_at + word.len() {
                     break;
                 }
-                jump = jumps.next();
+                patch = patches.next();
             }
-            let wanted = u64::from_le_bytes(bytes);
-            if mem.read_u64(page.shadow + offset) != wanted {
-                mem.write_u64(page.shadow + offset, wanted);
+            let wanted = u64::from_le_bytes(word);
+            let shadow = page.shadow + word_at as u64;
+            if mem.read_u64(shadow) != wanted {
+                mem.write_u64(shadow, wanted);
             }
         }
     }
 
-    /// The same for all pages.
-    pub fn refresh_all(&self, mem: &mut impl PhysicalMemory) {
-        for page in self.pages.iter() {
-            self.refresh(mem, page.page);
-        }
+    /// Pages that carry hooks, enabled or not.
+    pub fn pages(&self) -> impl Iterator<Item = GuestPhysical> {
+        self.pages.iter().map(|page| page.page)
     }
 
     /// The leaf for the page of `gpa` as monitors leave it, without hooks: what an instruction
@@ -397,14 +488,15 @@ impl Watches {
     }
 
     fn hooks_on(&self, page: GuestPhysical) -> impl Iterator<Item = &Hook> {
-        let place = self.hooks.place_where_not(|hook| hook.at < page);
+        let place = self.hooks.place_where_not(|hook| hook.new.at < page);
         self.hooks
             .iter_from(place)
-            .take_while(move |hook| hook.at.page() == page)
+            .take_while(move |hook| hook.new.at.page() == page)
     }
 
     fn hook_place(&self, at: GuestPhysical, event: EventId) -> Result<usize, usize> {
-        self.hooks.find(&(at, event), |hook| (hook.at, hook.event))
+        self.hooks
+            .find(&(at, event), |hook| (hook.new.at, hook.new.event))
     }
 
     fn page_place(&self, page: GuestPhysical) -> Result<usize, usize> {

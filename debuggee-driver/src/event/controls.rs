@@ -48,7 +48,7 @@ impl Controls {
     /// With what one enabled event asks for.
     fn with(mut self, record: &Record) -> Self {
         match record.settings.trigger {
-            Trigger::EptHook { .. } | Trigger::SyscallEntry { .. } => {
+            Trigger::EptHook { .. } | Trigger::EptHook2 { .. } | Trigger::SyscallEntry { .. } => {
                 self.exception_bitmap |= BREAKPOINT_BIT;
             }
             Trigger::Exception { vector } => {
@@ -75,8 +75,7 @@ impl Controls {
             Trigger::Trace { .. } => self.traced_cores |= cores(record),
             Trigger::Mode { .. } => self.mode_cores |= cores(record),
             // Bitmaps, EPT, or an exit that VMX makes unconditional.
-            Trigger::EptHook2 { .. }
-            | Trigger::Monitor { .. }
+            Trigger::Monitor { .. }
             | Trigger::Cpuid { .. }
             | Trigger::MsrRead { .. }
             | Trigger::MsrWrite { .. }

@@ -101,6 +101,14 @@ pub struct DetourPlan {
     pub jump: [u8; JUMP_BYTES],
 }
 
+impl DetourPlan {
+    /// Length of the instruction that is moved.
+    #[must_use]
+    pub const fn moved_bytes(&self) -> u8 {
+        self.slot.moved.covered
+    }
+}
+
 /// Whom a core that came through a place serves, and how it goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Served {

@@ -112,7 +112,7 @@ impl Installed {
         }
         let place = self.index.only(trigger.kind, trigger.value)?;
         let record = self.registry().at(place)?;
-        (record.is_plain && record.is_enabled()).then_some(record)
+        (record.is_plain && record.acts()).then_some(record)
     }
 
     /// The events that wait for this; only from a number on, if one is given.
@@ -201,7 +201,7 @@ impl Installed {
         let touched = touched.filter_map(|event| self.registry().get(event));
         waiting.chain(touched).filter(move |record| {
             let settings = &record.settings;
-            record.is_enabled()
+            record.acts()
                 && from.is_none_or(|from| record.id >= from)
                 && moment.is_in(settings.options.stage)
                 && core_matches(settings, core)

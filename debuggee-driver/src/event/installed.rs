@@ -8,12 +8,13 @@ use super::index::Index;
 use super::registry::Registry;
 use crate::ept::view::Views;
 use crate::ept::watch::Watches;
+use crate::guest::kernel::KernelSpace;
 use crate::pool::Pools;
 use crate::pool::arena::Arena;
 use crate::pool::budget::Design;
 use crate::port::{Hidden, PhysicalMemory};
-use wire_protocol::address::{EventId, Extent, GuestPhysical};
-use wire_protocol::event::EventEntry;
+use wire_protocol::address::{EventId, Extent, GuestPhysical, PAGE_BYTES};
+use wire_protocol::event::{EventEntry, Standing, Trigger};
 use wire_protocol::packet;
 use wire_protocol::refusal::Refusal;
 
@@ -150,10 +151,52 @@ impl Installed {
         self.registry.hits_since_last_stop()
     }
 
-    /// Brings the shadow of a hooked page up to date after the page was written; other pages have
-    /// none. By any core, also while others run.
-    pub fn refresh_shadow(&self, mem: &mut impl PhysicalMemory, page: GuestPhysical) {
+    /// Looks at the hooks of a page after it was written, tells which stand otherwise to the code now, and brings its
+    /// shadow up to date; pages without hooks have none. By one core at a time, also while others run.
+    pub fn refresh_shadow(
+        &self,
+        mem: &mut impl PhysicalMemory,
+        page: GuestPhysical,
+        kernel: &KernelSpace,
+        mut tell: impl FnMut(EventId, Standing),
+    ) {
+        if !self.watches.has_page(page) {
+            return;
+        }
+        let leads_there = |event, at| self.leads_to(mem, kernel, event, at);
+        self.watches
+            .judge(mem, page, leads_there, |event, standing| {
+                self.set_standing(event, standing);
+                tell(event, standing);
+            });
         self.watches.refresh(mem, page);
+    }
+
+    pub(super) fn set_standing(&self, event: EventId, standing: Standing) {
+        if let Some(record) = self.registry.get(event) {
+            record.set_standing(standing);
+        }
+    }
+
+    /// Whether the address of an event, if it is one of the kernel's, leads to its hook at `at`.
+    fn leads_to(
+        &self,
+        mem: &impl PhysicalMemory,
+        kernel: &KernelSpace,
+        event: EventId,
+        at: GuestPhysical,
+    ) -> bool {
+        let record = self.registry.get(event);
+        let trigger = record.map(|record| record.settings.trigger);
+        let Some(Trigger::EptHook { address } | Trigger::EptHook2 { address }) = trigger else {
+            return true;
+        };
+        if address.0 >> 63 == 0 {
+            return true;
+        }
+        // A detour may begin behind a landing pad.
+        let behind = at.0.wrapping_sub(address.0) % PAGE_BYTES;
+        kernel.physical(mem, address.0.wrapping_add(behind)) == Some(at.0)
     }
 }
 

@@ -4,10 +4,10 @@
 use super::programs::StoredPrograms;
 use crate::pool::list::FixedList;
 use crate::pool::slab::{EVENTS_MAX, Reserved};
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use wire_protocol::address::{EventId, GuestPhysical};
 use wire_protocol::event::{
-    Actions, ConditionKind, EventChange, EventEntry, ProgramSizes, Settings, Trigger,
+    Actions, ConditionKind, EventChange, EventEntry, ProgramSizes, Settings, Standing, Trigger,
 };
 
 /// An installed event.
@@ -31,7 +31,10 @@ pub struct Record {
     pub hook: Option<GuestPhysical>,
     /// Nothing but scripts decides about a hit before it takes effect: see [`is_plain`].
     pub is_plain: bool,
-    enabled: AtomicBool,
+    /// [`ENABLED`] and [`STALE`].
+    state: AtomicU8,
+    /// A [`Standing`].
+    standing: AtomicU8,
     hits: AtomicU64,
     /// What a script wants done with it in a halt: a number of [`wanted`].
     wanted: AtomicU8,
@@ -41,6 +44,11 @@ pub struct Record {
     last_hits: AtomicU64,
     previous_hits: AtomicU64,
 }
+
+/// Bit of [`Record::state`]: the event is to act.
+const ENABLED: u8 = 1;
+/// Bit of [`Record::state`]: it cannot, see [`Standing::is_stale`].
+const STALE: u8 = 2;
 
 /// Values of [`Record::wanted`].
 mod wanted {
@@ -109,7 +117,8 @@ impl Record {
             buffer: new.buffer,
             hook: new.hook,
             is_plain,
-            enabled: AtomicBool::new(true),
+            state: AtomicU8::new(ENABLED),
+            standing: AtomicU8::new(Standing::Active.to_wire()),
             hits: AtomicU64::new(0),
             wanted: AtomicU8::new(wanted::NOTHING),
             reported: AtomicU32::new(0),
@@ -118,16 +127,44 @@ impl Record {
         }
     }
 
-    /// Disabled events do nothing.
+    /// Whether it is to act; it may be stale all the same.
     #[must_use]
     pub fn is_enabled(&self) -> bool {
-        self.enabled.load(Ordering::Relaxed)
+        self.state.load(Ordering::Relaxed) & ENABLED != 0
+    }
+
+    /// Whether it acts: it is enabled, and not stale.
+    #[must_use]
+    #[inline]
+    pub fn acts(&self) -> bool {
+        self.state.load(Ordering::Relaxed) == ENABLED
+    }
+
+    /// How it stands to the code that it hooks.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        let number = self.standing.load(Ordering::Relaxed);
+        Standing::from_wire(number).unwrap_or(Standing::Replaced)
+    }
+
+    /// It stands otherwise from now on. By the core that copies pages into their shadows.
+    pub fn set_standing(&self, standing: Standing) {
+        self.standing.store(standing.to_wire(), Ordering::Relaxed);
+        self.set_bit(STALE, standing.is_stale());
+    }
+
+    fn set_bit(&self, bit: u8, is_set: bool) {
+        if is_set {
+            self.state.fetch_or(bit, Ordering::Relaxed);
+        } else {
+            self.state.fetch_and(!bit, Ordering::Relaxed);
+        }
     }
 
     /// Lets the event act, or not, from now on. By any core, at any time; what the event does to
     /// the guest is taken back or done again only by `Installed::change`.
     pub fn set_enabled(&self, enabled: bool) {
-        self.enabled.store(enabled, Ordering::Relaxed);
+        self.set_bit(ENABLED, enabled);
     }
 
     /// Counts a hit. By any core, at any time.
@@ -174,6 +211,7 @@ impl Record {
             settings: self.settings,
             sizes: self.sizes,
             enabled: self.is_enabled(),
+            standing: self.standing(),
             hits: self.hits(),
         }
     }

@@ -11,12 +11,18 @@ use super::plan::{Facts, Plan, Resolver};
 use super::programs::{StoredPrograms, Stretch, action_offset};
 use super::registry::NewRecord;
 use super::trigger::{Key, TriggerKind};
+use crate::ept::reference::{REFERENCE_BYTES, Reference};
+use crate::ept::watch::NewHook;
 use crate::pool::PoolMark;
+use crate::pool::budget::EVENT_HEADER_BYTES;
 use crate::port::PhysicalMemory;
 use reserve::Reservation;
 use wire_protocol::address::EventId;
 use wire_protocol::event::{EventChange, EventSpec, Trigger};
 use wire_protocol::refusal::Refusal;
+
+// What stood around a hook is kept in front of its event's programs.
+const _: () = assert!(REFERENCE_BYTES <= EVENT_HEADER_BYTES as usize);
 
 /// State before a transaction; see [`Installed::roll_back`].
 #[derive(Clone, Debug)]
@@ -145,20 +151,27 @@ impl Installed {
         reservation: Reservation,
     ) -> EventId {
         let id = self.registry.next_id();
+        let object = self.pools.phys(&reservation.event);
         let hook = plan.hook.map(|hook| hook.at);
         if let Some(hook) = &plan.hook {
             if let Some(detour) = &hook.detour {
                 self.detours.commit(mem, detour, id);
             }
-            let view = &self.views.hooked;
-            let jump = hook.detour.map(|detour| detour.jump);
+            let lead_bytes = spec.settings.options.lead_bytes;
+            let moved = hook.detour.map_or(0, |detour| detour.moved_bytes());
+            Reference::take(mem, hook.at, lead_bytes, moved).store(mem, object);
+            let new = NewHook {
+                at: hook.at,
+                event: id,
+                jump: hook.detour.map(|detour| detour.jump),
+                reference_at: object,
+            };
             self.watches
-                .add_hook(mem, view, hook.at, id, jump, reservation.new_page);
+                .add_hook(mem, &self.views.hooked, new, reservation.new_page);
         }
         if plan.range.is_some() {
             self.enable_monitor(mem, id, true);
         }
-        let object = self.pools.phys(&reservation.event);
         let buffer = reservation.buffer.as_ref().map(|buffer| Stretch {
             at: self.pools.phys(buffer),
             len_bytes: spec.settings.options.buffer_bytes,
@@ -205,6 +218,9 @@ impl Installed {
         record.set_enabled(enabled);
         let is_monitor = matches!(record.settings.trigger, Trigger::Monitor { .. });
         if let Some(at) = record.hook {
+            // Nobody saw what was written while the page was not watched.
+            let tell = |event, standing| self.set_standing(event, standing);
+            self.watches.judge(mem, at, |_, _| true, tell);
             self.watches
                 .enable_hook(mem, &self.views.hooked, at, event, enabled);
         }

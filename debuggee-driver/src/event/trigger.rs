@@ -97,8 +97,11 @@ impl Key {
     #[must_use]
     pub fn of(settings: &Settings, hook: Option<GuestPhysical>) -> Option<Self> {
         let (kind, value) = match settings.trigger {
-            Trigger::EptHook { .. } => (TriggerKind::Execute, Some(hook?.0)),
-            Trigger::EptHook2 { .. } | Trigger::Monitor { .. } => return None,
+            // A detour is a hidden breakpoint while its instruction is another one.
+            Trigger::EptHook { .. } | Trigger::EptHook2 { .. } => {
+                (TriggerKind::Execute, Some(hook?.0))
+            }
+            Trigger::Monitor { .. } => return None,
             Trigger::Syscall { number, .. } => (TriggerKind::Syscall, number.map(u64::from)),
             Trigger::SyscallEntry { number } => (TriggerKind::SyscallEntry, number.map(u64::from)),
             Trigger::Sysret { .. } => (TriggerKind::Sysret, None),

@@ -102,7 +102,8 @@ impl KernelSpace {
     }
 
     /// Physical address of a kernel address: by the direct map, else by the kernel's tables.
-    pub(super) fn physical(&self, mem: &impl PhysicalMemory, va: u64) -> Option<u64> {
+    #[must_use]
+    pub fn physical(&self, mem: &impl PhysicalMemory, va: u64) -> Option<u64> {
         let va = GuestVirtual(va);
         if self.direct_map.contains(va) {
             return Some(va.0.wrapping_sub(self.direct_map.start().0));

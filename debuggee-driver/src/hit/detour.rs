@@ -97,7 +97,7 @@ pub fn hit<P: Ports>(
     let event = served.event?;
     let place = installed.registry().place(event)?;
     let record = installed.registry().seen_at(place, event)?;
-    if !record.is_enabled() {
+    if !record.acts() {
         return None;
     }
     let (settings, sizes) = (record.settings, record.sizes);

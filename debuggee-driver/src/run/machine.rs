@@ -9,7 +9,7 @@ use crate::event::programs::Stretch;
 use crate::guest::{process, walk};
 use crate::port::{Hidden, PhysicalMemory, Ports};
 use crate::published::AskedStep;
-use crate::shared::Shared;
+use crate::shared::{Shared, Writer};
 use core::sync::atomic::AtomicU64;
 use wire_protocol::address::{CoreId, EventId, GuestPhysical, GuestVirtual, PAGE_BYTES};
 use wire_protocol::bytecode::routine::Pseudo;
@@ -172,11 +172,15 @@ impl<P: Ports, R: Registers> RootMachine<'_, P, R> {
         if bytes.is_empty() {
             return;
         }
+        let by = Writer {
+            core: self.core,
+            tsc: self.registers.tsc(),
+        };
         self.shared.memory.clone().write(at, bytes);
         let last = at + (bytes.len() as u64 - 1);
         for page in [at, last] {
             let page = GuestPhysical(page).page();
-            self.shared.refresh_shadow(self.installed, page);
+            self.shared.refresh_shadow(self.installed, page, by);
         }
     }
 }

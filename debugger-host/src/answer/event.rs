@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use wire_protocol::event::{
     self, Access, Actions, ConditionKind, ControlRegister, EventEntry, FreeCounts, Modes,
-    PoolClass, PoolLine, ProgramSizes, Settings, Space, Stage, TraceKind,
+    PoolClass, PoolLine, ProgramSizes, Settings, Space, Stage, Standing, TraceKind,
 };
 
 /// What an event watches.
@@ -265,14 +265,44 @@ impl Event {
     }
 }
 
+/// How an event acts that is enabled, and if it cannot, why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum StandingName {
+    /// As it was asked for.
+    Active,
+    /// A detour that is a hidden breakpoint for now: its instruction was changed.
+    Breakpoint,
+    /// Stale: an instruction that was written before the hook lies over it.
+    Covered,
+    /// Stale: other code stands there.
+    Replaced,
+    /// Stale: its address does not lead to that memory any more.
+    Unmapped,
+}
+
+impl From<Standing> for StandingName {
+    fn from(standing: Standing) -> Self {
+        match standing {
+            Standing::Active => Self::Active,
+            Standing::Breakpoint => Self::Breakpoint,
+            Standing::Covered => Self::Covered,
+            Standing::Replaced => Self::Replaced,
+            Standing::Unmapped => Self::Unmapped,
+        }
+    }
+}
+
 /// An event that is installed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Installed {
     /// Its number.
     pub id: u32,
-    /// It acts on hits.
+    /// It acts on hits, unless it is stale.
     pub is_enabled: bool,
+    /// How it stands to the code that it hooks.
+    pub standing: StandingName,
     /// Times it matched since it was added.
     pub hits: Count,
     /// What was asked for.
@@ -286,6 +316,7 @@ impl Installed {
         Self {
             id: entry.id.0,
             is_enabled: entry.enabled,
+            standing: entry.standing.into(),
             hits: Count(entry.hits),
             event: Event::new(&entry.settings, &entry.sizes, outputs, symbols),
         }

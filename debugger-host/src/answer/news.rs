@@ -1,6 +1,6 @@
 //! What the debuggee says by itself, and what programs print. Made by [`crate::command`].
 
-use super::event::Trigger;
+use super::event::{StandingName, Trigger};
 use super::{Address, Count, Hex, Instruction, Problem};
 use crate::script::lines::Line;
 use crate::timeout::{LineState, Wait};
@@ -145,6 +145,11 @@ pub enum Content {
     Failure {
         /// Why.
         failure: Failure,
+    },
+    /// The event stands otherwise to the code that it hooks.
+    Standing {
+        /// How.
+        standing: StandingName,
     },
 }
 

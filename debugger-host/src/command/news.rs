@@ -116,8 +116,12 @@ impl Debugger {
                 Source::Event(id) => self.session.output_of(id),
                 Source::Request => &[],
             };
-            // What no sink takes is not lost.
-            if !output.is_empty() && self.sinks.give(output, &self.listener.words(&message)) {
+            // What no sink takes is not lost. What is wrong with an event is for its user.
+            let is_standing = matches!(said.what, MessageContent::Standing(_));
+            if !is_standing
+                && !output.is_empty()
+                && self.sinks.give(output, &self.listener.words(&message))
+            {
                 continue;
             }
             match said.source {
@@ -156,6 +160,9 @@ impl Debugger {
                 },
                 MessageContent::Failure { failure, line } => Content::Failure {
                     failure: Failure::new(failure, line.clone()),
+                },
+                MessageContent::Standing(standing) => Content::Standing {
+                    standing: (*standing).into(),
                 },
             },
         }

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use wire_protocol::address::EventId;
 use wire_protocol::event::{
     Condition, EventChange, EventEntry, EventSpec, FreeCounts, PoolClass, PoolLine, ProgramSizes,
-    Programs, Settings,
+    Programs, Settings, Standing,
 };
 use wire_protocol::limits;
-use wire_protocol::packet::{EventSpecs, Reply, Request, StopCause, events_digest};
+use wire_protocol::packet::{
+    Content, EventSpecs, MessageRecord, Reply, Request, Source, StopCause, events_digest,
+};
 use wire_protocol::refusal::{EventRefusal, Refusal};
 
 /// What the host knows of the debuggee's events and pools.
@@ -153,6 +155,18 @@ impl Mirror {
         }
     }
 
+    /// The debuggee says how an event stands, or lost what it had to say.
+    pub(super) fn follow(&mut self, record: &MessageRecord<'_>) {
+        if record.lost != 0 {
+            self.events = None;
+        }
+        if let (Source::Event(id), Content::Standing(standing)) = (record.source, record.content)
+            && let Some(entry) = self.events.iter_mut().flatten().find(|e| e.id == id)
+        {
+            entry.standing = standing;
+        }
+    }
+
     pub(super) fn count_hits(&mut self, hits: impl Iterator<Item = (EventId, u64)>) {
         for (id, hits) in hits {
             if let Some(entry) = self.events.iter_mut().flatten().find(|e| e.id == id) {
@@ -287,6 +301,7 @@ impl Session {
                     settings: event.settings,
                     sizes: event.spec().programs.sizes(),
                     enabled: true,
+                    standing: Standing::Active,
                     hits: 0,
                 });
             }
@@ -315,6 +330,10 @@ impl Session {
             } => Some((count, free, digest)),
             _ => None,
         })?;
+        if change == EventChange::Enable {
+            // What a hook stands on may have changed while nobody looked.
+            self.mirror.events = None;
+        }
         if let Some(known) = &mut self.mirror.events {
             let concerned = |entry: &EventEntry| event.is_none_or(|id| id == entry.id);
             match change {

@@ -3,6 +3,7 @@
 use super::identity::Halt;
 use crate::script::lines::Line;
 use wire_protocol::address::CoreId;
+use wire_protocol::event::Standing;
 use wire_protocol::packet::{Failure, Source};
 
 /// Something the debuggee said by itself that the user has not seen yet.
@@ -69,4 +70,6 @@ pub enum MessageContent {
         /// Where in the script, if that is known.
         line: Option<Line>,
     },
+    /// The event stands otherwise to the code that it hooks.
+    Standing(Standing),
 }

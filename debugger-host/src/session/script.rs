@@ -124,6 +124,7 @@ impl Programs {
                 failure,
                 line: script.and_then(|script| script.line(failure.at)),
             },
+            Content::Standing(standing) => MessageContent::Standing(standing),
         }
     }
 }
@@ -137,6 +138,9 @@ const NAME_SEED: u64 = 0;
 impl Session {
     /// Takes a batch of messages: what can be read is news at once.
     pub(super) fn said(&mut self, messages: &Messages<'_>, raw: &[u8]) {
+        for record in messages.iter() {
+            self.mirror.follow(&record);
+        }
         let is_known = messages.iter().all(|record| {
             !matches!(record.content, Content::Print { .. })
                 || self.programs.of(record.source).is_some()
@@ -257,6 +261,8 @@ impl Session {
     /// # Errors
     /// When the debuggee refuses or does not answer.
     pub fn flush(&mut self) -> Result<MessageCounts, SessionError> {
+        // Among them may be how events stand.
+        self.mirror.forget();
         self.counts("flush", &Request::Flush)
     }
 

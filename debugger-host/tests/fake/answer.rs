@@ -4,7 +4,9 @@ use super::{Controls, KERNEL, MEMORY_BYTES, Machine, POOL, send};
 use std::sync::atomic::Ordering;
 use wire_protocol::address::{CoreId, EventId, Extent, GuestPhysical, GuestVirtual};
 use wire_protocol::digest::DigestKey;
-use wire_protocol::event::{EventChange, EventEntry, PoolClass, PoolLine, Programs, Trigger};
+use wire_protocol::event::{
+    EventChange, EventEntry, PoolClass, PoolLine, Programs, Standing, Trigger,
+};
 use wire_protocol::limits;
 use wire_protocol::link::Link;
 use wire_protocol::pack;
@@ -191,6 +193,7 @@ pub(super) fn answer(
                     settings: spec.settings,
                     sizes: spec.programs.sizes(),
                     enabled: true,
+                    standing: Standing::Active,
                     hits: 0,
                 });
                 results.push(Ok(id));

@@ -3,7 +3,7 @@
 use super::kind::{NoticeKind, ReplyKind, RequestKind};
 use super::{FailureCause, PROTOCOL_VERSION, refusal};
 use crate::bytecode::program::Reason;
-use crate::event::PoolClass;
+use crate::event::{PoolClass, Standing};
 use crate::refusal::{DetourObstacle, EventOption, ProcessorFeature, ProgramPart};
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -64,6 +64,7 @@ fn closed_sets_are_those_of_the_code() {
     assert_eq!(table("cause", "failure"), numbered(&FailureCause::ALL));
     let sets = table("byte", "in order");
     for set in [
+        in_order("standing", &Standing::ALL),
         in_order("part", &ProgramPart::ALL),
         in_order("option", &EventOption::ALL),
         in_order("feature", &ProcessorFeature::ALL),

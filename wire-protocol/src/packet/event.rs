@@ -7,7 +7,7 @@ mod trigger;
 use crate::address::{CoreId, EventId};
 use crate::codec::{self, EncodeError, Parsed, Writer, byte, fixed_u16, narrow, reject, when};
 use crate::crc::Crc32;
-use crate::event::{EventChange, EventEntry, EventSpec, FreeCounts, PoolClass};
+use crate::event::{EventChange, EventEntry, EventSpec, FreeCounts, PoolClass, Standing};
 use crate::limits;
 use crate::packet::list::{Item, List};
 use crate::packet::refusal;
@@ -61,6 +61,7 @@ impl<'a> Item<'a> for EventEntry {
             return reject(input);
         };
         let (rest, (settings, sizes)) = spec::parse_entry(rest, previous)?;
+        let (rest, standing) = codec::one_of(Standing::from_wire, rest)?;
         let (rest, hits) = codec::varint(rest)?;
         Ok((
             rest,
@@ -69,6 +70,7 @@ impl<'a> Item<'a> for EventEntry {
                 settings,
                 sizes,
                 enabled: head & 1 != 0,
+                standing,
                 hits,
             },
         ))
@@ -76,11 +78,12 @@ impl<'a> Item<'a> for EventEntry {
 
     fn write(&self, out: &mut Writer<'_>, previous: &mut u64) -> Result<(), EncodeError> {
         write_settings(self, out, previous)?;
+        out.byte(self.standing.to_wire())?;
         out.varint(self.hits)
     }
 }
 
-/// All of an entry that only the host can change.
+/// All of an entry that only the host can change; what it hooks changes by itself.
 fn write_settings(
     entry: &EventEntry,
     out: &mut Writer<'_>,
@@ -91,7 +94,7 @@ fn write_settings(
 }
 
 /// Sixteen bits that change when an event is added, cleared, enabled or disabled. The host keeps
-/// its own list of events and compares; hits do not count. Entries come in ascending order of
+/// its own list of events and compares; hits and standings do not count. Entries come in ascending order of
 /// number.
 #[must_use]
 pub fn events_digest(entries: impl IntoIterator<Item = EventEntry>) -> u16 {

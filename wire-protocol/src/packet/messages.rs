@@ -6,6 +6,7 @@ mod batch;
 
 use crate::address::EventId;
 use crate::codec::{self, EncodeError, Parsed, Writer, difference, narrow, reject, run};
+use crate::event::Standing;
 use crate::limits;
 pub use batch::{Batch, Messages};
 
@@ -108,6 +109,8 @@ pub enum Content<'a> {
     },
     /// Something went wrong.
     Failure(Failure),
+    /// The event stands otherwise to the code that it hooks.
+    Standing(Standing),
 }
 
 /// One record.
@@ -232,6 +235,7 @@ const KIND_BITS: u32 = 2;
 const PRINT: u64 = 0;
 const TRACE: u64 = 1;
 const FAILURE: u64 = 2;
+const STANDING: u64 = 3;
 
 impl<'a> Content<'a> {
     /// Writes it as a batch holds it; returns its length.
@@ -256,6 +260,9 @@ impl<'a> Content<'a> {
             Self::Failure(failure) => {
                 out.varint(u64::from(failure.at) << KIND_BITS | FAILURE)?;
                 write_failure_tail(&failure, &mut out)?;
+            }
+            Self::Standing(standing) => {
+                out.varint(u64::from(standing.to_wire()) << KIND_BITS | STANDING)?;
             }
         }
         if out.len() > limits::RECORD_BYTES {
@@ -283,6 +290,13 @@ impl<'a> Content<'a> {
             FAILURE => {
                 let (rest, failure) = parse_failure_tail(value, rest)?;
                 (rest, Self::Failure(failure))
+            }
+            STANDING => {
+                let standing = u8::try_from(value).ok().and_then(Standing::from_wire);
+                let Some(standing) = standing else {
+                    return reject(input);
+                };
+                (rest, Self::Standing(standing))
             }
             _ => return reject(input),
         };

@@ -14,8 +14,8 @@ use wire_protocol::address::{Address, CoreId, EventId, Extent, GuestPhysical, Gu
 use wire_protocol::digest::{Digest, DigestKey};
 use wire_protocol::event::{
     Access, Actions, Condition, ControlRegister, EventChange, EventEntry, EventSpec, Filter,
-    FreeCounts, Modes, Options, PoolClass, PoolLine, Programs, Settings, Space, Stage, SyscallBy,
-    TraceKind, Trigger,
+    FreeCounts, Modes, Options, PoolClass, PoolLine, Programs, Settings, Space, Stage, Standing,
+    SyscallBy, TraceKind, Trigger,
 };
 use wire_protocol::limits;
 use wire_protocol::packet::{
@@ -222,6 +222,7 @@ fn record_content() -> BoxedStrategy<Content<'static>> {
             }
         }),
         failure().prop_map(Content::Failure),
+        events::standing().prop_map(Content::Standing),
     ]
     .boxed()
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::event::detour::{Code, PAGES, SLOT_BYTES, SLOTS, Site, ViewList};
+use wire_protocol::address::Extent;
 use wire_protocol::event::EventSpec;
 use wire_protocol::refusal::DetourObstacle;
 use wire_protocol::refusal::EventRefusal;
@@ -60,6 +61,18 @@ impl World {
     }
 }
 
+impl World {
+    /// What is told after the guest wrote to the page of functions.
+    fn written_mapped(&mut self, gpa: u64) -> Vec<(EventId, Standing)> {
+        let direct_map = Extent::new(GuestVirtual(KERNEL - RAM), 3 * GIB).unwrap();
+        let kernel = KernelSpace {
+            direct_map,
+            ..KernelSpace::default()
+        };
+        self.written_under(gpa, &kernel)
+    }
+}
+
 fn executed(world: &World, offset: u64) -> [u8; 6] {
     core::array::from_fn(|at| world.executed(RAM + offset + at as u64))
 }
@@ -98,7 +111,8 @@ fn the_guest_executes_a_jump_and_reads_what_was_there() {
     let served = world.installed.detours().served(0).unwrap();
     assert_eq!(served.event, Some(event));
     assert_eq!(served.goes_on, KERNEL + 0x10a, "a NOP needs no room");
-    assert_eq!(world.installed.controls().exception_bitmap, 0);
+    // It is a breakpoint as soon as the instruction is another one.
+    assert_eq!(world.installed.controls().exception_bitmap, 8);
     world.change(EventChange::Disable, event);
     assert_eq!(executed(&world, 0x105), FUNCTION);
     world.change(EventChange::Enable, event);
@@ -228,4 +242,44 @@ fn events_that_are_taken_back_together_give_their_places_back() {
     // And both can be had again.
     world.detour(0x1000, &FUNCTION).unwrap();
     world.detour(0, &FUNCTION).unwrap();
+}
+
+#[test]
+fn a_detour_is_a_breakpoint_while_its_instruction_is_another_one() {
+    let mut world = world_with_places();
+    world.mem.write(RAM + 6, &[0x48, 0x89, 0xe5, 0x41, 0x54]);
+    let event = world.detour(0, &FUNCTION).unwrap();
+    let shadow = executed(&world, 0);
+    let at = GuestPhysical(RAM);
+    assert!(!world.installed.watches().is_hooked(at));
+    // The kernel calls a tracer from there, in three writes, and ceases to.
+    let call = [0xe8, 4, 3, 2, 1];
+    let first = [0xcc];
+    let then = [0xcc, 4, 3, 2, 1];
+    let standing = |world: &World| world.installed.entries().next().unwrap().standing;
+    for (bytes, told) in [
+        (&first[..], &[(event, Standing::Breakpoint)][..]),
+        (&then, &[]),
+        (&call, &[]),
+    ] {
+        world.mem.write(RAM, bytes);
+        assert_eq!(world.written_mapped(RAM), told);
+        // One byte differs from the jump.
+        let mut breakpoint = shadow;
+        breakpoint[0] = 0xcc;
+        assert_eq!(executed(&world, 0), breakpoint);
+        assert!(world.installed.watches().is_hooked(at));
+        assert_eq!(standing(&world), Standing::Breakpoint);
+        let hit = world.hit(&on_byte(RAM), 0).map(|hit| hit.event);
+        assert_eq!(hit, Some(event));
+    }
+    world.mem.write(RAM, &FUNCTION);
+    assert_eq!(world.written_mapped(RAM), [(event, Standing::Active)]);
+    assert_eq!(executed(&world, 0), shadow);
+    assert_eq!(standing(&world), Standing::Active);
+    // Something else altogether.
+    world.mem.write(RAM, &[0; 16]);
+    assert_eq!(world.written_mapped(RAM), [(event, Standing::Replaced)]);
+    assert_eq!(executed(&world, 0), [0; 6]);
+    world.change(EventChange::Clear, event);
 }

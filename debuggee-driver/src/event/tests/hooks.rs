@@ -4,6 +4,8 @@ use super::*;
 use crate::ept::entry::{Level, Permissions};
 use crate::ept::model::{CHUNKS, StoreLog};
 use crate::ept::watch::HOOKS_PER_PAGE;
+use crate::guest::kernel::KernelSpace;
+use crate::guest::model::{GuestTables, PRESENT, WRITE};
 use crate::port::Hidden;
 use wire_protocol::refusal::EventRefusal;
 
@@ -193,16 +195,113 @@ fn an_event_that_is_refused_half_way_leaves_no_trace() {
 fn shadows_follow_the_original_but_for_the_hooks() {
     let mut world = world(true, design());
     world.hook(RAM + 8).unwrap();
-    world.mem.write(RAM + 6, &[1, 2, 3, 4]);
+    // ADD EAX, [RSI] where another addition was.
+    world.mem.write(RAM + 6, &[1, 2, 3, 6]);
     assert_eq!(world.executed(RAM + 7), 0);
-    let (installed, mem) = (&world.installed, &mut world.mem);
-    installed.refresh_shadow(mem, GuestPhysical(RAM + 6));
+    assert_eq!(world.written(RAM + 6), []);
     let executed: Vec<u8> = (6..10).map(|offset| world.executed(RAM + offset)).collect();
-    assert_eq!(executed, [1, 2, 0xcc, 4]);
+    assert_eq!(executed, [1, 2, 0xcc, 6]);
     // What is right already is not written again.
     let mut log = StoreLog::new(world.mem);
-    let installed = &world.installed;
-    installed.refresh_shadow(&mut log, GuestPhysical(RAM));
-    installed.refresh_shadow(&mut log, GuestPhysical(RAM + 4096));
+    let kernel = KernelSpace::default();
+    for page in [RAM, RAM + 4096] {
+        let page = GuestPhysical(page);
+        let tell = |event, standing| panic!("{event:?} is {standing:?}");
+        world
+            .installed
+            .refresh_shadow(&mut log, page, &kernel, tell);
+    }
     assert_eq!(log.stores, []);
+}
+
+/// PUSH RBP; MOV RBP, RSP; PUSH R12; NOP of five bytes; XOR EAX, EAX; RET.
+const FUNCTION: [u8; 14] = [
+    0x55, 0x48, 0x89, 0xe5, 0x41, 0x54, 0x0f, 0x1f, 0x44, 0, 0, 0x31, 0xc0, 0xc3,
+];
+
+#[test]
+fn a_hook_under_a_jump_is_stale_until_the_jump_goes() {
+    let mut world = world(true, design());
+    world.mem.write(RAM, &FUNCTION);
+    let mut spec = hook_spec();
+    spec.settings.options.lead_bytes = Some(1);
+    let (covered, function) = (at(RAM + 1), at(RAM));
+    let World { installed, mem, .. } = &mut world;
+    let covered = installed.add(mem, &spec, &covered).unwrap();
+    let first = installed.add(mem, &hook_spec(), &function).unwrap();
+    world.mem.write(RAM, &[0xe9, 1, 2, 3, 4]);
+    assert_eq!(world.written(RAM), [(covered, Standing::Covered)]);
+    let executed: Vec<u8> = (0..5).map(|offset| world.executed(RAM + offset)).collect();
+    assert_eq!(executed, [0xcc, 1, 2, 3, 4]);
+    assert!(!world.installed.watches().is_hooked(GuestPhysical(RAM + 1)));
+    assert_eq!(world.hit(&on_byte(RAM + 1), 0), None);
+    let standings = |world: &World| -> Vec<_> {
+        let entries = world.installed.entries();
+        entries.map(|it| (it.enabled, it.standing)).collect()
+    };
+    let (active, stale) = ((true, Standing::Active), (true, Standing::Covered));
+    assert_eq!(standings(&world), [stale, active]);
+    // Enabling it anew does not change that.
+    world.change(EventChange::Disable, covered);
+    world.change(EventChange::Enable, covered);
+    assert_eq!(world.executed(RAM + 1), 1);
+    // The kernel takes it back in three writes.
+    world.mem.write(RAM, &[0xcc]);
+    assert_eq!(world.written(RAM), []);
+    world.mem.write(RAM + 1, &FUNCTION[1..5]);
+    assert_eq!(world.written(RAM), [(covered, Standing::Active)]);
+    assert_eq!(world.executed(RAM + 1), 0xcc);
+    world.mem.write(RAM, &FUNCTION);
+    assert_eq!(world.written(RAM), []);
+    assert_eq!(standings(&world), [active, active]);
+    assert!(world.hit(&on_byte(RAM + 1), 0).is_some());
+    assert_eq!(
+        world.hit(&on_byte(RAM), 0).map(|hit| hit.event),
+        Some(first)
+    );
+}
+
+#[test]
+fn a_hook_is_stale_where_other_code_was_put() {
+    let mut world = world(true, design());
+    world.mem.write(RAM, &FUNCTION);
+    let hook = world.hook(RAM).unwrap();
+    world.mem.write(RAM, &[0; 14]);
+    assert_eq!(world.written(RAM), [(hook, Standing::Replaced)]);
+    assert_eq!(world.executed(RAM), 0);
+    // Nobody looks while it is disabled.
+    world.change(EventChange::Disable, hook);
+    world.mem.write(RAM, &FUNCTION);
+    world.change(EventChange::Enable, hook);
+    assert_eq!(world.executed(RAM), 0xcc);
+    world.change(EventChange::Disable, hook);
+    world.mem.write(RAM, &[0; 14]);
+    world.change(EventChange::Enable, hook);
+    assert_eq!(world.executed(RAM), 0);
+    world.change(EventChange::Clear, hook);
+}
+
+#[test]
+fn a_hook_is_stale_when_its_address_leads_elsewhere() {
+    let address = 0xffff_ffff_c012_3000;
+    let mut world = world(true, design());
+    let mut tables = GuestTables::new(16 * MIB, 4);
+    tables.map(&mut world.mem, address, RAM, 12, PRESENT | WRITE);
+    world.mem.write(RAM + 6, &FUNCTION);
+    let spec = spec(Trigger::EptHook {
+        address: GuestVirtual(address + 6),
+    });
+    let World { installed, mem, .. } = &mut world;
+    let hook = installed.add(mem, &spec, &at(RAM + 6)).unwrap();
+    let kernel = KernelSpace {
+        cr3: 16 * MIB,
+        ..KernelSpace::default()
+    };
+    assert_eq!(world.written_under(RAM, &kernel), []);
+    assert_eq!(world.executed(RAM + 6), 0xcc);
+    let mut tables = GuestTables::new(16 * MIB, 4);
+    tables.map(&mut world.mem, address, RAM + 4096, 12, PRESENT | WRITE);
+    let standing = Standing::Unmapped;
+    assert_eq!(world.written_under(RAM, &kernel), [(hook, standing)]);
+    assert_eq!(world.executed(RAM + 6), FUNCTION[0]);
 }

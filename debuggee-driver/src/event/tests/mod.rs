@@ -15,12 +15,13 @@ use super::plan::Facts;
 use super::range::Range;
 use super::trigger::{TriggerInstance, TriggerKind};
 use crate::ept::model::{GIB, MIB, World, design, dump, world};
+use crate::guest::kernel::KernelSpace;
 use crate::pool::slab::Counts;
 use crate::port::PhysicalMemory;
 use std::vec::Vec;
 use wire_protocol::address::{CoreId, EventId, GuestPhysical, GuestVirtual};
 use wire_protocol::event::{
-    Access, Actions, EventChange, EventSpec, PoolClass, PoolLine, Space, Trigger,
+    Access, Actions, EventChange, EventSpec, PoolClass, PoolLine, Space, Standing, Trigger,
 };
 use wire_protocol::refusal::Refusal;
 
@@ -92,6 +93,20 @@ impl World {
             }),
         };
         self.installed.add(&mut self.mem, &spec(trigger), &facts)
+    }
+
+    /// What is told after the guest wrote to a page.
+    fn written(&mut self, gpa: u64) -> Vec<(EventId, Standing)> {
+        self.written_under(gpa, &KernelSpace::default())
+    }
+
+    fn written_under(&mut self, gpa: u64, kernel: &KernelSpace) -> Vec<(EventId, Standing)> {
+        let mut told = Vec::new();
+        let tell = |event, standing| told.push((event, standing));
+        let page = GuestPhysical(gpa).page();
+        self.installed
+            .refresh_shadow(&mut self.mem, page, kernel, tell);
+        told
     }
 
     fn hit<'o>(&self, trigger: &'o TriggerInstance, core: u16) -> Option<Hit<'o>> {

@@ -14,7 +14,7 @@ use crate::exit::single::state::{Accessor, Step};
 use crate::exit::watchers;
 use crate::guest::instruction::{self, Instruction};
 use crate::port::{Cpu, Ports};
-use crate::shared::{Seat, Shared};
+use crate::shared::{Seat, Shared, Writer};
 use crate::vmx::guest;
 use wire_protocol::address::GuestPhysical;
 
@@ -198,16 +198,20 @@ pub fn end<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     else {
         return;
     };
+    let by = || Writer {
+        core: core.id,
+        tsc: core.cpu.tsc(),
+    };
     core.seat.read(|installed| {
         core.single
             .view
             .close(&mut shared.memory.clone(), |page, how| {
                 if how.granted.contains(Permissions::WRITE) {
-                    shared.refresh_shadow(installed, page);
+                    shared.refresh_shadow(installed, page, by());
                 }
             });
         if blind {
-            shared.refresh_all_shadows(installed);
+            shared.refresh_all_shadows(installed, by());
         }
     });
     if discards {

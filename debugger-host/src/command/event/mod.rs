@@ -88,6 +88,7 @@ impl AddEvent {
                 short_circuit: options.short_circuit,
                 immediate: options.immediate,
                 buffer_bytes,
+                lead_bytes: Some(0),
             },
         });
         if let Some(source) = &options.condition {

@@ -2,7 +2,7 @@
 
 use super::address;
 use crate::answer::event::{
-    Class, Event, Free, Installed, Language, Pools, StageName, TraceName, Trigger,
+    Class, Event, Free, Installed, Language, Pools, StageName, StandingName, TraceName, Trigger,
 };
 use crate::size::{bytes, count};
 use std::fmt::Write;
@@ -135,6 +135,32 @@ pub(super) fn added(id: u32, new: &Event, free: Option<&[Free]>, low: &[Free]) -
     text
 }
 
+/// What an enabled event is, and why; `None` if it is as it was asked for.
+fn standing(standing: StandingName) -> Option<(&'static str, &'static str)> {
+    Some(match standing {
+        StandingName::Active => return None,
+        StandingName::Breakpoint => (
+            "enabled",
+            "a hidden breakpoint for now, as its instruction was changed",
+        ),
+        StandingName::Covered => (
+            "stale",
+            "no instruction starts there now: a jump that was written before it lies over it",
+        ),
+        StandingName::Replaced => ("stale", "other code stands there now"),
+        StandingName::Unmapped => ("stale", "the address leads to other memory now, or to none"),
+    })
+}
+
+/// What is said when an event stands otherwise than before.
+pub(super) fn stands(now: StandingName) -> String {
+    match standing(now) {
+        None => "it acts as it was asked for again".to_owned(),
+        Some(("stale", why)) => format!("it is stale: {why}"),
+        Some((_, why)) => format!("it is {why}"),
+    }
+}
+
 /// Lines of `events`.
 pub(super) fn events(events: &[Installed], is_of_last_halt: bool) -> String {
     let mut lines = Vec::new();
@@ -145,13 +171,14 @@ pub(super) fn events(events: &[Installed], is_of_last_halt: bool) -> String {
         lines.push("as of the last halt:".to_owned());
     }
     lines.extend(events.iter().map(|entry| {
-        let state = if entry.is_enabled {
-            "enabled"
-        } else {
-            "disabled"
+        let why = entry.is_enabled.then(|| standing(entry.standing));
+        let (state, why) = match why.flatten() {
+            _ if !entry.is_enabled => ("disabled", String::new()),
+            None => ("enabled", String::new()),
+            Some((state, why)) => (state, format!("; {why}")),
         };
         format!(
-            "{:>3}  {state:<8}  {}; {} hits",
+            "{:>3}  {state:<8}  {}; {} hits{why}",
             format!("{:x}", entry.id),
             event(&entry.event),
             entry.hits

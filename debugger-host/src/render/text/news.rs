@@ -1,7 +1,7 @@
 //! What happens by itself, and what programs say.
 
 use super::code::code;
-use super::event::trigger;
+use super::event::{stands, trigger};
 use super::{address, name};
 use crate::answer::event::Trigger;
 use crate::answer::{Cause, Content, Count, Halt, Message, News};
@@ -114,6 +114,7 @@ pub fn message(message: &Message) -> String {
             format!("core {core:x}: {:016x}{place}  {text}\n", at.address)
         }
         Content::Failure { failure } => format!("{of}, core {core:x}: {failure}\n"),
+        Content::Standing { standing } => format!("{of}: {}\n", stands(*standing)),
     };
     lost + &text
 }
@@ -121,6 +122,7 @@ pub fn message(message: &Message) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::answer::event::StandingName;
     use crate::answer::{Failure, FailureName, Hex};
     use crate::script::lines::Line;
 
@@ -145,6 +147,23 @@ mod tests {
         assert_eq!(
             message(&text),
             "warning: 7 messages of core 1 found no room here\na\n"
+        );
+    }
+
+    #[test]
+    fn an_event_that_is_stale_says_why() {
+        let text = |standing| message(&said(Content::Standing { standing }, 0));
+        assert_eq!(
+            text(StandingName::Replaced),
+            "event 3: it is stale: other code stands there now\n"
+        );
+        assert_eq!(
+            text(StandingName::Active),
+            "event 3: it acts as it was asked for again\n"
+        );
+        assert_eq!(
+            text(StandingName::Breakpoint),
+            "event 3: it is a hidden breakpoint for now, as its instruction was changed\n"
         );
     }
 

@@ -22,6 +22,7 @@ const STAGE: u8 = 0x03;
 const SHORT_CIRCUIT: u8 = 0x04;
 const BATCHED: u8 = 0x08;
 const BUFFER: u8 = 0x10;
+const LEAD: u8 = 0x20;
 
 // Second byte: actions in the low bits, and what the condition is.
 const CONDITION_SHIFT: u8 = 3;
@@ -163,6 +164,7 @@ fn write_settings(
         short_circuit,
         immediate,
         buffer_bytes,
+        lead_bytes,
     } = settings.options;
     let options = flags([
         (1, stage == Stage::Post),
@@ -170,6 +172,7 @@ fn write_settings(
         (SHORT_CIRCUIT, short_circuit),
         (BATCHED, !immediate),
         (BUFFER, buffer_bytes != 0),
+        (LEAD, lead_bytes != Options::DEFAULT.lead_bytes),
     ]);
     let condition = match condition {
         ConditionKind::Always => 0,
@@ -200,8 +203,15 @@ fn write_settings(
     if buffer_bytes != 0 {
         out.varint(buffer_bytes)?;
     }
-    Ok(())
+    match lead_bytes {
+        Some(0) => Ok(()),
+        Some(bytes) if bytes > limits::LEAD_BYTES => Err(EncodeError::OverLimit),
+        bytes => out.byte(bytes.unwrap_or(UNKNOWN_LEAD)),
+    }
 }
+
+/// In place of the bytes before a hook, where nobody knows them.
+const UNKNOWN_LEAD: u8 = 0;
 
 /// The two bytes that are left out.
 const USUAL: [u8; 2] = [0, Actions::BREAK.bits()];
@@ -229,7 +239,7 @@ fn parse_settings<'a>(
     };
     let [options, actions] = more;
     let stage = match options & STAGE {
-        _ if options >= BUFFER << 1 => return reject(input),
+        _ if options >= LEAD << 1 => return reject(input),
         0 => Stage::Pre,
         1 => Stage::Post,
         2 => Stage::All,
@@ -247,6 +257,13 @@ fn parse_settings<'a>(
     let (rest, core) = when(head & ONE_CORE != 0, narrow, rest)?;
     let core = core.map(CoreId);
     let (rest, buffer_bytes) = length(options & BUFFER != 0, rest)?;
+    let (rest, lead) = when(options & LEAD != 0, byte, rest)?;
+    let lead_bytes = match lead {
+        None => Some(0),
+        Some(UNKNOWN_LEAD) => None,
+        Some(bytes) if bytes > limits::LEAD_BYTES => return reject(input),
+        Some(bytes) => Some(bytes),
+    };
     let settings = Settings {
         trigger,
         filter: Filter { pid, core },
@@ -256,6 +273,7 @@ fn parse_settings<'a>(
             short_circuit: options & SHORT_CIRCUIT != 0,
             immediate: options & BATCHED == 0,
             buffer_bytes,
+            lead_bytes,
         },
     };
     Ok((rest, (settings, condition)))

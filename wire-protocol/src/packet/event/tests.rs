@@ -64,6 +64,7 @@ fn programs_and_options_take_two_bytes_and_their_own() {
         short_circuit: true,
         immediate: false,
         buffer_bytes: 8,
+        lead_bytes: Some(0),
     };
     assert_eq!(add(&[spec]), [1, 3, 0x8d, 0x1e, 1, 0x20, 8]);
     let mut spec = EventSpec::new(Trigger::Tsc);
@@ -85,6 +86,22 @@ fn programs_and_options_take_two_bytes_and_their_own() {
             crc: crate::crc::crc32(&[0xc3, 5, 6, 0x90]),
         }
     );
+}
+
+#[test]
+fn bytes_before_a_hook_are_one_byte_or_nothing() {
+    let mut spec = HOOK;
+    let usual = add(&[spec]);
+    for (lead_bytes, byte) in [(None, 0), (Some(1), 1), (Some(limits::LEAD_BYTES), 40)] {
+        spec.settings.options.lead_bytes = lead_bytes;
+        let bytes = add(&[spec]);
+        assert_eq!(bytes.len(), usual.len() + 3, "{bytes:x?}");
+        assert_eq!(bytes.last(), Some(&byte));
+    }
+    let mut scratch = [0; 64];
+    spec.settings.options.lead_bytes = Some(limits::LEAD_BYTES + 1);
+    let events = EventSpecs::encode_into([spec], BASE, &mut scratch);
+    assert_eq!(events, Err(EncodeError::OverLimit));
 }
 
 #[test]
@@ -299,10 +316,11 @@ fn entry_has_its_number_its_state_and_its_hits() {
         settings: HOOK.settings,
         sizes: ProgramSizes::default(),
         enabled: true,
+        standing: Standing::Covered,
         hits: 5,
     };
     let entries = EventEntries::encode_into([entry], BASE, &mut scratch).unwrap();
-    assert_eq!(reply_body(Reply::Events(entries)), [1, 9, 0, 0x80, 1, 5]);
+    assert_eq!(reply_body(Reply::Events(entries)), [1, 9, 0, 0x80, 1, 2, 5]);
     assert_eq!(request_body(Request::ListEvents { from: EventId(4) }), [4]);
 }
 
@@ -325,6 +343,7 @@ fn longest_entry_fits_the_memory_of_the_digest() {
     };
     settings.actions = Actions::all();
     settings.options.buffer_bytes = u32::MAX;
+    settings.options.lead_bytes = None;
     let entry = EventEntry {
         id: EventId(u32::MAX),
         settings,
@@ -336,10 +355,11 @@ fn longest_entry_fits_the_memory_of_the_digest() {
             crc: u32::MAX,
         },
         enabled: true,
+        standing: Standing::Active,
         hits: 0,
     };
     let mut settings = [0; LONGEST_ENTRY_BYTES];
     let mut out = Writer::new(&mut settings);
     write_settings(&entry, &mut out, &mut 0).unwrap();
-    assert_eq!(out.len(), 61);
+    assert_eq!(out.len(), 62);
 }

@@ -56,14 +56,23 @@ fn trigger() -> BoxedStrategy<Trigger> {
 fn options() -> BoxedStrategy<Options> {
     let stage = prop_oneof![Just(Stage::Pre), Just(Stage::Post), Just(Stage::All)];
     let buffer_bytes = prop_oneof![Just(0), number32()];
-    let any_options = (stage, any::<bool>(), any::<bool>(), buffer_bytes).prop_map(
-        |(stage, short_circuit, immediate, buffer_bytes)| Options {
-            stage,
-            short_circuit,
-            immediate,
-            buffer_bytes,
-        },
-    );
+    let lead_bytes = option::of(0..=limits::LEAD_BYTES);
+    let any_options = (
+        stage,
+        any::<bool>(),
+        any::<bool>(),
+        buffer_bytes,
+        lead_bytes,
+    )
+        .prop_map(
+            |(stage, short_circuit, immediate, buffer_bytes, lead_bytes)| Options {
+                stage,
+                short_circuit,
+                immediate,
+                buffer_bytes,
+                lead_bytes,
+            },
+        );
     prop_oneof![Just(Options::DEFAULT), any_options].boxed()
 }
 
@@ -109,13 +118,18 @@ pub(super) fn spec() -> BoxedStrategy<EventSpec<'static>> {
         .boxed()
 }
 
+pub(super) fn standing() -> BoxedStrategy<Standing> {
+    proptest::sample::select(Standing::ALL.as_slice()).boxed()
+}
+
 pub fn entry() -> BoxedStrategy<EventEntry> {
-    (event_id(), spec(), any::<bool>(), number())
-        .prop_map(|(id, spec, enabled, hits)| EventEntry {
+    (event_id(), spec(), any::<bool>(), standing(), number())
+        .prop_map(|(id, spec, enabled, standing, hits)| EventEntry {
             id,
             settings: spec.settings,
             sizes: spec.programs.sizes(),
             enabled,
+            standing,
             hits,
         })
         .boxed()

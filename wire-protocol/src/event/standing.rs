@@ -1,0 +1,30 @@
+//! How an enabled event stands to the code that it hooks: code changes, and a hook must not.
+
+use crate::closed::closed_set;
+
+closed_set! {
+    /// How an event acts that is enabled, and if it cannot, why. Only hooks are ever anything but active.
+    pub enum Standing {
+        /// As it was asked for.
+        Active,
+        /// A detour that is a hidden breakpoint for now: the instruction that it moved was changed.
+        Breakpoint,
+        /// Stale: no instruction starts at the hook, because one that was written before it lies over it.
+        Covered,
+        /// Stale: other code stands there than the hook was set on.
+        Replaced,
+        /// Stale: the address does not lead to the memory any more in which the hook was set.
+        Unmapped,
+    }
+}
+
+impl Standing {
+    /// Whether the hook is out of effect until what made it so goes.
+    #[must_use]
+    pub const fn is_stale(self) -> bool {
+        match self {
+            Self::Active | Self::Breakpoint => false,
+            Self::Covered | Self::Replaced | Self::Unmapped => true,
+        }
+    }
+}
