@@ -4,6 +4,7 @@
 
 use super::arrivals::Arrivals;
 use super::due::{Due, Loaded};
+use super::retry::Retries;
 use super::single::state::Single;
 use super::violation::decoded::Decoded;
 use crate::ept::step_view::StepView;
@@ -32,6 +33,8 @@ pub struct Core<'m, C> {
     pub carried_out: Option<TriggerInstance>,
     /// What accesses to watched pages were decoded last.
     pub decoded: Decoded,
+    /// What it was let run again without knowing why.
+    pub retries: Retries,
     /// How its time runs.
     pub time: Time,
     /// It waits for a start-up IPI from its next entry on.
@@ -64,6 +67,7 @@ impl<'m, C> Core<'m, C> {
             loaded: Loaded::NOTHING,
             carried_out: None,
             decoded: Decoded::ZEROES,
+            retries: Retries::NONE,
             time: Time {
                 hidden_ticks: 0,
                 next_look: 0,

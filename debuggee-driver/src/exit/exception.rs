@@ -5,6 +5,7 @@ use crate::event::{TriggerInstance, TriggerKind};
 use crate::exit::core::{Core, Fault, Outcome};
 use crate::exit::derived;
 use crate::exit::due::Due;
+use crate::exit::emulate::advance::PENDING_SINGLE_STEP;
 use crate::exit::emulate::{nop, syscall};
 use crate::exit::single::{passthrough, step};
 use crate::exit::{nmi, watchers};
@@ -12,7 +13,8 @@ use crate::hit::{self, Nature, Verdict};
 use crate::port::{Cpu, LiveRegister, Ports};
 use crate::shared::Shared;
 use crate::vmx::interruption::{self, Combined, Event, Kind};
-use crate::vmx::{control_field, guest, reason, ro};
+use crate::vmx::privilege::linear_of_code;
+use crate::vmx::{control_field, guest, interruptibility, reason, rflags, ro};
 
 const DEBUG: u8 = 1;
 const BREAKPOINT: Event = Event {
@@ -28,6 +30,9 @@ const UNDEFINED_OPCODE: u8 = 6;
 const DOUBLE_FAULT: u8 = 8;
 const PAGE_FAULT: u8 = 14;
 const MACHINE_CHECK: u8 = 18;
+
+/// "BTF" of IA32_DEBUGCTL: single steps are from branch to branch.
+const DEBUGCTL_BTF: u64 = 1 << 1;
 
 /// "NMI unblocking due to IRET" of the interruption information (25.9.2).
 const NMI_UNBLOCKING_BY_IRET: u32 = 1 << 12;
@@ -52,6 +57,8 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
     match event.vector {
         vector if vector == BREAKPOINT.vector => on_breakpoint(core, shared, event),
         UNDEFINED_OPCODE => match syscall::on_undefined_opcode(core, shared) {
+            // Those who watch the instruction were served: they must not be served again.
+            Some(Outcome::Inject(event)) => deliver(core, shared, event, Nature::TrapLike),
             Some(outcome) => outcome,
             None => on_guests_own(core, shared, event),
         },
@@ -62,7 +69,8 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
 /// INT3 ran: in a shadow page it stands for a hook, anywhere else it is the guest's.
 fn on_breakpoint<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, event: Event) -> Outcome {
     let rip = core.cpu.vmread(guest::RIP);
-    let Some(at) = shared.translate(&core.cpu, rip) else {
+    let linear = linear_of_code(&core.cpu, rip);
+    let Some(at) = shared.translate(&core.cpu, linear) else {
         return on_guests_own(core, shared, event);
     };
     if core
@@ -72,13 +80,13 @@ fn on_breakpoint<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, event: E
         .is_some_and(|how| how.original)
     {
         // The step sees the page itself, which has no hooks.
-        return on_guests_own(core, shared, event);
+        return on_unhooked_breakpoint(core, shared, event, linear);
     }
     if core.seat.is_wanted() {
         return Outcome::Stay;
     }
     let trigger = TriggerInstance {
-        context: rip,
+        context: linear,
         ..TriggerInstance::new(TriggerKind::Execute, at.0)
     };
     let is_entry = syscall::is_entry(core, rip);
@@ -92,10 +100,7 @@ fn on_breakpoint<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, event: E
         None if core.seat.read(|it| it.watches().is_hooked(at)) => {
             watchers::serve_before(core, shared, &trigger, Nature::FaultLike)
         }
-        // A hook that was cleared after this core had fetched its INT3 is no breakpoint of the
-        // guest's: the instruction runs again, from the page without the hook.
-        None if shared.read_byte(at) == INT3_BYTE => return on_guests_own(core, shared, event),
-        None => return Outcome::Stay,
+        None => return on_unhooked_breakpoint(core, shared, event, linear),
     };
     if verdict == Verdict::Retry {
         return Outcome::Stay;
@@ -103,11 +108,42 @@ fn on_breakpoint<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, event: E
     if is_entry && let Some(outcome) = syscall::on_entry(core, shared) {
         return outcome;
     }
-    if nop::carry_out(core, shared, at) {
+    if nop::carry_out(core, shared, at, rip) {
         return Outcome::Moved;
     }
     step::begin_at_hook(core, shared, at);
     Outcome::Stay
+}
+
+/// INT3 ran where no hook stands or none is seen: it is the guest's, with prefixes or without.
+///
+/// Unless there is another byte in its place. With prefixes, that is an instruction in whose middle a hook stands: the
+/// processor took the hook for its opcode, so it runs from the page without hooks. Without, a hook was cleared
+/// after this core had fetched it, or the guest's code has just been changed: what stands there now runs.
+#[cold]
+#[inline(never)]
+fn on_unhooked_breakpoint<P: Ports>(
+    core: &mut Core<P::Cpu>,
+    shared: &Shared<P>,
+    event: Event,
+    linear: u64,
+) -> Outcome {
+    let prefix_bytes = core
+        .cpu
+        .vmread(ro::VMEXIT_INSTRUCTION_LEN)
+        .saturating_sub(1);
+    let last = shared.translate(&core.cpu, linear.wrapping_add(prefix_bytes));
+    let Some(last) = last.filter(|at| shared.read_byte(*at) != INT3_BYTE) else {
+        return on_guests_own(core, shared, event);
+    };
+    if prefix_bytes != 0 && core.seat.read(|it| it.watches().is_hooked(last)) {
+        step::begin_at_hook(core, shared, last);
+        return Outcome::Stay;
+    }
+    if core.retries.may_try(linear, core.exits) {
+        return Outcome::Stay;
+    }
+    on_guests_own(core, shared, event)
 }
 
 /// Serves the events that watch the exception, then lets the guest have it.
@@ -120,6 +156,16 @@ fn on_guests_own<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, event: E
     if nature == Nature::FaultLike && core.seat.is_wanted() {
         return Outcome::Stay;
     }
+    deliver(core, shared, event, nature)
+}
+
+/// The same, however the exception came about.
+fn deliver<P: Ports>(
+    core: &mut Core<P::Cpu>,
+    shared: &Shared<P>,
+    event: Event,
+    nature: Nature,
+) -> Outcome {
     let qualification = core.cpu.vmread(ro::EXIT_QUALIFICATION);
     let cr2 = core.cpu.live(LiveRegister::Cr2);
     if event.vector == PAGE_FAULT {
@@ -132,7 +178,7 @@ fn on_guests_own<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, event: E
             if event.vector == PAGE_FAULT {
                 core.cpu.set_live(LiveRegister::Cr2, cr2);
             }
-            return skipped(&event);
+            return skipped(core, &event);
         }
         Verdict::Retry => return Outcome::Stay,
     }
@@ -146,6 +192,7 @@ fn on_guests_own<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, event: E
         Combined::Second => {
             if event.vector == DEBUG {
                 set_debug_status(&mut core.cpu, qualification);
+                keep_single_step_due(&mut core.cpu);
             }
             give_back(core, first);
             passthrough::deliver(core, shared, trigger);
@@ -190,13 +237,28 @@ const fn is_fault_like(event: &Event) -> bool {
     }
 }
 
-/// The guest does not get the exception: behind INT3 and INTO it goes on, everywhere else it
+/// The guest does not get the exception: behind INT3, INTO and INT1 it goes on, everywhere else it
 /// stands where it stands.
-const fn skipped(event: &Event) -> Outcome {
+fn skipped<C: Cpu>(core: &mut Core<C>, event: &Event) -> Outcome {
     if event.needs_instruction_length() {
-        Outcome::Advance
-    } else {
-        Outcome::Stay
+        return Outcome::Advance;
+    }
+    if event.vector == DEBUG {
+        // What was due is over, and with it what the instruction before held off.
+        core.due |= Due::STI_ENDED;
+    }
+    Outcome::Stay
+}
+
+/// An exit for a debug exception forgets that a single step is due, and no entry is allowed without one while the
+/// guest steps behind STI or MOV SS ("Checks on Guest Non-Register State", 27.3.1.5).
+fn keep_single_step_due(cpu: &mut impl Cpu) {
+    let is_stepping = cpu.vmread(guest::RFLAGS) & rflags::TF != 0
+        && cpu.vmread(guest::IA32_DEBUGCTL_FULL) & DEBUGCTL_BTF == 0;
+    let blocking = cpu.vmread(guest::INTERRUPTIBILITY_STATE);
+    if is_stepping && blocking & interruptibility::SHADOW != 0 {
+        let pending = cpu.vmread(guest::PENDING_DBG_EXCEPTIONS);
+        cpu.vmwrite(guest::PENDING_DBG_EXCEPTIONS, pending | PENDING_SINGLE_STEP);
     }
 }
 

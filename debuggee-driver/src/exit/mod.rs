@@ -24,6 +24,7 @@ pub mod io;
 pub mod msr;
 pub mod nmi;
 mod raise;
+pub mod retry;
 pub mod single;
 #[cfg(test)]
 mod tests;

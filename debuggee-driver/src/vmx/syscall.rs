@@ -16,24 +16,8 @@ pub enum Instruction {
     Sysret32,
 }
 
-/// Length of SYSCALL in bytes.
-pub const SYSCALL_BYTES: u64 = 2;
-
-impl Instruction {
-    /// The instruction that these bytes begin with.
-    #[must_use]
-    pub const fn of(bytes: [u8; 3]) -> Option<Self> {
-        match bytes {
-            [0x0f, 0x05, _] => Some(Self::Syscall),
-            [0x0f, 0x07, _] => Some(Self::Sysret32),
-            // Any REX prefix with W set.
-            [0x48..=0x4f, 0x0f, 0x07] => Some(Self::Sysret64),
-            [0x40..=0x47, 0x0f, 0x07] => Some(Self::Sysret32),
-            [0x40..=0x4f, 0x0f, 0x05] => Some(Self::Syscall),
-            _ => None,
-        }
-    }
-}
+/// CR4.LA57: addresses of 57 bits.
+const CR4_LA57: u64 = 1 << 12;
 
 /// Registers that decide.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,6 +36,8 @@ pub struct Before {
     pub lstar: u64,
     /// IA32_FMASK.
     pub fmask: u64,
+    /// CR4, which says how many bits an address has.
+    pub cr4: u64,
 }
 
 /// What changes; RCX and R11 only by SYSCALL.
@@ -90,6 +76,16 @@ const fn segment(selector: u16, access_rights: u32) -> Segment {
     }
 }
 
+/// Whether the bits above those that are translated all equal the highest of these.
+const fn is_canonical(address: u64, cr4: u64) -> bool {
+    let unused = if cr4 & CR4_LA57 != 0 {
+        64 - 57
+    } else {
+        64 - 48
+    };
+    ((address << unused) as i64 >> unused) as u64 == address
+}
+
 impl Before {
     /// Carries the instruction out; `None` if it raises a general-protection fault.
     #[must_use]
@@ -109,9 +105,7 @@ impl Before {
             }
             Instruction::Sysret64 | Instruction::Sysret32 => {
                 let is_64bit = matches!(instruction, Instruction::Sysret64);
-                // Where the processor has 57 bits of address it would take more than this; no
-                // system returns to such an address.
-                if is_64bit && self.rcx >> 47 != 0 {
+                if is_64bit && !is_canonical(self.rcx, self.cr4) {
                     return None;
                 }
                 let (rip, selector, mode) = if is_64bit {
@@ -147,18 +141,8 @@ mod tests {
         star: 0x0023_0010_0000_0000,
         lstar: 0xffff_ffff_8200_0000,
         fmask: 0x0025_7fd5,
+        cr4: 0,
     };
-
-    #[test]
-    fn bytes_name_the_instruction() {
-        assert_eq!(Instruction::of([0x0f, 5, 0]), Some(Instruction::Syscall));
-        assert_eq!(
-            Instruction::of([0x48, 0x0f, 7]),
-            Some(Instruction::Sysret64)
-        );
-        assert_eq!(Instruction::of([0x0f, 7, 0]), Some(Instruction::Sysret32));
-        assert_eq!(Instruction::of([0x0f, 0x0b, 0]), None);
-    }
 
     #[test]
     fn syscall_goes_to_the_kernel_and_remembers() {
@@ -184,5 +168,15 @@ mod tests {
     fn sysret_to_an_address_that_is_none_faults() {
         let rcx = 0x8000_0000_0000;
         assert_eq!(Before { rcx, ..LINUX }.run(Instruction::Sysret64), None);
+        let far = Before {
+            rcx,
+            cr4: CR4_LA57,
+            ..LINUX
+        };
+        assert_eq!(far.run(Instruction::Sysret64).unwrap().rip, rcx);
+        // To the kernel's half, where the program faults.
+        let rcx = 0xffff_8000_0000_0000;
+        let high = Before { rcx, ..LINUX };
+        assert_eq!(high.run(Instruction::Sysret64).unwrap().rip, rcx);
     }
 }

@@ -4,10 +4,11 @@
 use crate::exit::core::Core;
 use crate::exit::due::Due;
 use crate::port::Cpu;
+use crate::vmx::privilege::next_ip;
 use crate::vmx::{guest, interruptibility, rflags, ro};
 
 /// "BS" of the pending debug exceptions: a single step was completed.
-const PENDING_SINGLE_STEP: u64 = 1 << 14;
+pub(in crate::exit) const PENDING_SINGLE_STEP: u64 = 1 << 14;
 
 /// Moves RIP behind the instruction that was carried out.
 #[inline]
@@ -21,7 +22,7 @@ pub(in crate::exit) fn advance<C: Cpu>(core: &mut Core<C>) {
 pub(in crate::exit) fn advance_by<C: Cpu>(core: &mut Core<C>, len_bytes: u64) {
     let cpu = &mut core.cpu;
     let rip = cpu.vmread(guest::RIP);
-    cpu.vmwrite(guest::RIP, rip.wrapping_add(len_bytes));
+    cpu.vmwrite(guest::RIP, next_ip(cpu, rip, len_bytes));
     let blocking = cpu.vmread(guest::INTERRUPTIBILITY_STATE);
     let is_shadowed = blocking & interruptibility::SHADOW != 0;
     if is_shadowed | (cpu.vmread(guest::RFLAGS) & rflags::TF != 0) {

@@ -8,8 +8,7 @@ use crate::exit::core::Core;
 use crate::exit::emulate::advance::advance_by;
 use crate::port::{Cpu, LiveRegister, PhysicalMemory, Ports};
 use crate::shared::Shared;
-use crate::vmx::privilege::is_in_64_bit_mode;
-use crate::vmx::privilege::is_kernel;
+use crate::vmx::privilege::{is_64_bit_code, is_kernel};
 use crate::vmx::{guest, rflags};
 use wire_protocol::address::{GuestPhysical, PAGE_BYTES};
 
@@ -42,22 +41,25 @@ fn length(bytes: u64) -> Option<u64> {
     Some(u64::from(*len))
 }
 
-/// Carries out the hooked instruction at `at` and goes behind it, if that is simple. Not if the guest could tell the
+/// Carries out the hooked instruction at `at`, where RIP is `rip`, and goes behind it, if that is simple. Not if the guest could tell the
 /// difference: what else is due at its end, the processor does.
 pub(in crate::exit) fn carry_out<P: Ports>(
     core: &mut Core<P::Cpu>,
     shared: &Shared<P>,
     at: GuestPhysical,
+    rip: u64,
 ) -> bool {
     let is_on_one_page = at.offset() as u64 <= PAGE_BYTES - 8;
-    if core.single.is_busy() || !is_on_one_page {
+    // With addresses of 16 bits a NOP of the same bytes may be shorter.
+    let is_known = is_on_one_page && is_64_bit_code(&core.cpu, rip);
+    if core.single.is_busy() || !is_known {
         return false;
     }
     let mut bytes = [0; 8];
     shared.memory.read(at.0, &mut bytes);
     let bytes = u64::from_le_bytes(bytes);
     let cpu = &mut core.cpu;
-    let swaps = bytes & SWAPGS_MASK == SWAPGS && is_in_64_bit_mode(cpu) && is_kernel(cpu);
+    let swaps = bytes & SWAPGS_MASK == SWAPGS && is_kernel(cpu);
     let Some(len_bytes) = length(bytes).or(swaps.then_some(SWAPGS_BYTES)) else {
         return false;
     };

@@ -13,6 +13,7 @@ use crate::exit::watchers;
 use crate::hit::{Nature, Verdict};
 use crate::port::{Cpu, Ports};
 use crate::shared::Shared;
+use crate::vmx::privilege::next_ip;
 use crate::vmx::{guest, ro};
 
 /// Serves the events that watch the instruction that exited, and lets the guest carry it out.
@@ -30,7 +31,7 @@ pub fn watched<P: Ports>(
     let rip = core.cpu.vmread(guest::RIP);
     core.single.pass_through = PassThrough::Instruction {
         rip,
-        next: rip.wrapping_add(core.cpu.vmread(ro::VMEXIT_INSTRUCTION_LEN)),
+        next: next_ip(&core.cpu, rip, core.cpu.vmread(ro::VMEXIT_INSTRUCTION_LEN)),
         trigger,
         intercept,
     };

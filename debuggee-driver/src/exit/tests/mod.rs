@@ -6,6 +6,7 @@ mod arrivals;
 mod cpu;
 mod detours;
 mod events;
+mod forms;
 mod machine;
 mod modes;
 mod shortcuts;

@@ -54,6 +54,7 @@ pub fn decode(bytes: &[u8]) -> Option<Instruction> {
         prefix: OpcodePrefix::None,
         has_66: false,
         repeats: false,
+        locked: false,
         short_address: false,
         segment: Segment::Flat,
         wide: false,
@@ -107,7 +108,8 @@ fn read_opcode(it: &mut Instruction, bytes: &mut Bytes<'_>) -> Option<()> {
             0x67 => it.short_address = true,
             0x64 => it.segment = Segment::Fs,
             0x65 => it.segment = Segment::Gs,
-            0x26 | 0x2e | 0x36 | 0x3e | 0xf0 => {}
+            0xf0 => it.locked = true,
+            0x26 | 0x2e | 0x36 | 0x3e => {}
             0x40..=0x4f => {
                 // Counts only right before the opcode.
                 rex = byte;
@@ -151,7 +153,7 @@ const fn prefix_of(field: u8) -> OpcodePrefix {
 }
 
 fn read_vex(it: &mut Instruction, bytes: &mut Bytes<'_>, first: u8) -> Option<()> {
-    if it.has_66 || it.repeats {
+    if it.has_66 || it.repeats || it.locked {
         return None;
     }
     it.encoding = Encoding::Vex;
@@ -174,7 +176,7 @@ fn read_vex(it: &mut Instruction, bytes: &mut Bytes<'_>, first: u8) -> Option<()
 }
 
 fn read_evex(it: &mut Instruction, bytes: &mut Bytes<'_>) -> Option<()> {
-    if it.has_66 || it.repeats {
+    if it.has_66 || it.repeats || it.locked {
         return None;
     }
     it.encoding = Encoding::Evex;

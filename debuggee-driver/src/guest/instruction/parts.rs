@@ -62,6 +62,8 @@ pub struct Instruction {
     pub has_66: bool,
     /// F2 or F3 stands in front (legacy encoding).
     pub repeats: bool,
+    /// LOCK.
+    pub locked: bool,
     /// Address-size prefix 67.
     pub short_address: bool,
     /// See [`Segment`].
@@ -147,6 +149,38 @@ impl Instruction {
         self.encoding == Encoding::Legacy
             && self.map == Map::One
             && (self.opcode == 0xe8 || self.opcode == 0xff && matches!(self.reg(), 2 | 3))
+    }
+
+    /// Whether it is this opcode of a map, with legacy prefixes that change nothing about that.
+    const fn is_legacy(&self, map: Map, opcode: u8) -> bool {
+        matches!(self.encoding, Encoding::Legacy)
+            && self.map as u8 == map as u8
+            && self.opcode == opcode
+            && !self.locked
+    }
+
+    /// SYSCALL.
+    #[must_use]
+    pub const fn is_syscall(&self) -> bool {
+        self.is_legacy(Map::Two, 0x05)
+    }
+
+    /// SYSRET.
+    #[must_use]
+    pub const fn is_sysret(&self) -> bool {
+        self.is_legacy(Map::Two, 0x07)
+    }
+
+    /// A near return, with or without operand.
+    #[must_use]
+    pub const fn is_near_return(&self) -> bool {
+        self.is_legacy(Map::One, 0xc2) || self.is_legacy(Map::One, 0xc3)
+    }
+
+    /// IRET, of any operand size.
+    #[must_use]
+    pub const fn is_interrupt_return(&self) -> bool {
+        self.is_legacy(Map::One, 0xcf)
     }
 
     /// INS, OUTS, MOVS, CMPS, STOS, LODS, SCAS.
