@@ -256,7 +256,7 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
 ///
 /// # Safety
 /// On a core that was started, CPL 0; to leave, with interrupts off in the kernel's context.
-pub unsafe fn call(number: u64, argument: u64) -> u64 {
+pub unsafe fn call(token: u64, number: u64, argument: u64) -> u64 {
     // SAFETY: on a core that runs as a guest, at CPL 0 in the driver's image, by contract.
-    unsafe { launch::hypercall(number, argument) }
+    unsafe { launch::hypercall(token, number, argument) }
 }

@@ -10,6 +10,8 @@ use wire_protocol::packet::Constants;
 pub struct Facts {
     /// Drawn at load.
     pub session: u64,
+    /// What the driver's calls have to know; drawn at load, too.
+    pub token: u64,
     /// Cores the system may have, numbered from 0.
     pub core_count: u16,
     /// Ticks of the TSC in a millisecond.

@@ -4,6 +4,7 @@ mod fixed;
 mod host;
 
 use crate::clock::Clock;
+use crate::cores::departure::Departure;
 use crate::cores::exclusive::Exclusive;
 use crate::cores::registers::RegisterFile;
 use crate::cores::rendezvous::{self, Rendezvous};
@@ -40,6 +41,8 @@ pub struct Shared<P: Ports> {
     /// Who has stopped, and what only its tokens open: events, hooks, pools and EPT views, and
     /// what each core has for itself.
     pub rendezvous: Rendezvous<Installed, Local>,
+    /// Who waits to leave.
+    pub departure: Departure,
     /// The way to the host.
     pub line: Exclusive<Line<P::Transport>>,
     /// What programs print, until it is sent.
@@ -156,6 +159,7 @@ impl<P: Ports> Shared<P> {
         let poll_hz = u64::from(parts.facts.constants.poll_hz);
         Self {
             rendezvous: Rendezvous::new(parts.installed, parts.locals),
+            departure: Departure::default(),
             line: Exclusive::new(parts.line),
             messages: parts.messages,
             globals: Exclusive::new(Globals::new()),

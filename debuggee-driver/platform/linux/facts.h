@@ -38,6 +38,7 @@ struct ss_facts {
 	u64 port;
 	u64 baud_hz;
 	u64 session;
+	u64 token; /* that every call of this load has to know */
 	u64 entry_base, entry_bytes; /* code in which stack and tables may be the user's */
 	u64 core_selector; /* of the segment whose limit holds the core's number */
 	u64 constants[SS_CONSTANTS];
@@ -55,13 +56,12 @@ struct ss_facts {
 void *standstill_build(const struct ss_facts *facts, unsigned long stack_top, char *reason, size_t reason_bytes);
 /* On the core, interrupts off. 0, or the code of a failed launch. */
 u64 standstill_start_core(void *hypervisor, u64 core);
-/* On a core that was started. */
-void standstill_stop_core(void);
-void standstill_arm(void);
-void standstill_disarm(void);
-u64 standstill_wanted_chunks(void);
-u64 standstill_take_chunk(u64 base);
-u64 standstill_exits(void);
-u64 standstill_clear(void);
+/* On a core that was started, each with the token of this load. */
+u64 standstill_stop_core(u64 token); /* interrupts off; 0 until all cores ask for it */
+void standstill_arm(u64 token);
+u64 standstill_wanted_chunks(u64 token);
+u64 standstill_take_chunk(u64 token, u64 base); /* zeroed but for the token, its first word */
+u64 standstill_exits(u64 token);
+u64 standstill_clear(u64 token);
 
 #endif

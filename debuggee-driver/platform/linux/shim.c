@@ -4,6 +4,7 @@
 
 #include <linux/cpu.h>
 #include <linux/cpuhotplug.h>
+#include <linux/delay.h>
 #include <linux/gfp.h>
 #include <linux/ioport.h>
 #include <linux/kernel.h>
@@ -72,6 +73,7 @@ static void *hypervisor;
 static enum cpuhp_state hotplug_state;
 static u64 launch_errors[SS_CORES];
 static bool started[SS_CORES];
+static u64 token;
 
 /* kallsyms_lookup_name is not exported; a probe that is never armed tells where it is. */
 static unsigned long (*lookup)(const char *name);
@@ -171,7 +173,7 @@ static int gather_image(void)
 	image_range(&count, layout->base + layout->text_size, layout->ro_size - layout->text_size, 2);
 	image_range(&count, layout->base + layout->ro_size, layout->size - layout->ro_size, 0);
 	facts->image_base = (u64)layout->base;
-	facts->image_bytes = layout->size;
+	facts->image_bytes = layout->text_size;
 #endif
 	facts->image_pages = image_pages;
 	facts->image_page_count = count;
@@ -284,6 +286,8 @@ static int gather_facts(void)
 	facts->port = com_ports[com - 1];
 	facts->baud_hz = baud;
 	facts->session = get_random_u64();
+	token = get_random_u64() | 1;
+	facts->token = token;
 	for (i = 0; i < SS_CONSTANTS; i++)
 		facts->constants[i] = constants[i];
 	facts->banner_bytes = min_t(int, SS_BANNER, scnprintf(facts->banner, SS_BANNER, "%s %s %s", init_utsname()->sysname,
@@ -312,7 +316,7 @@ static int get_exits(char *buffer, const struct kernel_param *unused)
 
 	preempt_disable();
 	if (started[smp_processor_id()])
-		exits = standstill_exits();
+		exits = standstill_exits(token);
 	preempt_enable();
 	return scnprintf(buffer, PAGE_SIZE, "%llu\n", exits);
 }
@@ -344,7 +348,9 @@ static int leave_here(void *unused)
 {
 	if (!started[smp_processor_id()])
 		return 0;
-	standstill_stop_core();
+	/* None leaves before all have come here. */
+	while (!standstill_stop_core(token))
+		cpu_relax();
 	started[smp_processor_id()] = false;
 	touch_nmi_watchdog();
 	if (reset_rcu_stall)
@@ -357,8 +363,6 @@ static void stop_all(void)
 	void (*touch_clocksource)(void) = (void *)lookup("clocksource_touch_watchdog");
 
 	reset_rcu_stall = (void *)lookup("rcu_cpu_stall_reset");
-	if (started[raw_smp_processor_id()])
-		standstill_disarm();
 	stop_machine(leave_here, NULL, cpu_online_mask);
 	if (touch_clocksource)
 		touch_clocksource();
@@ -379,7 +383,7 @@ static int start_all(void)
 		return error;
 	}
 	hotplug_state = error;
-	standstill_arm();
+	standstill_arm(token);
 	return 0;
 }
 
@@ -391,14 +395,16 @@ static struct task_struct *replenisher;
 static int replenish(void *unused)
 {
 	while (!kthread_should_stop()) {
-		u64 wanted = standstill_wanted_chunks();
+		u64 wanted = standstill_wanted_chunks(token);
 
 		while (wanted-- && facts->chunk_count < SS_CHUNKS) {
 			struct page *page = alloc_pages(GFP_KERNEL | __GFP_ZERO | __GFP_NOWARN, CHUNK_ORDER);
 
 			if (!page)
 				break;
-			if (!standstill_take_chunk(page_to_phys(page))) {
+			/* The mark of memory that is nobody else's. */
+			*(u64 *)page_address(page) = token;
+			if (!standstill_take_chunk(token, page_to_phys(page))) {
 				__free_pages(page, CHUNK_ORDER);
 				break;
 			}
@@ -482,18 +488,41 @@ static void empty_detours(void)
 
 	preempt_disable();
 	if (started[smp_processor_id()])
-		used = standstill_clear();
+		used = standstill_clear(token);
 	preempt_enable();
 	if (used)
 		synchronize_rcu_tasks();
 }
 
+/* A core that is offline is under the hypervisor, too, and leaves like the others: it comes online for it. */
+static struct cpumask woken;
+
+static void wake_offline(void)
+{
+	unsigned int core;
+
+	for_each_possible_cpu(core) {
+		if (!started[core] || cpu_online(core))
+			continue;
+		while (add_cpu(core)) {
+			pr_warn_once("core %u is offline and does not come online, which it has to before the driver can go\n", core);
+			msleep(1000);
+		}
+		cpumask_set_cpu(core, &woken);
+	}
+}
+
 static void __exit standstill_exit(void)
 {
+	unsigned int core;
+
 	stop_replenisher();
 	empty_detours();
 	cpuhp_remove_state_nocalls(hotplug_state);
+	wake_offline();
 	stop_all();
+	for_each_cpu(core, &woken)
+		remove_cpu(core);
 	free_chunks();
 	kfree(image_pages);
 	kvfree(facts);

@@ -1,11 +1,17 @@
 //! VMCALL. The driver's part in the guest uses it, since it cannot reach the hypervisor's memory
 //! once it runs as a guest; for everybody else it does not exist.
+//!
+//! Any code of the kernel can jump to the driver's instruction. So a call has to know the token of this load, and what it
+//! gives is looked at: a kernel that means to harm the debugger finds the token in its memory.
 
+use crate::cores::departure;
 use crate::event::{TriggerInstance, TriggerKind};
 use crate::exit::core::{Core, Outcome};
 use crate::exit::watchers::watched;
+use crate::facts::Facts;
 use crate::halt::silent::{self, NotEdited};
-use crate::port::{Cpu, Ports, gpr};
+use crate::pool::arena::CHUNK_BYTES;
+use crate::port::{Cpu, PhysicalMemory, Ports, gpr};
 use crate::shared::Shared;
 use crate::vmx::guest;
 use crate::vmx::interruption::UNDEFINED_OPCODE;
@@ -15,21 +21,19 @@ use wire_protocol::event::EventChange;
 /// RAX of the driver's calls.
 pub const MAGIC: u64 = 0x5374_616e_6473_7469;
 
-/// RCX: leave VMX operation on this core.
+/// RCX: leave VMX operation, together with all other cores; RAX is 0 if they did not come in time. All cores
+/// ask until they are out. From then on nobody polls the line.
 pub const LEAVE: u64 = 1;
 
 /// RCX: begin to poll the line.
 pub const ARM: u64 = 2;
 
-/// RCX: poll the line no more, so that no halt begins while cores leave.
-pub const DISARM: u64 = 3;
-
 /// RCX: how many chunks of memory the arena wants, answered in RAX. First what the arena itself
 /// can give is given to the pools that are below their levels.
 pub const WANTED_CHUNKS: u64 = 4;
 
-/// RCX: take the chunk at the physical address in RDX. RAX is 1 if it was taken: then it is the
-/// hypervisor's for good.
+/// RCX: take the chunk at the physical address in RDX, which is RAM and holds nothing but the token, as its first word.
+/// RAX is 1 if it was taken: then it is the hypervisor's for good.
 pub const TAKE_CHUNK: u64 = 5;
 
 /// RCX: take a core out of a detour; see `exit::detour`. RDX is an encoded `hit::detour::StubRequest`.
@@ -42,7 +46,15 @@ pub const EXITS: u64 = 9;
 /// threads may still be in.
 pub const CLEAR: u64 = 10;
 
-/// Carries out a call that comes from the driver's own image at CPL 0.
+/// What a call is answered that cannot be served.
+const REFUSED: u64 = 0;
+
+/// Part of a second that a core waits for the others to leave, too.
+const LEAVE_PART: u64 = 100;
+/// Looks at the clock meanwhile, should it stand still.
+const LEAVE_LOOKS: u32 = 1 << 20;
+
+/// Carries out a call that comes from the driver's own code at CPL 0.
 pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
     let rip = core.cpu.vmread(guest::RIP);
     let registers = core.cpu.registers();
@@ -50,10 +62,19 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
         let trigger = TriggerInstance::new(TriggerKind::Vmcall, 0);
         return watched(core, shared, trigger, |_| Outcome::Inject(UNDEFINED_OPCODE));
     }
-    match registers[gpr::RCX] {
-        LEAVE => Outcome::Leave,
-        number @ (ARM | DISARM) => {
-            shared.poll.set_on(number == ARM);
+    let (number, token) = (registers[gpr::RCX], registers[gpr::RSI]);
+    if token != shared.facts.token {
+        return answer(core, REFUSED);
+    }
+    match number {
+        LEAVE if leaves_with_all(core, shared) => {
+            shared.poll.set_on(false);
+            core.cpu.registers_mut()[gpr::RAX] = 1;
+            Outcome::Leave
+        }
+        LEAVE => answer(core, REFUSED),
+        ARM => {
+            shared.poll.set_on(true);
             Outcome::Advance
         }
         WANTED_CHUNKS => {
@@ -71,8 +92,7 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
             let wanted = core
                 .seat
                 .read(|installed| installed.pools().wanted_chunks());
-            core.cpu.registers_mut()[gpr::RAX] = u64::from(wanted);
-            Outcome::Advance
+            answer(core, u64::from(wanted))
         }
         TAKE_CHUNK => {
             let base = core.cpu.registers()[gpr::RDX];
@@ -80,19 +100,22 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
                 &mut core.seat,
                 &mut core.cpu,
                 shared,
-                |installed, memory| installed.grow(memory, base).is_ok(),
+                |installed, memory| {
+                    let may_grow = installed.pools().wanted_chunks() != 0
+                        && is_offered(&shared.facts, memory, base);
+                    if may_grow {
+                        memory.write_u64(base, 0);
+                    }
+                    may_grow && installed.grow(memory, base).is_ok()
+                },
             );
             if taken == Err(NotEdited::OtherCoreHalts) {
                 // The call is made again after that halt.
                 return Outcome::Stay;
             }
-            core.cpu.registers_mut()[gpr::RAX] = u64::from(taken == Ok(true));
-            Outcome::Advance
+            answer(core, u64::from(taken == Ok(true)))
         }
-        EXITS => {
-            core.cpu.registers_mut()[gpr::RAX] = core.exits;
-            Outcome::Advance
-        }
+        EXITS => answer(core, core.exits),
         CLEAR => {
             let cleared = silent::edit(
                 &mut core.seat,
@@ -106,9 +129,45 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
                 return Outcome::Stay;
             }
             let any_detour = core.seat.read(|installed| installed.detours().were_any());
-            core.cpu.registers_mut()[gpr::RAX] = u64::from(any_detour);
-            Outcome::Advance
+            answer(core, u64::from(any_detour))
         }
         _ => Outcome::Inject(UNDEFINED_OPCODE),
     }
+}
+
+fn answer<C: Cpu>(core: &mut Core<'_, C>, value: u64) -> Outcome {
+    core.cpu.registers_mut()[gpr::RAX] = value;
+    Outcome::Advance
+}
+
+/// Waits a moment for all other cores to leave, too. False: they did not come, or a halt wants this one.
+fn leaves_with_all<P: Ports>(core: &mut Core<'_, P::Cpu>, shared: &Shared<P>) -> bool {
+    let present = || shared.rendezvous.present().map(departure::bit).sum();
+    let limit_ticks = shared.clock.timeout_ticks() / LEAVE_PART;
+    let start = core.cpu.tsc();
+    shared.departure.join(core.id);
+    for _ in 0..LEAVE_LOOKS {
+        if shared.departure.is_complete(present()) {
+            return true;
+        }
+        if core.seat.is_wanted() || core.cpu.tsc().wrapping_sub(start) >= limit_ticks {
+            break;
+        }
+        core::hint::spin_loop();
+    }
+    !shared.departure.withdraw(core.id, present())
+}
+
+/// Whether the chunk at `base` is RAM that the driver offers: with its token as the first word, and with nothing else in
+/// it, so that nobody uses it. Every core is held.
+pub(super) fn is_offered(facts: &Facts, memory: &impl PhysicalMemory, base: u64) -> bool {
+    let is_ram = facts.ram().any(|range| {
+        let offset = base.checked_sub(range.start().0);
+        offset.is_some_and(|offset| offset.saturating_add(CHUNK_BYTES) <= range.len_bytes())
+    });
+    if !is_ram || !base.is_multiple_of(CHUNK_BYTES) || memory.read_u64(base) != facts.token {
+        return false;
+    }
+    let mut words = (base..base + CHUNK_BYTES).step_by(8).skip(1);
+    words.all(|at| memory.read_u64(at) == 0)
 }

@@ -136,7 +136,7 @@ pub unsafe fn enter(core: *mut PerCore) -> u64 {
 ///
 /// # Safety
 /// CPL 0 in the driver's image, on a core that runs as a guest.
-pub unsafe fn hypercall(number: u64, argument: u64) -> u64 {
+pub unsafe fn hypercall(token: u64, number: u64, argument: u64) -> u64 {
     let answer;
     // SAFETY: from the driver's image at CPL 0 as a guest, by contract: the hypervisor carries it out,
     // changes RAX at most, and returns behind it.
@@ -146,6 +146,7 @@ pub unsafe fn hypercall(number: u64, argument: u64) -> u64 {
             inout("rax") crate::exit::hypercall::MAGIC => answer,
             inout("rcx") number => _,
             in("rdx") argument,
+            in("rsi") token,
         );
     }
     answer

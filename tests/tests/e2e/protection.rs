@@ -2,7 +2,7 @@
 
 use crate::lab::{Lab, assert_log_is_clean};
 use std::ops::Range;
-use vm_lab::machine::KernelLine;
+use vm_lab::machine::{KernelLine, Options};
 
 const PAGE_BYTES: u64 = 0x1000;
 /// One word in so many bytes is written to.
@@ -89,5 +89,75 @@ fn code_and_constants_of_the_driver_stay_as_they_are() {
     lab.run("g");
     lab.kill_host();
     lab.unload_driver();
+    assert_log_is_clean(&lab.guest("dmesg"));
+}
+
+/// A function of the driver's, called by code that has no right to; what it gave.
+#[track_caller]
+fn call(lab: &mut Lab, call: &str) -> String {
+    const CALL: &str = "/sys/module/lab_hostile/parameters/call";
+    lab.guest(&format!("echo {call} > {CALL}"));
+    lab.guest(&format!("cat {CALL}"))
+}
+
+/// The kernel's other code calls the hypervisor as the driver does.
+#[test]
+fn calls_that_are_not_the_drivers_do_no_harm() {
+    let mut lab = Lab::with(&Options {
+        params: vec![("replenish_ms".into(), "0".into())],
+        ..Options::default()
+    });
+    lab.machine.load_hostile().unwrap();
+    lab.run("pause");
+    lab.run("!epthook vmlinux!__x64_sys_getsid script { .lab_calls = .lab_calls + 1; }");
+    // More than the arena has: it wants memory.
+    let queued = lab.run("prealloc big-safe-buffer c0");
+    lab.go();
+    for refused in [
+        "standstill_take_chunk none clean",
+        "standstill_take_chunk known dirty",
+        // The local APIC, code of the kernel, and no chunk at all.
+        "standstill_take_chunk known fee00000",
+        "standstill_take_chunk known 1000000",
+        "standstill_take_chunk known 1234568",
+        "standstill_take_chunk known ffffffffffe00000",
+        // A core alone, with the token or without it.
+        "standstill_stop_core none 0",
+        "standstill_stop_core known 0",
+        "standstill_clear none 0",
+        "standstill_wanted_chunks none 0",
+        "standstill_exits none 0",
+    ] {
+        assert_eq!(call(&mut lab, refused), "gave 0\n", "{refused}");
+    }
+    let wanted = call(&mut lab, "standstill_wanted_chunks known 0");
+    assert_ne!(wanted, "gave 0\n", "{queued}");
+    let taken = call(&mut lab, "standstill_take_chunk known clean");
+    assert_eq!(taken, "gave 1\n", "what is in order is taken");
+    // Every core is under the hypervisor, break-ins come, and the event is there.
+    assert!(lab.guest("lab-calls 100 1").contains("calls 100 core 1"));
+    lab.run("pause");
+    assert_eq!(lab.run("~").lines().count(), 2);
+    assert_eq!(lab.run("? printf(\"%d\\n\", .lab_calls);"), "100");
+    lab.run("g");
+    lab.kill_host();
+    lab.unload_driver();
+    assert_log_is_clean(&lab.guest("dmesg"));
+}
+
+/// All cores leave together, those too that are offline: they come online for it.
+#[test]
+fn driver_goes_while_a_core_is_offline() {
+    const ONLINE: &str = "/sys/devices/system/cpu/cpu1/online";
+    let mut lab = Lab::boot(KernelLine::Stock);
+    lab.load_probe();
+    lab.guest(&format!("echo 0 > {ONLINE}"));
+    lab.kill_host();
+    lab.unload_driver();
+    assert_eq!(lab.guest(&format!("cat {ONLINE}")), "0\n");
+    lab.guest(&format!("echo 1 > {ONLINE}"));
+    let vmx = lab.guest("cat /sys/module/lab_probe/parameters/vmx");
+    assert_eq!(vmx, "core 0 vmxe=0\ncore 1 vmxe=0\n");
+    assert!(lab.guest("lab-calls 100 1").contains("calls 100 core 1"));
     assert_log_is_clean(&lab.guest("dmesg"));
 }

@@ -5,6 +5,12 @@
 //   scribble  write "own ADDR LEN STEP" or "direct ADDR LEN STEP" (hex): inverts a word in every STEP bytes of LEN bytes of a
 //             module, through the module's own addresses or through the direct map, with write protection off; read:
 //             "tried N changed M", M of them by what can be read back
+//   call      write "FUNCTION none|known ADDR|clean|dirty" (hex): calls a function of the driver's that calls the hypervisor,
+//             without its token or with it, and with an address or with that of 2 MiB of memory that the driver would give,
+//             or of such that is in use; read: "gave N"
+#include <linux/gfp.h>
+#include <linux/io.h>
+#include <linux/kprobes.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/vmalloc.h>
@@ -62,8 +68,62 @@ static int scribble_get(char *buffer, const struct kernel_param *kp)
 static const struct kernel_param_ops scribble_ops = { .set = scribble_set, .get = scribble_get };
 module_param_cb(scribble, &scribble_ops, NULL, 0600);
 
+#define CHUNK_ORDER 9
+#define CHUNK_WORDS ((PAGE_SIZE << CHUNK_ORDER) / sizeof(u64))
+
+static unsigned long (*lookup)(const char *name);
+static u64 gave;
+
+static int call_set(const char *value, const struct kernel_param *kp)
+{
+	u64 (*function)(u64 token, u64 argument);
+	char name[32], token_word[8], what[20];
+	struct page *page = NULL;
+	unsigned long flags;
+	u64 token = 0, argument;
+
+	if (sscanf(value, "%31s %7s %19s", name, token_word, what) != 3)
+		return -EINVAL;
+	function = (void *)lookup(name);
+	if (!function)
+		return -ENOENT;
+	if (token_word[0] == 'k')
+		token = *(u64 *)lookup("standstill:token");
+	if (kstrtou64(what, 16, &argument)) {
+		u64 *words;
+
+		page = alloc_pages(GFP_KERNEL | __GFP_ZERO, CHUNK_ORDER);
+		if (!page)
+			return -ENOMEM;
+		words = page_address(page);
+		words[0] = *(u64 *)lookup("standstill:token");
+		words[CHUNK_WORDS - 1] = what[0] == 'd';
+		argument = page_to_phys(page);
+	}
+	local_irq_save(flags);
+	gave = function(token, argument);
+	local_irq_restore(flags);
+	if (page && !gave)
+		__free_pages(page, CHUNK_ORDER);
+	return 0;
+}
+
+static int call_get(char *buffer, const struct kernel_param *kp)
+{
+	return scnprintf(buffer, PAGE_SIZE, "gave %llx\n", gave);
+}
+static const struct kernel_param_ops call_ops = { .set = call_set, .get = call_get };
+module_param_cb(call, &call_ops, NULL, 0600);
+
 static int __init hostile_init(void)
 {
+	struct kprobe probe = { .symbol_name = "kallsyms_lookup_name" };
+	int error = register_kprobe(&probe);
+
+	if (error)
+		return error;
+	lookup = (void *)probe.addr;
+	unregister_kprobe(&probe);
 	return 0;
 }
 

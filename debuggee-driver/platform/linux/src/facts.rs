@@ -34,6 +34,7 @@ pub(crate) struct RawFacts {
     pub(crate) port: u64,
     pub(crate) baud_hz: u64,
     pub(crate) session: u64,
+    pub(crate) token: u64,
     pub(crate) entry_base: u64,
     pub(crate) entry_bytes: u64,
     pub(crate) core_selector: u64,

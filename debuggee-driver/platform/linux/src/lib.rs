@@ -145,6 +145,7 @@ fn facts_for_core(raw: &RawFacts, constants: &Constants) -> Facts {
     }
     Facts {
         session: raw.session,
+        token: raw.token,
         core_count: raw.core_count as u16,
         tsc_khz: raw.tsc_khz as u32,
         kernel_base: GuestVirtual(raw.kernel_base),
@@ -209,14 +210,14 @@ unsafe extern "C" fn standstill_start_core(hypervisor: *const Hypervisor, core: 
     unsafe { boot::start_core(hypervisor, core as u16) }
 }
 
-/// Takes this core out of the hypervisor.
+/// Takes this core out of the hypervisor, once all others ask for the same; 0 if they do not yet.
 ///
 /// # Safety
 /// The core was started; interrupts off.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn standstill_stop_core() {
+unsafe extern "C" fn standstill_stop_core(token: u64) -> u64 {
     // SAFETY: the core runs as a guest and its interrupts are off, by contract.
-    unsafe { boot::call(hypercall::LEAVE, 0) };
+    unsafe { boot::call(token, hypercall::LEAVE, 0) }
 }
 
 /// Lets the host break in.
@@ -224,19 +225,9 @@ unsafe extern "C" fn standstill_stop_core() {
 /// # Safety
 /// The calling core was started and cannot be left meanwhile.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn standstill_arm() {
+unsafe extern "C" fn standstill_arm(token: u64) {
     // SAFETY: on a core that was started and cannot be left meanwhile, by contract.
-    unsafe { boot::call(hypercall::ARM, 0) };
-}
-
-/// The host can no longer break in.
-///
-/// # Safety
-/// As [`standstill_arm`].
-#[unsafe(no_mangle)]
-unsafe extern "C" fn standstill_disarm() {
-    // SAFETY: on a core that was started and cannot be left meanwhile, by contract.
-    unsafe { boot::call(hypercall::DISARM, 0) };
+    unsafe { boot::call(token, hypercall::ARM, 0) };
 }
 
 /// Chunks that the arena wants to grow by, after the pools took what it has.
@@ -244,19 +235,19 @@ unsafe extern "C" fn standstill_disarm() {
 /// # Safety
 /// As [`standstill_arm`].
 #[unsafe(no_mangle)]
-unsafe extern "C" fn standstill_wanted_chunks() -> u64 {
+unsafe extern "C" fn standstill_wanted_chunks(token: u64) -> u64 {
     // SAFETY: on a core that was started and cannot be left meanwhile, by contract.
-    unsafe { boot::call(hypercall::WANTED_CHUNKS, 0) }
+    unsafe { boot::call(token, hypercall::WANTED_CHUNKS, 0) }
 }
 
-/// Gives a zeroed chunk to the arena; 1 if it was taken, then it is nobody else's any more.
+/// Gives a chunk, zeroed but for the token as its first word, to the arena; 1 if it was taken, then it is nobody else's any more.
 ///
 /// # Safety
 /// As [`standstill_arm`]; the chunk is the caller's alone.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn standstill_take_chunk(base: u64) -> u64 {
+unsafe extern "C" fn standstill_take_chunk(token: u64, base: u64) -> u64 {
     // SAFETY: on a core that was started, by contract; the chunk is the caller's alone to give.
-    unsafe { boot::call(hypercall::TAKE_CHUNK, base) }
+    unsafe { boot::call(token, hypercall::TAKE_CHUNK, base) }
 }
 
 /// Exits that the calling core took.
@@ -264,9 +255,9 @@ unsafe extern "C" fn standstill_take_chunk(base: u64) -> u64 {
 /// # Safety
 /// As [`standstill_arm`].
 #[unsafe(no_mangle)]
-unsafe extern "C" fn standstill_exits() -> u64 {
+unsafe extern "C" fn standstill_exits(token: u64) -> u64 {
     // SAFETY: on a core that was started and cannot be left meanwhile, by contract.
-    unsafe { boot::call(hypercall::EXITS, 0) }
+    unsafe { boot::call(token, hypercall::EXITS, 0) }
 }
 
 /// Clears all events; 1 if threads may still be in the code of detours.
@@ -274,7 +265,7 @@ unsafe extern "C" fn standstill_exits() -> u64 {
 /// # Safety
 /// As [`standstill_arm`].
 #[unsafe(no_mangle)]
-unsafe extern "C" fn standstill_clear() -> u64 {
+unsafe extern "C" fn standstill_clear(token: u64) -> u64 {
     // SAFETY: on a core that was started and cannot be left meanwhile, by contract.
-    unsafe { boot::call(hypercall::CLEAR, 0) }
+    unsafe { boot::call(token, hypercall::CLEAR, 0) }
 }

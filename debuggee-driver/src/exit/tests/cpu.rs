@@ -3,6 +3,7 @@
 extern crate std;
 
 use crate::port::{CodeCall, CodeEnd, Cpu, Gprs, LiveRegister};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::vec::Vec;
 
@@ -15,6 +16,9 @@ pub(super) struct FakeCpu {
     pub(super) tsc: u64,
     /// What it draws, again and again.
     pub(super) random: Option<u64>,
+    /// By how much a look at the counter moves it on, and how far that has come.
+    pub(super) ticks_per_look: u64,
+    ticks: Cell<u64>,
     /// Interrupts that were told to be done, and those that were raised.
     pub(super) ended: u32,
     pub(super) raised: Vec<u8>,
@@ -57,7 +61,9 @@ impl Cpu for FakeCpu {
     }
     fn end_nmi_blocking(&mut self) {}
     fn tsc(&self) -> u64 {
-        self.tsc
+        let ticks = self.ticks.get();
+        self.ticks.set(ticks + self.ticks_per_look);
+        self.tsc + ticks
     }
     fn random(&self) -> Option<u64> {
         self.random

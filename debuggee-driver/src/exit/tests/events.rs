@@ -1,7 +1,7 @@
 //! What makes a core exit for an event: who is served, and what the guest gets.
 
 use super::cpu::FakeCpu;
-use super::machine::{BITMAPS, DRIVER, Machine, RAM};
+use super::machine::{BITMAPS, DRIVER, Machine, RAM, TOKEN};
 use crate::event::Facts;
 use crate::exit::{self, Flow, hypercall};
 use crate::port::{Cpu, LiveRegister, PhysicalMemory, gpr};
@@ -365,6 +365,9 @@ fn a_core_that_is_left_while_system_calls_are_watched_can_make_them() {
     let registers = cpu(&mut machine).registers_mut();
     registers[gpr::RAX] = hypercall::MAGIC;
     registers[gpr::RCX] = hypercall::LEAVE;
+    registers[gpr::RSI] = TOKEN;
+    // The other core waits for this one.
+    machine.shared.departure.join(CoreId(1));
     assert_eq!(machine.handle(0), Flow::Leave);
     assert_eq!(read(&machine, guest::IA32_EFER_FULL), long);
 }

@@ -42,6 +42,9 @@ use wire_protocol::packet::Constants;
 pub(super) const RAM: u64 = 64 * MIB;
 /// Where the driver's code is, of one page.
 pub(super) const DRIVER: u64 = 0x1000;
+
+/// What the driver's calls have to know.
+pub(super) const TOKEN: u64 = 0x746f_6b65_6e00_0001;
 /// Four pages that nothing else uses.
 pub(super) const BITMAPS: Bitmaps = Bitmaps {
     msr: 24 * MIB,
@@ -123,6 +126,7 @@ fn no_facts() -> Facts {
     ram[0] = Extent::new(GuestPhysical(0), 3 * GIB).unwrap();
     Facts {
         session: 1,
+        token: TOKEN,
         core_count: 2,
         tsc_khz: 1000,
         kernel_base: GuestVirtual(0),
