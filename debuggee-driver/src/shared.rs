@@ -197,8 +197,11 @@ impl<P: Ports> Shared<P> {
 
     /// `core` will execute nothing for a while: another one polls.
     pub fn hand_over_polling(&self, core: CoreId) {
-        let is_away = |core: &CoreId| self.rendezvous.presence(*core) == Presence::WaitForSipi;
-        let others = self.rendezvous.present().filter(|other| !is_away(other));
+        let is_there = |core: &CoreId| {
+            self.rendezvous.presence(*core) != Presence::WaitForSipi
+                && !self.rendezvous.has_died(*core)
+        };
+        let others = self.rendezvous.present().filter(is_there);
         self.poll.hand_over(core, others);
     }
 

@@ -5,13 +5,14 @@
 use super::{BootError, Hypervisor, PAGE, carve};
 use crate::cores::roster::Presence;
 use crate::ept::step_view::{self, StepView};
-use crate::exit::{self, Core, Fault, Flow};
-use crate::hw::launch;
+use crate::exit::{self, Core, Death, Fault, Flow};
+use crate::hw::launch::{self, Hardware};
 use crate::hw::percore::{self, PerCore};
 use crate::hw::phys::DirectMap;
 use crate::hw::vmx_cpu::{LaunchError, VmcsPlan, VmxCpu};
 use crate::pool::arena::Arena;
 use crate::port::{Cpu, PhysicalMemory};
+use crate::shared::Shared;
 use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use wire_protocol::address::CoreId;
 use wire_protocol::packet::Notice;
@@ -150,11 +151,7 @@ pub(super) unsafe fn core_main(core: *mut PerCore) -> u64 {
                 // SAFETY: `hypercall` saw that the guest is the driver in the kernel.
                 unsafe { core.cpu.leave() }
             }
-            Flow::Dead(fault) => {
-                let rip = core.cpu.vmread(crate::vmx::guest::RIP);
-                core.seat.stand_still();
-                report_for_good(hypervisor, core.id, fault, rip)
-            }
+            Flow::Dead(fault) => stay_dead(&mut core, shared, fault),
         }
         let entered = if core.waits_for_sipi {
             run_once_woken(&mut core)
@@ -162,13 +159,19 @@ pub(super) unsafe fn core_main(core: *mut PerCore) -> u64 {
             core.cpu.run()
         };
         if let Err(error) = entered {
-            let fault = Fault {
-                code: 256 + error.code() as u16,
-                detail: error.code(),
-            };
-            core.seat.stand_still();
-            report_for_good(hypervisor, core.id, fault, 0)
+            stay_dead(&mut core, shared, Fault::of_entry(error.code()));
         }
+    }
+}
+
+/// What is left for a core whose guest cannot go on: to tell it, and to take part in halts.
+#[cold]
+#[inline(never)]
+fn stay_dead(core: &mut Core<'_, VmxCpu>, shared: &Shared<Hardware>, fault: Fault) -> ! {
+    let mut death = Death::new(core, shared, fault);
+    loop {
+        death.turn(core, shared);
+        core::hint::spin_loop();
     }
 }
 
@@ -185,26 +188,17 @@ pub(super) fn report_fault(core: &PerCore, vector: u16, rip: u64, detail: u64) -
     let (address, number) = core.origin();
     // SAFETY: `build` set every core's pointer to the hypervisor, which is never dropped.
     let hypervisor = unsafe { &*(address as *const Hypervisor) };
-    let fault = Fault {
-        code: vector,
-        detail,
-    };
     let core = CoreId(number);
     // SAFETY: what the core was doing, with its seat, was interrupted and never goes on.
     unsafe { hypervisor.shared.rendezvous.give_up(core) };
-    report_for_good(hypervisor, core, fault, rip)
-}
-
-/// The end of a core that cannot go on, and counts as held in every later halt: the host is told.
-/// If it dies while it serves one itself, the line is its own and goes silent.
-fn report_for_good(hypervisor: &Hypervisor, core: CoreId, fault: Fault, rip: u64) -> ! {
+    // If it serves a halt itself, the line is its own and goes silent.
     let shared = &hypervisor.shared;
     shared.hand_over_polling(core);
     let notice = Notice::Fault {
         core,
-        vector: fault.code,
+        vector,
         rip,
-        detail: fault.detail,
+        detail,
     };
     let told = shared.line.try_with(|line| line.send_notice(|_| notice));
     // Another core that polls sends it; if this was the only one, it does so itself.

@@ -52,6 +52,7 @@ pub fn add<'s, P: Ports>(
         cr3,
         cr4,
         core_count: shared.facts.core_count,
+        dead_cores: context.halt.dead_mask(),
         owned_ports: shared.fixed.bitmaps.owned_ports,
         can_take_interrupts: shared.fixed.can_take_interrupts,
         can_tell_modes: shared.fixed.mode_views.is_some(),

@@ -11,7 +11,7 @@ use wire_protocol::register::{Register, RegisterSet};
 /// The register file of a core that is held.
 ///
 /// # Errors
-/// No such core, or it did not check in.
+/// No such core, or it did not check in, or it is lost.
 pub(super) fn file<'c, P: Ports>(
     context: &'c mut Context<'_, '_, P>,
     core: CoreId,
@@ -20,8 +20,12 @@ pub(super) fn file<'c, P: Ports>(
     if core.0 >= count {
         return Err(Refusal::NoSuchCore { core, count });
     }
-    let local = context.halt.local_of(core);
-    Ok(&mut local.ok_or(Refusal::CoreAway { core })?.file)
+    let away = if context.halt.has_died(core) {
+        Refusal::CoreDied { core }
+    } else {
+        Refusal::CoreAway { core }
+    };
+    Ok(&mut context.halt.local_of(core).ok_or(away)?.file)
 }
 
 /// Values of a set of registers.

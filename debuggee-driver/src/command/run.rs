@@ -24,9 +24,13 @@ pub fn cores<'s, P: Ports>(
     for (number, slot) in (0u16..).zip(states.iter_mut().take(count)) {
         let core = CoreId(number);
         *slot = match context.halt.presence(core) {
+            Presence::Held if context.halt.has_died(core) => CoreState::Died {
+                rip: rip(context, core),
+            },
             Presence::Held => CoreState::Halted {
                 rip: rip(context, core),
             },
+            Presence::Lost => CoreState::Lost,
             Presence::WaitForSipi => CoreState::WaitForSipi,
             Presence::Running => CoreState::Missing,
             Presence::Offline => CoreState::Offline,

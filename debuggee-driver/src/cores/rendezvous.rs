@@ -99,12 +99,18 @@ impl<T, L> Rendezvous<T, L> {
         self.roster.present()
     }
 
-    /// A core whose seat is out of reach counts as held from now on.
+    /// Whether `core` executes nothing any more.
+    #[must_use]
+    pub fn has_died(&self, core: CoreId) -> bool {
+        self.roster.has_died(core)
+    }
+
+    /// A core whose seat is out of reach is lost from now on: no halt waits for it.
     ///
     /// # Safety
     /// The holder of the core's seat never goes on.
     pub unsafe fn give_up(&self, core: CoreId) {
-        self.roster.set_presence(core, Presence::Held);
+        self.roster.set_presence(core, Presence::Lost);
     }
 }
 
@@ -224,12 +230,9 @@ impl<T, L> Seat<'_, T, L> {
         rendezvous.roster.set_presence(core, Presence::Offline);
     }
 
-    /// The core stands still for good, and counts as held in every halt to come.
-    pub fn stand_still(self) {
-        let Self {
-            rendezvous, core, ..
-        } = self;
-        rendezvous.roster.set_presence(core, Presence::Held);
+    /// The guest of this core cannot go on. The core takes part in every halt to come.
+    pub fn die(&self) {
+        self.rendezvous.roster.die(self.core);
     }
 }
 
@@ -372,6 +375,20 @@ impl<T, L> Halt<'_, T, L> {
         } else {
             self.roster().presence(core)
         }
+    }
+
+    /// Whether `core` executes nothing any more.
+    #[must_use]
+    pub fn has_died(&self, core: CoreId) -> bool {
+        self.roster().has_died(core)
+    }
+
+    /// Bit N set: core N executes nothing any more.
+    #[must_use]
+    pub fn dead_mask(&self) -> u64 {
+        let present = self.roster().present();
+        let dead = present.filter(|core| self.has_died(*core));
+        dead.fold(0, |mask, core| mask | 1 << core.0)
     }
 
     /// Looks at what all cores read.

@@ -22,6 +22,8 @@ pub enum Presence {
     WaitForSipi = 2,
     /// Spins in VMX-root and touches nothing.
     Held = 3,
+    /// Met a fault in VMX-root: it touches nothing, answers nothing, and never comes back.
+    Lost = 4,
 }
 
 impl Presence {
@@ -30,6 +32,7 @@ impl Presence {
             1 => Self::Running,
             2 => Self::WaitForSipi,
             3 => Self::Held,
+            4 => Self::Lost,
             _ => Self::Offline,
         }
     }
@@ -42,6 +45,7 @@ const RELEASING: u32 = 2;
 
 struct Entry {
     presence: AtomicU8,
+    has_died: AtomicBool,
     nmi_expected: AtomicBool,
     checked_in_tsc: AtomicU64,
     generation_seen: AtomicU32,
@@ -66,6 +70,7 @@ impl Default for Roster {
             entries: [const {
                 Entry {
                     presence: AtomicU8::new(Presence::Offline as u8),
+                    has_died: AtomicBool::new(false),
                     nmi_expected: AtomicBool::new(false),
                     checked_in_tsc: AtomicU64::new(0),
                     generation_seen: AtomicU32::new(0),
@@ -92,6 +97,21 @@ impl Roster {
         if let Some(entry) = self.entry(core) {
             entry.presence.store(presence as u8, SeqCst);
         }
+    }
+
+    /// The guest of `core` cannot go on.
+    pub(super) fn die(&self, core: CoreId) {
+        if let Some(entry) = self.entry(core) {
+            entry.has_died.store(true, SeqCst);
+        }
+    }
+
+    /// Whether `core` executes nothing any more.
+    pub(super) fn has_died(&self, core: CoreId) -> bool {
+        self.presence(core) == Presence::Lost
+            || self
+                .entry(core)
+                .is_some_and(|entry| entry.has_died.load(SeqCst))
     }
 
     /// An offline core becomes one that executes nothing. False if it is none, or not offline.

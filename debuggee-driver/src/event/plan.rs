@@ -39,6 +39,8 @@ pub struct Resolver<'a> {
     pub cr4: u64,
     /// Cores there are.
     pub core_count: u16,
+    /// Bit N set: core N executes nothing any more.
+    pub dead_cores: u64,
     /// Ports of the line.
     pub owned_ports: PortRange,
     /// The processor lets interrupts be taken from the guest and given back.
@@ -69,6 +71,10 @@ impl Resolver<'_> {
         let count = self.core_count;
         if let Some(core) = settings.filter.core.filter(|core| core.0 >= count) {
             return Err(Refusal::NoSuchCore { core, count });
+        }
+        let is_dead = |core: &CoreId| self.dead_cores >> core.0 & 1 != 0;
+        if let Some(core) = settings.filter.core.filter(is_dead) {
+            return Err(Refusal::CoreDied { core });
         }
         let cr3 = match settings.filter.pid {
             None => self.cr3,

@@ -96,23 +96,29 @@ pub enum Outcome {
     Dead(Fault),
 }
 
-/// Why a core stands still for good.
+/// Why the guest of a core cannot go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Exit reason + 512, to tell it from exception vectors and VM-instruction errors.
-    pub code: u16,
+    /// Exit reason, or VM-instruction error + 256.
+    pub reason: u16,
     /// Exit qualification or guest-physical address.
     pub detail: u64,
 }
 
 impl Fault {
-    /// A fault named by its exit reason.
+    /// The entry failed with this VM-instruction error.
+    #[must_use]
+    pub const fn of_entry(error: u64) -> Self {
+        Self {
+            reason: 256 + error as u16,
+            detail: error,
+        }
+    }
+
+    /// The guest left for this reason and cannot be entered again.
     #[must_use]
     pub const fn of_exit(reason: u16, detail: u64) -> Self {
-        Self {
-            code: reason + 512,
-            detail,
-        }
+        Self { reason, detail }
     }
 }
 
@@ -123,6 +129,6 @@ pub enum Flow {
     Enter,
     /// Leave VMX operation and go on without a hypervisor.
     Leave,
-    /// Stand still and report.
+    /// Stay in VMX-root for good: the guest cannot go on.
     Dead(Fault),
 }

@@ -9,6 +9,7 @@ pub mod control_register;
 pub mod core;
 pub mod counter;
 pub mod cpuid;
+pub mod death;
 pub mod debug_register;
 pub mod derived;
 pub mod detour;
@@ -34,6 +35,7 @@ mod watchers;
 pub mod xsetbv;
 
 pub use self::core::{Core, Fault, Flow, Outcome};
+pub use self::death::Death;
 use crate::port::{Cpu, Ports};
 use crate::shared::Shared;
 use crate::vmx::{interruption, reason, ro};

@@ -22,11 +22,11 @@ pub enum News {
     Fault {
         /// On which core.
         core: u16,
-        /// Exception vector, or VM-instruction error + 256.
+        /// Exception vector.
         vector: u16,
         /// Host instruction pointer.
         rip: Hex,
-        /// CR2, error code or exit reason.
+        /// CR2 or error code.
         detail: Hex,
     },
     /// A program of an event said something.
@@ -108,6 +108,13 @@ pub enum Cause {
         id: u32,
         /// What it watches; null when the list of events cannot be read.
         trigger: Option<Trigger>,
+    },
+    /// The guest cannot go on on this core, which executes nothing any more.
+    CoreDied {
+        /// The processor's exit reason, or VM-instruction error + 256; 2 is a triple fault.
+        reason: u16,
+        /// Exit qualification or guest-physical address.
+        detail: Hex,
     },
 }
 

@@ -161,6 +161,13 @@ pub enum CoreState {
     Missing {},
     /// Not under the hypervisor.
     Offline {},
+    /// Its guest cannot go on; it executes nothing any more.
+    Died {
+        /// Where it stood last.
+        at: Address,
+    },
+    /// The hypervisor met a fault of its own there; nothing is known of it.
+    Lost {},
 }
 
 /// Where messages of events can go.

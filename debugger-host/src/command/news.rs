@@ -86,6 +86,10 @@ impl Debugger {
                 }
             }
             StopCause::BreakIn => Cause::BreakIn {},
+            StopCause::CoreDied { reason, detail } => Cause::CoreDied {
+                reason,
+                detail: Hex(detail),
+            },
         };
         let missing_cores = (0..64).filter(|core| halt.missing_cores & (1 << core) != 0);
         Halt {

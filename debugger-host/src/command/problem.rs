@@ -270,6 +270,7 @@ described!(Refusal {
     PhysicalOutOfRange { address, limit }
     DebuggerMemory { address }
     CoreAway { core }
+    CoreDied { core }
     NoSuchEvent { event }
     NoSuchCore { core, count }
     ReadOnlyRegister { register }

@@ -126,6 +126,10 @@ impl Action for Core {
                 CoreState::WaitForSipi => status::CoreState::WaitsForStartup {},
                 CoreState::Missing => status::CoreState::Missing {},
                 CoreState::Offline => status::CoreState::Offline {},
+                CoreState::Died { rip } => status::CoreState::Died {
+                    at: Address::new(rip.0, &debugger.symbols),
+                },
+                CoreState::Lost => status::CoreState::Lost {},
             },
         };
         Ok(Answer::Cores {

@@ -15,11 +15,11 @@ pub enum News {
     Fault {
         /// On which core.
         core: CoreId,
-        /// Exception vector, or VM-instruction error + 256.
+        /// Exception vector.
         vector: u16,
         /// Host instruction pointer.
         rip: u64,
-        /// CR2, error code or exit reason.
+        /// CR2 or error code.
         detail: u64,
     },
     /// Programs of one core said something, in order.

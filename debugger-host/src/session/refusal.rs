@@ -66,6 +66,10 @@ fn words(refusal: &Refusal) -> String {
             "core {core} is not held, so there is nothing to look at; `g` and `pause` gather the \
              cores anew"
         ),
+        Refusal::CoreDied { core } => format!(
+            "core {core} has died and executes nothing any more; choose another core, or leave it \
+             out where all are meant"
+        ),
         Refusal::NoSuchEvent { event } => {
             format!("there is no event {event}; `events` lists them")
         }

@@ -14,11 +14,11 @@ pub enum Notice<'a> {
     Fault {
         /// Which core.
         core: CoreId,
-        /// Exception vector, or VM-instruction error + 256.
+        /// Exception vector.
         vector: u16,
         /// Host instruction pointer.
         rip: u64,
-        /// CR2, error code or exit reason.
+        /// CR2 or error code.
         detail: u64,
     },
     /// What programs of one core printed, in order.

@@ -18,6 +18,13 @@ pub enum StopCause {
         /// Which.
         event: EventId,
     },
+    /// The guest cannot go on on this core, which executes nothing any more.
+    CoreDied {
+        /// The processor's exit reason, or VM-instruction error + 256.
+        reason: u16,
+        /// Exit qualification or guest-physical address.
+        detail: u64,
+    },
 }
 
 /// A halt. Lists are bounded by [`limits`].
@@ -56,6 +63,13 @@ pub enum CoreState {
     Missing,
     /// Not under the hypervisor.
     Offline,
+    /// Waits in VMX-root, and its guest cannot go on.
+    Died {
+        /// Where it stood last.
+        rip: GuestVirtual,
+    },
+    /// Met a fault in VMX-root and stands still for good; nothing is known of its guest.
+    Lost,
 }
 
 /// One state per core, still encoded.
@@ -82,43 +96,51 @@ impl<'a> Item<'a> for CoreState {
     fn parse(input: &'a [u8], previous: &mut u64) -> Parsed<'a, Self> {
         let (rest, number) = byte(input)?;
         let state = match number {
-            0 => {
+            0 | 4 => {
                 let (rest, rip) = difference(*previous)(rest)?;
                 *previous = rip;
                 let rip = GuestVirtual(rip);
-                return Ok((rest, Self::Halted { rip }));
+                let state = match number {
+                    0 => Self::Halted { rip },
+                    _ => Self::Died { rip },
+                };
+                return Ok((rest, state));
             }
             1 => Self::WaitForSipi,
             2 => Self::Missing,
             3 => Self::Offline,
+            5 => Self::Lost,
             _ => return reject(input),
         };
         Ok((rest, state))
     }
 
     fn write(&self, out: &mut Writer<'_>, previous: &mut u64) -> Result<(), EncodeError> {
-        match *self {
-            Self::Halted { rip } => {
-                out.byte(0)?;
-                out.difference(rip.0, *previous)?;
-                *previous = rip.0;
-                Ok(())
-            }
-            Self::WaitForSipi => out.byte(1),
-            Self::Missing => out.byte(2),
-            Self::Offline => out.byte(3),
-        }
+        let (number, rip) = match *self {
+            Self::Halted { rip } => (0, Some(rip)),
+            Self::WaitForSipi => (1, None),
+            Self::Missing => (2, None),
+            Self::Offline => (3, None),
+            Self::Died { rip } => (4, Some(rip)),
+            Self::Lost => (5, None),
+        };
+        out.byte(number)?;
+        let Some(rip) = rip else { return Ok(()) };
+        out.difference(rip.0, *previous)?;
+        *previous = rip.0;
+        Ok(())
     }
 }
 
 const CAUSE: u8 = 0x0f;
 const CAUSE_BREAK_IN: u8 = 0;
 const CAUSE_EVENT: u8 = 1;
+const CAUSE_CORE_DIED: u8 = 2;
 const SOME_MISSING: u8 = 0x10;
 const SOME_HITS: u8 = 0x20;
 const KNOWN: u8 = CAUSE | SOME_MISSING | SOME_HITS;
 
-/// Flags, the event if one was the cause, and the rest in the order of the fields. Missing cores
+/// Flags, what belongs to the cause, and the rest in the order of the fields. Missing cores
 /// and hits take no byte when there are none.
 pub(crate) fn write_stop(
     stop: &Stop<'_>,
@@ -136,6 +158,11 @@ pub(crate) fn write_stop(
         StopCause::Event { event } => {
             out.byte(CAUSE_EVENT | missing | hits)?;
             out.varint(event.0)?;
+        }
+        StopCause::CoreDied { reason, detail } => {
+            out.byte(CAUSE_CORE_DIED | missing | hits)?;
+            out.varint(reason)?;
+            out.varint(detail)?;
         }
     }
     out.varint(stop.halt)?;
@@ -161,6 +188,11 @@ pub(crate) fn parse_stop(base: u64, input: &[u8]) -> Parsed<'_, Stop<'_>> {
             let (rest, event) = narrow(rest)?;
             let event = EventId(event);
             (rest, StopCause::Event { event })
+        }
+        CAUSE_CORE_DIED => {
+            let (rest, reason) = narrow(rest)?;
+            let (rest, detail) = codec::varint(rest)?;
+            (rest, StopCause::CoreDied { reason, detail })
         }
         _ => return reject(input),
     };
@@ -227,8 +259,19 @@ mod tests {
     }
 
     #[test]
+    fn the_death_of_a_core_has_its_reason() {
+        let (reason, detail) = (2, 200);
+        let body = notice_body(Notice::Stopped(Stop {
+            cause: StopCause::CoreDied { reason, detail },
+            ..STOP
+        }));
+        assert_eq!(body, [2, 2, 0xc8, 1, 3, 1, 4, 2, 0xcc, 0x90]);
+        notice_is_malformed(NoticeKind::Stopped, &[2, 0x80, 0x80, 4, 0, 3, 1, 4, 0]);
+    }
+
+    #[test]
     fn unknown_cause_or_flag_is_rejected() {
-        notice_is_malformed(NoticeKind::Stopped, &[2, 3, 1, 4, 0]);
+        notice_is_malformed(NoticeKind::Stopped, &[3, 3, 1, 4, 0]);
         notice_is_malformed(NoticeKind::Stopped, &[0x40, 3, 1, 4, 0]);
     }
 
@@ -266,14 +309,17 @@ mod tests {
             CoreState::WaitForSipi,
             CoreState::Missing,
             CoreState::Offline,
+            CoreState::Died { rip },
+            CoreState::Lost,
         ];
         let states = CoreStates::encode_into(states, BASE, &mut scratch).unwrap();
-        assert_eq!(reply_body(Reply::Cores(states)), [5, 0, 4, 0, 0, 1, 2, 3]);
+        let body = [7, 0, 4, 0, 0, 1, 2, 3, 4, 0, 5];
+        assert_eq!(reply_body(Reply::Cores(states)), body);
     }
 
     #[test]
     fn unknown_core_state_is_rejected() {
-        reply_is_malformed(ReplyKind::Cores, &[1, 4]);
+        reply_is_malformed(ReplyKind::Cores, &[1, 6]);
     }
 
     #[test]

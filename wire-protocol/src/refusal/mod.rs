@@ -85,6 +85,11 @@ pub enum Refusal {
         /// Which.
         core: CoreId,
     },
+    /// The core executes nothing any more.
+    CoreDied {
+        /// Which.
+        core: CoreId,
+    },
     /// No event of that number.
     NoSuchEvent {
         /// What was asked for.
@@ -179,6 +184,7 @@ impl Refusal {
             Self::ProcessNotFound { .. } => 0xc000_0040,
             Self::CoreNotHeld { .. } => 0xc000_0050,
             Self::CoreAway { .. } | Self::NoSuchCore { .. } => 0xc000_0051,
+            Self::CoreDied { .. } => 0xc000_0118,
             Self::NoSuchEvent { .. } => 0xc000_0100,
             Self::ReadOnlyRegister { .. } => 0xc000_0101,
             Self::BadRegisterValue { .. } => 0xc000_0102,

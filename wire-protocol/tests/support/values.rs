@@ -248,7 +248,9 @@ fn messages() -> BoxedStrategy<Messages<'static>> {
 fn stop(base: GuestVirtual) -> BoxedStrategy<Stop<'static>> {
     let cause = prop_oneof![
         Just(StopCause::BreakIn),
-        event_id().prop_map(|event| StopCause::Event { event })
+        event_id().prop_map(|event| StopCause::Event { event }),
+        (number16(), any::<u64>())
+            .prop_map(|(reason, detail)| StopCause::CoreDied { reason, detail })
     ];
     let code = vec(any::<u8>(), 0..=limits::STOP_CODE_BYTES).prop_map(|code| &*code.leak());
     let hits = items((event_id(), number()), limits::HITS_PER_STOP);

@@ -204,17 +204,42 @@ fn a_panic_ends_an_absence_like_a_return() {
 }
 
 #[test]
-fn a_core_that_stands_still_for_good_is_held() {
+fn nobody_waits_for_a_core_that_is_lost() {
     let rendezvous = rendezvous();
     let mut first = rendezvous.seat(CoreId(0)).unwrap();
-    rendezvous.seat(CoreId(1)).unwrap().stand_still();
-    let third = rendezvous.seat(CoreId(2)).unwrap();
+    let second = rendezvous.seat(CoreId(1)).unwrap();
     // SAFETY: what has the seat does not use it from here on.
-    unsafe { rendezvous.give_up(third.core()) };
+    unsafe { rendezvous.give_up(second.core()) };
     let mut halt = first.claim().unwrap();
-    halt.gather(|_| panic!("no NMI is due"), clock(), LIMIT);
+    let mut ticks = clock();
+    halt.gather(|_| panic!("no NMI is due"), &mut ticks, LIMIT);
     edit(&mut halt);
-    halt.release(clock(), 10);
+    assert!(halt.commit_everywhere(&mut ticks, LIMIT).is_ok());
+    assert!(halt.local_of(CoreId(1)).is_none(), "nothing is known of it");
+    assert_eq!((halt.missing_mask(), halt.dead_mask()), (0, 0b10));
+    let before = ticks();
+    halt.release(&mut ticks, LIMIT);
+    assert!(ticks() - before < 10, "it does not leave");
+}
+
+#[test]
+fn a_core_that_died_takes_part_in_halts() {
+    let rendezvous = rendezvous();
+    let mut first = rendezvous.seat(CoreId(0)).unwrap();
+    let mut second = rendezvous.seat(CoreId(1)).unwrap();
+    second.die();
+    assert!(rendezvous.has_died(CoreId(1)) && !rendezvous.has_died(CoreId(0)));
+    thread::scope(|scope| {
+        let mut halt = first.claim().unwrap();
+        let parked = scope.spawn(|| second.park(7, || {}));
+        halt.gather(|_| {}, clock(), LIMIT);
+        edit(&mut halt);
+        assert!(halt.commit_everywhere(clock(), LIMIT).is_ok());
+        assert_eq!(halt.dead_mask(), 0b10);
+        assert!(halt.local_of(CoreId(1)).is_some());
+        halt.release(clock(), LIMIT);
+        parked.join().unwrap();
+    });
 }
 
 #[test]

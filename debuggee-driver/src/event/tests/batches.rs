@@ -55,6 +55,7 @@ pub(super) fn resolver_and_world(layout: &GuestLayout) -> (Resolver<'_>, World) 
         cr3: root,
         cr4: 0,
         core_count: 2,
+        dead_cores: 0b10,
         owned_ports: PortRange {
             first: 0x3f8,
             count: 8,
@@ -101,6 +102,15 @@ fn names_and_addresses_are_resolved_before_anything_is_touched() {
             count: 2
         })
     );
+    let mut on = cpuid(None);
+    on.settings.filter.core = Some(CoreId(1));
+    let core = CoreId(1);
+    assert_eq!(
+        resolver.resolve(mem, &on.settings),
+        Err(Refusal::CoreDied { core })
+    );
+    on.settings.filter.core = Some(CoreId(0));
+    assert!(resolver.resolve(mem, &on.settings).is_ok());
     let mut of_process = cpuid(None);
     of_process.settings.filter.pid = Some(12);
     assert_eq!(

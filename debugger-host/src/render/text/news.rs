@@ -66,6 +66,12 @@ pub(super) fn halt(halt: &Halt) -> String {
             });
             format!("event {id:x} hit on core {:x}{what}", halt.core)
         }
+        Cause::CoreDied { reason, detail } => format!(
+            "core {:x} died of {}; its registers are those it had last, memory can be read, and `g` \
+             lets the other cores run",
+            halt.core,
+            death(*reason, detail.0)
+        ),
     }];
     if !halt.missing_cores.is_empty() {
         let missing: Vec<String> = halt
@@ -83,6 +89,24 @@ pub(super) fn halt(halt: &Halt) -> String {
         None => address(&halt.at),
     });
     lines.join("\n")
+}
+
+/// What a core died of.
+fn death(reason: u16, detail: u64) -> String {
+    const TRIPLE_FAULT: u16 = 2;
+    const ENTRY_ERRORS: u16 = 256;
+    match reason {
+        TRIPLE_FAULT => {
+            "a triple fault (an exception while the one before could not be delivered)".to_owned()
+        }
+        ENTRY_ERRORS.. => format!(
+            "VM-instruction error {:x}: the processor did not enter its guest",
+            reason - ENTRY_ERRORS
+        ),
+        _ => format!(
+            "VM exit {reason:x} (detail {detail:x}), after which the hypervisor cannot enter its guest"
+        ),
+    }
 }
 
 /// What one message is on the screen and in files. A script's own text is itself alone.

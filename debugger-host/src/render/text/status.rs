@@ -94,6 +94,8 @@ pub(super) fn cores(cores: &[Core]) -> String {
             CoreState::WaitsForStartup {} => "waits for a start-up IPI".to_owned(),
             CoreState::Missing {} => "did not check in".to_owned(),
             CoreState::Offline {} => "not under the hypervisor".to_owned(),
+            CoreState::Died { at } => format!("died     {}", address(at)),
+            CoreState::Lost {} => "lost by a fault of the hypervisor".to_owned(),
         };
         format!("{mark}{:2x}  {state}", core.core)
     };

@@ -56,6 +56,7 @@ mod table {
             26 ValueOutOfRange { value: number, least: number, most: number };
             31 AnswerLost {};
             32 NotWholePages { address: physical, len_bytes: number };
+            38 CoreDied { core: core };
             40 GlobalLength { has_bytes: number, asked_bytes: number };
             41 GlobalsFull { free_bytes: number, asked_bytes: number, free_names: number };
         }

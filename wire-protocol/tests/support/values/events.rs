@@ -225,6 +225,7 @@ pub fn refusal() -> BoxedStrategy<Refusal> {
         guest_physical().prop_map(|address| Refusal::DebuggerMemory { address }),
         number32().prop_map(|limit| Refusal::Event(EventRefusal::TooManyHooksOnPage { limit })),
         core().prop_map(|core| Refusal::CoreAway { core }),
+        core().prop_map(|core| Refusal::CoreDied { core }),
         event_id().prop_map(|event| Refusal::NoSuchEvent { event }),
         (core(), number16()).prop_map(|(core, count)| Refusal::NoSuchCore { core, count }),
         register().prop_map(|register| Refusal::ReadOnlyRegister { register }),

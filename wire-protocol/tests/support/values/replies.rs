@@ -129,7 +129,9 @@ fn core_state() -> BoxedStrategy<CoreState> {
         guest_virtual().prop_map(|rip| CoreState::Halted { rip }),
         Just(CoreState::WaitForSipi),
         Just(CoreState::Missing),
-        Just(CoreState::Offline)
+        Just(CoreState::Offline),
+        guest_virtual().prop_map(|rip| CoreState::Died { rip }),
+        Just(CoreState::Lost)
     ]
     .boxed()
 }

@@ -1,0 +1,46 @@
+//! A core whose guest cannot go on: it halts the machine once to tell so, and takes part in every later halt with the
+//! registers that its guest had last.
+//!
+//! Called by `boot`'s core loop, in VMX-root, as long as the driver is there.
+
+use crate::exit::core::{Core, Fault};
+use crate::halt::{self, Stopped};
+use crate::port::Ports;
+use crate::shared::Shared;
+use wire_protocol::packet::StopCause;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Death {
+    fault: Fault,
+    is_told: bool,
+}
+
+impl Death {
+    /// The guest of `core` has met this. Another core polls the line, if there is one that runs.
+    pub fn new<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>, fault: Fault) -> Self {
+        core.seat.die();
+        shared.hand_over_polling(core.id);
+        Self {
+            fault,
+            is_told: false,
+        }
+    }
+
+    /// One of the turns that the core spends from now on. The last one of a machine polls the line itself.
+    pub fn turn<P: Ports>(&mut self, core: &mut Core<P::Cpu>, shared: &Shared<P>) {
+        let (seat, cpu) = (&mut core.seat, &mut core.cpu);
+        if seat.is_wanted() {
+            halt::park(seat, cpu, shared);
+        } else if !self.is_told {
+            let cause = StopCause::CoreDied {
+                reason: self.fault.reason,
+                detail: self.fault.detail,
+            };
+            // After another core's halt it is this one's turn.
+            self.is_told = halt::stop(seat, cpu, shared, cause, None) != Stopped::OtherCoreHalts;
+        } else if shared.poll.is_by(core.id) && halt::poll(cpu, shared) {
+            halt::stop(seat, cpu, shared, StopCause::BreakIn, None);
+        }
+    }
+}
