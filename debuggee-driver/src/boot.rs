@@ -216,6 +216,7 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
         fixed: Fixed {
             script_operations: plan.constants.script_operations,
             code_instructions: plan.constants.code_instructions,
+            halts_without_session: plan.constants.halt != 0,
             eptp_hooked: views.hooked.eptp(),
             eptp_clean: views.clean.eptp(),
             trampoline: detours.as_ref().map(|detours| detours.trampoline),

@@ -116,6 +116,16 @@ impl<T: Transport> Line<T> {
         self.link.queued_bytes()
     }
 
+    /// Whether a host has shaken hands. Before, nothing is sent to it, and it wants nothing.
+    pub const fn is_in_session(&self) -> bool {
+        self.base.0 != 0
+    }
+
+    /// Tells a host that may be waiting that there is a driver, which knows of no session.
+    pub fn greet(&mut self) {
+        self.link.break_in();
+    }
+
     /// The message that [`Incoming::Message`] announced, with the memory for its answer.
     pub fn received(&mut self) -> (&[u8], &mut Buffers) {
         (self.link.message(), &mut self.buffers)

@@ -8,7 +8,7 @@ mod fake;
 use debugger_host::session::{News, Session, SessionError};
 use debugger_host::timeout::{Interrupts, Timeout};
 use debugger_host::transport::Endpoint;
-use fake::Debuggee;
+use fake::{Debuggee, Driver, ToldStop};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use wire_protocol::packet::GuestSystem;
@@ -141,4 +141,116 @@ fn an_unknown_operating_system_is_one_clear_line() {
         "the debuggee runs an operating system that this program does not know (number 9); use a \
          newer program"
     );
+}
+
+/// The next halt is not told as it should.
+fn tell_next_stop(debuggee: &Debuggee, told: ToldStop) {
+    *debuggee.controls.next_stop.lock().expect("unpoisoned") = Some(told);
+    std::thread::sleep(Duration::from_millis(50));
+}
+
+#[test]
+fn a_halt_that_was_told_to_nobody_is_told_again() {
+    let debuggee = Debuggee::start();
+    for told in [ToldStop::Lost, ToldStop::Garbled] {
+        let (mut session, _) = session(&debuggee, Duration::from_secs(10));
+        session.go().expect("it is halted");
+        tell_next_stop(&debuggee, told);
+        let started = Instant::now();
+        session.break_in().expect("the debuggee is halted");
+        assert!(started.elapsed() < Duration::from_secs(3), "{told:?}");
+        assert!(session.cores().is_ok(), "{told:?}");
+    }
+}
+
+#[test]
+fn a_halt_told_in_words_that_are_lost_is_asked_for_by_the_next_command() {
+    let debuggee = Debuggee::start();
+    let (mut session, _) = session(&debuggee, Duration::from_secs(10));
+    session.go().expect("it is halted");
+    tell_next_stop(&debuggee, ToldStop::Garbled);
+    debuggee.controls.core_dies.store(true, Ordering::Relaxed);
+    std::thread::sleep(Duration::from_millis(300));
+    while session.take_news().is_some() {}
+    session.begin_command();
+    assert!(session.halt().is_some());
+    session.go().expect("it is halted, and both ends know");
+}
+
+#[test]
+fn a_go_whose_answer_came_late_has_let_the_debuggee_go() {
+    let debuggee = Debuggee::start();
+    let (mut session, interrupts) = session(&debuggee, Duration::from_secs(10));
+    session.begin_command();
+    interrupts.fetch_add(1, Ordering::Relaxed);
+    let gone = session.go();
+    session.begin_command();
+    if gone.is_err() {
+        assert_eq!(session.certain_halt(), Ok(None), "it runs");
+    }
+    session.break_in().expect("the debuggee halts");
+    assert!(session.certain_halt().is_ok_and(|halt| halt.is_some()));
+}
+
+#[test]
+fn a_driver_that_goes_is_missed_at_once_and_met_again() {
+    let debuggee = Debuggee::start();
+    let (mut session, _) = session(&debuggee, Duration::from_secs(60));
+    while session.take_news().is_some() {}
+    let next = |session: &mut Session| {
+        let started = Instant::now();
+        while started.elapsed() < Duration::from_secs(10) {
+            if let Some(news) = session.take_news() {
+                return Some(news);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        None
+    };
+    let becomes = |driver| *debuggee.controls.driver.lock().expect("unpoisoned") = Some(driver);
+    becomes(Driver::Goes);
+    let said_goodbye = true;
+    assert_eq!(next(&mut session), Some(News::DriverGone { said_goodbye }));
+    let started = Instant::now();
+    for refused in [
+        session.break_in(),
+        session.go(),
+        session.events().map(drop),
+        session.cores().map(drop),
+    ] {
+        assert_eq!(refused, Err(SessionError::DriverGone));
+    }
+    assert!(started.elapsed() < Duration::from_secs(1), "nothing waits");
+    becomes(Driver::Comes);
+    assert_eq!(next(&mut session), Some(News::DriverBack));
+    session.shake_hands().expect("the driver answers");
+    session.break_in().expect("the debuggee halts");
+    assert!(matches!(next(&mut session), Some(News::Stopped(_))));
+    // One that was reset says no goodbye.
+    becomes(Driver::Comes);
+    let said_goodbye = false;
+    assert_eq!(next(&mut session), Some(News::DriverGone { said_goodbye }));
+    assert_eq!(next(&mut session), Some(News::DriverBack));
+}
+
+#[test]
+fn whoever_waits_for_a_halt_is_told_so_after_two_seconds() {
+    let debuggee = Debuggee::start();
+    debuggee.controls.deaf_for.store(1000, Ordering::Relaxed);
+    let (told, waits) = std::sync::mpsc::channel();
+    let endpoint = Endpoint::Socket {
+        path: debuggee.socket.clone(),
+    };
+    let limit = Some(Duration::from_secs(4));
+    let timeout = Timeout::new(Interrupts::default(), limit, move |wait| {
+        told.send(wait.clone()).expect("somebody listens");
+    });
+    let mut session = Session::open(endpoint, timeout).expect("the socket is there");
+    session.shake_hands().expect("the debuggee answers");
+    assert!(session.break_in().is_err());
+    let told: Vec<_> = waits.try_iter().collect();
+    let [wait] = &told[..] else {
+        panic!("{told:?}");
+    };
+    assert_eq!((wait.request, wait.seconds), (None, 2));
 }

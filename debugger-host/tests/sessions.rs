@@ -38,7 +38,7 @@ fn run(steps: &[Step]) -> Vec<Step> {
     let folder = debuggee.socket.parent().expect("it is in a folder");
     let folder = folder.to_str().expect("a plain name").to_owned();
     let (mut host, greeting) = Host::connect(&debuggee);
-    // What happens while the debuggee runs is shown by this command or the next one.
+    // What programs print while the debuggee runs is shown by this command or the next one.
     let mut early = greeting;
     steps
         .iter()
@@ -51,6 +51,10 @@ fn run(steps: &[Step]) -> Vec<Step> {
                 let (now, is_good) = host.run(&text.replace(FOLDER, &folder));
                 let mut printed = std::mem::take(&mut early) + &now;
                 if text == "g" && is_good {
+                    assert!(
+                        !now.contains("hit on core"),
+                        "the next command tells: {now}"
+                    );
                     early = std::mem::take(&mut printed);
                 }
                 if !is_good {

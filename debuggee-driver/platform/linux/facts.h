@@ -6,7 +6,7 @@
 #define SS_CORES 64
 #define SS_RAM_RANGES 32
 #define SS_BANNER 192
-#define SS_CONSTANTS 22
+#define SS_CONSTANTS 23
 #define SS_REASON 192
 
 struct ss_image_page {

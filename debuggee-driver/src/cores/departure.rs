@@ -4,28 +4,37 @@
 //! has joined. One that gives up withdraws, unless that has happened by then: from that moment on
 //! nobody withdraws, so that no core stays alone. Called by `exit`, in VMX-root.
 
-use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use wire_protocol::address::CoreId;
 
-/// Who waits to leave: bit *n* stands for core *n*.
+/// See the module.
 #[derive(Debug, Default)]
-pub struct Departure(AtomicU64);
+pub struct Departure {
+    /// Who waits to leave: bit *n* stands for core *n*.
+    waiting: AtomicU64,
+    has_begun: AtomicBool,
+}
 
 impl Departure {
     /// The core waits from now on.
     pub fn join(&self, core: CoreId) {
-        self.0.fetch_or(bit(core), SeqCst);
+        self.waiting.fetch_or(bit(core), SeqCst);
     }
 
     /// Whether all of these cores wait, so that each of them leaves.
     pub fn is_complete(&self, present: u64) -> bool {
-        is_complete(self.0.load(SeqCst), present)
+        is_complete(self.waiting.load(SeqCst), present)
+    }
+
+    /// Once all wait: answers yes to one of them.
+    pub fn is_first_to_go(&self) -> bool {
+        !self.has_begun.swap(true, SeqCst)
     }
 
     /// The core waits no longer. False: all had come, so it leaves.
     pub fn withdraw(&self, core: CoreId, present: u64) -> bool {
         let without = |waiting| (!is_complete(waiting, present)).then_some(waiting & !bit(core));
-        self.0.fetch_update(SeqCst, SeqCst, without).is_ok()
+        self.waiting.fetch_update(SeqCst, SeqCst, without).is_ok()
     }
 }
 
@@ -62,6 +71,7 @@ mod tests {
         departure.join(CoreId(1));
         assert!(departure.is_complete(BOTH));
         assert!(!departure.withdraw(CoreId(0), BOTH));
+        assert!(departure.is_first_to_go() && !departure.is_first_to_go());
         // Core 0 is away.
         assert!(departure.is_complete(0b10));
         assert!(!departure.withdraw(CoreId(1), 0b10));

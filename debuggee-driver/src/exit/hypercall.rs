@@ -9,6 +9,7 @@ use crate::event::{TriggerInstance, TriggerKind};
 use crate::exit::core::{Core, Outcome};
 use crate::exit::watchers::watched;
 use crate::facts::Facts;
+use crate::halt;
 use crate::halt::silent::{self, NotEdited};
 use crate::pool::arena::CHUNK_BYTES;
 use crate::port::{Cpu, PhysicalMemory, Ports, gpr};
@@ -69,12 +70,16 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
     match number {
         LEAVE if leaves_with_all(core, shared) => {
             shared.poll.set_on(false);
+            if shared.departure.is_first_to_go() {
+                halt::say_goodbye(&core.cpu, shared);
+            }
             core.cpu.registers_mut()[gpr::RAX] = 1;
             Outcome::Leave
         }
         LEAVE => answer(core, REFUSED),
         ARM => {
             shared.poll.set_on(true);
+            halt::greet(shared);
             Outcome::Advance
         }
         WANTED_CHUNKS => {

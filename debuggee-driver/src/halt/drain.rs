@@ -4,7 +4,6 @@
 use crate::line::Line;
 use crate::port::Ports;
 use crate::shared::Shared;
-use wire_protocol::address::GuestVirtual;
 use wire_protocol::limits;
 
 /// While more than this is queued, messages wait in their rings: replies and stops stand behind
@@ -73,7 +72,7 @@ fn send_one<P: Ports>(
     only_wanted: bool,
 ) -> bool {
     // Before the handshake nothing is sent.
-    if line.base == GuestVirtual(0) {
+    if !line.is_in_session() {
         return false;
     }
     shared

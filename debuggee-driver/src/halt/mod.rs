@@ -4,6 +4,7 @@
 
 mod drain;
 mod serve;
+mod session;
 pub mod silent;
 
 use crate::command::system;
@@ -17,6 +18,8 @@ use wire_protocol::address::{CoreId, GuestVirtual};
 use wire_protocol::link::Incoming;
 use wire_protocol::packet::{Reply, Request, RequestError, StopCause};
 use wire_protocol::refusal::Refusal;
+
+pub use session::{greet, say_goodbye};
 
 /// What became of an attempt to halt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +94,8 @@ fn capture<P: Ports>(file: &mut RegisterFile, core: CoreId, cpu: &P::Cpu, shared
 pub fn poll<P: Ports>(cpu: &P::Cpu, shared: &Shared<P>) -> bool {
     let now_us = shared.clock.microseconds(cpu.tsc());
     let wanted = shared.line.try_with(|line| match line.turn(now_us) {
-        Some(Incoming::BreakIn) => true,
+        // One that lay in the line, for another driver or before anybody was there, means nothing.
+        Some(Incoming::BreakIn) => line.is_in_session() || shared.fixed.halts_without_session,
         Some(Incoming::Message) => {
             answer_running(line, cpu, shared);
             false

@@ -5,7 +5,6 @@ use super::{Halt, Shared, drain, refuse_undecoded};
 use crate::command::{self, Context, Next};
 use crate::line::Line;
 use crate::port::{Cpu, Ports};
-use wire_protocol::address::GuestVirtual;
 use wire_protocol::limits;
 use wire_protocol::link::Incoming;
 use wire_protocol::packet::{Notice, Request, StopCause};
@@ -30,7 +29,8 @@ pub(super) fn serve<P: Ports>(
 
 fn serve_line<P: Ports>(line: &mut Line<P::Transport>, context: &mut Context<'_, '_, P>) {
     drain::before_stop(line, context.shared);
-    announce(line, context);
+    context.halt.read(|installed| installed.begin_report());
+    let mut is_told = announce(line, context);
     // Ends with the host's `g`. Until then the machine stands still, which is what was asked for.
     loop {
         let now_us = context.shared.clock.microseconds(context.cpu.tsc());
@@ -40,24 +40,26 @@ fn serve_line<P: Ports>(line: &mut Line<P::Transport>, context: &mut Context<'_,
                     break;
                 }
             }
-            Some(_) => {}
-            None => drain::while_halted(line, context.shared),
+            // The host does not know of the halt.
+            Some(Incoming::BreakIn) => is_told = announce(line, context),
+            Some(Incoming::Connected) => {}
+            None if is_told => drain::while_halted(line, context.shared),
+            None => is_told = announce(line, context),
         }
     }
-    send_rest(line, context);
+    send_rest(line, context.cpu, context.shared);
 }
 
 /// Tells the host that the machine stands still. Before the handshake nothing is sent: its reply
-/// reports the halt.
-fn announce<P: Ports>(line: &mut Line<P::Transport>, context: &mut Context<'_, '_, P>) {
-    if line.base == GuestVirtual(0) {
-        return;
+/// reports the halt. False if the line has no room now.
+fn announce<P: Ports>(line: &mut Line<P::Transport>, context: &mut Context<'_, '_, P>) -> bool {
+    if !line.is_in_session() {
+        return true;
     }
-    context.halt.read(|installed| installed.begin_report());
     line.send_notice(|lists| {
         let (code, hits) = lists.split_at_mut(lists.len().min(limits::STOP_CODE_BYTES));
         Notice::Stopped(command::run::stop(context, code, hits))
-    });
+    })
 }
 
 fn answer<P: Ports>(line: &mut Line<P::Transport>, context: &mut Context<'_, '_, P>) -> Next {
@@ -88,12 +90,12 @@ fn answer<P: Ports>(line: &mut Line<P::Transport>, context: &mut Context<'_, '_,
 
 /// Puts the last reply on the line before the guest runs: from then on only sixteen bytes leave
 /// with each poll.
-fn send_rest<P: Ports>(line: &mut Line<P::Transport>, context: &mut Context<'_, '_, P>) {
-    let start = context.cpu.tsc();
+pub(super) fn send_rest<P: Ports>(line: &mut Line<P::Transport>, cpu: &P::Cpu, shared: &Shared<P>) {
+    let start = cpu.tsc();
     loop {
-        let now = context.cpu.tsc();
-        let more = line.transmit(context.shared.clock.microseconds(now));
-        if !more || now.wrapping_sub(start) > context.shared.clock.timeout_ticks() {
+        let now = cpu.tsc();
+        let more = line.transmit(shared.clock.microseconds(now));
+        if !more || now.wrapping_sub(start) > shared.clock.timeout_ticks() {
             return;
         }
     }

@@ -11,6 +11,8 @@ pub struct Fixed {
     pub script_operations: u64,
     /// Instructions after which machine code is ended.
     pub code_instructions: u64,
+    /// A break-in counts also while no host is in a session.
+    pub halts_without_session: bool,
     /// EPT pointer of the view with hooks.
     pub eptp_hooked: u64,
     /// EPT pointer of the view without.

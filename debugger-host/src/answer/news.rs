@@ -1,6 +1,7 @@
 //! What the debuggee says by itself, and what programs print. Made by [`crate::command`].
 
 use super::event::{StandingName, Trigger};
+use super::status::Status;
 use super::{Address, Count, Hex, Instruction, Problem};
 use crate::script::lines::Line;
 use crate::timeout::{LineState, Wait};
@@ -38,6 +39,23 @@ pub enum News {
     MessagesSpared {
         /// How many.
         count: Count,
+    },
+    /// The driver is not there any more. It is waited for.
+    DriverGone {
+        /// It told so itself; else another one was loaded without a word of the one before.
+        said_goodbye: bool,
+    },
+    /// A driver that was waited for is there, and a new session began.
+    DriverBack {
+        /// With whom, and how it is.
+        status: Box<Status>,
+        /// The halt it is in; null when it runs.
+        halt: Option<Box<Halt>>,
+    },
+    /// A driver that was waited for is there, and no session came about.
+    DriverFailed {
+        /// Why.
+        problem: Problem,
     },
     /// A notice of a kind that this program does not know.
     UnknownNotice {

@@ -92,6 +92,8 @@ pub enum State {
         /// The core that commands work on.
         core: u16,
     },
+    /// The driver was unloaded, and is waited for.
+    DriverGone {},
 }
 
 /// Symbols of the kernel.

@@ -49,6 +49,8 @@ pub struct Debugger {
     pub sinks: Sinks,
     /// Where Enter alone goes on.
     pub continuation: Option<Continuation>,
+    /// The debuggee was let go and no command came since: a halt is left for the next one to tell.
+    pub(super) has_just_gone: bool,
     /// The user wants to leave.
     pub is_leaving: bool,
     /// `$arg0`, `$arg1` … of the script that is being run.
@@ -76,6 +78,7 @@ impl Debugger {
             form: Form::default(),
             sinks: Sinks::default(),
             continuation: None,
+            has_just_gone: false,
             is_leaving: false,
             script_arguments: Vec::new(),
             script_depth: 0,

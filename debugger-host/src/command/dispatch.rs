@@ -8,6 +8,7 @@ use crate::answer::{Answer, Form, Problem, Report, Response};
 /// Runs one command and reports what came of it. Returns whether it went well.
 pub fn run_line(debugger: &mut Debugger, line: &str) -> bool {
     debugger.session.begin_command();
+    debugger.has_just_gone = false;
     debugger.show_news();
     let line = match continued(debugger, line) {
         Some(line) => line,
@@ -28,7 +29,7 @@ pub fn run_line(debugger: &mut Debugger, line: &str) -> bool {
     };
     let is_good = result.is_none_or(|result| respond(debugger, &name, result));
     // What came while the command ran is shown at once.
-    debugger.show_news();
+    debugger.show_news_after_command();
     debugger.form = outer;
     is_good
 }

@@ -3,11 +3,11 @@
 
 use super::Debugger;
 use crate::answer::{
-    Address, Cause, Content, Count, Failure, Halt, Hex, Message, News, Problem, Report,
+    Address, Answer, Cause, Content, Count, Failure, Halt, Hex, Message, News, Problem, Report,
     event::Trigger,
 };
 use crate::disasm::disassemble;
-use crate::session::{self, MessageContent, ProgramMessage};
+use crate::session::{self, MessageContent, ProgramMessage, Session};
 use std::time::{Duration, Instant};
 use wire_protocol::packet::{Source, StopCause};
 
@@ -19,20 +19,33 @@ impl Debugger {
     /// Reports what there is: everything if the debuggee is halted, else for a while. Ctrl+C
     /// spares the user the rest of the messages; sinks get them all the same.
     pub fn show_news(&mut self) {
-        self.take_news(&mut None);
+        self.take_news(&mut None, Session::take_news);
+    }
+
+    /// The same between commands, where a halt that came behind a `g`, sooner or later, is the next command's to tell.
+    pub(super) fn show_news_after_command(&mut self) {
+        if self.has_just_gone {
+            self.take_news(&mut None, Session::take_news_before_halt);
+        } else {
+            self.show_news();
+        }
     }
 
     /// The same, after a script ran once: what it printed is kept for the answer.
     pub(super) fn take_printed(&mut self) {
         let mut printed = Some(Vec::new());
-        self.take_news(&mut printed);
+        self.take_news(&mut printed, Session::take_news);
         self.messages.extend(printed.into_iter().flatten());
     }
 
-    fn take_news(&mut self, printed: &mut Option<Vec<Message>>) {
+    fn take_news(
+        &mut self,
+        printed: &mut Option<Vec<Message>>,
+        take: impl Fn(&mut Session) -> Option<session::News>,
+    ) {
         let started = Instant::now();
         let mut spared = 0;
-        while let Some(news) = self.session.take_news() {
+        while let Some(news) = take(&mut self.session) {
             let news = match news {
                 session::News::Stopped(halt) => News::Halted {
                     halt: Box::new(self.halt(&halt)),
@@ -56,6 +69,8 @@ impl Debugger {
                     continue;
                 }
                 session::News::Unread(_) => continue,
+                session::News::DriverGone { said_goodbye } => News::DriverGone { said_goodbye },
+                session::News::DriverBack => self.meet_again(),
                 session::News::UnknownNotice { kind } => News::UnknownNotice { notice: kind },
                 session::News::MalformedNotice { kind } => News::MalformedNotice { notice: kind },
             };
@@ -68,6 +83,17 @@ impl Debugger {
         for failure in self.sinks.take_failures() {
             let problem = Problem::from(&failure.into());
             self.report(Report::News(&[News::OutputFailed { problem }]));
+        }
+    }
+
+    /// A driver that was waited for is there: a new session begins.
+    fn meet_again(&mut self) -> News {
+        match self.connect() {
+            Ok(Answer::Connected { status, halt, .. }) => News::DriverBack { status, halt },
+            Ok(_) => News::DriverGone { said_goodbye: true },
+            Err(error) => News::DriverFailed {
+                problem: Problem::from(&error),
+            },
         }
     }
 

@@ -187,6 +187,7 @@ described!(EvalError {
 described!(SessionError {
     GivenUp { what }
     BadReply { what, kind }
+    DriverGone {}
     Running {}
     Halted {}
     NotAtEvent {}

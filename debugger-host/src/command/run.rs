@@ -3,7 +3,7 @@
 use super::{Action, Arguments, CommandError, Debugger, ParseError};
 use crate::answer::{Address, Answer, status};
 use crate::expression::Expression;
-use crate::session::SessionError;
+use crate::session::{EXPLAIN_AFTER, SessionError};
 use std::time::{Duration, Instant};
 use wire_protocol::address::CoreId;
 use wire_protocol::packet::CoreState;
@@ -23,6 +23,7 @@ pub(super) fn go(mut arguments: Arguments<'_>) -> Parsed {
 impl Action for Go {
     fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
         debugger.session.go()?;
+        debugger.has_just_gone = true;
         Ok(Answer::Done {})
     }
 }
@@ -36,7 +37,7 @@ pub(super) fn pause(mut arguments: Arguments<'_>) -> Parsed {
 
 impl Action for Pause {
     fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
-        if debugger.session.halt().is_some() {
+        if debugger.session.certain_halt()?.is_some() {
             return Ok(Answer::HaltedAlready {});
         }
         debugger.session.break_in()?;
@@ -64,6 +65,7 @@ impl Action for Wait {
             None => debugger.session.timeout().limit(),
         };
         let started = Instant::now();
+        let mut explained = false;
         loop {
             // Messages are shown as they come, not at the end of the wait.
             let left = limit.map(|limit| limit.saturating_sub(started.elapsed()));
@@ -72,6 +74,10 @@ impl Action for Wait {
             debugger.show_news();
             match waited {
                 Err(SessionError::NotStopped { .. }) => {
+                    if !explained && started.elapsed() >= EXPLAIN_AFTER {
+                        explained = true;
+                        debugger.session.explain_wait(started.elapsed());
+                    }
                     if limit.is_some_and(|limit| started.elapsed() >= limit) {
                         let seconds = started.elapsed().as_secs();
                         return Err(SessionError::NotStopped { seconds }.into());

@@ -120,6 +120,7 @@ fn run_commands(
         let group = event_group(rest);
         if group.len() > 1 {
             debugger.session.begin_command();
+            debugger.has_just_gone = false;
             debugger.show_news();
             let results = add_together(debugger, &rest[..group.len()], &group, keep_going);
             count += results.len();
@@ -158,7 +159,7 @@ fn run_commands(
 }
 
 fn announce(debugger: &mut Debugger, line: &str) {
-    debugger.show_news();
+    debugger.show_news_after_command();
     let is_halted = debugger.session.halt().is_some();
     let core = is_halted.then(|| debugger.session.core().0);
     debugger.report(Report::Next { core, line });

@@ -44,6 +44,7 @@ pub(super) fn status(session: &Session, symbols: &Symbols) -> Status {
                 number: halt.number,
                 core: session.core().0,
             },
+            None if session.driver_is_gone() => State::DriverGone {},
             None => State::Running {},
         },
         symbols: symbols.kernel().map(|table| KernelSymbols {

@@ -46,6 +46,9 @@ pub enum SessionError {
         /// What the link says.
         why: SendError,
     },
+    /// Needs the driver.
+    #[error("the driver was unloaded; it is waited for, and you are told when it is there again")]
+    DriverGone,
     /// Needs a halted debuggee.
     #[error("the debuggee is running; `pause` halts it")]
     Running,

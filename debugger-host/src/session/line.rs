@@ -37,8 +37,10 @@ pub(super) enum Event {
     Connected,
     /// A whole message.
     Message(Vec<u8>),
-    /// A message could not be queued.
-    Unsent(SendError),
+    /// The driver at the other end knows of no session.
+    Greeting,
+    /// The request of this number could not be queued.
+    Unsent { id: u8, why: SendError },
 }
 
 /// What is known about the line at any time.
@@ -221,7 +223,8 @@ impl Worker {
                             Event::Message(message)
                         }
                         Some(Incoming::Connected) => Event::Connected,
-                        Some(Incoming::BreakIn) | None => continue,
+                        Some(Incoming::BreakIn) => Event::Greeting,
+                        None => continue,
                     };
                     self.report(link);
                     if self.outbox.send(event).is_err() {
@@ -233,8 +236,9 @@ impl Worker {
             Order::Bytes { .. } | Order::Lost { .. } => {}
             Order::Connect { nonce } => link.connect(nonce),
             Order::Send(message) => {
-                if let Err(error) = link.send(&message) {
-                    let _ = self.outbox.send(Event::Unsent(error));
+                if let Err(why) = link.send(&message) {
+                    let id = message.get(1).copied().unwrap_or_default();
+                    let _ = self.outbox.send(Event::Unsent { id, why });
                 }
             }
             Order::BreakIn => link.break_in(),

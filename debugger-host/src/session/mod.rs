@@ -8,6 +8,8 @@ mod identity;
 mod line;
 mod memory;
 mod news;
+mod pending;
+mod presence;
 mod refusal;
 mod register;
 mod run;
@@ -27,6 +29,7 @@ use crate::transport::Endpoint;
 use cache::Cache;
 use event::Mirror;
 use line::{Event, LinkThread};
+use pending::Pending;
 use script::Programs;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
@@ -37,7 +40,7 @@ use wire_protocol::packet::{Features, Message, MessageError, Notice, Reply, Requ
 use wire_protocol::refusal::Refusal;
 
 /// A wait longer than this is explained to the user.
-const EXPLAIN_AFTER: Duration = Duration::from_secs(5);
+pub const EXPLAIN_AFTER: Duration = Duration::from_secs(2);
 /// Messages of the line that are taken before the oldest news is shown.
 const RECEIVED_AT_ONCE: usize = 64;
 /// Between two looks at Ctrl+C.
@@ -50,7 +53,11 @@ pub struct Session {
     timeout: Timeout,
     /// Given to encoder and decoder; 0 until the handshake is over.
     base: GuestVirtual,
-    next_id: u8,
+    pending: Pending,
+    /// See [`Self::driver_is_gone`].
+    is_gone: bool,
+    /// The debuggee told of a halt in words that could not be read.
+    is_in_doubt: bool,
     identity: Identity,
     halted: Option<Halt>,
     core: CoreId,
@@ -73,7 +80,9 @@ impl Session {
             endpoint,
             timeout,
             base: GuestVirtual(0),
-            next_id: 0,
+            pending: Pending::default(),
+            is_gone: false,
+            is_in_doubt: false,
             identity: Identity::unknown(),
             halted: None,
             core: CoreId(0),
@@ -91,13 +100,23 @@ impl Session {
     /// # Errors
     /// When it does not answer, or speaks another version.
     pub fn shake_hands(&mut self) -> Result<(), SessionError> {
-        self.base = GuestVirtual(0);
         self.news.clear();
-        self.cache.forget_all();
-        self.mirror.forget();
-        self.halted = None;
+        self.introduce()
+    }
+
+    /// Shakes hands; what was told before remains to be told.
+    fn introduce(&mut self) -> Result<(), SessionError> {
+        let was_gone = std::mem::take(&mut self.is_gone);
+        self.forget_debuggee();
         while self.line.next(Duration::ZERO).is_some() {}
         self.line.connect(draw_nonce());
+        let answered = self.say_hello();
+        // The link goes on proposing a session, if it has none.
+        self.is_gone |= was_gone && answered.is_err();
+        answered
+    }
+
+    fn say_hello(&mut self) -> Result<(), SessionError> {
         let features = Features::COMPRESSED_MEMORY | Features::EXPECTED_MEMORY;
         let request = Request::Hello { features };
         let reply = self.exchange("connect", &request)?;
@@ -181,17 +200,32 @@ impl Session {
     /// A command begins: Ctrl+C before it does not count.
     pub fn begin_command(&mut self) {
         self.timeout.begin();
+        // Without an answer now, the command has none either, and says so.
+        let _ = self.resolve_doubt();
     }
 
-    /// The oldest news not seen yet.
-    pub fn take_news(&mut self) -> Option<News> {
-        // Not all at once: while messages pour in, the oldest are shown.
+    /// Takes what came, but not all at once: while messages pour in, the oldest are shown.
+    fn receive_some(&mut self) {
         for _ in 0..RECEIVED_AT_ONCE {
             match self.line.next(Duration::ZERO) {
                 Some(event) => self.receive(event),
                 None => break,
             }
         }
+    }
+
+    /// The oldest news not seen yet, unless it is a halt.
+    pub fn take_news_before_halt(&mut self) -> Option<News> {
+        self.receive_some();
+        match self.news.front()? {
+            News::Stopped(_) => None,
+            _ => self.take_news(),
+        }
+    }
+
+    /// The oldest news not seen yet.
+    pub fn take_news(&mut self) -> Option<News> {
+        self.receive_some();
         match self.news.pop_front()? {
             News::Unread(raw) => Some(News::Messages(self.read_foreign(&raw))),
             other => Some(other),
@@ -206,8 +240,12 @@ impl Session {
 
     /// Takes what is not the reply to a request.
     fn receive(&mut self, event: Event) {
-        let Event::Message(message) = event else {
-            return;
+        let message = match event {
+            Event::Message(message) => message,
+            Event::Connected => return self.connected(),
+            Event::Greeting => return self.lose_driver(false),
+            // Of a request that was given up.
+            Event::Unsent { id, .. } => return self.answered_late(id, false),
         };
         match Message::decode(&message, self.base) {
             Ok(Message::Notice(Notice::Stopped(stop))) => self.stopped(&stop),
@@ -225,17 +263,26 @@ impl Session {
             Err(MessageError::UnknownNotice { kind }) => {
                 self.news.push_back(News::UnknownNotice { kind });
             }
-            Err(MessageError::MalformedNotice { kind }) => {
+            Err(error @ MessageError::MalformedNotice { kind }) => {
+                self.is_in_doubt |= error.is_of_a_stop();
                 self.news.push_back(News::MalformedNotice { kind });
             }
             Ok(Message::Notice(Notice::Messages(messages))) => self.said(&messages, &message),
-            // The late answer to a request that was given up.
-            Ok(Message::Reply { .. })
-            | Err(
-                MessageError::UnknownReply { .. }
-                | MessageError::MalformedReply { .. }
-                | MessageError::Truncated,
-            ) => {}
+            Ok(Message::Notice(Notice::Goodbye)) => self.lose_driver(true),
+            Ok(Message::Reply { id, reply }) => self.answered_late(id, reply == Reply::Done),
+            Err(
+                MessageError::UnknownReply { id, .. } | MessageError::MalformedReply { id, .. },
+            ) => self.answered_late(id, false),
+            Err(MessageError::Truncated) => {}
+        }
+    }
+
+    /// The answer to a request that was given up. It may have let the debuggee go.
+    fn answered_late(&mut self, id: u8, is_done: bool) {
+        let ended = self.pending.answered(id);
+        let known = self.halted.as_ref().map(|halt| halt.number);
+        if is_done && ended.is_some() && ended == known {
+            self.went_on();
         }
     }
 
@@ -248,6 +295,7 @@ impl Session {
         {
             return;
         }
+        self.is_in_doubt = false;
         self.cache.forget_all();
         self.mirror.check_after_run();
         self.mirror.count_hits(stop.hits.iter());
@@ -290,8 +338,8 @@ impl Session {
         what: &'static str,
         request: &Request<'_>,
     ) -> Result<Vec<u8>, SessionError> {
-        let id = self.next_id;
-        self.next_id = self.next_id.wrapping_add(1);
+        self.must_have_driver()?;
+        let id = self.pending.draw_id();
         let mut buffer = vec![0; wire_protocol::limits::MESSAGE_BYTES];
         let mut out = Writer::new(&mut buffer);
         request
@@ -299,15 +347,31 @@ impl Session {
             .map_err(|_| SessionError::TooLong { what })?;
         self.requests += 1;
         self.line.send(out.written().to_vec());
+        let answer = self.await_answer(what, id);
+        if matches!(
+            answer,
+            Err(SessionError::GivenUp { .. } | SessionError::NoAnswer { .. })
+        ) {
+            let is_go = matches!(request, Request::Go);
+            let halt = self.halted.as_ref().filter(|_| is_go);
+            self.pending.give_up(id, halt.map(|halt| halt.number));
+        }
+        answer
+    }
+
+    fn await_answer(&mut self, what: &'static str, id: u8) -> Result<Vec<u8>, SessionError> {
         let started = Instant::now();
         let mut explained = false;
         loop {
             match self.line.next(SLICE) {
                 Some(Event::Message(message)) if is_reply_to(&message, id) => return Ok(message),
-                Some(Event::Unsent(why)) => return Err(SessionError::Unsent { what, why }),
+                Some(Event::Unsent { id: of, why }) if of == id => {
+                    return Err(SessionError::Unsent { what, why });
+                }
                 Some(event) => self.receive(event),
                 None => {}
             }
+            self.must_have_driver()?;
             if self.timeout.is_interrupted() {
                 return Err(SessionError::GivenUp { what });
             }

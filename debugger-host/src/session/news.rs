@@ -26,6 +26,13 @@ pub enum News {
     Messages(Vec<ProgramMessage>),
     /// The same, of programs that have to be read first. Not given to users.
     Unread(Vec<u8>),
+    /// The driver is not there any more, and is waited for.
+    DriverGone {
+        /// It told so itself; else another one was loaded without a word of the one before.
+        said_goodbye: bool,
+    },
+    /// A driver that was waited for is there.
+    DriverBack,
     /// A notice of a kind that this program does not know.
     UnknownNotice {
         /// Its first byte.

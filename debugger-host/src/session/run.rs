@@ -21,8 +21,30 @@ impl Session {
     pub(super) const fn must_be_halted(&self) -> Result<(), SessionError> {
         match self.halted {
             Some(_) => Ok(()),
+            None if self.is_gone => Err(SessionError::DriverGone),
             None => Err(SessionError::Running),
         }
+    }
+
+    /// The halt the debuggee is in, asked for if it may have been let go since.
+    ///
+    /// # Errors
+    /// When the debuggee does not answer.
+    pub fn certain_halt(&mut self) -> Result<Option<&Halt>, SessionError> {
+        if self.pending.may_run() {
+            match self.cores() {
+                Ok(_) | Err(SessionError::Refused(Refusal::NotHalted)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(self.halted.as_ref())
+    }
+
+    /// The debuggee was let go.
+    pub(super) fn went_on(&mut self) {
+        self.halted = None;
+        self.cache.forget_all();
+        self.mirror.forget_pools();
     }
 
     /// The core that commands work on.
@@ -36,6 +58,7 @@ impl Session {
     /// # Errors
     /// When there is no such core, or it is not held.
     pub fn set_core(&mut self, core: CoreId) -> Result<(), SessionError> {
+        self.must_have_driver()?;
         let halt = self.halted.as_ref().ok_or(SessionError::Running)?;
         if core.0 >= self.identity.cores {
             return Err(SessionError::Refused(Refusal::NoSuchCore {
@@ -62,10 +85,8 @@ impl Session {
         })?;
         // A stop that came right behind the reply is news of its own.
         if self.halted.as_ref().map(|halt| halt.number) == before {
-            self.halted = None;
+            self.went_on();
         }
-        self.cache.forget_all();
-        self.mirror.forget_pools();
         Ok(())
     }
 
@@ -78,6 +99,7 @@ impl Session {
         let mut explained = false;
         let mut sent: Option<Instant> = None;
         while self.halted.is_none() {
+            self.must_have_driver()?;
             if sent.is_none_or(|at| at.elapsed() >= BREAK_IN_EVERY) {
                 sent = Some(Instant::now());
                 self.line.break_in();
@@ -85,6 +107,7 @@ impl Session {
             if let Some(event) = self.line.next(SLICE) {
                 self.receive(event);
             }
+            self.resolve_doubt()?;
             let waited = started.elapsed();
             if self.timeout.is_interrupted() {
                 return Err(SessionError::GivenUp { what: "pause" });
@@ -96,14 +119,19 @@ impl Session {
             }
             if !explained && waited >= EXPLAIN_AFTER && self.halted.is_none() {
                 explained = true;
-                self.timeout.explain(&Wait {
-                    request: None,
-                    seconds: waited.as_secs(),
-                    line: self.line_state(),
-                });
+                self.explain_wait(waited);
             }
         }
         Ok(())
+    }
+
+    /// Says that the debuggee is waited for to halt.
+    pub fn explain_wait(&self, waited: Duration) {
+        self.timeout.explain(&Wait {
+            request: None,
+            seconds: waited.as_secs(),
+            line: self.line_state(),
+        });
     }
 
     /// Waits until the debuggee halts; succeeds at once if it is halted.
@@ -120,6 +148,7 @@ impl Session {
             }) {
                 self.receive(event);
             }
+            self.resolve_doubt()?;
             if self.halted.is_some() {
                 return Ok(());
             }

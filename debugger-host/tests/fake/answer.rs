@@ -107,7 +107,11 @@ pub(super) fn answer(
         Request::ShortCircuit { .. } => Reply::Done,
         Request::Cores => {
             let rip = GuestVirtual(KERNEL + 0x2000);
-            let states = [CoreState::Halted { rip }, CoreState::WaitForSipi];
+            let other = match machine.stop {
+                Some((StopCause::CoreDied { .. }, _)) => CoreState::Died { rip },
+                _ => CoreState::WaitForSipi,
+            };
+            let states = [CoreState::Halted { rip }, other];
             Reply::Cores(CoreStates::encode_into(states, base, &mut scratch).expect("fits"))
         }
         Request::ReadRegisters { core, set } => {

@@ -52,10 +52,34 @@ pub(crate) struct Controls {
     pub(crate) system: Mutex<Option<GuestSystem<'static>>>,
     /// Says that it speaks this version of the protocol.
     pub(crate) other_version: Mutex<Option<u16>>,
+    /// The next halt is told like this, or not at all.
+    pub(crate) next_stop: Mutex<Option<ToldStop>>,
+    /// The driver says goodbye and is there no more, or is loaded anew.
+    pub(crate) driver: Mutex<Option<Driver>>,
+    /// Core 1 dies.
+    pub(crate) core_dies: AtomicBool,
     /// Messages that are sent as they are, whatever they mean.
     pub(crate) raw: Mutex<Vec<Vec<u8>>>,
     /// Kinds of all requests, in order.
     pub(crate) requests: Mutex<Vec<String>>,
+}
+
+/// How a halt is told that is not told as it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ToldStop {
+    /// In words that cannot be read.
+    Garbled,
+    /// Not at all.
+    Lost,
+}
+
+/// What becomes of the driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Driver {
+    /// It says goodbye and goes.
+    Goes,
+    /// It is loaded.
+    Comes,
 }
 
 pub(crate) struct Debuggee {
@@ -120,6 +144,8 @@ struct Machine {
     base: GuestVirtual,
     halt: u32,
     stop: Option<(StopCause, CoreId)>,
+    next_stop: Option<ToldStop>,
+    is_loaded: bool,
     registers: Vec<BTreeMap<u8, u64>>,
     memory: Vec<u8>,
     events: Vec<EventEntry>,
@@ -133,18 +159,13 @@ struct Machine {
 }
 
 fn serve(listener: &UnixListener, controls: &Controls, end: &AtomicBool) {
-    let mut memory = vec![0; Storage::BYTES];
-    let storage = Storage::carve(&mut memory).expect("enough");
-    let timing = Timing {
-        retry_us: 100_000,
-        ack_delay_us: 5_000,
-        byte_time_ns: 0,
-    };
-    let mut link = Link::new(Role::Responder, storage, timing);
+    let mut link = new_link();
     let mut machine = Machine {
         base: GuestVirtual(0),
         halt: 0,
         stop: None,
+        next_stop: None,
+        is_loaded: true,
         registers: (0..2_u64)
             .map(|core| {
                 (0..45)
@@ -185,6 +206,8 @@ fn serve(listener: &UnixListener, controls: &Controls, end: &AtomicBool) {
         let mut bytes = [0; 4096];
         match stream.read(&mut bytes) {
             Ok(0) => line = None,
+            // Nobody reads it.
+            Ok(_) if !machine.is_loaded => {}
             Ok(count) => {
                 for byte in &bytes[..count] {
                     match link.push(*byte, now()) {
@@ -204,6 +227,29 @@ fn serve(listener: &UnixListener, controls: &Controls, end: &AtomicBool) {
         }
         if link.is_idle() {
             machine.hit_scripts(&mut link);
+        }
+        match controls.driver.lock().expect("unpoisoned").take() {
+            Some(Driver::Goes) => {
+                send(&mut link, &Message::Notice(Notice::Goodbye), machine.base);
+                machine.is_loaded = false;
+            }
+            Some(Driver::Comes) => {
+                link = new_link();
+                link.break_in();
+                machine.base = GuestVirtual(0);
+                machine.stop = None;
+                machine.halt = 0;
+                machine.is_loaded = true;
+            }
+            None => {}
+        }
+        if let Some(told) = controls.next_stop.lock().expect("unpoisoned").take() {
+            machine.next_stop = Some(told);
+        }
+        if controls.core_dies.swap(false, Ordering::Relaxed) {
+            let (reason, detail) = (2, 0);
+            let cause = StopCause::CoreDied { reason, detail };
+            machine.stop(cause, CoreId(1), &mut link);
         }
         for message in controls.raw.lock().expect("unpoisoned").drain(..) {
             link.send(&message).expect("room");
@@ -225,10 +271,25 @@ fn break_in(machine: &mut Machine, link: &mut Link<'_>, controls: &Controls) {
         controls.deaf_for.fetch_sub(1, Ordering::Relaxed);
         return;
     }
-    // The host asks again.
-    if machine.stop.is_none() && machine.hits_left == 0 {
-        machine.stop(StopCause::BreakIn, CoreId(0), link);
+    match machine.stop {
+        // The host does not know.
+        Some(_) => machine.tell_stop(link),
+        // The host asks again.
+        None if machine.hits_left > 0 => {}
+        None => machine.stop(StopCause::BreakIn, CoreId(0), link),
     }
+}
+
+/// The link of a driver that was just loaded.
+fn new_link() -> Link<'static> {
+    let memory = Box::leak(vec![0; Storage::BYTES].into_boxed_slice());
+    let storage = Storage::carve(memory).expect("enough");
+    let timing = Timing {
+        retry_us: 100_000,
+        ack_delay_us: 5_000,
+        byte_time_ns: 0,
+    };
+    Link::new(Role::Responder, storage, timing)
 }
 
 fn send(link: &mut Link<'_>, message: &Message<'_>, base: GuestVirtual) {
@@ -267,6 +328,16 @@ impl Machine {
     fn stop(&mut self, cause: StopCause, core: CoreId, link: &mut Link<'_>) {
         self.halt += 1;
         self.stop = Some((cause, core));
+        self.tell_stop(link);
+    }
+
+    fn tell_stop(&mut self, link: &mut Link<'_>) {
+        if let Some(told) = self.next_stop.take() {
+            if told == ToldStop::Garbled {
+                link.send(&[0x80]).expect("room");
+            }
+            return;
+        }
         if self.base.0 != 0 {
             let mut scratch = [0; 4096];
             let stop = self.describe(&mut scratch).expect("halted");

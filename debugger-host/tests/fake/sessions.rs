@@ -2,7 +2,7 @@
 //! lines, `% ` an order to the test; all else is output, which ends with `(failed)` when the
 //! command does.
 
-use super::Debuggee;
+use super::{Debuggee, Driver};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -103,6 +103,14 @@ pub(crate) fn carry_out(debuggee: &Debuggee, line: &str, text: &str) {
         "script_hits" => controls
             .script_hits
             .store(value.parse().expect("a number"), Ordering::Relaxed),
+        "driver" => {
+            let driver = match value {
+                "goes" => Driver::Goes,
+                _ => Driver::Comes,
+            };
+            *controls.driver.lock().expect("unpoisoned") = Some(driver);
+        }
+        "core_dies" => controls.core_dies.store(true, Ordering::Relaxed),
         "extra_event" => controls.extra_event.store(true, Ordering::Relaxed),
         _ => panic!("there is no order `{name}`"),
     }

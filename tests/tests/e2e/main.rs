@@ -8,6 +8,7 @@ mod costs;
 mod detours;
 mod documents;
 mod edges;
+mod ends;
 mod errors;
 mod events;
 mod exits;

@@ -12,6 +12,11 @@ impl Link<'_> {
         match self.decoder.push(byte)? {
             Found::BreakIn => {
                 self.statistics.break_ins += 1;
+                if self.connecting {
+                    // Who greets has not seen the proposal.
+                    self.syn_wanted = true;
+                    return None;
+                }
                 Some(Incoming::BreakIn)
             }
             Found::Broken => {

@@ -82,7 +82,8 @@ impl<'b> Storage<'b> {
 /// What a byte brought about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Incoming {
-    /// The host wants the debuggee to halt.
+    /// The host wants the debuggee to halt. The other way round: the driver was loaded, and knows of no
+    /// session.
     BreakIn,
     /// [`Link::message`] is there, until [`Link::release`].
     Message,
@@ -302,7 +303,7 @@ impl<'b> Link<'b> {
     }
 
     /// Queues a break-in, ahead of all frames that have not begun. It is not repeated: the sender
-    /// sees that it arrived by the halt.
+    /// sees that it arrived by the halt. A responder greets so who may be waiting for it.
     pub fn break_in(&mut self) {
         self.break_in_wanted = true;
     }

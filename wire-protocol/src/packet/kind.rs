@@ -62,6 +62,7 @@ kinds! {
         Stopped = 0x80,
         Fault = 0x81,
         Messages = 0x82,
+        Goodbye = 0x84,
     }
 }
 

@@ -80,6 +80,15 @@ pub enum MessageError {
     },
 }
 
+impl MessageError {
+    /// Whether the debuggee told of a halt, in words that are lost.
+    #[must_use]
+    pub fn is_of_a_stop(self) -> bool {
+        let stopped = NoticeKind::Stopped.to_wire();
+        matches!(self, Self::MalformedNotice { kind } if kind == stopped)
+    }
+}
+
 /// What the debuggee sends.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Message<'a> {

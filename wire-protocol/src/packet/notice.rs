@@ -23,6 +23,8 @@ pub enum Notice<'a> {
     },
     /// What programs of one core printed, in order.
     Messages(Messages<'a>),
+    /// The driver is being unloaded: nobody answers any more.
+    Goodbye,
 }
 
 impl Notice<'_> {
@@ -46,6 +48,7 @@ impl Notice<'_> {
                 out.varint(*detail)
             }
             Self::Messages(messages) => messages.write(out),
+            Self::Goodbye => Ok(()),
         }
     }
 
@@ -54,6 +57,7 @@ impl Notice<'_> {
             Self::Stopped(_) => NoticeKind::Stopped,
             Self::Fault { .. } => NoticeKind::Fault,
             Self::Messages(_) => NoticeKind::Messages,
+            Self::Goodbye => NoticeKind::Goodbye,
         }
     }
 
@@ -66,6 +70,7 @@ impl Notice<'_> {
             NoticeKind::Messages => {
                 Messages::parse(body).map(|(rest, messages)| (rest, Notice::Messages(messages)))
             }
+            NoticeKind::Goodbye => Ok((body, Notice::Goodbye)),
         }
     }
 }
@@ -100,6 +105,12 @@ mod tests {
             detail: 5,
         });
         assert_eq!(body, [1, 14, 4, 5]);
+    }
+
+    #[test]
+    fn goodbye_has_no_body() {
+        assert_eq!(notice_body(Notice::Goodbye), []);
+        notice_is_malformed(NoticeKind::Goodbye, &[0]);
     }
 
     #[test]

@@ -154,8 +154,11 @@ fn memory(len_bytes: usize) -> &'static mut [u8] {
     keep(vec![0; len_bytes].into_boxed_slice())
 }
 
-fn line() -> Line<Uart<FakePorts>> {
-    let uart = Uart::init(FakePorts::new(0x3f8), 0x3f8, 115_200).unwrap();
+/// A line on which this comes in.
+pub(super) fn line(incoming: &[u8]) -> Line<Uart<FakePorts>> {
+    let mut ports = FakePorts::new(0x3f8);
+    ports.incoming.extend(incoming);
+    let uart = Uart::init(ports, 0x3f8, 115_200).unwrap();
     let buffers = Buffers {
         message: memory(limits::MESSAGE_BYTES).first_chunk_mut().unwrap(),
         lists: memory(64),
@@ -191,7 +194,7 @@ impl Machine {
         let mode_views = ModeViews::build(&views.hooked, &mut mem, arena);
         let mut parts = Parts {
             installed: *installed,
-            line: line(),
+            line: line(&[]),
             messages: Rings::default(),
             locals: [const { Local::NONE }; limits::CORES],
             variables: keep(Box::new([const { AtomicU64::new(0) }; _])),
@@ -200,6 +203,7 @@ impl Machine {
             fixed: Fixed {
                 script_operations: 1000,
                 code_instructions: 0,
+                halts_without_session: false,
                 eptp_hooked: views.hooked.eptp(),
                 eptp_clean: views.clean.eptp(),
                 trampoline: None,

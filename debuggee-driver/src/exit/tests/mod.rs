@@ -6,6 +6,7 @@ mod arrivals;
 mod calls;
 mod cpu;
 mod detours;
+mod ends;
 mod events;
 mod forms;
 mod machine;

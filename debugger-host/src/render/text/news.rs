@@ -22,6 +22,28 @@ pub fn news(news: &News) -> String {
         ),
         News::Message { message: of } => message(of),
         News::MessagesSpared { count } => format!("({count} messages are not shown)"),
+        News::DriverGone { said_goodbye: true } => {
+            "the driver was unloaded; this program waits for \
+             it, and says when it is there again"
+                .to_owned()
+        }
+        News::DriverGone {
+            said_goodbye: false,
+        } => {
+            "the driver was loaded anew without having said goodbye: the session is over".to_owned()
+        }
+        News::DriverBack { status, halt: of } => {
+            let mut lines = vec![format!(
+                "the driver is there again; {}",
+                super::status::connected(status)
+            )];
+            lines.extend(of.as_deref().map(halt));
+            lines.join("\n")
+        }
+        News::DriverFailed { problem } => format!(
+            "the driver is there again, and no session came about: {}; `.reconnect` tries once more",
+            problem.message
+        ),
         News::UnknownNotice { notice } => format!(
             "warning: the debuggee sent a notice of kind {notice:02x} that this program does not \
              know"

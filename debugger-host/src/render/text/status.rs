@@ -9,6 +9,7 @@ pub(super) fn connected(status: &Status) -> String {
     let state = match status.state {
         State::Halted { .. } => "halted",
         State::Running {} => "running",
+        State::DriverGone {} => "the driver is gone",
     };
     format!(
         "connected: {}; {} cores; session {:016x}; {state}",
@@ -36,6 +37,7 @@ pub(super) fn status(status: &Status, messages: Option<&Messages>) -> String {
             format!("halted (halt {number}, operating core {core:x})")
         }
         State::Running {} => "running".to_owned(),
+        State::DriverGone {} => "unknown: the driver was unloaded, and is waited for".to_owned(),
     };
     let constants = &status.constants;
     let symbols = status.symbols.map_or_else(

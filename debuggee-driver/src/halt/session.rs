@@ -1,0 +1,23 @@
+//! How the driver comes and goes on the line. Called by `exit`, in VMX-root, while the guest runs or leaves.
+
+use super::{drain, serve};
+use crate::port::Ports;
+use crate::shared::Shared;
+use wire_protocol::packet::Notice;
+
+/// Tells a host that may be waiting that the driver is there.
+pub fn greet<P: Ports>(shared: &Shared<P>) {
+    // Another core has the line only if the driver greeted before.
+    shared.line.try_with(|line| line.greet());
+}
+
+/// Tells the host that nobody answers from now on. No core polls any more.
+pub fn say_goodbye<P: Ports>(cpu: &P::Cpu, shared: &Shared<P>) {
+    shared.line.try_with(|line| {
+        if line.is_in_session() {
+            drain::before_stop(line, shared);
+            line.send_notice(|_| Notice::Goodbye);
+            serve::send_rest(line, cpu, shared);
+        }
+    });
+}

@@ -1,0 +1,59 @@
+//! Whether the driver is there. It says goodbye when it is unloaded, and greets when it is loaded; a greeting in a session
+//! comes from one that knows of none, so the session is over as well. Then it is waited for: the link proposes a session
+//! until it is taken.
+
+use super::{News, Session, SessionError, draw_nonce};
+use wire_protocol::address::GuestVirtual;
+
+impl Session {
+    /// The driver was unloaded, and is waited for.
+    #[must_use]
+    pub const fn driver_is_gone(&self) -> bool {
+        self.is_gone
+    }
+
+    /// Refuses what needs the driver.
+    pub(super) const fn must_have_driver(&self) -> Result<(), SessionError> {
+        if self.is_gone {
+            Err(SessionError::DriverGone)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The session is over.
+    pub(super) fn lose_driver(&mut self, said_goodbye: bool) {
+        self.forget_debuggee();
+        self.is_gone = true;
+        self.news.push_back(News::DriverGone { said_goodbye });
+        self.line.connect(draw_nonce());
+    }
+
+    /// The link has a session: with a driver that was waited for, or with the one that is being asked.
+    pub(super) fn connected(&mut self) {
+        if self.is_gone {
+            self.news.push_back(News::DriverBack);
+        }
+    }
+
+    /// What was known of the debuggee holds no longer.
+    pub(super) fn forget_debuggee(&mut self) {
+        self.base = GuestVirtual(0);
+        self.halted = None;
+        self.is_in_doubt = false;
+        self.cache.forget_all();
+        self.mirror.forget();
+        self.pending.forget();
+    }
+
+    /// Asks how the debuggee is, if what it told of a halt could not be read.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub(super) fn resolve_doubt(&mut self) -> Result<(), SessionError> {
+        if self.is_in_doubt {
+            return self.introduce();
+        }
+        Ok(())
+    }
+}
