@@ -66,7 +66,9 @@ CONSTANT(script_operations, 1000000);
 CONSTANT(code_instructions, 100000);
 CONSTANT(poll_hz, 1000);
 CONSTANT(hide_time, 1);
-CONSTANT(halt, 0);
+/* The kernel has a function of this name. */
+static ulong halts;
+module_param_named(halt, halts, ulong, 0444);
 
 static struct ss_facts *facts;
 static struct page *chunks[SS_CHUNKS];
@@ -252,7 +254,7 @@ static int gather_facts(void)
 		regular_safe_buffers, big_safe_buffers, regular_condition_bytes, big_condition_bytes,
 		regular_action_bytes, big_action_bytes, regular_safe_buffer_bytes, big_safe_buffer_bytes,
 		arena_growth_bytes, replenish_ms, message_ring_bytes, script_operations, code_instructions, poll_hz, hide_time,
-		halt,
+		halts,
 	};
 	struct mm_struct *kernel_mm;
 	int i, error;

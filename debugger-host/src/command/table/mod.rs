@@ -34,6 +34,7 @@ static DEBUGGEE: &[Command] = &[
         syntax: ".wait [SECONDS]",
         summary: "wait until the debuggee is halted, and show why",
         details: "Succeeds at once if it is halted already; fails when it is not halted in time.\n\
+            Why it is halted is told once: here, unless another command came before.\n\
             SECONDS is hexadecimal, as every number.",
         examples: &[".wait", ".wait 0n30"],
         answers: &["done"],
