@@ -324,19 +324,18 @@ fn value(text: &str) -> Option<u64> {
 #[test]
 fn module_parameters_are_the_design_constants() {
     let shim = read("debuggee-driver/platform/linux/shim.c");
-    let parameters: Vec<(String, u64)> = shim
-        .lines()
-        .filter_map(|line| line.strip_prefix("CONSTANT(")?.strip_suffix(");"))
-        .map(|inner| {
-            match inner
-                .split_once(',')
-                .map(|(name, text)| (name, value(text)))
-            {
-                Some((name, Some(value))) => (name.to_owned(), value),
-                _ => panic!("`{inner}` is no name and value"),
-            }
-        })
-        .collect();
+    let of_row = |line: &'_ str| {
+        let (kind, parts) = line.strip_suffix(");")?.split_once('(')?;
+        let parts: Vec<&str> = parts.split(',').map(str::trim).collect();
+        let (variable, name, text) = match (kind, &parts[..]) {
+            ("CONSTANT", [name, text]) => (name, name, text),
+            ("CONSTANT_IN", [variable, name, text]) => (variable, name, text),
+            _ => return None,
+        };
+        Some(((*variable).to_owned(), ((*name).to_owned(), value(text)?)))
+    };
+    let rows: Vec<(String, (String, u64))> = shim.lines().filter_map(of_row).collect();
+    let (variables, parameters): (Vec<String>, Vec<(String, u64)>) = rows.into_iter().unzip();
     let constants: Vec<(String, u64)> = TABLE
         .iter()
         .map(|constant| (constant.name.to_owned(), constant.default))
@@ -353,8 +352,7 @@ fn module_parameters_are_the_design_constants() {
         .map(str::trim)
         .filter(|name| !name.is_empty())
         .collect();
-    let names: Vec<&str> = TABLE.iter().map(|constant| constant.name).collect();
-    assert_eq!(passed, names);
+    assert_eq!(passed, variables);
 }
 
 /// Kinds of files at the top that a repository needs beside its code.

@@ -41,9 +41,10 @@ static uint baud = 115200;
 module_param(baud, uint, 0444);
 MODULE_PARM_DESC(baud, "baud rate of the line");
 
-#define CONSTANT(name, value) \
-	static ulong name = value; \
-	module_param(name, ulong, 0444)
+#define CONSTANT_IN(variable, name, value) \
+	static ulong variable = value; \
+	module_param_named(name, variable, ulong, 0444)
+#define CONSTANT(name, value) CONSTANT_IN(name, name, value)
 CONSTANT(arena_bytes, 16 << 20);
 CONSTANT(prealloc_only_bytes, 8 << 20);
 CONSTANT(regular_events, 20);
@@ -66,9 +67,8 @@ CONSTANT(script_operations, 1000000);
 CONSTANT(code_instructions, 100000);
 CONSTANT(poll_hz, 1000);
 CONSTANT(hide_time, 1);
-/* The kernel has a function of this name. */
-static ulong halts;
-module_param_named(halt, halts, ulong, 0444);
+/* The kernel has a function `halt`. */
+CONSTANT_IN(halts, halt, 0);
 
 static struct ss_facts *facts;
 static struct page *chunks[SS_CHUNKS];
