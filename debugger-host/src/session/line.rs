@@ -223,8 +223,9 @@ impl Worker {
                             Event::Message(message)
                         }
                         Some(Incoming::Connected) => Event::Connected,
-                        Some(Incoming::BreakIn) => Event::Greeting,
-                        None => continue,
+                        // Without a session it tells nothing that is not known.
+                        Some(Incoming::BreakIn) if link.is_connected() => Event::Greeting,
+                        Some(Incoming::BreakIn) | None => continue,
                     };
                     self.report(link);
                     if self.outbox.send(event).is_err() {
