@@ -160,6 +160,8 @@ struct Machine {
 
 fn serve(listener: &UnixListener, controls: &Controls, end: &AtomicBool) {
     let mut link = new_link();
+    // Its greeting still lies in the line.
+    link.break_in();
     let mut machine = Machine {
         base: GuestVirtual(0),
         halt: 0,
