@@ -80,10 +80,10 @@ impl<'b> Writer<'b> {
     pub(crate) fn varint(&mut self, value: impl Into<u64>) -> Result<(), EncodeError> {
         let mut rest: u64 = value.into();
         while rest >= 0x80 {
-            self.byte(rest as u8 | 0x80)?;
+            self.byte((rest & 0x7f) as u8 | 0x80)?;
             rest >>= 7;
         }
-        self.byte(rest as u8)
+        self.byte((rest & 0x7f) as u8)
     }
 
     /// `value` as its distance from `from`.

@@ -194,7 +194,8 @@ impl Programs<'_> {
         let mut crc = Crc32::new();
         bytes.into_iter().for_each(|part| crc.update(part));
         // A message is shorter than 4 GiB.
-        let [condition_bytes, script_bytes, code_bytes] = bytes.map(|part| part.len() as u32);
+        let [condition_bytes, script_bytes, code_bytes] =
+            bytes.map(|part| u32::try_from(part.len()).unwrap_or(u32::MAX));
         ProgramSizes {
             condition: self.condition.kind(),
             condition_bytes,

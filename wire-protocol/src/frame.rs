@@ -99,7 +99,7 @@ impl Header {
         Some(Self {
             kind,
             flags: Flags::from_bits(bits & 0b11_1100)?,
-            sequence: (bits >> 6) as u8 % SEQUENCE_MODULUS,
+            sequence: (bits >> 6 & 0x1f) as u8,
             acknowledged: (bits >> 11) as u8,
         })
     }

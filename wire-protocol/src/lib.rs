@@ -18,8 +18,16 @@
     clippy::panic,
     clippy::indexing_slicing
 )]
+#![cfg_attr(not(test), warn(clippy::cast_possible_truncation))]
 
 pub mod address;
+#[cfg_attr(
+    not(test),
+    expect(
+        clippy::cast_possible_truncation,
+        reason = "what is counted lies within a program, whose limits the fields can hold, or is cut to the operand it came from"
+    )
+)]
 pub mod bytecode;
 mod closed;
 pub mod codec;
@@ -30,12 +38,26 @@ pub mod frame;
 pub mod instruction;
 pub mod limits;
 pub mod link;
+#[cfg_attr(
+    not(test),
+    expect(
+        clippy::cast_possible_truncation,
+        reason = "the model works on bytes, and on probabilities of 16 bits"
+    )
+)]
 pub mod pack;
 pub mod packet;
 pub mod pool;
 pub mod print;
 pub mod refusal;
 pub mod register;
+#[cfg_attr(
+    not(test),
+    expect(
+        clippy::cast_possible_truncation,
+        reason = "offsets are within a program, whose limits the fields can hold; the language itself narrows values"
+    )
+)]
 pub mod script;
 pub mod transport;
 

@@ -85,7 +85,11 @@ fn write_value(show: Show, value: u64, out: &mut impl Write) -> fmt::Result {
                 out.write_char(if printable { char::from(byte) } else { '.' })?;
             }
             writeln!(out)?;
-            writeln!(out, "float    {:e}", f32::from_bits(value as u32))?;
+            writeln!(
+                out,
+                "float    {:e}",
+                f32::from_bits((value & 0xffff_ffff) as u32)
+            )?;
             writeln!(out, "double   {:e}", f64::from_bits(value))
         }
     }
@@ -233,7 +237,9 @@ fn write_argument(
             write_number(spec, prefix, out, |out| write!(out, "{unsigned:X}"))
         }
         b'p' => pad(spec, out, |out| write!(out, "{value:016x}")),
-        b'c' => pad(spec, out, |out| out.write_char(char::from(value as u8))),
+        b'c' => pad(spec, out, |out| {
+            out.write_char(char::from((value & 0xff) as u8))
+        }),
         b'f' => write_float(spec, f64::from_bits(value), out),
         _ => match Marker::from_address(value) {
             Some(Marker::Date) => pad(spec, out, |out| out.write_str(clock.date)),

@@ -53,7 +53,7 @@ impl<'b> Queue<'b> {
 
     /// The caller has compared [`Self::cost`] with [`Self::free`].
     pub(super) fn append(&mut self, flags: Flags, payload: &[u8]) {
-        let mut head = payload.len() as u16 & LEN_MASK;
+        let mut head = u16::try_from(payload.len()).unwrap_or(LEN_MASK) & LEN_MASK;
         if flags.contains(Flags::FIRST) {
             head |= FIRST;
         }

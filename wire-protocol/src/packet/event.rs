@@ -107,7 +107,7 @@ pub fn events_digest(entries: impl IntoIterator<Item = EventEntry>) -> u16 {
         crc.update(out.written());
     }
     let sum = crc.finish();
-    (sum ^ sum >> 16) as u16
+    ((sum ^ sum >> 16) & 0xffff) as u16
 }
 
 pub(crate) fn write_add(

@@ -184,7 +184,7 @@ pub(crate) fn write_physical(
     if !page_bytes.is_power_of_two() {
         return Err(EncodeError::OverLimit);
     }
-    out.byte(page_bytes.trailing_zeros() as u8)?;
+    out.byte((page_bytes.trailing_zeros() & 0x3f) as u8)?;
     out.varint(address.0)
 }
 

@@ -166,7 +166,7 @@ impl<'a> Arguments<'a> {
             }
         }
         Ok(Self {
-            count: arguments.len() as u32,
+            count: u32::try_from(arguments.len()).map_err(|_| EncodeError::OverLimit)?,
             bytes,
             encoded: out.into_written(),
         })

@@ -48,7 +48,7 @@ impl<'a> RegisterValues<'a> {
         Ok(Self {
             lengths,
             values: out.into_written(),
-            count: count as u8,
+            count: u8::try_from(count).map_err(|_| EncodeError::OverLimit)?,
         })
     }
 
@@ -94,7 +94,9 @@ impl<'a> RegisterValues<'a> {
             return reject(input);
         }
         let (rest, values) = take(values_at.len() - rest.len())(values_at)?;
-        let count = count as u8;
+        let Ok(count) = u8::try_from(count) else {
+            return reject(input);
+        };
         Ok((
             rest,
             Self {
@@ -112,7 +114,7 @@ fn short_len(value: u64) -> u8 {
         return 0;
     }
     let same_bits = (value ^ (value as i64 >> 63) as u64).leading_zeros();
-    (65 - same_bits).div_ceil(8) as u8
+    ((65 - same_bits).div_ceil(8) & 0xf) as u8
 }
 
 fn extend(bytes: &[u8]) -> u64 {
