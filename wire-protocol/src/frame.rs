@@ -209,7 +209,7 @@ impl<'b> Cobs<'b> {
 
 /// What a byte completed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum Completed {
     /// [`BREAK_IN`].
     BreakIn,
     /// Something of the shape of a frame: [`Decoder::open`] checks it, before the next byte.
@@ -258,7 +258,7 @@ impl<'b> Decoder<'b> {
     }
 
     /// Takes the next byte.
-    pub fn push(&mut self, byte: u8) -> Option<Found> {
+    pub fn push(&mut self, byte: u8) -> Option<Completed> {
         if byte == 0 {
             return self.delimiter();
         }
@@ -291,16 +291,16 @@ impl<'b> Decoder<'b> {
         }
     }
 
-    fn delimiter(&mut self) -> Option<Found> {
+    fn delimiter(&mut self) -> Option<Completed> {
         let found = match self.state {
             _ if self.tail_len == 0 => None,
             _ if self.tail_len == 3 && BREAK_IN.get(1..4) == Some(&self.tail) => {
-                Some(Found::BreakIn)
+                Some(Completed::BreakIn)
             }
             State::Inside { left: 0, .. } if self.len >= HEADER_BYTES + CRC_BYTES => {
-                Some(Found::Frame)
+                Some(Completed::Frame)
             }
-            _ => Some(Found::Broken),
+            _ => Some(Completed::Broken),
         };
         self.state = State::Fresh;
         self.tail_len = 0;

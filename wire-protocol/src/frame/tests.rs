@@ -29,7 +29,7 @@ fn decode(stream: &[u8]) -> Vec<(usize, Vec<u8>)> {
     let mut decoder = Decoder::new(&mut body);
     let mut frames = Vec::new();
     for (at, &byte) in stream.iter().enumerate() {
-        if decoder.push(byte) == Some(Found::Frame)
+        if decoder.push(byte) == Some(Completed::Frame)
             && let Some(frame) = decoder.open(SESSION)
         {
             frames.push((at + 1, frame.payload.to_vec()));
@@ -38,7 +38,7 @@ fn decode(stream: &[u8]) -> Vec<(usize, Vec<u8>)> {
     frames
 }
 
-fn found(stream: &[u8]) -> Vec<Found> {
+fn found(stream: &[u8]) -> Vec<Completed> {
     let mut body = Box::new([0; BODY_BYTES]);
     let mut decoder = Decoder::new(&mut body);
     stream
@@ -136,7 +136,7 @@ fn frame_of_another_session_does_not_open() {
         .iter()
         .filter_map(|&byte| decoder.push(byte))
         .last();
-    assert_eq!(found, Some(Found::Frame));
+    assert_eq!(found, Some(Completed::Frame));
     assert_eq!(decoder.open(SESSION + 1), None);
     assert_eq!(decoder.open(0), None);
     assert!(decoder.open(SESSION).is_some());
@@ -147,21 +147,21 @@ fn frame_that_is_too_long_is_broken_and_the_next_is_found() {
     let mut stream = std::vec![0];
     stream.extend(std::iter::repeat_n(0xff, 2 * WIRE_BYTES));
     stream.extend(wire_of(b"next"));
-    assert_eq!(found(&stream), [Found::Broken, Found::Frame]);
+    assert_eq!(found(&stream), [Completed::Broken, Completed::Frame]);
     assert_eq!(decode(&stream).len(), 1);
 }
 
 #[test]
 fn frame_shorter_than_its_head_and_checksum_is_broken() {
-    assert_eq!(found(&[0, 1, 0]), [Found::Broken]);
-    assert_eq!(found(&[0, 6, 1, 2, 3, 4, 5, 0]), [Found::Broken]);
+    assert_eq!(found(&[0, 1, 0]), [Completed::Broken]);
+    assert_eq!(found(&[0, 6, 1, 2, 3, 4, 5, 0]), [Completed::Broken]);
 }
 
 #[test]
 fn frame_cut_in_a_group_is_broken() {
     let mut wire = wire_of(b"payload");
     wire.remove(5);
-    assert_eq!(found(&wire), [Found::Broken]);
+    assert_eq!(found(&wire), [Completed::Broken]);
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn break_in_is_found_between_broken_frames() {
     let found = found(&stream);
     let count = found
         .iter()
-        .filter(|&&found| found == Found::BreakIn)
+        .filter(|&&found| found == Completed::BreakIn)
         .count();
     assert_eq!(count, 2, "{found:?}");
 }
@@ -193,7 +193,7 @@ fn break_in_needs_exactly_its_bytes() {
         b"\0BRk\0",
         b"\0BRK",
     ] {
-        assert!(!found(stream).contains(&Found::BreakIn), "{stream:?}");
+        assert!(!found(stream).contains(&Completed::BreakIn), "{stream:?}");
     }
 }
 
@@ -223,6 +223,6 @@ proptest! {
         mut stream in prop::collection::vec(any::<u8>(), 0..MANY),
     ) {
         stream.extend(BREAK_IN);
-        prop_assert_eq!(found(&stream).pop(), Some(Found::BreakIn));
+        prop_assert_eq!(found(&stream).pop(), Some(Completed::BreakIn));
     }
 }

@@ -1,7 +1,7 @@
 //! From the line to messages.
 
-use super::{Found, Kind, WINDOW_FRAMES};
-use super::{Incoming, Link, Role, Taken};
+use super::{Completed, Kind, WINDOW_FRAMES};
+use super::{Incoming, Link, Reception, Role};
 use crate::frame::Flags;
 
 impl Link<'_> {
@@ -10,7 +10,7 @@ impl Link<'_> {
         self.last_byte_us = now_us;
         self.statistics.received_bytes += 1;
         match self.decoder.push(byte)? {
-            Found::BreakIn => {
+            Completed::BreakIn => {
                 self.statistics.break_ins += 1;
                 if self.connecting {
                     // Who greets has not seen the proposal.
@@ -19,11 +19,11 @@ impl Link<'_> {
                 }
                 Some(Incoming::BreakIn)
             }
-            Found::Broken => {
+            Completed::Broken => {
                 self.statistics.broken_frames += 1;
                 None
             }
-            Found::Frame => {
+            Completed::Frame => {
                 let opened = self.receive(now_us);
                 let count = match opened {
                     Some(_) => &mut self.statistics.received_frames,
@@ -115,9 +115,9 @@ impl Link<'_> {
     }
 
     /// Draws the consequences of a data frame for acknowledgements.
-    fn account(&mut self, taken: Taken, now_us: u64) -> Option<Incoming> {
+    fn account(&mut self, taken: Reception, now_us: u64) -> Option<Incoming> {
         match taken {
-            Taken::Fragment | Taken::Message | Taken::Discarded => {
+            Reception::Fragment | Reception::Message | Reception::Discarded => {
                 self.again_reported = false;
                 self.again_wanted = false;
                 self.unacknowledged_frames += 1;
@@ -129,25 +129,25 @@ impl Link<'_> {
                 let due_us = now_us.saturating_add(wait_us);
                 self.ack_due_us = Some(self.ack_due_us.map_or(due_us, |due| due.min(due_us)));
             }
-            Taken::Duplicate => {
+            Reception::Duplicate => {
                 self.statistics.duplicate_frames += 1;
                 self.ack_due_us = Some(now_us);
             }
-            Taken::Gap => {
+            Reception::Gap => {
                 self.statistics.gap_frames += 1;
                 if !self.again_reported {
                     self.again_wanted = true;
                     self.ack_due_us = Some(now_us);
                 }
             }
-            Taken::Busy => {
+            Reception::Busy => {
                 self.statistics.busy_frames += 1;
                 self.was_busy = true;
             }
         }
         match taken {
-            Taken::Message => Some(Incoming::Message),
-            Taken::Discarded => {
+            Reception::Message => Some(Incoming::Message),
+            Reception::Discarded => {
                 self.statistics.discarded_messages += 1;
                 None
             }

@@ -17,9 +17,9 @@ mod queue;
 mod receiver;
 mod sender;
 
-use crate::frame::{BODY_BYTES, BREAK_IN, Decoder, Flags, Found, Header, Kind, WIRE_BYTES};
+use crate::frame::{BODY_BYTES, BREAK_IN, Completed, Decoder, Flags, Header, Kind, WIRE_BYTES};
 use crate::limits::{MESSAGE_BYTES, WINDOW_FRAMES};
-use receiver::{Receiver, Taken};
+use receiver::{Receiver, Reception};
 use sender::Sender;
 
 /// Who starts sessions.

@@ -26,7 +26,7 @@ enum State {
 
 /// What became of a data frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Taken {
+pub(super) enum Reception {
     /// It was the next one.
     Fragment,
     /// It was the next one, and the message is complete.
@@ -61,17 +61,17 @@ impl<'b> Receiver<'b> {
         self.expected
     }
 
-    pub(super) fn take(&mut self, frame: &Frame<'_>) -> Taken {
+    pub(super) fn take(&mut self, frame: &Frame<'_>) -> Reception {
         let behind = self.expected.wrapping_sub(frame.header.sequence) % SEQUENCE_MODULUS;
         if behind != 0 {
             return if usize::from(behind) <= WINDOW_FRAMES {
-                Taken::Duplicate
+                Reception::Duplicate
             } else {
-                Taken::Gap
+                Reception::Gap
             };
         }
         if self.state == State::Ready {
-            return Taken::Busy;
+            return Reception::Busy;
         }
         self.expected = (self.expected + 1) % SEQUENCE_MODULUS;
         let flags = frame.header.flags;
@@ -83,14 +83,14 @@ impl<'b> Receiver<'b> {
             self.state = State::Skipping;
         }
         match (flags.contains(Flags::LAST), self.state) {
-            (false, _) => Taken::Fragment,
+            (false, _) => Reception::Fragment,
             (true, State::Partial) => {
                 self.state = State::Ready;
-                Taken::Message
+                Reception::Message
             }
             (true, _) => {
                 self.state = State::Empty;
-                Taken::Discarded
+                Reception::Discarded
             }
         }
     }
