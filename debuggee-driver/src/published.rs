@@ -26,6 +26,8 @@ pub struct Published {
     traced_cores: AtomicU64,
     /// Cores that step for a script, one bit each.
     stepping_cores: AtomicU64,
+    /// How many of the above make cores leave after every instruction: events as one, and each core that steps.
+    trace_reasons: AtomicU32,
     steps: Steps,
     mode_cores: AtomicU64,
     /// Cores whose EFER.SCE is hidden, one bit each.
@@ -70,7 +72,8 @@ impl Published {
         self.cr0_mask.store(controls.cr0_mask, SeqCst);
         self.cr4_mask.store(controls.cr4_mask, SeqCst);
         self.hides_sce.store(controls.hides_sce, SeqCst);
-        self.traced_cores.store(controls.traced_cores, SeqCst);
+        let before = self.traced_cores.swap(controls.traced_cores, SeqCst);
+        self.count_reason(before != 0, controls.traced_cores != 0);
         self.mode_cores.store(controls.mode_cores, SeqCst);
     }
 
@@ -165,7 +168,7 @@ impl Published {
     #[must_use]
     #[inline]
     pub fn traces_any(&self) -> bool {
-        self.traced_cores.load(SeqCst) | self.stepping_cores.load(SeqCst) != 0
+        self.trace_reasons.load(SeqCst) != 0
     }
 
     /// Whether this core leaves its guest at every change of mode.
@@ -192,7 +195,8 @@ impl Published {
         for (slot, value) in step.iter().zip([asked.event.0.into(), tracing, rip, rsp]) {
             slot.store(value, SeqCst);
         }
-        self.stepping_cores.fetch_or(bit(core), SeqCst);
+        let before = self.stepping_cores.fetch_or(bit(core), SeqCst);
+        self.count_reason(before & bit(core) != 0, true);
     }
 
     /// What this core steps for.
@@ -212,7 +216,17 @@ impl Published {
 
     /// This core steps no more.
     pub fn end_step(&self, core: CoreId) {
-        self.stepping_cores.fetch_and(!bit(core), SeqCst);
+        let before = self.stepping_cores.fetch_and(!bit(core), SeqCst);
+        self.count_reason(before & bit(core) != 0, false);
+    }
+
+    /// Something that makes cores leave after every instruction began or ended, if it differs from before.
+    fn count_reason(&self, before: bool, now: bool) {
+        match (before, now) {
+            (false, true) => _ = self.trace_reasons.fetch_add(1, SeqCst),
+            (true, false) => _ = self.trace_reasons.fetch_sub(1, SeqCst),
+            (true, true) | (false, false) => {}
+        }
     }
 }
 

@@ -133,7 +133,17 @@ impl StepView {
 
     /// How a page is open, if it is.
     #[must_use]
+    #[inline(always)]
     pub fn how(&self, page: GuestPhysical) -> Option<Opening> {
+        // Most cores have none open.
+        let [Some(_), ..] = self.open else {
+            return None;
+        };
+        self.find_open(page)
+    }
+
+    #[inline(never)]
+    fn find_open(&self, page: GuestPhysical) -> Option<Opening> {
         let found = self.opened().find(|(open, _)| *open == page);
         found.map(|(_, how)| how)
     }

@@ -20,6 +20,10 @@ const fn packed(key: Key) -> u64 {
 /// Slots of the table, a power of two. Costs time if there are few, memory if many.
 const SLOTS: usize = 1 << 13;
 
+/// Of a slot: no other event waits for the same key.
+const ALONE: u16 = 1 << 15;
+const _: () = assert!(EVENTS_MAX < ALONE as usize);
+
 /// The slot where the search for a key starts.
 const fn slot_of(key: u64) -> usize {
     const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -37,7 +41,7 @@ pub struct Index {
     starts: [(u16, u16); TriggerKind::COUNT + 1],
     /// How many events of each kind are served after what they wait for.
     after: [u16; TriggerKind::COUNT],
-    /// Where each key begins, plus one: in its slot, or the next that is free behind it.
+    /// Where each key begins, plus one, and with it [`ALONE`]: in its slot, or the next that is free behind it.
     slots: [u16; SLOTS],
 }
 
@@ -152,7 +156,7 @@ impl Index {
         if from == any {
             return (&[], anys);
         }
-        let Some(start) = self.first_of(trigger.kind, trigger.value) else {
+        let Some((start, _)) = self.first_of(trigger.kind, trigger.value) else {
             return (&[], anys);
         };
         let keys = self.keys.get(start..any).unwrap_or_default();
@@ -178,23 +182,22 @@ impl Index {
         if from == to {
             return None;
         }
-        let start = self.first_of(kind, value)?;
-        let next = start + 1;
-        let is_alone = next >= any || self.keys.get(next) != self.keys.get(start);
+        let (start, is_alone) = self.first_of(kind, value)?;
         self.places.get(start).copied().filter(|_| is_alone)
     }
 
-    /// The first place of a value of a kind.
+    /// The first place of a value of a kind, and whether it is the only one.
     #[inline]
-    fn first_of(&self, kind: TriggerKind, value: u64) -> Option<usize> {
+    fn first_of(&self, kind: TriggerKind, value: u64) -> Option<(usize, bool)> {
         let value = Some(value);
         let wanted = packed(Key { kind, value });
         let start = slot_of(wanted);
         // There are more slots than events, so that a free one ends the search.
         for slot in start..start + SLOTS {
-            let place = usize::from(*self.slots.get(slot % SLOTS)?).checked_sub(1)?;
+            let found = *self.slots.get(slot % SLOTS)?;
+            let place = usize::from(found & !ALONE).checked_sub(1)?;
             if self.keys.get(place) == Some(&wanted) {
-                return Some(place);
+                return Some((place, found & ALONE != 0));
             }
         }
         None
@@ -223,8 +226,9 @@ impl Index {
             }
             let (before, from) = self.slots.split_at_mut(slot_of(*key));
             let free = from.iter_mut().chain(before).find(|slot| **slot == 0);
+            let is_alone = place + 1 == self.len || self.keys.get(place + 1) != Some(key);
             if let Some(free) = free {
-                *free = place as u16 + 1;
+                *free = place as u16 + 1 | if is_alone { ALONE } else { 0 };
             }
         }
         let live = self.keys.get(..self.len).unwrap_or_default();

@@ -82,6 +82,7 @@ impl PhysicalMemory for DirectMap {
             // SAFETY: mapped by contract of `new`; nobody writes it meanwhile by contract of the trait.
             unsafe { core::slice::from_raw_parts(start, len_bytes) }
         } else {
+            not_covered();
             &[]
         };
         look(bytes)
@@ -98,6 +99,7 @@ impl PhysicalMemory for DirectMap {
             // SAFETY: mapped by contract of `new`; nobody else uses it by contract of the trait.
             unsafe { core::slice::from_raw_parts_mut(start, len_bytes) }
         } else {
+            not_covered();
             &mut []
         };
         change(bytes)

@@ -60,7 +60,12 @@ pub(in crate::exit) fn carry_out<P: Ports>(
     let bytes = u64::from_le_bytes(bytes);
     let cpu = &mut core.cpu;
     let swaps = bytes & SWAPGS_MASK == SWAPGS && is_kernel(cpu);
-    let Some(len_bytes) = length(bytes).or(swaps.then_some(SWAPGS_BYTES)) else {
+    let known = if swaps {
+        Some(SWAPGS_BYTES)
+    } else {
+        length(bytes)
+    };
+    let Some(len_bytes) = known else {
         return false;
     };
     if cpu.vmread(guest::RFLAGS) & (rflags::TF | rflags::RF) != 0
