@@ -100,6 +100,13 @@ pub struct Arrivals {
 }
 
 impl Arrivals {
+    /// Whether the guest is to have something as soon as it can.
+    #[must_use]
+    #[inline]
+    pub const fn is_any_due(&self) -> bool {
+        self.nmi_pending | !self.interrupts.is_empty()
+    }
+
     /// Nothing.
     pub const NONE: Self = Self {
         interrupts: TakenInterrupts::NONE,

@@ -26,13 +26,12 @@ pub fn before_entry<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     }
 }
 
-/// Whether anything but what the handlers of the exit have noted is to be done.
+/// Whether anything but what the handlers of the exit have noted is to be done. It is seldom so: what lies side by side
+/// is looked at together.
 #[inline(always)]
 fn is_anything_wanted<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>) -> bool {
-    core.arrivals.nmi_pending
-        || !core.arrivals.interrupts.is_empty()
-        || core.cpu.root_nmis() != core.arrivals.root_nmis_seen
-        || core.cpu.has_machine_check()
+    core.arrivals.is_any_due()
+        || (core.cpu.root_nmis() != core.arrivals.root_nmis_seen) | core.cpu.has_machine_check()
         || shared.changes.is_wanted()
         || shared.clock.has_hidden_more_than(core.time.hidden_ticks)
         || shared.published.traces_any()
