@@ -29,8 +29,13 @@ impl DirectMap {
     }
 
     fn covers(&self, at: u64, len_bytes: usize) -> bool {
-        at.checked_add(len_bytes as u64)
-            .is_some_and(|end| end <= self.limit)
+        let end = at.checked_add(len_bytes as u64);
+        let covers = end.is_some_and(|end| end <= self.limit);
+        if !covers {
+            // Else both outcomes are computed at every hit, and one of them taken.
+            core::hint::cold_path();
+        }
+        covers
     }
 }
 
@@ -82,7 +87,6 @@ impl PhysicalMemory for DirectMap {
             // SAFETY: mapped by contract of `new`; nobody writes it meanwhile by contract of the trait.
             unsafe { core::slice::from_raw_parts(start, len_bytes) }
         } else {
-            not_covered();
             &[]
         };
         look(bytes)
@@ -99,7 +103,6 @@ impl PhysicalMemory for DirectMap {
             // SAFETY: mapped by contract of `new`; nobody else uses it by contract of the trait.
             unsafe { core::slice::from_raw_parts_mut(start, len_bytes) }
         } else {
-            not_covered();
             &mut []
         };
         change(bytes)
