@@ -9,7 +9,7 @@ use crate::exit::{self, Core, Death, Fault, Flow};
 use crate::hw::launch::{self, Hardware};
 use crate::hw::percore::{self, PerCore};
 use crate::hw::phys::DirectMap;
-use crate::hw::vmx_cpu::{LaunchError, VmcsPlan, VmxCpu};
+use crate::hw::vmx_cpu::{NotEntered, VmcsPlan, VmxCpu};
 use crate::pool::arena::Arena;
 use crate::port::{Cpu, PhysicalMemory};
 use crate::shared::Shared;
@@ -137,7 +137,8 @@ pub(super) unsafe fn core_main(core: *mut PerCore) -> u64 {
     let mut core = Core::new(seat, cpu, StepView::new(pages.view));
     core.arrivals.root_nmis_seen = core.cpu.root_nmis();
     exit::before_entry(&mut core, shared);
-    if let Err(error) = core.cpu.run() {
+    if let Err(NotEntered) = core.cpu.launch() {
+        let error = core.cpu.entry_error();
         core.seat.leave();
         // SAFETY: no VM exit happened yet.
         unsafe { core.cpu.abandon() };
@@ -158,7 +159,8 @@ pub(super) unsafe fn core_main(core: *mut PerCore) -> u64 {
         } else {
             core.cpu.run()
         };
-        if let Err(error) = entered {
+        if let Err(NotEntered) = entered {
+            let error = core.cpu.entry_error();
             stay_dead(&mut core, shared, Fault::of_entry(error.code()));
         }
     }
@@ -178,7 +180,7 @@ fn stay_dead(core: &mut Core<'_, VmxCpu>, shared: &Shared<Hardware>, fault: Faul
 /// Enters a guest that waits for a start-up IPI. Out of line, since each jump of an exit's way counts.
 #[cold]
 #[inline(never)]
-fn run_once_woken(core: &mut Core<'_, VmxCpu>) -> Result<(), LaunchError> {
+fn run_once_woken(core: &mut Core<'_, VmxCpu>) -> Result<(), NotEntered> {
     let cpu = &mut core.cpu;
     core.seat.wait_for_sipi(|| cpu.run())
 }

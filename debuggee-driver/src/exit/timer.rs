@@ -34,7 +34,8 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
 /// guest that leaves all the time could not be broken into.
 #[inline(always)]
 pub fn rearm<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
-    let mut ticks = core.time.next_look.saturating_sub(core.cpu.tsc());
+    // A look that is overdue lies beyond any interval, too.
+    let mut ticks = core.time.next_look.wrapping_sub(core.cpu.tsc());
     if ticks > shared.poll.interval_ticks() {
         ticks = at_most(core, shared, ticks);
     }
@@ -44,9 +45,13 @@ pub fn rearm<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     );
 }
 
-/// Until the next look of a core that does not poll; it may have become the one that does.
+/// Until the next look of a core that does not poll; it may have become the one that does. None is left if the look is
+/// overdue.
 #[inline(never)]
 fn at_most<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>, ticks: u64) -> u64 {
+    if ticks.cast_signed() < 0 {
+        return 0;
+    }
     ticks
         .min(shared.poll.ticks_to_next_look(core.id))
         .min(u64::from(u32::MAX))

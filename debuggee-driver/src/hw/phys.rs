@@ -29,13 +29,8 @@ impl DirectMap {
     }
 
     fn covers(&self, at: u64, len_bytes: usize) -> bool {
-        let end = at.checked_add(len_bytes as u64);
-        let covers = end.is_some_and(|end| end <= self.limit);
-        if !covers {
-            // Else both outcomes are computed at every hit, and one of them taken.
-            core::hint::cold_path();
-        }
-        covers
+        at.checked_add(len_bytes as u64)
+            .is_some_and(|end| end <= self.limit)
     }
 }
 
@@ -87,7 +82,7 @@ impl PhysicalMemory for DirectMap {
             // SAFETY: mapped by contract of `new`; nobody writes it meanwhile by contract of the trait.
             unsafe { core::slice::from_raw_parts(start, len_bytes) }
         } else {
-            &[]
+            nothing()
         };
         look(bytes)
     }
@@ -103,8 +98,16 @@ impl PhysicalMemory for DirectMap {
             // SAFETY: mapped by contract of `new`; nobody else uses it by contract of the trait.
             unsafe { core::slice::from_raw_parts_mut(start, len_bytes) }
         } else {
-            &mut []
+            nothing()
         };
         change(bytes)
     }
+}
+
+/// What stands in for memory that is not there. Out of line, and not to be foreseen: else both outcomes are computed at
+/// every hit, and one of them taken.
+#[cold]
+#[inline(never)]
+fn nothing<'a>() -> &'a mut [u8] {
+    core::hint::black_box(&mut [])
 }

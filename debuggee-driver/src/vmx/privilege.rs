@@ -40,7 +40,7 @@ pub fn linear_of_code(cpu: &impl Cpu, ip: u64) -> u64 {
 #[inline]
 pub fn next_ip(cpu: &impl Cpu, ip: u64, len_bytes: u64) -> u64 {
     let next = ip.wrapping_add(len_bytes);
-    if is_in_low_32_bits(ip) && !is_in_low_32_bits(next) {
+    if (ip ^ next) >> 32 != 0 {
         wrapped(cpu, next)
     } else {
         next

@@ -18,7 +18,7 @@ pub(in crate::exit) fn advance<C: Cpu>(core: &mut Core<C>) {
 }
 
 /// Moves RIP by the length of an instruction, with the side effects of retiring it.
-#[inline]
+#[inline(always)]
 pub(in crate::exit) fn advance_by<C: Cpu>(core: &mut Core<C>, len_bytes: u64) {
     let cpu = &mut core.cpu;
     let rip = cpu.vmread(guest::RIP);

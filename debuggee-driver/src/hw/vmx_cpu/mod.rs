@@ -56,10 +56,13 @@ pub struct VmxCpu {
     core: *mut PerCore,
     plan: VmcsPlan,
     memory: DirectMap,
-    launched: bool,
     /// First field the processor refused, for the report of a failed entry.
     refused_field: u32,
 }
+
+/// An entry failed before it began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotEntered;
 
 /// Why a core could not be launched, as a number for the kernel log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,7 +183,6 @@ impl VmxCpu {
             core,
             plan,
             memory,
-            launched: false,
             refused_field: 0,
         };
         // SAFETY: on this core at CPL 0 with regions of its own, by contract.
@@ -247,23 +249,35 @@ impl VmxCpu {
         unsafe { ins::set_cr4(cr4_now & !cr4::VMXE) };
     }
 
+    /// Runs the guest for the first time, until its first VM exit.
+    ///
+    /// # Errors
+    /// The entry failed before it began: see [`Self::entry_error`].
+    pub fn launch(&mut self) -> Result<(), NotEntered> {
+        self.enter(0)
+    }
+
     /// Runs the guest until its next VM exit.
     ///
     /// # Errors
-    /// The VM-instruction error of an entry that failed before it began.
-    pub fn run(&mut self) -> Result<(), LaunchError> {
-        let launched = u64::from(self.launched);
+    /// As [`Self::launch`].
+    #[inline(always)]
+    pub fn run(&mut self) -> Result<(), NotEntered> {
+        self.enter(1)
+    }
+
+    #[inline(always)]
+    fn enter(&mut self, launched: u64) -> Result<(), NotEntered> {
         // SAFETY: `core` is valid by contract of `start`; its address is taken, nothing is read.
         let registers = unsafe { &raw mut (*self.core).registers };
         // SAFETY: the VMCS is current and complete; the assembly keeps all that Rust relies on.
         let failed = unsafe { percore::run_guest(registers, launched) };
-        if failed != 0 {
-            return Err(LaunchError::Entry(
-                self.vmread(ro::VM_INSTRUCTION_ERROR) as u32
-            ));
-        }
-        self.launched = true;
-        Ok(())
+        if failed == 0 { Ok(()) } else { Err(NotEntered) }
+    }
+
+    /// Why the last entry failed: the VM-instruction error.
+    pub fn entry_error(&self) -> LaunchError {
+        LaunchError::Entry(self.vmread(ro::VM_INSTRUCTION_ERROR) as u32)
     }
 
     /// Turns VMX off after a launch that failed.
