@@ -31,10 +31,27 @@ fn break_in_from_nowhere(lab: &Lab) {
 #[test]
 fn ends_are_told_and_what_is_left_goes_on() {
     let mut lab = Lab::boot(KernelLine::Lean);
+    hit_is_told_by_whoever_waits(&mut lab);
     driver_that_goes_is_missed_at_once_and_met_again(&mut lab);
     break_in_counts_within_a_session_only(&mut lab);
     assert_log_is_clean(&lab.guest("dmesg"));
     core_that_dies_halts_the_machine(&mut lab);
+}
+
+fn hit_is_told_by_whoever_waits(lab: &mut Lab) {
+    lab.run("pause");
+    lab.run("!epthook vmlinux!__x64_sys_getsid");
+    assert_eq!(lab.run("g"), "");
+    lab.guest_background("lab-calls 21 1");
+    for _ in 0..20 {
+        let stop = lab.run(".wait 0n60");
+        assert!(stop.starts_with("event 0 hit on core 1"), "{stop}");
+        assert_eq!(lab.run("g"), "", "the next one comes at once");
+    }
+    assert!(lab.run(".wait 0n60").starts_with("event 0 hit on core 1"));
+    lab.run("events c all");
+    lab.run("g");
+    lab.guest("wait");
 }
 
 fn driver_that_goes_is_missed_at_once_and_met_again(lab: &mut Lab) {
