@@ -20,7 +20,7 @@ pub struct MachineArguments {
     /// Boot as the distribution does: random addresses, split page tables, mitigations
     #[arg(long)]
     pub stock: bool,
-    /// Memory of the machine
+    /// Memory of the machine; of 4096 the guest sees 3072, since devices are in the place of the rest
     #[arg(long, value_name = "MIB", default_value_t = 256)]
     pub memory: u32,
     /// Leave the driver out

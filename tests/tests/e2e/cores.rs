@@ -59,6 +59,27 @@ fn four_cores_of_the_stock_kernel_are_held_and_go_on() {
 }
 
 #[test]
+fn a_machine_of_four_gibibytes_is_debugged_like_others() {
+    let mut lab = Lab::with(&Options {
+        memory_mib: 4096,
+        ..Options::default()
+    });
+    // What `cargo lab --help` says of it.
+    let ram = lab.guest("grep -i 'system ram' /proc/iomem | tail -n 1");
+    assert!(ram.contains("-bffeffff : "), "{ram}");
+    lab.run("pause");
+    assert_eq!(halted_cores(&lab.run("~")).len(), 2);
+    lab.run("!db bffef000 l 1000");
+    lab.run("!epthook vmlinux!__x64_sys_getsid script { .lab_calls += 1; }");
+    lab.go();
+    assert!(lab.guest("lab-calls 100 1").contains("calls 100 core 1"));
+    lab.run("pause");
+    assert_eq!(lab.run("? printf(\"%d\\n\", .lab_calls);"), "100");
+    lab.run("events c all");
+    lab.go();
+}
+
+#[test]
 fn break_in_reaches_cores_that_spin_with_interrupts_off() {
     let mut lab = Lab::boot(KernelLine::Lean);
     lab.load_probe();
