@@ -47,7 +47,10 @@ pub enum SessionError {
         why: SendError,
     },
     /// Needs the driver.
-    #[error("the driver was unloaded; it is waited for, and you are told when it is there again")]
+    #[error(
+        "no driver answers: it was unloaded, or no session came about; you are told when one is there, \
+         and `.reconnect` tries at once"
+    )]
     DriverGone,
     /// Needs a halted debuggee.
     #[error("the debuggee is running; `pause` halts it")]

@@ -110,6 +110,10 @@ pub(crate) fn carry_out(debuggee: &Debuggee, line: &str, text: &str) {
             };
             *controls.driver.lock().expect("unpoisoned") = Some(driver);
         }
+        "version" => {
+            let version = value.parse().expect("a number");
+            *controls.other_version.lock().expect("unpoisoned") = Some(version);
+        }
         "core_dies" => controls.core_dies.store(true, Ordering::Relaxed),
         "extra_event" => controls.extra_event.store(true, Ordering::Relaxed),
         _ => panic!("there is no order `{name}`"),

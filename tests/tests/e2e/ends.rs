@@ -5,8 +5,8 @@ use std::io::Write;
 use std::os::unix::net::UnixStream;
 use vm_lab::machine::KernelLine;
 
-const UNLOADED: &str =
-    "the driver was unloaded; it is waited for, and you are told when it is there again";
+const UNLOADED: &str = "no driver answers: it was unloaded, or no session came about; you are told when one \
+                        is there, and `.reconnect` tries at once";
 
 /// Waits until the host program tells this by itself, and returns all that it told.
 #[track_caller]
