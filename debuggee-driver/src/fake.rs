@@ -177,6 +177,8 @@ pub struct FakePorts {
     pub sent: Vec<u8>,
     /// The transmitter has sent everything.
     pub transmitter_empty: bool,
+    /// It has so at once.
+    pub keeps_up: bool,
     /// Error bits that the next read of the line status shows.
     pub line_errors: u8,
     /// Divisor latch.
@@ -200,6 +202,7 @@ impl FakePorts {
             incoming: VecDeque::new(),
             sent: Vec::new(),
             transmitter_empty: true,
+            keeps_up: false,
             line_errors: 0,
             divisor: 0,
             registers: [0; 8],
@@ -252,7 +255,7 @@ impl RegisterIo for FakePorts {
             1 if self.divisor_is_open() => self.divisor = u16::from_le_bytes([low, value]),
             0 => {
                 self.sent.push(value);
-                self.transmitter_empty = false;
+                self.transmitter_empty = self.keeps_up;
             }
             _ => {
                 if let Some(slot) = self.registers.get_mut(register) {

@@ -40,9 +40,11 @@ fn serve_line<P: Ports>(line: &mut Line<P::Transport>, context: &mut Context<'_,
                     break;
                 }
             }
-            // The host does not know of the halt.
-            Some(Incoming::BreakIn) => is_told = announce(line, context),
-            Some(Incoming::Connected) => {}
+            // The host does not know of the halt, unless it is just being told.
+            Some(Incoming::BreakIn) if line.queued_bytes() == 0 => {
+                is_told = announce(line, context);
+            }
+            Some(Incoming::BreakIn | Incoming::Connected) => {}
             None if is_told => drain::while_halted(line, context.shared),
             None => is_told = announce(line, context),
         }

@@ -35,8 +35,9 @@ fn a_break_in_counts_within_a_session_only() {
     });
 }
 
-/// What a host sends that shakes hands, breaks in so often, and lets the debuggee go.
-fn conversation(break_ins: usize) -> Vec<u8> {
+/// What a host sends that shakes hands, breaks in so often, and lets the debuggee go. Whether it has heard of the halt
+/// each time.
+fn conversation(break_ins: &[bool]) -> Vec<u8> {
     let timing = Timing {
         retry_us: 1 << 40,
         ack_delay_us: 0,
@@ -46,15 +47,23 @@ fn conversation(break_ins: usize) -> Vec<u8> {
     let mut host = Link::new(Role::Initiator, Storage::carve(&mut near).unwrap(), timing);
     let mut driver = Link::new(Role::Responder, Storage::carve(&mut far).unwrap(), timing);
     let mut sent = Vec::new();
-    let mut exchange = |host: &mut Link<'_>| {
+    let mut exchange = |host: &mut Link<'_>, is_answered: bool| {
+        if is_answered {
+            driver.send(b"an answer").unwrap();
+        }
         for now_us in 0..10 {
             while let Some(byte) = host.pull(now_us) {
                 sent.push(byte);
                 driver.push(byte, now_us);
                 driver.release();
             }
+            if is_answered {
+                // The answer takes its time.
+                sent.extend([0; 1024]);
+            }
             while let Some(byte) = driver.pull(now_us) {
                 host.push(byte, now_us);
+                host.release();
             }
         }
     };
@@ -65,16 +74,16 @@ fn conversation(break_ins: usize) -> Vec<u8> {
         host.send(out.written()).unwrap();
     };
     host.connect(7);
-    exchange(&mut host);
+    exchange(&mut host, false);
     let features = Features::empty();
     ask(&mut host, Request::Hello { features }, GuestVirtual(0));
-    exchange(&mut host);
-    for _ in 0..break_ins {
+    exchange(&mut host, true);
+    for is_heard in break_ins {
         host.break_in();
-        exchange(&mut host);
+        exchange(&mut host, *is_heard);
     }
     ask(&mut host, Request::Go, KERNEL);
-    exchange(&mut host);
+    exchange(&mut host, false);
     sent
 }
 
@@ -86,7 +95,6 @@ fn answered_bytes(sent: &[u8]) -> usize {
     });
     let shared = machine.shared;
     let [core, other] = &mut machine.cores;
-    // The port takes no more than a few bytes.
     core.cpu.ticks_per_look = shared.clock.timeout_ticks() / 10;
     other.seat.wait_for_sipi(|| {
         let cause = StopCause::BreakIn;
@@ -99,10 +107,12 @@ fn answered_bytes(sent: &[u8]) -> usize {
 #[test]
 fn a_break_in_that_arrives_in_a_halt_is_answered_by_the_stop() {
     on_a_large_stack(|| {
-        let [none, one, two] = [0, 1, 2].map(|count| answered_bytes(&conversation(count)));
-        let stop = one - none;
-        assert!(stop > 8, "a stop");
-        assert_eq!(two, none + 2 * stop);
+        let unheard = |break_ins: &[bool]| answered_bytes(&conversation(break_ins));
+        let (none, one) = (unheard(&[]), unheard(&[false]));
+        assert!(one > none + 8, "a stop");
+        assert_eq!(unheard(&[false, false]), one, "it is under way");
+        assert_eq!(unheard(&[true]), none);
+        assert_eq!(unheard(&[true, false]), one, "it is told again");
     });
 }
 
@@ -126,7 +136,7 @@ fn a_core_that_cannot_go_on_leaves_the_line_to_one_that_can() {
 fn a_core_that_cannot_go_on_tells_so_once() {
     on_a_large_stack(|| {
         let mut machine = Machine::with(|parts| {
-            parts.line = line(&conversation(0));
+            parts.line = line(&conversation(&[]));
             parts.facts.kernel_base = KERNEL;
         });
         let shared = machine.shared;

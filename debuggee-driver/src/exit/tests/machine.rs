@@ -158,6 +158,7 @@ fn memory(len_bytes: usize) -> &'static mut [u8] {
 pub(super) fn line(incoming: &[u8]) -> Line<Uart<FakePorts>> {
     let mut ports = FakePorts::new(0x3f8);
     ports.incoming.extend(incoming);
+    ports.keeps_up = true;
     let uart = Uart::init(ports, 0x3f8, 115_200).unwrap();
     let buffers = Buffers {
         message: memory(limits::MESSAGE_BYTES).first_chunk_mut().unwrap(),
