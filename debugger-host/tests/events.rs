@@ -75,7 +75,7 @@ fn values_out_of_range_are_refused_on_the_host() {
             "!tsc asm code { nop; frob }",
             "code: assembler, line 1, column 7: unknown instruction `frob`",
         ),
-        ("prealloc regular-event zz", "`zz` is not a count"),
+        ("prealloc regular-event zz", "the count: `zz` is no number"),
         ("prealloc regular-evnt 1", "is not one of regular-event"),
     ] {
         assert!(host.bad(line).contains(text), "{line}: {}", host.bad(line));

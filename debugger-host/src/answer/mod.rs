@@ -403,6 +403,13 @@ pub enum Warning {
         /// The symbol.
         symbol: Hex,
     },
+    /// A word was taken as a number, and a register or a flag has that name.
+    NumberIsRegister {
+        /// The word.
+        word: String,
+        /// The number.
+        value: Hex,
+    },
     /// A script is right, but perhaps not what was meant.
     Script {
         /// Where and why.

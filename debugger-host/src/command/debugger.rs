@@ -4,7 +4,7 @@
 use super::CommandError;
 use crate::answer::event::{Installed, Pools};
 use crate::answer::{Answer, Form, Hex, Message, Report, Warning};
-use crate::expression::eval::{Context, EvalError};
+use crate::expression::eval::{Context, EvalError, Other};
 use crate::expression::{Expression, Read};
 use crate::session::{Session, SessionError, Space, System};
 use crate::sink::Sinks;
@@ -280,11 +280,15 @@ impl Context for Debugger {
             .fold(0, |value, b| value << 8 | u64::from(*b)))
     }
 
-    fn ambiguous(&mut self, word: &str, value: u64, symbol: u64) {
-        self.warnings.push(Warning::NumberIsSymbol {
-            word: word.to_owned(),
-            value: Hex(value),
-            symbol: Hex(symbol),
+    fn ambiguous(&mut self, word: &str, value: u64, other: Other) {
+        let (word, value) = (word.to_owned(), Hex(value));
+        self.warnings.push(match other {
+            Other::Symbol(symbol) => Warning::NumberIsSymbol {
+                word,
+                value,
+                symbol: Hex(symbol),
+            },
+            Other::Register => Warning::NumberIsRegister { word, value },
         });
     }
 }

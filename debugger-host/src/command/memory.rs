@@ -26,7 +26,7 @@ struct Dump {
 /// `l LEN`, if it comes next.
 pub(super) fn length(arguments: &mut Arguments<'_>) -> Result<Option<Expression>, ParseError> {
     if arguments.keyword("l") {
-        arguments.expression("the length").map(Some)
+        arguments.number("the length").map(Some)
     } else {
         Ok(None)
     }
@@ -234,10 +234,7 @@ pub(super) fn digest(mut arguments: Arguments<'_>) -> Parsed {
         Digest::Registers
     } else {
         let from = arguments.expression("the physical address")?;
-        let len = length(&mut arguments)?.ok_or(ParseError::Missing {
-            argument: "l LEN",
-            syntax: "!digest [FROM l LEN | registers]",
-        })?;
+        let len = length(&mut arguments)?.ok_or(arguments.missing("`l LENGTH`"))?;
         Digest::Range { from, len }
     };
     arguments.end()?;

@@ -2,7 +2,7 @@
 
 use super::ParseError;
 use super::text::{self, block};
-use crate::expression::{Expression, parser};
+use crate::expression::{Expression, count, parser};
 use nom::bytes::complete::take_while;
 use nom::error::{Error, ErrorKind};
 use nom::{IResult, Parser};
@@ -77,15 +77,29 @@ impl<'a> Arguments<'a> {
     /// When nothing or something else is there.
     pub fn expression(&mut self, argument: &'static str) -> Result<Expression, ParseError> {
         if self.is_empty() {
-            return Err(ParseError::Missing {
-                argument,
-                syntax: self.syntax,
-            });
+            return Err(self.missing(argument));
         }
         let (expression, rest) = parser::parse_prefix(self.rest)
             .map_err(|why| ParseError::Expression { argument, why })?;
         self.rest = rest;
         Ok(expression)
+    }
+
+    /// The longest expression that comes next, which must be a number: see
+    /// [`count::number`].
+    ///
+    /// # Errors
+    /// When nothing, or no number, is there.
+    pub fn number(&mut self, argument: &'static str) -> Result<Expression, ParseError> {
+        count::number(self.expression(argument)?)
+            .map_err(|why| ParseError::Expression { argument, why })
+    }
+
+    /// That something is not there.
+    #[must_use]
+    pub const fn missing(&self, argument: &'static str) -> ParseError {
+        let syntax = self.syntax;
+        ParseError::Missing { argument, syntax }
     }
 
     /// An expression without spaces, except within parentheses.
@@ -95,10 +109,7 @@ impl<'a> Arguments<'a> {
     pub fn tight_expression(&mut self, what: &'static str) -> Result<Expression, ParseError> {
         self.skip_space();
         let Ok((rest, text)) = argument(self.rest) else {
-            return Err(ParseError::Missing {
-                argument: what,
-                syntax: self.syntax,
-            });
+            return Err(self.missing(what));
         };
         self.rest = rest;
         parser::parse(text).map_err(|why| ParseError::Expression {
@@ -144,8 +155,7 @@ impl<'a> Arguments<'a> {
     /// # Errors
     /// When nothing is left.
     pub fn required_word(&mut self, argument: &'static str) -> Result<&'a str, ParseError> {
-        let syntax = self.syntax;
-        self.word().ok_or(ParseError::Missing { argument, syntax })
+        self.word().ok_or(self.missing(argument))
     }
 
     /// What stands in braces, if a brace comes next.
@@ -167,9 +177,7 @@ impl<'a> Arguments<'a> {
     /// # Errors
     /// When something else does, or it is not closed.
     pub fn required_block(&mut self, argument: &'static str) -> Result<&'a str, ParseError> {
-        let syntax = self.syntax;
-        self.block()?
-            .ok_or(ParseError::Missing { argument, syntax })
+        self.block()?.ok_or(self.missing(argument))
     }
 
     /// A path, which must be there: a quoted word, or all that is left.
@@ -179,9 +187,8 @@ impl<'a> Arguments<'a> {
     pub fn path(&mut self, argument: &'static str) -> Result<&'a str, ParseError> {
         self.skip_space();
         if !self.rest.starts_with('"') {
-            let syntax = self.syntax;
             let path = Some(self.rest()).filter(|path| !path.is_empty());
-            return path.ok_or(ParseError::Missing { argument, syntax });
+            return path.ok_or(self.missing(argument));
         }
         let path = self.required_word(argument)?;
         self.end()?;

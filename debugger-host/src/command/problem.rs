@@ -309,6 +309,8 @@ described!(EventRefusal {
 described!(SyntaxError {
     BadNumber { token, base }
     TooBig { token }
+    BareRegister { name }
+    NoNumber { word }
     Unexpected { rest }
     ScriptOnly { what }
 } inner {

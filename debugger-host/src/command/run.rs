@@ -52,7 +52,7 @@ pub(super) fn wait(mut arguments: Arguments<'_>) -> Parsed {
     let seconds = if arguments.is_empty() {
         None
     } else {
-        Some(arguments.expression("SECONDS")?)
+        Some(arguments.number("SECONDS")?)
     };
     arguments.end()?;
     Ok(Box::new(Wait(seconds)))
@@ -98,7 +98,7 @@ pub(super) fn core(mut arguments: Arguments<'_>) -> Parsed {
     let number = if arguments.is_empty() {
         None
     } else {
-        Some(arguments.expression("N")?)
+        Some(arguments.number("the core")?)
     };
     arguments.end()?;
     Ok(Box::new(Core(number)))

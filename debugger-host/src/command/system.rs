@@ -166,7 +166,7 @@ impl Action for Clear {
 struct Sleep(Expression);
 
 pub(super) fn sleep(mut arguments: Arguments<'_>) -> Parsed {
-    let milliseconds = arguments.expression("MS")?;
+    let milliseconds = arguments.number("MS")?;
     arguments.end()?;
     Ok(Box::new(Sleep(milliseconds)))
 }

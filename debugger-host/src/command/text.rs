@@ -10,7 +10,12 @@ word that begins with `\"` goes on to the next `\"` and may hold spaces and comm
 `.script \"/tmp/a b.ds\" \"arg one\"`; a backslash in it stands for itself. `//` begins a comment
 that goes to the end of the line and `/*` one that goes to `*/`, both at the beginning of a word
 only, as paths hold them, too; `#` makes the whole line a comment. Within `{ }` and `( )` stand
-scripts, whose strings know `\\\"` and whose comments may begin anywhere.";
+scripts, whose strings know `\\\"` and whose comments may begin anywhere.
+
+Numbers are hexadecimal; `0n10` is decimal, `0t17` octal, `0y101` binary. A word of hexadecimal digits
+is a number, whatever else has that name: `cf` is cf, the flag is `@cf`. Where a count, an id, a
+vector, a port, a mask or a length stands, registers and flags have their `@` and names of symbols
+are refused; addresses and values take both.";
 
 /// Where a reader of a command line stands.
 #[derive(Default)]

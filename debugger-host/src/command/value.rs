@@ -56,7 +56,7 @@ pub(super) fn formats(arguments: Arguments<'_>) -> Parsed {
 /// Whether the host knows all that the expression names.
 fn is_plain(expression: &Expression) -> bool {
     match expression {
-        Expression::Number { .. } | Expression::Register(_) => true,
+        Expression::Number { .. } | Expression::Register { .. } => true,
         Expression::Pseudo(name) => matches!(name.as_str(), "ip" | "core"),
         Expression::Symbol(name) => !name.starts_with('.'),
         Expression::Memory(_, operand) | Expression::Unary(_, operand) => is_plain(operand),

@@ -4,6 +4,7 @@
 use super::{Binary, Expression, Read, Unary};
 use crate::script::check::whole;
 use crate::script::value::{fold_binary, fold_unary};
+use crate::types::register;
 use wire_protocol::bytecode::op::Op;
 
 /// Where values come from. Commands give the halted debuggee, tests give a made-up one.
@@ -25,8 +26,17 @@ pub trait Context {
     /// # Errors
     /// When the memory is not there, or cannot be read now.
     fn memory(&mut self, read: Read, address: u64) -> Result<u64, EvalError>;
-    /// A word that was taken as a number is a symbol too.
-    fn ambiguous(&mut self, word: &str, value: u64, symbol: u64);
+    /// A word that was taken as a number is something else, too.
+    fn ambiguous(&mut self, word: &str, value: u64, other: Other);
+}
+
+/// What a word can mean that was taken as a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Other {
+    /// The symbol at this address.
+    Symbol(u64),
+    /// A register or a flag.
+    Register,
 }
 
 /// Why an expression has no value.
@@ -143,17 +153,19 @@ impl Expression {
     fn typed(&self, context: &mut dyn Context) -> Result<Typed, EvalError> {
         Ok(match self {
             Self::Number { value, word } => {
-                if let Some(word) = word
-                    && let Some(symbol) = context.symbol(word)
-                {
-                    context.ambiguous(word, *value, symbol);
+                if let Some(word) = word {
+                    if let Some(symbol) = context.symbol(word) {
+                        context.ambiguous(word, *value, Other::Symbol(symbol));
+                    } else if register::part(&word.to_ascii_lowercase()).is_some() {
+                        context.ambiguous(word, *value, Other::Register);
+                    }
                 }
                 match i64::try_from(*value) {
                     Ok(_) => signed(*value),
                     Err(_) => unsigned(*value),
                 }
             }
-            Self::Register(name) => signed(context.register(name)?),
+            Self::Register { name, .. } => signed(context.register(name)?),
             Self::Pseudo(name) if name == "ip" => signed(context.pseudo(name)?),
             Self::Pseudo(name) => unsigned(context.pseudo(name)?),
             Self::Symbol(name) => {

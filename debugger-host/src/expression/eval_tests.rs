@@ -2,7 +2,7 @@
 
 use super::super::Read;
 use super::super::parser::{parse, parse_prefix};
-use super::{Context, EvalError};
+use super::{Context, EvalError, Other};
 use proptest::prelude::*;
 
 #[derive(Default)]
@@ -40,7 +40,7 @@ impl Context for MadeUp {
         }
         Ok(value)
     }
-    fn ambiguous(&mut self, word: &str, _: u64, _: u64) {
+    fn ambiguous(&mut self, word: &str, _: u64, _: Other) {
         self.warnings.push(word.to_owned());
     }
 }

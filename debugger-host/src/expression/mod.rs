@@ -4,6 +4,7 @@
 //! [`eval`] computes its value, asking a [`eval::Context`] for registers, symbols and memory. Numbers are hexadecimal unless a prefix
 //! says otherwise.
 
+pub mod count;
 pub mod eval;
 pub mod parser;
 
@@ -31,8 +32,13 @@ pub enum Expression {
         /// As typed, when it consists of letters and digits only and begins with a letter.
         word: Option<String>,
     },
-    /// `@rax`, or a bare name that is a register.
-    Register(String),
+    /// A register, a part of one or a flag.
+    Register {
+        /// In lower case, without `@`.
+        name: String,
+        /// It was typed without `@`.
+        is_bare: bool,
+    },
     /// `$ip`, without the sign.
     Pseudo(String),
     /// `name` or `module!name`.

@@ -59,7 +59,10 @@ fn converted(tree: &Tree) -> Result<Expression, SyntaxError> {
         }),
         Kind::Name(word) => name(word),
         Kind::Symbol(name) => Ok(Expression::Symbol(name.clone())),
-        Kind::Register(name) => Ok(Expression::Register(name.clone())),
+        Kind::Register(name) => Ok(Expression::Register {
+            name: name.clone(),
+            is_bare: false,
+        }),
         Kind::Pseudo(name) => Ok(Expression::Pseudo(name.clone())),
         Kind::Unary(Unary::Target, address) => Ok(Expression::Memory(QWORD, one(address)?)),
         Kind::Unary(Unary::Address, _) => script_only("the address of a variable"),
@@ -117,7 +120,10 @@ fn name(token: &str) -> Result<Expression, SyntaxError> {
         Err(error @ SyntaxError::TooBig { .. }) if !token.contains('_') => Err(error),
         Err(error) if token.starts_with('\\') => Err(error),
         Err(_) if register::part(&token.to_ascii_lowercase()).is_some() => {
-            Ok(Expression::Register(token.to_ascii_lowercase()))
+            Ok(Expression::Register {
+                name: token.to_ascii_lowercase(),
+                is_bare: true,
+            })
         }
         Err(_) => Ok(Expression::Symbol(token.to_owned())),
     }

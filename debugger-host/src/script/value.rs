@@ -172,6 +172,25 @@ impl Value {
         }
     }
 
+    /// The value without the extensions around it that keep at least so many bytes: who stores no
+    /// more of it needs none of them.
+    #[must_use]
+    pub fn unextended(&self, stored_bytes: u32) -> &Self {
+        let ValueKind::Unary(op, inner) = &self.kind else {
+            return self;
+        };
+        let kept_bytes = match op {
+            Op::SignExtend8 | Op::ZeroExtend8 => 1,
+            Op::SignExtend16 | Op::ZeroExtend16 => 2,
+            Op::SignExtend32 | Op::ZeroExtend32 => 4,
+            _ => return self,
+        };
+        if kept_bytes < stored_bytes {
+            return self;
+        }
+        inner.unextended(stored_bytes)
+    }
+
     /// A number that is written in the script: signed if it can be, as in C.
     #[must_use]
     pub fn number(at: Position, value: u64) -> Self {

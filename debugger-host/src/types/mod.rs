@@ -1,9 +1,11 @@
 //! What commands and scripts have in common: how numbers and registers are written. Called by
 //! [`crate::expression`], [`crate::script`] and [`crate::assembler`].
 
+pub mod msr;
 pub mod near;
 pub mod number;
 pub mod register;
+pub mod vector;
 
 /// Why text is no expression.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,6 +23,18 @@ pub enum SyntaxError {
     TooBig {
         /// As typed.
         token: String,
+    },
+    /// A register where a number is wanted.
+    #[error("a number is wanted, and `{name}` is a register; its value is `@{name}`")]
+    BareRegister {
+        /// As typed, in lower case.
+        name: String,
+    },
+    /// A name where a number is wanted.
+    #[error("`{word}` is no number (numbers are hexadecimal, `0n10` is decimal)")]
+    NoNumber {
+        /// As typed.
+        word: String,
     },
     /// Something follows that is no part of it.
     #[error("`{rest}` cannot stand here")]

@@ -47,7 +47,7 @@ pub(in crate::command) fn events(mut arguments: Arguments<'_>) -> Parsed {
     let event = if arguments.keyword("all") {
         None
     } else {
-        Some(arguments.expression("N or all")?)
+        Some(arguments.number("the event (N or all)")?)
     };
     arguments.end()?;
     Ok(Box::new(Events::Change(change, event)))

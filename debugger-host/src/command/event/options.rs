@@ -110,14 +110,28 @@ fn find(word: &str) -> Option<&'static EventOption> {
         .find(|option| option.name.eq_ignore_ascii_case(word))
 }
 
-/// That `word` is no option, with the nearest one.
-pub(super) fn unknown(word: &str) -> ParseError {
+/// That `word` is no option, with the nearest one,
+/// or one of `others` that could stand there, too.
+pub(super) fn unknown(word: &str, others: &[(&'static str, u32)]) -> ParseError {
     let names = OPTIONS.iter().map(|option| option.name);
+    let names = names.chain(others.iter().map(|(name, _)| *name));
     let similar = nearest(&word.to_ascii_lowercase(), names).map(str::to_owned);
     ParseError::UnknownOption {
         option: word.to_owned(),
         similar,
     }
+}
+
+/// The number of an option. The next option's name is none.
+fn number(arguments: &mut Arguments<'_>, option: &'static str) -> Result<Expression, ParseError> {
+    if begins_here(arguments) {
+        return Err(arguments.missing(match option {
+            "pid" => "the process behind `pid`",
+            "core" => "the core behind `core`",
+            _ => "the number of bytes behind `buffer`",
+        }));
+    }
+    arguments.number(option)
 }
 
 /// One of two or three words.
@@ -158,7 +172,7 @@ impl Options {
                 arguments.end()?;
                 break;
             };
-            let option = find(word).ok_or_else(|| unknown(word))?.name;
+            let option = find(word).ok_or_else(|| unknown(word, &[]))?.name;
             let slot = match option {
                 "asm" => choose(
                     arguments,
@@ -184,9 +198,9 @@ impl Options {
         arguments: &mut Arguments<'_>,
     ) -> Result<(), ParseError> {
         match slot {
-            "pid" if !arguments.keyword("all") => self.pid = Some(arguments.expression("pid")?),
-            "core" if !arguments.keyword("all") => self.core = Some(arguments.expression("core")?),
-            "buffer" => self.buffer = Some(arguments.expression("buffer")?),
+            "pid" if !arguments.keyword("all") => self.pid = Some(number(arguments, slot)?),
+            "core" if !arguments.keyword("all") => self.core = Some(number(arguments, slot)?),
+            "buffer" => self.buffer = Some(number(arguments, slot)?),
             "stage" => {
                 let stages = [
                     ("pre", Stage::Pre),

@@ -21,15 +21,7 @@ pub(in crate::command) fn prealloc(mut arguments: Arguments<'_>) -> Parsed {
             expected: "one of regular-event, big-event, regular-safe-buffer, big-safe-buffer, \
                        epthook, epthook2, monitor, thread-interception",
         })?;
-    let word = arguments.clone().word().unwrap_or_default();
-    let count = arguments.expression("the count")?;
-    // A bare name would be a symbol, and an address is no count.
-    if matches!(&count, Expression::Symbol(name) if !name.contains('!')) {
-        return Err(ParseError::BadWord {
-            word: word.to_owned(),
-            expected: "a count: a number, hexadecimal as all are (`prealloc regular-event 10`)",
-        });
-    }
+    let count = arguments.number("the count")?;
     arguments.end()?;
     Ok(Box::new(Prealloc { class, count }))
 }

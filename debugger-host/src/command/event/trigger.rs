@@ -4,7 +4,9 @@
 use super::options::{Options, begins_here, unknown};
 use super::{AddEvent, Parsed};
 use crate::command::{Arguments, CommandError, Debugger, ParseError};
-use crate::expression::Expression;
+use crate::expression::{Expression, SyntaxError};
+use crate::types::msr::{MSRS, msr};
+use crate::types::vector::{VECTORS, vector};
 use wire_protocol::address::GuestVirtual;
 use wire_protocol::event::{Access, ControlRegister, Modes, Space, SyscallBy, TraceKind, Trigger};
 
@@ -63,6 +65,32 @@ impl Number {
         }
     }
 
+    /// Names that users know the numbers by.
+    const fn names(self) -> &'static [(&'static str, u32)] {
+        match self {
+            Self::Exception => &VECTORS,
+            Self::MsrRead | Self::MsrWrite => &MSRS,
+            _ => &[],
+        }
+    }
+
+    /// The number that a word names which comes next. Vectors end at 1f, so `de` and `db` are
+    /// exceptions and no numbers; elsewhere what can be a number is one.
+    fn named(self, arguments: &mut Arguments<'_>) -> Option<Expression> {
+        let mut ahead = arguments.clone();
+        let word = ahead.word()?;
+        let value = match self {
+            Self::Exception => vector(word),
+            Self::MsrRead | Self::MsrWrite => msr(word),
+            _ => None,
+        }?;
+        *arguments = ahead;
+        Some(Expression::Number {
+            value: value.into(),
+            word: None,
+        })
+    }
+
     const fn trigger(self, number: Option<u32>) -> Trigger {
         // The limits hold: what is narrowed here fits.
         let small = match number {
@@ -103,7 +131,7 @@ pub(in crate::command) fn add(mut arguments: Arguments<'_>) -> Parsed {
         "!ioout" | "!iout" => numbered(&mut arguments, Number::PortOut)?,
         "!exception" => numbered(&mut arguments, Number::Exception)?,
         "!xsetbv" => numbered(&mut arguments, Number::Xcr)?,
-        "!interrupt" => TriggerArguments::Interrupt(arguments.expression("the vector (20 to ff)")?),
+        "!interrupt" => TriggerArguments::Interrupt(arguments.number("the vector (20 to ff)")?),
         "!crwrite" => control_register(&mut arguments)?,
         "!sysret2" => TriggerArguments::Plain(Trigger::Sysret {
             by: SyscallBy::Range,
@@ -145,14 +173,19 @@ fn numbered(arguments: &mut Arguments<'_>, number: Number) -> Result<TriggerArgu
     if arguments.is_empty() || begins_here(arguments) {
         return Ok(TriggerArguments::Numbered(number, None));
     }
-    let (what, _) = number.limit();
-    let value = arguments.expression(what)?;
-    // A bare name is no number of anything here, but an option that was misspelt.
-    if let Expression::Symbol(name) = &value
-        && !name.contains('!')
-    {
-        return Err(unknown(name));
+    if let Some(value) = number.named(arguments) {
+        return Ok(TriggerArguments::Numbered(number, Some(value)));
     }
+    let (what, _) = number.limit();
+    let mut ahead = arguments.clone();
+    let value = arguments.number(what).map_err(|why| match why {
+        // A bare name is no number of anything here, but an option that was misspelt.
+        ParseError::Expression {
+            why: SyntaxError::NoNumber { word },
+            ..
+        } if ahead.name() == Some(&word) => unknown(&word, number.names()),
+        other => other,
+    })?;
     Ok(TriggerArguments::Numbered(number, Some(value)))
 }
 
@@ -177,7 +210,7 @@ fn monitor(arguments: &mut Arguments<'_>) -> Result<TriggerArguments, ParseError
     })?;
     let from = arguments.expression("the first address")?;
     let to = if arguments.keyword("l") {
-        End::Length(arguments.expression("the length")?)
+        End::Length(arguments.number("the length")?)
     } else {
         End::At(arguments.expression("the last address, or `l LENGTH`,")?)
     };
@@ -226,7 +259,7 @@ fn control_register(arguments: &mut Arguments<'_>) -> Result<TriggerArguments, P
         }
     };
     let mask = if arguments.keyword("mask") {
-        Some(arguments.expression("the mask")?)
+        Some(arguments.number("the mask")?)
     } else {
         None
     };

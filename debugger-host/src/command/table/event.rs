@@ -100,16 +100,16 @@ pub(super) static ROWS: &[Command] = &[
     event!(
         &["!msrread", "!msread"],
         "!msrread [MSR]",
-        "when RDMSR is executed, for all MSRs or one",
+        "when RDMSR is executed, for all MSRs or one, by number or by the manual's name without IA32_",
         "the MSR (ecx)",
-        &["!msrread c0000082"]
+        &["!msrread c0000082", "!msrread efer"]
     ),
     event!(
         &["!msrwrite"],
         "!msrwrite [MSR]",
-        "when WRMSR is executed, for all MSRs or one",
+        "when WRMSR is executed, for all MSRs or one, by number or by the manual's name without IA32_",
         "the MSR (ecx)",
-        &["!msrwrite c0000082 stage all"]
+        &["!msrwrite lstar stage all"]
     ),
     event!(
         &["!ioin"],
@@ -128,9 +128,10 @@ pub(super) static ROWS: &[Command] = &[
     event!(
         &["!exception"],
         "!exception [VECTOR]",
-        "exceptions, faults, traps and NMI, all or one (vectors 0 to 1f)",
+        "exceptions, faults, traps and NMI, all or one (vectors 0 to 1f, or their names: de db nmi bp \
+         of br ud nm df ts np ss gp pf mf ac mc xm ve cp)",
         "the vector",
-        &["!exception e pid 4", "!exception 3"]
+        &["!exception pf pid 4", "!exception 3"]
     ),
     event!(
         &["!interrupt"],

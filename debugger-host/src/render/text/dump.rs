@@ -3,7 +3,8 @@
 use crate::answer::Unit;
 use std::fmt::Write;
 
-/// Sixteen bytes a line; what is missing of `len` is shown as question marks.
+/// Sixteen bytes a line; what is missing of `len` is shown as question marks, and what was not asked
+/// for as spaces.
 pub(super) fn dump(address: u64, bytes: &[u8], len: usize, unit: Unit) -> String {
     let mut text = String::new();
     for start in (0..len).step_by(16) {
@@ -22,14 +23,16 @@ pub(super) fn dump(address: u64, bytes: &[u8], len: usize, unit: Unit) -> String
                 continue;
             }
             for byte in (0..unit.size()).rev() {
+                let is_asked_for = column + byte < row;
                 match bytes.get(start + column + byte) {
-                    Some(b) if column + byte < row => {
+                    _ if !is_asked_for => text.push_str("  "),
+                    Some(b) => {
                         let _ = write!(text, "{b:02x}");
                     }
-                    _ => text.push_str("??"),
+                    None => text.push_str("??"),
                 }
                 if unit == Unit::QuadWords && byte == 4 {
-                    text.push('`');
+                    text.push(if is_asked_for { '`' } else { ' ' });
                 }
             }
         }
@@ -71,6 +74,22 @@ mod tests {
             dump(0x1000, &bytes, 8, Unit::QuadWords),
             "00000000`00001000  11223344`55667788"
         );
+    }
+
+    #[test]
+    fn bytes_that_were_not_asked_for_are_spaces() {
+        let bytes = [1, 2, 3, 4, 5, 6, 7, 8];
+        for (len, unit, text) in [
+            (4, Unit::QuadWords, "00000000`00001000           04030201"),
+            (5, Unit::QuadWords, "00000000`00001000        05`04030201"),
+            (3, Unit::DoubleWords, "00000000`00001000    030201"),
+            (6, Unit::DoubleWords, "00000000`00001000  04030201     0605"),
+            (1, Unit::QuadWords, "00000000`00001000                 01"),
+        ] {
+            assert_eq!(dump(0x1000, &bytes[..len], len, unit), text);
+        }
+        let text = dump(0, &[1], 4, Unit::QuadWords);
+        assert_eq!(text, "00000000`00000000           ??????01");
     }
 
     #[test]

@@ -47,6 +47,9 @@ pub fn warning(warning: &Warning) -> String {
         } => format!(
             "warning: `{word}` is taken as the number {value:x}; the symbol is vmlinux!{word} ({symbol:016x})"
         ),
+        Warning::NumberIsRegister { word, value } => format!(
+            "warning: `{word}` is taken as the number {value:x}; the register or flag is `@{word}`"
+        ),
         Warning::Script { problem } => format!("warning: {problem}"),
     }
 }

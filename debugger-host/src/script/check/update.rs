@@ -21,7 +21,7 @@ pub(super) fn of(value: Value, old: &Value) -> Found {
         return Found::Other(Box::new(value));
     };
     // Storing cuts what an extension leaves.
-    let inner = uncut(&value, width.bytes);
+    let inner = value.unextended(width.bytes.into());
     if inner.kind == old.kind {
         return Found::Nothing;
     }
@@ -33,7 +33,7 @@ pub(super) fn of(value: Value, old: &Value) -> Found {
         Op::Add | Op::Sub | Op::Mul | Op::And | Op::Or | Op::Xor | Op::Shl
     );
     let left = if is_cut_later {
-        uncut(left, width.bytes)
+        left.unextended(width.bytes.into())
     } else {
         left
     };
@@ -70,21 +70,4 @@ fn width(of: &Type) -> Option<Width> {
         bytes,
         is_signed: of.is_signed(),
     })
-}
-
-/// The value without extensions of at least so many bytes.
-fn uncut(value: &Value, bytes: u8) -> &Value {
-    let ValueKind::Unary(op, inner) = &value.kind else {
-        return value;
-    };
-    let kept = match op {
-        Op::SignExtend8 | Op::ZeroExtend8 => 1,
-        Op::SignExtend16 | Op::ZeroExtend16 => 2,
-        Op::SignExtend32 | Op::ZeroExtend32 => 4,
-        _ => return value,
-    };
-    if kept < bytes {
-        return value;
-    }
-    uncut(inner, bytes)
 }

@@ -2,7 +2,7 @@
 
 use super::super::check::extension;
 use super::super::types::Type;
-use super::super::value::{Base, Place, Target, Value, ValueKind};
+use super::super::value::{Base, Place, Target, Value};
 use super::{Done, Emitter};
 use crate::types::register::Part;
 use wire_protocol::bytecode::assemble::AssembleError;
@@ -224,19 +224,8 @@ fn is_whole(part: Part) -> bool {
 
 /// The value without an extension that storing it undoes.
 fn shortened<'v>(of: &Type, value: &'v Value) -> &'v Value {
-    let ValueKind::Unary(op, inner) = &value.kind else {
-        return value;
-    };
-    let kept = match op {
-        Op::SignExtend8 | Op::ZeroExtend8 => 1,
-        Op::SignExtend16 | Op::ZeroExtend16 => 2,
-        Op::SignExtend32 | Op::ZeroExtend32 => 4,
-        _ => return value,
-    };
-    let is_integer = matches!(of, Type::Integer { .. });
-    if is_integer && of.size().is_some_and(|size| size <= kept) {
-        shortened(of, inner)
-    } else {
-        value
+    match (of, of.size()) {
+        (Type::Integer { .. }, Some(size)) => value.unextended(size),
+        _ => value,
     }
 }
