@@ -27,7 +27,7 @@ fn validator(schema: schemars::Schema) -> Validator {
 fn assert_valid(validator: &Validator, document: &Value, of: &str) {
     let errors: Vec<String> = validator
         .iter_errors(document)
-        .map(|error| format!("{error} at {}", error.instance_path))
+        .map(|error| format!("{error} at {}", error.instance_path()))
         .collect();
     assert!(errors.is_empty(), "{of}: {document}: {errors:?}");
 }

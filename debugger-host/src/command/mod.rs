@@ -28,7 +28,7 @@ pub use dispatch::run_line;
 pub use error::{CommandError, ParseError};
 pub use parse::Arguments;
 pub use table::COMMANDS;
-pub use text::open_braces;
+pub use text::{commands_of, open_braces};
 
 use crate::answer::Answer;
 use event::AddEvent;

@@ -3,46 +3,14 @@
 
 use super::dispatch::{command_of, respond, run_line};
 use super::event::{AddEvent, report};
-use super::{Action, Arguments, CommandError, Debugger, ParseError, open_braces, parse_line};
+use super::text::{Line, commands_of};
+use super::{Action, Arguments, CommandError, Debugger, ParseError, parse_line};
 use crate::answer::{Answer, Report, Warning};
 use crate::session::NewEvent;
 use wire_protocol::limits::EVENTS_PER_REQUEST;
 
 /// Scripts within scripts.
 const DEPTH_LIMIT: usize = 16;
-
-struct Line {
-    /// Counted from 1.
-    number: usize,
-    text: String,
-}
-
-/// Commands of a script: lines, joined until their braces are closed.
-fn commands(text: &str) -> Vec<Line> {
-    let mut commands: Vec<Line> = Vec::new();
-    let mut open: Option<Line> = None;
-    for (index, line) in text.lines().enumerate() {
-        let command = match open.take() {
-            None => Line {
-                number: index + 1,
-                text: line.to_owned(),
-            },
-            Some(mut begun) => {
-                begun.text.push('\n');
-                begun.text.push_str(line);
-                begun
-            }
-        };
-        if open_braces(&command.text) > 0 {
-            open = Some(command);
-        } else {
-            commands.push(command);
-        }
-    }
-    commands.extend(open);
-    commands.retain(|line| !line.text.trim().is_empty());
-    commands
-}
 
 /// `$arg0`, `$arg1` … replaced; the highest number first, since `$arg1` begins `$arg10`.
 fn with_arguments(text: &str, path: &str, arguments: &[String]) -> String {
@@ -99,7 +67,7 @@ pub fn run(
         .collect();
     let outer = std::mem::replace(&mut debugger.script_arguments, own);
     debugger.script_depth += 1;
-    let result = run_commands(debugger, &commands(&text), path, keep_going);
+    let result = run_commands(debugger, &commands_of(&text), path, keep_going);
     debugger.script_depth -= 1;
     debugger.script_arguments = outer;
     result
@@ -242,22 +210,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_joined_until_their_braces_close() {
-        let lines = commands("g\n\na {\n b\n}\npause\n");
-        let texts: Vec<_> = lines.iter().map(|l| (l.number, l.text.as_str())).collect();
-        assert_eq!(texts, [(1, "g"), (3, "a {\n b\n}"), (6, "pause")]);
-    }
-
-    #[test]
-    fn a_comment_of_several_lines_is_one_command() {
-        let lines = commands("/* A header,\n * with { a brace.\n */\ng\n");
-        let texts: Vec<_> = lines.iter().map(|l| (l.number, l.text.as_str())).collect();
-        let header = "/* A header,\n * with { a brace.\n */";
-        assert_eq!(texts, [(1, header), (4, "g")]);
-        assert!(matches!(parse_line(header), Ok(None)));
-    }
-
-    #[test]
     fn arguments_are_replaced_by_number() {
         let arguments: Vec<String> = (1..=11).map(|n| format!("<{n}>")).collect();
         assert_eq!(
@@ -268,7 +220,7 @@ mod tests {
 
     #[test]
     fn neighbouring_events_form_a_group() {
-        let lines = commands("!epthook 1000\n!cpuid 1\nevents\n!cpuid\n");
+        let lines = commands_of("!epthook 1000\n!cpuid 1\nevents\n!cpuid\n");
         assert_eq!(event_group(&lines).len(), 2);
         assert_eq!(event_group(&lines[2..]).len(), 0);
     }

@@ -12,10 +12,10 @@ that goes to the end of the line and `/*` one that goes to `*/`, both at the beg
 only, as paths hold them, too; `#` makes the whole line a comment. Within `{ }` and `( )` stand
 scripts, whose strings know `\\\"` and whose comments may begin anywhere.
 
-Numbers are hexadecimal; `0n10` is decimal, `0t17` octal, `0y101` binary. A word of hexadecimal digits
-is a number, whatever else has that name: `cf` is cf, the flag is `@cf`. Where a count, an id, a
-vector, a port, a mask or a length stands, registers and flags have their `@` and names of symbols
-are refused; addresses and values take both.";
+Numbers are hexadecimal; `0n10` is decimal, `0t17` octal, `0y101` binary. A word of hexadecimal
+digits is a number, whatever else has that name: `cf` is cf, the flag is `@cf`. Where a count, an
+id, a vector, a port, a mask or a length stands, registers and flags have their `@` and names of
+symbols are refused; addresses and values take both.";
 
 /// Where a reader of a command line stands.
 #[derive(Default)]
@@ -127,6 +127,44 @@ pub fn open_braces(text: &str) -> usize {
     let scanner = scanned(text, |_| {});
     let is_comment = matches!(scanner.state, State::CommentOpens | State::BlockComment);
     scanner.depth + usize::from(is_comment)
+}
+
+/// A command of a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Of its first line, counted from 1.
+    pub number: usize,
+    /// As it stands there.
+    pub text: String,
+}
+
+/// Commands of a text: lines, joined until their braces and comments are closed. Empty ones are
+/// left out.
+#[must_use]
+pub fn commands_of(text: &str) -> Vec<Line> {
+    let mut commands: Vec<Line> = Vec::new();
+    let mut open: Option<Line> = None;
+    for (index, line) in text.lines().enumerate() {
+        let command = match open.take() {
+            None => Line {
+                number: index + 1,
+                text: line.to_owned(),
+            },
+            Some(mut begun) => {
+                begun.text.push('\n');
+                begun.text.push_str(line);
+                begun
+            }
+        };
+        if open_braces(&command.text) > 0 {
+            open = Some(command);
+        } else {
+            commands.push(command);
+        }
+    }
+    commands.extend(open);
+    commands.retain(|line| !line.text.trim().is_empty());
+    commands
 }
 
 /// Reads all of a text; `keep` gets what is no comment.
@@ -295,6 +333,22 @@ mod tests {
         assert_eq!(block("{ \"}\" }"), Some((" \"}\" ", "")));
         assert_eq!(block("{ a"), None);
         assert_eq!(block("a"), None);
+    }
+
+    #[test]
+    fn lines_are_joined_until_their_braces_close() {
+        let lines = commands_of("g\n\na {\n b\n}\npause\n");
+        let texts: Vec<_> = lines.iter().map(|l| (l.number, l.text.as_str())).collect();
+        assert_eq!(texts, [(1, "g"), (3, "a {\n b\n}"), (6, "pause")]);
+    }
+
+    #[test]
+    fn a_comment_of_several_lines_is_one_command() {
+        let lines = commands_of("/* A header,\n * with { a brace.\n */\ng\n");
+        let texts: Vec<_> = lines.iter().map(|l| (l.number, l.text.as_str())).collect();
+        let header = "/* A header,\n * with { a brace.\n */";
+        assert_eq!(texts, [(1, header), (4, "g")]);
+        assert_eq!(without_comments(header), Ok(String::new()));
     }
 
     proptest! {

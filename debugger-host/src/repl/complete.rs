@@ -1,19 +1,38 @@
-//! Completion of commands and symbols at the prompt. Called by [`super::interactive`].
+//! What the line editor asks at the prompt: how words go on, and whether a line does. Called by
+//! [`super::keyboard`].
 
-use crate::command::COMMANDS;
+use crate::command::{COMMANDS, commands_of, open_braces};
 use crate::symbol::table::Table;
 use rustyline::completion::Completer;
 use rustyline::highlight::Highlighter;
 use rustyline::hint::Hinter;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{Context, Helper, Result};
+use std::cell::RefCell;
 
 /// More names than this are not offered.
 const OFFERS: usize = 200;
 
 /// Knows all names.
 pub(super) struct Names {
-    pub(super) kernel: Option<Table>,
+    kernel: Option<Table>,
+    /// The text as it is now.
+    typed: RefCell<String>,
+}
+
+impl Names {
+    /// The commands' names and those of the kernel.
+    pub(super) fn new(kernel: Option<Table>) -> Self {
+        Self {
+            kernel,
+            typed: RefCell::default(),
+        }
+    }
+
+    /// What was typed last, if no Enter came behind it.
+    pub(super) fn typed(&self) -> String {
+        self.typed.borrow().clone()
+    }
 }
 
 impl Completer for Names {
@@ -55,7 +74,9 @@ impl Completer for Names {
 
 impl Validator for Names {
     fn validate(&self, context: &mut ValidationContext<'_>) -> Result<ValidationResult> {
-        Ok(if crate::command::open_braces(context.input()) > 0 {
+        // Several commands may have been pasted; the last one may go on.
+        let last = commands_of(context.input()).pop();
+        Ok(if last.is_some_and(|last| open_braces(&last.text) > 0) {
             ValidationResult::Incomplete
         } else {
             ValidationResult::Valid(None)
@@ -65,6 +86,11 @@ impl Validator for Names {
 
 impl Hinter for Names {
     type Hint = String;
+
+    fn hint(&self, line: &str, _: usize, _: &Context<'_>) -> Option<String> {
+        line.clone_into(&mut self.typed.borrow_mut());
+        None
+    }
 }
 impl Highlighter for Names {}
 impl Helper for Names {}

@@ -3,6 +3,7 @@
 pub mod batch;
 mod complete;
 pub mod interactive;
+mod keyboard;
 
 use crate::command::Debugger;
 use crate::render::text;

@@ -54,6 +54,15 @@ pub fn warning(warning: &Warning) -> String {
     }
 }
 
+/// That commands were thrown away, since one before them failed.
+#[must_use]
+pub fn not_run(count: usize) -> String {
+    match count {
+        1 => "not run: 1 command that was pasted or typed behind it".to_owned(),
+        _ => format!("not run: {count} commands that were pasted or typed behind it"),
+    }
+}
+
 /// The prompt of a halted debuggee, with its operating core.
 #[must_use]
 pub fn prompt(core: Option<u16>) -> Option<String> {
