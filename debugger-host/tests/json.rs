@@ -11,7 +11,7 @@ use debugger_host::command::{COMMANDS, find, parse};
 use debugger_host::render::json::{schema, schema_of};
 use fake::Debuggee;
 use fake::host::Host;
-use fake::sessions::{FOLDER, Step, carry_out, sessions, steps};
+use fake::sessions::{FOLDER, Step, carry_out, files, steps};
 use jsonschema::Validator;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -80,7 +80,7 @@ fn every_command_answers_as_its_schema_says() {
         .collect();
     let mut answered = BTreeSet::new();
     let mut kinds = BTreeSet::new();
-    for file in sessions() {
+    for file in files("sessions") {
         let debuggee = Debuggee::start();
         let folder = debuggee.socket.parent().expect("it is in a folder");
         let folder = folder.to_str().expect("a plain name").to_owned();

@@ -10,7 +10,7 @@ mod fake;
 use debugger_host::command::{COMMANDS, find};
 use fake::Debuggee;
 use fake::host::Host;
-use fake::sessions::{FOLDER, Step, carry_out, sessions, steps, text};
+use fake::sessions::{FOLDER, Step, carry_out, files, hold_to_record, steps};
 use std::fs;
 
 /// Counts of frames depend on time.
@@ -71,24 +71,16 @@ fn run(steps: &[Step]) -> Vec<Step> {
 
 #[test]
 fn sessions_print_what_they_always_printed() {
-    for file in sessions() {
+    for file in files("sessions") {
         let recorded = fs::read_to_string(&file).expect("readable");
-        let now = text(&run(&steps(&recorded)));
-        if std::env::var_os("STANDSTILL_RECORD").is_some() {
-            fs::write(&file, now).expect("writable");
-            continue;
-        }
-        for (number, (was, is)) in recorded.lines().zip(now.lines()).enumerate() {
-            assert_eq!(was, is, "{}, line {}", file.display(), number + 1);
-        }
-        assert_eq!(recorded, now, "{}", file.display());
+        hold_to_record(&file, &run(&steps(&recorded)));
     }
 }
 
 #[test]
 fn sessions_have_every_command() {
     let mut typed: Vec<&'static str> = Vec::new();
-    for file in sessions() {
+    for file in files("sessions") {
         for step in steps(&fs::read_to_string(&file).expect("readable")) {
             if let Step::Command { text, .. } = step
                 && let Some(row) = find(debugger_host::command::parse::split(&text).0)

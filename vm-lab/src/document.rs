@@ -18,7 +18,8 @@
 //! A fence `sh` of one line that begins with `cargo lab` says which machine the sessions after it are on; it boots anew.
 
 use crate::arguments::MachineArguments;
-use crate::script::{Line, Script, Step, depth};
+use crate::comment::is_open;
+use crate::script::{Line, Script, Step};
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use regex::Regex;
@@ -164,10 +165,10 @@ impl Sessions {
             };
             let (Typed::Host(command) | Typed::Guest(command) | Typed::Background(command)) = typed;
             let mut command = command.to_owned();
-            while matches!(typed, Typed::Host(_)) && depth_of(&command) > 0 {
-                let (more, _) = rest
-                    .next()
-                    .with_context(|| format!("line {number}: a brace is never closed"))?;
+            while matches!(typed, Typed::Host(_)) && is_open(&command) {
+                let (more, _) = rest.next().with_context(|| {
+                    format!("line {number}: a brace or a comment is never closed")
+                })?;
                 command.push('\n');
                 command.push_str(more.trim_end());
             }
@@ -287,10 +288,6 @@ fn parts_of(text: &str) -> Result<Vec<Word<'_>>> {
     }
     parts.push(Word::Text(&text[end..]));
     Ok(parts)
-}
-
-fn depth_of(command: &str) -> i32 {
-    command.lines().map(depth).sum()
 }
 
 /// Whether the first line has the number of a refusal.

@@ -8,6 +8,7 @@ pub mod arguments;
 pub mod background;
 mod bochs;
 pub mod cache;
+pub mod comment;
 pub mod console;
 mod cpio;
 pub mod document;

@@ -6,7 +6,7 @@
 use object::LittleEndian as Le;
 use object::elf::{
     FileHeader64, R_X86_64_GOTPCREL, R_X86_64_GOTPCRELX, R_X86_64_PC32, R_X86_64_PLT32,
-    R_X86_64_REX_GOTPCRELX, Rela64,
+    R_X86_64_REX_GOTPCRELX, Rela64, RelocationType,
 };
 use object::read::elf::{FileHeader, SectionHeader};
 use std::mem::size_of;
@@ -106,7 +106,7 @@ fn plan(object: &[u8]) -> Result<(usize, Vec<Edit>), RelaxError> {
             // The entry's first two words: offset, then symbol and kind.
             let symbol = u64::from(entry.r_sym(endian, false));
             let mut words = direct.field_offset.to_le_bytes().to_vec();
-            words.extend((symbol << 32 | u64::from(direct.kind)).to_le_bytes());
+            words.extend((symbol << 32 | u64::from(direct.kind.0)).to_le_bytes());
             edits.push(Edit {
                 at: entries_at + index * size_of::<Rela64<Le>>(),
                 bytes: words,
@@ -122,7 +122,7 @@ struct Direct {
     at: usize,
     bytes: Vec<u8>,
     field_offset: u64,
-    kind: u32,
+    kind: RelocationType,
 }
 
 /// The direct form of the instruction whose 32-bit field is at `offset` of `code`.

@@ -12,14 +12,15 @@
 //! keep> NAME REGEX  the last output must match; its first group is `<NAME>` from now on
 //! shell> CMD     run CMD on this computer, in `<temp>`; it must succeed
 //! unplug> SECONDS  pull the debug line out of this computer, for that long
-//! # ...          a comment
+//! # ...          a comment; `//` and `/* */` are some as well, where they are in the host program
 //! ```
 //!
 //! `<NAME>` stands for what was kept, in every line; `<dir>` for the script's directory, `<temp>` for one that is removed
 //! after the session. In an expression to match it stands for its very letters.
 //!
-//! Lines from one that opens more braces than it closes, to the one that closes them, are one command.
+//! Lines from one that opens more braces than it closes, or a comment, to the one that closes them, are one command.
 
+use crate::comment;
 use crate::host::Reply;
 use crate::run::output;
 use anyhow::{Context, Result, bail};
@@ -98,23 +99,21 @@ fn parse(text: &str) -> Result<Vec<Line>> {
     while let Some((index, line)) = lines.next() {
         let number = index + 1;
         let trimmed = line.trim();
-        if trimmed.is_empty() || trimmed.starts_with('#') {
-            continue;
-        }
         let step = match own_word(trimmed) {
             Some((word, rest)) => {
                 own_step(word, rest).with_context(|| format!("line {number}: `{trimmed}`"))?
             }
             None => {
                 let mut block = trimmed.to_owned();
-                let mut open = depth(trimmed);
-                while open > 0 {
-                    let (_, more) = lines
-                        .next()
-                        .with_context(|| format!("line {number}: a brace is never closed"))?;
-                    open += depth(more);
+                while comment::is_open(&block) {
+                    let (_, more) = lines.next().with_context(|| {
+                        format!("line {number}: a brace or a comment is never closed")
+                    })?;
                     block.push('\n');
                     block.push_str(more.trim_end());
+                }
+                if comment::is_comment(&block) {
+                    continue;
                 }
                 Step::Host(block)
             }
@@ -158,28 +157,6 @@ fn own_step(word: &str, rest: &str) -> Result<Step> {
 
 fn regex(pattern: &str) -> Result<Regex> {
     Ok(RegexBuilder::new(pattern).multi_line(true).build()?)
-}
-
-/// How many more braces a line opens than it closes; quoted text and comments don't count.
-pub(crate) fn depth(line: &str) -> i32 {
-    let mut quoted = false;
-    let mut escaped = false;
-    let mut open = 0;
-    let mut previous = ' ';
-    for letter in line.chars() {
-        match letter {
-            _ if escaped => escaped = false,
-            '\\' if quoted => escaped = true,
-            '"' => quoted = !quoted,
-            '/' if !quoted && previous == '/' => break,
-            '#' if !quoted && previous == ' ' => break,
-            '{' if !quoted => open += 1,
-            '}' if !quoted => open -= 1,
-            _ => {}
-        }
-        previous = letter;
-    }
-    open
 }
 
 /// The two ends that a script talks to.

@@ -85,10 +85,22 @@ fn block_is_one_command() {
 }
 
 #[test]
-fn braces_in_quotes_and_comments_do_not_count() {
-    assert_eq!(depth("x { \"{\" // {"), 1);
-    assert_eq!(depth("x { # {"), 1);
-    assert_eq!(depth("x \"\\\"{\" }"), -1);
+fn comments_are_those_of_the_host_program() {
+    let text = "/* A header,\n * with { a brace,\n guest> and no command.\n */\n// more\n# more\n\
+                a /* b */ // c\nguest> echo // d\n/* e */ f {\n// }\n}\n";
+    let script = parse(text).unwrap();
+    let steps: Vec<_> = script
+        .iter()
+        .map(|line| (line.number, &line.step))
+        .collect();
+    assert!(
+        matches!(
+            steps[..],
+            [(7, Step::Host(a)), (8, Step::Guest(b)), (9, Step::Host(c))]
+                if a == "a /* b */ // c" && b == "echo // d" && c == "/* e */ f {\n// }\n}"
+        ),
+        "{steps:?}"
+    );
 }
 
 #[test]
@@ -97,6 +109,7 @@ fn nonsense_names_its_line() {
         ("x\nwait> soon\n", "line 2"),
         ("expect> (\n", "line 1"),
         ("a {\n", "line 1"),
+        ("/* a\n", "line 1"),
         ("guest>\n", "line 1"),
         ("keep> name\n", "line 1"),
         ("unplug> now\n", "line 1"),

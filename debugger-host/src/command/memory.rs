@@ -270,6 +270,14 @@ impl Action for Digest {
             Self::Range { from, len } => {
                 let from = debugger.value(from)?;
                 let len = debugger.value(len)?;
+                let limit = u64::MAX - from;
+                if len > limit {
+                    return Err(CommandError::TooBig {
+                        what: "the length",
+                        value: len,
+                        limit,
+                    });
+                }
                 add_range(debugger, from, len, &mut whole)?;
             }
             Self::Registers => {

@@ -311,6 +311,7 @@ described!(SyntaxError {
     TooBig { token }
     BareRegister { name }
     NoNumber { word }
+    Truth {}
     Unexpected { rest }
     ScriptOnly { what }
 } inner {

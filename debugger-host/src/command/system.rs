@@ -174,7 +174,14 @@ pub(super) fn sleep(mut arguments: Arguments<'_>) -> Parsed {
 impl Action for Sleep {
     fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
         let milliseconds = debugger.value(&self.0)?;
-        let until = Instant::now() + Duration::from_millis(milliseconds.min(SLEEP_LIMIT_MS));
+        if milliseconds > SLEEP_LIMIT_MS {
+            return Err(CommandError::TooBig {
+                what: "MS",
+                value: milliseconds,
+                limit: SLEEP_LIMIT_MS,
+            });
+        }
+        let until = Instant::now() + Duration::from_millis(milliseconds);
         while !debugger.session.timeout().is_interrupted() {
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {

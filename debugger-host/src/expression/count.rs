@@ -3,9 +3,10 @@
 //!
 //! Digits come first, so `cf` and `df` are numbers and no flags; a register or a flag has its `@`
 //! here, and a name, which is an address, is no number. What is computed from addresses may be one:
-//! their difference, what memory holds there, what is left of one under a mask.
+//! their difference, what memory holds there, what is left of one under a mask. Whether something is
+//! true is none, so that `!db` is nothing but a command.
 
-use super::{Binary, Expression, SyntaxError};
+use super::{Binary, Expression, SyntaxError, Unary};
 
 /// What the value of an expression can be.
 enum Sort {
@@ -40,7 +41,11 @@ fn sort(expression: &mut Expression) -> Result<Sort, SyntaxError> {
             Ok(Sort::Number)
         }
         Expression::Symbol(name) => Ok(Sort::Address(name.clone())),
+        Expression::Unary(Unary::Not, _) => Err(SyntaxError::Truth),
         Expression::Unary(_, operand) => sort(operand),
+        Expression::Binary(sign, ..) if sign.compares() || is_logical(*sign) => {
+            Err(SyntaxError::Truth)
+        }
         Expression::Binary(sign, left, right) => {
             let (left, right) = (sort(left)?, sort(right)?);
             Ok(match (sign, left, right) {
@@ -52,6 +57,10 @@ fn sort(expression: &mut Expression) -> Result<Sort, SyntaxError> {
             })
         }
     }
+}
+
+fn is_logical(sign: Binary) -> bool {
+    matches!(sign, Binary::LogicalAnd | Binary::LogicalOr)
 }
 
 #[cfg(test)]
@@ -99,6 +108,9 @@ mod tests {
             "2 * (@rax + 1)",
         ] {
             assert!(read(text).is_ok(), "{text}");
+        }
+        for text in ["!db", "1 == 1", "@rax && 1", "1 + !0"] {
+            assert_eq!(read(text), Err(SyntaxError::Truth), "{text}");
         }
         for (text, word) in [
             ("x", "x"),

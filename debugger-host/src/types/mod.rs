@@ -36,6 +36,9 @@ pub enum SyntaxError {
         /// As typed.
         word: String,
     },
+    /// A truth value where a number is wanted.
+    #[error("a number is wanted, not whether something is true")]
+    Truth,
     /// Something follows that is no part of it.
     #[error("`{rest}` cannot stand here")]
     Unexpected {

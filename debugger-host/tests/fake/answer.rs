@@ -290,8 +290,13 @@ pub(super) fn answer(
         }
         Request::DigestMemory { address, len_bytes } => {
             let start = address.0 as usize;
-            let bytes = &machine.memory[start..start + len_bytes as usize];
-            Reply::Digest(xxhash_rust::xxh64::xxh64(bytes, 0))
+            match machine.memory.get(start..start + len_bytes as usize) {
+                Some(bytes) => Reply::Digest(xxhash_rust::xxh64::xxh64(bytes, 0)),
+                None => Reply::Refused(Refusal::PhysicalOutOfRange {
+                    address,
+                    limit: GuestPhysical(MEMORY_BYTES),
+                }),
+            }
         }
     };
     let is_go = matches!(request, Request::Go);

@@ -3,6 +3,7 @@
 
 mod answer;
 pub(crate) mod host;
+pub(crate) mod places;
 pub(crate) mod script;
 pub(crate) mod sessions;
 

@@ -19,15 +19,28 @@ pub(crate) enum Step {
     Command { text: String, printed: String },
 }
 
-/// All files.
-pub(crate) fn sessions() -> Vec<PathBuf> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sessions");
+/// All files of a folder beside the tests.
+pub(crate) fn files(folder: &str) -> Vec<PathBuf> {
+    let folder = format!("{}/tests/{folder}", env!("CARGO_MANIFEST_DIR"));
     let mut files: Vec<PathBuf> = fs::read_dir(folder)
         .expect("the folder is there")
         .map(|entry| entry.expect("readable").path())
         .collect();
     files.sort();
     files
+}
+
+/// The recorded text of a file is that of these steps; with `STANDSTILL_RECORD` set it is written anew.
+pub(crate) fn hold_to_record(file: &std::path::Path, now: &[Step]) {
+    let now = text(now);
+    if std::env::var_os("STANDSTILL_RECORD").is_some() {
+        return fs::write(file, now).expect("writable");
+    }
+    let recorded = fs::read_to_string(file).unwrap_or_default();
+    for (number, (was, is)) in recorded.lines().zip(now.lines()).enumerate() {
+        assert_eq!(was, is, "{}, line {}", file.display(), number + 1);
+    }
+    assert_eq!(recorded, now, "{}", file.display());
 }
 
 /// What a file has.

@@ -91,6 +91,21 @@ impl Number {
         })
     }
 
+    /// What is said of a word that is neither a number nor an option.
+    fn unknown(self, word: &str) -> ParseError {
+        match unknown(word, self.names()) {
+            ParseError::UnknownOption { similar: None, .. } if !self.names().is_empty() => {
+                ParseError::Expression {
+                    argument: self.limit().0,
+                    why: SyntaxError::NoNumber {
+                        word: word.to_owned(),
+                    },
+                }
+            }
+            unknown => unknown,
+        }
+    }
+
     const fn trigger(self, number: Option<u32>) -> Trigger {
         // The limits hold: what is narrowed here fits.
         let small = match number {
@@ -183,7 +198,7 @@ fn numbered(arguments: &mut Arguments<'_>, number: Number) -> Result<TriggerArgu
         ParseError::Expression {
             why: SyntaxError::NoNumber { word },
             ..
-        } if ahead.name() == Some(&word) => unknown(&word, number.names()),
+        } if ahead.name() == Some(&word) => number.unknown(&word),
         other => other,
     })?;
     Ok(TriggerArguments::Numbered(number, Some(value)))

@@ -45,7 +45,7 @@ pub(super) static ROWS: &[Command] = &[
     ),
     event!(
         &["!monitor"],
-        "!monitor [va|pa] r|w|x|rw|rx|wx|rwx FROM TO|l LENGTH",
+        "!monitor [va|pa] r|w|x|rw|rx|wx|rwx FROM (TO | l LENGTH)",
         "when memory is read, written or executed; TO is the last byte",
         "the address touched",
         &[
