@@ -9,7 +9,7 @@ use wire_protocol::address::{CoreId, EventId};
 use wire_protocol::limits;
 use wire_protocol::packet::{Batch, Content, MessageCounts, Messages, Source};
 
-/// Words before the content: length and source, time, records lost right before.
+/// Words before the content: length and source, time, records lost so far.
 const HEAD_WORDS: usize = 3;
 const WORD_BYTES: usize = 8;
 const LEN_BITS: u32 = 16;
@@ -24,8 +24,10 @@ pub struct Ring<'m> {
     tail: AtomicU64,
     /// What lies before is thrown away.
     flush_to: AtomicU64,
-    /// Records lost since the last one that found room.
-    lost: AtomicU64,
+    /// Records that were lost when that was said.
+    flush_lost: AtomicU64,
+    /// Lost records that somebody was told of. Written by whoever has the line.
+    told: AtomicU64,
     /// A record is not to wait for others.
     urgent: AtomicBool,
     produced: AtomicU64,
@@ -40,6 +42,7 @@ pub struct Ring<'m> {
 struct RingRecord {
     source: Source,
     tsc: u64,
+    /// Records of this core that were lost before it, since the load.
     lost: u64,
     len_bytes: usize,
     /// Where the next record is.
@@ -66,7 +69,6 @@ impl<'m> Ring<'m> {
         let fits = used_words.saturating_add(taken_words as u64) <= self.words.len() as u64;
         if !fits || content.len() > limits::RECORD_BYTES {
             add(&self.dropped, 1);
-            add(&self.lost, 1);
             return;
         }
         let number = match source {
@@ -75,7 +77,7 @@ impl<'m> Ring<'m> {
         };
         self.put(head, number << LEN_BITS | content.len() as u64);
         self.put(head + 1, tsc);
-        self.put(head + 2, self.lost.swap(0, Ordering::Relaxed));
+        self.put(head + 2, self.dropped.load(Ordering::Relaxed));
         let mut at = head + HEAD_WORDS as u64;
         for chunk in content.chunks(WORD_BYTES) {
             let mut word = [0; WORD_BYTES];
@@ -95,7 +97,9 @@ impl<'m> Ring<'m> {
     /// Lets the next look at the ring throw away what it holds now. By any core.
     pub fn flush(&self) {
         let head = self.head.load(Ordering::Acquire);
+        let lost = self.dropped.load(Ordering::Relaxed);
         self.flush_to.fetch_max(head, Ordering::Relaxed);
+        self.flush_lost.fetch_max(lost, Ordering::Relaxed);
     }
 
     /// Whether something should be sent now: all of it is wanted at once, or it fills a batch.
@@ -122,6 +126,7 @@ impl<'m> Ring<'m> {
         let (content, buffer) = memory.split_at_mut(most);
         let mut batch = Batch::new(buffer);
         let mut at = self.tail.load(Ordering::Relaxed);
+        let mut told = self.told.load(Ordering::Relaxed);
         let mut count = 0;
         let mut is_full = false;
         while let Some(record) = self.take(at, content) {
@@ -129,10 +134,12 @@ impl<'m> Ring<'m> {
             let RingRecord {
                 source, tsc, lost, ..
             } = record;
-            if batch.push(source, tsc, lost, content).is_err() {
+            let untold = lost.saturating_sub(told);
+            if batch.push(source, tsc, untold, content).is_err() {
                 is_full = true;
                 break;
             }
+            told = told.max(lost);
             at = record.end;
             count += 1;
         }
@@ -144,6 +151,7 @@ impl<'m> Ring<'m> {
             return false;
         }
         self.tail.store(at, Ordering::Release);
+        self.told.store(told, Ordering::Relaxed);
         add(&self.delivered, count);
         if is_full {
             self.urgent.store(true, Ordering::Relaxed);
@@ -167,6 +175,7 @@ impl<'m> Ring<'m> {
             delivered,
             dropped: self.dropped.load(Ordering::Relaxed),
             flushed,
+            told: self.told.load(Ordering::Relaxed),
             waiting: self
                 .kept
                 .load(Ordering::Relaxed)
@@ -189,6 +198,11 @@ impl<'m> Ring<'m> {
         if count != 0 {
             self.tail.store(at, Ordering::Release);
             add(&self.flushed, count);
+        }
+        // Who flushed was told of these by the counts.
+        let lost = self.flush_lost.load(Ordering::Relaxed);
+        if lost > self.told.load(Ordering::Relaxed) {
+            self.told.store(lost, Ordering::Relaxed);
         }
     }
 
@@ -332,6 +346,7 @@ impl Rings {
             sum.delivered = sum.delivered.wrapping_add(counts.delivered);
             sum.dropped = sum.dropped.wrapping_add(counts.dropped);
             sum.flushed = sum.flushed.wrapping_add(counts.flushed);
+            sum.told = sum.told.wrapping_add(counts.told);
             sum.waiting = sum.waiting.wrapping_add(counts.waiting);
         }
         sum

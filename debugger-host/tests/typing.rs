@@ -132,7 +132,13 @@ fn registers_flags_symbols_and_options_are_no_numbers() {
             }
         }
         let requests = debuggee.take_requests();
-        assert!(requests.is_empty(), "{}: {requests:?}", place.line("…"));
+        // A process may have such a name; that is looked up.
+        let is_asked = place.name == "P" && requests.iter().all(|it| it == "ReadMemory");
+        assert!(
+            requests.is_empty() || is_asked,
+            "{}: {requests:?}",
+            place.line("…")
+        );
         for word in ["@al", "@zf", "(@rax & f)"] {
             let (text, _) = outcome(&mut host, &place.line(word));
             assert!(!text.contains(word), "{}: {text}", place.line(word));

@@ -47,6 +47,7 @@ struct ss_facts {
 	u64 task_tasks, task_tgid, task_pid, task_mm, task_active_mm, task_leader, task_comm, mm_pgd;
 	u64 modules_head, module_list, module_name, module_base, module_size;
 	u64 module_kallsyms, kallsyms_symtab, kallsyms_count, kallsyms_strtab;
+	u64 bpf_head, bpf_list, bpf_start, bpf_end, bpf_name; /* head 0: the kernel has no such list */
 	struct ss_ram ram[SS_RAM_RANGES];
 	u64 banner_bytes;
 	char banner[SS_BANNER];

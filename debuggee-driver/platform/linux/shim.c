@@ -2,6 +2,7 @@
 /* The Linux side of the driver: everything the Rust core needs from the kernel, and nothing else. */
 #define pr_fmt(fmt) "standstill: " fmt
 
+#include <linux/bpf.h>
 #include <linux/cpu.h>
 #include <linux/cpuhotplug.h>
 #include <linux/delay.h>
@@ -245,6 +246,13 @@ static void gather_layout(void)
 	facts->kallsyms_symtab = offsetof(struct mod_kallsyms, symtab);
 	facts->kallsyms_count = offsetof(struct mod_kallsyms, num_symtab);
 	facts->kallsyms_strtab = offsetof(struct mod_kallsyms, strtab);
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 8, 0) && defined(CONFIG_BPF_JIT)
+	facts->bpf_head = lookup("bpf_kallsyms");
+	facts->bpf_list = offsetof(struct bpf_ksym, lnode);
+	facts->bpf_start = offsetof(struct bpf_ksym, start);
+	facts->bpf_end = offsetof(struct bpf_ksym, end);
+	facts->bpf_name = offsetof(struct bpf_ksym, name);
+#endif
 }
 
 static int gather_facts(void)

@@ -302,7 +302,7 @@ fn check_range(
         range::check(&span?, installed, mem)?;
         room = room
             .checked_sub(1)
-            .ok_or_else(|| installed.pools().exhausted(PoolClass::Monitor))?;
+            .ok_or_else(|| range.exhausted(mem, installed.pools()))?;
     }
     Ok(())
 }

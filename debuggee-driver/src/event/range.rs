@@ -5,12 +5,13 @@
 
 use super::installed::Installed;
 use crate::ept::entry::Level;
-use crate::ept::monitor::Span;
+use crate::ept::monitor::{PIECES_MAX, Span};
 use crate::ept::table::View;
 use crate::guest::walk;
+use crate::pool::Pools;
 use crate::port::{Hidden, PhysicalMemory};
 use wire_protocol::address::{Extent, GuestPhysical, GuestVirtual};
-use wire_protocol::event::Access;
+use wire_protocol::event::{Access, PoolClass};
 use wire_protocol::refusal::Refusal;
 
 /// What a monitor watches.
@@ -50,6 +51,14 @@ impl Range {
                 }
             }
         })
+    }
+
+    /// The refusal that says that there are not objects enough for all pieces.
+    pub fn exhausted(&self, mem: &impl PhysicalMemory, pools: &Pools) -> Refusal {
+        // More than there can be are not counted.
+        let needed = self.spans(mem).take(PIECES_MAX + 1).count();
+        let needed = u32::try_from(needed).unwrap_or(u32::MAX);
+        pools.exhausted(PoolClass::Monitor, needed)
     }
 
     /// The piece that starts at `from`.

@@ -96,6 +96,32 @@ fn flushing_takes_what_is_there_and_nothing_later() {
 }
 
 #[test]
+fn losses_are_told_once_by_a_record_or_by_a_flush() {
+    // Three records fit.
+    with_ring(12, |ring| {
+        let lost = |ring: &Ring<'_>| {
+            let counts = ring.counts();
+            (counts.dropped, counts.told)
+        };
+        for number in 0..5 {
+            ring.push(EVENT, 1, false, &content(number));
+        }
+        assert_eq!(lost(ring), (2, 0));
+        ring.flush();
+        ring.discard_flushed();
+        assert_eq!(lost(ring), (2, 2));
+        for number in 5..9 {
+            ring.push(EVENT, 1, false, &content(number));
+        }
+        assert_eq!(drain(ring, 100), [(5, 0), (6, 0), (7, 0)]);
+        assert_eq!(lost(ring), (3, 2));
+        ring.push(EVENT, 1, false, &content(9));
+        assert_eq!(drain(ring, 100), [(9, 1)]);
+        assert_eq!(lost(ring), (3, 3));
+    });
+}
+
+#[test]
 fn patient_records_wait_for_a_batch_and_urgent_ones_do_not() {
     with_ring(4096, |ring| {
         assert!(!ring.wants_sending());

@@ -17,7 +17,7 @@ mod tests;
 
 use arena::{Arena, ArenaMark, CHUNK_BYTES};
 use budget::{ByClass, CLASS_COUNT, Design, has_tables};
-use slab::{Counts, Reserved, SlabMark, Slabs, Tables};
+use slab::{CAPACITY, Counts, Reserved, SlabMark, Slabs, Tables};
 use wire_protocol::address::PAGE_BYTES;
 use wire_protocol::event::{FreeCounts, PoolClass, PoolLine};
 use wire_protocol::refusal::Refusal;
@@ -136,15 +136,20 @@ impl Pools {
         {
             return Ok(object);
         }
-        Err(self.exhausted(class))
+        Err(self.exhausted(class, 1))
     }
 
-    /// The refusal that says, in numbers, that the class has nothing to give.
+    /// The refusal that says, in numbers, that the class has not as many objects to give as were
+    /// `needed`.
     #[must_use]
-    pub fn exhausted(&self, class: PoolClass) -> Refusal {
+    pub fn exhausted(&self, class: PoolClass, needed: u32) -> Refusal {
+        let counts = self.slabs.counts(class);
         Refusal::PoolExhausted {
             class,
-            reserved: u32::from(self.slabs.counts(class).reserved),
+            reserved: u32::from(counts.reserved),
+            in_use: u32::from(counts.in_use),
+            needed,
+            most: u32::from(*CAPACITY.get(class)),
             object_bytes: self.design.sizes.object_bytes(class),
             arena_left_bytes: self.arena.left_bytes(),
         }

@@ -93,6 +93,9 @@ fn an_empty_pool_carves_by_itself_but_leaves_what_is_for_prealloc() {
         Err(Refusal::PoolExhausted {
             class: PoolClass::RegularEvent,
             reserved: 2,
+            in_use: 2,
+            needed: 1,
+            most: 2048,
             object_bytes: 8448,
             arena_left_bytes: left,
         })

@@ -221,6 +221,8 @@ pub enum Answer {
     Flushed {
         /// How many.
         dropped: Count,
+        /// Messages that had found no room before, of which nothing was told yet.
+        lost: Count,
     },
     /// Objects were reserved.
     Reserved {

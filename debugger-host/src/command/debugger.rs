@@ -8,7 +8,9 @@ use crate::expression::eval::{Context, EvalError, Other};
 use crate::expression::{Expression, Read};
 use crate::session::{Session, SessionError, Space, System};
 use crate::sink::Sinks;
+use crate::symbol::bpf;
 use crate::symbol::modules::{self, Memory};
+use crate::symbol::processes;
 use crate::symbol::resolve::Symbols;
 use crate::symbol::table::Table;
 use crate::types::register;
@@ -173,9 +175,31 @@ impl Debugger {
             let System::Linux(layout) = self.session.identity().system;
             let list = modules::list(&mut SessionMemory(&mut self.session), &layout)?;
             self.symbols.set_modules(list);
+            // Without their names one can go on.
+            let programs = bpf::programs(&mut SessionMemory(&mut self.session), &layout);
+            self.symbols.set_programs(programs.unwrap_or_default());
             self.modules_of_halt = Some(halt);
         }
         Ok(())
+    }
+
+    /// The number of the one process that has this name.
+    ///
+    /// # Errors
+    /// When none has it, or several have, or memory cannot be read.
+    pub fn process(&mut self, name: &str) -> Result<u32, CommandError> {
+        let System::Linux(layout) = self.session.identity().system;
+        let found = processes::named(&mut SessionMemory(&mut self.session), &layout, name)?;
+        let name = name.to_owned();
+        match found[..] {
+            [pid] => Ok(pid),
+            [] => Err(CommandError::NoProcess { name }),
+            _ => {
+                let pids: Vec<String> = found.iter().map(|pid| format!("{pid:x}")).collect();
+                let pids = pids.join(", ");
+                Err(CommandError::ManyProcesses { name, pids })
+            }
+        }
     }
 
     /// Reads the symbols of a module, if that was not done.
@@ -184,6 +208,9 @@ impl Debugger {
     /// When memory cannot be read, or there is no such module.
     pub fn read_module_symbols(&mut self, name: &str) -> Result<(), CommandError> {
         self.refresh_modules()?;
+        if name.eq_ignore_ascii_case(bpf::BPF) {
+            return Ok(());
+        }
         let module = self
             .symbols
             .modules()

@@ -151,6 +151,22 @@ pub enum CommandError {
         /// As typed.
         name: String,
     },
+    /// No process of that name.
+    #[error(
+        "no process is called `{name}`; `pid` takes a number (hexadecimal) or the name of one process"
+    )]
+    NoProcess {
+        /// As typed.
+        name: String,
+    },
+    /// Several processes of that name.
+    #[error("several processes are called `{name}`: say which, by number ({pids})")]
+    ManyProcesses {
+        /// As typed.
+        name: String,
+        /// Their numbers, hexadecimal.
+        pids: String,
+    },
     /// No symbol near an address.
     #[error("no symbol is near {address:016x}")]
     NoPlace {

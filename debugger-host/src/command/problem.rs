@@ -134,6 +134,8 @@ described!(CommandError {
     NoSymbols {}
     NoMatch { pattern }
     NoModule { name }
+    NoProcess { name }
+    ManyProcesses { name, pids }
     NoPlace { address }
     TooBig { what, value, limit }
     OutOfRange { what, value, least, most }
@@ -262,7 +264,7 @@ described!(ModuleError<SessionError> {
 
 described!(Refusal {
     ProcessNotFound { pid }
-    PoolExhausted { class, reserved, object_bytes, arena_left_bytes }
+    PoolExhausted { class, reserved, in_use, needed, most, object_bytes, arena_left_bytes }
     ValueOutOfRange { value, least, most }
     GlobalLength { has_bytes, asked_bytes }
     GlobalsFull { free_bytes, free_names, asked_bytes }

@@ -37,6 +37,10 @@ impl Action for Unassemble {
             None => debugger.session.register(Register::Rip)?,
         };
         let len = bounded(debugger, self.len.as_ref(), CODE_BYTES)?;
+        // Code of the kernel without a name may be that of a module or a BPF program.
+        if address >> 63 == 1 && debugger.symbols.place(address).is_none() {
+            debugger.refresh_modules()?;
+        }
         let space = debugger.here();
         // The last instruction may end behind the length.
         let bytes =

@@ -21,7 +21,7 @@ pub use event::{Added, Carved, NewCondition, NewEvent, Pools};
 pub use identity::{Halt, Identity, System};
 pub use news::{MessageContent, News, ProgramMessage};
 pub use refusal::refusal;
-pub use script::{RunResult, Script};
+pub use script::{Flushed, RunResult, Script};
 
 use crate::symbol::image::Image;
 use crate::timeout::{LineState, Timeout, Wait};

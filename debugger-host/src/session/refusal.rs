@@ -1,7 +1,10 @@
 //! What a refusal means: what was not done, why, and what to do. One line each.
 
-use crate::size::{bytes, count};
+mod pool;
+
+use crate::size::count;
 use crate::types::register::spelling;
+use pool::Pool;
 use wire_protocol::event::PoolClass;
 use wire_protocol::refusal::{
     DetourObstacle, EventRefusal, ProcessorFeature, ProgramPart, Refusal,
@@ -45,9 +48,20 @@ fn words(refusal: &Refusal) -> String {
         Refusal::PoolExhausted {
             class,
             reserved,
+            in_use,
+            needed,
+            most,
             object_bytes,
             arena_left_bytes,
-        } => exhausted(class, reserved, object_bytes, arena_left_bytes),
+        } => {
+            let pool = Pool {
+                class,
+                reserved,
+                object_bytes,
+                arena_left_bytes,
+            };
+            pool.lacks(in_use, needed, most)
+        }
         Refusal::CoreNotHeld { core } => format!(
             "core {core} is not held, so nothing was applied; `g` and `pause` gather the cores anew"
         ),
@@ -178,12 +192,13 @@ fn of_event(refusal: &EventRefusal) -> String {
                 "{what} {} bytes and a regular event holds {}; {}",
                 count(asked_bytes),
                 count(regular_bytes),
-                exhausted(
-                    PoolClass::BigEvent,
+                Pool {
+                    class: PoolClass::BigEvent,
                     reserved,
                     object_bytes,
                     arena_left_bytes
-                )
+                }
+                .is_empty()
             )
         }
         EventRefusal::BufferOverMessage {
@@ -254,43 +269,6 @@ fn of_event(refusal: &EventRefusal) -> String {
     }
 }
 
-fn exhausted(class: PoolClass, reserved: u32, object_bytes: u32, arena_left_bytes: u64) -> String {
-    let (what, help) = match class {
-        PoolClass::RegularEvent => ("no regular event left", "prealloc regular-event 1"),
-        PoolClass::BigEvent => ("no big event left", "prealloc big-event 1"),
-        PoolClass::RegularSafeBuffer => (
-            "no regular safe buffer left",
-            "prealloc regular-safe-buffer 1",
-        ),
-        PoolClass::BigSafeBuffer => ("no big safe buffer left", "prealloc big-safe-buffer 1"),
-        PoolClass::EptHook => ("no EPT-hook page left", "prealloc epthook 1"),
-        PoolClass::EptHook2 => ("no detour page left", "prealloc epthook2 1"),
-        PoolClass::Monitor => ("no monitored page left", "prealloc monitor 1"),
-        PoolClass::ThreadInterception => (
-            "no thread interception left",
-            "prealloc thread-interception 1",
-        ),
-    };
-    let count = match reserved {
-        0 => "none is reserved".to_owned(),
-        n => format!("all {n} are in use"),
-    };
-    if arena_left_bytes >= u64::from(object_bytes) {
-        format!(
-            "{what}: {count} and the arena's last {} are kept for prealloc; run `{help}`, or `g` \
-             and break in again",
-            bytes(arena_left_bytes)
-        )
-    } else {
-        format!(
-            "{what}: {count} and the arena has {} left where one takes {}; clear an event \
-             (`events c N`), or load the driver with a larger arena",
-            bytes(arena_left_bytes),
-            bytes(u64::from(object_bytes))
-        )
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -300,6 +278,9 @@ mod tests {
         let text = refusal(&Refusal::PoolExhausted {
             class: PoolClass::RegularEvent,
             reserved: 20,
+            in_use: 20,
+            needed: 1,
+            most: 2048,
             object_bytes: 9000,
             arena_left_bytes: 655_360,
         });
@@ -316,6 +297,9 @@ mod tests {
         let text = refusal(&Refusal::PoolExhausted {
             class: PoolClass::EptHook,
             reserved: 0,
+            in_use: 0,
+            needed: 1,
+            most: 2048,
             object_bytes: 9000,
             arena_left_bytes: 100,
         });
@@ -401,6 +385,9 @@ mod tests {
             let text = refusal(&Refusal::PoolExhausted {
                 class,
                 reserved: 0,
+                in_use: 0,
+                needed: 1,
+                most: 256,
                 object_bytes: 4096,
                 arena_left_bytes: 1 << 20,
             });

@@ -129,6 +129,15 @@ impl Programs {
     }
 }
 
+/// What `flush` threw away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flushed {
+    /// Messages.
+    pub dropped: u64,
+    /// Messages that had found no room before, of which nobody was told yet.
+    pub lost: u64,
+}
+
 /// Longest wait for what is nice to know.
 const SOON: Duration = Duration::from_secs(2);
 
@@ -256,14 +265,33 @@ impl Session {
         counts.ok()
     }
 
-    /// Drops all messages that were not delivered yet.
+    /// Drops all messages that nobody has seen yet: those of the debuggee, and those that came before
+    /// its answer and wait here.
     ///
     /// # Errors
     /// When the debuggee refuses or does not answer.
-    pub fn flush(&mut self) -> Result<MessageCounts, SessionError> {
+    pub fn flush(&mut self) -> Result<Flushed, SessionError> {
         // Among them may be how events stand.
         self.mirror.forget();
-        self.counts("flush", &Request::Flush)
+        let before = self.message_counts()?;
+        let after = self.counts("flush", &Request::Flush)?;
+        let mut flushed = Flushed {
+            dropped: after.flushed.saturating_sub(before.flushed),
+            lost: before.dropped.saturating_sub(before.told),
+        };
+        for news in std::mem::take(&mut self.news) {
+            let messages = match news {
+                News::Messages(messages) => messages,
+                News::Unread(raw) => self.read_foreign(&raw),
+                other => {
+                    self.news.push_back(other);
+                    continue;
+                }
+            };
+            flushed.dropped += messages.len() as u64;
+            flushed.lost += messages.iter().map(|message| message.lost).sum::<u64>();
+        }
+        Ok(flushed)
     }
 
     fn counts(

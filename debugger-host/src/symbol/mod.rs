@@ -3,13 +3,15 @@
 //!
 //! [`bzimage`] unpacks a kernel image, [`kallsyms`] finds the symbol table inside it, [`image`]
 //! knows what memory it fills,
-//! [`system_map`] reads the same facts from text, [`modules`] walks the debuggee's list of loaded
-//! modules, and [`resolve`] answers questions about all of them together.
+//! [`system_map`] reads the same facts from text, [`modules`], [`bpf`] and [`processes`] walk the
+//! debuggee's lists, and [`resolve`] answers questions about all names together.
 
+pub mod bpf;
 pub mod bzimage;
 pub mod image;
 pub mod kallsyms;
 pub mod modules;
+pub mod processes;
 pub mod resolve;
 pub mod system_map;
 pub mod table;

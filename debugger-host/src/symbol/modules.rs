@@ -30,7 +30,7 @@ pub trait Memory {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ModuleError<E> {
     /// The debuggee said nothing of its module list.
-    #[error("this debuggee does not say where its module list is")]
+    #[error("this debuggee does not say where its lists of modules and processes are")]
     NoLayout,
     /// Memory ends within a structure.
     #[error("the module list ends in unmapped memory at {address:016x}")]
@@ -66,7 +66,8 @@ pub struct Module {
     pub table: Option<Table>,
 }
 
-fn exactly<M: Memory>(
+/// So many bytes.
+pub(super) fn exactly<M: Memory>(
     memory: &mut M,
     address: u64,
     len: usize,
@@ -80,11 +81,17 @@ fn exactly<M: Memory>(
     Ok(bytes)
 }
 
-fn number(bytes: &[u8]) -> u64 {
+/// A little-endian number.
+pub(super) fn number(bytes: &[u8]) -> u64 {
     bytes
         .iter()
         .rev()
         .fold(0, |value, byte| value << 8 | u64::from(*byte))
+}
+
+/// What stands before the first zero.
+pub(super) fn text(bytes: &[u8]) -> &[u8] {
+    bytes.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
 /// Walks the list of modules. A list that runs in a circle ends where it meets itself.
@@ -115,9 +122,8 @@ pub fn list<M: Memory>(
                 exactly(memory, at(layout.name), NAME_BYTES)?,
             )
         };
-        let end = name.iter().position(|b| *b == 0).unwrap_or(name.len());
         modules.push(Module {
-            name: String::from_utf8_lossy(&name[..end]).into_owned(),
+            name: String::from_utf8_lossy(text(&name)).into_owned(),
             base: number(&exactly(memory, at(layout.base), 8)?),
             size: number(&exactly(memory, at(layout.size), 4)?),
             kallsyms: number(&exactly(memory, at(layout.kallsyms), 8)?),
@@ -185,12 +191,12 @@ pub fn symbols<M: Memory>(
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    struct Flat {
-        base: u64,
-        bytes: Vec<u8>,
+    pub(in super::super) struct Flat {
+        pub(in super::super) base: u64,
+        pub(in super::super) bytes: Vec<u8>,
     }
 
     impl Memory for Flat {
@@ -207,17 +213,20 @@ mod tests {
     }
 
     const BASE: u64 = 0xffff_ffff_c000_0000;
-    const LAYOUT: LinuxLayout = LinuxLayout {
-        list_head: BASE,
-        list: 8,
-        name: 24,
-        base: 0x60,
-        size: 0x68,
-        kallsyms: 0x70,
-        kallsyms_symtab: 0,
-        kallsyms_count: 8,
-        kallsyms_strtab: 16,
-    };
+    fn layout() -> LinuxLayout {
+        LinuxLayout {
+            list_head: BASE,
+            list: 8,
+            name: 24,
+            base: 0x60,
+            size: 0x68,
+            kallsyms: 0x70,
+            kallsyms_symtab: 0,
+            kallsyms_count: 8,
+            kallsyms_strtab: 16,
+            ..LinuxLayout::default()
+        }
+    }
 
     fn put(memory: &mut Flat, at: u64, value: u64) {
         let at = (at - BASE) as usize;
@@ -241,7 +250,7 @@ mod tests {
 
     #[test]
     fn modules_are_listed_by_address() {
-        let modules = list(&mut two_modules(), &LAYOUT).expect("readable");
+        let modules = list(&mut two_modules(), &layout()).expect("readable");
         let names: Vec<_> = modules.iter().map(|m| m.name.as_str()).collect();
         assert_eq!(names, ["jbd2", "ext4"]);
         assert_eq!(modules[0].size, 0x4000);
@@ -251,7 +260,7 @@ mod tests {
     fn a_circle_that_misses_the_head_ends() {
         let mut memory = two_modules();
         put(&mut memory, BASE + 0x208, BASE + 0x108);
-        assert_eq!(list(&mut memory, &LAYOUT).expect("readable").len(), 2);
+        assert_eq!(list(&mut memory, &layout()).expect("readable").len(), 2);
     }
 
     #[test]
@@ -259,7 +268,7 @@ mod tests {
         let mut memory = two_modules();
         put(&mut memory, BASE + 0x208, 0x1234);
         assert_eq!(
-            list(&mut memory, &LAYOUT).err(),
+            list(&mut memory, &layout()).err(),
             Some(ModuleError::Memory(0x1234))
         );
     }
@@ -267,7 +276,7 @@ mod tests {
     #[test]
     fn symbols_of_a_module_carry_their_addresses() {
         let mut memory = two_modules();
-        let mut module = list(&mut memory, &LAYOUT).expect("readable").remove(0);
+        let mut module = list(&mut memory, &layout()).expect("readable").remove(0);
         module.kallsyms = BASE + 0x400;
         put(&mut memory, BASE + 0x400, BASE + 0x500);
         put(&mut memory, BASE + 0x408, 2);
@@ -276,18 +285,18 @@ mod tests {
         put(&mut memory, BASE + 0x518, 1 | 0x12 << 32 | 1 << 48);
         put(&mut memory, BASE + 0x520, 0xffff_ffff_c010_0040);
         memory.bytes[0x601..0x60a].copy_from_slice(b"ext4_read");
-        let table = symbols(&mut memory, &LAYOUT, &module).expect("readable");
+        let table = symbols(&mut memory, &layout(), &module).expect("readable");
         assert_eq!(table.find("ext4_read"), Some(0xffff_ffff_c010_0040));
     }
 
     #[test]
     fn an_absurd_symbol_count_is_not_believed() {
         let mut memory = two_modules();
-        let mut module = list(&mut memory, &LAYOUT).expect("readable").remove(0);
+        let mut module = list(&mut memory, &layout()).expect("readable").remove(0);
         module.kallsyms = BASE + 0x400;
         put(&mut memory, BASE + 0x408, 0xffff_ffff);
         assert!(matches!(
-            symbols(&mut memory, &LAYOUT, &module),
+            symbols(&mut memory, &layout(), &module),
             Err(ModuleError::TooManySymbols { .. })
         ));
     }

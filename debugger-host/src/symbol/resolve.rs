@@ -1,6 +1,7 @@
 //! Kernel and modules together: names to addresses and back. Called by expressions and by
 //! everything that prints an address.
 
+use super::bpf::{BPF, Programs};
 use super::modules::Module;
 use super::table::{Symbol, Table};
 use crate::types::near::nearest;
@@ -42,6 +43,7 @@ impl fmt::Display for Place {
 pub struct Symbols {
     kernel: Option<Table>,
     modules: Vec<Module>,
+    programs: Programs,
 }
 
 /// `nt!` is the kernel whatever it is called.
@@ -91,6 +93,11 @@ impl Symbols {
         self.modules = modules;
     }
 
+    /// Replaces the list of BPF programs.
+    pub fn set_programs(&mut self, programs: Programs) {
+        self.programs = programs;
+    }
+
     /// Modules, by address.
     #[must_use]
     pub fn modules(&self) -> &[Module] {
@@ -122,6 +129,7 @@ impl Symbols {
         let of_kernel = || self.kernel.as_ref()?.find(name);
         match module {
             Some(module) if is_kernel(module) => of_kernel(),
+            Some(module) if module.eq_ignore_ascii_case(BPF) => self.programs.table.find(name),
             Some(module) => self
                 .modules
                 .iter()
@@ -129,17 +137,28 @@ impl Symbols {
                 .table
                 .as_ref()?
                 .find(name),
-            None => of_kernel().or_else(|| {
-                self.modules
-                    .iter()
-                    .find_map(|m| m.table.as_ref()?.find(name))
-            }),
+            None => of_kernel()
+                .or_else(|| {
+                    self.modules
+                        .iter()
+                        .find_map(|m| m.table.as_ref()?.find(name))
+                })
+                .or_else(|| self.programs.table.find(name)),
         }
     }
 
     /// Name of an address.
     #[must_use]
     pub fn place(&self, address: u64) -> Option<Place> {
+        if self.programs.hold(address)
+            && let Some((symbol, offset)) = self.programs.table.nearest(address)
+        {
+            return Some(Place {
+                module: BPF.into(),
+                name: Some(symbol.name.clone()),
+                offset,
+            });
+        }
         if let Some(module) = self.module_at(address) {
             let found = module.table.as_ref().and_then(|t| t.nearest(address));
             return Some(match found {
@@ -184,8 +203,10 @@ impl Symbols {
             .iter()
             .filter(|m| of_module.matches(&m.name))
             .filter_map(|m| Some((m.name.as_str(), m.table.as_ref()?)));
+        let programs = Some((BPF, &self.programs.table)).filter(|_| of_module.matches(BPF));
         kernel
             .chain(modules)
+            .chain(programs)
             .flat_map(|(module, table)| {
                 table
                     .iter()

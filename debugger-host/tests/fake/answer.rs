@@ -18,7 +18,7 @@ use wire_protocol::packet::{
 };
 use wire_protocol::refusal::Refusal;
 
-/// One module, `toy`, in the kernel's own shape.
+/// One module, `toy`, in the kernel's own shape; four processes and a BPF program.
 const MODULES: LinuxLayout = LinuxLayout {
     list_head: KERNEL + 0x4000,
     list: 8,
@@ -29,6 +29,15 @@ const MODULES: LinuxLayout = LinuxLayout {
     kallsyms_symtab: 0,
     kallsyms_count: 8,
     kallsyms_strtab: 16,
+    init_task: KERNEL + 0x5000,
+    task_tasks: 0,
+    task_tgid: 8,
+    task_comm: 16,
+    bpf_head: KERNEL + 0x6000,
+    bpf_list: 0x20,
+    bpf_start: 0,
+    bpf_end: 8,
+    bpf_name: 16,
 };
 const KEY: DigestKey = DigestKey(*b"nobody else's...");
 /// Where the module's code is.
@@ -49,6 +58,24 @@ pub(super) fn put_module(memory: &mut [u8]) {
     put(0x4318, 1 | 0x12 << 32 | 1 << 48);
     put(0x4320, TOY + 0x40);
     put(0x4401, u64::from_le_bytes(*b"toy_play"));
+    let processes = [
+        (0, *b"swapper\0"),
+        (0x1c, *b"lonely\0\0"),
+        (0x30, *b"twin\0\0\0\0"),
+        (0xcf, *b"twin\0\0\0\0"),
+    ];
+    for (index, (pid, name)) in processes.into_iter().enumerate() {
+        let next = (index + 1) % processes.len();
+        put(0x5000 + index * 0x40, KERNEL + 0x5000 + next as u64 * 0x40);
+        put(0x5008 + index * 0x40, pid);
+        put(0x5010 + index * 0x40, u64::from_le_bytes(name));
+    }
+    put(0x6000, KERNEL + 0x6120);
+    put(0x6100, TOY + 0x8000);
+    put(0x6108, TOY + 0x8040);
+    put(0x6110, u64::from_le_bytes(*b"bpf_prog"));
+    put(0x6118, u64::from_le_bytes(*b"_1_toy\0\0"));
+    put(0x6120, KERNEL + 0x6000);
 }
 
 pub(super) fn answer(
@@ -182,6 +209,9 @@ pub(super) fn answer(
                     results.push(Err(Refusal::PoolExhausted {
                         class: PoolClass::RegularEvent,
                         reserved: POOL,
+                        in_use: POOL,
+                        needed: 1,
+                        most: 2048,
                         object_bytes: 9000,
                         arena_left_bytes: 655_360,
                     }));

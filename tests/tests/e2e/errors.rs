@@ -181,6 +181,10 @@ fn pools_that_run_dry(provoked: &mut Provoked) {
     provoked.lab.run("!monitor w vmlinux!linux_banner l 1");
     let words = ["c0000023: ", "monitored page", "all 1 are in use"];
     provoked.refused_and_helped("!monitor w vmlinux!jiffies_64 l 8", &words);
+    // Pages that are no whole 2 MiB: as many objects as the refusal says, and no event was in the way.
+    let many = "!monitor rw ffff888000000000 l 200000";
+    let words = ["c0000023: ", "too few monitored pages", "are needed"];
+    provoked.refused(many, &words);
     // More than there is: what cannot be given now waits for the guest to run, or is refused.
     let words = ["c0000108: ", "big-event", "`prealloc big-event "];
     provoked.refused("prealloc big-event ffff", &words);

@@ -48,6 +48,7 @@ fn a_flood_of_messages_hangs_nobody_and_the_count_adds_up() {
     lab.run("pause");
     let [produced, ..] = adds_up(&mut lab);
     assert!(0 < produced && produced < MESSAGES, "{produced} so far");
+    flush_tells_all_that_is_gone_and_nothing_of_it_follows(&mut lab);
     lab.run("g");
     let said = lab.guest_within("wait", Duration::from_secs(240));
     let seconds = started.elapsed().as_secs_f64();
@@ -72,4 +73,21 @@ fn a_flood_of_messages_hangs_nobody_and_the_count_adds_up() {
     assert_eq!(delivered + dropped, produced);
     lab.go();
     assert!(lab.guest("lab-check 2").contains("check ok cores 2"));
+}
+
+/// In a halt, with messages in the rings, on the line and in the host, and others that found no room.
+fn flush_tells_all_that_is_gone_and_nothing_of_it_follows(lab: &mut Lab) {
+    let said = lab.run("flush");
+    let answer = said.lines().last().unwrap_or_default();
+    let numbers: Vec<u64> = answer
+        .split(|c: char| !c.is_ascii_digit())
+        .filter_map(|word| word.parse().ok())
+        .collect();
+    let [dropped, lost] = numbers[..] else {
+        panic!("what was dropped and what was lost: {answer}");
+    };
+    assert!(dropped > 0 && lost > 0, "{answer}");
+    assert!(answer.ends_with("had found no room before"), "{answer}");
+    assert_eq!(lab.run("? 1"), "1 = 0n1");
+    assert_eq!(lab.run("flush"), "0 messages dropped");
 }

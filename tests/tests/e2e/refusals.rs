@@ -32,7 +32,24 @@ fn bad_input_gets_one_clear_line_and_changes_nothing() {
     script_ends_at_the_line_that_fails_and_names_it(&mut lab);
     code_of_the_driver_cannot_be_written(&mut lab);
     code_that_was_patched_to_the_same_crc_is_shown_patched(&mut lab);
+    what_is_missing_of_a_pool_is_what_helps(&mut lab);
     one_line_each(&mut lab);
+}
+
+/// An event that needs hundreds of objects: nothing is in use, and as many as the refusal says help.
+fn what_is_missing_of_a_pool_is_what_helps(lab: &mut Lab) {
+    const COMMAND: &str = "!monitor rw ffff888000000000 l 200000";
+    let line = lab.refused(COMMAND);
+    assert!(
+        line.starts_with("c0000023: too few monitored pages: "),
+        "{line}"
+    );
+    let help = line.split('`').nth(1).unwrap_or_default().to_owned();
+    assert!(help.starts_with("prealloc monitor "), "{line}");
+    lab.run(&help);
+    let added = lab.run(COMMAND);
+    assert!(added.contains(" and 0 monitored pages left"), "{added}");
+    lab.run("events c all");
 }
 
 fn one_line_each(lab: &mut Lab) {

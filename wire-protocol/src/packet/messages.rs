@@ -319,7 +319,8 @@ fn parse_failure_tail(at: u32, input: &[u8]) -> Parsed<'_, Failure> {
     Ok((rest, Failure { cause, at, detail }))
 }
 
-/// What became of all records since the driver was loaded: `produced` is the sum of the others.
+/// What became of all records since the driver was loaded: `produced` is the sum of what was delivered,
+/// dropped and flushed, and of what waits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MessageCounts {
     /// Made by programs.
@@ -332,6 +333,8 @@ pub struct MessageCounts {
     pub flushed: u64,
     /// In the rings now.
     pub waiting: u64,
+    /// Of those that found no room, how many a later record or a `flush` told of.
+    pub told: u64,
 }
 
 pub(crate) fn write_counts(
@@ -342,7 +345,8 @@ pub(crate) fn write_counts(
     out.varint(counts.delivered)?;
     out.varint(counts.dropped)?;
     out.varint(counts.flushed)?;
-    out.varint(counts.waiting)
+    out.varint(counts.waiting)?;
+    out.varint(counts.told)
 }
 
 pub(crate) fn parse_counts(input: &[u8]) -> Parsed<'_, MessageCounts> {
@@ -351,6 +355,7 @@ pub(crate) fn parse_counts(input: &[u8]) -> Parsed<'_, MessageCounts> {
     let (rest, dropped) = codec::varint(rest)?;
     let (rest, flushed) = codec::varint(rest)?;
     let (rest, waiting) = codec::varint(rest)?;
+    let (rest, told) = codec::varint(rest)?;
     Ok((
         rest,
         MessageCounts {
@@ -359,6 +364,7 @@ pub(crate) fn parse_counts(input: &[u8]) -> Parsed<'_, MessageCounts> {
             dropped,
             flushed,
             waiting,
+            told,
         },
     ))
 }

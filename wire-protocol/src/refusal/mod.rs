@@ -22,12 +22,18 @@ pub enum Refusal {
         /// What was asked for.
         pid: u32,
     },
-    /// A pool is empty and the arena may not give an object by itself.
+    /// A pool has too few free objects and the arena may not give more by itself.
     PoolExhausted {
         /// Which pool.
         class: PoolClass,
-        /// Objects of the class, all in use.
+        /// Objects of the class.
         reserved: u32,
+        /// How many of them are in use.
+        in_use: u32,
+        /// How many free ones were asked for.
+        needed: u32,
+        /// Objects that the class can have at all.
+        most: u32,
         /// Bytes of one object.
         object_bytes: u32,
         /// Bytes left in the arena, which only `prealloc` may take.

@@ -194,6 +194,15 @@ fn linux(raw: &RawFacts) -> LinuxLayout {
             kallsyms_symtab: raw.kallsyms_symtab as u32,
             kallsyms_count: raw.kallsyms_count as u32,
             kallsyms_strtab: raw.kallsyms_strtab as u32,
+            init_task: raw.init_task,
+            task_tasks: raw.task_tasks as u32,
+            task_tgid: raw.task_tgid as u32,
+            task_comm: raw.task_comm as u32,
+            bpf_head: raw.bpf_head,
+            bpf_list: raw.bpf_list as u32,
+            bpf_start: raw.bpf_start as u32,
+            bpf_end: raw.bpf_end as u32,
+            bpf_name: raw.bpf_name as u32,
         },
     }
 }

@@ -19,11 +19,18 @@ impl Installed {
         plan: &Plan,
     ) -> Result<Reservation, Refusal> {
         let mark = self.pools.mark();
-        let reserved = self.reserve_objects(mem, plan);
-        if reserved.is_err() {
+        self.reserve_objects(mem, plan).map_err(|refusal| {
             self.pools.rewind(&mark);
-        }
-        reserved
+            match (refusal, &plan.range) {
+                // What was taken is back, and what is told is what there is.
+                (Refusal::PoolExhausted { class, .. }, Some(range))
+                    if class == PoolClass::Monitor =>
+                {
+                    range.exhausted(mem, &self.pools)
+                }
+                (refusal, _) => refusal,
+            }
+        })
     }
 
     fn reserve_objects(
@@ -110,7 +117,7 @@ impl Installed {
             }),
             None => {
                 self.pools.release(object);
-                Err(self.pools.exhausted(class))
+                Err(self.pools.exhausted(class, 1))
             }
         }
     }

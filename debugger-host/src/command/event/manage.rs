@@ -103,10 +103,10 @@ pub(in crate::command) fn flush(mut arguments: Arguments<'_>) -> Parsed {
 
 impl Action for Flush {
     fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
-        let before = debugger.session.message_counts()?.flushed;
-        let dropped = debugger.session.flush()?.flushed - before;
+        let flushed = debugger.session.flush()?;
         Ok(Answer::Flushed {
-            dropped: Count(dropped),
+            dropped: Count(flushed.dropped),
+            lost: Count(flushed.lost),
         })
     }
 }

@@ -16,7 +16,7 @@ use super::{Action, CommandError, Debugger, ParseError};
 use crate::answer::Answer;
 use crate::answer::event::{Event, free, low};
 use crate::session::{Added, NewEvent, SessionError};
-use options::Options;
+use options::{Options, Process};
 use trigger::{TriggerArguments, within};
 use wire_protocol::address::{CoreId, EventId};
 use wire_protocol::event::{Actions, Filter, FreeCounts, Options as EventOptions, Settings};
@@ -65,7 +65,8 @@ impl AddEvent {
         let options = &self.options;
         let limit = u64::from(u32::MAX);
         let pid = match &options.pid {
-            Some(pid) => Some(narrow("the pid", debugger.value(pid)?, limit)?),
+            Some(Process::Number(pid)) => Some(narrow("the pid", debugger.value(pid)?, limit)?),
+            Some(Process::Name(name)) => Some(debugger.process(name)?),
             None => None,
         };
         let core = match &options.core {

@@ -5,6 +5,7 @@ use super::source::Source;
 use crate::command::{Arguments, ParseError};
 use crate::expression::Expression;
 use crate::types::near::nearest;
+use crate::types::{number, register};
 use wire_protocol::event::Stage;
 
 /// An option of the table.
@@ -25,7 +26,7 @@ pub(in crate::command) static OPTIONS: &[EventOption] = &[
     EventOption {
         name: "pid",
         syntax: "pid P|all",
-        summary: "only in the process P",
+        summary: "only in the process P: its number, or its name if no other one has it",
     },
     EventOption {
         name: "core",
@@ -85,9 +86,17 @@ pub(in crate::command) const OPTIONS_DETAILS: &str = "In any order, each at most
      stand in the order rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi, r8 to r15, eight bytes each. Code\n\
      that raises an exception, or does not end, disables its event.";
 
+/// A process as typed.
+pub(super) enum Process {
+    /// Its number.
+    Number(Expression),
+    /// Its name.
+    Name(String),
+}
+
 /// Options as typed.
 pub(super) struct Options {
-    pub(super) pid: Option<Expression>,
+    pub(super) pid: Option<Process>,
     pub(super) core: Option<Expression>,
     pub(super) stage: Stage,
     pub(super) short_circuit: bool,
@@ -123,7 +132,7 @@ pub(super) fn unknown(word: &str, others: &[(&'static str, u32)]) -> ParseError 
 }
 
 /// The number of an option. The next option's name is none.
-fn number(arguments: &mut Arguments<'_>, option: &'static str) -> Result<Expression, ParseError> {
+fn counted(arguments: &mut Arguments<'_>, option: &'static str) -> Result<Expression, ParseError> {
     if begins_here(arguments) {
         return Err(arguments.missing(match option {
             "pid" => "the process behind `pid`",
@@ -132,6 +141,21 @@ fn number(arguments: &mut Arguments<'_>, option: &'static str) -> Result<Express
         }));
     }
     arguments.number(option)
+}
+
+/// A process: what can be a number is one, any other word a name. A register is neither.
+fn process(arguments: &mut Arguments<'_>) -> Result<Process, ParseError> {
+    let mut ahead = arguments.clone();
+    let word = ahead.word().unwrap_or_default();
+    let is_name = word.starts_with(|c: char| c.is_ascii_alphabetic())
+        && !word.contains(['(', '!', '{'])
+        && number::parse(word).is_err()
+        && register::part(&word.to_ascii_lowercase()).is_none();
+    if !is_name || begins_here(arguments) {
+        return counted(arguments, "pid").map(Process::Number);
+    }
+    *arguments = ahead;
+    Ok(Process::Name(word.to_owned()))
 }
 
 /// One of two or three words.
@@ -198,9 +222,9 @@ impl Options {
         arguments: &mut Arguments<'_>,
     ) -> Result<(), ParseError> {
         match slot {
-            "pid" if !arguments.keyword("all") => self.pid = Some(number(arguments, slot)?),
-            "core" if !arguments.keyword("all") => self.core = Some(number(arguments, slot)?),
-            "buffer" => self.buffer = Some(number(arguments, slot)?),
+            "pid" if !arguments.keyword("all") => self.pid = Some(process(arguments)?),
+            "core" if !arguments.keyword("all") => self.core = Some(counted(arguments, slot)?),
+            "buffer" => self.buffer = Some(counted(arguments, slot)?),
             "stage" => {
                 let stages = [
                     ("pre", Stage::Pre),

@@ -236,7 +236,7 @@ pub(super) static ROWS: &[Command] = &[
         names: &["flush"],
         syntax: "flush",
         summary: "drop the messages of all events that were not delivered yet",
-        details: "",
+        details: "Tells how many, and how many had found no room before; none of them comes later.",
         examples: &["flush"],
         answers: &["flushed"],
         parse: event::flush,

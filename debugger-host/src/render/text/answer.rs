@@ -3,7 +3,7 @@
 use super::code::code;
 use super::dump::dump;
 use super::{address, event, help, name, news, register, status, value};
-use crate::answer::{Address, Answer, Change, Failure, Mapping, Module};
+use crate::answer::{Address, Answer, Change, Count, Failure, Mapping, Module};
 use crate::size::bytes;
 
 /// The text of an answer, without the end of its last line; `None` for one without words.
@@ -149,7 +149,13 @@ pub fn answer(answer: &Answer) -> Option<String> {
             "what this stop is about does not take effect".to_owned()
         }
         Answer::ShortCircuit { is_on: false } => "what this stop is about takes effect".to_owned(),
-        Answer::Flushed { dropped } => format!("{dropped} messages dropped"),
+        Answer::Flushed {
+            dropped,
+            lost: Count(0),
+        } => format!("{dropped} messages dropped"),
+        Answer::Flushed { dropped, lost } => {
+            format!("{dropped} messages dropped; {lost} had found no room before")
+        }
         Answer::Reserved {
             class,
             ready,

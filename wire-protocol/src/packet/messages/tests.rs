@@ -158,9 +158,11 @@ fn counts_and_results_of_scripts_come_back() {
         dropped: 5,
         flushed: 6,
         waiting: 0,
+        told: 3,
     };
-    assert_eq!(reply_body(Reply::MessageCounts(counts)), [15, 4, 5, 6, 0]);
-    reply_is_malformed(ReplyKind::MessageCounts, &[15, 4, 5, 6]);
+    let numbers = [15, 4, 5, 6, 0, 3];
+    assert_eq!(reply_body(Reply::MessageCounts(counts)), numbers);
+    reply_is_malformed(ReplyKind::MessageCounts, &[15, 4, 5, 6, 0]);
     let failure = Some(Failure {
         cause: FailureCause::Division,
         at: 3,

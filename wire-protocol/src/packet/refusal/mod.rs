@@ -35,6 +35,9 @@ mod table {
             1 PoolExhausted {
                 class: one,
                 reserved: number,
+                in_use: number,
+                needed: number,
+                most: number,
                 object_bytes: number,
                 arena_left_bytes: size,
             };
@@ -81,10 +84,14 @@ mod tests {
         let refusal = Refusal::PoolExhausted {
             class: PoolClass::EptHook,
             reserved: 100,
+            in_use: 99,
+            needed: 2,
+            most: 0x80,
             object_bytes: 0x200,
             arena_left_bytes: 0x4000,
         };
-        assert_eq!(reply_body(Reply::Refused(refusal)), [1, 4, 100, 0x80, 4, 8]);
+        let numbers = [1, 4, 100, 99, 2, 0x80, 1, 0x80, 4, 8];
+        assert_eq!(reply_body(Reply::Refused(refusal)), numbers);
     }
 
     #[test]

@@ -388,9 +388,9 @@ mod tests {
     #[test]
     fn a_layout_that_is_not_a_whole_one_is_rejected() {
         let body = reply_body(Reply::Hello(hello("", None)));
-        let at = body.windows(2).position(|pair| pair == [tag::LINUX, 13]);
-        let at = at.expect("the tag, and the length: an address of five bytes, eight zeroes");
-        reply_is_malformed(ReplyKind::Hello, &with(body, at + 1, 12));
+        let at = body.windows(2).position(|pair| pair == [tag::LINUX, 30]);
+        let at = at.expect("the tag, and the length: three addresses of five bytes, 15 zeroes");
+        reply_is_malformed(ReplyKind::Hello, &with(body, at + 1, 29));
     }
 
     #[test]

@@ -207,14 +207,17 @@ fn event_refusal() -> BoxedStrategy<Refusal> {
 pub fn refusal() -> BoxedStrategy<Refusal> {
     prop_oneof![
         number32().prop_map(|pid| Refusal::ProcessNotFound { pid }),
-        (class(), number32(), number32(), size()).prop_map(
-            |(class, reserved, object_bytes, arena_left_bytes)| Refusal::PoolExhausted {
+        (class(), vec(number32(), 5), size()).prop_map(|(class, counts, arena_left_bytes)| {
+            Refusal::PoolExhausted {
                 class,
-                reserved,
-                object_bytes,
+                reserved: counts[0],
+                in_use: counts[1],
+                needed: counts[2],
+                most: counts[3],
+                object_bytes: counts[4],
                 arena_left_bytes,
             }
-        ),
+        }),
         (core(), event_id()).prop_map(|(core, event)| Refusal::Event(
             EventRefusal::ClearIncomplete { core, event }
         )),

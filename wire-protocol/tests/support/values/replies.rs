@@ -32,9 +32,9 @@ fn system() -> BoxedStrategy<GuestSystem<'static>> {
 }
 
 fn linux() -> BoxedStrategy<LinuxLayout> {
-    (address(), vec(number32(), 8))
-        .prop_map(|(list_head, at)| LinuxLayout {
-            list_head,
+    (vec(address(), 3), vec(number32(), 15))
+        .prop_map(|(starts, at)| LinuxLayout {
+            list_head: starts[0],
             list: at[0],
             name: at[1],
             base: at[2],
@@ -43,6 +43,15 @@ fn linux() -> BoxedStrategy<LinuxLayout> {
             kallsyms_symtab: at[5],
             kallsyms_count: at[6],
             kallsyms_strtab: at[7],
+            init_task: starts[1],
+            task_tasks: at[8],
+            task_tgid: at[9],
+            task_comm: at[10],
+            bpf_head: starts[2],
+            bpf_list: at[11],
+            bpf_start: at[12],
+            bpf_end: at[13],
+            bpf_name: at[14],
         })
         .boxed()
 }
@@ -236,12 +245,13 @@ pub fn reply(base: GuestVirtual) -> BoxedStrategy<Reply<'static>> {
         .prop_map(move |offsets| Reply::GlobalsDefined(list(&offsets, base))),
         (address(), option::of(failure()))
             .prop_map(|(value, failure)| Reply::ScriptRan { value, failure }),
-        vec(number(), 5).prop_map(|counts| Reply::MessageCounts(MessageCounts {
+        vec(number(), 6).prop_map(|counts| Reply::MessageCounts(MessageCounts {
             produced: counts[0],
             delivered: counts[1],
             dropped: counts[2],
             flushed: counts[3],
             waiting: counts[4],
+            told: counts[5],
         })),
     ];
     prop_oneof![system, memory, event, pool, script].boxed()
