@@ -9,9 +9,10 @@ use crate::exit::inject::inject;
 use crate::exit::single::passthrough;
 use crate::exit::watchers;
 use crate::hit::{Nature, Verdict};
-use crate::port::Ports;
+use crate::port::{Cpu, Ports};
 use crate::shared::Shared;
 use crate::vmx::interruption::Event;
+use crate::vmx::{guest, rflags};
 
 /// An instruction raises an exception because the hypervisor says so: whoever watches it is
 /// served as if the processor had raised it.
@@ -20,6 +21,10 @@ pub(super) fn raise<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, event
     match watchers::serve_before(core, shared, &trigger, Nature::FaultLike) {
         Verdict::Complete => {
             passthrough::deliver(core, shared, trigger);
+            // What a fault pushes has it set ("Instruction-Breakpoint Exception Condition", 18.3.1.1); after the exit
+            // of an instruction it is not.
+            let rflags = core.cpu.vmread(guest::RFLAGS);
+            core.cpu.vmwrite(guest::RFLAGS, rflags | rflags::RF);
             inject(&mut core.cpu, event);
         }
         Verdict::Skip => advance(core),

@@ -165,6 +165,8 @@ fn a_vmcall_of_the_guests_is_an_invalid_instruction() {
     let invalid = watch(&mut machine, Trigger::Exception { vector });
     instruction(&mut machine, reason::VMCALL);
     assert_eq!(read(&machine, ENTRY_INFO), HARDWARE | 6);
+    const RESUME: u64 = 1 << 16;
+    assert_eq!(read(&machine, guest::RFLAGS) & RESUME, RESUME);
     assert_eq!((machine.hits(event), machine.hits(invalid)), (1, 1));
 }
 
