@@ -13,7 +13,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Names under which the test programs' one binary is called.
+/// The sources of the test programs, each of which becomes one binary.
+const SOURCES: [&str; 2] = ["programs", "forms"];
+
+/// Names under which the first of them is called.
 const PROGRAMS: &[&str] = &[
     "lab-calls",
     "lab-cpuid",
@@ -54,7 +57,8 @@ pub(crate) fn build(provisions: &Provisions, line: &str, needs_driver: bool) -> 
     let _lock = provisions.cache.lock("image")?;
     let programs = programs(provisions)?;
     let guest = guest_directory();
-    let mut inputs = vec![guest.join("init"), guest.join("shell"), programs.clone()];
+    let mut inputs = vec![guest.join("init"), guest.join("shell")];
+    inputs.extend(programs.iter().cloned());
     inputs.extend(modules.iter().cloned());
     inputs.push(provisions.kernel_image());
     let name = format!("discs/{}", cache::fingerprint(&inputs, &[line])?);
@@ -93,23 +97,25 @@ fn own_module(provisions: &Provisions, name: &str) -> Result<PathBuf> {
     )
 }
 
-fn programs(provisions: &Provisions) -> Result<PathBuf> {
-    let source = guest_directory().join("programs.c");
-    let name = format!(
-        "programs-{}",
-        cache::fingerprint(std::slice::from_ref(&source), &[])?
-    );
-    let place = provisions.cache.entry(&name, |half| {
-        let mut compile = Command::new("gcc");
-        compile.args(["-static", "-Os", "-s", "-Wall", "-pthread", "-o"]);
-        compile.arg(half.join("programs")).arg(&source);
-        run::output(&mut compile).context("compiling the debuggee's test programs")?;
-        Ok(())
-    })?;
-    Ok(place.join("programs"))
+fn programs(provisions: &Provisions) -> Result<Vec<PathBuf>> {
+    let mut programs = Vec::new();
+    for name in SOURCES {
+        let source = guest_directory().join(format!("{name}.c"));
+        let fingerprint = cache::fingerprint(std::slice::from_ref(&source), &[])?;
+        let entry = format!("{name}-{fingerprint}");
+        let place = provisions.cache.entry(&entry, |half| {
+            let mut compile = Command::new("gcc");
+            compile.args(["-static", "-Os", "-s", "-Wall", "-pthread", "-o"]);
+            compile.arg(half.join(name)).arg(&source);
+            run::output(&mut compile).context("compiling the debuggee's test programs")?;
+            Ok(())
+        })?;
+        programs.push(place.join(name));
+    }
+    Ok(programs)
 }
 
-fn ramdisk(provisions: &Provisions, programs: &Path, modules: &[PathBuf]) -> Result<Vec<u8>> {
+fn ramdisk(provisions: &Provisions, programs: &[PathBuf], modules: &[PathBuf]) -> Result<Vec<u8>> {
     let busybox = provisions.tree.join("bin/busybox");
     let busybox = if busybox.exists() {
         busybox
@@ -127,7 +133,9 @@ fn ramdisk(provisions: &Provisions, programs: &Path, modules: &[PathBuf]) -> Res
     for applet in applets.lines().filter(|name| *name != "busybox") {
         archive.link(&format!("bin/{applet}"), "busybox");
     }
-    archive.file("bin/lab-programs", &fs::read(programs)?);
+    for (name, program) in SOURCES.iter().zip(programs) {
+        archive.file(&format!("bin/lab-{name}"), &fs::read(program)?);
+    }
     for program in PROGRAMS {
         archive.link(&format!("bin/{program}"), "lab-programs");
     }

@@ -54,6 +54,11 @@ const PARTS: &[Part] = &[
         run: churn,
     },
     Part {
+        name: "instructions",
+        about: "every form of instruction in every place, under each kind of event by itself",
+        run: instructions,
+    },
+    Part {
         name: "deny",
         about: "licences, bans and sources of all dependencies, by cargo-deny",
         run: deny,
@@ -64,7 +69,7 @@ const PARTS: &[Part] = &[
 pub fn list() {
     println!("parts of `cargo lab soak`, each of at most half an hour; `all` runs them in turn:");
     for part in PARTS {
-        println!("  {:<12} {}", part.name, part.about);
+        println!("  {:<13} {}", part.name, part.about);
     }
 }
 
@@ -117,6 +122,11 @@ fn churn(out: &mut dyn Write) -> Result<Tally> {
         ("STANDSTILL_CHURN_CHANGES", CHANGES.to_string()),
     ];
     lab_tests("e2e", Some("ten_thousand_random_changes"), &settings, out)
+}
+
+fn instructions(out: &mut dyn Write) -> Result<Tally> {
+    let settings = [("STANDSTILL_FORMS", "whole".to_owned())];
+    lab_tests("e2e", Some("instructions_in_all_forms"), &settings, out)
 }
 
 /// Runs `cargo deny`, which is compiled into the build directory where it is missing.

@@ -20,7 +20,7 @@ use crate::port::{Cpu, PhysicalMemory, Ports, gpr};
 use crate::run;
 use crate::shared::{Shared, TrampolineView};
 use crate::vmx::interruption::UNDEFINED_OPCODE;
-use crate::vmx::privilege::is_kernel;
+use crate::vmx::privilege::{is_kernel, linear_of_code};
 use crate::vmx::{control_field, guest, reason, ro};
 use wire_protocol::address::{EventId, PAGE_BYTES};
 use wire_protocol::event::{Actions, Trigger};
@@ -201,7 +201,7 @@ fn take_out<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, reason: u16) 
     let rip = core.cpu.vmread(guest::RIP);
     let start = rip.wrapping_sub(VMFUNC.len() as u64);
     let is_fault = (start..rip).zip(VMFUNC).all(|(at, byte)| {
-        let physical = shared.translate(&core.cpu, at);
+        let physical = shared.translate(&core.cpu, linear_of_code(&core.cpu, at));
         physical.is_some_and(|at| shared.read_byte(at) == byte)
     });
     if is_fault {

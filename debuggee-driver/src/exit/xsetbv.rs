@@ -7,12 +7,17 @@ use crate::port::{Cpu, Ports, gpr};
 use crate::shared::Shared;
 use crate::vmx::control;
 use crate::vmx::interruption::GENERAL_PROTECTION;
+use crate::vmx::privilege::is_kernel;
 
 /// CPUID leaf of the XSAVE state components.
 const XSAVE_LEAF: u32 = 0xd;
 
 /// Serves the events that watch the register, then writes it.
 pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
+    if !is_kernel(&core.cpu) {
+        // Privilege is looked at before the exit; an emulated processor may not.
+        return Outcome::Inject(GENERAL_PROTECTION);
+    }
     let index = core.cpu.registers()[gpr::RCX] as u32;
     let trigger = TriggerInstance::new(TriggerKind::Xsetbv, u64::from(index));
     watched(core, shared, trigger, |core| write(&mut core.cpu))

@@ -12,6 +12,7 @@ mod ends;
 mod errors;
 mod events;
 mod exits;
+mod forms;
 mod hits;
 mod lab;
 mod link;

@@ -8,11 +8,14 @@ use crate::exit::single::passthrough;
 use crate::exit::single::state::{PassThrough, Step};
 use crate::exit::single::step;
 use crate::exit::single::trace::{ControlFlow, ExecutedInstruction, Trace};
+use crate::exit::violation::access;
 use crate::exit::watchers;
+use crate::guest::instruction::{LENGTH_MAX, first_opcode_byte};
 use crate::hit::Nature;
 use crate::port::{Cpu, PhysicalMemory, Ports};
 use crate::shared::Shared;
 use crate::vmx::guest;
+use crate::vmx::privilege::{is_64_bit_code, linear_of_code};
 use wire_protocol::event::TraceKind;
 
 /// Ends what is done, and serves traces.
@@ -70,8 +73,8 @@ pub fn executed<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
 fn look<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>, rsp: u64) -> ControlFlow {
     /// RET, with and without operand.
     const RETURNS: [u8; 2] = [0xc2, 0xc3];
-    /// IRETQ, with its prefix.
-    const IRETQ: [u8; 2] = [0x48, 0xcf];
+    /// IRET, of whatever size.
+    const IRET: u8 = 0xcf;
     let word = |address| {
         let mut bytes = [0; 8];
         shared
@@ -82,19 +85,17 @@ fn look<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>, rsp: u64) -> ControlF
     let Some((last_rip, _)) = core.single.trace.last else {
         return ControlFlow::default();
     };
-    let byte = |at| {
-        let at = shared.translate(&core.cpu, at)?;
-        Some(shared.read_byte(at))
-    };
-    let opcode = byte(last_rip);
-    let [prefix, iret] = IRETQ.map(Some);
+    let mut bytes = [0; LENGTH_MAX];
+    let linear = linear_of_code(&core.cpu, last_rip);
+    let code = access::bytes_at(&core.cpu, shared, linear, &mut bytes);
+    let opcode = first_opcode_byte(code, is_64_bit_code(&core.cpu, last_rip));
     ControlFlow {
         // The frame starts with RIP, or with an error code before it.
         entered_handler: [rsp, rsp.wrapping_add(8)]
             .into_iter()
             .any(|at| at.is_multiple_of(8) && word(at) == Some(last_rip)),
         was_return: opcode.is_some_and(|opcode| RETURNS.contains(&opcode)),
-        left_handler: opcode == prefix && byte(last_rip.wrapping_add(1)) == iret,
+        left_handler: opcode == Some(IRET),
     }
 }
 

@@ -162,7 +162,17 @@ pub(in crate::exit) fn code_at<'b, P: Ports>(
     if !is_in_64_bit_mode(cpu) {
         return &[];
     }
-    let Some(at) = shared.translate(cpu, rip) else {
+    bytes_at::<P>(cpu, shared, rip, bytes)
+}
+
+/// The bytes at a linear address, as far as they are present.
+pub(in crate::exit) fn bytes_at<'b, P: Ports>(
+    cpu: &P::Cpu,
+    shared: &Shared<P>,
+    linear: u64,
+    bytes: &'b mut [u8; LENGTH_MAX],
+) -> &'b [u8] {
+    let Some(at) = shared.translate(cpu, linear) else {
         return &[];
     };
     let here_bytes = (PAGE_BYTES as usize - at.offset()).min(LENGTH_MAX);
@@ -170,7 +180,7 @@ pub(in crate::exit) fn code_at<'b, P: Ports>(
     shared.memory.read(at.0, here);
     let mut present_bytes = here_bytes;
     if !behind.is_empty()
-        && let Some(next) = shared.translate(cpu, rip.wrapping_add(here_bytes as u64))
+        && let Some(next) = shared.translate(cpu, linear.wrapping_add(here_bytes as u64))
     {
         shared.memory.read(next.0, behind);
         present_bytes = LENGTH_MAX;

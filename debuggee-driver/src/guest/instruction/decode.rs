@@ -86,6 +86,22 @@ pub fn decode(bytes: &[u8]) -> Option<Instruction> {
     Some(it)
 }
 
+/// The opcode behind legacy prefixes, and in 64-bit code behind REX: its first byte.
+#[must_use]
+pub fn first_opcode_byte(bytes: &[u8], is_64_bit: bool) -> Option<u8> {
+    let is_prefix = |byte: u8| {
+        matches!(
+            byte,
+            0x66 | 0xf2 | 0xf3 | 0x67 | 0x64 | 0x65 | 0x26 | 0x2e | 0x36 | 0x3e | 0xf0
+        ) || is_64_bit && matches!(byte, 0x40..=0x4f)
+    };
+    bytes
+        .iter()
+        .take(LENGTH_MAX)
+        .copied()
+        .find(|byte| !is_prefix(*byte))
+}
+
 fn read_opcode(it: &mut Instruction, bytes: &mut Bytes<'_>) -> Option<()> {
     let mut rex = 0;
     loop {

@@ -12,6 +12,6 @@ pub mod parts;
 #[cfg(test)]
 mod tests;
 
-pub use decode::{LENGTH_MAX, decode};
+pub use decode::{LENGTH_MAX, decode, first_opcode_byte};
 pub use operand::Registers;
 pub use parts::Instruction;

@@ -171,18 +171,6 @@ impl Instruction {
         self.is_legacy(Map::Two, 0x07)
     }
 
-    /// A near return, with or without operand.
-    #[must_use]
-    pub const fn is_near_return(&self) -> bool {
-        self.is_legacy(Map::One, 0xc2) || self.is_legacy(Map::One, 0xc3)
-    }
-
-    /// IRET, of any operand size.
-    #[must_use]
-    pub const fn is_interrupt_return(&self) -> bool {
-        self.is_legacy(Map::One, 0xcf)
-    }
-
     /// INS, OUTS, MOVS, CMPS, STOS, LODS, SCAS.
     #[must_use]
     pub fn is_string(&self) -> bool {

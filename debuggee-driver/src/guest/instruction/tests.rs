@@ -2,7 +2,7 @@
 
 extern crate std;
 
-use super::decode::decode;
+use super::decode::{decode, first_opcode_byte};
 use super::parts::Encoding;
 use super::{LENGTH_MAX, Registers};
 use crate::ept::model::config;
@@ -230,4 +230,34 @@ fn an_operand_that_begins_on_the_page_before_is_found() {
         push.start_of_access(&registers, general[4] - 3),
         general[4] - 8
     );
+}
+
+#[test]
+fn prefixes_are_not_the_opcode() {
+    for (bytes, in_64_bit, in_32_bit) in [
+        (&[0xc3][..], Some(0xc3), Some(0xc3)),
+        (&[0xf3, 0xc3], Some(0xc3), Some(0xc3)),
+        (&[0x48, 0xcf], Some(0xcf), Some(0x48)),
+        (&[0x66, 0x2e, 0x65, 0x4f, 0xcf], Some(0xcf), Some(0x4f)),
+        (&[0x66; 15], None, None),
+        (&[], None, None),
+    ] {
+        assert_eq!(first_opcode_byte(bytes, true), in_64_bit, "{bytes:x?}");
+        assert_eq!(first_opcode_byte(bytes, false), in_32_bit, "{bytes:x?}");
+    }
+}
+
+#[test]
+fn system_calls_and_their_returns_are_known_with_prefixes() {
+    let of = |bytes: &[u8]| decode(bytes).map(|it| (it.is_syscall(), it.is_sysret(), it.len));
+    assert_eq!(of(&[0x0f, 5]), Some((true, false, 2)));
+    assert_eq!(
+        of(&[0x66, 0xf3, 0x64, 0x48, 0x0f, 5]),
+        Some((true, false, 6))
+    );
+    assert_eq!(of(&[0x48, 0x0f, 7]), Some((false, true, 3)));
+    // LOCK makes them invalid.
+    assert_eq!(of(&[0xf0, 0x0f, 5]), Some((false, false, 3)));
+    assert_eq!(of(&[0xf0, 0x0f, 7]), Some((false, false, 3)));
+    assert_eq!(of(&[0x0f, 0x0b]), Some((false, false, 2)));
 }

@@ -1,0 +1,124 @@
+//! Instructions in all their forms do what they do without a debugger, whatever is watched: the same signals with the
+//! same codes, addresses, registers and memory, and the same next instruction.
+//!
+//! `STANDSTILL_FORMS=whole` runs each of them in more places, on four cores, under each kind of event by itself.
+
+use crate::lab::{Lab, assert_log_is_clean};
+use std::fmt::Write;
+use std::time::{Duration, Instant};
+use vm_lab::machine::Options;
+
+/// Longest wait for all forms under one kind of event.
+const FORMS_TIMEOUT: Duration = Duration::from_secs(900);
+
+/// Events that are there at the same time. The program's code is at 20000000, where most of its instructions begin 100h
+/// bytes behind; its data are at 30000000, its stack at 31000000.
+type Watch = &'static [&'static str];
+
+/// What the machine or the program meets.
+const WATCHES: [Watch; 8] = [
+    &[],
+    &["!epthook vmlinux!__x64_sys_getsid", "!exception"],
+    &["!syscall", "!sysret"],
+    &["!syscall2", "!sysret2"],
+    &["!syscall entry"],
+    &[
+        "!cpuid",
+        "!tsc",
+        "!pmc",
+        "!vmcall",
+        "!xsetbv",
+        "!ioin",
+        "!ioout",
+        "!msrread",
+        "!msrwrite",
+        "!dr",
+        "!crwrite 0",
+        "!crwrite 4",
+        "!interrupt ec",
+    ],
+    &["!epthook 20000100 pid PID"],
+    &["!monitor x 20000000 l 2000 pid PID"],
+];
+
+/// What takes too long for every day.
+const SLOW: [&str; 6] = [
+    "!monitor rw 30000000 l 1000 pid PID",
+    "!monitor rw 31000000 l 1000 pid PID",
+    "!mode ku",
+    "!mode k pid PID",
+    "!trace step-in pid PID",
+    "!epthook2 vmlinux!__x64_sys_getsid",
+];
+
+/// The machine, with what the forms do on it while nobody is there.
+struct Forms {
+    lab: Lab,
+    program: &'static str,
+}
+
+impl Forms {
+    #[track_caller]
+    fn boot(cpus: u32, program: &'static str) -> Self {
+        let mut lab = Lab::with(&Options {
+            cpus,
+            load_driver: false,
+            ..Options::default()
+        });
+        let twice = format!("{program} > /bare && {program} > /again && diff /bare /again");
+        lab.guest_within(&twice, FORMS_TIMEOUT);
+        let kinds = lab.guest("cut -d' ' -f1 /bare | uniq -c; tail -n 1 /bare");
+        assert!(kinds.contains("end of the segment"), "{kinds}");
+        println!("{kinds}");
+        lab.load_driver(&[]);
+        lab.connect();
+        Self { lab, program }
+    }
+
+    /// Runs all forms while these events watch; what is not as it was.
+    #[track_caller]
+    fn differences(&mut self, events: &[&str]) -> String {
+        let Self { lab, program } = self;
+        lab.guest("rm -f /go /now");
+        lab.guest_background(&format!("{program} /go > /now; echo over >> /now"));
+        let pid = lab.guest("while ! grep pid /now 2> /dev/null; do sleep 0.1; done");
+        let pid = pid.trim().trim_start_matches("pid ");
+        lab.run("pause");
+        for event in events {
+            let event = event.replace("PID", pid);
+            lab.run(&format!("{event} script {{ .n += 1; }}"));
+        }
+        lab.run("g");
+        let run = "touch /go; while ! grep -q ^over /now; do sleep 0.1; done; wait";
+        lab.guest_within(run, FORMS_TIMEOUT);
+        lab.run("pause");
+        lab.run("events c all");
+        lab.run("g");
+        lab.guest("grep -v -e ^pid -e ^over /now > /those; diff /bare /those | head -n 60; true")
+    }
+}
+
+#[test]
+fn instructions_in_all_forms_are_what_they_are_without_a_debugger() {
+    let is_whole = std::env::var("STANDSTILL_FORMS").is_ok_and(|what| what == "whole");
+    let (mut forms, watches) = if is_whole {
+        let forms = Forms::boot(4, "lab-forms");
+        let single = WATCHES.concat().into_iter().chain(SLOW);
+        (forms, single.map(|event| vec![event]).collect())
+    } else {
+        let forms = Forms::boot(2, "lab-forms short");
+        (forms, WATCHES.map(<[&str]>::to_vec).to_vec())
+    };
+    let mut wrong = String::new();
+    for watch in &watches {
+        let started = Instant::now();
+        let differences = forms.differences(watch);
+        println!("{watch:?}: {:.1} s", started.elapsed().as_secs_f32());
+        if !differences.is_empty() {
+            let _ = writeln!(wrong, "--- {watch:?}\n{differences}");
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+    assert_log_is_clean(&forms.lab.guest("dmesg"));
+    assert!(forms.lab.guest("lab-check 2").contains("check ok cores"));
+}
