@@ -6,7 +6,7 @@ use crate::answer::{Address, Bytes, Instruction};
 use crate::symbol::resolve::Symbols;
 use iced_x86::{
     Decoder, DecoderOptions, FormatMnemonicOptions, Formatter, IntelFormatter, MemorySizeOptions,
-    OpKind, Register, SymbolResolver, SymbolResult,
+    Mnemonic, OpKind, Register, SymbolResolver, SymbolResult,
 };
 use std::collections::HashMap;
 
@@ -54,6 +54,27 @@ impl SymbolResolver for Names {
         let name = names_a_place.then(|| self.0.get(&address)).flatten()?;
         Some(SymbolResult::with_str(address, name))
     }
+}
+
+/// Where instructions start from `address` on, up to the one that has the byte at `end`. `None` if that cannot be told:
+/// what is there is no instruction, or a breakpoint that stands for another one.
+#[must_use]
+pub fn starts(bytes: &[u8], address: u64, end: u64) -> Option<Vec<u64>> {
+    let mut decoder = Decoder::with_ip(64, bytes, address, DecoderOptions::NONE);
+    let mut starts = Vec::new();
+    while decoder.ip() <= end {
+        let start = decoder.ip();
+        if !decoder.can_decode() {
+            return None;
+        }
+        let instruction = decoder.decode();
+        let is_known = !instruction.is_invalid() && instruction.mnemonic() != Mnemonic::Int3;
+        if !is_known && start != end {
+            return None;
+        }
+        starts.push(start);
+    }
+    Some(starts)
 }
 
 /// Disassembles 64-bit code. The last instruction may be cut short by the end of `bytes`; it is

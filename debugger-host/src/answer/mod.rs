@@ -412,11 +412,34 @@ pub enum Warning {
         /// The number.
         value: Hex,
     },
+    /// A hook was set, by `force`, where no instruction starts.
+    NoInstructionStart {
+        /// Where.
+        at: Address,
+        /// Where the instruction starts that is there.
+        start: Address,
+    },
+    /// A hook was set in data.
+    HookInData {
+        /// Where.
+        at: Address,
+    },
     /// A script is right, but perhaps not what was meant.
     Script {
         /// Where and why.
         problem: Explained,
     },
+}
+
+impl Warning {
+    /// Whether it is about a hook that is to be added.
+    #[must_use]
+    pub const fn is_of_hook(&self) -> bool {
+        matches!(
+            self,
+            Self::NoInstructionStart { .. } | Self::HookInData { .. }
+        )
+    }
 }
 
 /// What came of one command.

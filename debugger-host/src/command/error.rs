@@ -122,6 +122,21 @@ fn hint(similar: Option<&String>) -> String {
 /// Why a command failed. One line each.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
+    /// A hook inside an instruction.
+    #[error(
+        "no instruction starts at {at} ({address:016x}), which is inside `{instruction}` at {start}; \
+             hook that one, or add `force` if it is meant"
+    )]
+    NoInstructionStart {
+        /// Name of the address.
+        at: String,
+        /// The address.
+        address: u64,
+        /// The instruction there.
+        instruction: String,
+        /// Name of its address.
+        start: String,
+    },
     /// It could not be read.
     #[error(transparent)]
     Parse(#[from] ParseError),

@@ -131,6 +131,7 @@ macro_rules! described {
 }
 
 described!(CommandError {
+    NoInstructionStart { at, address, instruction, start }
     NoSymbols {}
     NoMatch { pattern }
     NoModule { name }

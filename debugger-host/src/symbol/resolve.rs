@@ -186,6 +186,21 @@ impl Symbols {
         })
     }
 
+    /// How far an address is behind the start of the function or the datum that it belongs to, and whether it is a
+    /// datum.
+    #[must_use]
+    pub fn offset_in(&self, address: u64) -> Option<(u64, bool)> {
+        let table = match self.module_at(address) {
+            Some(module) => module.table.as_ref(),
+            None => self.kernel.as_ref(),
+        };
+        let (symbol, offset) = table?
+            .nearest(address)
+            .filter(|(_, offset)| *offset < FAR)?;
+        let is_data = matches!(symbol.kind.to_ascii_lowercase(), b'd' | b'b' | b'r');
+        Some((offset, is_data))
+    }
+
     /// Symbols whose names match `pattern` (`*` and `?`), with their addresses, by address.
     #[must_use]
     pub fn matching(&self, pattern: &str) -> Vec<(String, u64, &Symbol)> {

@@ -172,9 +172,9 @@ fn pools_that_run_dry(provoked: &mut Provoked) {
     let words = ["c0000042: ", "regular event", "all 2 are in use", "`g`"];
     provoked.refused_and_helped("!cpuid 40000000", &words);
     provoked.lab.run("prealloc regular-event 40");
-    provoked.lab.run("!epthook (vmlinux!_text + 1000)");
+    provoked.lab.run("!epthook (vmlinux!_text + 1000) force");
     let words = ["c0000023: ", "EPT-hook page", "all 1 are in use"];
-    provoked.refused_and_helped("!epthook (vmlinux!_text + 2000)", &words);
+    provoked.refused_and_helped("!epthook (vmlinux!_text + 2000) force", &words);
     provoked.lab.run("!epthook2 vmlinux!vfs_read");
     let words = ["c0000023: ", "detour page", "all 1 are in use"];
     provoked.refused_and_helped("!epthook2 vmlinux!do_sys_openat2", &words);
@@ -191,7 +191,12 @@ fn pools_that_run_dry(provoked: &mut Provoked) {
 }
 
 fn hooks_that_cannot_be(provoked: &mut Provoked) {
-    let on_page = |hook: u32| format!("!epthook (vmlinux!_text + {:x})", 0x1000 + hook * 0x10);
+    let on_page = |hook: u32| {
+        format!(
+            "!epthook (vmlinux!_text + {:x}) force",
+            0x1000 + hook * 0x10
+        )
+    };
     for hook in 1..HOOKS_PER_PAGE {
         provoked.lab.run(&on_page(hook));
     }
@@ -210,7 +215,7 @@ fn hooks_that_cannot_be(provoked: &mut Provoked) {
     for (command, words) in [
         taken("!epthook (vmlinux!vfs_read + 5)"),
         taken("!epthook2 vmlinux!vfs_read"),
-        taken("!epthook2 (vmlinux!_text + 1000)"),
+        taken("!epthook2 (vmlinux!_text + 1000) force"),
     ] {
         provoked.refused(&command, &words);
     }

@@ -95,9 +95,11 @@ fn rounds_leave_no_trace(kernel_line: KernelLine) {
         // Twenty functions' worth of places, on pages that come and go, and every kind of filter.
         let place = (round * 37) % 0x20_0000;
         match round % 4 {
-            0 => lab.run(&format!("!epthook (vmlinux!_text + {place:x})")),
+            0 => lab.run(&format!("!epthook (vmlinux!_text + {place:x}) force")),
             1 => lab.run(&format!("!cpuid {round:x} core 1")),
-            2 => lab.run(&format!("!epthook (vmlinux!_text + {place:x}) core 0")),
+            2 => lab.run(&format!(
+                "!epthook (vmlinux!_text + {place:x}) core 0 force"
+            )),
             _ => lab.run("!cpuid pid 1"),
         };
         if round % 10 == 9 {

@@ -3,6 +3,7 @@
 
 mod manage;
 mod options;
+mod place;
 mod pools;
 mod source;
 mod trigger;
@@ -19,7 +20,9 @@ use crate::session::{Added, NewEvent, SessionError};
 use options::{Options, Process};
 use trigger::{TriggerArguments, within};
 use wire_protocol::address::{CoreId, EventId};
-use wire_protocol::event::{Actions, Filter, FreeCounts, Options as EventOptions, Settings};
+use wire_protocol::event::{
+    Actions, Filter, FreeCounts, Options as EventOptions, Settings, Trigger,
+};
 use wire_protocol::refusal::Refusal;
 
 type Parsed = Result<Box<dyn Action>, ParseError>;
@@ -53,6 +56,13 @@ impl AddEvent {
                 "can only be `pre` with this event: nothing is emulated that could be over",
             );
         }
+        let is_hook = matches!(kind, Trigger::EptHook { .. } | Trigger::EptHook2 { .. });
+        if options.is_forced && !is_hook {
+            return unfit(
+                "force",
+                "has no meaning with this event: it is for hooks where no instruction starts",
+            );
+        }
         Ok(())
     }
 
@@ -63,6 +73,12 @@ impl AddEvent {
     pub fn spec(&self, debugger: &mut Debugger) -> Result<NewEvent, CommandError> {
         let trigger = self.arguments.trigger(debugger)?;
         let options = &self.options;
+        let lead_bytes = match trigger {
+            Trigger::EptHook { address } | Trigger::EptHook2 { address } => {
+                debugger.lead_bytes(address.0, options.is_forced)?
+            }
+            _ => EventOptions::DEFAULT.lead_bytes,
+        };
         let limit = u64::from(u32::MAX);
         let pid = match &options.pid {
             Some(Process::Number(pid)) => Some(narrow("the pid", debugger.value(pid)?, limit)?),
@@ -89,7 +105,7 @@ impl AddEvent {
                 short_circuit: options.short_circuit,
                 immediate: options.immediate,
                 buffer_bytes,
-                lead_bytes: Some(0),
+                lead_bytes,
             },
         });
         if let Some(source) = &options.condition {
@@ -144,6 +160,11 @@ impl Action for AddEvent {
         let events = [event];
         let Added { results, free } = debugger.session.add_events(&events)?;
         match results.first() {
+            Some(Err(_)) => {
+                // What was not done needs no warning.
+                debugger.warnings.retain(|warning| !warning.is_of_hook());
+                report(debugger, &events[0], &results[0], None)
+            }
             Some(result) => report(debugger, &events[0], result, Some(&free)),
             None => Err(CommandError::NoResult {}),
         }

@@ -78,6 +78,11 @@ pub(in crate::command) static OPTIONS: &[EventOption] = &[
         syntax: "output {NAME, …}",
         summary: "messages go to these sinks, not to the screen (at most 5; not with imm no)",
     },
+    EventOption {
+        name: "force",
+        syntax: "force",
+        summary: "hook an address at which no instruction starts, whatever comes of it",
+    },
 ];
 
 /// What is said of all of them.
@@ -106,6 +111,7 @@ pub(super) struct Options {
     pub(super) script: Option<Source>,
     pub(super) code: Option<Source>,
     pub(super) output: Vec<String>,
+    pub(super) is_forced: bool,
 }
 
 /// Whether an option comes next.
@@ -189,6 +195,7 @@ impl Options {
             script: None,
             code: None,
             output: Vec::new(),
+            is_forced: false,
         };
         let mut seen = Vec::new();
         while !arguments.is_empty() {
@@ -259,6 +266,7 @@ impl Options {
                     _ => Source::bytes(text)?,
                 });
             }
+            "force" => self.is_forced = true,
             "output" => self.output = sinks(arguments.required_block("the block of `output`")?)?,
             _ => {}
         }

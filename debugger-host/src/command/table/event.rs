@@ -26,7 +26,8 @@ pub(super) static ROWS: &[Command] = &[
     event!(
         &["!epthook"],
         "!epthook ADDRESS",
-        "before the instruction at ADDRESS runs: a hidden execute breakpoint",
+        "before the instruction at ADDRESS runs: a hidden execute breakpoint; it is stale, which \
+         `events` and a line tell, while no instruction starts there or other code stands there",
         "the address; neither `sc` nor `stage post`",
         &[
             "!epthook vmlinux!do_sys_openat2",
@@ -39,7 +40,8 @@ pub(super) static ROWS: &[Command] = &[
         "!epthook2 ADDRESS",
         "the same by a detour inside the guest: scripts run there, without a VM exit, and only halts \
          and machine code take one; kernel code only, not on a page with `!epthook`, once for an \
-         instruction, which must be five bytes long or longer, as at the start of functions",
+         instruction, which must be five bytes long or longer, as at the start of functions; a hidden \
+         breakpoint while the kernel has another instruction there",
         "the address; neither `sc` nor `stage post`",
         &["!epthook2 vmlinux!vfs_read script { print(@rdi); }"]
     ),

@@ -50,6 +50,15 @@ pub fn warning(warning: &Warning) -> String {
         Warning::NumberIsRegister { word, value } => format!(
             "warning: `{word}` is taken as the number {value:x}; the register or flag is `@{word}`"
         ),
+        Warning::NoInstructionStart { at, start } => format!(
+            "warning: no instruction starts at {}; what the one at {} does is changed by the hook",
+            address(at),
+            address(start)
+        ),
+        Warning::HookInData { at } => format!(
+            "warning: {} is data; the hook is hit if that is executed, not if it is read or written (`!monitor` is for that)",
+            address(at)
+        ),
         Warning::Script { problem } => format!("warning: {problem}"),
     }
 }
