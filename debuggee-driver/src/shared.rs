@@ -292,6 +292,13 @@ impl<P: Ports> Shared<P> {
         }
     }
 
+    /// Looks at all hooks: see [`Installed::look_at_hooks`].
+    pub fn look_at_hooks(&self, installed: &Installed, by: Writer) {
+        let kernel = &self.facts.layout.kernel;
+        let tell = |event, standing| self.tell_standing(event, standing, by);
+        self.one_refreshes(|memory| installed.look_at_hooks(memory, kernel, tell));
+    }
+
     #[cold]
     #[inline(never)]
     fn tell_standing(&self, event: EventId, standing: Standing, by: Writer) {

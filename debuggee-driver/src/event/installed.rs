@@ -160,16 +160,45 @@ impl Installed {
         kernel: &KernelSpace,
         mut tell: impl FnMut(EventId, Standing),
     ) {
-        if !self.watches.has_page(page) {
-            return;
+        if self.watches.has_page(page) {
+            self.judge(mem, page, kernel, &mut tell);
+            self.watches.refresh(mem, page);
         }
+    }
+
+    /// Looks at all hooks, for what changes without a write by a core: where addresses lead, and what devices write. In
+    /// a halt.
+    pub fn look_at_hooks(
+        &self,
+        mem: &mut impl PhysicalMemory,
+        kernel: &KernelSpace,
+        mut tell: impl FnMut(EventId, Standing),
+    ) {
+        for page in self.watches.pages() {
+            let mut is_changed = false;
+            self.judge(mem, page, kernel, &mut |event, standing| {
+                is_changed = true;
+                tell(event, standing);
+            });
+            if is_changed {
+                self.watches.refresh(mem, page);
+            }
+        }
+    }
+
+    fn judge(
+        &self,
+        mem: &impl PhysicalMemory,
+        page: GuestPhysical,
+        kernel: &KernelSpace,
+        tell: &mut impl FnMut(EventId, Standing),
+    ) {
         let leads_there = |event, at| self.leads_to(mem, kernel, event, at);
         self.watches
             .judge(mem, page, leads_there, |event, standing| {
                 self.set_standing(event, standing);
                 tell(event, standing);
             });
-        self.watches.refresh(mem, page);
     }
 
     pub(super) fn set_standing(&self, event: EventId, standing: Standing) {

@@ -299,9 +299,26 @@ fn a_hook_is_stale_when_its_address_leads_elsewhere() {
     };
     assert_eq!(world.written_under(RAM, &kernel), []);
     assert_eq!(world.executed(RAM + 6), 0xcc);
-    let mut tables = GuestTables::new(16 * MIB, 4);
-    tables.map(&mut world.mem, address, RAM + 4096, 12, PRESENT | WRITE);
-    let standing = Standing::Unmapped;
-    assert_eq!(world.written_under(RAM, &kernel), [(hook, standing)]);
+    let leads_to = |world: &mut World, page| {
+        let mut tables = GuestTables::new(16 * MIB, 4);
+        tables.map(&mut world.mem, address, page, 12, PRESENT | WRITE);
+    };
+    leads_to(&mut world, RAM + 4096);
+    let stale = [(hook, Standing::Unmapped)];
+    assert_eq!(world.written_under(RAM, &kernel), stale);
+    assert_eq!(world.executed(RAM + 6), FUNCTION[0]);
+    // A halt looks, too, where nothing was written.
+    let look = |world: &mut World| {
+        let mut told = Vec::new();
+        let tell = |event, standing| told.push((event, standing));
+        world.installed.look_at_hooks(&mut world.mem, &kernel, tell);
+        told
+    };
+    assert_eq!(look(&mut world), []);
+    leads_to(&mut world, RAM);
+    assert_eq!(look(&mut world), [(hook, Standing::Active)]);
+    assert_eq!(world.executed(RAM + 6), 0xcc);
+    leads_to(&mut world, RAM + 4096);
+    assert_eq!(look(&mut world), stale);
     assert_eq!(world.executed(RAM + 6), FUNCTION[0]);
 }
