@@ -10,7 +10,7 @@ use crate::cores::registers::RegisterFile;
 use crate::cores::rendezvous::{self, Rendezvous};
 use crate::cores::roster::Presence;
 use crate::ept::entry::Permissions;
-use crate::event::{ExitFacts, Installed};
+use crate::event::{ExitFacts, Guest, Installed};
 use crate::facts::Facts;
 use crate::guest::process;
 use crate::guest::walk;
@@ -280,6 +280,11 @@ impl<P: Ports> Shared<P> {
     /// Looks at the hooks of a page after it was written, brings its shadow up to date, and tells the host of hooks
     /// that stand otherwise to the code than before.
     pub fn refresh_shadow(&self, installed: &Installed, page: GuestPhysical, by: Writer) {
+        let links = installed.watches().links();
+        if !links.is_empty() && links.is_changed(&self.memory, page) {
+            // The core does it before it runs its guest again.
+            self.changes.want();
+        }
         let kernel = &self.facts.layout.kernel;
         let tell = |event, standing| self.tell_standing(event, standing, by);
         self.one_refreshes(|memory| installed.refresh_shadow(memory, page, kernel, tell));
@@ -297,6 +302,18 @@ impl<P: Ports> Shared<P> {
         let kernel = &self.facts.layout.kernel;
         let tell = |event, standing| self.tell_standing(event, standing, by);
         self.one_refreshes(|memory| installed.look_at_hooks(memory, kernel, tell));
+    }
+
+    /// Sets events up anew whose pages are elsewhere now, and tells the host of those that stand otherwise than before.
+    #[cold]
+    #[inline(never)]
+    pub fn follow(&self, installed: &mut Installed, by: Writer) {
+        let guest = Guest {
+            layout: &self.facts.layout,
+            ram: &self.facts.ram,
+        };
+        let tell = |event, standing| self.tell_standing(event, standing, by);
+        installed.follow(&mut self.memory.clone(), &guest, tell);
     }
 
     #[cold]

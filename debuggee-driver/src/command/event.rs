@@ -4,6 +4,7 @@
 use super::{Context, memory, too_long};
 use crate::event::{Installed, Resolver};
 use crate::port::{Cpu, LiveRegister, PhysicalMemory, Ports};
+use crate::shared::Writer;
 use wire_protocol::address::{CoreId, EventId, GuestVirtual};
 use wire_protocol::event::{Condition, ConditionKind, EventChange, PoolClass, Programs};
 use wire_protocol::limits;
@@ -160,14 +161,37 @@ pub fn short_circuit<'s, P: Ports>(
     Ok(Reply::Done)
 }
 
-/// Does what a script of the host's wanted to be done with events.
+/// Lets events follow the pages of their processes, should one have moved in a way that nobody saw.
+pub fn follow<P: Ports>(context: &mut Context<'_, '_, P>) {
+    let shared = context.shared;
+    let by = writer(context);
+    let is_to_follow = context
+        .halt
+        .read(|installed| installed.is_to_follow(&shared.memory));
+    // With a core missing, it waits for the next halt.
+    if is_to_follow && edit(context, |installed| shared.follow(installed, by)).is_ok() {
+        let _ = commit(context);
+    }
+}
+
+fn writer<P: Ports>(context: &Context<'_, '_, P>) -> Writer {
+    Writer {
+        core: context.halt.owner(),
+        tsc: context.cpu.tsc(),
+    }
+}
+
+/// Does what a script of the host's wanted to be done with events, and lets events follow.
 ///
 /// # Errors
 /// Not every core is held or acknowledged.
 pub fn carry_out_wanted<P: Ports>(context: &mut Context<'_, '_, P>) -> Result<(), Refusal> {
-    let mut physical = context.shared.memory.clone();
+    let shared = context.shared;
+    let mut physical = shared.memory.clone();
+    let by = writer(context);
     edit(context, |installed| {
         installed.carry_out_wanted(&mut physical);
+        shared.follow(installed, by);
     })?;
     commit(context).map_err(|core| Refusal::CoreNotHeld { core })
 }

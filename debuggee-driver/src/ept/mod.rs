@@ -10,6 +10,7 @@
 //! which hooks, and [`reference`](mod@reference) whether an instruction still starts at each.
 
 pub mod entry;
+pub mod links;
 pub mod mode;
 pub mod monitor;
 pub mod mtrr;

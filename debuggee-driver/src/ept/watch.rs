@@ -18,6 +18,7 @@
 //! never more than twice the page objects, and the stock never runs dry.
 
 use super::entry::{Entry, Level, MemoryType, Permissions};
+use super::links::Links;
 use super::monitor::{self, Monitors, Piece};
 use super::reference::Reference;
 use super::table::{Leaf, Split, View};
@@ -28,7 +29,7 @@ use crate::port::PhysicalMemory;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU8, Ordering};
 use wire_protocol::address::{EventId, GuestPhysical, PAGE_BYTES};
-use wire_protocol::event::{PoolClass, Standing};
+use wire_protocol::event::{Access, PoolClass, Standing};
 use wire_protocol::refusal::{EventRefusal, Refusal};
 
 /// Hooks that one page can carry.
@@ -150,6 +151,7 @@ pub struct Watches {
     hooks: FixedList<Hook, EVENTS_MAX>,
     pages: FixedList<Page, PAGES_MAX>,
     monitors: Monitors,
+    links: Links,
 }
 
 impl Default for Watches {
@@ -166,6 +168,7 @@ impl Watches {
             hooks: FixedList::new(),
             pages: FixedList::new(),
             monitors: Monitors::new(),
+            links: Links::new(),
         }
     }
 
@@ -194,6 +197,13 @@ impl Watches {
     #[must_use]
     pub const fn monitors(&self) -> &Monitors {
         &self.monitors
+    }
+
+    /// Entries of page tables that are followed.
+    #[must_use]
+    #[inline]
+    pub const fn links(&self) -> &Links {
+        &self.links
     }
 
     /// Whether a hook may be added at `at`, or a detour.
@@ -345,6 +355,42 @@ impl Watches {
         }
     }
 
+    /// Watches a page for the entries of a page table on it.
+    pub fn add_table(
+        &mut self,
+        mem: &mut impl PhysicalMemory,
+        view: &View,
+        page: GuestPhysical,
+        split: Split,
+        object: Reserved,
+    ) {
+        view.split(mem, split);
+        self.links.add_table(page, object);
+        self.show(mem, view, page, Level::Page4K);
+    }
+
+    /// Follows an entry on such a page for an event.
+    pub fn add_link(&mut self, mem: &impl PhysicalMemory, at: GuestPhysical, event: EventId) {
+        self.links.add(mem, at, event);
+    }
+
+    /// Lets an event follow nothing any more, as [`Self::remove_hook`] does with a hook.
+    pub fn remove_links(
+        &mut self,
+        mem: &mut impl PhysicalMemory,
+        view: &View,
+        pools: &mut Pools,
+        event: EventId,
+    ) {
+        while let Some(taken) = self.links.take(event) {
+            if let Some((page, object)) = taken {
+                self.show(mem, view, page, Level::Page4K);
+                self.merge(mem, view, pools, page);
+                pools.release(object);
+            }
+        }
+    }
+
     /// Looks at the code of each hook on `gpa`'s page after it was written, and tells what changed. `leads_there`
     /// says whether the event's address still leads to the hook. By one core at a time; [`Self::refresh`] shows it.
     pub fn judge(
@@ -421,7 +467,7 @@ impl Watches {
         let original = self
             .page(gpa.page())
             .map_or(closed.unwatched(), |page| page.original);
-        let left = monitor::left_to(self.monitors.on_page(gpa));
+        let left = monitor::left_to(self.watched_on(gpa));
         original.with_permissions(left)
     }
 
@@ -455,7 +501,7 @@ impl Watches {
                 whole.with_permissions(left).watched()
             };
         }
-        let left = monitor::left_to(self.monitors.on_page(at));
+        let left = monitor::left_to(self.watched_on(at));
         let page = self.page(at.page());
         let original = page.map_or(leaf.entry.unwatched(), |page| page.original);
         match page.filter(|_| self.is_shadowed(at)) {
@@ -467,6 +513,16 @@ impl Watches {
             None if left == all => original,
             None => original.with_permissions(left).watched(),
         }
+    }
+
+    /// Accesses to the page of `gpa` that exit, but for hooks.
+    fn watched_on(&self, gpa: GuestPhysical) -> Access {
+        let mut watched = self.monitors.on_page(gpa);
+        watched.set(
+            Access::WRITE,
+            watched.contains(Access::WRITE) || self.links.has_table(gpa.page()),
+        );
+        watched
     }
 
     /// Gives tables back that nothing needs any more above the unit at `start`.
@@ -515,6 +571,7 @@ impl Watches {
         let next = self.pages.get(place);
         next.is_some_and(|next| next.page.0 - start.0 < level.bytes())
             || self.monitors.has_small_in(start, level.bytes())
+            || self.links.has_table_in(start, level.bytes())
             || level > Level::Page2M && self.monitors.has_large_in(start, level.bytes())
     }
 }

@@ -69,6 +69,10 @@ impl Index {
     pub fn add(&mut self, key: Key, place: u16) {
         let packed = packed(key);
         let at = self.live().partition_point(|other| *other <= packed);
+        self.insert(at, packed, place);
+    }
+
+    fn insert(&mut self, at: usize, packed: u64, place: u16) {
         let end = self.len;
         if let (Some(keys), Some(places)) =
             (self.keys.get_mut(at..=end), self.places.get_mut(at..=end))
@@ -81,6 +85,17 @@ impl Index {
             self.len += 1;
             self.derive();
         }
+    }
+
+    /// Adds an event that may be older than some that wait for the same: it goes behind those that `is_older` names.
+    pub fn add_in_order(&mut self, key: Key, place: u16, is_older: impl Fn(u16) -> bool) {
+        let packed = packed(key);
+        let from = self.live().partition_point(|other| *other < packed);
+        let places = self.places.get(from..self.len).unwrap_or_default();
+        let same = self.live().iter().skip(from).zip(places);
+        let older = same.take_while(|(other, place)| **other == packed && is_older(**place));
+        let at = from + older.count();
+        self.insert(at, packed, place);
     }
 
     /// Notes that an event of this kind is served afterwards, or is no more.

@@ -3,6 +3,7 @@
 
 use super::detour::{Code, DetourPlan};
 use super::installed::Installed;
+use super::owner::Owner;
 use super::programs::{Needs, TooBig, buffer_class};
 use super::range::{self, Range};
 use super::relocate;
@@ -28,6 +29,8 @@ pub struct Facts {
     pub code: Option<Code>,
     /// What a `!monitor` watches.
     pub range: Option<Range>,
+    /// Whose memory it is, if it is a process's.
+    pub owner: Option<Owner>,
 }
 
 /// What names and addresses are resolved with.
@@ -87,6 +90,7 @@ impl Resolver<'_> {
         match settings.trigger {
             Trigger::EptHook { address } => {
                 facts.hook = Some(self.place(mem, tables(address), address)?);
+                facts.owner = self.owner(mem, settings, cr3, address, 1);
             }
             Trigger::SyscallEntry { .. } => {
                 let address = self.syscall_entry;
@@ -98,6 +102,9 @@ impl Resolver<'_> {
                 from,
                 len_bytes,
             } => {
+                if space == Space::Virtual {
+                    facts.owner = self.owner(mem, settings, cr3, GuestVirtual(from), len_bytes);
+                }
                 let of_virtual = || (tables(GuestVirtual(from)), self.cr4);
                 facts.range = Some(Range {
                     from,
@@ -135,6 +142,32 @@ impl Resolver<'_> {
             _ => {}
         }
         Ok(facts)
+    }
+
+    /// Whose memory it is, of `len_bytes` from `from`: that of the process that is named, or that has the tables at `cr3`.
+    /// The kernel's is nobody's.
+    fn owner(
+        &self,
+        mem: &impl PhysicalMemory,
+        settings: &Settings,
+        cr3: u64,
+        from: GuestVirtual,
+        len_bytes: u64,
+    ) -> Option<Owner> {
+        if from.0 >> 63 != 0 {
+            return None;
+        }
+        let found = match settings.filter.pid {
+            Some(pid) => process::find_process(mem, self.layout, pid),
+            None => process::process_of_tables(mem, self.layout, cr3),
+        }?;
+        Some(Owner {
+            pid: found.pid,
+            cr3: found.cr3,
+            cr4: self.cr4,
+            from,
+            len_bytes,
+        })
     }
 
     /// Where a hook at `address`, which the tables at `cr3` map, goes.
@@ -256,7 +289,7 @@ impl Plan {
     }
 }
 
-fn plan_hook(
+pub(super) fn plan_hook(
     at: GuestPhysical,
     code: Option<&Code>,
     installed: &Installed,

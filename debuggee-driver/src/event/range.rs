@@ -1,7 +1,7 @@
 //! The range that a monitor watches, cut into the pieces that [`crate::ept::monitor`] keeps.
 //!
-//! A virtual range is looked up page by page when the command comes; what the guest maps there
-//! later is not followed.
+//! A virtual range is looked up page by page when the command comes; what the guest maps there later, only events in the
+//! memory of a process follow ([`super::follow`]).
 
 use super::installed::Installed;
 use crate::ept::entry::Level;

@@ -1,6 +1,7 @@
 //! What is installed: one record per event. Changed with every core halted; while the guest runs,
 //! cores only look records up, count hits, and let events begin or cease to act.
 
+use super::owner::Owner;
 use super::programs::StoredPrograms;
 use crate::pool::list::FixedList;
 use crate::pool::slab::{EVENTS_MAX, Reserved};
@@ -27,8 +28,10 @@ pub struct Record {
     pub object: Reserved,
     /// Its safe buffer, if it has one.
     pub buffer: Option<Reserved>,
-    /// Where its hook is, if its trigger has one.
+    /// Where its hook is, if its trigger has one, and if its address leads anywhere.
     pub hook: Option<GuestPhysical>,
+    /// Whose memory it watches, if that is a process's.
+    pub owner: Option<Owner>,
     /// Nothing but scripts decides about a hit before it takes effect: see [`is_plain`].
     pub is_plain: bool,
     /// [`ENABLED`] and [`STALE`].
@@ -73,6 +76,8 @@ pub struct NewRecord {
     pub buffer: Option<Reserved>,
     /// See [`Record::hook`].
     pub hook: Option<GuestPhysical>,
+    /// See [`Record::owner`].
+    pub owner: Option<Owner>,
 }
 
 /// Whether an event concerns everyone, has scripts but no machine code, and runs them before what is
@@ -116,6 +121,7 @@ impl Record {
             object: new.object,
             buffer: new.buffer,
             hook: new.hook,
+            owner: new.owner,
             is_plain,
             state: AtomicU8::new(ENABLED),
             standing: AtomicU8::new(Standing::Active.to_wire()),
@@ -270,6 +276,12 @@ impl Registry {
     #[must_use]
     pub fn get(&self, id: EventId) -> Option<&Record> {
         self.at(self.place(id)?)
+    }
+
+    /// The record of an event, to be changed.
+    pub(super) fn get_mut(&mut self, id: EventId) -> Option<&mut Record> {
+        let place = self.place(id)?;
+        self.records.get_mut(usize::from(place))?.as_mut()
     }
 
     /// The record at a place.

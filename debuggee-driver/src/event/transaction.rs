@@ -7,6 +7,7 @@
 mod reserve;
 
 use super::installed::Installed;
+use super::owner::Owner;
 use super::plan::{Facts, Plan, Resolver};
 use super::programs::{StoredPrograms, Stretch, action_offset};
 use super::registry::NewRecord;
@@ -17,7 +18,7 @@ use crate::pool::PoolMark;
 use crate::pool::budget::EVENT_HEADER_BYTES;
 use crate::port::PhysicalMemory;
 use reserve::Reservation;
-use wire_protocol::address::EventId;
+use wire_protocol::address::{EventId, GuestPhysical};
 use wire_protocol::event::{EventChange, EventSpec, Trigger};
 use wire_protocol::refusal::Refusal;
 
@@ -42,9 +43,29 @@ impl Installed {
         spec: &EventSpec<'_>,
         facts: &Facts,
     ) -> Result<EventId, Refusal> {
+        let mark = self.pools.mark();
+        let added = self.add_linked(mem, spec, facts);
+        if added.is_err() && facts.owner.is_some() {
+            self.unlink(mem, self.registry.next_id());
+            self.pools.rewind(&mark);
+        }
+        added
+    }
+
+    /// First what leads to the memory of a process is watched: that may divide what the plan finds.
+    fn add_linked(
+        &mut self,
+        mem: &mut impl PhysicalMemory,
+        spec: &EventSpec<'_>,
+        facts: &Facts,
+    ) -> Result<EventId, Refusal> {
+        spec.check()?;
+        if let Some(owner) = &facts.owner {
+            self.link(mem, self.registry.next_id(), owner)?;
+        }
         let plan = Plan::new(spec, facts, self, mem)?;
         let reservation = self.reserve(mem, &plan)?;
-        Ok(self.commit(mem, spec, plan, reservation))
+        Ok(self.commit(mem, spec, plan, facts.owner, reservation))
     }
 
     /// Installs several events, enabled; one result each, in order, as far as there are `results`.
@@ -148,6 +169,7 @@ impl Installed {
         mem: &mut impl PhysicalMemory,
         spec: &EventSpec<'_>,
         plan: Plan,
+        owner: Option<Owner>,
         reservation: Reservation,
     ) -> EventId {
         let id = self.registry.next_id();
@@ -191,6 +213,7 @@ impl Installed {
             buffer: reservation.buffer,
             programs,
             hook,
+            owner,
         });
         let key = Key::of(&spec.settings, hook);
         if let Some(key) = key {
@@ -239,11 +262,13 @@ impl Installed {
         let Some((place, record)) = self.registry.remove(event) else {
             return;
         };
-        let key = Key::of(&record.settings, record.hook);
-        if let Some(key) = key {
+        if let Some(key) = Key::of(&record.settings, record.hook) {
             self.index.remove(key, place);
         }
         if record.settings.options.stage.has_post() {
+            // Its kind is the same wherever its hook is, if anywhere.
+            let anywhere = record.hook.or(Some(GuestPhysical(0)));
+            let key = Key::of(&record.settings, anywhere);
             let kind = key.map_or(TriggerKind::Memory, |key| key.kind);
             self.index.count_after(kind, false);
         }
@@ -260,6 +285,7 @@ impl Installed {
             self.watches
                 .remove_monitor(mem, view, &mut self.pools, event);
         }
+        self.unlink(mem, event);
         self.pools.release(record.object);
         if let Some(buffer) = record.buffer {
             self.pools.release(buffer);

@@ -10,6 +10,11 @@ use wire_protocol::packet;
 /// Tasks looked at before a search gives up.
 pub const TASKS_MAX: usize = 65_536;
 
+/// Bits of CR3 that are an address.
+const ROOT: u64 = 0x000f_ffff_ffff_f000;
+/// With page-table isolation, the root for user mode is the page behind the kernel's own.
+const USER_ROOT: u64 = 1 << 12;
+
 /// Where things stand in the kernel's structures. Offsets are in bytes from the start of the
 /// structure.
 #[derive(Clone, Copy, Debug)]
@@ -106,6 +111,23 @@ pub(super) fn find_process(
     let task = tasks(mem, kernel, layout)
         .find(|task| kernel.read_u32(mem, task.0, layout.task_tgid) == Some(pid))?;
     process(mem, kernel, layout, task)
+}
+
+/// The process that has the root table which `cr3` names, or the one of user mode that stands behind it.
+#[must_use]
+pub(super) fn process_of_tables(
+    mem: &impl PhysicalMemory,
+    kernel: &KernelSpace,
+    layout: &LinuxLayout,
+    cr3: u64,
+) -> Option<Process> {
+    let root = cr3 & ROOT;
+    let having = |root: u64| {
+        let mut all =
+            tasks(mem, kernel, layout).filter_map(|task| process(mem, kernel, layout, task));
+        all.find(|found| found.cr3 == root && root != kernel.cr3)
+    };
+    having(root).or_else(|| having(root & !USER_ROOT))
 }
 
 /// The tasks that lead a process, each once, `init_task` first.
@@ -244,6 +266,23 @@ mod tests {
         assert!(found.name.starts_with(b"name\0"));
         assert_eq!(find_process(&mem, &layout(), 1).unwrap().cr3, 0xa000);
         assert_eq!(find_process(&mem, &layout(), 52), None);
+    }
+
+    #[test]
+    fn processes_are_found_by_their_tables() {
+        let mem = memory();
+        let pid = |cr3| {
+            let GuestLayout { kernel, system } = layout();
+            let SystemLayout::Linux(linux) = &system;
+            process_of_tables(&mem, &kernel, linux, cr3).map(|found| found.pid)
+        };
+        let own = 0x9000 + 51 * 4096;
+        assert_eq!(pid(own | 0x801), Some(51));
+        assert_eq!(pid(0xa000), Some(1));
+        // The root of user mode, which stands behind.
+        assert_eq!(pid(own | USER_ROOT), Some(51));
+        assert_eq!(pid(ROOT), None);
+        assert_eq!(pid(0), None);
     }
 
     #[test]

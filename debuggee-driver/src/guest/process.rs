@@ -60,6 +60,18 @@ pub const fn name_of_task(layout: &GuestLayout, task: GuestVirtual) -> GuestVirt
     }
 }
 
+/// The process whose page tables are at `cr3`, by which of its root tables ever.
+#[must_use]
+pub fn process_of_tables(
+    mem: &impl PhysicalMemory,
+    layout: &GuestLayout,
+    cr3: u64,
+) -> Option<Process> {
+    match &layout.system {
+        SystemLayout::Linux(linux) => linux::process_of_tables(mem, &layout.kernel, linux, cr3),
+    }
+}
+
 /// The process of that number.
 #[must_use]
 pub fn find_process(mem: &impl PhysicalMemory, layout: &GuestLayout, pid: u32) -> Option<Process> {

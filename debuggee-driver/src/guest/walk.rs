@@ -68,6 +68,58 @@ pub fn translate(
     found.ok_or(NotPresent { address })
 }
 
+/// Levels of tables at most.
+const LEVELS_MAX: usize = 5;
+
+/// Where the entries stand that lead to an address, from the root on, up to the page or to one that leads nowhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Path {
+    entries: [u64; LEVELS_MAX],
+    len: usize,
+}
+
+impl Path {
+    /// Their physical addresses.
+    #[must_use]
+    pub fn entries(&self) -> &[u64] {
+        self.entries.get(..self.len).unwrap_or_default()
+    }
+}
+
+/// The way that [`translate`] takes.
+#[must_use]
+pub fn path(mem: &impl PhysicalMemory, cr3: u64, cr4: u64, address: GuestVirtual) -> Path {
+    let mut path = Path::default();
+    let mut table = cr3 & ADDRESS;
+    let mut shift = if cr4 & CR4_LA57 == 0 { 48 } else { 57 };
+    for slot in &mut path.entries {
+        shift -= 9;
+        let at = table + ((address.0 >> shift) & 0x1ff) * 8;
+        if at > mem.limit().saturating_sub(8) {
+            break;
+        }
+        *slot = at;
+        path.len += 1;
+        let entry = mem.read_u64(at);
+        let is_large = shift <= 30 && entry & LARGE != 0;
+        if entry & PRESENT == 0 || is_large || shift == 12 {
+            break;
+        }
+        table = entry & ADDRESS;
+    }
+    path
+}
+
+/// What of an entry says where it leads; 0 if nowhere. Permissions, and what the processor notes in it, do not.
+#[must_use]
+pub const fn leads_to(entry: u64) -> u64 {
+    if entry & PRESENT == 0 {
+        0
+    } else {
+        entry & (ADDRESS | LARGE | PRESENT)
+    }
+}
+
 #[inline(always)]
 fn walk<const WIDTH: u32>(mem: &impl PhysicalMemory, cr3: u64, va: u64) -> Option<Translation> {
     let top = (va as i64) >> (WIDTH - 1);
@@ -143,6 +195,27 @@ mod tests {
             assert_eq!(found.address.0, pa + 0x123);
             assert_eq!(found.page_bytes, 1 << shift);
         }
+    }
+
+    #[test]
+    fn the_path_has_every_entry_up_to_the_page_or_the_hole() {
+        let mut mem = memory();
+        let mut tables = GuestTables::new(ROOT, 4);
+        tables.map(&mut mem, 0x1000, 0x5000, 12, RW);
+        tables.map(&mut mem, 0x4000_0000, 0x20_0000, 21, RW);
+        let entries = |va| {
+            let path = path(&mem, ROOT, 0, GuestVirtual(va));
+            (path.entries().len(), path.entries().last().copied())
+        };
+        assert_eq!(entries(0x1008), (4, Some(ROOT + 3 * 4096 + 8)));
+        let page = mem.read_u64(ROOT + 3 * 4096 + 8);
+        assert_eq!(leads_to(page | model::USER | 0x60), leads_to(page));
+        assert_eq!(entries(0x4000_1000).0, 3);
+        // Beside them: no page, no table.
+        assert_eq!(entries(0x2000), (4, Some(ROOT + 3 * 4096 + 16)));
+        assert_eq!(entries(1 << 39), (1, Some(ROOT + 8)));
+        assert_eq!(leads_to(mem.read_u64(ROOT + 8)), 0);
+        assert_eq!(path(&mem, 1 << 40, 0, GuestVirtual(0)).entries(), []);
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub(super) fn serve<P: Ports>(
 }
 
 fn serve_line<P: Ports>(line: &mut Line<P::Transport>, context: &mut Context<'_, '_, P>) {
+    command::event::follow(context);
     let by = Writer {
         core: context.halt.owner(),
         tsc: context.cpu.tsc(),

@@ -3,7 +3,7 @@
 
 use crate::event::Installed;
 use crate::port::{Cpu, Ports};
-use crate::shared::{Seat, Shared};
+use crate::shared::{Seat, Shared, Writer};
 
 /// Why nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,14 +52,19 @@ pub fn edit<P: Ports, R>(
     edited
 }
 
-/// Carries out what scripts wanted to be changed, once the hit is dealt with. What cannot be done
+/// Carries out what scripts wanted to be changed, and lets events follow the pages of their processes, once the hit is dealt with. What cannot be done
 /// because another core halts, or one does not come, is done by the next core that comes here.
 pub fn carry_out_wanted<P: Ports>(seat: &mut Seat<'_>, cpu: &mut P::Cpu, shared: &Shared<P>) {
     if !shared.changes.take() {
         return;
     }
+    let by = Writer {
+        core: seat.core(),
+        tsc: cpu.tsc(),
+    };
     let edited = edit(seat, cpu, shared, |installed, memory| {
         installed.carry_out_wanted(memory);
+        shared.follow(installed, by);
     });
     if edited.is_err() {
         shared.changes.want();

@@ -279,6 +279,10 @@ pub enum StandingName {
     Replaced,
     /// Stale: its address does not lead to that memory any more.
     Unmapped,
+    /// Stale for good: its process has ended or runs another program.
+    Ended,
+    /// Stale for good: its page is elsewhere, and there is no room for what following it takes.
+    Crowded,
 }
 
 impl From<Standing> for StandingName {
@@ -289,6 +293,8 @@ impl From<Standing> for StandingName {
             Standing::Covered => Self::Covered,
             Standing::Replaced => Self::Replaced,
             Standing::Unmapped => Self::Unmapped,
+            Standing::Ended => Self::Ended,
+            Standing::Crowded => Self::Crowded,
         }
     }
 }

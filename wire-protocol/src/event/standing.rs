@@ -15,6 +15,10 @@ closed_set! {
         Replaced,
         /// Stale: the address does not lead to the memory any more in which the hook was set.
         Unmapped,
+        /// Stale for good: the process whose memory it was has ended or runs another program.
+        Ended,
+        /// Stale for good: the page is elsewhere now, and there is no room for what following it takes.
+        Crowded,
     }
 }
 
@@ -24,7 +28,7 @@ impl Standing {
     pub const fn is_stale(self) -> bool {
         match self {
             Self::Active | Self::Breakpoint => false,
-            Self::Covered | Self::Replaced | Self::Unmapped => true,
+            Self::Covered | Self::Replaced | Self::Unmapped | Self::Ended | Self::Crowded => true,
         }
     }
 }

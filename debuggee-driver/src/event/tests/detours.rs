@@ -55,6 +55,7 @@ impl World {
             hook: Some(GuestPhysical(RAM + offset)),
             code: Some(code(offset, bytes)),
             range: None,
+            owner: None,
         };
         let spec: EventSpec<'_> = spec(Trigger::EptHook2 { address });
         self.installed.add(&mut self.mem, &spec, &facts)

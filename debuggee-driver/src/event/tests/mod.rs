@@ -4,6 +4,7 @@ extern crate std;
 
 mod batches;
 mod detours;
+mod follow;
 mod hooks;
 mod matching;
 mod programs;
@@ -44,8 +45,7 @@ fn cpuid(leaf: Option<u32>) -> EventSpec<'static> {
 fn at(gpa: u64) -> Facts {
     Facts {
         hook: Some(GuestPhysical(gpa)),
-        code: None,
-        range: None,
+        ..Facts::default()
     }
 }
 
@@ -53,6 +53,7 @@ const NOWHERE: Facts = Facts {
     hook: None,
     code: None,
     range: None,
+    owner: None,
 };
 
 fn on_leaf(leaf: u64) -> TriggerInstance {
@@ -83,14 +84,13 @@ impl World {
             len_bytes,
         };
         let facts = Facts {
-            hook: None,
-            code: None,
             range: Some(Range {
                 from,
                 len_bytes,
                 access,
                 tables: None,
             }),
+            ..Facts::default()
         };
         self.installed.add(&mut self.mem, &spec(trigger), &facts)
     }

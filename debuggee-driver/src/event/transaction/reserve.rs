@@ -102,7 +102,11 @@ impl Installed {
         Ok(())
     }
 
-    fn reserve_page(&mut self, split: SplitPlan, class: PoolClass) -> Result<NewPage, Refusal> {
+    pub(in crate::event) fn reserve_page(
+        &mut self,
+        split: SplitPlan,
+        class: PoolClass,
+    ) -> Result<NewPage, Refusal> {
         let object = self.pools.reserve(class)?;
         let shadow = self.pools.phys(&object);
         // There are tables enough, see `ept::watch`; if that were wrong, nothing would be lost.

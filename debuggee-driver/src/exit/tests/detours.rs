@@ -57,6 +57,7 @@ fn machine_with_detour() -> Machine {
         hook: Some(GuestPhysical(FUNCTION)),
         code: Some(Code { at, bytes, len: 6 }),
         range: None,
+        owner: None,
     };
     let mut settings = Settings::new(Trigger::EptHook2 { address: at });
     settings.actions = Actions::empty();

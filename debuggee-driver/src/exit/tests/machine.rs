@@ -289,6 +289,7 @@ impl Machine {
             hook: Some(GuestPhysical(at)),
             code: None,
             range: None,
+            owner: None,
         };
         let address = GuestVirtual(at);
         self.add(Trigger::EptHook { address }, facts)
@@ -311,6 +312,7 @@ impl Machine {
             hook: None,
             code: None,
             range: Some(range),
+            owner: None,
         };
         self.add(trigger, facts)
     }

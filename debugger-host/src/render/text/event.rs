@@ -149,6 +149,11 @@ fn standing(standing: StandingName) -> Option<(&'static str, &'static str)> {
         ),
         StandingName::Replaced => ("stale", "other code stands there now"),
         StandingName::Unmapped => ("stale", "the address leads to other memory now, or to none"),
+        StandingName::Ended => ("stale", "its process has ended or runs another program"),
+        StandingName::Crowded => (
+            "stale",
+            "its page was moved, and no page object is left to follow it; `prealloc`, then add it again",
+        ),
     })
 }
 

@@ -1,0 +1,37 @@
+//! The process whose memory an event watches, as data.
+
+use crate::guest::layout::GuestLayout;
+use crate::guest::process;
+use crate::port::PhysicalMemory;
+use wire_protocol::address::{GuestVirtual, PAGE_BYTES};
+
+/// Whose memory an event watches, and what of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The process.
+    pub pid: u32,
+    /// Its page tables.
+    pub cr3: u64,
+    /// CR4 that goes with them.
+    pub cr4: u64,
+    /// First byte.
+    pub from: GuestVirtual,
+    /// At least one.
+    pub len_bytes: u64,
+}
+
+impl Owner {
+    /// Whether the process is there and has the same memory: it neither ended nor runs another program.
+    pub(super) fn lives(&self, mem: &impl PhysicalMemory, layout: &GuestLayout) -> bool {
+        process::find_process(mem, layout, self.pid).is_some_and(|found| found.cr3 == self.cr3)
+    }
+
+    /// An address on each of its pages.
+    pub(super) fn pages(&self) -> impl Iterator<Item = GuestVirtual> + use<> {
+        let first = self.from.0 & !(PAGE_BYTES - 1);
+        let last = self.from.0.saturating_add(self.len_bytes.max(1) - 1);
+        (first..=last)
+            .step_by(PAGE_BYTES as usize)
+            .map(GuestVirtual)
+    }
+}
