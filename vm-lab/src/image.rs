@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The sources of the test programs, each of which becomes one binary.
-const SOURCES: [&str; 2] = ["programs", "forms"];
+const SOURCES: [&str; 3] = ["programs", "forms", "pages"];
 
 /// Names under which the first of them is called.
 const PROGRAMS: &[&str] = &[
@@ -36,6 +36,8 @@ const PROGRAMS: &[&str] = &[
 pub(crate) const PROBE: &str = "lab_probe";
 /// The module that attacks the debugger.
 pub(crate) const HOSTILE: &str = "lab_hostile";
+/// The module that is a disk to swap to.
+const DISK: &str = "lab_disk";
 
 /// Builds what changed and returns the disc that boots with kernel line `line`.
 ///
@@ -46,7 +48,7 @@ pub(crate) const HOSTILE: &str = "lab_hostile";
 /// With the end of the failing tool's output.
 pub(crate) fn build(provisions: &Provisions, line: &str, needs_driver: bool) -> Result<PathBuf> {
     let mut modules = Vec::new();
-    for name in [PROBE, HOSTILE] {
+    for name in [PROBE, HOSTILE, DISK] {
         modules.push(own_module(provisions, name)?);
     }
     match driver::build(provisions, None) {

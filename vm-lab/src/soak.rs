@@ -49,6 +49,14 @@ const PARTS: &[Part] = &[
         },
     },
     Part {
+        name: "changing-code",
+        about: "every way in which code or its page changes, under every kind of watcher",
+        run: |out| {
+            let all = [("STANDSTILL_CHANGING_CODE", "all".to_owned())];
+            lab_tests("e2e", Some("changing::"), &all, out)
+        },
+    },
+    Part {
         name: "churn",
         about: "80,000 random changes of events under load on four cores, other ones each time",
         run: churn,

@@ -2,6 +2,7 @@
 
 mod actors;
 mod budget;
+mod changing;
 mod churn;
 mod cores;
 mod costs;
