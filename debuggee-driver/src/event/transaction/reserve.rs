@@ -23,11 +23,13 @@ impl Installed {
             self.pools.rewind(&mark);
             match (refusal, &plan.range) {
                 // What was taken is back, and what is told is what there is.
-                (Refusal::PoolExhausted { class, .. }, Some(range))
-                    if class == PoolClass::Monitor =>
-                {
-                    range.exhausted(mem, &self.pools)
-                }
+                (
+                    Refusal::PoolExhausted {
+                        class: PoolClass::Monitor,
+                        ..
+                    },
+                    Some(range),
+                ) => range.exhausted(mem, &self.pools),
                 (refusal, _) => refusal,
             }
         })
