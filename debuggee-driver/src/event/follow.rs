@@ -59,7 +59,7 @@ impl Installed {
     ) -> Result<(), Refusal> {
         let page = at.page();
         if !self.watches.links().has_room() {
-            return Err(self.pools.exhausted(PoolClass::Monitor));
+            return Err(self.pools.exhausted(PoolClass::Monitor, 1));
         }
         if self.hides(page) {
             return Err(Refusal::DebuggerMemory { address: at });

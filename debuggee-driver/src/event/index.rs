@@ -243,7 +243,8 @@ impl Index {
             let free = from.iter_mut().chain(before).find(|slot| **slot == 0);
             let is_alone = place + 1 == self.len || self.keys.get(place + 1) != Some(key);
             if let Some(free) = free {
-                *free = place as u16 + 1 | if is_alone { ALONE } else { 0 };
+                let flag = if is_alone { ALONE } else { 0 };
+                *free = (place as u16 + 1) | flag;
             }
         }
         let live = self.keys.get(..self.len).unwrap_or_default();
