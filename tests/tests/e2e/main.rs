@@ -4,6 +4,7 @@ mod actors;
 mod budget;
 mod changing;
 mod churn;
+mod code;
 mod cores;
 mod costs;
 mod detours;

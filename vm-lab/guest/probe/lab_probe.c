@@ -8,10 +8,13 @@
 //             go on at RCX with the RSP that RBX holds
 //   here      the same, but only the core that the writing process runs on
 //   result    read: what the last run found, one line per core
-//   count     write SYMBOL: counts calls of that kernel function by a kprobe; read: "SYMBOL N"; write "-": stop
+//   count     write SYMBOL or SYMBOL+OFFSET (hex): counts by a kprobe how often that instruction is executed;
+//             read: "SYMBOL+OFFSET N"; write "-": stop
 //   target    write N: calls lab_probe_target N times; read: "calls N address A crossing C", C that of a function whose
 //             first instruction ends three bytes into the next page
 //   crossing  write N: calls that function N times; read: "gave V", what the last call gave, 5 if it gave nothing
+//   pushes    write N: calls lab_probe_pushes N times, which begins with short instructions; read: "wrong N", how often it
+//             gave another value than it should
 //   send      write "nmi N" or "ipi N": sends core 1 so many NMIs or interrupts, each when the one before was handled;
 //             read: "sent N handled M"
 //   vmxe      write 1 or 0: sets or clears CR4.VMXE on every core, as another hypervisor does first
@@ -422,6 +425,7 @@ module_param_cb(result, &result_ops, NULL, 0400);
 
 static atomic64_t probe_hits;
 static char probe_symbol[KSYM_NAME_LEN];
+static char probe_function[KSYM_NAME_LEN];
 static struct kprobe probe;
 
 static int probe_hit(struct kprobe *p, struct pt_regs *regs)
@@ -440,6 +444,7 @@ static void count_stop(void)
 static int count_set(const char *value, const struct kernel_param *kp)
 {
 	int error;
+	char *plus;
 
 	count_stop();
 	strscpy(probe_symbol, value, sizeof(probe_symbol));
@@ -447,7 +452,15 @@ static int count_set(const char *value, const struct kernel_param *kp)
 	atomic64_set(&probe_hits, 0);
 	if (!strcmp(probe_symbol, "-"))
 		return 0;
-	probe.symbol_name = probe_symbol;
+	strscpy(probe_function, probe_symbol, sizeof(probe_function));
+	plus = strchr(probe_function, '+');
+	if (plus) {
+		*plus = 0;
+		error = kstrtouint(plus + 1, 16, &probe.offset);
+		if (error)
+			return error;
+	}
+	probe.symbol_name = probe_function;
 	probe.pre_handler = probe_hit;
 	error = register_kprobe(&probe);
 	if (error)
@@ -524,6 +537,43 @@ static int crossing_get(char *buffer, const struct kernel_param *kp)
 }
 static const struct kernel_param_ops crossing_ops = { .set = crossing_set, .get = crossing_get };
 module_param_cb(crossing, &crossing_ops, NULL, 0600);
+
+// Short instructions one behind the other: a jump is written over several of them. Gives its argument and 5.
+u64 lab_probe_pushes(u64 value);
+asm(".pushsection .text\n"
+    ".balign 64\n"
+    ".globl lab_probe_pushes\n"
+    ".type lab_probe_pushes, @function\n"
+    "lab_probe_pushes: push %rbx\n"
+    "push %r12\n"
+    "mov %rdi, %rbx\n"
+    "mov $5, %r12d\n"
+    "lea (%rbx, %r12), %rax\n"
+    "pop %r12\n"
+    "pop %rbx\n"
+    "ret\n"
+    "int3\n"
+    ".size lab_probe_pushes, . - lab_probe_pushes\n"
+    ".popsection\n");
+
+static u64 pushes_wrong;
+
+static int pushes_set(const char *value, const struct kernel_param *kp)
+{
+	u64 count, i;
+	int error = kstrtou64(value, 0, &count);
+
+	for (i = 0; !error && i < count; i++)
+		pushes_wrong += lab_probe_pushes(i) != i + 5;
+	return error;
+}
+
+static int pushes_get(char *buffer, const struct kernel_param *kp)
+{
+	return scnprintf(buffer, PAGE_SIZE, "wrong %llu\n", pushes_wrong);
+}
+static const struct kernel_param_ops pushes_ops = { .set = pushes_set, .get = pushes_get };
+module_param_cb(pushes, &pushes_ops, NULL, 0600);
 
 #define SENT_TO 1
 static u32 sent, handled;

@@ -8,6 +8,8 @@ use wire_protocol::limits::LEAD_BYTES;
 
 /// An address farther from the symbol before it is not looked at: so long is no function.
 const FAR_BYTES: u64 = 0x1_0000;
+/// Code is read in such parts, so that neighbouring hooks read it once.
+const READ_BYTES: usize = 0x100;
 /// Of what the driver knows by their physical page.
 const PAGE_BYTES: u64 = 0x1000;
 
@@ -70,7 +72,7 @@ impl Debugger {
             return Ok(None);
         }
         let function = address - offset;
-        let len = offset as usize + INSTRUCTION_BYTES;
+        let len = (offset as usize + INSTRUCTION_BYTES).next_multiple_of(READ_BYTES);
         // What cannot be read, the driver refuses by itself.
         let space = self.here();
         let Ok(code) = self.session.memory(space, function, len) else {
@@ -149,7 +151,7 @@ mod tests {
         assert_eq!(at(0x13), Place::Start { lead_bytes });
         let at = |offset| place(&CODE, FUNCTION + 0x10, FUNCTION + 0x10 + offset);
         let lead_bytes = Some(LEAD_BYTES);
-        assert_eq!(at(0x31), Place::Start { lead_bytes });
+        assert_eq!(at(0x32), Place::Start { lead_bytes });
     }
 
     #[test]

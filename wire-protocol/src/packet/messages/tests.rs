@@ -106,7 +106,7 @@ fn batches_that_nobody_makes_are_rejected() {
         // No record; a cut one; an unknown standing.
         [1].as_slice(),
         &[1, 0],
-        &[1, 0, 1, 5 << 2 | 3],
+        &[1, 0, 1, 7 << 2 | 3],
         // Announced losses that are none; a shape without its end mark, and one of 17 arguments.
         &[1, 1, 0, 1, 36, 1],
         &[1, 0, 1, 36, 0],
