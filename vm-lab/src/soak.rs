@@ -50,7 +50,7 @@ const PARTS: &[Part] = &[
     },
     Part {
         name: "changing-code",
-        about: "every way in which code or its page changes, under every kind of watcher",
+        about: "every way in which a program's page changes, under every kind of watcher",
         run: |out| {
             let all = [("STANDSTILL_CHANGING_CODE", "all".to_owned())];
             lab_tests("e2e", Some("changing::"), &all, out)

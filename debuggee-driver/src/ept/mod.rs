@@ -7,9 +7,10 @@
 //!
 //! [`entry`] is the format, [`mtrr`] says which memory type a range has, [`table`] walks, splits
 //! and merges, [`view`] builds the views, [`mode`] those for one mode alone, [`watch`] knows which page carries
-//! which hooks, and [`reference`](mod@reference) whether an instruction still starts at each.
+//! which hooks, [`hook`] what each is, and [`reference`](mod@reference) whether an instruction still starts at each.
 
 pub mod entry;
+pub mod hook;
 pub mod links;
 pub mod mode;
 pub mod monitor;

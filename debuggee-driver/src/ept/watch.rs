@@ -18,6 +18,7 @@
 //! never more than twice the page objects, and the stock never runs dry.
 
 use super::entry::{Entry, Level, MemoryType, Permissions};
+use super::hook::{Hook, JUMP_BYTES, NewHook};
 use super::links::Links;
 use super::monitor::{self, Monitors, Piece};
 use super::reference::Reference;
@@ -38,91 +39,6 @@ pub const HOOKS_PER_PAGE: u32 = 40;
 /// Pages that can be hooked: one page object each.
 pub const PAGES_MAX: usize =
     (*CAPACITY.get(PoolClass::EptHook) + *CAPACITY.get(PoolClass::EptHook2)) as usize;
-
-/// INT3, one byte.
-const BREAKPOINT: u8 = 0xcc;
-
-/// Bytes of a near jump.
-pub const JUMP_BYTES: usize = 5;
-
-/// What an event hooks.
-#[derive(Clone, Copy, Debug)]
-pub struct NewHook {
-    /// Guest-physical address of the byte that is a breakpoint in the shadow.
-    pub at: GuestPhysical,
-    /// The event that has it.
-    pub event: EventId,
-    /// The shadow has this jump instead of a breakpoint. Such a page has no breakpoints but in the place of jumps.
-    pub jump: Option<[u8; JUMP_BYTES]>,
-    /// Where its [`Reference`] is kept.
-    pub reference_at: u64,
-}
-
-/// One hook.
-#[derive(Debug)]
-struct Hook {
-    new: NewHook,
-    /// A disabled hook is not shown.
-    enabled: bool,
-    /// A [`Standing`].
-    standing: AtomicU8,
-}
-
-/// Bytes of a shadow page that are not those of the page.
-#[derive(Clone, Copy, Debug)]
-struct Patch {
-    /// Of the first one.
-    offset: usize,
-    bytes: [u8; JUMP_BYTES],
-    len: usize,
-}
-
-impl Patch {
-    const fn end(&self) -> usize {
-        self.offset + self.len
-    }
-
-    /// Into the word at an offset of the page.
-    fn put(&self, word_at: usize, word: &mut [u8; 8]) {
-        for (place, byte) in (self.offset..).zip(self.bytes).take(self.len) {
-            let slot = place.checked_sub(word_at);
-            if let Some(slot) = slot.and_then(|slot| word.get_mut(slot)) {
-                *slot = byte;
-            }
-        }
-    }
-}
-
-impl Hook {
-    /// How it stands to the code.
-    fn standing(&self) -> Standing {
-        let number = self.standing.load(Ordering::Relaxed);
-        Standing::from_wire(number).unwrap_or(Standing::Replaced)
-    }
-
-    /// What the shadow has in its place, if anything. A detour that is a breakpoint for now keeps the rest of its jump,
-    /// which nobody executes: so it becomes one, and a jump again, by one byte.
-    fn patch(&self) -> Option<Patch> {
-        if !self.enabled || self.standing().is_stale() {
-            return None;
-        }
-        let mut bytes = self.new.jump.unwrap_or_default();
-        let len = self.new.jump.map_or(1, |jump| jump.len());
-        if let ([first, ..], true) = (&mut bytes, self.is_breakpoint()) {
-            *first = BREAKPOINT;
-        }
-        Some(Patch {
-            offset: self.new.at.offset(),
-            bytes,
-            len,
-        })
-    }
-
-    /// Whether it is a breakpoint where it is shown.
-    fn is_breakpoint(&self) -> bool {
-        self.new.jump.is_none() || self.standing() == Standing::Breakpoint
-    }
-}
 
 /// What a page needs that carries no hook yet.
 #[derive(Debug)]

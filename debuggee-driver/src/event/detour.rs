@@ -10,7 +10,7 @@
 //! Changed with every core halted; looked up by all cores, in VMX-root and as guests.
 
 use super::relocate::{self, Moved};
-use crate::ept::watch::JUMP_BYTES;
+use crate::ept::hook::JUMP_BYTES;
 use crate::guest::instruction::LENGTH_MAX;
 use crate::port::PhysicalMemory;
 use wire_protocol::address::{EventId, GuestVirtual, PAGE_BYTES};

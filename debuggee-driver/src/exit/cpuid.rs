@@ -29,7 +29,7 @@ pub(super) fn is_nobodys<C: Cpu>(core: &Core<C>) -> bool {
         .read(|installed| installed.may_have(TriggerKind::Cpuid, u64::from(leaf)))
 }
 
-#[inline]
+#[inline(always)]
 pub(super) fn emulate<C: Cpu>(core: &mut Core<C>) -> Outcome {
     let (leaf, subleaf) = {
         let registers = core.cpu.registers();

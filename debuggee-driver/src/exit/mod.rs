@@ -49,6 +49,7 @@ use single::{step, trap};
 use violation::handle as ept_violation;
 
 /// Handles the exit that `core` just took and makes it ready for the next entry.
+#[inline(always)]
 pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Flow {
     core.exits = core.exits.wrapping_add(1);
     let reason = core.cpu.vmread(ro::EXIT_REASON) as u16;

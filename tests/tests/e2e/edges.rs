@@ -8,7 +8,11 @@ pub(crate) fn hits(list: &str) -> Vec<u64> {
     list.lines()
         .filter_map(|line| {
             let line = line.trim_end();
-            let line = line.strip_suffix(" hits").or(line.strip_suffix(" hit"))?;
+            // What stands behind them says how the event stands to the code.
+            let part = line
+                .split("; ")
+                .find(|part| part.ends_with(" hits") || part.ends_with(" hit"))?;
+            let line = part.strip_suffix(" hits").or(part.strip_suffix(" hit"))?;
             line.rsplit(' ').next()?.parse().ok()
         })
         .collect()

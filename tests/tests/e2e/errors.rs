@@ -174,7 +174,7 @@ fn pools_that_run_dry(provoked: &mut Provoked) {
     provoked.lab.run("prealloc regular-event 40");
     provoked.lab.run("!epthook (vmlinux!_text + 1000) force");
     let words = ["c0000023: ", "EPT-hook page", "all 1 are in use"];
-    provoked.refused_and_helped("!epthook (vmlinux!_text + 2000) force", &words);
+    provoked.refused_and_helped("!epthook vmlinux!vfs_write", &words);
     provoked.lab.run("!epthook2 vmlinux!vfs_read");
     let words = ["c0000023: ", "detour page", "all 1 are in use"];
     provoked.refused_and_helped("!epthook2 vmlinux!do_sys_openat2", &words);

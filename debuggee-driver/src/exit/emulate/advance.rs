@@ -11,7 +11,7 @@ use crate::vmx::{guest, interruptibility, rflags, ro};
 pub(in crate::exit) const PENDING_SINGLE_STEP: u64 = 1 << 14;
 
 /// Moves RIP behind the instruction that was carried out.
-#[inline]
+#[inline(always)]
 pub(in crate::exit) fn advance<C: Cpu>(core: &mut Core<C>) {
     let length = core.cpu.vmread(ro::VMEXIT_INSTRUCTION_LEN);
     advance_by(core, length);
