@@ -75,7 +75,7 @@ fn a_flood_of_messages_hangs_nobody_and_the_count_adds_up() {
     assert!(lab.guest("lab-check 2").contains("check ok cores 2"));
 }
 
-/// In a halt, with messages in the rings, on the line and in the host, and others that found no room.
+/// In a halt, with messages that found no room, and others in the rings, on the line or in the host.
 fn flush_tells_all_that_is_gone_and_nothing_of_it_follows(lab: &mut Lab) {
     let said = lab.run("flush");
     let answer = said.lines().last().unwrap_or_default();
@@ -83,10 +83,11 @@ fn flush_tells_all_that_is_gone_and_nothing_of_it_follows(lab: &mut Lab) {
         .split(|c: char| !c.is_ascii_digit())
         .filter_map(|word| word.parse().ok())
         .collect();
-    let [dropped, lost] = numbers[..] else {
+    let [_, lost] = numbers[..] else {
         panic!("what was dropped and what was lost: {answer}");
     };
-    assert!(dropped > 0 && lost > 0, "{answer}");
+    // What had found room may all have been sent by now.
+    assert!(lost > 0, "{answer}");
     assert!(answer.ends_with("had found no room before"), "{answer}");
     assert_eq!(lab.run("? 1"), "1 = 0n1");
     assert_eq!(lab.run("flush"), "0 messages dropped");
