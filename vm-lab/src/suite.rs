@@ -204,7 +204,11 @@ pub fn run_all(request: &Request) -> bool {
     print_seconds(&seconds, &mut out);
     print_total(started.elapsed());
     let mut total = Tally::default();
-    for verdict in &verdicts {
+    for verdict in verdicts {
+        if verdict.tally.failed > 0 {
+            let tests = verdict.tally.failures.join(", ");
+            println!("\nfailed in {}: {tests}", verdict.heading);
+        }
         total.add(verdict.tally);
     }
     println!("\n{} passed, {} failed", total.passed, total.failed);

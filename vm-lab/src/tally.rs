@@ -1,7 +1,8 @@
 //! Running a check, which is another program, and counting its tests.
 //!
 //! Called by `suite`, `soak`, `miri` and `fuzz`. The program's output is passed through as it appears, and what the test
-//! harness says in its `test result:` lines is added up. A check that is no test counts only when it fails.
+//! harness says in its `test result:` lines is added up; the names of failed tests are kept, to be said again at the end of what
+//! may be thousands of lines. A check that is no test counts only when it fails.
 
 use anyhow::{Context, Result};
 use regex::Regex;
@@ -9,18 +10,21 @@ use std::io::{BufRead, BufReader, IsTerminal, Write};
 use std::process::{Command, Stdio};
 
 /// Tests that passed and failed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     /// Tests that passed.
     pub(crate) passed: u64,
     /// Tests that failed, and checks that failed for another reason.
     pub(crate) failed: u64,
+    /// The tests among those that failed.
+    pub(crate) failures: Vec<String>,
 }
 
 impl Tally {
     pub(crate) fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;
+        self.failures.extend(other.failures);
     }
 
     /// One thing that passed or did not.
@@ -29,6 +33,7 @@ impl Tally {
         Self {
             passed: u64::from(ok),
             failed: u64::from(!ok),
+            failures: Vec::new(),
         }
     }
 }
@@ -51,6 +56,7 @@ pub(crate) fn watch(command: &mut Command, out: &mut dyn Write) -> Result<Tally>
             let line = String::from_utf8_lossy(&line);
             writeln!(out, "{line}")?;
             tally.add(result_line(&line));
+            tally.failures.extend(failed_test(&line));
         }
     }
     // Failing before or beside any test, for instance by not compiling, must not pass for success.
@@ -71,8 +77,15 @@ fn result_line(line: &str) -> Tally {
         Tally {
             passed: number(1),
             failed: number(2),
+            failures: Vec::new(),
         }
     })
+}
+
+/// The test that a line of a test harness calls failed.
+fn failed_test(line: &str) -> Option<String> {
+    let pattern = Regex::new(r"^test (.+) \.\.\. (?:\x1b\[\d+m)?FAILED").ok()?;
+    Some(pattern.captures(line)?[1].to_owned())
 }
 
 #[cfg(test)]
@@ -84,6 +97,7 @@ mod tests {
         let expected = Tally {
             passed: 53,
             failed: 1,
+            failures: Vec::new(),
         };
         let plain =
             "test result: FAILED. 53 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out";
@@ -94,11 +108,23 @@ mod tests {
     }
 
     #[test]
+    fn failed_tests_are_named_with_and_without_colour() {
+        let name = Some("code::a_hook (line 3)".to_owned());
+        assert_eq!(failed_test("test code::a_hook (line 3) ... FAILED"), name);
+        assert_eq!(
+            failed_test("test code::a_hook (line 3) ... \x1b[31mFAILED\x1b[m"),
+            name
+        );
+        assert_eq!(failed_test("test code::a_hook ... ok"), None);
+    }
+
+    #[test]
     fn failing_check_without_tests_counts_once() {
         let tally = watch(Command::new("sh").args(["-c", "exit 1"]), &mut Vec::new()).unwrap();
         assert_eq!(tally, Tally::of(false));
-        let told = "echo 'test result: FAILED. 2 passed; 3 failed; 0 ignored'; exit 101";
+        let told = "echo 'test a ... FAILED'; echo 'test result: FAILED. 2 passed; 3 failed; 0 ignored'; exit 101";
         let tally = watch(Command::new("sh").args(["-c", told]), &mut Vec::new()).unwrap();
         assert_eq!((tally.passed, tally.failed), (2, 3));
+        assert_eq!(tally.failures, ["a"]);
     }
 }

@@ -19,7 +19,7 @@ pub struct NewHook {
     pub event: EventId,
     /// The shadow has this jump instead of a breakpoint. Such a page has no breakpoints but in the place of jumps.
     pub jump: Option<[u8; JUMP_BYTES]>,
-    /// Where its [`Reference`] is kept.
+    /// Where its [`super::reference::Reference`] is kept.
     pub reference_at: u64,
 }
 
