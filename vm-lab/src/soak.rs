@@ -67,6 +67,14 @@ const PARTS: &[Part] = &[
         run: instructions,
     },
     Part {
+        name: "starvation",
+        about: "a program whose page tables are watched, so that its core does nothing else than tell of it",
+        run: |out| {
+            let whole = [("STANDSTILL_STARVATION", "whole".to_owned())];
+            lab_tests("e2e", Some("page_tables_are_watched"), &whole, out)
+        },
+    },
+    Part {
         name: "deny",
         about: "licences, bans and sources of all dependencies, by cargo-deny",
         run: deny,

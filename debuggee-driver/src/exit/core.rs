@@ -4,6 +4,7 @@
 
 use super::arrivals::Arrivals;
 use super::due::{Due, Loaded};
+use super::respite::Respite;
 use super::retry::Retries;
 use super::single::state::Single;
 use super::violation::decoded::Decoded;
@@ -33,6 +34,8 @@ pub struct Core<'m, C> {
     pub carried_out: Option<TriggerInstance>,
     /// What accesses to watched pages were decoded last.
     pub decoded: Decoded,
+    /// Whether it does little but leave its guest, and what becomes of its interrupts then.
+    pub respite: Respite,
     /// What it was let run again without knowing why.
     pub retries: Retries,
     /// How its time runs.
@@ -67,6 +70,7 @@ impl<'m, C> Core<'m, C> {
             loaded: Loaded::NOTHING,
             carried_out: None,
             decoded: Decoded::ZEROES,
+            respite: Respite::NONE,
             retries: Retries::NONE,
             time: Time {
                 hidden_ticks: 0,

@@ -177,10 +177,12 @@ fn set_blocking<C: Cpu>(core: &mut Core<C>, now: u64, wanted: u64) {
 /// Interrupts are held off by the state that STI leaves for one instruction, not by clearing
 /// RFLAGS.IF: an instruction that stores or changes the flags (PUSHF, STI, CLI, POPF) works as it
 /// should. With RFLAGS.TF set that state is not allowed at an entry ("Checks on Guest
-/// Non-Register State", 27.3.1.5): interrupts are then taken, and given back behind the instruction.
+/// Non-Register State", 27.3.1.5): interrupts are then taken, and given back behind the instruction. They are taken from a
+/// core that does little but leave its guest, too.
 fn load_blocking<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     let hold = hold(core);
-    if hold == Hold::None && !core.due.intersects(Due::BLOCKING) && !core.loaded.takes_interrupts {
+    let due = Due::BLOCKING.union(Due::INTERRUPTS);
+    if hold == Hold::None && !core.due.intersects(due) && !core.loaded.takes_interrupts {
         return;
     }
     let now = core.cpu.vmread(guest::INTERRUPTIBILITY_STATE);
@@ -198,8 +200,8 @@ fn load_blocking<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
         wanted |= interruptibility::STI;
     }
     set_blocking(core, now, wanted);
-    let takes =
-        can_come && is_single_stepped && hold == Hold::Firm && shared.fixed.can_take_interrupts;
+    let is_wanted = core.respite.is_on() || can_come && is_single_stepped && hold == Hold::Firm;
+    let takes = is_wanted && shared.fixed.can_take_interrupts;
     if takes {
         published::take_interrupts(&mut core.cpu, true);
     } else if core.loaded.takes_interrupts {

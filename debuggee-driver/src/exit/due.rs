@@ -27,6 +27,8 @@ bitflags! {
         const NMI_UNBLOCKED = 1 << 7;
         /// INIT: nothing is blocked.
         const RESET = 1 << 8;
+        /// Interrupts are taken from now on, or not any more.
+        const INTERRUPTS = 1 << 9;
     }
 }
 
@@ -62,7 +64,8 @@ impl Due {
 pub struct Loaded {
     /// The MSR bitmap that knows the hypervisor's own registers only.
     pub(super) own_msrs: bool,
-    /// Interrupts are taken for one instruction, which nothing else can hold them off.
+    /// Interrupts are taken: for one instruction, which nothing else can hold them off, or while the core does little but
+    /// leave its guest.
     pub(super) takes_interrupts: bool,
 }
 

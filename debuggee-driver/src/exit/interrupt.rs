@@ -1,4 +1,4 @@
-//! External interrupts, taken from the guest while an event watches one, and given back.
+//! External interrupts, taken from the guest while an event watches one or they would leave it no time, and given back.
 //!
 //! The exit acknowledges the interrupt, so it must not get lost: it waits here until the guest
 //! can take it.
@@ -14,7 +14,7 @@ use crate::hit::{Nature, Verdict};
 use crate::port::{Cpu, Ports};
 use crate::shared::Shared;
 use crate::vmx::interruption::{Event, Kind, VALID};
-use crate::vmx::{control_field, guest, interruptibility, rflags, ro};
+use crate::vmx::{activity, control_field, guest, interruptibility, rflags, ro};
 
 /// An interrupt reached this core in its guest.
 pub fn on_exit<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
@@ -38,6 +38,7 @@ pub(super) fn arrived<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, vec
 /// The guest can take an interrupt now: [`deliver`] gives it one.
 pub fn on_window<C: Cpu>(core: &mut Core<C>) -> Outcome {
     core.arrivals.wants_interrupt_window = false;
+    core.respite.lets_in(core.exits);
     core.due |= Due::CONTROLS;
     Outcome::Stay
 }
@@ -47,6 +48,11 @@ pub fn on_window<C: Cpu>(core: &mut Core<C>) -> Outcome {
 /// As with an NMI, an instruction that is being stepped comes first.
 pub fn deliver<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     if core.arrivals.interrupts.is_empty() || core.single.is_busy() {
+        return;
+    }
+    let is_active = core.cpu.vmread(guest::ACTIVITY_STATE) == activity::ACTIVE;
+    if is_active && core.respite.keeps(core.exits) {
+        core.arrivals.wants_interrupt_window = core.respite.is_in_handler();
         return;
     }
     let cpu = &core.cpu;
@@ -76,8 +82,10 @@ pub fn deliver<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
             shared,
             TriggerInstance::new(TriggerKind::Interrupt, u64::from(vector)),
         );
+        core.respite.given(core.exits);
     }
-    core.arrivals.wants_interrupt_window = !core.arrivals.interrupts.is_empty();
+    core.arrivals.wants_interrupt_window =
+        !core.arrivals.interrupts.is_empty() || core.respite.is_in_handler();
 }
 
 /// The hypervisor leaves this core: what still waits goes back to the interrupt controller.

@@ -25,6 +25,7 @@ pub mod io;
 pub mod msr;
 pub mod nmi;
 mod raise;
+pub mod respite;
 pub mod retry;
 pub mod single;
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //! hangs with interrupts off.
 
 use crate::exit::core::{Core, Outcome};
+use crate::exit::due::Due;
+use crate::exit::respite::LOOK_MS;
 use crate::halt;
 use crate::port::{Cpu, Ports};
 use crate::shared::Shared;
@@ -23,10 +25,18 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
             None,
         );
     }
-    core.time.next_look = core
-        .cpu
-        .tsc()
-        .wrapping_add(shared.poll.ticks_to_next_look(core.id));
+    let now = core.cpu.tsc();
+    let period = u64::from(shared.facts.tsc_khz) * LOOK_MS;
+    let is_traced = core.single.trace.is_on;
+    if core.respite.look((now, core.exits), period, is_traced) {
+        core.due |= Due::INTERRUPTS;
+    }
+    let mut ticks = shared.poll.ticks_to_next_look(core.id);
+    if core.respite.is_on() {
+        // When it leaves its guest no more, it has what was kept for it.
+        ticks = ticks.min(period);
+    }
+    core.time.next_look = now.wrapping_add(ticks);
     Outcome::Stay
 }
 

@@ -9,19 +9,14 @@ const FUNCTION: &str = "__x64_sys_getsid";
 const COUNT: &str = "/sys/module/lab_probe/parameters/count";
 const INSTANCE: &str = "/sys/kernel/tracing/instances/lab";
 
-fn value(lab: &mut Lab, expression: &str) -> u64 {
-    let text = lab.run(&format!("? printf(\"%llx\\n\", {expression});"));
-    u64::from_str_radix(text.trim(), 16).unwrap_or_else(|_| panic!("{expression}: {text}"))
-}
-
 /// Lets the guest run, calls the function so often, and halts; how often `counter` counted meanwhile.
 fn counted(lab: &mut Lab, counter: &str) -> u64 {
-    let before = value(lab, counter);
+    let before = lab.value(counter);
     lab.run("g");
     let said = lab.guest(&format!("lab-calls {CALLS} 1"));
     assert!(said.contains(&format!("calls {CALLS} core 1")), "{said}");
     lab.run("pause");
-    value(lab, counter) - before
+    lab.value(counter) - before
 }
 
 /// In the guest, from a halt to a halt.
@@ -188,7 +183,7 @@ fn a_hook_is_shown_only_where_an_instruction_starts() {
     let right = "cat /sys/module/lab_probe/parameters/pushes";
     lab.run("!epthook lab_probe!lab_probe_pushes+3 script { .lab_code += 1; }");
     change(&mut lab, pushes);
-    assert_eq!(value(&mut lab, ".lab_code"), CALLS);
+    assert_eq!(lab.value(".lab_code"), CALLS);
     add_probe(&mut lab, "lab_probe_pushes+1");
     // Kprobes are optimised after a while.
     let list = "grep -q OPTIMIZED /sys/kernel/debug/kprobes/list";
@@ -200,7 +195,7 @@ fn a_hook_is_shown_only_where_an_instruction_starts() {
     );
     change(&mut lab, pushes);
     assert_eq!(
-        value(&mut lab, ".lab_code"),
+        lab.value(".lab_code"),
         CALLS,
         "nothing is counted while it is stale"
     );
@@ -213,7 +208,7 @@ fn a_hook_is_shown_only_where_an_instruction_starts() {
         "{line}"
     );
     change(&mut lab, pushes);
-    assert_eq!(value(&mut lab, ".lab_code"), 2 * CALLS);
+    assert_eq!(lab.value(".lab_code"), 2 * CALLS);
 
     // The module goes, and others come where it was.
     change(

@@ -17,12 +17,6 @@ fn exits(lab: &mut Lab, core: u32) -> u64 {
     text.trim().parse().unwrap_or_else(|_| panic!("{text}"))
 }
 
-#[track_caller]
-fn value(lab: &mut Lab, expression: &str) -> u64 {
-    let text = lab.run(&format!("? printf(\"%llx\\n\", {expression});"));
-    u64::from_str_radix(text.trim(), 16).unwrap_or_else(|_| panic!("{expression}: {text}"))
-}
-
 /// Sixteen bytes of code, as the debugger reads them.
 #[track_caller]
 fn code(lab: &mut Lab) -> String {
@@ -59,14 +53,14 @@ fn hits_are_served_in_the_guest(kernel_line: KernelLine) {
         "{program}"
     );
     lab.run("pause");
-    assert_eq!(value(&mut lab, ".lab_hits"), CALLS, "no hit is lost");
-    let address = value(&mut lab, SYSCALL);
-    assert_eq!(value(&mut lab, ".lab_context"), address);
-    assert_eq!(value(&mut lab, ".lab_ip"), address);
-    assert_eq!(value(&mut lab, ".lab_core"), 1);
-    assert_eq!(value(&mut lab, ".lab_pid"), pid);
-    assert_eq!(value(&mut lab, ".lab_cs"), 0x10);
-    assert_eq!(value(&mut lab, ".lab_cr0") & 0x8000_0001, 0x8000_0001);
+    assert_eq!(lab.value(".lab_hits"), CALLS, "no hit is lost");
+    let address = lab.value(SYSCALL);
+    assert_eq!(lab.value(".lab_context"), address);
+    assert_eq!(lab.value(".lab_ip"), address);
+    assert_eq!(lab.value(".lab_core"), 1);
+    assert_eq!(lab.value(".lab_pid"), pid);
+    assert_eq!(lab.value(".lab_cs"), 0x10);
+    assert_eq!(lab.value(".lab_cr0") & 0x8000_0001, 0x8000_0001);
     lab.run("events c all");
 
     // Once more with a script that asks for nothing that only an exit can tell.
@@ -88,8 +82,8 @@ fn hits_are_served_in_the_guest(kernel_line: KernelLine) {
     );
     let with = exits(&mut lab, 1) - start;
     lab.run("pause");
-    assert_eq!(value(&mut lab, ".lab_hits"), 2 * CALLS);
-    let word = value(&mut lab, ".lab_word");
+    assert_eq!(lab.value(".lab_hits"), 2 * CALLS);
+    let word = lab.value(".lab_word");
     assert!(
         word >> 40 == 0xff_ffff,
         "a return address of the kernel: {word:x}"
@@ -115,7 +109,7 @@ fn hits_are_served_in_the_guest(kernel_line: KernelLine) {
     lab.run("g");
     assert!(lab.guest("lab-calls 100 1").contains("calls 100 core 1"));
     lab.run("pause");
-    assert_eq!(value(&mut lab, ".lab_hits"), 2 * CALLS);
+    assert_eq!(lab.value(".lab_hits"), 2 * CALLS);
     assert_eq!(code(&mut lab), before);
     lab.go();
 }
@@ -141,7 +135,7 @@ fn a_detour_does_what_a_hook_does() {
     lab.run("g");
     lab.guest("lab-calls 50 0 & lab-calls 50 1 & wait");
     lab.run("pause");
-    assert_eq!(value(&mut lab, ".lab_zero"), 50);
+    assert_eq!(lab.value(".lab_zero"), 50);
     lab.run("events c all");
 
     // A process that is not the caller.
@@ -151,7 +145,7 @@ fn a_detour_does_what_a_hook_does() {
     lab.run("g");
     lab.guest("lab-calls 50 1");
     lab.run("pause");
-    assert_eq!(value(&mut lab, ".lab_init"), 0);
+    assert_eq!(lab.value(".lab_init"), 0);
     lab.run("events c all");
 
     // Messages come up, and changes that a script asks for.
@@ -177,8 +171,8 @@ fn a_detour_does_what_a_hook_does() {
     lab.run("g");
     assert!(lab.guest("lab-calls 50 1").contains("calls 50 core 1"));
     lab.run("pause");
-    assert_eq!(value(&mut lab, ".lab_steps"), 50);
-    assert_eq!(value(&mut lab, ".lab_astray"), 0);
+    assert_eq!(lab.value(".lab_steps"), 50);
+    assert_eq!(lab.value(".lab_astray"), 0);
     lab.run("events c all");
 
     // A halt shows the moment before the instruction, and every hit is one.
@@ -192,7 +186,7 @@ fn a_detour_does_what_a_hook_does() {
             news = lab.run(".wait 0n30");
         }
         assert!(news.contains("hit on core 1"), "hit {hit}: {news}");
-        assert_eq!(value(&mut lab, "@rip"), value(&mut lab, SYSCALL));
+        assert_eq!(lab.value("@rip"), lab.value(SYSCALL));
         assert_eq!(lab.run("~").lines().count(), 2);
         if hit == 2 {
             lab.run("events c all");
@@ -218,7 +212,7 @@ fn a_detour_does_what_a_hook_does() {
         lab.run("g");
     }
     lab.run("pause");
-    assert!(value(&mut lab, ".lab_busy") > 1000);
+    assert!(lab.value(".lab_busy") > 1000);
     lab.run("events c all");
     lab.run("g");
     lab.guest(&format!("kill {}; true", busy.trim()));
@@ -231,7 +225,7 @@ fn a_detour_does_what_a_hook_does() {
     lab.run("g");
     assert!(lab.guest("lab-calls 50 1").contains("calls 50 core 1"));
     lab.run("pause");
-    assert_eq!(value(&mut lab, ".lab_code"), 50);
+    assert_eq!(lab.value(".lab_code"), 50);
     // The driver goes with a detour in place.
     lab.run("g");
     lab.kill_host();

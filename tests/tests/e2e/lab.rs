@@ -155,6 +155,13 @@ impl Lab {
         reply.output.trim_end().to_owned()
     }
 
+    /// What an expression of the script language gives.
+    #[track_caller]
+    pub(crate) fn value(&mut self, expression: &str) -> u64 {
+        let text = self.run(&format!("? printf(\"%llx\\n\", {expression});"));
+        u64::from_str_radix(text.trim(), 16).unwrap_or_else(|_| panic!("{expression}: {text}"))
+    }
+
     /// Runs a command that must fail with one line, and returns that line.
     #[track_caller]
     pub(crate) fn refused(&mut self, command: &str) -> String {

@@ -2,8 +2,8 @@
 
 use crate::actors::Places;
 use crate::edges::hits;
-use crate::lab::Lab;
-use vm_lab::machine::KernelLine;
+use crate::lab::{Lab, assert_log_is_clean};
+use vm_lab::machine::{KernelLine, Options};
 
 const TOUCH: &str = "/sys/module/lab_probe/parameters/touch";
 
@@ -17,6 +17,8 @@ fn accesses_to_watched_bytes_stop_once_each() {
     monitors_and_hooks_share_a_page(&mut lab, places);
     the_stage_after_sees_what_was_written_and_a_skipped_write_leaves_nothing(&mut lab, places);
     a_hook_on_the_next_instruction_stops_once(&mut lab);
+    what_every_instruction_touches_starves_nobody(&mut lab, 1, &STACK);
+    assert_log_is_clean(&lab.guest("dmesg"));
 }
 
 /// Adds events in a halt; returns the number of the first.
@@ -56,7 +58,7 @@ fn clear(lab: &mut Lab) {
 fn next_stop(lab: &mut Lab) -> String {
     // A halt that comes at once is told with the answer to `g`.
     match lab.run("g") {
-        news if news.is_empty() => lab.run(".wait 0n30"),
+        news if news.is_empty() => lab.run(".wait 0n80"),
         news => news,
     }
 }
@@ -231,4 +233,75 @@ fn the_stage_after_sees_what_was_written_and_a_skipped_write_leaves_nothing(
     assert_eq!(word(lab, skipped), 0);
     lab.run("events c all");
     lab.go();
+}
+
+/// A program on what is watched makes so many system calls before so many hits.
+struct Progress {
+    /// The event, up to the page.
+    watch: &'static str,
+    /// What leads to the page.
+    register: &'static str,
+    calls: u64,
+    hits: u64,
+}
+
+/// The whole kernel stack of a program: interrupts push on it, too.
+const STACK: Progress = Progress {
+    watch: "!monitor rw",
+    register: "@rsp",
+    calls: 10,
+    hits: 20_000,
+};
+
+/// The root of its page tables, which every instruction's translation reads.
+const PAGE_TABLES: Progress = Progress {
+    watch: "!monitor pa rw",
+    register: "@cr3",
+    calls: 10,
+    hits: 400_000,
+};
+
+/// How far the program gets is told by what the guest did, not by any clock.
+fn what_every_instruction_touches_starves_nobody(lab: &mut Lab, core: u32, progress: &Progress) {
+    const CALLS: u64 = 2000;
+    let call = format!("vmlinux!__x64_sys_getsid core {core}");
+    lab.run("pause");
+    lab.run(&format!("!epthook {call}"));
+    lab.run("g");
+    lab.guest_background(&format!("lab-calls {CALLS} {core}"));
+    let stop = lab.run(".wait 0n30");
+    assert!(stop.contains(&format!("hit on core {core}")), "{stop}");
+    let page = lab.value(progress.register) & !0xfff;
+    lab.run("events c all");
+    let until =
+        |name, limit| format!("script {{ {name} += 1; if ({name} == 0n{limit}) {{ pause(); }} }}");
+    let hook = format!("!epthook {call} {}", until(".lab_calls", progress.calls));
+    lab.run(&hook);
+    let watch = progress.watch;
+    let count = until(".lab_touched", progress.hits);
+    lab.run(&format!("{watch} {page:x} l 1000 {count}"));
+    next_stop(lab);
+    let calls = lab.value(".lab_calls");
+    let hits = lab.value(".lab_touched");
+    println!("{watch}: {calls} calls in {hits} hits");
+    assert_eq!(calls, progress.calls, "in {hits} hits");
+    lab.run("events c all");
+    lab.run("g");
+    let said = lab.guest("wait");
+    let done = format!("calls {CALLS} core {core}");
+    assert!(said.contains(&done), "{said}");
+}
+
+/// On one core: where the emulated clock is so slow for so slow a core, another one changes the time faster than this one
+/// reads it. It takes half a minute, and runs with `STANDSTILL_STARVATION=whole` only.
+#[test]
+fn a_program_gets_on_whose_page_tables_are_watched() {
+    if std::env::var("STANDSTILL_STARVATION").is_ok_and(|what| what == "whole") {
+        let mut lab = Lab::with(&Options {
+            cpus: 1,
+            ..Options::default()
+        });
+        what_every_instruction_touches_starves_nobody(&mut lab, 0, &PAGE_TABLES);
+        assert_log_is_clean(&lab.guest("dmesg"));
+    }
 }

@@ -106,3 +106,58 @@ fn a_core_waits_for_a_start_up_ipi_from_init_on() {
     assert!(!machine.cores[0].waits_for_sipi);
     assert_eq!(read(&machine, guest::CS_BASE), 0x9_a000);
 }
+
+#[test]
+fn a_core_that_does_little_but_leave_gets_on_between_two_interrupts() {
+    let mut machine = Machine::new();
+    let takes = |machine: &Machine| read(machine, control_field::PINBASED_EXEC_CONTROLS) & 1;
+    let leave = |machine: &mut Machine, often: u32| {
+        for _ in 0..often {
+            cpu(machine).tsc += 1000;
+            machine.exit(0, reason::CPUID);
+        }
+    };
+    let comes = |machine: &mut Machine, vector| {
+        set(machine, &[(ro::VMEXIT_INTERRUPTION_INFO, VALID | vector)]);
+        machine.exit(0, reason::EXTERNAL_INTERRUPT);
+    };
+    machine.exit(0, reason::PREEMPTION_TIMER);
+    leave(&mut machine, 100);
+    assert_eq!(takes(&machine), 0);
+    machine.exit(0, reason::PREEMPTION_TIMER);
+    assert_eq!(takes(&machine), 1);
+    // The first comes at once, and the end of its handler is asked for.
+    comes(&mut machine, 0x30);
+    assert_eq!(read(&machine, ENTRY_INFO), VALID | 0x30);
+    assert_ne!(read(&machine, PRIMARY) & INTERRUPT_WINDOW, 0);
+    set(&mut machine, &[(guest::RFLAGS, 2)]);
+    leave(&mut machine, 10);
+    comes(&mut machine, 0xec);
+    set(&mut machine, &[(guest::RFLAGS, 2 | INTERRUPT_FLAG)]);
+    machine.exit(0, reason::INTERRUPT_WINDOW);
+    // That took twelve exits, and the core has four times as many for itself.
+    leave(&mut machine, 47);
+    assert_eq!(read(&machine, ENTRY_INFO), 0);
+    assert_eq!(read(&machine, PRIMARY) & INTERRUPT_WINDOW, 0);
+    leave(&mut machine, 1);
+    assert_eq!(read(&machine, ENTRY_INFO), VALID | 0xec);
+    // It waits for something: it has nothing to do but what comes.
+    machine.exit(0, reason::INTERRUPT_WINDOW);
+    comes(&mut machine, 0x30);
+    assert_eq!(read(&machine, ENTRY_INFO), 0);
+    set(&mut machine, &[(guest::ACTIVITY_STATE, 1)]);
+    machine.exit(0, reason::CPUID);
+    assert_eq!(read(&machine, ENTRY_INFO), VALID | 0x30);
+    // It leaves no more, and the timer brings it back.
+    set(&mut machine, &[(guest::ACTIVITY_STATE, 0)]);
+    leave(&mut machine, 10);
+    machine.exit(0, reason::INTERRUPT_WINDOW);
+    comes(&mut machine, 0x31);
+    assert_eq!(read(&machine, ENTRY_INFO), 0);
+    for _ in 0..2 {
+        cpu(&mut machine).tsc += read(&machine, guest::VMX_PREEMPTION_TIMER_VALUE);
+        machine.exit(0, reason::PREEMPTION_TIMER);
+    }
+    assert_eq!(read(&machine, ENTRY_INFO), VALID | 0x31);
+    assert_eq!(takes(&machine), 0);
+}
