@@ -74,6 +74,12 @@ fn scenario_of_pools_that_run_dry() {
 }
 
 #[test]
+fn scenario_of_what_changes_underneath() {
+    let scenario = "scenarios/13-what-changes-underneath.ds";
+    goes_as_written(scenario, &Options::default());
+}
+
+#[test]
 fn scenario_of_refusals() {
     goes_as_written("scenarios/refusals.ds", &Options::default());
 }
