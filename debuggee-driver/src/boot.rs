@@ -142,7 +142,7 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
             .add_chunk(*chunk)
             .map_err(|_| BootError::Chunk(*chunk))?;
     }
-    let growth = plan.constants.arena_growth_bytes / CHUNK_BYTES;
+    let growth = plan.constants.growth_bytes() / CHUNK_BYTES;
     arena.allow_growth(u32::try_from(growth).unwrap_or(u32::MAX));
     let zero_page = carve(&mut arena, PAGE, "the zero page")?.phys;
     let sink_page = carve(&mut arena, PAGE, "the sink page")?.phys;

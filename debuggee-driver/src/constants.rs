@@ -73,7 +73,7 @@ constants! {
     big_safe_buffer_bytes = 80 * 1024;
     /// Bytes that the arena may grow by while the guest runs. Costs nothing until they are taken.
     arena_growth_bytes = 32 << 20;
-    /// Milliseconds between two looks whether pools are below their levels; 0: never. Each costs a VM exit.
+    /// Milliseconds between two looks whether pools are below their levels; 0: never, and the arena does not grow. Each costs a VM exit.
     replenish_ms = 1000;
     /// Bytes for messages that wait to be sent, per core. Costs that much for every core.
     message_ring_bytes = 32 << 10;
@@ -124,6 +124,17 @@ impl Constants {
             },
             levels,
             prealloc_only_bytes: self.prealloc_only_bytes,
+            replenish_ms: clamp(self.replenish_ms),
+        }
+    }
+
+    /// Bytes that the arena grows by while the guest runs: only the replenisher adds to it.
+    #[must_use]
+    pub const fn growth_bytes(&self) -> u64 {
+        if self.replenish_ms == 0 {
+            0
+        } else {
+            self.arena_growth_bytes
         }
     }
 
@@ -150,6 +161,14 @@ mod tests {
     #[test]
     fn the_defaults_are_the_pools_documented_defaults() {
         assert_eq!(Constants::DEFAULT.design(), Design::DEFAULT);
+    }
+
+    #[test]
+    fn an_arena_that_nobody_replenishes_does_not_grow() {
+        let mut constants = Constants::DEFAULT;
+        assert_eq!(constants.growth_bytes(), 32 << 20);
+        constants.replenish_ms = 0;
+        assert_eq!(constants.growth_bytes(), 0);
     }
 
     #[test]

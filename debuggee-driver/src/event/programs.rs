@@ -60,6 +60,8 @@ impl TooBig {
                 reserved,
                 object_bytes,
                 arena_left_bytes,
+                possible,
+                refill_ms,
                 ..
             } => Refusal::Event(EventRefusal::NoBigEvent {
                 part: self.part,
@@ -68,6 +70,8 @@ impl TooBig {
                 reserved,
                 object_bytes,
                 arena_left_bytes,
+                possible,
+                refill_ms,
             }),
             other => other,
         }
@@ -176,15 +180,22 @@ pub const fn buffer_class(
     sizes: &ObjectSizes,
 ) -> Result<Option<PoolClass>, Refusal> {
     let message_bytes = limits::MESSAGE_BYTES as u32;
+    let (regular, big) = (sizes.regular_safe_buffer_bytes, sizes.big_safe_buffer_bytes);
+    let largest_bytes = if regular > big { regular } else { big };
     if asked_bytes > message_bytes {
         return Err(Refusal::Event(EventRefusal::BufferOverMessage {
             limit_bytes: message_bytes,
             asked_bytes,
+            most_bytes: if largest_bytes < message_bytes {
+                largest_bytes
+            } else {
+                message_bytes
+            },
         }));
     }
-    if asked_bytes > sizes.regular_safe_buffer_bytes && asked_bytes > sizes.big_safe_buffer_bytes {
+    if asked_bytes > largest_bytes {
         return Err(Refusal::Event(EventRefusal::BufferTooBig {
-            limit_bytes: sizes.big_safe_buffer_bytes,
+            limit_bytes: largest_bytes,
             asked_bytes,
         }));
     }

@@ -48,15 +48,27 @@ impl Moved {
     }
 }
 
+/// Of bytes that are no instruction: whether they are the beginning of one that goes on behind them.
+fn why_not_decoded(code: &[u8]) -> DetourObstacle {
+    let mut longer = [0; LENGTH_MAX];
+    for (place, byte) in longer.iter_mut().zip(code) {
+        *place = *byte;
+    }
+    match instruction::decode(&longer) {
+        Some(it) if usize::from(it.len) > code.len() => DetourObstacle::PageEnd,
+        _ => DetourObstacle::Instruction,
+    }
+}
+
 /// Moves the instruction at the start of `code` from linear address `from` to `to`.
 ///
 /// # Errors
 /// Why it cannot be moved, or not be overwritten by a jump.
 pub fn relocate(code: &[u8], from: u64, to: u64) -> Result<Moved, DetourObstacle> {
-    let it = instruction::decode(code).ok_or(DetourObstacle::Instruction)?;
+    let it = instruction::decode(code).ok_or_else(|| why_not_decoded(code))?;
     let covered = code
         .get(..usize::from(it.len))
-        .ok_or(DetourObstacle::Instruction)?;
+        .ok_or(DetourObstacle::PageEnd)?;
     if u64::from(it.len) < JUMP {
         return Err(DetourObstacle::TooShort);
     }

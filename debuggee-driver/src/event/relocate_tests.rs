@@ -37,6 +37,16 @@ fn what_does_nothing_is_not_moved() {
 }
 
 #[test]
+fn an_instruction_that_the_end_of_its_page_cuts_is_told_from_none() {
+    let why = |code: &[u8]| relocate(code, FROM, TO).unwrap_err();
+    for code in [&[0xe8][..], &[0x48], &[0x0f, 0x1f, 0x44], &[0xe9, 1, 2, 3]] {
+        assert_eq!(why(code), DetourObstacle::PageEnd, "{code:x?}");
+    }
+    assert_eq!(why(&[0x06, 0, 0]), DetourObstacle::Instruction);
+    assert_eq!(why(&[0x55]), DetourObstacle::TooShort);
+}
+
+#[test]
 fn a_landing_pad_is_left_where_it_is() {
     assert_eq!(landing_pad(&[0xf3, 0x0f, 0x1e, 0xfa, 0x55]), 4);
     assert_eq!(landing_pad(&[0x0f, 0x1f, 0x44, 0, 0]), 0);

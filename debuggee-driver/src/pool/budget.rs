@@ -152,6 +152,8 @@ pub struct Design {
     pub levels: ByClass<u32>,
     /// Arena bytes that only `prealloc` may take.
     pub prealloc_only_bytes: u64,
+    /// Milliseconds between two looks of the replenisher; 0: there is none.
+    pub replenish_ms: u32,
 }
 
 impl Design {
@@ -160,6 +162,7 @@ impl Design {
         sizes: ObjectSizes::DEFAULT,
         levels: ByClass([20, 0, 0, 0, 20, 20, 20, 0]),
         prealloc_only_bytes: 8 << 20,
+        replenish_ms: 1000,
     };
 }
 

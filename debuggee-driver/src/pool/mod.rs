@@ -97,6 +97,7 @@ impl Pools {
                     class,
                     asked,
                     possible,
+                    room: u32::from(*CAPACITY.get(class)),
                 });
             }
         }
@@ -144,14 +145,27 @@ impl Pools {
     #[must_use]
     pub fn exhausted(&self, class: PoolClass, needed: u32) -> Refusal {
         let counts = self.slabs.counts(class);
+        let sizes = &self.design.sizes;
+        let (object_bytes, align_bytes) = (sizes.object_bytes(class), sizes.align_bytes(class));
+        let room = u32::from(self.slabs.room(class));
+        let is_refilled = self.below_level(class) > 0
+            && self.missing_chunks() <= u64::from(self.arena.growth_chunks());
         Refusal::PoolExhausted {
             class,
             reserved: u32::from(counts.reserved),
             in_use: u32::from(counts.in_use),
             needed,
             most: u32::from(*CAPACITY.get(class)),
-            object_bytes: self.design.sizes.object_bytes(class),
+            object_bytes,
             arena_left_bytes: self.arena.left_bytes(),
+            possible: self
+                .arena
+                .carvable_count(object_bytes, align_bytes, needed.min(room)),
+            refill_ms: if is_refilled {
+                self.design.replenish_ms
+            } else {
+                0
+            },
         }
     }
 
@@ -205,6 +219,7 @@ impl Pools {
                 class,
                 asked: count,
                 possible,
+                room,
             });
         }
         let ready = self.carve_up_to(class, possible);
@@ -259,6 +274,13 @@ impl Pools {
     /// most what [`Arena::allow_growth`] allowed.
     #[must_use]
     pub fn wanted_chunks(&self) -> u32 {
+        u32::try_from(self.missing_chunks())
+            .unwrap_or(u32::MAX)
+            .min(self.arena.growth_chunks())
+    }
+
+    /// Chunks that what is queued and what is below its level take.
+    fn missing_chunks(&self) -> u64 {
         let mut chunks = 0_u64;
         let mut levels_missing = false;
         for class in PoolClass::ALL {
@@ -272,9 +294,7 @@ impl Pools {
             let short_bytes = kept.saturating_sub(self.arena.left_bytes());
             chunks = chunks.saturating_add(short_bytes.div_ceil(CHUNK_BYTES));
         }
-        u32::try_from(chunks)
-            .unwrap_or(u32::MAX)
-            .min(self.arena.growth_chunks())
+        chunks
     }
 
     /// One line per class, for `pools`.

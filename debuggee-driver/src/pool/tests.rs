@@ -72,6 +72,7 @@ fn load_fails_with_numbers_when_the_levels_do_not_fit() {
         class,
         asked,
         possible,
+        ..
     }) = pools.init(arena(1), design)
     else {
         unreachable!("a chunk has no room for 100 big events");
@@ -98,6 +99,8 @@ fn an_empty_pool_carves_by_itself_but_leaves_what_is_for_prealloc() {
             most: 2048,
             object_bytes: 8448,
             arena_left_bytes: left,
+            possible: 1,
+            refill_ms: 0,
         })
     );
     // What comes back can be had again.
@@ -132,7 +135,8 @@ fn prealloc_is_refused_whole_when_the_arena_cannot_grow() {
         Err(Refusal::ArenaTooSmall {
             class: PoolClass::RegularSafeBuffer,
             asked: 513,
-            possible: 512
+            possible: 512,
+            room: 1024,
         })
     );
     assert_eq!(pools.counts(PoolClass::RegularSafeBuffer).reserved, 0);
@@ -222,6 +226,39 @@ fn a_replenisher_is_told_how_much_the_levels_lack() {
     }
     assert_eq!(pools.replenish(), 1);
     pools.release(object);
+}
+
+/// What an empty pool says of itself: objects that `prealloc` can carve, milliseconds until one is there.
+fn remedies(pools: &Pools, class: PoolClass, needed: u32) -> (u32, u32) {
+    match pools.exhausted(class, needed) {
+        Refusal::PoolExhausted {
+            possible,
+            refill_ms,
+            ..
+        } => (possible, refill_ms),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn an_empty_pool_names_the_remedies_that_help() {
+    let mut levels = NONE;
+    levels[0] = 20;
+    let mut pools = pools(1, levels, CHUNK_BYTES);
+    let taken: Vec<_> = (0..20)
+        .map(|_| pools.reserve(PoolClass::RegularEvent).unwrap())
+        .collect();
+    assert_eq!(remedies(&pools, PoolClass::RegularEvent, 3), (3, 0));
+    pools.arena_mut().allow_growth(10);
+    assert_eq!(remedies(&pools, PoolClass::RegularEvent, 3), (3, 1000));
+    // It has no level, so nothing refills it.
+    assert_eq!(remedies(&pools, PoolClass::BigEvent, 1), (1, 0));
+    // The bytes that are left may lie in pieces, none of which is large enough.
+    while pools.arena_mut().carve(64 << 10, 64).is_ok() {}
+    let left = pools.arena().left_bytes();
+    assert!(left > 0 && left < 64 << 10);
+    assert_eq!(remedies(&pools, PoolClass::BigEvent, 1), (0, 0));
+    taken.into_iter().for_each(|object| pools.release(object));
 }
 
 #[test]

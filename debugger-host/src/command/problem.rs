@@ -265,7 +265,7 @@ described!(ModuleError<SessionError> {
 
 described!(Refusal {
     ProcessNotFound { pid }
-    PoolExhausted { class, reserved, in_use, needed, most, object_bytes, arena_left_bytes }
+    PoolExhausted { class, reserved, in_use, needed, most, object_bytes, arena_left_bytes, possible, refill_ms }
     ValueOutOfRange { value, least, most }
     GlobalLength { has_bytes, asked_bytes }
     GlobalsFull { free_bytes, free_names, asked_bytes }
@@ -286,7 +286,7 @@ described!(Refusal {
     Malformed {}
     AnswerLost {}
     NotWholePages { address, len_bytes }
-    ArenaTooSmall { class, asked, possible }
+    ArenaTooSmall { class, asked, possible, room }
 } inner {
     Self::Event(refusal) => refusal.describe(),
 });
@@ -294,8 +294,8 @@ described!(Refusal {
 described!(EventRefusal {
     ConditionTooBig { limit_bytes, asked_bytes }
     ActionTooBig { limit_bytes, asked_bytes }
-    NoBigEvent { part, regular_bytes, asked_bytes, reserved, object_bytes, arena_left_bytes }
-    BufferOverMessage { limit_bytes, asked_bytes }
+    NoBigEvent { part, regular_bytes, asked_bytes, reserved, object_bytes, arena_left_bytes, possible, refill_ms }
+    BufferOverMessage { limit_bytes, asked_bytes, most_bytes }
     BufferTooBig { limit_bytes, asked_bytes }
     BadProgram { part, at, reason }
     OptionDoesNotFit { option }
@@ -420,6 +420,12 @@ pub fn shapes() -> Vec<(String, &'static [&'static str])> {
     shapes.sort_unstable();
     shapes.dedup();
     shapes
+}
+
+/// The kinds of refusals, of the two lists that make them.
+pub fn refusals() -> impl Iterator<Item = String> {
+    let lists = [Refusal::SHAPES, EventRefusal::SHAPES];
+    lists.into_iter().flatten().map(|(name, _)| kebab(name))
 }
 
 /// The number of a refusal, if it is one.

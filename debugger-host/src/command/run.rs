@@ -11,6 +11,9 @@ use wire_protocol::packet::CoreState;
 /// Between two looks at messages.
 const SLICE: Duration = Duration::from_millis(50);
 
+/// The longest wait that `.wait` takes: a day.
+const WAIT_LIMIT_S: u64 = 24 * 60 * 60;
+
 type Parsed = Result<Box<dyn Action>, ParseError>;
 
 struct Go;
@@ -61,7 +64,17 @@ pub(super) fn wait(mut arguments: Arguments<'_>) -> Parsed {
 impl Action for Wait {
     fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
         let limit = match &self.0 {
-            Some(seconds) => Some(Duration::from_secs(debugger.value(seconds)?.min(1 << 32))),
+            Some(seconds) => {
+                let seconds = debugger.value(seconds)?;
+                if seconds > WAIT_LIMIT_S {
+                    return Err(CommandError::TooBig {
+                        what: "SECONDS",
+                        value: seconds,
+                        limit: WAIT_LIMIT_S,
+                    });
+                }
+                Some(Duration::from_secs(seconds))
+            }
             None => debugger.session.timeout().limit(),
         };
         let started = Instant::now();

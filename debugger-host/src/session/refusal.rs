@@ -53,12 +53,16 @@ fn words(refusal: &Refusal) -> String {
             most,
             object_bytes,
             arena_left_bytes,
+            possible,
+            refill_ms,
         } => {
             let pool = Pool {
                 class,
                 reserved,
                 object_bytes,
                 arena_left_bytes,
+                possible,
+                refill_ms,
             };
             pool.lacks(in_use, needed, most)
         }
@@ -118,12 +122,30 @@ fn words(refusal: &Refusal) -> String {
             class,
             asked,
             possible,
-        } => format!(
-            "the arena has no room for {asked} objects of {}: it can give {possible} now; \
-             `prealloc {} {possible:x}`, or load the driver with a larger arena",
-            class.name(),
-            class.name()
-        ),
+            room,
+        } => {
+            let name = class.name();
+            let prealloc = match possible {
+                0 => String::new(),
+                _ => format!("; `prealloc {name} {possible:x}`"),
+            };
+            let now = match possible {
+                0 => "nothing".to_owned(),
+                _ => possible.to_string(),
+            };
+            if asked > room {
+                format!(
+                    "there cannot be {asked} objects of {name} more: {room} can, of which the arena \
+                     can give {now} now{prealloc}"
+                )
+            } else {
+                let or = if possible == 0 { ";" } else { ", or" };
+                format!(
+                    "the arena has no room for {asked} objects of {name}: it can give {now} \
+                     now{prealloc}{or} load the driver with a larger arena"
+                )
+            }
+        }
         Refusal::ValueOutOfRange { value, least, most } => {
             format!("{value:x} is out of range: it must be from {least:x} to {most:x}")
         }
@@ -183,6 +205,8 @@ fn of_event(refusal: &EventRefusal) -> String {
             reserved,
             object_bytes,
             arena_left_bytes,
+            possible,
+            refill_ms,
         } => {
             let what = match part {
                 ProgramPart::Condition => "the condition takes",
@@ -196,7 +220,9 @@ fn of_event(refusal: &EventRefusal) -> String {
                     class: PoolClass::BigEvent,
                     reserved,
                     object_bytes,
-                    arena_left_bytes
+                    arena_left_bytes,
+                    possible,
+                    refill_ms,
                 }
                 .is_empty()
             )
@@ -204,9 +230,10 @@ fn of_event(refusal: &EventRefusal) -> String {
         EventRefusal::BufferOverMessage {
             limit_bytes,
             asked_bytes,
+            most_bytes,
         } => format!(
             "a buffer of {} bytes is longer than the longest message of the line, {} bytes; \
-             `buffer {limit_bytes:x}` is the most that could be asked for",
+             `buffer {most_bytes:x}` is the most that there can be",
             count(asked_bytes),
             count(limit_bytes)
         ),
@@ -283,10 +310,14 @@ mod tests {
             most: 2048,
             object_bytes: 9000,
             arena_left_bytes: 655_360,
+            possible: 1,
+            refill_ms: 1000,
         });
-        assert!(
-            text.starts_with("c0000042: no regular event left: all 20 are in use"),
-            "{text}"
+        assert_eq!(
+            text,
+            "c0000042: no regular event left: all 20 are in use and the arena's last 640 KiB are kept \
+             for prealloc; run `prealloc regular-event 1`, or `g` and break in when it is refilled, \
+             every 1000 ms"
         );
         assert!(text.contains("`prealloc regular-event 1`"), "{text}");
         assert!(!text.contains('\n'));
@@ -302,9 +333,44 @@ mod tests {
             most: 2048,
             object_bytes: 9000,
             arena_left_bytes: 100,
+            possible: 0,
+            refill_ms: 0,
         });
-        assert!(!text.contains("prealloc"), "{text}");
+        assert!(!text.contains("prealloc") && !text.contains('`'), "{text}");
         assert!(text.contains("none is reserved"), "{text}");
+    }
+
+    #[test]
+    fn what_cannot_be_reserved_is_told_with_what_can() {
+        let told = |asked, possible, room| {
+            let class = PoolClass::BigEvent;
+            refusal(&Refusal::ArenaTooSmall {
+                class,
+                asked,
+                possible,
+                room,
+            })
+        };
+        assert_eq!(
+            told(300, 20, 254),
+            "c0000108: there cannot be 300 objects of big-event more: 254 can, of which the arena \
+             can give 20 now; `prealloc big-event 14`"
+        );
+        assert_eq!(
+            told(200, 20, 254),
+            "c0000108: the arena has no room for 200 objects of big-event: it can give 20 now; \
+             `prealloc big-event 14`, or load the driver with a larger arena"
+        );
+        assert_eq!(
+            told(1, 0, 254),
+            "c0000108: the arena has no room for 1 objects of big-event: it can give nothing now; \
+             load the driver with a larger arena"
+        );
+        assert_eq!(
+            told(1, 0, 0),
+            "c0000108: there cannot be 1 objects of big-event more: 0 can, of which the arena can \
+             give nothing now"
+        );
     }
 
     #[test]
@@ -317,6 +383,8 @@ mod tests {
             reserved: 0,
             object_bytes: 90_000,
             arena_left_bytes: 1 << 20,
+            possible: 1,
+            refill_ms: 0,
         };
         for (refused, code, help) in [
             (
@@ -349,9 +417,10 @@ mod tests {
                 EventRefusal::BufferOverMessage {
                     limit_bytes,
                     asked_bytes,
+                    most_bytes: 0x800,
                 },
                 "c0000048",
-                "`buffer 1000`",
+                "`buffer 800`",
             ),
             (
                 EventRefusal::BufferTooBig {
@@ -390,6 +459,8 @@ mod tests {
                 most: 256,
                 object_bytes: 4096,
                 arena_left_bytes: 1 << 20,
+                possible: 1,
+                refill_ms: 0,
             });
             assert!(text.starts_with(code) && text.contains(help), "{text}");
         }

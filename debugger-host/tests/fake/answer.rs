@@ -214,6 +214,8 @@ pub(super) fn answer(
                         most: 2048,
                         object_bytes: 9000,
                         arena_left_bytes: 655_360,
+                        possible: 1,
+                        refill_ms: 1000,
                     }));
                     continue;
                 }

@@ -120,6 +120,11 @@ pub enum EventRefusal {
         object_bytes: u32,
         /// Bytes left in the arena, which only `prealloc` may take.
         arena_left_bytes: u64,
+        /// Objects that `prealloc` can carve from it now, counted up to what is needed.
+        possible: u32,
+        /// One is there by itself at the driver's next look, while the guest runs: milliseconds
+        /// between two of them; 0: never.
+        refill_ms: u32,
     },
     /// A safe buffer is larger than one message of the link.
     BufferOverMessage {
@@ -127,6 +132,8 @@ pub enum EventRefusal {
         limit_bytes: u32,
         /// What was asked for.
         asked_bytes: u32,
+        /// The most that there can be: a big one's, if no message is shorter.
+        most_bytes: u32,
     },
     /// A safe buffer is larger than a big one.
     BufferTooBig {

@@ -38,6 +38,11 @@ pub enum Refusal {
         object_bytes: u32,
         /// Bytes left in the arena, which only `prealloc` may take.
         arena_left_bytes: u64,
+        /// Objects that `prealloc` can carve from it now, counted up to what is needed.
+        possible: u32,
+        /// One is there by itself at the driver's next look, while the guest runs: milliseconds
+        /// between two of them; 0: never.
+        refill_ms: u32,
     },
     /// An argument of the event is out of its range.
     ValueOutOfRange {
@@ -151,7 +156,7 @@ pub enum Refusal {
         /// How many bytes.
         len_bytes: u64,
     },
-    /// The arena cannot give what `prealloc` asked for; nothing was carved.
+    /// The arena cannot give what `prealloc` asked for, or the class cannot have as many; nothing was carved.
     ArenaTooSmall {
         /// Which class.
         class: PoolClass,
@@ -159,6 +164,8 @@ pub enum Refusal {
         asked: u32,
         /// Objects it could give now.
         possible: u32,
+        /// Objects that the class can still have, however large the arena is.
+        room: u32,
     },
 }
 

@@ -252,3 +252,17 @@ fn what_the_debugger_lives_on_cannot_be_watched() {
     let settings = spec(Trigger::Mode { to }).settings;
     assert!(able.resolve(&world.mem, &settings).is_ok());
 }
+
+#[test]
+fn interrupts_are_taken_only_where_the_processor_tells_their_vector() {
+    let layout = no_processes();
+    let (mut resolver, world) = resolver_and_world(&layout);
+    let interrupts = spec(Trigger::Interrupt { vector: 0xec }).settings;
+    assert!(resolver.resolve(&world.mem, &interrupts).is_ok());
+    resolver.can_take_interrupts = false;
+    let feature = ProcessorFeature::AcknowledgeInterrupt;
+    assert_eq!(
+        resolver.resolve(&world.mem, &interrupts),
+        Err(Refusal::Event(EventRefusal::NoFeature { feature }))
+    );
+}

@@ -182,7 +182,8 @@ fn what_is_too_large_is_refused_with_limit_and_size() {
         refusal,
         Refusal::Event(EventRefusal::BufferOverMessage {
             limit_bytes,
-            asked_bytes
+            asked_bytes,
+            most_bytes: 80 * 1024,
         })
     );
     assert_eq!(refusal.code(), 0xc000_0048);

@@ -35,7 +35,7 @@ static DEBUGGEE: &[Command] = &[
         summary: "wait until the debuggee is halted, and show why",
         details: "Succeeds at once if it is halted already; fails when it is not halted in time.\n\
             Why it is halted is told once: here, unless another command came before.\n\
-            SECONDS is hexadecimal, as every number.",
+            SECONDS is hexadecimal, as every number, and at most a day (15180).",
         examples: &[".wait", ".wait 0n30"],
         answers: &["done"],
         parse: run::wait,

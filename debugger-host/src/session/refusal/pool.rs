@@ -9,6 +9,10 @@ pub(super) struct Pool {
     pub(super) reserved: u32,
     pub(super) object_bytes: u32,
     pub(super) arena_left_bytes: u64,
+    /// Objects that the arena gives to `prealloc`.
+    pub(super) possible: u32,
+    /// Time between two refills that bring one, 0 if none does.
+    pub(super) refill_ms: u32,
 }
 
 impl Pool {
@@ -55,12 +59,12 @@ impl Pool {
             count(free)
         );
         let wanted_bytes = u64::from(missing) * u64::from(self.object_bytes);
-        if self.arena_left_bytes >= wanted_bytes {
+        if self.possible >= missing {
             format!("{short}; run {}", self.prealloc(missing))
         } else {
             format!(
-                "{short}, and the arena has {} left where the others take {}; ask for less, clear an \
-                 event (`events c N`), or load the driver with a larger arena",
+                "{short}, and the arena has {} left, not enough for the others, which take {}; ask for \
+                 less, clear an event (`events c N`), or load the driver with a larger arena",
                 bytes(self.arena_left_bytes),
                 bytes(wanted_bytes)
             )
@@ -75,19 +79,29 @@ impl Pool {
             n => format!("all {n} are in use"),
         };
         let left = bytes(self.arena_left_bytes);
-        if self.arena_left_bytes >= u64::from(self.object_bytes) {
-            format!(
-                "no {one} left: {count} and the arena's last {left} are kept for prealloc; run {}, or \
-                 `g` and break in again",
-                self.prealloc(1)
-            )
+        let mut helps = Vec::new();
+        let why = if self.possible > 0 {
+            helps.push(format!("run {}", self.prealloc(1)));
+            format!("the arena's last {left} are kept for prealloc")
         } else {
             format!(
-                "no {one} left: {count} and the arena has {left} left where one takes {}; clear an \
-                 event (`events c N`), or load the driver with a larger arena",
+                "the arena has {left} left, no piece large enough for one, which takes {}",
                 bytes(u64::from(self.object_bytes))
             )
+        };
+        if self.refill_ms > 0 {
+            let refill_ms = self.refill_ms;
+            helps.push(format!(
+                "`g` and break in when it is refilled, every {refill_ms} ms"
+            ));
         }
+        if self.possible == 0 {
+            if self.reserved > 0 {
+                helps.push("clear an event (`events c N`)".to_owned());
+            }
+            helps.push("load the driver with a larger arena".to_owned());
+        }
+        format!("no {one} left: {count} and {why}; {}", helps.join(", or "))
     }
 }
 
@@ -99,7 +113,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_of_many_is_told_and_reserved() {
-        let lacks = |in_use, needed, arena_left_bytes| {
+        let lacks = |in_use, needed, arena_left_bytes, possible| {
             refusal(&Refusal::PoolExhausted {
                 class: PoolClass::Monitor,
                 reserved: 20,
@@ -108,21 +122,23 @@ mod tests {
                 most: 1024,
                 object_bytes: 12288,
                 arena_left_bytes,
+                possible,
+                refill_ms: 0,
             })
         };
         assert_eq!(
-            lacks(0, 512, 8 << 20),
+            lacks(0, 512, 8 << 20, 512),
             "c0000023: too few monitored pages: 200 (0n512) are needed, and of 14 (0n20) 14 (0n20) \
              are free; run `prealloc monitor 1ec`"
         );
         assert_eq!(
-            lacks(19, 2, 100),
+            lacks(19, 2, 100, 0),
             "c0000023: too few monitored pages: 2 are needed, and of 14 (0n20) 1 are free, and the \
-             arena has 100 bytes left where the others take 12 KiB; ask for less, clear an event \
-             (`events c N`), or load the driver with a larger arena"
+             arena has 100 bytes left, not enough for the others, which take 12 KiB; ask for less, \
+             clear an event (`events c N`), or load the driver with a larger arena"
         );
         assert_eq!(
-            lacks(1000, 25, 8 << 20),
+            lacks(1000, 25, 8 << 20, 24),
             "c0000023: too few monitored pages: 19 (0n25) are needed or more, 3e8 (0n1000) are in use, \
              and there can be 400 (0n1024); ask for less, or clear an event (`events c N`)"
         );

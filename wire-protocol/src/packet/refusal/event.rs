@@ -9,7 +9,7 @@ forms! {
         7 TooManyHooksOnPage { limit: number };
         19 ConditionTooBig { limit_bytes: number, asked_bytes: number };
         20 ActionTooBig { limit_bytes: number, asked_bytes: number };
-        21 BufferOverMessage { limit_bytes: number, asked_bytes: number };
+        21 BufferOverMessage { limit_bytes: number, asked_bytes: number, most_bytes: number };
         22 BufferTooBig { limit_bytes: number, asked_bytes: number };
         23 NoBigEvent {
             part: one,
@@ -18,6 +18,8 @@ forms! {
             reserved: number,
             object_bytes: number,
             arena_left_bytes: size,
+            possible: number,
+            refill_ms: number,
         };
         24 BadProgram { part: one, at: number, reason: one };
         25 OptionDoesNotFit { option: one };

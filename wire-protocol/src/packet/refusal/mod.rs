@@ -40,6 +40,8 @@ mod table {
                 most: number,
                 object_bytes: number,
                 arena_left_bytes: size,
+                possible: number,
+                refill_ms: number,
             };
             3 CoreNotHeld { core: core };
             4 NotPresent { address: address };
@@ -55,7 +57,7 @@ mod table {
             15 ProtocolVersion { ours: number };
             16 UnknownRequest { kind: byte };
             17 Malformed {};
-            18 ArenaTooSmall { class: one, asked: number, possible: number };
+            18 ArenaTooSmall { class: one, asked: number, possible: number, room: number };
             26 ValueOutOfRange { value: number, least: number, most: number };
             31 AnswerLost {};
             32 NotWholePages { address: physical, len_bytes: number };
@@ -89,8 +91,10 @@ mod tests {
             most: 0x80,
             object_bytes: 0x200,
             arena_left_bytes: 0x4000,
+            possible: 3,
+            refill_ms: 5,
         };
-        let numbers = [1, 4, 100, 99, 2, 0x80, 1, 0x80, 4, 8];
+        let numbers = [1, 4, 100, 99, 2, 0x80, 1, 0x80, 4, 8, 3, 5];
         assert_eq!(reply_body(Reply::Refused(refusal)), numbers);
     }
 
@@ -113,7 +117,7 @@ mod tests {
 
     #[test]
     fn refusal_of_an_unknown_class_is_rejected() {
-        reply_is_malformed(ReplyKind::Refused, &[18, 8, 1, 1]);
+        reply_is_malformed(ReplyKind::Refused, &[18, 8, 1, 1, 1]);
     }
 
     #[test]

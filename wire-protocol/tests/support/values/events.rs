@@ -152,23 +152,26 @@ fn event_refusal() -> BoxedStrategy<Refusal> {
             2 => Refusal::Event(EventRefusal::BufferOverMessage {
                 limit_bytes,
                 asked_bytes,
+                most_bytes: limit_bytes / 2,
             }),
             _ => Refusal::Event(EventRefusal::BufferTooBig {
                 limit_bytes,
                 asked_bytes,
             }),
         });
-    let numbers = (number32(), number32(), number32(), number32(), size());
+    let numbers = (vec(number32(), 6), size());
     prop_oneof![
         limit,
         (part.clone(), numbers).prop_map(|(part, numbers)| Refusal::Event(
             EventRefusal::NoBigEvent {
                 part,
-                regular_bytes: numbers.0,
-                asked_bytes: numbers.1,
-                reserved: numbers.2,
-                object_bytes: numbers.3,
-                arena_left_bytes: numbers.4,
+                regular_bytes: numbers.0[0],
+                asked_bytes: numbers.0[1],
+                reserved: numbers.0[2],
+                object_bytes: numbers.0[3],
+                arena_left_bytes: numbers.1,
+                possible: numbers.0[4],
+                refill_ms: numbers.0[5],
             }
         )),
         (part, number32(), proptest::sample::select(Reason::ALL)).prop_map(|(part, at, reason)| {
@@ -207,7 +210,7 @@ fn event_refusal() -> BoxedStrategy<Refusal> {
 pub fn refusal() -> BoxedStrategy<Refusal> {
     prop_oneof![
         number32().prop_map(|pid| Refusal::ProcessNotFound { pid }),
-        (class(), vec(number32(), 5), size()).prop_map(|(class, counts, arena_left_bytes)| {
+        (class(), vec(number32(), 7), size()).prop_map(|(class, counts, arena_left_bytes)| {
             Refusal::PoolExhausted {
                 class,
                 reserved: counts[0],
@@ -216,6 +219,8 @@ pub fn refusal() -> BoxedStrategy<Refusal> {
                 most: counts[3],
                 object_bytes: counts[4],
                 arena_left_bytes,
+                possible: counts[5],
+                refill_ms: counts[6],
             }
         }),
         (core(), event_id()).prop_map(|(core, event)| Refusal::Event(
@@ -245,11 +250,12 @@ pub fn refusal() -> BoxedStrategy<Refusal> {
         Just(Refusal::AnswerLost),
         (guest_physical(), number())
             .prop_map(|(address, len_bytes)| Refusal::NotWholePages { address, len_bytes }),
-        (class(), number32(), number32()).prop_map(|(class, asked, possible)| {
+        (class(), number32(), number32(), number32()).prop_map(|(class, asked, possible, room)| {
             Refusal::ArenaTooSmall {
                 class,
                 asked,
                 possible,
+                room,
             }
         }),
         event_refusal(),
