@@ -12,7 +12,6 @@ use crate::hw::phys::DirectMap;
 use crate::hw::vmx_cpu::{NotEntered, VmcsPlan, VmxCpu};
 use crate::pool::arena::Arena;
 use crate::port::{Cpu, PhysicalMemory};
-use crate::shared::Shared;
 use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use wire_protocol::address::CoreId;
 use wire_protocol::packet::Notice;
@@ -134,9 +133,9 @@ pub(super) unsafe fn core_main(core: *mut PerCore) -> u64 {
         unsafe { cpu.abandon() };
         return u64::MAX;
     };
-    let mut core = Core::new(seat, cpu, StepView::new(pages.view));
+    let mut core = Core::new(seat, cpu, shared, StepView::new(pages.view));
     core.arrivals.root_nmis_seen = core.cpu.root_nmis();
-    exit::before_entry(&mut core, shared);
+    exit::before_entry(&mut core);
     if let Err(NotEntered) = core.cpu.launch() {
         let error = core.cpu.entry_error();
         core.seat.leave();
@@ -145,14 +144,14 @@ pub(super) unsafe fn core_main(core: *mut PerCore) -> u64 {
         return error.code();
     }
     loop {
-        match exit::handle(&mut core, shared) {
+        match exit::handle(&mut core) {
             Flow::Enter => {}
             Flow::Leave => {
                 core.seat.leave();
                 // SAFETY: `hypercall` saw that the guest is the driver in the kernel.
                 unsafe { core.cpu.leave() }
             }
-            Flow::Dead(fault) => stay_dead(&mut core, shared, fault),
+            Flow::Dead(fault) => stay_dead(&mut core, fault),
         }
         let entered = if core.waits_for_sipi {
             run_once_woken(&mut core)
@@ -161,7 +160,7 @@ pub(super) unsafe fn core_main(core: *mut PerCore) -> u64 {
         };
         if let Err(NotEntered) = entered {
             let error = core.cpu.entry_error();
-            stay_dead(&mut core, shared, Fault::of_entry(error.code()));
+            stay_dead(&mut core, Fault::of_entry(error.code()));
         }
     }
 }
@@ -169,10 +168,10 @@ pub(super) unsafe fn core_main(core: *mut PerCore) -> u64 {
 /// What is left for a core whose guest cannot go on: to tell it, and to take part in halts.
 #[cold]
 #[inline(never)]
-fn stay_dead(core: &mut Core<'_, VmxCpu>, shared: &Shared<Hardware>, fault: Fault) -> ! {
-    let mut death = Death::new(core, shared, fault);
+fn stay_dead(core: &mut Core<'_, Hardware>, fault: Fault) -> ! {
+    let mut death = Death::new(core, fault);
     loop {
-        death.turn(core, shared);
+        death.turn(core);
         core::hint::spin_loop();
     }
 }
@@ -180,7 +179,7 @@ fn stay_dead(core: &mut Core<'_, VmxCpu>, shared: &Shared<Hardware>, fault: Faul
 /// Enters a guest that waits for a start-up IPI. Out of line, since each jump of an exit's way counts.
 #[cold]
 #[inline(never)]
-fn run_once_woken(core: &mut Core<'_, VmxCpu>) -> Result<(), NotEntered> {
+fn run_once_woken(core: &mut Core<'_, Hardware>) -> Result<(), NotEntered> {
     let cpu = &mut core.cpu;
     core.seat.wait_for_sipi(|| cpu.run())
 }

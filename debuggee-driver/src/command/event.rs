@@ -4,7 +4,6 @@
 use super::{Context, memory, too_long};
 use crate::event::{Installed, Resolver};
 use crate::port::{Cpu, LiveRegister, PhysicalMemory, Ports};
-use crate::shared::Writer;
 use wire_protocol::address::{CoreId, EventId, GuestVirtual};
 use wire_protocol::event::{Condition, ConditionKind, EventChange, PoolClass, Programs};
 use wire_protocol::limits;
@@ -161,10 +160,11 @@ pub fn short_circuit<'s, P: Ports>(
     Ok(Reply::Done)
 }
 
-/// Lets events follow the pages of their processes, should one have moved in a way that nobody saw.
-pub fn follow<P: Ports>(context: &mut Context<'_, '_, P>) {
+/// Looks at what the guest may have changed in a way that nobody saw: where the pages of processes are, which their events
+/// follow, and the code under hooks.
+pub fn look_at_watches<P: Ports>(context: &mut Context<'_, '_, P>) {
     let shared = context.shared;
-    let by = writer(context);
+    let by = context.writer();
     let is_to_follow = context
         .halt
         .read(|installed| installed.is_to_follow(&shared.memory));
@@ -172,13 +172,8 @@ pub fn follow<P: Ports>(context: &mut Context<'_, '_, P>) {
     if is_to_follow && edit(context, |installed| shared.follow(installed, by)).is_ok() {
         let _ = commit(context);
     }
-}
-
-fn writer<P: Ports>(context: &Context<'_, '_, P>) -> Writer {
-    Writer {
-        core: context.halt.owner(),
-        tsc: context.cpu.tsc(),
-    }
+    let look = |installed: &Installed| shared.look_at_hooks(installed, by);
+    context.halt.read(look);
 }
 
 /// Does what a script of the host's wanted to be done with events, and lets events follow.
@@ -188,7 +183,7 @@ fn writer<P: Ports>(context: &Context<'_, '_, P>) -> Writer {
 pub fn carry_out_wanted<P: Ports>(context: &mut Context<'_, '_, P>) -> Result<(), Refusal> {
     let shared = context.shared;
     let mut physical = shared.memory.clone();
-    let by = writer(context);
+    let by = context.writer();
     edit(context, |installed| {
         installed.carry_out_wanted(&mut physical);
         shared.follow(installed, by);

@@ -4,8 +4,8 @@ use super::{Context, register};
 use crate::event::Installed;
 use crate::guest::memory;
 use crate::guest::walk;
-use crate::port::{Cpu, Hidden, PhysicalMemory, Ports};
-use crate::shared::{Shared, Writer};
+use crate::port::{Hidden, PhysicalMemory, Ports};
+use crate::shared::Shared;
 use wire_protocol::address::{CoreId, GuestPhysical, GuestVirtual, PAGE_BYTES};
 use wire_protocol::digest::Digest;
 use wire_protocol::limits;
@@ -135,10 +135,7 @@ pub fn write<'s, P: Ports>(
     check_length(bytes.len())?;
     let shared = context.shared;
     let physical = &mut shared.memory.clone();
-    let by = Writer {
-        core: context.halt.owner(),
-        tsc: context.cpu.tsc(),
-    };
+    let by = context.writer();
     match at {
         MemoryAt::Virtual { core, address } => {
             let (cr3, cr4) = space_of(context, core, address)?;

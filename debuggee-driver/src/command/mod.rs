@@ -11,8 +11,8 @@ pub mod run;
 pub mod script;
 pub mod system;
 
-use crate::port::Ports;
-use crate::shared::{Halt, Shared};
+use crate::port::{Cpu, Ports};
+use crate::shared::{Halt, Shared, Writer};
 use wire_protocol::packet::{Features, Reply, Request, StopCause};
 use wire_protocol::refusal::Refusal;
 
@@ -26,6 +26,16 @@ pub struct Context<'a, 'r, P: Ports> {
     pub shared: &'a Shared<P>,
     /// Why the machine was halted.
     pub cause: StopCause,
+}
+
+impl<P: Ports> Context<'_, '_, P> {
+    /// Who writes what the host asks to be written.
+    fn writer(&self) -> Writer {
+        Writer {
+            core: self.halt.owner(),
+            tsc: self.cpu.tsc(),
+        }
+    }
 }
 
 /// What the serving loop does after the reply.

@@ -7,7 +7,6 @@ use crate::event::{TriggerInstance, TriggerKind};
 use crate::exit::core::{Core, Outcome};
 use crate::exit::watchers::watched;
 use crate::port::{Cpu, Ports, gpr};
-use crate::shared::Shared;
 use crate::vmx::control::{self, cr0, cr4};
 use crate::vmx::interruption::GENERAL_PROTECTION;
 use crate::vmx::privilege::is_in_64_bit_mode;
@@ -71,7 +70,7 @@ fn visible_cr4(cpu: &impl Cpu) -> u64 {
 }
 
 /// Serves the events that watch the bits that change, and carries out the write or faults it.
-pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
+pub fn handle<P: Ports>(core: &mut Core<'_, P>) -> Outcome {
     match decode(core.cpu.vmread(ro::EXIT_QUALIFICATION)) {
         Access::MoveTo(number, source) => {
             let value = if source == gpr::RSP {
@@ -80,42 +79,40 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
                 core.cpu.registers().get(source).copied().unwrap_or(0)
             };
             match number {
-                0 => on_cr0(core, shared, value),
-                4 => on_cr4(core, shared, value),
+                0 => on_cr0(core, value),
+                4 => on_cr4(core, value),
                 _ => Outcome::Inject(GENERAL_PROTECTION),
             }
         }
         Access::ClearTs => {
             let value = visible_cr0(&core.cpu) & !cr0::TS;
-            on_cr0(core, shared, value)
+            on_cr0(core, value)
         }
         Access::LoadStatusWord(operand) => {
             let value = after_lmsw(visible_cr0(&core.cpu), operand);
-            on_cr0(core, shared, value)
+            on_cr0(core, value)
         }
         Access::MoveFrom => Outcome::Inject(GENERAL_PROTECTION),
     }
 }
 
-fn on_cr0<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, value: u64) -> Outcome {
+fn on_cr0<P: Ports>(core: &mut Core<'_, P>, value: u64) -> Outcome {
     let trigger = TriggerInstance {
         context: value,
         detail: value ^ visible_cr0(&core.cpu),
         ..TriggerInstance::new(TriggerKind::Cr0Write, 0)
     };
-    watched(core, shared, trigger, |core| {
-        write_cr0(&mut core.cpu, value)
-    })
+    watched(core, trigger, |core| write_cr0(&mut core.cpu, value))
 }
 
-fn on_cr4<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, value: u64) -> Outcome {
+fn on_cr4<P: Ports>(core: &mut Core<'_, P>, value: u64) -> Outcome {
     let trigger = TriggerInstance {
         context: value,
         detail: value ^ visible_cr4(&core.cpu),
         ..TriggerInstance::new(TriggerKind::Cr4Write, 0)
     };
-    let allowed = shared.fixed.cr4_allowed;
-    watched(core, shared, trigger, |core| {
+    let allowed = core.shared.fixed.cr4_allowed;
+    watched(core, trigger, |core| {
         write_cr4(&mut core.cpu, value, allowed)
     })
 }

@@ -10,18 +10,21 @@ use super::single::state::Single;
 use super::violation::decoded::Decoded;
 use crate::ept::step_view::StepView;
 use crate::event::TriggerInstance;
-use crate::shared::Seat;
+use crate::port::Ports;
+use crate::shared::{Seat, Shared};
 use crate::vmx::interruption::Event;
 use wire_protocol::address::CoreId;
 
 /// One core's own state in VMX-root.
-pub struct Core<'m, C> {
+pub struct Core<'m, P: Ports> {
     /// Its number.
     pub id: CoreId,
     /// What lets it look at what is installed.
     pub seat: Seat<'m>,
     /// Its processor.
-    pub cpu: C,
+    pub cpu: P::Cpu,
+    /// What it shares with all cores.
+    pub shared: &'m Shared<P>,
     /// What it does for one instruction.
     pub single: Single,
     /// What arrived for its guest.
@@ -57,13 +60,14 @@ pub struct Time {
     pub next_look: u64,
 }
 
-impl<'m, C> Core<'m, C> {
+impl<'m, P: Ports> Core<'m, P> {
     /// A core that is about to be launched.
-    pub const fn new(seat: Seat<'m>, cpu: C, view: StepView) -> Self {
+    pub const fn new(seat: Seat<'m>, cpu: P::Cpu, shared: &'m Shared<P>, view: StepView) -> Self {
         Self {
             id: seat.core(),
             seat,
             cpu,
+            shared,
             single: Single::new(view),
             arrivals: Arrivals::NONE,
             due: Due::empty(),

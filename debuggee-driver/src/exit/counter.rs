@@ -6,7 +6,6 @@ use crate::exit::core::{Core, Outcome};
 use crate::exit::single::passthrough;
 use crate::exit::single::state::Intercept;
 use crate::port::Ports;
-use crate::shared::Shared;
 use x86::vmx::vmcs::control::PrimaryControls;
 
 /// `$context` of RDTSC.
@@ -15,18 +14,13 @@ pub const RDTSC: u64 = 0;
 pub const RDTSCP: u64 = 1;
 
 /// RDTSC or RDTSCP.
-pub fn on_tsc<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, which: u64) -> Outcome {
+pub fn on_tsc<P: Ports>(core: &mut Core<'_, P>, which: u64) -> Outcome {
     let off = Intercept::Primary(PrimaryControls::RDTSC_EXITING.bits());
-    passthrough::watched(
-        core,
-        shared,
-        TriggerInstance::new(TriggerKind::Tsc, which),
-        off,
-    )
+    passthrough::watched(core, TriggerInstance::new(TriggerKind::Tsc, which), off)
 }
 
 /// RDPMC.
-pub fn on_pmc<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
+pub fn on_pmc<P: Ports>(core: &mut Core<'_, P>) -> Outcome {
     let off = Intercept::Primary(PrimaryControls::RDPMC_EXITING.bits());
-    passthrough::watched(core, shared, TriggerInstance::new(TriggerKind::Pmc, 0), off)
+    passthrough::watched(core, TriggerInstance::new(TriggerKind::Pmc, 0), off)
 }

@@ -4,7 +4,6 @@ use crate::event::{TriggerInstance, TriggerKind};
 use crate::exit::core::{Core, Outcome};
 use crate::exit::watchers::watched;
 use crate::port::{Cpu, Ports, gpr};
-use crate::shared::Shared;
 use crate::vmx::guest;
 
 const LEAF_1_ECX_VMX: u32 = 1 << 5;
@@ -14,15 +13,15 @@ const CR4_OSXSAVE: u64 = 1 << 18;
 const CR4_PKE: u64 = 1 << 22;
 
 /// Serves the events that watch this leaf, then answers like the processor below.
-pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
+pub fn handle<P: Ports>(core: &mut Core<'_, P>) -> Outcome {
     let leaf = core.cpu.registers()[gpr::RAX] as u32;
     let trigger = TriggerInstance::new(TriggerKind::Cpuid, u64::from(leaf));
-    watched(core, shared, trigger, emulate)
+    watched(core, trigger, emulate)
 }
 
 /// Whether it is certain that no event waits for the leaf that is asked for.
 #[inline]
-pub(super) fn is_nobodys<C: Cpu>(core: &Core<C>) -> bool {
+pub(super) fn is_nobodys<P: Ports>(core: &Core<'_, P>) -> bool {
     let leaf = core.cpu.registers()[gpr::RAX] as u32;
     !core
         .seat
@@ -30,7 +29,7 @@ pub(super) fn is_nobodys<C: Cpu>(core: &Core<C>) -> bool {
 }
 
 #[inline(always)]
-pub(super) fn emulate<C: Cpu>(core: &mut Core<C>) -> Outcome {
+pub(super) fn emulate<P: Ports>(core: &mut Core<'_, P>) -> Outcome {
     let (leaf, subleaf) = {
         let registers = core.cpu.registers();
         (registers[gpr::RAX] as u32, registers[gpr::RCX] as u32)

@@ -6,7 +6,6 @@
 use crate::exit::core::{Core, Fault};
 use crate::halt::{self, Stopped};
 use crate::port::Ports;
-use crate::shared::Shared;
 use wire_protocol::packet::StopCause;
 
 /// See the module.
@@ -18,9 +17,9 @@ pub struct Death {
 
 impl Death {
     /// The guest of `core` has met this. Another core polls the line, if there is one that runs.
-    pub fn new<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>, fault: Fault) -> Self {
+    pub fn new<P: Ports>(core: &Core<'_, P>, fault: Fault) -> Self {
         core.seat.die();
-        shared.hand_over_polling(core.id);
+        core.shared.hand_over_polling(core.id);
         Self {
             fault,
             is_told: false,
@@ -28,19 +27,20 @@ impl Death {
     }
 
     /// One of the turns that the core spends from now on. The last one of a machine polls the line itself.
-    pub fn turn<P: Ports>(&mut self, core: &mut Core<P::Cpu>, shared: &Shared<P>) {
+    pub fn turn<P: Ports>(&mut self, core: &mut Core<'_, P>) {
         let (seat, cpu) = (&mut core.seat, &mut core.cpu);
         if seat.is_wanted() {
-            halt::park(seat, cpu, shared);
+            halt::park(seat, cpu, core.shared);
         } else if !self.is_told {
             let cause = StopCause::CoreDied {
                 reason: self.fault.reason,
                 detail: self.fault.detail,
             };
             // After another core's halt it is this one's turn.
-            self.is_told = halt::stop(seat, cpu, shared, cause, None) != Stopped::OtherCoreHalts;
-        } else if shared.poll.is_by(core.id) && halt::poll(cpu, shared) {
-            halt::stop(seat, cpu, shared, StopCause::BreakIn, None);
+            self.is_told =
+                halt::stop(seat, cpu, core.shared, cause, None) != Stopped::OtherCoreHalts;
+        } else if core.shared.poll.is_by(core.id) && halt::poll(cpu, core.shared) {
+            halt::stop(seat, cpu, core.shared, StopCause::BreakIn, None);
         }
     }
 }

@@ -5,11 +5,10 @@ use crate::exit::core::{Core, Outcome};
 use crate::exit::single::passthrough;
 use crate::exit::single::state::Intercept;
 use crate::port::Ports;
-use crate::shared::Shared;
 use x86::vmx::vmcs::control::PrimaryControls;
 
 /// Serves the events, and lets the guest carry the instruction out.
-pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
+pub fn handle<P: Ports>(core: &mut Core<'_, P>) -> Outcome {
     let off = Intercept::Primary(PrimaryControls::MOV_DR_EXITING.bits());
-    passthrough::watched(core, shared, TriggerInstance::new(TriggerKind::Dr, 0), off)
+    passthrough::watched(core, TriggerInstance::new(TriggerKind::Dr, 0), off)
 }

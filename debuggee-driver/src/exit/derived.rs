@@ -16,12 +16,12 @@ use crate::vmx::interruption::VALID;
 use crate::vmx::{activity, control_field, guest, interruptibility, primary, rflags};
 
 /// Loads all of it.
-pub(super) fn load<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
+pub(super) fn load<P: Ports>(core: &mut Core<'_, P>) {
     if core.due.contains(Due::CONTROLS) {
-        let is_inside = load_view(core, shared);
-        load_controls(core, shared, is_inside);
+        let is_inside = load_view(core);
+        load_controls(core, is_inside);
     }
-    load_blocking(core, shared);
+    load_blocking(core);
     let lasts = match core.single.pace() {
         Pace::Free => Due::empty(),
         Pace::OneInstruction(_) => Due::CONTROLS,
@@ -38,17 +38,21 @@ fn resting_view<P: Ports>(single: &Single, shared: &Shared<P>) -> u64 {
 }
 
 /// Returns whether the core is inside a detour: there it got without an exit, and stays until it comes out.
-fn load_view<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> bool {
+fn load_view<P: Ports>(core: &mut Core<'_, P>) -> bool {
     let now = core.cpu.vmread(control_field::EPTP_FULL);
-    let trampoline = shared.fixed.trampoline.map(|trampoline| trampoline.eptp);
+    let trampoline = core
+        .shared
+        .fixed
+        .trampoline
+        .map(|trampoline| trampoline.eptp);
     let inside = trampoline.filter(|eptp| {
         let goes_inside = core.due.contains(Due::GOES_INSIDE);
         (goes_inside || *eptp == now) && !core.due.contains(Due::COMES_OUT)
     });
     let wanted = match (inside, core.single.step) {
         (Some(eptp), _) => eptp,
-        (None, Step::None) => resting_view(&core.single, shared),
-        (None, Step::Active { blind: true, .. }) => shared.fixed.eptp_clean,
+        (None, Step::None) => resting_view(&core.single, core.shared),
+        (None, Step::Active { blind: true, .. }) => core.shared.fixed.eptp_clean,
         (None, Step::Active { .. }) => core.single.view.eptp(),
     };
     if wanted != now {
@@ -78,7 +82,7 @@ fn controls(events: u32, single: &Single, windows: u64, is_inside: bool) -> u64 
     wanted
 }
 
-fn load_controls<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, is_inside: bool) {
+fn load_controls<P: Ports>(core: &mut Core<'_, P>, is_inside: bool) {
     const OTHERS: u64 = !(PRIMARY_OF_EVENTS as u64
         | primary::MONITOR_TRAP_FLAG
         | primary::INTERRUPT_WINDOW
@@ -96,7 +100,7 @@ fn load_controls<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, is_insid
     let now = core
         .cpu
         .vmread(control_field::PRIMARY_PROCBASED_EXEC_CONTROLS);
-    let events = shared.published.primary();
+    let events = core.shared.published.primary();
     let wanted = now & OTHERS | controls(events, &core.single, windows, is_inside);
     if wanted != now {
         core.cpu
@@ -111,7 +115,7 @@ fn load_controls<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, is_insid
     );
     if own_msrs != core.loaded.own_msrs {
         core.loaded.own_msrs = own_msrs;
-        let bitmaps = &shared.fixed.bitmaps;
+        let bitmaps = &core.shared.fixed.bitmaps;
         let bitmap = if own_msrs {
             bitmaps.own_msr
         } else {
@@ -134,7 +138,7 @@ enum Hold {
     Firm,
 }
 
-fn hold<C: Cpu>(core: &Core<C>) -> Hold {
+fn hold<P: Ports>(core: &Core<'_, P>) -> Hold {
     let Pace::OneInstruction(reasons) = core.single.pace() else {
         return Hold::None;
     };
@@ -153,13 +157,13 @@ fn hold<C: Cpu>(core: &Core<C>) -> Hold {
 }
 
 /// Whether the interrupt shadow will hold interrupts off for the next instruction, if the guest takes them.
-pub(super) fn holds_interrupts_off<C: Cpu>(core: &Core<C>) -> bool {
+pub(super) fn holds_interrupts_off<P: Ports>(core: &Core<'_, P>) -> bool {
     hold(core) != Hold::None && core.cpu.vmread(guest::RFLAGS) & rflags::TF == 0
 }
 
 /// What the handlers of this exit did to the interruptibility state takes effect: for scripts that look at it before
 /// the next entry does.
-pub(super) fn settle_blocking<C: Cpu>(core: &mut Core<C>) {
+pub(super) fn settle_blocking<P: Ports>(core: &mut Core<'_, P>) {
     if core.due.intersects(Due::BLOCKING) {
         let now = core.cpu.vmread(guest::INTERRUPTIBILITY_STATE);
         let settled = core.due.blocking(now);
@@ -167,7 +171,7 @@ pub(super) fn settle_blocking<C: Cpu>(core: &mut Core<C>) {
     }
 }
 
-fn set_blocking<C: Cpu>(core: &mut Core<C>, now: u64, wanted: u64) {
+fn set_blocking<P: Ports>(core: &mut Core<'_, P>, now: u64, wanted: u64) {
     core.due.remove(Due::BLOCKING);
     if wanted != now {
         core.cpu.vmwrite(guest::INTERRUPTIBILITY_STATE, wanted);
@@ -179,7 +183,7 @@ fn set_blocking<C: Cpu>(core: &mut Core<C>, now: u64, wanted: u64) {
 /// should. With RFLAGS.TF set that state is not allowed at an entry ("Checks on Guest
 /// Non-Register State", 27.3.1.5): interrupts are then taken, and given back behind the instruction. They are taken from a
 /// core that does little but leave its guest, too.
-fn load_blocking<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
+fn load_blocking<P: Ports>(core: &mut Core<'_, P>) {
     let hold = hold(core);
     let due = Due::BLOCKING.union(Due::INTERRUPTS);
     if hold == Hold::None && !core.due.intersects(due) && !core.loaded.takes_interrupts {
@@ -201,11 +205,11 @@ fn load_blocking<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     }
     set_blocking(core, now, wanted);
     let is_wanted = core.respite.is_on() || can_come && is_single_stepped && hold == Hold::Firm;
-    let takes = is_wanted && shared.fixed.can_take_interrupts;
+    let takes = is_wanted && core.shared.fixed.can_take_interrupts;
     if takes {
         published::take_interrupts(&mut core.cpu, true);
     } else if core.loaded.takes_interrupts {
-        shared.published.load_interrupts(&mut core.cpu);
+        core.shared.published.load_interrupts(&mut core.cpu);
     }
     core.loaded.takes_interrupts = takes;
 }

@@ -18,7 +18,7 @@ use crate::hit;
 use crate::hit::detour::{FRAME_WORDS, READ_REGISTER, StubRequest, WRITE_REGISTER};
 use crate::port::{Cpu, PhysicalMemory, Ports, gpr};
 use crate::run;
-use crate::shared::{Shared, TrampolineView};
+use crate::shared::TrampolineView;
 use crate::vmx::interruption::UNDEFINED_OPCODE;
 use crate::vmx::privilege::{is_kernel, linear_of_code};
 use crate::vmx::{control_field, guest, reason, ro};
@@ -35,8 +35,14 @@ const RSP: usize = 19;
 const R13: usize = 13;
 const VMFUNC: [u8; 3] = [0x0f, 0x01, 0xd4];
 
-/// Whether an exit for this reason can come from inside a detour, or is its call.
-pub const fn may_concern(reason: u16) -> bool {
+/// Whether an exit for this reason can come from inside a detour, or is its call. Not if no detour was ever there to
+/// lead anyone in.
+#[inline(always)]
+pub fn may_concern<P: Ports>(core: &Core<'_, P>, reason: u16) -> bool {
+    comes_from_inside(reason) && core.seat.read(|it| it.detours().were_any())
+}
+
+const fn comes_from_inside(reason: u16) -> bool {
     matches!(
         reason,
         reason::EXCEPTION_OR_NMI
@@ -65,40 +71,34 @@ pub enum DetourExit {
 }
 
 /// Deals with an exit of a core that is inside or in the stub.
-#[inline]
-pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, reason: u16) -> DetourExit {
-    // No detour was ever there to lead anyone in.
-    if !core.seat.read(|it| it.detours().were_any()) {
-        return DetourExit::NotInDetour;
-    }
-    let Some(trampoline) = shared.fixed.trampoline else {
+pub fn handle<P: Ports>(core: &mut Core<'_, P>, reason: u16) -> DetourExit {
+    let Some(trampoline) = core.shared.fixed.trampoline else {
         return DetourExit::NotInDetour;
     };
     let is_inside = core.cpu.vmread(control_field::EPTP_FULL) == trampoline.eptp;
     if !is_inside && !matches!(reason, reason::VMCALL | reason::VMFUNC) {
-        return stay_in_stub(core, shared, trampoline, reason);
+        return stay_in_stub(core, trampoline, reason);
     }
-    handle_call(core, shared, trampoline, is_inside, reason)
+    handle_call(core, trampoline, is_inside, reason)
 }
 
 #[inline(never)]
 fn handle_call<P: Ports>(
-    core: &mut Core<P::Cpu>,
-    shared: &Shared<P>,
+    core: &mut Core<'_, P>,
     trampoline: TrampolineView,
     is_inside: bool,
     reason: u16,
 ) -> DetourExit {
-    let is_ours = shared.is_driver_code(core.cpu.vmread(guest::RIP)) && is_kernel(&core.cpu);
+    let is_ours = core.shared.is_driver_code(core.cpu.vmread(guest::RIP)) && is_kernel(&core.cpu);
     let registers = core.cpu.registers();
     let (rax, rcx) = (registers[gpr::RAX], registers[gpr::RCX]);
     if is_inside && !is_ours {
-        return take_out(core, shared, reason);
+        return take_out(core, reason);
     }
     if !is_inside && reason == reason::VMCALL {
         let is_call = is_ours && rax == hypercall::MAGIC && rcx == hypercall::FINISH_DETOUR;
         return if is_call {
-            DetourExit::Handled(come_out(core, shared, trampoline))
+            DetourExit::Handled(come_out(core, trampoline))
         } else {
             DetourExit::NotInDetour
         };
@@ -111,7 +111,7 @@ fn handle_call<P: Ports>(
         return DetourExit::NotInDetour;
     }
     if core.arrivals.deferred.add(&mut core.cpu, reason) {
-        return defer(core, shared, trampoline);
+        return defer(core, trampoline);
     }
     match reason {
         reason::NMI_WINDOW => {
@@ -137,7 +137,7 @@ fn handle_call<P: Ports>(
             advance(core);
         }
         reason::VMCALL => {
-            if let Some(outcome) = call(core, shared, trampoline) {
+            if let Some(outcome) = call(core, trampoline) {
                 return DetourExit::Handled(outcome);
             }
         }
@@ -146,22 +146,18 @@ fn handle_call<P: Ports>(
             return DetourExit::Dead(Fault::of_exit(other, detail));
         }
     }
-    defer(core, shared, trampoline)
+    defer(core, trampoline)
 }
 
 /// Lets the core go on, and call as soon as it is out.
-fn defer<P: Ports>(
-    core: &mut Core<P::Cpu>,
-    shared: &Shared<P>,
-    trampoline: TrampolineView,
-) -> DetourExit {
-    set_deferred(core, shared, trampoline, true);
+fn defer<P: Ports>(core: &mut Core<'_, P>, trampoline: TrampolineView) -> DetourExit {
+    set_deferred(core, trampoline, true);
     silence_timer(core);
     DetourExit::GoesOn
 }
 
 /// Out of the way until the core is out.
-fn silence_timer<C: Cpu>(core: &mut Core<C>) {
+fn silence_timer<P: Ports>(core: &mut Core<'_, P>) {
     core.cpu
         .vmwrite(guest::VMX_PREEMPTION_TIMER_VALUE, u64::from(u32::MAX));
 }
@@ -169,8 +165,7 @@ fn silence_timer<C: Cpu>(core: &mut Core<C>) {
 /// Before the core is inside and after it was, it goes on, instruction by instruction, until the guest's own
 /// state is back or it is inside.
 fn stay_in_stub<P: Ports>(
-    core: &mut Core<P::Cpu>,
-    shared: &Shared<P>,
+    core: &mut Core<'_, P>,
     trampoline: TrampolineView,
     reason: u16,
 ) -> DetourExit {
@@ -186,14 +181,14 @@ fn stay_in_stub<P: Ports>(
     if is_trap {
         core.single.is_wanted_behind_stub = false;
         core.due |= Due::CONTROLS;
-        serve_deferred(core, shared);
+        serve_deferred(core);
     }
     DetourExit::NotInDetour
 }
 
 /// Takes a core out of the trampoline view that is there by a VMFUNC of the guest's own: nothing of the guest
 /// can be executed there. The instruction faults as it does without a hypervisor.
-fn take_out<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, reason: u16) -> DetourExit {
+fn take_out<P: Ports>(core: &mut Core<'_, P>, reason: u16) -> DetourExit {
     core.due |= Due::CONTROLS | Due::COMES_OUT;
     if reason != reason::EPT_VIOLATION {
         return DetourExit::NotInDetour;
@@ -201,39 +196,32 @@ fn take_out<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, reason: u16) 
     let rip = core.cpu.vmread(guest::RIP);
     let start = rip.wrapping_sub(VMFUNC.len() as u64);
     let is_fault = (start..rip).zip(VMFUNC).all(|(at, byte)| {
-        let physical = shared.translate(&core.cpu, linear_of_code(&core.cpu, at));
-        physical.is_some_and(|at| shared.read_byte(at) == byte)
+        let physical = core
+            .shared
+            .translate(&core.cpu, linear_of_code(&core.cpu, at));
+        physical.is_some_and(|at| core.shared.read_byte(at) == byte)
     });
     if is_fault {
         core.cpu.vmwrite(guest::RIP, start);
         // While another core halts all, it is to happen again afterwards.
         if !core.seat.is_wanted() {
-            raise(core, shared, UNDEFINED_OPCODE);
+            raise(core, UNDEFINED_OPCODE);
         }
     }
     DetourExit::Handled(Outcome::Stay)
 }
 
-fn set_deferred<P: Ports>(
-    core: &Core<P::Cpu>,
-    shared: &Shared<P>,
-    trampoline: TrampolineView,
-    deferred: bool,
-) {
+fn set_deferred<P: Ports>(core: &Core<'_, P>, trampoline: TrampolineView, deferred: bool) {
     let at = trampoline.deferred + u64::from(core.id.0);
-    shared.memory.clone().write(at, &[u8::from(deferred)]);
+    core.shared.memory.clone().write(at, &[u8::from(deferred)]);
 }
 
 /// A call from inside. `None`: it was answered, and the core goes on inside.
-fn call<P: Ports>(
-    core: &mut Core<P::Cpu>,
-    shared: &Shared<P>,
-    trampoline: TrampolineView,
-) -> Option<Outcome> {
+fn call<P: Ports>(core: &mut Core<'_, P>, trampoline: TrampolineView) -> Option<Outcome> {
     let registers = *core.cpu.registers();
     let register = Register::ALL.get(registers[gpr::RDX] as usize).copied();
     let answer = match (registers[gpr::RCX], register) {
-        (READ_REGISTER, Some(Register::Efer)) => shared.published.efer(core.id, &core.cpu),
+        (READ_REGISTER, Some(Register::Efer)) => core.shared.published.efer(core.id, &core.cpu),
         (READ_REGISTER, Some(register)) => RegisterFile::current(&core.cpu, register),
         (WRITE_REGISTER, Some(register)) => {
             let mut file = RegisterFile::default();
@@ -242,7 +230,7 @@ fn call<P: Ports>(
             file.apply(&mut core.cpu);
             u64::from(taken)
         }
-        _ => return Some(come_out(core, shared, trampoline)),
+        _ => return Some(come_out(core, trampoline)),
     };
     core.cpu.registers_mut()[gpr::RAX] = answer;
     advance(core);
@@ -250,27 +238,23 @@ fn call<P: Ports>(
 }
 
 /// Brings the guest's own state back, and does what was deferred or asked for.
-fn come_out<P: Ports>(
-    core: &mut Core<P::Cpu>,
-    shared: &Shared<P>,
-    trampoline: TrampolineView,
-) -> Outcome {
+fn come_out<P: Ports>(core: &mut Core<'_, P>, trampoline: TrampolineView) -> Outcome {
     let wish = core.cpu.registers()[gpr::RDX];
     let is_inside = core.cpu.vmread(control_field::EPTP_FULL) == trampoline.eptp;
     let frame = core.cpu.vmread(guest::RSP);
-    let base = shared.linear(0);
+    let base = core.shared.linear(0);
     let mut words = [0; FRAME_WORDS];
     let mut is_complete = true;
     for (at, word) in (frame..).step_by(WORD as usize).zip(&mut words) {
         let physical = if is_inside {
             Some(at.wrapping_sub(base))
         } else {
-            shared.translate(&core.cpu, at).map(|at| at.0)
+            core.shared.translate(&core.cpu, at).map(|at| at.0)
         };
         is_complete &= physical.is_some();
-        *word = physical.map_or(0, |at| shared.memory.read_u64(at));
+        *word = physical.map_or(0, |at| core.shared.memory.read_u64(at));
     }
-    set_deferred(core, shared, trampoline, false);
+    set_deferred(core, trampoline, false);
     if !is_complete {
         // Its stack is gone from its tables; the stub itself may know better.
         return Outcome::Advance;
@@ -291,22 +275,22 @@ fn come_out<P: Ports>(
     match StubRequest::decode(wish) {
         StubRequest::Nothing => {}
         StubRequest::Halt(event) => {
-            hit::stop_once(&mut core.seat, &mut core.cpu, shared, event, None);
+            hit::stop_once(&mut core.seat, &mut core.cpu, core.shared, event, None);
             go_on(core, event);
         }
         StubRequest::Serve(event) => {
-            serve(core, shared, event);
+            serve(core, event);
             go_on(core, event);
         }
     }
     // The instruction at the detour is done, unless it is yet to be in its place.
-    trap::executed(core, shared);
-    serve_deferred(core, shared);
+    trap::executed(core);
+    serve_deferred(core);
     Outcome::Stay
 }
 
 /// Runs all that the event has, machine code too.
-fn serve<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, event: EventId) {
+fn serve<P: Ports>(core: &mut Core<'_, P>, event: EventId) {
     let found = core.seat.read(|installed| {
         let place = installed.registry().place(event)?;
         let record = installed.registry().seen_at(place, event)?;
@@ -322,19 +306,19 @@ fn serve<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, event: EventId) 
     let ran = run::programs(
         &mut core.seat,
         &mut core.cpu,
-        shared,
+        core.shared,
         event_at,
         address.0,
         false,
     );
     if ran.pauses || ran.holds && settings.actions.contains(Actions::BREAK) {
-        hit::stop_once(&mut core.seat, &mut core.cpu, shared, event, None);
+        hit::stop_once(&mut core.seat, &mut core.cpu, core.shared, event, None);
     }
 }
 
 /// From the instruction that has the detour to behind it, if the guest still stands there and the
 /// detour is still there.
-fn go_on<C: Cpu>(core: &mut Core<C>, event: EventId) {
+fn go_on<P: Ports>(core: &mut Core<'_, P>, event: EventId) {
     let rip = core.cpu.vmread(guest::RIP);
     let goes_on = core.seat.read(|installed| {
         let record = installed.registry().get(event)?;
@@ -347,17 +331,17 @@ fn go_on<C: Cpu>(core: &mut Core<C>, event: EventId) {
 }
 
 /// Does what was deferred.
-fn serve_deferred<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
+fn serve_deferred<P: Ports>(core: &mut Core<'_, P>) {
     let deferred = core::mem::replace(&mut core.arrivals.deferred, Deferred::NOTHING);
     for _ in 0..deferred.nmis {
-        nmi::arrived(core, shared);
+        nmi::arrived(core);
     }
     let mut interrupts = deferred.interrupts;
     while let Some(vector) = interrupts.take() {
-        interrupt::arrived(core, shared, vector);
+        interrupt::arrived(core, vector);
     }
     if deferred.timer {
-        timer::handle(core, shared);
+        timer::handle(core);
     }
 }
 

@@ -10,7 +10,6 @@ use crate::exit::single::{mode, step, trap};
 use crate::exit::{derived, interrupt, nmi, timer};
 use crate::halt::silent;
 use crate::port::{Cpu, Ports};
-use crate::shared::Shared;
 use crate::vmx::interruption;
 
 /// Last things before the guest runs: the timer, NMIs, a halt that waits for this core, what was
@@ -19,17 +18,18 @@ use crate::vmx::interruption;
 /// The timer is set first. An NMI that arrives in VMX-root later than the look at the counter
 /// sets it to zero, so the core comes right back instead of missing the halt.
 #[inline(always)]
-pub fn before_entry<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
-    timer::rearm(core, shared);
-    if !core.due.is_empty() || is_anything_wanted(core, shared) {
-        prepare_entry(core, shared);
+pub fn before_entry<P: Ports>(core: &mut Core<'_, P>) {
+    timer::rearm(core);
+    if !core.due.is_empty() || is_anything_wanted(core) {
+        prepare_entry(core);
     }
 }
 
 /// Whether anything but what the handlers of the exit have noted is to be done. It is seldom so: what lies side by side
 /// is looked at together.
 #[inline(always)]
-fn is_anything_wanted<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>) -> bool {
+fn is_anything_wanted<P: Ports>(core: &Core<'_, P>) -> bool {
+    let shared = core.shared;
     core.arrivals.is_any_due()
         || (core.cpu.root_nmis() != core.arrivals.root_nmis_seen) | core.cpu.has_machine_check()
         || shared.changes.is_wanted()
@@ -41,7 +41,7 @@ fn is_anything_wanted<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>) -> bool
 
 /// Whether the core does something that what happened meanwhile may have ended. A step that was begun for this very
 /// exit has nothing to follow.
-fn is_anything_under_way<C: Cpu>(core: &Core<C>) -> bool {
+fn is_anything_under_way<P: Ports>(core: &Core<'_, P>) -> bool {
     core.single.step != Step::None && !core.due.contains(Due::NEW_STEP)
         || core.single.pass_through != PassThrough::None
         || core.single.trace.is_on
@@ -49,35 +49,35 @@ fn is_anything_under_way<C: Cpu>(core: &Core<C>) -> bool {
 
 #[cold]
 #[inline(never)]
-fn prepare_entry<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
-    if is_anything_under_way(core) || is_anything_wanted(core, shared) {
-        look_around(core, shared);
+fn prepare_entry<P: Ports>(core: &mut Core<'_, P>) {
+    if is_anything_under_way(core) || is_anything_wanted(core) {
+        look_around(core);
     }
-    derived::load(core, shared);
+    derived::load(core);
 }
 
-fn look_around<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
+fn look_around<P: Ports>(core: &mut Core<'_, P>) {
     loop {
-        silent::carry_out_wanted(&mut core.seat, &mut core.cpu, shared);
-        timer::rearm(core, shared);
-        nmi::look_at_root_nmis(core, shared);
+        silent::carry_out_wanted(&mut core.seat, &mut core.cpu, core.shared);
+        timer::rearm(core);
+        nmi::look_at_root_nmis(core);
         if !core.seat.is_wanted() {
             break;
         }
-        crate::halt::park(&mut core.seat, &mut core.cpu, shared);
+        crate::halt::park(&mut core.seat, &mut core.cpu, core.shared);
     }
-    shared.apply_published(&core.seat, &mut core.cpu);
-    core.commits_seen = shared.commits();
+    core.shared.apply_published(&core.seat, &mut core.cpu);
+    core.commits_seen = core.shared.commits();
     core.due |= Due::CONTROLS;
-    mode::apply(core, shared);
-    step::apply(core, shared);
-    trap::apply(core, shared);
-    shared
+    mode::apply(core);
+    step::apply(core);
+    trap::apply(core);
+    core.shared
         .clock
         .apply(&mut core.cpu, &mut core.time.hidden_ticks);
     if core.cpu.take_machine_check() {
         inject(&mut core.cpu, interruption::MACHINE_CHECK);
     }
-    nmi::deliver(core, shared);
-    interrupt::deliver(core, shared);
+    nmi::deliver(core);
+    interrupt::deliver(core);
 }

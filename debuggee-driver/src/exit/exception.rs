@@ -11,7 +11,6 @@ use crate::exit::single::{passthrough, step};
 use crate::exit::{nmi, watchers};
 use crate::hit::{self, Nature, Verdict};
 use crate::port::{Cpu, LiveRegister, Ports};
-use crate::shared::Shared;
 use crate::vmx::interruption::{self, Combined, Event, Kind};
 use crate::vmx::privilege::linear_of_code;
 use crate::vmx::{control_field, guest, interruptibility, reason, rflags, ro};
@@ -38,40 +37,40 @@ const DEBUGCTL_BTF: u64 = 1 << 1;
 const NMI_UNBLOCKING_BY_IRET: u32 = 1 << 12;
 
 /// One match over what the exit reports.
-pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
+pub fn handle<P: Ports>(core: &mut Core<'_, P>) -> Outcome {
     let info = core.cpu.vmread(ro::VMEXIT_INTERRUPTION_INFO) as u32;
     if info == INT3 {
-        return on_breakpoint(core, shared, BREAKPOINT);
+        return on_breakpoint(core, BREAKPOINT);
     }
     let error_code = core.cpu.vmread(ro::VMEXIT_INTERRUPTION_ERR_CODE) as u32;
     let Some(event) = Event::decode(info, error_code) else {
         return Outcome::Stay;
     };
     if event.kind == Kind::Nmi {
-        return nmi::on_exit(core, shared);
+        return nmi::on_exit(core);
     }
     if info & NMI_UNBLOCKING_BY_IRET != 0 && event.vector != DOUBLE_FAULT {
         core.due |= Due::NMI_BLOCKED;
         derived::settle_blocking(core);
     }
     match event.vector {
-        vector if vector == BREAKPOINT.vector => on_breakpoint(core, shared, event),
-        UNDEFINED_OPCODE => match syscall::on_undefined_opcode(core, shared) {
+        vector if vector == BREAKPOINT.vector => on_breakpoint(core, event),
+        UNDEFINED_OPCODE => match syscall::on_undefined_opcode(core) {
             // Those who watch the instruction were served: they must not be served again.
-            Some(Outcome::Inject(event)) => deliver(core, shared, event, Nature::TrapLike),
+            Some(Outcome::Inject(event)) => deliver(core, event, Nature::TrapLike),
             Some(outcome) => outcome,
-            None => on_guests_own(core, shared, event),
+            None => on_guests_own(core, event),
         },
-        _ => on_guests_own(core, shared, event),
+        _ => on_guests_own(core, event),
     }
 }
 
 /// INT3 ran: in a shadow page it stands for a hook, anywhere else it is the guest's.
-fn on_breakpoint<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, event: Event) -> Outcome {
+fn on_breakpoint<P: Ports>(core: &mut Core<'_, P>, event: Event) -> Outcome {
     let rip = core.cpu.vmread(guest::RIP);
     let linear = linear_of_code(&core.cpu, rip);
-    let Some(at) = shared.translate(&core.cpu, linear) else {
-        return on_guests_own(core, shared, event);
+    let Some(at) = core.shared.translate(&core.cpu, linear) else {
+        return on_guests_own(core, event);
     };
     if core
         .single
@@ -80,7 +79,7 @@ fn on_breakpoint<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, event: E
         .is_some_and(|how| how.original)
     {
         // The step sees the page itself, which has no hooks.
-        return on_unhooked_breakpoint(core, shared, event, linear);
+        return on_unhooked_breakpoint(core, event, linear);
     }
     if core.seat.is_wanted() {
         return Outcome::Stay;
@@ -91,27 +90,27 @@ fn on_breakpoint<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, event: E
     };
     let is_entry = syscall::is_entry(core, rip);
     let only_entry = is_entry
-        && shared.read_byte(at) != INT3_BYTE
+        && core.shared.read_byte(at) != INT3_BYTE
         && !core.seat.read(|installed| installed.may_concern(&trigger));
     // The event that is found first is a hook; without one there may be hooks all the same.
-    let verdict = match hit::fire_only(&mut core.seat, &mut core.cpu, shared, &trigger) {
+    let verdict = match hit::fire_only(&mut core.seat, &mut core.cpu, core.shared, &trigger) {
         Some(verdict) => verdict,
         None if only_entry => Verdict::Complete,
         None if core.seat.read(|it| it.watches().is_hooked(at)) => {
-            watchers::serve_before(core, shared, &trigger, Nature::FaultLike)
+            watchers::serve_before(core, &trigger, Nature::FaultLike)
         }
-        None => return on_unhooked_breakpoint(core, shared, event, linear),
+        None => return on_unhooked_breakpoint(core, event, linear),
     };
     if verdict == Verdict::Retry {
         return Outcome::Stay;
     }
-    if is_entry && let Some(outcome) = syscall::on_entry(core, shared) {
+    if is_entry && let Some(outcome) = syscall::on_entry(core) {
         return outcome;
     }
-    if nop::carry_out(core, shared, at, rip) {
+    if nop::carry_out(core, at, rip) {
         return Outcome::Moved;
     }
-    step::begin_at_hook(core, shared, at);
+    step::begin_at_hook(core, at);
     Outcome::Stay
 }
 
@@ -122,32 +121,29 @@ fn on_breakpoint<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, event: E
 /// after this core had fetched it, or the guest's code has just been changed: what stands there now runs.
 #[cold]
 #[inline(never)]
-fn on_unhooked_breakpoint<P: Ports>(
-    core: &mut Core<P::Cpu>,
-    shared: &Shared<P>,
-    event: Event,
-    linear: u64,
-) -> Outcome {
+fn on_unhooked_breakpoint<P: Ports>(core: &mut Core<'_, P>, event: Event, linear: u64) -> Outcome {
     let prefix_bytes = core
         .cpu
         .vmread(ro::VMEXIT_INSTRUCTION_LEN)
         .saturating_sub(1);
-    let last = shared.translate(&core.cpu, linear.wrapping_add(prefix_bytes));
-    let Some(last) = last.filter(|at| shared.read_byte(*at) != INT3_BYTE) else {
-        return on_guests_own(core, shared, event);
+    let last = core
+        .shared
+        .translate(&core.cpu, linear.wrapping_add(prefix_bytes));
+    let Some(last) = last.filter(|at| core.shared.read_byte(*at) != INT3_BYTE) else {
+        return on_guests_own(core, event);
     };
     if prefix_bytes != 0 && core.seat.read(|it| it.watches().is_hooked(last)) {
-        step::begin_at_hook(core, shared, last);
+        step::begin_at_hook(core, last);
         return Outcome::Stay;
     }
     if core.retries.may_try(linear, core.exits) {
         return Outcome::Stay;
     }
-    on_guests_own(core, shared, event)
+    on_guests_own(core, event)
 }
 
 /// Serves the events that watch the exception, then lets the guest have it.
-fn on_guests_own<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, event: Event) -> Outcome {
+fn on_guests_own<P: Ports>(core: &mut Core<'_, P>, event: Event) -> Outcome {
     let nature = if is_fault_like(&event) {
         Nature::FaultLike
     } else {
@@ -156,23 +152,18 @@ fn on_guests_own<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, event: E
     if nature == Nature::FaultLike && core.seat.is_wanted() {
         return Outcome::Stay;
     }
-    deliver(core, shared, event, nature)
+    deliver(core, event, nature)
 }
 
 /// The same, however the exception came about.
-fn deliver<P: Ports>(
-    core: &mut Core<P::Cpu>,
-    shared: &Shared<P>,
-    event: Event,
-    nature: Nature,
-) -> Outcome {
+fn deliver<P: Ports>(core: &mut Core<'_, P>, event: Event, nature: Nature) -> Outcome {
     let qualification = core.cpu.vmread(ro::EXIT_QUALIFICATION);
     let cr2 = core.cpu.live(LiveRegister::Cr2);
     if event.vector == PAGE_FAULT {
         core.cpu.set_live(LiveRegister::Cr2, qualification);
     }
     let trigger = TriggerInstance::new(TriggerKind::Exception, u64::from(event.vector));
-    match watchers::serve_before(core, shared, &trigger, nature) {
+    match watchers::serve_before(core, &trigger, nature) {
         Verdict::Complete => {}
         Verdict::Skip => {
             if event.vector == PAGE_FAULT {
@@ -188,28 +179,28 @@ fn deliver<P: Ports>(
     );
     match interruption::combine(first, event) {
         Combined::TripleFault => Outcome::Dead(Fault::of_exit(reason::TRIPLE_FAULT, 0)),
-        Combined::DoubleFault => on_double_fault(core, shared),
+        Combined::DoubleFault => on_double_fault(core),
         Combined::Second => {
             if event.vector == DEBUG {
                 set_debug_status(&mut core.cpu, qualification);
                 keep_single_step_due(&mut core.cpu);
             }
             give_back(core, first);
-            passthrough::deliver(core, shared, trigger);
+            passthrough::deliver(core, trigger);
             Outcome::Inject(event)
         }
     }
 }
 
 /// Two exceptions become one: whoever watches it is served, then the guest has it.
-fn on_double_fault<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
+fn on_double_fault<P: Ports>(core: &mut Core<'_, P>) -> Outcome {
     // The first of them is not delivered any more, whatever becomes of the double fault.
     let info = control_field::VMENTRY_INTERRUPTION_INFO_FIELD;
     core.cpu.vmwrite(info, 0);
     let trigger = TriggerInstance::new(TriggerKind::Exception, u64::from(DOUBLE_FAULT));
-    match watchers::serve_before(core, shared, &trigger, Nature::TrapLike) {
+    match watchers::serve_before(core, &trigger, Nature::TrapLike) {
         Verdict::Complete => {
-            passthrough::deliver(core, shared, trigger);
+            passthrough::deliver(core, trigger);
             Outcome::Inject(interruption::DOUBLE_FAULT)
         }
         Verdict::Skip | Verdict::Retry => Outcome::Stay,
@@ -218,7 +209,7 @@ fn on_double_fault<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Out
 
 /// An exception that keeps a first event from being delivered: an interrupt or an NMI is
 /// delivered later; what an instruction raised, it raises again.
-fn give_back<C: Cpu>(core: &mut Core<C>, first: Option<Event>) {
+fn give_back<P: Ports>(core: &mut Core<'_, P>, first: Option<Event>) {
     match first {
         Some(first) if first.kind == Kind::ExternalInterrupt => {
             core.arrivals.interrupts.add(first.vector)
@@ -239,7 +230,7 @@ const fn is_fault_like(event: &Event) -> bool {
 
 /// The guest does not get the exception: behind INT3, INTO and INT1 it goes on, everywhere else it
 /// stands where it stands.
-fn skipped<C: Cpu>(core: &mut Core<C>, event: &Event) -> Outcome {
+fn skipped<P: Ports>(core: &mut Core<'_, P>, event: &Event) -> Outcome {
     if event.needs_instruction_length() {
         return Outcome::Advance;
     }

@@ -13,7 +13,6 @@ use crate::halt;
 use crate::halt::silent::{self, NotEdited};
 use crate::pool::arena::CHUNK_BYTES;
 use crate::port::{Cpu, PhysicalMemory, Ports, gpr};
-use crate::shared::Shared;
 use crate::vmx::guest;
 use crate::vmx::interruption::UNDEFINED_OPCODE;
 use crate::vmx::privilege::is_kernel;
@@ -56,30 +55,30 @@ const LEAVE_PART: u64 = 100;
 const LEAVE_LOOKS: u32 = 1 << 20;
 
 /// Carries out a call that comes from the driver's own code at CPL 0.
-pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
+pub fn handle<P: Ports>(core: &mut Core<'_, P>) -> Outcome {
     let rip = core.cpu.vmread(guest::RIP);
     let registers = core.cpu.registers();
-    if !is_kernel(&core.cpu) || !shared.is_driver_code(rip) || registers[gpr::RAX] != MAGIC {
+    if !is_kernel(&core.cpu) || !core.shared.is_driver_code(rip) || registers[gpr::RAX] != MAGIC {
         let trigger = TriggerInstance::new(TriggerKind::Vmcall, 0);
-        return watched(core, shared, trigger, |_| Outcome::Inject(UNDEFINED_OPCODE));
+        return watched(core, trigger, |_| Outcome::Inject(UNDEFINED_OPCODE));
     }
     let (number, token) = (registers[gpr::RCX], registers[gpr::RSI]);
-    if token != shared.facts.token {
+    if token != core.shared.facts.token {
         return answer(core, REFUSED);
     }
     match number {
-        LEAVE if leaves_with_all(core, shared) => {
-            shared.poll.set_on(false);
-            if shared.departure.is_first_to_go() {
-                halt::say_goodbye(&core.cpu, shared);
+        LEAVE if leaves_with_all(core) => {
+            core.shared.poll.set_on(false);
+            if core.shared.departure.is_first_to_go() {
+                halt::say_goodbye(&core.cpu, core.shared);
             }
             core.cpu.registers_mut()[gpr::RAX] = 1;
             Outcome::Leave
         }
         LEAVE => answer(core, REFUSED),
         ARM => {
-            shared.poll.set_on(true);
-            halt::greet(shared);
+            core.shared.poll.set_on(true);
+            halt::greet(core.shared);
             Outcome::Advance
         }
         WANTED_CHUNKS => {
@@ -87,9 +86,12 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
                 .seat
                 .read(|installed| installed.pools().can_replenish())
             {
-                let filled = silent::edit(&mut core.seat, &mut core.cpu, shared, |installed, _| {
-                    installed.pools_mut().replenish()
-                });
+                let filled = silent::edit(
+                    &mut core.seat,
+                    &mut core.cpu,
+                    core.shared,
+                    |installed, _| installed.pools_mut().replenish(),
+                );
                 if filled == Err(NotEdited::OtherCoreHalts) {
                     return Outcome::Stay;
                 }
@@ -104,10 +106,10 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
             let taken = silent::edit(
                 &mut core.seat,
                 &mut core.cpu,
-                shared,
+                core.shared,
                 |installed, memory| {
                     let may_grow = installed.pools().wanted_chunks() != 0
-                        && is_offered(&shared.facts, memory, base);
+                        && is_offered(&core.shared.facts, memory, base);
                     if may_grow {
                         memory.write_u64(base, 0);
                     }
@@ -125,7 +127,7 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
             let cleared = silent::edit(
                 &mut core.seat,
                 &mut core.cpu,
-                shared,
+                core.shared,
                 |installed, memory| {
                     let _ = installed.change(memory, EventChange::Clear, None);
                 },
@@ -140,19 +142,19 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
     }
 }
 
-fn answer<C: Cpu>(core: &mut Core<'_, C>, value: u64) -> Outcome {
+fn answer<P: Ports>(core: &mut Core<'_, P>, value: u64) -> Outcome {
     core.cpu.registers_mut()[gpr::RAX] = value;
     Outcome::Advance
 }
 
 /// Waits a moment for all other cores to leave, too. False: they did not come, or a halt wants this one.
-fn leaves_with_all<P: Ports>(core: &mut Core<'_, P::Cpu>, shared: &Shared<P>) -> bool {
-    let present = || shared.rendezvous.present().map(departure::bit).sum();
-    let limit_ticks = shared.clock.timeout_ticks() / LEAVE_PART;
+fn leaves_with_all<P: Ports>(core: &mut Core<'_, P>) -> bool {
+    let present = || core.shared.rendezvous.present().map(departure::bit).sum();
+    let limit_ticks = core.shared.clock.timeout_ticks() / LEAVE_PART;
     let start = core.cpu.tsc();
-    shared.departure.join(core.id);
+    core.shared.departure.join(core.id);
     for _ in 0..LEAVE_LOOKS {
-        if shared.departure.is_complete(present()) {
+        if core.shared.departure.is_complete(present()) {
             return true;
         }
         if core.seat.is_wanted() || core.cpu.tsc().wrapping_sub(start) >= limit_ticks {
@@ -160,7 +162,7 @@ fn leaves_with_all<P: Ports>(core: &mut Core<'_, P::Cpu>, shared: &Shared<P>) ->
         }
         core::hint::spin_loop();
     }
-    !shared.departure.withdraw(core.id, present())
+    !core.shared.departure.withdraw(core.id, present())
 }
 
 /// Whether the chunk at `base` is RAM that the driver offers: with its token as the first word, and with nothing else in

@@ -5,17 +5,16 @@ use crate::exit::core::{Core, Outcome};
 use crate::exit::due::Due;
 use crate::exit::single::{passthrough, step};
 use crate::port::{Cpu, Gprs, Ports, gpr};
-use crate::shared::Shared;
 use crate::vmx::control::{cr0, cr4};
 use crate::vmx::{control_field, reset, ro};
 use x86::vmx::vmcs::control::EntryControls;
 
 /// INIT: the core loses its state and waits for a start-up IPI.
-pub fn on_init<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
-    step::end(core, shared);
+pub fn on_init<P: Ports>(core: &mut Core<'_, P>) -> Outcome {
+    step::end(core);
     passthrough::end(core);
     core.arrivals.interrupts = TakenInterrupts::NONE;
-    shared.published.set_efer(core.id, &mut core.cpu, 0);
+    core.shared.published.set_efer(core.id, &mut core.cpu, 0);
     let signature = core.cpu.cpuid(1, 0)[0];
     let reset = reset::after_init(cr0::NE, cr4::VMXE, signature);
     for (field, value) in reset.fields() {
@@ -34,13 +33,13 @@ pub fn on_init<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome
     core.arrivals.wants_interrupt_window = false;
     core.arrivals.wants_nmi_window = false;
     core.due |= Due::CONTROLS | Due::RESET;
-    shared.hand_over_polling(core.id);
+    core.shared.hand_over_polling(core.id);
     core.waits_for_sipi = true;
     Outcome::Stay
 }
 
 /// Start-up IPI: the core begins at the page that the vector names.
-pub fn on_sipi<C: Cpu>(core: &mut Core<C>) -> Outcome {
+pub fn on_sipi<P: Ports>(core: &mut Core<'_, P>) -> Outcome {
     core.waits_for_sipi = false;
     let vector = core.cpu.vmread(ro::EXIT_QUALIFICATION) as u8;
     for (field, value) in reset::after_sipi(vector) {

@@ -2,7 +2,7 @@
 
 use super::core::Core;
 use super::due::Due;
-use crate::port::Cpu;
+use crate::port::{Cpu, Ports};
 use crate::vmx::interruption::{Event, Kind, VALID};
 use crate::vmx::{control_field, ro};
 
@@ -24,7 +24,7 @@ pub(super) fn inject(cpu: &mut impl Cpu, event: Event) {
 /// The event that the processor was delivering when it exited is delivered at the next entry
 /// ("Information for VM Exits During Event Delivery", 28.2.4).
 #[inline]
-pub(super) fn redeliver<C: Cpu>(core: &mut Core<C>) {
+pub(super) fn redeliver<P: Ports>(core: &mut Core<'_, P>) {
     let info = core.cpu.vmread(ro::IDT_VECTORING_INFO);
     if info & VALID != 0 {
         redeliver_event(core, info as u32);
@@ -32,7 +32,7 @@ pub(super) fn redeliver<C: Cpu>(core: &mut Core<C>) {
 }
 
 #[cold]
-fn redeliver_event<C: Cpu>(core: &mut Core<C>, info: u32) {
+fn redeliver_event<P: Ports>(core: &mut Core<'_, P>, info: u32) {
     let error_code = core.cpu.vmread(ro::IDT_VECTORING_ERR_CODE) as u32;
     if let Some(event) = Event::decode(info, error_code) {
         inject(&mut core.cpu, event);

@@ -12,21 +12,20 @@ use crate::exit::single::passthrough;
 use crate::exit::watchers;
 use crate::hit::{Nature, Verdict};
 use crate::port::{Cpu, Ports};
-use crate::shared::Shared;
 use crate::vmx::interruption::{Event, Kind, VALID};
 use crate::vmx::{activity, control_field, guest, interruptibility, rflags, ro};
 
 /// An interrupt reached this core in its guest.
-pub fn on_exit<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
+pub fn on_exit<P: Ports>(core: &mut Core<'_, P>) -> Outcome {
     let vector = core.cpu.vmread(ro::VMEXIT_INTERRUPTION_INFO) as u8;
-    arrived(core, shared, vector);
+    arrived(core, vector);
     Outcome::Stay
 }
 
 /// Serves the events that watch an interrupt that was taken from the guest.
-pub(super) fn arrived<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, vector: u8) {
+pub(super) fn arrived<P: Ports>(core: &mut Core<'_, P>, vector: u8) {
     let trigger = TriggerInstance::new(TriggerKind::Interrupt, u64::from(vector));
-    let verdict = watchers::serve_before(core, shared, &trigger, Nature::TrapLike);
+    let verdict = watchers::serve_before(core, &trigger, Nature::TrapLike);
     if verdict == Verdict::Skip {
         // Nobody else tells the controller that it is done.
         core.cpu.end_of_interrupt();
@@ -36,7 +35,7 @@ pub(super) fn arrived<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, vec
 }
 
 /// The guest can take an interrupt now: [`deliver`] gives it one.
-pub fn on_window<C: Cpu>(core: &mut Core<C>) -> Outcome {
+pub fn on_window<P: Ports>(core: &mut Core<'_, P>) -> Outcome {
     core.arrivals.wants_interrupt_window = false;
     core.respite.lets_in(core.exits);
     core.due |= Due::CONTROLS;
@@ -46,7 +45,7 @@ pub fn on_window<C: Cpu>(core: &mut Core<C>) -> Outcome {
 /// Gives the guest an interrupt that waits, or asks for the moment when it can take it.
 ///
 /// As with an NMI, an instruction that is being stepped comes first.
-pub fn deliver<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
+pub fn deliver<P: Ports>(core: &mut Core<'_, P>) {
     if core.arrivals.interrupts.is_empty() || core.single.is_busy() {
         return;
     }
@@ -79,7 +78,6 @@ pub fn deliver<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
         );
         passthrough::deliver(
             core,
-            shared,
             TriggerInstance::new(TriggerKind::Interrupt, u64::from(vector)),
         );
         core.respite.given(core.exits);
@@ -89,7 +87,7 @@ pub fn deliver<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
 }
 
 /// The hypervisor leaves this core: what still waits goes back to the interrupt controller.
-pub fn give_up<C: Cpu>(core: &mut Core<C>) {
+pub fn give_up<P: Ports>(core: &mut Core<'_, P>) {
     let mut taken = core::mem::replace(&mut core.arrivals.interrupts, TakenInterrupts::NONE);
     let waiting = taken;
     // All are in service; each ends the one that is highest then.

@@ -5,7 +5,6 @@ use crate::exit::core::{Core, Outcome};
 use crate::exit::single::passthrough;
 use crate::exit::single::state::Intercept;
 use crate::port::{Cpu, Ports};
-use crate::shared::Shared;
 use crate::vmx::ro;
 use x86::vmx::vmcs::control::PrimaryControls;
 
@@ -35,7 +34,7 @@ const fn decode(qualification: u64) -> Access {
 }
 
 /// Serves the events of the port, and lets the guest carry the instruction out.
-pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
+pub fn handle<P: Ports>(core: &mut Core<'_, P>) -> Outcome {
     let access = decode(core.cpu.vmread(ro::EXIT_QUALIFICATION));
     // A wide access reaches the ports behind the one it names.
     let port = (access.port..=u16::MAX)
@@ -47,7 +46,7 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
         .unwrap_or(access.port);
     let trigger = TriggerInstance::new(access.kind, u64::from(port));
     let bitmaps = PrimaryControls::USE_IO_BITMAPS.bits();
-    passthrough::watched(core, shared, trigger, Intercept::Primary(bitmaps))
+    passthrough::watched(core, trigger, Intercept::Primary(bitmaps))
 }
 
 #[cfg(test)]

@@ -38,7 +38,6 @@ pub mod xsetbv;
 pub use self::core::{Core, Fault, Flow, Outcome};
 pub use self::death::Death;
 use crate::port::{Cpu, Ports};
-use crate::shared::Shared;
 use crate::vmx::{interruption, reason, ro};
 use detour::DetourExit;
 use emulate::advance::advance;
@@ -51,24 +50,24 @@ use violation::handle as ept_violation;
 
 /// Handles the exit that `core` just took and makes it ready for the next entry.
 #[inline(always)]
-pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Flow {
+pub fn handle<P: Ports>(core: &mut Core<'_, P>) -> Flow {
     core.exits = core.exits.wrapping_add(1);
     let reason = core.cpu.vmread(ro::EXIT_REASON) as u16;
     // The most frequent exit that nobody asked for.
-    if reason == reason::CPUID && is_alone(core, shared) && cpuid::is_nobodys(core) {
+    if reason == reason::CPUID && is_alone(core) && cpuid::is_nobodys(core) {
         cpuid::emulate(core);
         advance(core);
     } else {
-        match handle_any(core, shared, reason) {
+        match handle_any(core, reason) {
             Next::Prepare => {}
             Next::Inside => {
-                derived::load(core, shared);
+                derived::load(core);
                 return Flow::Enter;
             }
             Next::End(flow) => return flow,
         }
     }
-    before_entry(core, shared);
+    before_entry(core);
     Flow::Enter
 }
 
@@ -84,10 +83,10 @@ enum Next {
 
 /// Handles an exit for any reason.
 #[inline(always)]
-fn handle_any<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, reason: u16) -> Next {
+fn handle_any<P: Ports>(core: &mut Core<'_, P>, reason: u16) -> Next {
     redeliver(core);
-    if detour::may_concern(reason) {
-        match detour::handle(core, shared, reason) {
+    if detour::may_concern(core, reason) {
+        match detour::handle(core, reason) {
             DetourExit::NotInDetour => {}
             DetourExit::GoesOn => return Next::Inside,
             DetourExit::Dead(fault) => return Next::End(Flow::Dead(fault)),
@@ -102,23 +101,23 @@ fn handle_any<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, reason: u16
     // An instruction that exited while another core halts everything runs again after the halt:
     // its hit is neither lost nor counted twice, and the registers show the moment before it.
     if !(repeats(reason) && core.seat.is_wanted()) {
-        let outcome = dispatch(core, shared, reason);
+        let outcome = dispatch(core, reason);
         match outcome {
             Outcome::Advance => {
                 advance(core);
-                after_instruction(core, shared);
+                after_instruction(core);
             }
-            Outcome::Moved => after_instruction(core, shared),
+            Outcome::Moved => after_instruction(core),
             Outcome::Stay => {}
             Outcome::Inject(event)
                 if reason == reason::EXCEPTION_OR_NMI || event == interruption::MACHINE_CHECK =>
             {
                 inject(&mut core.cpu, event);
             }
-            Outcome::Inject(event) => raise(core, shared, event),
+            Outcome::Inject(event) => raise(core, event),
             Outcome::Leave => {
                 interrupt::give_up(core);
-                shared.published.give_up(core.id, &mut core.cpu);
+                core.shared.published.give_up(core.id, &mut core.cpu);
                 advance(core);
                 return Next::End(Flow::Leave);
             }
@@ -130,64 +129,66 @@ fn handle_any<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, reason: u16
 
 /// Whether an instruction that is carried out for the guest has no other effect than its own: no
 /// step ends with it, no trace counts it, and no other core halts.
-#[inline]
-fn is_alone<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>) -> bool {
-    core.single.step == Step::None && !shared.published.traces_any() && !core.seat.is_wanted()
+#[inline(always)]
+fn is_alone<P: Ports>(core: &Core<'_, P>) -> bool {
+    core.single.step == Step::None && !core.shared.published.traces_any() && !core.seat.is_wanted()
 }
 
 /// An instruction was carried out for the guest: what comes after it, if anything does.
 #[inline(always)]
-fn after_instruction<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
-    if core.single.step != Step::None || core.carried_out.is_some() || shared.published.traces_any()
+fn after_instruction<P: Ports>(core: &mut Core<'_, P>) {
+    if core.single.step != Step::None
+        || core.carried_out.is_some()
+        || core.shared.published.traces_any()
     {
-        serve_after_instruction(core, shared);
+        serve_after_instruction(core);
     }
 }
 
 #[inline(never)]
-fn serve_after_instruction<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
+fn serve_after_instruction<P: Ports>(core: &mut Core<'_, P>) {
     derived::settle_blocking(core);
-    step::complete(core, shared);
+    step::complete(core);
     if let Some(trigger) = core.carried_out.take() {
-        watchers::serve_after(core, shared, &trigger);
+        watchers::serve_after(core, &trigger);
     }
-    trap::executed(core, shared);
+    trap::executed(core);
 }
 
 #[inline(always)]
-fn dispatch<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, reason: u16) -> Outcome {
+fn dispatch<P: Ports>(core: &mut Core<'_, P>, reason: u16) -> Outcome {
     match reason {
-        reason::EXCEPTION_OR_NMI => exception::handle(core, shared),
-        reason::INIT => init::on_init(core, shared),
+        reason::EXCEPTION_OR_NMI => exception::handle(core),
+        reason::INIT => init::on_init(core),
         reason::SIPI => init::on_sipi(core),
-        reason::EXTERNAL_INTERRUPT => interrupt::on_exit(core, shared),
+        reason::EXTERNAL_INTERRUPT => interrupt::on_exit(core),
         reason::INTERRUPT_WINDOW => interrupt::on_window(core),
         reason::NMI_WINDOW => nmi::on_window(core),
-        reason::CPUID => cpuid::handle(core, shared),
+        reason::CPUID => cpuid::handle(core),
         reason::INVD => {
             // INVD would throw away the hypervisor's own dirty lines; the guest loses nothing by
             // having its data written back first ("Changes to Instruction Behavior", 26.1.2).
             core.cpu.write_back_caches();
             Outcome::Advance
         }
-        reason::VMCALL => hypercall::handle(core, shared),
+        reason::VMCALL => hypercall::handle(core),
         reason::GETSEC
         | reason::VMCLEAR..=reason::VMXON
         | reason::INVEPT
         | reason::INVVPID
         | reason::VMFUNC => Outcome::Inject(interruption::UNDEFINED_OPCODE),
-        reason::CR_ACCESS => control_register::handle(core, shared),
-        reason::MOV_DR => debug_register::handle(core, shared),
-        reason::IO => io::handle(core, shared),
-        reason::RDPMC => counter::on_pmc(core, shared),
-        reason::RDTSC => counter::on_tsc(core, shared, counter::RDTSC),
-        reason::RDTSCP => counter::on_tsc(core, shared, counter::RDTSCP),
-        reason::RDMSR => msr::on_read(core, shared),
-        reason::WRMSR => msr::on_write(core, shared),
-        reason::MONITOR_TRAP_FLAG => trap::handle(core, shared),
-        reason::EPT_VIOLATION => ept_violation::handle(core, shared),
-        reason::PREEMPTION_TIMER => timer::handle(core, shared),
-        reason::XSETBV => xsetbv::handle(core, shared),
+        reason::CR_ACCESS => control_register::handle(core),
+        reason::MOV_DR => debug_register::handle(core),
+        reason::IO => io::handle(core),
+        reason::RDPMC => counter::on_pmc(core),
+        reason::RDTSC => counter::on_tsc(core, counter::RDTSC),
+        reason::RDTSCP => counter::on_tsc(core, counter::RDTSCP),
+        reason::RDMSR => msr::on_read(core),
+        reason::WRMSR => msr::on_write(core),
+        reason::MONITOR_TRAP_FLAG => trap::handle(core),
+        reason::EPT_VIOLATION => ept_violation::handle(core),
+        reason::PREEMPTION_TIMER => timer::handle(core),
+        reason::XSETBV => xsetbv::handle(core),
         reason::ENTRY_FAILED_MACHINE_CHECK => Outcome::Inject(interruption::MACHINE_CHECK),
         other => Outcome::Dead(Fault::of_exit(
             other & 0xff,

@@ -7,7 +7,6 @@ use crate::exit::single::passthrough;
 use crate::exit::single::state::Intercept;
 use crate::exit::watchers::watched;
 use crate::port::{Cpu, LiveRegister, Ports, gpr};
-use crate::shared::Shared;
 use crate::vmx::control::{cr0, efer};
 use crate::vmx::interruption::GENERAL_PROTECTION;
 use crate::vmx::{TSC_DEADLINE, guest, msr};
@@ -17,44 +16,40 @@ fn number(cpu: &impl Cpu) -> u32 {
 }
 
 /// RDMSR.
-pub fn on_read<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
+pub fn on_read<P: Ports>(core: &mut Core<'_, P>) -> Outcome {
     let number = number(&core.cpu);
     let trigger = TriggerInstance::new(TriggerKind::MsrRead, u64::from(number));
     match number {
-        TSC_DEADLINE => watched(core, shared, trigger, |core| {
+        TSC_DEADLINE => watched(core, trigger, |core| {
             let deadline = deadline(core);
             answer(core, deadline)
         }),
-        msr::EFER => watched(core, shared, trigger, |core| {
-            let efer = shared.published.efer(core.id, &core.cpu);
+        msr::EFER => watched(core, trigger, |core| {
+            let efer = core.shared.published.efer(core.id, &core.cpu);
             answer(core, efer)
         }),
         _ if msr::bitmap_bit(number, false).is_some() => {
-            passthrough::watched(core, shared, trigger, Intercept::Msrs)
+            passthrough::watched(core, trigger, Intercept::Msrs)
         }
-        _ => watched(core, shared, trigger, |_| {
-            Outcome::Inject(GENERAL_PROTECTION)
-        }),
+        _ => watched(core, trigger, |_| Outcome::Inject(GENERAL_PROTECTION)),
     }
 }
 
 /// WRMSR.
-pub fn on_write<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
+pub fn on_write<P: Ports>(core: &mut Core<'_, P>) -> Outcome {
     let number = number(&core.cpu);
     let trigger = TriggerInstance::new(TriggerKind::MsrWrite, u64::from(number));
     match number {
-        TSC_DEADLINE => watched(core, shared, trigger, set_deadline),
-        msr::EFER => watched(core, shared, trigger, |core| set_efer(core, shared)),
+        TSC_DEADLINE => watched(core, trigger, set_deadline),
+        msr::EFER => watched(core, trigger, |core| set_efer(core)),
         _ if msr::bitmap_bit(number, true).is_some() => {
-            passthrough::watched(core, shared, trigger, Intercept::Msrs)
+            passthrough::watched(core, trigger, Intercept::Msrs)
         }
-        _ => watched(core, shared, trigger, |_| {
-            Outcome::Inject(GENERAL_PROTECTION)
-        }),
+        _ => watched(core, trigger, |_| Outcome::Inject(GENERAL_PROTECTION)),
     }
 }
 
-fn answer<C: Cpu>(core: &mut Core<C>, value: u64) -> Outcome {
+fn answer<P: Ports>(core: &mut Core<'_, P>, value: u64) -> Outcome {
     let registers = core.cpu.registers_mut();
     registers[gpr::RAX] = value & 0xffff_ffff;
     registers[gpr::RDX] = value >> 32;
@@ -66,14 +61,14 @@ fn written(cpu: &impl Cpu) -> u64 {
     registers[gpr::RDX] << 32 | registers[gpr::RAX] & 0xffff_ffff
 }
 
-fn deadline<C: Cpu>(core: &Core<C>) -> u64 {
+fn deadline<P: Ports>(core: &Core<'_, P>) -> u64 {
     match core.cpu.live(LiveRegister::TscDeadline) {
         0 => 0,
         real => real.wrapping_sub(core.time.hidden_ticks),
     }
 }
 
-fn set_deadline<C: Cpu>(core: &mut Core<C>) -> Outcome {
+fn set_deadline<P: Ports>(core: &mut Core<'_, P>) -> Outcome {
     let real = match written(&core.cpu) {
         0 => 0,
         value => value.wrapping_add(core.time.hidden_ticks),
@@ -82,13 +77,13 @@ fn set_deadline<C: Cpu>(core: &mut Core<C>) -> Outcome {
     Outcome::Advance
 }
 
-fn set_efer<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
-    let now = shared.published.efer(core.id, &core.cpu);
+fn set_efer<P: Ports>(core: &mut Core<'_, P>) -> Outcome {
+    let now = core.shared.published.efer(core.id, &core.cpu);
     let paging = core.cpu.vmread(guest::CR0) & cr0::PG != 0;
     let Some(new) = efer_after(written(&core.cpu), now, paging) else {
         return Outcome::Inject(GENERAL_PROTECTION);
     };
-    shared.published.set_efer(core.id, &mut core.cpu, new);
+    core.shared.published.set_efer(core.id, &mut core.cpu, new);
     if (now ^ new) & efer::NXE != 0 {
         core.cpu.invalidate_translations();
     }

@@ -7,33 +7,32 @@ use crate::exit::single::passthrough;
 use crate::exit::watchers;
 use crate::hit::{Nature, Verdict};
 use crate::port::{Cpu, Ports};
-use crate::shared::Shared;
 use crate::vmx::interruption::{NMI, VALID};
 use crate::vmx::{control_field, guest, interruptibility};
 
 /// An NMI reached this core in its guest.
-pub fn on_exit<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
+pub fn on_exit<P: Ports>(core: &mut Core<'_, P>) -> Outcome {
     core.cpu.end_nmi_blocking();
-    arrived(core, shared);
+    arrived(core);
     Outcome::Stay
 }
 
 /// Looks at the NMIs that reached this core in VMX-root.
-pub fn look_at_root_nmis<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
+pub fn look_at_root_nmis<P: Ports>(core: &mut Core<'_, P>) {
     let count = core.cpu.root_nmis();
     if count != core.arrivals.root_nmis_seen {
         core.arrivals.root_nmis_seen = count;
-        arrived(core, shared);
+        arrived(core);
     }
 }
 
 /// An expected NMI has done its work by making the core exit: the halt itself is seen by
 /// `before_entry`. Any other NMI is the guest's.
-pub(super) fn arrived<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
+pub(super) fn arrived<P: Ports>(core: &mut Core<'_, P>) {
     if core.seat.take_expected_nmi() {
         return;
     }
-    let verdict = watchers::serve_before(core, shared, &trigger(), Nature::TrapLike);
+    let verdict = watchers::serve_before(core, &trigger(), Nature::TrapLike);
     core.arrivals.nmi_pending |= verdict != Verdict::Skip;
 }
 
@@ -42,7 +41,7 @@ const fn trigger() -> TriggerInstance {
 }
 
 /// The guest can take an NMI now.
-pub fn on_window<C: Cpu>(core: &mut Core<C>) -> Outcome {
+pub fn on_window<P: Ports>(core: &mut Core<'_, P>) -> Outcome {
     core.arrivals.wants_nmi_window = false;
     core.due |= Due::CONTROLS;
     core.arrivals.nmi_pending = true;
@@ -54,7 +53,7 @@ pub fn on_window<C: Cpu>(core: &mut Core<C>) -> Outcome {
 /// During a step it waits for the step's end: an NMI window opens before the stepped instruction
 /// and would never let it run. For the same reason the shadow of STI is no obstacle but is
 /// dropped: an NMI may come in it ("Guest Non-Register State", table 25-3).
-pub fn deliver<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
+pub fn deliver<P: Ports>(core: &mut Core<'_, P>) {
     if !core.arrivals.nmi_pending || core.single.is_busy() {
         return;
     }
@@ -74,5 +73,5 @@ pub fn deliver<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
         control_field::VMENTRY_INTERRUPTION_INFO_FIELD,
         u64::from(NMI.encode()),
     );
-    passthrough::deliver(core, shared, trigger());
+    passthrough::deliver(core, trigger());
 }

@@ -10,17 +10,16 @@ use crate::exit::single::passthrough;
 use crate::exit::watchers;
 use crate::hit::{Nature, Verdict};
 use crate::port::{Cpu, Ports};
-use crate::shared::Shared;
 use crate::vmx::interruption::Event;
 use crate::vmx::{guest, rflags};
 
 /// An instruction raises an exception because the hypervisor says so: whoever watches it is
 /// served as if the processor had raised it.
-pub(super) fn raise<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, event: Event) {
+pub(super) fn raise<P: Ports>(core: &mut Core<'_, P>, event: Event) {
     let trigger = TriggerInstance::new(TriggerKind::Exception, u64::from(event.vector));
-    match watchers::serve_before(core, shared, &trigger, Nature::FaultLike) {
+    match watchers::serve_before(core, &trigger, Nature::FaultLike) {
         Verdict::Complete => {
-            passthrough::deliver(core, shared, trigger);
+            passthrough::deliver(core, trigger);
             // What a fault pushes has it set ("Instruction-Breakpoint Exception Condition", 18.3.1.1); after the exit
             // of an instruction it is not.
             let rflags = core.cpu.vmread(guest::RFLAGS);

@@ -8,30 +8,29 @@ use crate::exit::due::Due;
 use crate::exit::respite::LOOK_MS;
 use crate::halt;
 use crate::port::{Cpu, Ports};
-use crate::shared::Shared;
 use crate::vmx::guest;
 use wire_protocol::packet::StopCause;
 
 /// The timer ran out: poll, and halt if the host asks for it.
-pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
-    if shared.poll.is_by(core.id) && halt::poll(&core.cpu, shared) {
+pub fn handle<P: Ports>(core: &mut Core<'_, P>) -> Outcome {
+    if core.shared.poll.is_by(core.id) && halt::poll(&core.cpu, core.shared) {
         // Another core that halts at the same moment makes this one unnecessary: the host hears of
         // that one.
         halt::stop(
             &mut core.seat,
             &mut core.cpu,
-            shared,
+            core.shared,
             StopCause::BreakIn,
             None,
         );
     }
     let now = core.cpu.tsc();
-    let period = u64::from(shared.facts.tsc_khz) * LOOK_MS;
+    let period = u64::from(core.shared.facts.tsc_khz) * LOOK_MS;
     let is_traced = core.single.trace.is_on;
     if core.respite.look((now, core.exits), period, is_traced) {
         core.due |= Due::INTERRUPTS;
     }
-    let mut ticks = shared.poll.ticks_to_next_look(core.id);
+    let mut ticks = core.shared.poll.ticks_to_next_look(core.id);
     if core.respite.is_on() {
         // When it leaves its guest no more, it has what was kept for it.
         ticks = ticks.min(period);
@@ -43,26 +42,26 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
 /// Sets the timer for what is left until the next look. Exits for other reasons do not put it off: a
 /// guest that leaves all the time could not be broken into.
 #[inline(always)]
-pub fn rearm<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
+pub fn rearm<P: Ports>(core: &mut Core<'_, P>) {
     // A look that is overdue lies beyond any interval, too.
     let mut ticks = core.time.next_look.wrapping_sub(core.cpu.tsc());
-    if ticks > shared.poll.interval_ticks() {
-        ticks = at_most(core, shared, ticks);
+    if ticks > core.shared.poll.interval_ticks() {
+        ticks = at_most(core, ticks);
     }
     core.cpu.vmwrite(
         guest::VMX_PREEMPTION_TIMER_VALUE,
-        ticks >> shared.fixed.preemption_timer_shift,
+        ticks >> core.shared.fixed.preemption_timer_shift,
     );
 }
 
 /// Until the next look of a core that does not poll; it may have become the one that does. None is left if the look is
 /// overdue.
 #[inline(never)]
-fn at_most<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>, ticks: u64) -> u64 {
+fn at_most<P: Ports>(core: &Core<'_, P>, ticks: u64) -> u64 {
     if ticks.cast_signed() < 0 {
         return 0;
     }
     ticks
-        .min(shared.poll.ticks_to_next_look(core.id))
+        .min(core.shared.poll.ticks_to_next_look(core.id))
         .min(u64::from(u32::MAX))
 }

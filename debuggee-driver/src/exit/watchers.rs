@@ -4,17 +4,15 @@ use crate::event::{Moment, TriggerInstance};
 use crate::exit::core::{Core, Outcome};
 use crate::hit::{self, Nature, Verdict};
 use crate::port::Ports;
-use crate::shared::Shared;
 
 /// Serves the events that watch what made the core exit, and carries it out unless one of them
 /// says otherwise.
 pub(super) fn watched<P: Ports>(
-    core: &mut Core<P::Cpu>,
-    shared: &Shared<P>,
+    core: &mut Core<'_, P>,
     trigger: TriggerInstance,
-    carry_out: impl FnOnce(&mut Core<P::Cpu>) -> Outcome,
+    carry_out: impl FnOnce(&mut Core<'_, P>) -> Outcome,
 ) -> Outcome {
-    match serve_before(core, shared, &trigger, Nature::FaultLike) {
+    match serve_before(core, &trigger, Nature::FaultLike) {
         Verdict::Skip => Outcome::Advance,
         Verdict::Retry => Outcome::Stay,
         Verdict::Complete => {
@@ -34,8 +32,7 @@ pub(super) fn watched<P: Ports>(
 /// Serves the events that wait for `trigger` before it takes effect.
 #[inline]
 pub(super) fn serve_before<P: Ports>(
-    core: &mut Core<P::Cpu>,
-    shared: &Shared<P>,
+    core: &mut Core<'_, P>,
     trigger: &TriggerInstance,
     nature: Nature,
 ) -> Verdict {
@@ -43,7 +40,7 @@ pub(super) fn serve_before<P: Ports>(
     hit::fire(
         &mut core.seat,
         &mut core.cpu,
-        shared,
+        core.shared,
         trigger,
         before,
         nature,
@@ -52,16 +49,12 @@ pub(super) fn serve_before<P: Ports>(
 
 /// Serves those that wait until it has taken effect.
 #[inline]
-pub(super) fn serve_after<P: Ports>(
-    core: &mut Core<P::Cpu>,
-    shared: &Shared<P>,
-    trigger: &TriggerInstance,
-) {
+pub(super) fn serve_after<P: Ports>(core: &mut Core<'_, P>, trigger: &TriggerInstance) {
     let (after, nature) = (Moment::Post, Nature::TrapLike);
     hit::fire(
         &mut core.seat,
         &mut core.cpu,
-        shared,
+        core.shared,
         trigger,
         after,
         nature,
@@ -69,12 +62,8 @@ pub(super) fn serve_after<P: Ports>(
 }
 
 /// Whether there are any that wait until it has taken effect on this core.
-pub(super) fn is_after_awaited<P: Ports>(
-    core: &Core<P::Cpu>,
-    shared: &Shared<P>,
-    trigger: &TriggerInstance,
-) -> bool {
-    let facts = shared.dispatch_facts(core.id);
+pub(super) fn is_after_awaited<P: Ports>(core: &Core<'_, P>, trigger: &TriggerInstance) -> bool {
+    let facts = core.shared.dispatch_facts(core.id);
     core.seat.read(|installed| {
         installed.has_after(trigger.kind)
             && installed.may_concern(trigger)

@@ -4,7 +4,6 @@ use crate::event::{TriggerInstance, TriggerKind};
 use crate::exit::core::{Core, Outcome};
 use crate::exit::watchers::watched;
 use crate::port::{Cpu, Ports, gpr};
-use crate::shared::Shared;
 use crate::vmx::control;
 use crate::vmx::interruption::GENERAL_PROTECTION;
 use crate::vmx::privilege::is_kernel;
@@ -13,14 +12,14 @@ use crate::vmx::privilege::is_kernel;
 const XSAVE_LEAF: u32 = 0xd;
 
 /// Serves the events that watch the register, then writes it.
-pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
+pub fn handle<P: Ports>(core: &mut Core<'_, P>) -> Outcome {
     if !is_kernel(&core.cpu) {
         // Privilege is looked at before the exit; an emulated processor may not.
         return Outcome::Inject(GENERAL_PROTECTION);
     }
     let index = core.cpu.registers()[gpr::RCX] as u32;
     let trigger = TriggerInstance::new(TriggerKind::Xsetbv, u64::from(index));
-    watched(core, shared, trigger, |core| write(&mut core.cpu))
+    watched(core, trigger, |core| write(&mut core.cpu))
 }
 
 /// Writes XCR0 for the guest, or faults as the processor would.

@@ -3,10 +3,8 @@
 
 use super::{Halt, Shared, drain, refuse_undecoded};
 use crate::command::{self, Context, Next};
-use crate::event::Installed;
 use crate::line::Line;
 use crate::port::{Cpu, Ports};
-use crate::shared::Writer;
 use wire_protocol::limits;
 use wire_protocol::link::Incoming;
 use wire_protocol::packet::{Notice, Request, StopCause};
@@ -30,14 +28,7 @@ pub(super) fn serve<P: Ports>(
 }
 
 fn serve_line<P: Ports>(line: &mut Line<P::Transport>, context: &mut Context<'_, '_, P>) {
-    command::event::follow(context);
-    let by = Writer {
-        core: context.halt.owner(),
-        tsc: context.cpu.tsc(),
-    };
-    let shared = context.shared;
-    let look = |installed: &Installed| shared.look_at_hooks(installed, by);
-    context.halt.read(look);
+    command::event::look_at_watches(context);
     drain::before_stop(line, context.shared);
     context.halt.read(|installed| installed.begin_report());
     let mut is_told = announce(line, context);

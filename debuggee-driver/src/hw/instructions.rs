@@ -80,6 +80,9 @@ pub unsafe fn vmxoff() {
 /// Reads a field of the current VMCS that every processor has which `capability::check` accepts; of any
 /// other the value means nothing.
 ///
+/// For the compiler it touches no memory, nor does [`vmwrite`]: nobody but the processor uses that of a current VMCS, and the
+/// assembly that enters the guest comes after all writes of what a field leads to.
+///
 /// # Safety
 /// VMX-root with a current VMCS.
 #[inline(always)]
@@ -87,7 +90,7 @@ pub unsafe fn vmread(field: u32) -> u64 {
     let value: u64;
     // SAFETY: by contract; an unknown field only sets flags and leaves the register as it is.
     unsafe {
-        asm!("vmread {}, {}", lateout(reg) value, in(reg) u64::from(field), options(nostack));
+        asm!("vmread {}, {}", lateout(reg) value, in(reg) u64::from(field), options(nomem, nostack));
     }
     value
 }
@@ -100,7 +103,7 @@ pub unsafe fn vmread(field: u32) -> u64 {
 pub unsafe fn vmwrite(field: u32, value: u64) -> Result<(), VmFail> {
     // SAFETY: in VMX-root with a VMCS current, by contract; the fields take effect at the next entry.
     unsafe {
-        asm!("vmwrite {}, {}", "jbe {}", in(reg) u64::from(field), in(reg) value, label { return Err(VmFail) }, options(nostack));
+        asm!("vmwrite {}, {}", "jbe {}", in(reg) u64::from(field), in(reg) value, label { return Err(VmFail) }, options(nomem, nostack));
     }
     Ok(())
 }

@@ -9,7 +9,6 @@ use crate::exit::core::Core;
 use crate::exit::violation::access::Violation;
 use crate::guest::instruction::load::PlainLoad;
 use crate::port::{Cpu, PhysicalMemory, Ports, gpr};
-use crate::shared::Shared;
 use crate::vmx::{guest, rflags};
 use wire_protocol::event::Access;
 
@@ -20,8 +19,7 @@ const DR7_ENABLED: u64 = 0xff;
 #[inline]
 pub(in crate::exit) fn carry_out<P: Ports>(
     load: &PlainLoad,
-    core: &mut Core<P::Cpu>,
-    shared: &Shared<P>,
+    core: &mut Core<'_, P>,
     violation: &Violation,
 ) -> Option<u64> {
     let cpu = &mut core.cpu;
@@ -39,7 +37,7 @@ pub(in crate::exit) fn carry_out<P: Ports>(
     if !is_whole || !is_free {
         return None;
     }
-    let word = shared.memory.read_u64(violation.at.0 & !7);
+    let word = core.shared.memory.read_u64(violation.at.0 & !7);
     let value = if load.bytes == 8 {
         word
     } else {

@@ -7,7 +7,6 @@
 use crate::exit::core::Core;
 use crate::exit::emulate::advance::advance_by;
 use crate::port::{Cpu, LiveRegister, PhysicalMemory, Ports};
-use crate::shared::Shared;
 use crate::vmx::privilege::{is_64_bit_code, is_kernel};
 use crate::vmx::{guest, rflags};
 use wire_protocol::address::{GuestPhysical, PAGE_BYTES};
@@ -41,11 +40,10 @@ fn length(bytes: u64) -> Option<u64> {
     Some(u64::from(*len))
 }
 
-/// Carries out the hooked instruction at `at`, where RIP is `rip`, and goes behind it, if that is simple. Not if the guest could tell the
-/// difference: what else is due at its end, the processor does.
+/// Carries out the hooked instruction at `at`, where RIP is `rip`, and goes behind it, if that is simple. Not if the guest
+/// could tell the difference: what else is due at its end, the processor does.
 pub(in crate::exit) fn carry_out<P: Ports>(
-    core: &mut Core<P::Cpu>,
-    shared: &Shared<P>,
+    core: &mut Core<'_, P>,
     at: GuestPhysical,
     rip: u64,
 ) -> bool {
@@ -56,16 +54,12 @@ pub(in crate::exit) fn carry_out<P: Ports>(
         return false;
     }
     let mut bytes = [0; 8];
-    shared.memory.read(at.0, &mut bytes);
+    core.shared.memory.read(at.0, &mut bytes);
     let bytes = u64::from_le_bytes(bytes);
     let cpu = &mut core.cpu;
-    let swaps = bytes & SWAPGS_MASK == SWAPGS && is_kernel(cpu);
-    let known = if swaps {
-        Some(SWAPGS_BYTES)
-    } else {
-        length(bytes)
-    };
-    let Some(len_bytes) = known else {
+    let nop_bytes = length(bytes);
+    let swaps = nop_bytes.is_none() && bytes & SWAPGS_MASK == SWAPGS && is_kernel(cpu);
+    let Some(len_bytes) = nop_bytes.or(swaps.then_some(SWAPGS_BYTES)) else {
         return false;
     };
     if cpu.vmread(guest::RFLAGS) & (rflags::TF | rflags::RF) != 0

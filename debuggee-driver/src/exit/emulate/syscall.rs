@@ -43,7 +43,7 @@ const PLAIN: [(Instruction, u64, u64); 2] = [
 const SYSCALL_BYTES: u64 = 2;
 const SYSRET_BYTES: u64 = 3;
 
-fn recognise<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>) -> Option<Recognised> {
+fn recognise<P: Ports>(core: &Core<'_, P>) -> Option<Recognised> {
     let cpu = &core.cpu;
     let rip = cpu.vmread(guest::RIP);
     let is_user = cpl(cpu) == 3;
@@ -54,7 +54,7 @@ fn recognise<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>) -> Option<Recogn
         // The code that leaves the kernel follows the code that enters it.
         rip.wrapping_sub(entry) < 2 * PAGE_BYTES
     };
-    let Some(at) = shared.translate(cpu, rip) else {
+    let Some(at) = core.shared.translate(cpu, rip) else {
         let [syscall, sysret] = PLAIN;
         let (instruction, len_bytes, _) = if is_user { syscall } else { sysret };
         return in_range.then_some(Recognised {
@@ -63,9 +63,9 @@ fn recognise<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>) -> Option<Recogn
             detail: BY_RANGE,
         });
     };
-    let (instruction, len_bytes) = match plain(shared, at) {
+    let (instruction, len_bytes) = match plain(core.shared, at) {
         Some(found) => found,
-        None => of_any_form(core, shared, rip)?,
+        None => of_any_form(core, rip)?,
     };
     Some(Recognised {
         instruction,
@@ -92,12 +92,8 @@ fn plain<P: Ports>(shared: &Shared<P>, at: GuestPhysical) -> Option<(Instruction
 /// The same with any prefixes, and across the end of a page.
 #[cold]
 #[inline(never)]
-fn of_any_form<P: Ports>(
-    core: &Core<P::Cpu>,
-    shared: &Shared<P>,
-    rip: u64,
-) -> Option<(Instruction, u64)> {
-    let it = step::instruction_at(core, shared, rip)?;
+fn of_any_form<P: Ports>(core: &Core<'_, P>, rip: u64) -> Option<(Instruction, u64)> {
+    let it = step::instruction_at(core, rip)?;
     let instruction = if it.is_syscall() {
         Instruction::Syscall
     } else if it.is_sysret() && it.wide {
@@ -111,19 +107,16 @@ fn of_any_form<P: Ports>(
 }
 
 /// An invalid-opcode exception. `None`: it is the guest's own.
-pub(in crate::exit) fn on_undefined_opcode<P: Ports>(
-    core: &mut Core<P::Cpu>,
-    shared: &Shared<P>,
-) -> Option<Outcome> {
-    let sce = shared.published.efer(core.id, &core.cpu) & efer::SCE != 0;
-    if !shared.published.hides_sce(core.id) || !sce || !is_in_64_bit_mode(&core.cpu) {
+pub(in crate::exit) fn on_undefined_opcode<P: Ports>(core: &mut Core<'_, P>) -> Option<Outcome> {
+    let sce = core.shared.published.efer(core.id, &core.cpu) & efer::SCE != 0;
+    if !core.shared.published.hides_sce(core.id) || !sce || !is_in_64_bit_mode(&core.cpu) {
         return None;
     }
     let Recognised {
         instruction,
         len_bytes,
         detail,
-    } = recognise(core, shared)?;
+    } = recognise(core)?;
     let is_syscall = instruction == Instruction::Syscall;
     if !is_syscall && cpl(&core.cpu) != 0 {
         // That SYSRET is on is looked at first, then who runs it.
@@ -142,7 +135,7 @@ pub(in crate::exit) fn on_undefined_opcode<P: Ports>(
             ..TriggerInstance::new(TriggerKind::Sysret, 0)
         }
     };
-    let outcome = watched(core, shared, trigger, |core| {
+    let outcome = watched(core, trigger, |core| {
         let next_rip = core.cpu.vmread(guest::RIP).wrapping_add(len_bytes);
         carry_out(core, instruction, next_rip)
     });
@@ -157,19 +150,16 @@ pub(in crate::exit) fn on_undefined_opcode<P: Ports>(
 }
 
 /// Whether the kernel begins at `rip` after SYSCALL, and somebody waits for that.
-pub(in crate::exit) fn is_entry<C: Cpu>(core: &Core<C>, rip: u64) -> bool {
+pub(in crate::exit) fn is_entry<P: Ports>(core: &Core<'_, P>, rip: u64) -> bool {
     let is_awaited = core.seat.read(Installed::has_syscall_entries);
     is_awaited && core.cpu.live(LiveRegister::Lstar) == rip
 }
 
 /// Serves who waits for the kernel to be entered. `None`: its first instruction runs.
-pub(in crate::exit) fn on_entry<P: Ports>(
-    core: &mut Core<P::Cpu>,
-    shared: &Shared<P>,
-) -> Option<Outcome> {
+pub(in crate::exit) fn on_entry<P: Ports>(core: &mut Core<'_, P>) -> Option<Outcome> {
     let trigger = TriggerInstance::new(TriggerKind::SyscallEntry, core.cpu.registers()[gpr::RAX]);
     // Hooks of this instruction were served before: they must not be served again.
-    match serve_before(core, shared, &trigger, Nature::TrapLike) {
+    match serve_before(core, &trigger, Nature::TrapLike) {
         Verdict::Complete => None,
         Verdict::Retry => Some(Outcome::Stay),
         // Back to the program, as if the system call had been served.
@@ -178,7 +168,7 @@ pub(in crate::exit) fn on_entry<P: Ports>(
 }
 
 /// Carries it out; SYSCALL remembers `next_rip`.
-fn carry_out<C: Cpu>(core: &mut Core<C>, instruction: Instruction, next_rip: u64) -> Outcome {
+fn carry_out<P: Ports>(core: &mut Core<'_, P>, instruction: Instruction, next_rip: u64) -> Outcome {
     let cpu = &mut core.cpu;
     let registers = cpu.registers();
     let before = Before {

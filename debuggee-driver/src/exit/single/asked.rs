@@ -9,7 +9,6 @@ use crate::exit::single::trace::{ExecutedInstruction, STACK_BYTES};
 use crate::hit;
 use crate::port::Ports;
 use crate::published::AskedStep;
-use crate::shared::Shared;
 use wire_protocol::script::Tracing;
 
 /// Instructions after which a step ends wherever it is: the routine may go on elsewhere, or never return.
@@ -17,8 +16,7 @@ const INSTRUCTIONS_MAX: u32 = 100_000;
 
 /// Ends the core's step if the instruction was its last.
 pub(in crate::exit) fn executed<P: Ports>(
-    core: &mut Core<P::Cpu>,
-    shared: &Shared<P>,
+    core: &mut Core<'_, P>,
     asked: &AskedStep,
     executed: &ExecutedInstruction,
 ) {
@@ -27,14 +25,14 @@ pub(in crate::exit) fn executed<P: Ports>(
     // It was asked for behind an instruction that is only now told, or the instruction repeats itself.
     let stands = (executed.rip, executed.rsp) == asked.from;
     let is_call =
-        || step::instruction_at(core, shared, rip).is_some_and(|instruction| instruction.is_call());
+        || step::instruction_at(core, rip).is_some_and(|instruction| instruction.is_call());
     let is_over = || !stands && is_over(asked.tracing, rsp, executed, is_call);
     if core.single.asked_steps < INSTRUCTIONS_MAX && !is_over() {
         return;
     }
     core.single.asked_steps = 0;
-    shared.published.end_step(core.id);
-    hit::again(&mut core.seat, &mut core.cpu, shared, asked.event);
+    core.shared.published.end_step(core.id);
+    hit::again(&mut core.seat, &mut core.cpu, core.shared, asked.event);
 }
 
 /// Whether a step that began with the stack at `rsp` ends with this instruction.

@@ -12,22 +12,21 @@ use crate::exit::single::state::Step;
 use crate::exit::watchers;
 use crate::hit::{Nature, Verdict};
 use crate::port::{Cpu, Ports};
-use crate::shared::Shared;
 use crate::vmx::privilege::is_kernel;
 use crate::vmx::{control_field, guest};
 use wire_protocol::event::Modes;
 
 /// Before the guest is entered after a commit: begins or ends the watch. One that goes on stays as it is, so that a
 /// change that is under way is still seen.
-pub fn apply<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
-    if shared.published.watches_mode(core.id) != core.single.executable_mode.is_some() {
-        follow(core, shared);
+pub fn apply<P: Ports>(core: &mut Core<'_, P>) {
+    if core.shared.published.watches_mode(core.id) != core.single.executable_mode.is_some() {
+        follow(core);
     }
 }
 
 /// Serves those who wait for a change of mode, if this fetch is one, and lets it happen. `None`: it is something
 /// else.
-pub fn on_fetch<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Option<Outcome> {
+pub fn on_fetch<P: Ports>(core: &mut Core<'_, P>) -> Option<Outcome> {
     let is_home = core.single.step == Step::None;
     let reached = reached(
         core.single.executable_mode.filter(|_| is_home),
@@ -35,20 +34,20 @@ pub fn on_fetch<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Option
     )?;
     let rip = core.cpu.vmread(guest::RIP);
     let change = trigger(reached);
-    let verdict = watchers::serve_before(core, shared, &change, Nature::FaultLike);
+    let verdict = watchers::serve_before(core, &change, Nature::FaultLike);
     // It comes up again only if another core halted first.
     if verdict != Verdict::Retry || core.cpu.vmread(guest::RIP) != rip {
-        follow(core, shared);
+        follow(core);
     }
     Some(Outcome::Stay)
 }
 
 /// Lets only the mode that the core is in execute anything, or both if nobody waits.
-fn follow<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
-    let is_watched = shared.published.watches_mode(core.id);
+fn follow<P: Ports>(core: &mut Core<'_, P>) {
+    let is_watched = core.shared.published.watches_mode(core.id);
     core.single.executable_mode = is_watched.then(|| now(&core.cpu));
     core.due |= Due::CONTROLS;
-    if let Some(trampoline) = &shared.fixed.trampoline {
+    if let Some(trampoline) = &core.shared.fixed.trampoline {
         let [ordinary, watched] = trampoline.lists;
         let list = if is_watched { watched } else { ordinary };
         core.cpu.vmwrite(control_field::EPTP_LIST_ADDR_FULL, list);

@@ -12,18 +12,16 @@ use crate::exit::single::state::{Intercept, PassThrough};
 use crate::exit::watchers;
 use crate::hit::{Nature, Verdict};
 use crate::port::{Cpu, Ports};
-use crate::shared::Shared;
 use crate::vmx::privilege::next_ip;
 use crate::vmx::{guest, ro};
 
 /// Serves the events that watch the instruction that exited, and lets the guest carry it out.
 pub fn watched<P: Ports>(
-    core: &mut Core<P::Cpu>,
-    shared: &Shared<P>,
+    core: &mut Core<'_, P>,
     trigger: TriggerInstance,
     intercept: Intercept,
 ) -> Outcome {
-    match watchers::serve_before(core, shared, &trigger, Nature::FaultLike) {
+    match watchers::serve_before(core, &trigger, Nature::FaultLike) {
         Verdict::Skip => return Outcome::Advance,
         Verdict::Retry => return Outcome::Stay,
         Verdict::Complete => {}
@@ -40,17 +38,15 @@ pub fn watched<P: Ports>(
 }
 
 /// An event is about to be delivered: those that wait for the time after are served then.
-pub fn deliver<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, trigger: TriggerInstance) {
-    if core.single.pass_through == PassThrough::None
-        && watchers::is_after_awaited(core, shared, &trigger)
-    {
+pub fn deliver<P: Ports>(core: &mut Core<'_, P>, trigger: TriggerInstance) {
+    if core.single.pass_through == PassThrough::None && watchers::is_after_awaited(core, &trigger) {
         core.single.pass_through = PassThrough::Delivery { trigger };
         core.due |= Due::CONTROLS;
     }
 }
 
 /// The monitor trap flag fired. A string instruction traps after each iteration and goes on.
-pub fn on_trap<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
+pub fn on_trap<P: Ports>(core: &mut Core<'_, P>) {
     let now = core.cpu.vmread(guest::RIP);
     let done = match core.single.pass_through {
         PassThrough::None => return,
@@ -61,12 +57,12 @@ pub fn on_trap<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     end(core);
     // An instruction that faulted has no time after it.
     if let Some(trigger) = done {
-        watchers::serve_after(core, shared, &trigger);
+        watchers::serve_after(core, &trigger);
     }
 }
 
 /// Ends it, if there is something, and lets everything exit again.
-pub fn end<C: Cpu>(core: &mut Core<C>) {
+pub fn end<P: Ports>(core: &mut Core<'_, P>) {
     if core.single.pass_through != PassThrough::None {
         core.single.pass_through = PassThrough::None;
         core.due |= Due::CONTROLS;

@@ -28,24 +28,19 @@ const HOOKED: Opening = Opening {
 };
 
 /// Lets the hooked instruction at `at` run.
-pub fn begin_at_hook<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, at: GuestPhysical) {
-    open(core, shared, at, HOOKED);
+pub fn begin_at_hook<P: Ports>(core: &mut Core<'_, P>, at: GuestPhysical) {
+    open(core, at, HOOKED);
 }
 
 /// Opens a page that the next instruction touches, and lets the instruction run.
 #[inline]
-pub fn open<P: Ports>(
-    core: &mut Core<P::Cpu>,
-    shared: &Shared<P>,
-    at: GuestPhysical,
-    how: Opening,
-) {
-    let mut memory = shared.memory.clone();
+pub fn open<P: Ports>(core: &mut Core<'_, P>, at: GuestPhysical, how: Opening) {
+    let mut memory = core.shared.memory.clone();
     let opened = core
         .single
         .view
-        .reopen(&mut memory, shared.commits(), at.page(), how)
-        || with_sources(&core.seat, shared, |sources, memory| {
+        .reopen(&mut memory, core.shared.commits(), at.page(), how)
+        || with_sources(&core.seat, core.shared, |sources, memory| {
             core.single.view.open(memory, sources, at.page(), how)
         });
     arm(core, false, !opened);
@@ -53,12 +48,12 @@ pub fn open<P: Ports>(
 
 /// Lets the next instruction touch the debugger's memory at `at`: it reads nothing, and what it writes is thrown
 /// away.
-pub fn open_hidden<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, at: GuestPhysical) {
+pub fn open_hidden<P: Ports>(core: &mut Core<'_, P>, at: GuestPhysical) {
     let nothing = Opening {
         granted: Permissions::empty(),
         original: false,
     };
-    let opened = with_sources(&core.seat, shared, |sources, memory| {
+    let opened = with_sources(&core.seat, core.shared, |sources, memory| {
         core.single.view.open(memory, sources, at.page(), nothing)
     });
     arm(core, true, !opened);
@@ -81,7 +76,7 @@ fn with_sources<P: Ports, R>(
 }
 
 /// Lets the next instruction run by itself, in the core's own view and with interrupts held off for its duration.
-fn arm<C: Cpu>(core: &mut Core<C>, discards: bool, blind: bool) {
+fn arm<P: Ports>(core: &mut Core<'_, P>, discards: bool, blind: bool) {
     if let Step::Active {
         discards: discards_so_far,
         blind: blind_so_far,
@@ -104,78 +99,71 @@ fn arm<C: Cpu>(core: &mut Core<C>, discards: bool, blind: bool) {
 }
 
 /// The monitor trap flag fired: one instruction ran, or one iteration of a repeated one.
-pub fn on_trap<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
+pub fn on_trap<P: Ports>(core: &mut Core<'_, P>) -> Outcome {
     let Step::Active { rip, .. } = core.single.step else {
         return Outcome::Stay;
     };
     let now = core.cpu.vmread(guest::RIP);
-    if now == rip && instruction_at(core, shared, rip).is_some_and(|it| it.is_repeated_string()) {
-        end_iteration(core, shared);
-    } else if core.single.touched.count() != 0 && has_faulted(core, shared, rip, now) {
+    if now == rip && instruction_at(core, rip).is_some_and(|it| it.is_repeated_string()) {
+        end_iteration(core);
+    } else if core.single.touched.count() != 0 && has_faulted(core, rip, now) {
         // An instruction that faulted has no time after it.
-        serve_after(core, shared, |by| by == Accessor::Delivery);
+        serve_after(core, |by| by == Accessor::Delivery);
     } else {
-        complete(core, shared);
+        complete(core);
     }
     Outcome::Stay
 }
 
 /// The instruction at `rip`, as the guest maps it.
 pub(in crate::exit) fn instruction_at<P: Ports>(
-    core: &Core<P::Cpu>,
-    shared: &Shared<P>,
+    core: &Core<'_, P>,
     rip: u64,
 ) -> Option<Instruction> {
     let mut bytes = [0; instruction::LENGTH_MAX];
     instruction::decode(crate::exit::violation::access::code_at(
-        &core.cpu, shared, rip, &mut bytes,
+        &core.cpu,
+        core.shared,
+        rip,
+        &mut bytes,
     ))
 }
 
 /// Whether the instruction at `rip` cannot have led to `now`, so that this is the handler of an exception.
-fn has_faulted<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>, rip: u64, now: u64) -> bool {
-    instruction_at(core, shared, rip).is_some_and(|it| {
+fn has_faulted<P: Ports>(core: &Core<'_, P>, rip: u64, now: u64) -> bool {
+    instruction_at(core, rip).is_some_and(|it| {
         let next = rip.wrapping_add(u64::from(it.len));
         now != next && now != rip && !it.is_branch()
     })
 }
 
 /// The instruction was carried out: ends the step and serves the events of the stage after.
-pub fn complete<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
-    serve_after(core, shared, |_| true);
+pub fn complete<P: Ports>(core: &mut Core<'_, P>) {
+    serve_after(core, |_| true);
 }
 
-fn serve_after<P: Ports>(
-    core: &mut Core<P::Cpu>,
-    shared: &Shared<P>,
-    is_over: impl Fn(Accessor) -> bool,
-) {
+fn serve_after<P: Ports>(core: &mut Core<'_, P>, is_over: impl Fn(Accessor) -> bool) {
     let count = core.single.touched.count();
-    end(core, shared);
+    end(core);
     for index in 0..count {
         let access = core.single.touched.get(index);
         let Some((trigger, _)) = access.filter(|(_, by)| is_over(*by)) else {
             continue;
         };
-        watchers::serve_after(core, shared, &trigger);
+        watchers::serve_after(core, &trigger);
     }
 }
 
 /// Remembers an access of what comes next, if events of the stage after wait for it.
-pub fn note<P: Ports>(
-    core: &mut Core<P::Cpu>,
-    shared: &Shared<P>,
-    trigger: TriggerInstance,
-    by: Accessor,
-) {
-    if watchers::is_after_awaited(core, shared, &trigger) {
+pub fn note<P: Ports>(core: &mut Core<'_, P>, trigger: TriggerInstance, by: Accessor) {
+    if watchers::is_after_awaited(core, &trigger) {
         core.single.touched.add(trigger, by);
     }
 }
 
 /// What a repeated instruction reads and writes is looked at in each iteration; that it runs was
 /// looked at before the first.
-fn end_iteration<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
+fn end_iteration<P: Ports>(core: &mut Core<'_, P>) {
     let mut code = [None; CODE_PAGES];
     let fetched = |how: &Opening| how.granted.contains(Permissions::EXECUTE);
     let opened = core.single.view.opened().filter(|(_, how)| fetched(how));
@@ -183,14 +171,14 @@ fn end_iteration<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
         let granted = Permissions::EXECUTE;
         *slot = Some((page, Opening { granted, ..how }));
     }
-    complete(core, shared);
+    complete(core);
     for (page, how) in code.into_iter().flatten() {
-        open(core, shared, page, how);
+        open(core, page, how);
     }
 }
 
 /// Ends the step, if there is one, and goes back to the resting view.
-pub fn end<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
+pub fn end<P: Ports>(core: &mut Core<'_, P>) {
     core.single.touched.clear();
     let Step::Active {
         discards, blind, ..
@@ -205,17 +193,17 @@ pub fn end<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     core.seat.read(|installed| {
         core.single
             .view
-            .close(&mut shared.memory.clone(), |page, how| {
+            .close(&mut core.shared.memory.clone(), |page, how| {
                 if how.granted.contains(Permissions::WRITE) {
-                    shared.refresh_shadow(installed, page, by());
+                    core.shared.refresh_shadow(installed, page, by());
                 }
             });
         if blind {
-            shared.refresh_all_shadows(installed, by());
+            core.shared.refresh_all_shadows(installed, by());
         }
     });
     if discards {
-        shared.clear_sink();
+        core.shared.clear_sink();
     }
     core.cpu.invalidate_view(core.single.view.eptp());
     core.single.step = Step::None;
@@ -224,15 +212,15 @@ pub fn end<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
 
 /// Before the guest is entered: a halt in the middle of a step may have moved RIP, and a commit may have changed
 /// what is watched.
-pub fn apply<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
+pub fn apply<P: Ports>(core: &mut Core<'_, P>) {
     let Step::Active { rip, .. } = core.single.step else {
         return;
     };
     if core.cpu.vmread(guest::RIP) != rip {
-        end(core, shared);
+        end(core);
         return;
     }
-    if !with_sources(&core.seat, shared, |sources, memory| {
+    if !with_sources(&core.seat, core.shared, |sources, memory| {
         core.single.view.follow(memory, sources)
     }) {
         arm(core, false, true);

@@ -13,56 +13,55 @@ use crate::exit::watchers;
 use crate::guest::instruction::{LENGTH_MAX, first_opcode_byte};
 use crate::hit::Nature;
 use crate::port::{Cpu, PhysicalMemory, Ports};
-use crate::shared::Shared;
 use crate::vmx::guest;
 use crate::vmx::privilege::{is_64_bit_code, linear_of_code};
 use wire_protocol::event::TraceKind;
 
 /// Ends what is done, and serves traces.
-pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
-    passthrough::on_trap(core, shared);
+pub fn handle<P: Ports>(core: &mut Core<'_, P>) -> Outcome {
+    passthrough::on_trap(core);
     if core.single.step != Step::None {
-        step::on_trap(core, shared);
+        step::on_trap(core);
     }
-    if shared.published.traces_any()
+    if core.shared.published.traces_any()
         && core.single.step == Step::None
         && core.single.pass_through == PassThrough::None
     {
-        executed(core, shared);
+        executed(core);
     }
     Outcome::Stay
 }
 
 /// One more instruction was executed.
-pub fn executed<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
-    if !shared.published.traces(core.id) {
+pub fn executed<P: Ports>(core: &mut Core<'_, P>) {
+    if !core.shared.published.traces(core.id) {
         return;
     }
     let (rip, rsp) = (core.cpu.vmread(guest::RIP), core.cpu.vmread(guest::RSP));
-    if shared.is_driver_code(rip) {
+    if core.shared.is_driver_code(rip) {
         // A detour's, and not the guest's.
         return;
     }
-    if let Some(asked) = shared.published.asked_step(core.id)
+    if let Some(asked) = core.shared.published.asked_step(core.id)
         && core.single.trace.last.is_none()
     {
         core.single.trace.begin(asked.from);
     }
-    let found = look(core, shared, rsp);
+    let found = look(core, rsp);
     let kinds = core.single.trace.next(rip, rsp, found);
     let trigger = TriggerInstance {
         detail: kinds,
         ..TriggerInstance::new(TriggerKind::Trace, 0)
     };
-    watchers::serve_before(core, shared, &trigger, Nature::TrapLike);
-    if let Some(asked) = shared.published.asked_step(core.id) {
+    watchers::serve_before(core, &trigger, Nature::TrapLike);
+    if let Some(asked) = core.shared.published.asked_step(core.id) {
         let executed = ExecutedInstruction {
             rip,
             rsp,
             in_routine: kinds & TriggerInstance::trace_detail(TraceKind::StepIn) != 0,
             was_return: found.was_return,
         };
-        asked::executed(core, shared, &asked, &executed);
+        asked::executed(core, &asked, &executed);
     }
     // A stop may have moved it.
     if core.cpu.vmread(guest::RIP) != rip {
@@ -70,16 +69,16 @@ pub fn executed<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
     }
 }
 
-fn look<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>, rsp: u64) -> ControlFlow {
+fn look<P: Ports>(core: &Core<'_, P>, rsp: u64) -> ControlFlow {
     /// RET, with and without operand.
     const RETURNS: [u8; 2] = [0xc2, 0xc3];
     /// IRET, of whatever size.
     const IRET: u8 = 0xcf;
     let word = |address| {
         let mut bytes = [0; 8];
-        shared
+        core.shared
             .memory
-            .read(shared.translate(&core.cpu, address)?.0, &mut bytes);
+            .read(core.shared.translate(&core.cpu, address)?.0, &mut bytes);
         Some(u64::from_le_bytes(bytes))
     };
     let Some((last_rip, _)) = core.single.trace.last else {
@@ -87,7 +86,7 @@ fn look<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>, rsp: u64) -> ControlF
     };
     let mut bytes = [0; LENGTH_MAX];
     let linear = linear_of_code(&core.cpu, last_rip);
-    let code = access::bytes_at(&core.cpu, shared, linear, &mut bytes);
+    let code = access::bytes_at(&core.cpu, core.shared, linear, &mut bytes);
     let opcode = first_opcode_byte(code, is_64_bit_code(&core.cpu, last_rip));
     ControlFlow {
         // The frame starts with RIP, or with an error code before it.
@@ -100,8 +99,8 @@ fn look<P: Ports>(core: &Core<P::Cpu>, shared: &Shared<P>, rsp: u64) -> ControlF
 }
 
 /// Begins or ends what comes after each instruction of a traced core.
-pub fn apply<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) {
-    let is_on = shared.published.traces(core.id);
+pub fn apply<P: Ports>(core: &mut Core<'_, P>) {
+    let is_on = core.shared.published.traces(core.id);
     if !is_on && core.single.trace.is_on {
         core.single.trace = Trace::NONE;
     }

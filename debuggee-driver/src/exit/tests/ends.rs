@@ -123,11 +123,11 @@ fn a_core_that_cannot_go_on_leaves_the_line_to_one_that_can() {
         let shared = machine.shared;
         shared.poll.set_on(true);
         let [first, second] = &mut machine.cores;
-        Death::new(first, shared, Fault::of_exit(2, 0));
+        Death::new(first, Fault::of_exit(2, 0));
         assert!(shared.rendezvous.has_died(CoreId(0)));
         assert!(shared.poll.is_by(CoreId(1)));
         // The last one has to do it itself.
-        Death::new(second, shared, Fault::of_exit(2, 0));
+        Death::new(second, Fault::of_exit(2, 0));
         assert!(shared.poll.is_by(CoreId(1)));
     });
 }
@@ -142,10 +142,10 @@ fn a_core_that_cannot_go_on_tells_so_once() {
         let shared = machine.shared;
         let [core, other] = &mut machine.cores;
         core.cpu.ticks_per_look = shared.clock.timeout_ticks() / 10;
-        let mut death = Death::new(core, shared, Fault::of_exit(2, 0));
+        let mut death = Death::new(core, Fault::of_exit(2, 0));
         other.seat.wait_for_sipi(|| {
             for _ in 0..3 {
-                death.turn(core, shared);
+                death.turn(core);
             }
         });
         // A second halt would wait for a host for ever.

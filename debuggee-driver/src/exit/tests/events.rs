@@ -345,7 +345,7 @@ fn what_a_script_wants_while_a_core_is_missing_is_done_when_it_is_back() {
     let timer = u64::from(reason::PREEMPTION_TIMER);
     cpu(&mut machine).vmwrite(ro::EXIT_REASON, timer);
     // The other core runs.
-    let flow = exit::handle(&mut machine.cores[0], machine.shared);
+    let flow = exit::handle(&mut machine.cores[0]);
     assert_eq!(flow, Flow::Enter);
     assert!(machine.traps(0));
     machine.exit(0, reason::PREEMPTION_TIMER);

@@ -106,7 +106,7 @@ impl Ports for Fake {
 /// A machine with two cores.
 pub(super) struct Machine {
     pub(super) shared: &'static Shared<Fake>,
-    pub(super) cores: [Core<'static, FakeCpu>; 2],
+    pub(super) cores: [Core<'static, Fake>; 2],
     /// VM exits so far.
     pub(super) exits: u32,
     /// Of the events that are added.
@@ -221,7 +221,7 @@ impl Machine {
         let mut number = 0..;
         let mut cores = own.map(|view| {
             let seat = shared.rendezvous.seat(CoreId(number.next().unwrap()));
-            Core::new(seat.unwrap(), FakeCpu::default(), view)
+            Core::new(seat.unwrap(), FakeCpu::default(), shared, view)
         });
         for core in &mut cores {
             core.cpu.vmwrite(guest::CR3, 16 * MIB);
@@ -258,7 +258,7 @@ impl Machine {
         for core in &mut self.cores {
             self.shared.load_published(core.id, &mut core.cpu);
             core.due |= Due::CONTROLS;
-            derived::load(core, self.shared);
+            derived::load(core);
         }
         added
     }
@@ -360,7 +360,7 @@ impl Machine {
         } else {
             (second, first)
         };
-        other.seat.wait_for_sipi(|| exit::handle(core, self.shared))
+        other.seat.wait_for_sipi(|| exit::handle(core))
     }
 
     /// The processor does not allow an access.

@@ -57,16 +57,12 @@ impl Violation {
     }
 
     /// The instruction that did it, if one did and it can be read.
-    pub(in crate::exit) fn instruction<P: Ports>(
-        &self,
-        core: &Core<P::Cpu>,
-        shared: &Shared<P>,
-    ) -> Option<Instruction> {
+    pub(in crate::exit) fn instruction<P: Ports>(&self, core: &Core<'_, P>) -> Option<Instruction> {
         if self.in_delivery || self.linear.is_none() {
             return None;
         }
         let mut bytes = [0; LENGTH_MAX];
-        instruction::decode(code(&core.cpu, shared, &mut bytes))
+        instruction::decode(code(&core.cpu, core.shared, &mut bytes))
     }
 
     /// Without a look at the instruction: the rest of the page from the first byte on, of which the access touches
@@ -89,8 +85,7 @@ impl Violation {
     /// The bytes touched on the page, and those that the same access touched on the page before.
     pub(in crate::exit) fn touches<P: Ports>(
         &self,
-        core: &Core<P::Cpu>,
-        shared: &Shared<P>,
+        core: &Core<'_, P>,
         instruction: Option<&Instruction>,
     ) -> (Touch, Option<Touch>) {
         let rip = core.cpu.vmread(guest::RIP);
@@ -113,7 +108,7 @@ impl Violation {
             return (touch.part(at, len_bytes), None);
         }
         let before_bytes = (PAGE_BYTES - start % PAGE_BYTES) as u16;
-        let before = shared.translate(&core.cpu, start);
+        let before = core.shared.translate(&core.cpu, start);
         let before = before.map(|at| touch.part(at, before_bytes));
         let rest_bytes = len_bytes.saturating_sub(before_bytes).max(1);
         (touch.part(self.at.page(), rest_bytes), before)

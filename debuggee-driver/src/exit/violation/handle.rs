@@ -16,7 +16,7 @@ use crate::exit::watchers;
 use crate::guest::instruction::Instruction;
 use crate::hit::{Nature, Verdict};
 use crate::port::{Cpu, Ports};
-use crate::shared::{Seat, Shared};
+use crate::shared::Seat;
 use crate::vmx::interruption::GENERAL_PROTECTION;
 use crate::vmx::{reason, ro};
 use wire_protocol::event::Access;
@@ -50,7 +50,7 @@ const fn decide(access: Access, watched: bool, hidden: bool) -> Decision {
 }
 
 /// Decides, serves events, and lets the instruction run with the page open.
-pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome {
+pub fn handle<P: Ports>(core: &mut Core<'_, P>) -> Outcome {
     let qualification = core.cpu.vmread(ro::EXIT_QUALIFICATION);
     if qualification & NMI_UNBLOCKING_BY_IRET != 0 {
         core.due |= Due::NMI_BLOCKED;
@@ -58,33 +58,33 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
     }
     let violation = Violation::read(&core.cpu, qualification);
     let is_fetch = violation.access.contains(Access::EXECUTE);
-    if is_fetch && let Some(outcome) = mode::on_fetch(core, shared) {
+    if is_fetch && let Some(outcome) = mode::on_fetch(core) {
         return outcome;
     }
-    if let Some(outcome) = unwatched::pass(core, shared, &violation) {
+    if let Some(outcome) = unwatched::pass(core, &violation) {
         return outcome;
     }
     let at = violation.at;
     let (watched, hidden) = core.seat.read(|installed| {
-        let watched = shared.is_watched(installed, at);
-        (watched, !watched && shared.is_guarded(installed, at))
+        let watched = core.shared.is_watched(installed, at);
+        (watched, !watched && core.shared.is_guarded(installed, at))
     });
     match decide(violation.access, watched, hidden) {
-        Decision::Serve => serve(core, shared, &violation),
+        Decision::Serve => serve(core, &violation),
         Decision::StepHidden => {
-            step::open_hidden(core, shared, at);
+            step::open_hidden(core, at);
             Outcome::Stay
         }
         Decision::Fault => Outcome::Inject(GENERAL_PROTECTION),
         Decision::Unexpected
-            if is_fetch && core.single.executable_mode.is_some() && shared.is_mapped(at) =>
+            if is_fetch && core.single.executable_mode.is_some() && core.shared.is_mapped(at) =>
         {
             // The kernel runs a page that is user mode's: no change of mode, but the view cannot tell.
-            step::begin_at_hook(core, shared, at);
+            step::begin_at_hook(core, at);
             Outcome::Stay
         }
         Decision::Unexpected
-            if core.single.view.how(at.page()).is_none() && shared.is_mapped(at) =>
+            if core.single.view.how(at.page()).is_none() && core.shared.is_mapped(at) =>
         {
             // What watched the page was cleared between the access and this look.
             Outcome::Stay
@@ -93,15 +93,15 @@ pub fn handle<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> Outcome 
     }
 }
 
-fn serve<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, violation: &Violation) -> Outcome {
+fn serve<P: Ports>(core: &mut Core<'_, P>, violation: &Violation) -> Outcome {
     let page = violation.at.page();
     let mut access = violation.access;
     if is_any_met(&core.seat, &violation.most()) {
-        let instruction = violation.instruction(core, shared);
-        let (touch, earlier) = violation.touches(core, shared, instruction.as_ref());
+        let instruction = violation.instruction(core);
+        let (touch, earlier) = violation.touches(core, instruction.as_ref());
         access |= touch.access;
         if is_any_met(&core.seat, &touch)
-            && let Some(outcome) = hit(core, shared, violation, instruction, touch, earlier)
+            && let Some(outcome) = hit(core, violation, instruction, touch, earlier)
         {
             return outcome;
         }
@@ -120,7 +120,7 @@ fn serve<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, violation: &Viol
         // It is open already, and yet the processor may not.
         return Outcome::Dead(Fault::of_exit(reason::EPT_VIOLATION, violation.at.0));
     }
-    step::open(core, shared, page, how);
+    step::open(core, page, how);
     Outcome::Stay
 }
 
@@ -130,8 +130,7 @@ fn is_any_met(seat: &Seat<'_>, touch: &Touch) -> bool {
 
 /// Serves the events that watch what is touched. `None` lets the access happen.
 fn hit<P: Ports>(
-    core: &mut Core<P::Cpu>,
-    shared: &Shared<P>,
+    core: &mut Core<'_, P>,
     violation: &Violation,
     instruction: Option<Instruction>,
     mut touch: Touch,
@@ -147,12 +146,12 @@ fn hit<P: Ports>(
     }
     let context = violation.linear.unwrap_or(violation.at.0);
     let trigger = TriggerInstance::memory(touch, earlier, context);
-    match watchers::serve_before(core, shared, &trigger, Nature::FaultLike) {
+    match watchers::serve_before(core, &trigger, Nature::FaultLike) {
         Verdict::Retry => return Some(Outcome::Stay),
         Verdict::Skip => {
             // What the processor does by itself cannot be skipped.
             if let Some(it) = instruction {
-                step::end(core, shared);
+                step::end(core);
                 advance_by(core, u64::from(it.len));
                 return Some(Outcome::Moved);
             }
@@ -164,7 +163,7 @@ fn hit<P: Ports>(
     } else {
         Accessor::Instruction
     };
-    step::note(core, shared, trigger, by);
+    step::note(core, trigger, by);
     None
 }
 

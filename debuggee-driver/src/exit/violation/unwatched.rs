@@ -25,8 +25,7 @@ use wire_protocol::event::Access;
 /// it, and nothing was done.
 #[inline]
 pub(in crate::exit) fn pass<P: Ports>(
-    core: &mut Core<P::Cpu>,
-    shared: &Shared<P>,
+    core: &mut Core<'_, P>,
     violation: &Violation,
 ) -> Option<Outcome> {
     let Violation {
@@ -47,7 +46,7 @@ pub(in crate::exit) fn pass<P: Ports>(
     let distance_bytes = core
         .seat
         .read(|installed| installed.watches().monitors().distance(at, access))?;
-    if distance_bytes == 0 || !is_decoded(core, shared) {
+    if distance_bytes == 0 || !is_decoded(core) {
         return None;
     }
     let Decoded {
@@ -57,8 +56,8 @@ pub(in crate::exit) fn pass<P: Ports>(
         return None;
     }
     if let Some(load) = load
-        && is_ram(core, shared, at.page())
-        && let Some(len_bytes) = load::carry_out(&load, core, shared, violation)
+        && is_ram(core, at.page())
+        && let Some(len_bytes) = load::carry_out(&load, core, violation)
     {
         advance_by(core, len_bytes);
         return Some(Outcome::Moved);
@@ -67,25 +66,25 @@ pub(in crate::exit) fn pass<P: Ports>(
         granted,
         original: true,
     };
-    step::open(core, shared, at.page(), how);
+    step::open(core, at.page(), how);
     Some(Outcome::Stay)
 }
 
 /// Whether `core.decoded` is what stands at RIP.
 #[inline]
-fn is_decoded<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>) -> bool {
+fn is_decoded<P: Ports>(core: &mut Core<'_, P>) -> bool {
     if !is_in_64_bit_mode(&core.cpu) {
         return false;
     }
     let rip = core.cpu.vmread(guest::RIP);
-    let Some(GuestPhysical(at)) = shared.translate(&core.cpu, rip) else {
+    let Some(GuestPhysical(at)) = core.shared.translate(&core.cpu, rip) else {
         return false;
     };
     let mut bytes = [0; size_of::<u128>()];
     if at % PAGE_BYTES > PAGE_BYTES - bytes.len() as u64 {
         return false;
     }
-    shared.memory.read(at, &mut bytes);
+    core.shared.memory.read(at, &mut bytes);
     let code = u128::from_le_bytes(bytes);
     core.decoded.code == code || decode(&mut core.decoded, code)
 }
@@ -108,8 +107,8 @@ fn decode(decoded: &mut Decoded, code: u128) -> bool {
 
 /// Whether reading the page has no effect but that.
 #[inline]
-fn is_ram<P: Ports>(core: &mut Core<P::Cpu>, shared: &Shared<P>, page: GuestPhysical) -> bool {
-    core.decoded.ram_page == Some(page) || find_ram(&mut core.decoded, shared, page)
+fn is_ram<P: Ports>(core: &mut Core<'_, P>, page: GuestPhysical) -> bool {
+    core.decoded.ram_page == Some(page) || find_ram(&mut core.decoded, core.shared, page)
 }
 
 #[inline(never)]
