@@ -137,6 +137,17 @@ pub enum CommandError {
         /// Name of its address.
         start: String,
     },
+    /// A hook in code that the kernel needed once.
+    #[error(
+        "{at} ({address:016x}) was code of the kernel's start, whose memory has long been used for other things; \
+             `force` hooks what is there now"
+    )]
+    DiscardedCode {
+        /// Name of the address.
+        at: String,
+        /// The address.
+        address: u64,
+    },
     /// It could not be read.
     #[error(transparent)]
     Parse(#[from] ParseError),

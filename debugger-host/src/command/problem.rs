@@ -132,6 +132,7 @@ macro_rules! described {
 
 described!(CommandError {
     NoInstructionStart { at, address, instruction, start }
+    DiscardedCode { at, address }
     NoSymbols {}
     NoMatch { pattern }
     NoModule { name }

@@ -201,6 +201,14 @@ impl Symbols {
         Some((offset, is_data))
     }
 
+    /// Whether an address is in code that the kernel throws away when it has started, before any module is loaded.
+    #[must_use]
+    pub fn is_discarded(&self, address: u64) -> bool {
+        let at = |name| self.kernel.as_ref()?.find(name);
+        let bounds = at("_sinittext").zip(at("_einittext"));
+        bounds.is_some_and(|(start, end)| (start..end).contains(&address))
+    }
+
     /// Symbols whose names match `pattern` (`*` and `?`), with their addresses, by address.
     #[must_use]
     pub fn matching(&self, pattern: &str) -> Vec<(String, u64, &Symbol)> {
@@ -255,6 +263,9 @@ mod tests {
             (0xffff_ffff_8100_0000, "_stext"),
             (0xffff_ffff_8100_1000, "do_sys_open"),
             (0xffff_ffff_8100_1100, "do_sys_openat2"),
+            (0xffff_ffff_8180_0000, "_sinittext"),
+            (0xffff_ffff_8180_0000, "start_kernel"),
+            (0xffff_ffff_8180_2000, "_einittext"),
             (0xffff_ffff_8200_0000, "_end"),
         ];
         let table = |list: &[(u64, &str)]| {
@@ -305,6 +316,20 @@ mod tests {
         assert_eq!(place(0xffff_ffff_c000_0010).as_deref(), Some("ext4+10"));
         assert_eq!(place(0xffff_ffff_9200_0010), None);
         assert_eq!(place(0x40_0000), None);
+    }
+
+    #[test]
+    fn code_of_the_start_is_thrown_away() {
+        let symbols = symbols();
+        let start = symbols.find("start_kernel").unwrap_or_default();
+        for (address, is_discarded) in [
+            (start - 1, false),
+            (start, true),
+            (start + 0x1fff, true),
+            (start + 0x2000, false),
+        ] {
+            assert_eq!(symbols.is_discarded(address), is_discarded, "{address:x}");
+        }
     }
 
     #[test]

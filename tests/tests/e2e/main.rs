@@ -21,6 +21,7 @@ mod link;
 mod loading;
 mod messages;
 mod monitors;
+mod paths;
 mod pools;
 mod programs;
 mod protection;

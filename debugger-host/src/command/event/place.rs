@@ -51,7 +51,7 @@ impl Debugger {
     /// [`wire_protocol::event::Options::lead_bytes`].
     ///
     /// # Errors
-    /// No instruction starts there, and `is_forced` is false.
+    /// No instruction starts there or the kernel has thrown the code away, and `is_forced` is false.
     pub(super) fn lead_bytes(
         &mut self,
         address: u64,
@@ -60,6 +60,16 @@ impl Debugger {
         let Some((offset, is_data)) = self.symbols.offset_in(address) else {
             return Ok(None);
         };
+        if self.symbols.is_discarded(address) {
+            if is_forced {
+                return Ok(None);
+            }
+            let at = self.symbols.place(address);
+            return Err(CommandError::DiscardedCode {
+                at: at.map_or_else(String::new, |at| at.to_string()),
+                address,
+            });
+        }
         if is_data {
             let at = Address::new(address, &self.symbols);
             self.warnings.push(Warning::HookInData { at });
