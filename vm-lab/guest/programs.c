@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <cpuid.h>
 #include <fcntl.h>
+#include <linux/bpf.h>
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -13,6 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
@@ -423,6 +425,40 @@ static int stepped(long count)
 	return 0;
 }
 
+// lab-filter N: a BPF program called "lab" lets N messages pass, once /tmp/filter exists. Makes /tmp/filtering when the
+// program is there.
+static int filter(long count)
+{
+	struct bpf_insn code[] = {
+		{ .code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = BPF_REG_0, .imm = -1 },
+		{ .code = BPF_JMP | BPF_EXIT },
+	};
+	union bpf_attr load = {
+		.prog_type = BPF_PROG_TYPE_SOCKET_FILTER,
+		.insns = (uintptr_t)code,
+		.insn_cnt = 2,
+		.license = (uintptr_t)"GPL",
+		.prog_name = "lab",
+	};
+	int program = syscall(SYS_bpf, BPF_PROG_LOAD, &load, sizeof(load));
+	int ends[2];
+	long passed = 0;
+	char byte = 0;
+
+	if (program < 0 || socketpair(AF_UNIX, SOCK_DGRAM, 0, ends) ||
+	    setsockopt(ends[1], SOL_SOCKET, SO_ATTACH_BPF, &program, sizeof(program))) {
+		perror("lab-filter");
+		return 1;
+	}
+	close(open("/tmp/filtering", O_CREAT | O_WRONLY, 0600));
+	while (access("/tmp/filter", F_OK))
+		usleep(10000);
+	for (long i = 0; i < count; i++)
+		passed += write(ends[0], &byte, 1) == 1 && read(ends[1], &byte, 1) == 1;
+	printf("passed %ld\n", passed);
+	return 0;
+}
+
 #define PROBE "/sys/module/lab_probe/parameters/"
 // The first argument of a worker's system calls, which are told by it.
 #define CALL_ARGUMENT 0x57ad5711
@@ -547,6 +583,8 @@ int main(int argc, char **argv)
 		return check(first);
 	if (!strcmp(name, "lab-stepped"))
 		return stepped(first);
+	if (!strcmp(name, "lab-filter"))
+		return filter(first);
 	if (!strcmp(name, "lab-worker"))
 		return worker(first);
 	fprintf(stderr, "no program %s\n", name);

@@ -23,6 +23,7 @@ const PROGRAMS: &[&str] = &[
     "lab-spin",
     "lab-check",
     "lab-stepped",
+    "lab-filter",
     "lab-umask",
     "lab-worker",
     "lab-open",

@@ -221,6 +221,29 @@ fn a_hook_is_shown_only_where_an_instruction_starts() {
     let why = "the address leads to other memory now, or to none";
     assert!(line.starts_with("stale") && line.ends_with(why), "{line}");
     lab.run("events c all");
+    in_a_bpf_program(&mut lab);
     lab.run("g");
     assert_log_is_clean(&lab.guest("dmesg"));
+}
+
+/// Both kinds of hooks on a program that the kernel compiled, until it goes.
+fn in_a_bpf_program(lab: &mut Lab) {
+    for command in ["!epthook", "!epthook2"] {
+        lab.run("g");
+        lab.guest("rm -f /tmp/filter /tmp/filtering");
+        lab.guest_background(&format!("lab-filter {CALLS}"));
+        lab.guest("while [ ! -e /tmp/filtering ]; do sleep 1; done");
+        lab.run("pause");
+        let programs = lab.run("x bpf!bpf_prog_*_lab");
+        let name = programs
+            .split_whitespace()
+            .find(|word| word.starts_with("bpf!"));
+        let name = name.unwrap_or_else(|| panic!("{programs}"));
+        lab.run("? .lab_code = 0;");
+        lab.run(&format!("{command} {name} script {{ .lab_code += 1; }}"));
+        let said = change(lab, "touch /tmp/filter; wait");
+        assert!(said.contains(&format!("passed {CALLS}")), "{said}");
+        assert_eq!(lab.value(".lab_code"), CALLS, "{command}");
+        lab.run("events c all");
+    }
 }
