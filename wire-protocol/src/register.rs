@@ -64,8 +64,6 @@ impl RegisterSet {
     pub const EMPTY: Self = Self(0);
     /// Every register.
     pub const ALL: Self = Self((1 << Register::COUNT) - 1);
-    /// What `r` shows: `rax` to `r15`, `rip`, `rflags`, `es` to `gs`.
-    pub const GENERAL: Self = Self((1 << (Register::Gs.to_wire() + 1)) - 1);
 
     /// This set and one register more.
     #[must_use]

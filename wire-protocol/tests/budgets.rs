@@ -199,7 +199,9 @@ fn typical(register: Register) -> u64 {
 }
 
 fn registers(value: impl Fn(Register) -> u64) -> usize {
-    let set = RegisterSet::GENERAL;
+    // What `r` shows.
+    let shown = Register::ALL.into_iter().filter(|it| *it <= Register::Gs);
+    let set = shown.fold(RegisterSet::EMPTY, RegisterSet::with);
     let values: Vec<_> = set.iter().map(value).collect();
     let mut scratch = [0; 512];
     exchange(&[(

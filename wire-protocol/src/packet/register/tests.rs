@@ -19,11 +19,7 @@ fn numbers_of_registers_are_their_places() {
 }
 
 #[test]
-fn general_set_ends_with_gs() {
-    let last = RegisterSet::GENERAL.iter().last();
-    assert_eq!(last, Some(Register::Gs));
-    assert_eq!(RegisterSet::GENERAL.len(), 24);
-    assert!(!RegisterSet::GENERAL.contains(Register::Cr0));
+fn whole_set_has_every_register() {
     assert_eq!(RegisterSet::ALL.len(), Register::COUNT);
     assert!(RegisterSet::EMPTY.is_empty());
 }
