@@ -167,7 +167,7 @@ impl Line {
     }
 
     fn registers(&mut self) -> Result<(), Refusal> {
-        let (core, set) = (CoreId(0), RegisterSet::GENERAL);
+        let (core, set) = (CoreId(0), RegisterSet::ALL);
         self.ask(&Request::ReadRegisters { core, set })
     }
 }
