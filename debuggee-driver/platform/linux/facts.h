@@ -31,6 +31,7 @@ struct ss_facts {
 	u64 direct_map_base;
 	u64 physical_limit;
 	u64 kernel_base;
+	u64 kernel_bytes; /* of the kernel itself, without modules */
 	u64 kernel_cr3;
 	u64 kernel_cr4;
 	u64 core_count;

@@ -286,6 +286,7 @@ static int gather_facts(void)
 		pr_err("the kernel lists no symbols (CONFIG_KALLSYMS_ALL)\n");
 		return -ENOENT;
 	}
+	facts->kernel_bytes = lookup("_end") - facts->kernel_base;
 	facts->entry_base = lookup("__entry_text_start");
 	facts->entry_bytes = lookup("__entry_text_end") - facts->entry_base;
 	facts->core_selector = __CPUNODE_SEG;

@@ -132,6 +132,18 @@ impl Monitors {
             .map(|piece| piece.span)
     }
 
+    /// Whether an event has a piece that lies just there.
+    #[must_use]
+    pub fn has(&self, event: EventId, span: &Span) -> bool {
+        let list = match span.unit {
+            Level::Page4K => &self.small,
+            _ => &self.large,
+        };
+        let place = list.find(&(span.at, event), |piece| (piece.span.at, piece.event));
+        let found = place.ok().and_then(|place| list.get(place));
+        found.is_some_and(|piece| piece.span == *span)
+    }
+
     /// Accesses that are watched somewhere on the page of `at`.
     #[must_use]
     pub fn on_page(&self, at: GuestPhysical) -> Access {

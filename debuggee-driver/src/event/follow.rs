@@ -5,6 +5,9 @@
 //! So the entries of the page tables that lead there are watched ([`crate::ept::links`]). When one leads elsewhere, the event
 //! is set up anew where its addresses lead now, with every core held; where they lead nowhere, nothing can run or touch it
 //! and it waits. When the process is gone, or there is no room, it is stale for good. Whatever watches user mode goes this way.
+//!
+//! The kernel's own memory is not followed: where a module or BPF code was freed, what is mapped there later is something
+//! else. A monitor there is stale for good when an entry leads elsewhere; of hooks, [`crate::ept::reference`] judges.
 
 use super::installed::Installed;
 use super::owner::Owner;
@@ -13,7 +16,7 @@ use super::range::{self, Range};
 use super::trigger::Key;
 use crate::ept::entry::Level;
 use crate::ept::hook::NewHook;
-use crate::ept::monitor::Piece;
+use crate::ept::monitor::{Piece, Span};
 use crate::guest::layout::GuestLayout;
 use crate::guest::walk;
 use crate::pool::slab::EVENTS_MAX;
@@ -44,7 +47,12 @@ impl Installed {
     ) -> Result<(), Refusal> {
         for page in owner.pages() {
             let path = walk::path(mem, owner.cr3, owner.cr4, page);
-            for entry in path.entries() {
+            // Tables above those of pages a kernel does not take back.
+            let skipped = match owner.pid {
+                Some(_) => 0,
+                None => path.entries().len().saturating_sub(2),
+            };
+            for entry in path.entries().iter().skip(skipped) {
                 self.link_entry(mem, event, GuestPhysical(*entry))?;
             }
         }
@@ -119,9 +127,10 @@ impl Installed {
             return self.unlink(mem, event);
         };
         let (before, owner) = (record.standing(), record.owner);
-        self.unwatch(mem, event);
         let found = match &owner {
+            Some(owner) if owner.pid.is_none() => self.stay(mem, event, owner),
             Some(owner) if owner.lives(mem, guest.layout) => {
+                self.unwatch(mem, event);
                 self.watch_anew(mem, guest, event, owner)
             }
             _ => Err(Standing::Ended),
@@ -137,6 +146,32 @@ impl Installed {
         if standing != before {
             tell(event, standing);
         }
+    }
+
+    /// Lets an event watch what it does, if the addresses lead there as before by other entries.
+    ///
+    /// # Errors
+    /// They do not, or there is no room.
+    fn stay(
+        &mut self,
+        mem: &mut impl PhysicalMemory,
+        event: EventId,
+        owner: &Owner,
+    ) -> Result<(), Standing> {
+        let range = Range {
+            from: owner.from.0,
+            len_bytes: owner.len_bytes,
+            access: Access::empty(),
+            tables: Some((owner.cr3, owner.cr4)),
+        };
+        let monitors = self.watches.monitors();
+        let is_there = |span: Result<Span, _>| span.is_ok_and(|span| monitors.has(event, &span));
+        let are_there = range.spans(mem).all(is_there);
+        if !are_there {
+            return Err(Standing::Unmapped);
+        }
+        self.unlink(mem, event);
+        self.link(mem, event, owner).map_err(|_| Standing::Crowded)
     }
 
     /// Takes away whatever an event watches, and the watch on what leads there.

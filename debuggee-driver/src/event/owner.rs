@@ -1,4 +1,4 @@
-//! The process whose memory an event watches, as data.
+//! Whose memory an event watches, as data: a process's, or the kernel's where it can be given back.
 
 use crate::guest::layout::GuestLayout;
 use crate::guest::process;
@@ -8,8 +8,8 @@ use wire_protocol::address::{GuestVirtual, PAGE_BYTES};
 /// Whose memory an event watches, and what of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner {
-    /// The process.
-    pub pid: u32,
+    /// The process; `None` for the kernel.
+    pub pid: Option<u32>,
     /// Its page tables.
     pub cr3: u64,
     /// CR4 that goes with them.
@@ -21,9 +21,12 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// Whether the process is there and has the same memory: it neither ended nor runs another program.
+    /// Whether the process is there and has the same memory: it neither ended nor runs another program. The kernel is
+    /// always there.
     pub(super) fn lives(&self, mem: &impl PhysicalMemory, layout: &GuestLayout) -> bool {
-        process::find_process(mem, layout, self.pid).is_some_and(|found| found.cr3 == self.cr3)
+        self.pid.is_none_or(|pid| {
+            process::find_process(mem, layout, pid).is_some_and(|found| found.cr3 == self.cr3)
+        })
     }
 
     /// An address on each of its pages.

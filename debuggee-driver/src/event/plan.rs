@@ -29,7 +29,7 @@ pub struct Facts {
     pub code: Option<Code>,
     /// What a `!monitor` watches.
     pub range: Option<Range>,
-    /// Whose memory it is, if it is a process's.
+    /// Whose memory it is, if somebody can give it back.
     pub owner: Option<Owner>,
 }
 
@@ -103,7 +103,10 @@ impl Resolver<'_> {
                 len_bytes,
             } => {
                 if space == Space::Virtual {
-                    facts.owner = self.owner(mem, settings, cr3, GuestVirtual(from), len_bytes);
+                    let from = GuestVirtual(from);
+                    facts.owner = self
+                        .owner(mem, settings, cr3, from, len_bytes)
+                        .or_else(|| self.kernel_owner(from, len_bytes));
                 }
                 let of_virtual = || (tables(GuestVirtual(from)), self.cr4);
                 facts.range = Some(Range {
@@ -145,7 +148,6 @@ impl Resolver<'_> {
     }
 
     /// Whose memory it is, of `len_bytes` from `from`: that of the process that is named, or that has the tables at `cr3`.
-    /// The kernel's is nobody's.
     fn owner(
         &self,
         mem: &impl PhysicalMemory,
@@ -162,9 +164,21 @@ impl Resolver<'_> {
             None => process::process_of_tables(mem, self.layout, cr3),
         }?;
         Some(Owner {
-            pid: found.pid,
+            pid: Some(found.pid),
             cr3: found.cr3,
             cr4: self.cr4,
+            from,
+            len_bytes,
+        })
+    }
+
+    /// The kernel, if it is memory that it maps for a time.
+    fn kernel_owner(&self, from: GuestVirtual, len_bytes: u64) -> Option<Owner> {
+        let kernel = &self.layout.kernel;
+        kernel.maps_for_a_time(from).then_some(Owner {
+            pid: None,
+            cr3: kernel.cr3,
+            cr4: kernel.cr4,
             from,
             len_bytes,
         })

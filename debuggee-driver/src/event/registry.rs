@@ -30,7 +30,7 @@ pub struct Record {
     pub buffer: Option<Reserved>,
     /// Where its hook is, if its trigger has one, and if its address leads anywhere.
     pub hook: Option<GuestPhysical>,
-    /// Whose memory it watches, if that is a process's.
+    /// Whose memory it watches, if somebody can give it back.
     pub owner: Option<Owner>,
     /// Nothing but scripts decides about a hit before it takes effect: see [`is_plain`].
     pub is_plain: bool,

@@ -10,6 +10,8 @@ use wire_protocol::address::{Extent, GuestVirtual, PAGE_BYTES};
 pub struct KernelSpace {
     /// Virtual addresses at which physical memory is mapped from 0 on. Empty if there are none.
     pub direct_map: Extent<GuestVirtual>,
+    /// Virtual addresses of the kernel itself, without modules.
+    pub image: Extent<GuestVirtual>,
     /// Physical address of the kernel's own page tables, for what is not in the direct map.
     pub cr3: u64,
     /// The kernel's CR4; bit LA57 says how many levels of tables there are.
@@ -50,6 +52,14 @@ impl KernelSpace {
         } else {
             cr3
         }
+    }
+
+    /// Whether an address is one that the kernel maps memory at and takes it back: that of a module or of BPF code, or a
+    /// stack. Not where it sees all memory, nor in itself.
+    #[must_use]
+    pub fn maps_for_a_time(&self, address: GuestVirtual) -> bool {
+        let is_kernels = address.0 >> 63 != 0;
+        is_kernels && !self.direct_map.contains(address) && !self.image.contains(address)
     }
 
     /// Reads a number of 64 bits at an offset in one of the kernel's structures.

@@ -214,6 +214,7 @@ mod tests {
         GuestLayout {
             kernel: KernelSpace {
                 direct_map: Extent::new(GuestVirtual(DIRECT_MAP), LIMIT).unwrap(),
+                image: Extent::default(),
                 cr3: ROOT,
                 cr4: 0,
             },

@@ -1,9 +1,9 @@
-//! How an enabled event stands to the code that it hooks: code changes, and a hook must not.
+//! How an enabled event stands to what it watches: code changes and memory goes, and an event must not.
 
 use crate::closed::closed_set;
 
 closed_set! {
-    /// How an event acts that is enabled, and if it cannot, why. Only hooks are ever anything but active.
+    /// How an event acts that is enabled, and if it cannot, why. Only hooks and monitors are ever anything but active.
     pub enum Standing {
         /// As it was asked for.
         Active,
@@ -13,7 +13,7 @@ closed_set! {
         Covered,
         /// Stale: other code stands there than the hook was set on.
         Replaced,
-        /// Stale: the address does not lead to the memory any more in which the hook was set.
+        /// Stale: the address does not lead to the memory any more in which the hook was set; of a monitor, for good.
         Unmapped,
         /// Stale for good: the process whose memory it was has ended or runs another program.
         Ended,
@@ -23,7 +23,7 @@ closed_set! {
 }
 
 impl Standing {
-    /// Whether the hook is out of effect until what made it so goes.
+    /// Whether the event is out of effect until what made it so goes.
     #[must_use]
     pub const fn is_stale(self) -> bool {
         match self {

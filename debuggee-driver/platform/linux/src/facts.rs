@@ -27,6 +27,7 @@ pub(crate) struct RawFacts {
     pub(crate) direct_map_base: u64,
     pub(crate) physical_limit: u64,
     pub(crate) kernel_base: u64,
+    pub(crate) kernel_bytes: u64,
     pub(crate) kernel_cr3: u64,
     pub(crate) kernel_cr4: u64,
     pub(crate) core_count: u64,

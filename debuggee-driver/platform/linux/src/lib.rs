@@ -154,6 +154,7 @@ fn facts_for_core(raw: &RawFacts, constants: &Constants) -> Facts {
         layout: GuestLayout {
             kernel: KernelSpace {
                 direct_map: extent(GuestVirtual(raw.direct_map_base), raw.physical_limit),
+                image: extent(GuestVirtual(raw.kernel_base), raw.kernel_bytes),
                 cr3: raw.kernel_cr3,
                 cr4: raw.kernel_cr4,
             },

@@ -266,3 +266,31 @@ fn interrupts_are_taken_only_where_the_processor_tells_their_vector() {
         Err(Refusal::Event(EventRefusal::NoFeature { feature }))
     );
 }
+
+#[test]
+fn memory_that_the_kernel_maps_for_a_time_is_its_own_to_take_back() {
+    let mut layout = no_processes();
+    let kernel = &mut layout.kernel;
+    kernel.direct_map = Extent::new(GuestVirtual(0xffff_8880_0000_0000), GIB).unwrap();
+    kernel.image = Extent::new(GuestVirtual(0xffff_ffff_8100_0000), 16 * MIB).unwrap();
+    kernel.cr3 = 32 * MIB;
+    let (resolver, world) = resolver_and_world(&layout);
+    let owner = |space, from| {
+        let trigger = Trigger::Monitor {
+            space,
+            access: Access::WRITE,
+            from,
+            len_bytes: 8,
+        };
+        let facts = resolver.resolve(&world.mem, &spec(trigger).settings);
+        facts.unwrap().owner
+    };
+    let module = 0xffff_ffff_c000_0010;
+    let found = owner(Space::Virtual, module).unwrap();
+    assert_eq!((found.pid, found.cr3), (None, 32 * MIB));
+    assert_eq!((found.from.0, found.len_bytes), (module, 8));
+    for settled in [0xffff_8880_0000_1000, 0xffff_ffff_81ff_ff00] {
+        assert_eq!(owner(Space::Virtual, settled), None);
+    }
+    assert_eq!(owner(Space::Physical, 0x1000), None);
+}

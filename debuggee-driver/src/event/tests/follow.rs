@@ -43,6 +43,7 @@ fn layout() -> GuestLayout {
     GuestLayout {
         kernel: KernelSpace {
             direct_map: Extent::new(GuestVirtual(DIRECT_MAP), 8 * GIB).unwrap(),
+            image: Extent::default(),
             cr3: TASK + 0x100_0000,
             cr4: 0,
         },
@@ -77,7 +78,7 @@ impl Followed {
             .prealloc(PoolClass::Monitor, 10)
             .unwrap();
         let owner = Owner {
-            pid: PID,
+            pid: Some(PID),
             cr3: ROOT,
             cr4: 0,
             from: GuestVirtual(VA + 2),
@@ -327,4 +328,40 @@ fn without_room_nothing_is_added_and_what_was_moved_is_stale() {
     assert_eq!(it.follow(), []);
     assert!(it.is_hooked(COPY + 2));
     it.world.change(EventChange::Clear, event);
+}
+
+#[test]
+fn a_monitor_of_the_kernels_memory_is_stale_for_good_when_it_goes() {
+    let mut it = Followed::new();
+    let (view, state) = (it.world.view(), it.world.state());
+    it.owner.pid = None;
+    let event = it.monitor(4);
+    let held = it.world.state();
+    let is_watched = |it: &Followed| {
+        let monitors = it.world.installed.watches().monitors();
+        monitors.on_page(GuestPhysical(RAM)) == Access::READ
+    };
+    // By another table to the same page.
+    let table = it.world.mem.bytes(ENTRY & !4095, 4096);
+    let other = ROOT + 16 * 4096;
+    it.world.mem.write(other, &table);
+    it.world
+        .mem
+        .write_u64(ROOT + 2 * 4096 + ((VA >> 21) & 511) * 8, other | FLAGS);
+    assert_eq!(it.follow(), []);
+    assert!(is_watched(&it));
+    assert_eq!(it.world.state(), held);
+    // The page goes, and another one comes; then the first one again.
+    let entry = other + (ENTRY & 4095);
+    it.world.mem.write_u64(entry, (RAM + 4096) | FLAGS);
+    assert_eq!(it.follow(), [(event, Standing::Unmapped)]);
+    assert!(!is_watched(&it));
+    assert_eq!(it.world.view(), view);
+    it.world.mem.write_u64(entry, RAM | FLAGS);
+    assert_eq!(it.follow(), []);
+    it.world.change(EventChange::Disable, event);
+    it.world.change(EventChange::Enable, event);
+    assert!(!is_watched(&it));
+    it.world.change(EventChange::Clear, event);
+    assert_eq!((it.world.view(), it.world.state()), (view, state));
 }

@@ -48,7 +48,9 @@ pub(super) static ROWS: &[Command] = &[
     event!(
         &["!monitor"],
         "!monitor [va|pa] r|w|x|rw|rx|wx|rwx FROM (TO | l LENGTH)",
-        "when memory is read, written or executed; TO is the last byte",
+        "when memory is read, written or executed; TO is the last byte. In a program it follows the \
+         pages; it is stale, which `events` and a line tell, when the process or the kernel's memory \
+         there is gone",
         "the address touched",
         &[
             "!monitor w @rsp @rsp+7",
