@@ -191,6 +191,7 @@ impl Symbols {
     #[must_use]
     pub fn offset_in(&self, address: u64) -> Option<(u64, bool)> {
         let table = match self.module_at(address) {
+            _ if self.programs.hold(address) => Some(&self.programs.table),
             Some(module) => module.table.as_ref(),
             None => self.kernel.as_ref(),
         };
