@@ -1,7 +1,8 @@
-// lab-pages: one process that runs, reads and writes a page of its own while the page changes or goes elsewhere. Each line
-// of the FIFO /pages says what to do; /pages-answer has what came of it.
+// lab-pages: one process that runs, reads and writes a page of its own, and runs and reads code of the kernel, while the code
+// changes or its page goes elsewhere. Each line of the FIFO /pages says what to do; /pages-answer has what came of it.
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <linux/bpf.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -9,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -203,13 +205,59 @@ static void poke(void)
 		;
 }
 
+// A function of the kernel's.
+static void call(long count, FILE *out)
+{
+	pid_t session = syscall(SYS_getsid, 0);
+	long wrong = 0;
+
+	for (long i = 1; i < count; i++)
+		wrong += syscall(SYS_getsid, 0) != session;
+	fprintf(out, "called %ld wrong %ld\n", count, wrong);
+}
+
+// Writes the same to a parameter of the probe module so many times, which does it once each.
+static void ask(const char *parameter, const char *text, long count, FILE *out)
+{
+	char path[128];
+	long wrong = 0;
+
+	snprintf(path, sizeof(path), "/sys/module/lab_probe/parameters/%s", parameter);
+	for (long i = 0; i < count; i++) {
+		int file = open(path, O_WRONLY);
+
+		wrong += write(file, text, strlen(text)) != (ssize_t)strlen(text);
+		close(file);
+	}
+	fprintf(out, "asked %ld wrong %ld\n", count, wrong);
+}
+
+// The kernel runs a BPF program, which gives 11.
+static void filter(const char *name, long count, FILE *out)
+{
+	union bpf_attr attr = { .pathname = (uintptr_t)name };
+	int program = syscall(SYS_bpf, BPF_OBJ_GET, &attr, sizeof(attr));
+	uint8_t packet[64] = { 0 };
+	long wrong = 0;
+
+	for (long i = 0; i < count; i++) {
+		memset(&attr, 0, sizeof(attr));
+		attr.test.prog_fd = program;
+		attr.test.data_in = (uintptr_t)packet;
+		attr.test.data_size_in = sizeof(packet);
+		wrong += syscall(SYS_bpf, BPF_PROG_TEST_RUN, &attr, sizeof(attr)) || attr.test.retval != 11;
+	}
+	close(program);
+	fprintf(out, "filtered %ld wrong %ld\n", count, wrong);
+}
+
 // Does what the line says. Nonzero: it did not work.
 static int act(char *line, FILE *out)
 {
-	char what[16] = "", how[64] = "";
-	unsigned long number;
+	char what[16] = "", how[64] = "", text[80];
+	unsigned long number, times = 0;
 
-	sscanf(line, "%15s %63s", what, how);
+	sscanf(line, "%15s %63s %lu", what, how, &times);
 	number = strtoul(how, NULL, 0);
 	if (!strcmp(what, "map"))
 		return map(how, out);
@@ -239,7 +287,16 @@ static int act(char *line, FILE *out)
 		return collapse();
 	else if (!strcmp(what, "poke"))
 		poke();
-	else if (!strcmp(what, "exec"))
+	else if (!strcmp(what, "call"))
+		call(number, out);
+	else if (!strcmp(what, "ask"))
+		ask(how, "1", times, out);
+	else if (!strcmp(what, "filter"))
+		filter(how, times, out);
+	else if (!strcmp(what, "peek")) {
+		snprintf(text, sizeof(text), "load %s", how);
+		ask("touch", text, times, out);
+	} else if (!strcmp(what, "exec"))
 		execl("/bin/lab-pages", "lab-pages", NULL);
 	else if (!strcmp(what, "end"))
 		exit(0);

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The sources of the test programs, each of which becomes one binary.
-const SOURCES: [&str; 3] = ["programs", "forms", "pages"];
+const SOURCES: [&str; 4] = ["programs", "forms", "pages", "bpf"];
 
 /// Names under which the first of them is called.
 const PROGRAMS: &[&str] = &[

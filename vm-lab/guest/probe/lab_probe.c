@@ -13,8 +13,10 @@
 //   target    write N: calls lab_probe_target N times; read: "calls N address A crossing C", C that of a function whose
 //             first instruction ends three bytes into the next page
 //   crossing  write N: calls that function N times; read: "gave V", what the last call gave, 5 if it gave nothing
-//   pushes    write N: calls lab_probe_pushes N times, which begins with short instructions; read: "wrong N", how often it
-//             gave another value than it should
+//   pushes    write N: calls lab_probe_pushes N times, which begins with short instructions, and fails if it ever gave
+//             another value than it should; read: "wrong N", how often
+//   keyed     write "on" or "off": turns a static key; write N: calls lab_probe_keyed N times, which begins with a jump that
+//             the key makes or not, and fails if it gives another value than it should
 //   send      write "nmi N" or "ipi N": sends core 1 so many NMIs or interrupts, each when the one before was handled;
 //             read: "sent N handled M"
 //   vmxe      write 1 or 0: sets or clears CR4.VMXE on every core, as another hypervisor does first
@@ -27,6 +29,7 @@
 //   cost      write "cpuid LEAF", "target", "load ADDR" or "nothing" (numbers in hex): measures it a thousand times, with
 //             interrupts off; read: "median N", in ticks of the time-stamp counter, those of reading it not counted
 //   page      read: "virtual V physical P" of a page of the module's own; write N: stores N in its first word
+#include <linux/jump_label.h>
 #include <linux/kprobes.h>
 #include <linux/module.h>
 #include <linux/smp.h>
@@ -565,7 +568,7 @@ static int pushes_set(const char *value, const struct kernel_param *kp)
 
 	for (i = 0; !error && i < count; i++)
 		pushes_wrong += lab_probe_pushes(i) != i + 5;
-	return error;
+	return error ? error : pushes_wrong ? -EIO : 0;
 }
 
 static int pushes_get(char *buffer, const struct kernel_param *kp)
@@ -574,6 +577,39 @@ static int pushes_get(char *buffer, const struct kernel_param *kp)
 }
 static const struct kernel_param_ops pushes_ops = { .set = pushes_set, .get = pushes_get };
 module_param_cb(pushes, &pushes_ops, NULL, 0600);
+
+static DEFINE_STATIC_KEY_FALSE(key);
+
+noinline u64 lab_probe_keyed(u64 first);
+noinline notrace u64 lab_probe_keyed(u64 first)
+{
+	if (static_branch_unlikely(&key))
+		return first + 2;
+	// So long that the jump over it takes five bytes.
+	asm volatile(".skip 200, 0x90");
+	return first + 1;
+}
+
+static int keyed_set(const char *value, const struct kernel_param *kp)
+{
+	u64 count, i, wrong = 0;
+	int error;
+
+	if (sysfs_streq(value, "on")) {
+		static_branch_enable(&key);
+		return 0;
+	}
+	if (sysfs_streq(value, "off")) {
+		static_branch_disable(&key);
+		return 0;
+	}
+	error = kstrtou64(value, 0, &count);
+	for (i = 0; !error && i < count; i++)
+		wrong += lab_probe_keyed(i) != i + 1 + static_key_enabled(&key);
+	return error ? error : wrong ? -EIO : 0;
+}
+static const struct kernel_param_ops keyed_ops = { .set = keyed_set };
+module_param_cb(keyed, &keyed_ops, NULL, 0200);
 
 #define SENT_TO 1
 static u32 sent, handled;

@@ -1,4 +1,5 @@
-//! The table: in which ways a page of a process changes, or where it is.
+//! The table: in which ways a page of a process changes, or where it is. Those of the kernel's code stand in
+//! [`super::kernel_rows`].
 
 /// Who watches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,12 +31,35 @@ impl Watcher {
     }
 }
 
+/// What is watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Watched {
+    /// The page of the process: of no file (`anon`), of a file that cannot be written (`file`), or of one that is
+    /// copied when it is written (`private`).
+    Page(&'static str),
+    /// Code of the kernel.
+    Code(Code),
+}
+
+/// The first instruction of five bytes or more in a function, so that a detour fits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Code {
+    /// The function, as the host program knows it; of BPF code, a pattern that one has.
+    pub(super) of: &'static str,
+    /// What the process is told, without the number of times, so that the instruction is executed.
+    pub(super) run: &'static str,
+    /// How often the first byte of it is written, before the event is stale.
+    pub(super) writes: u64,
+    /// Whether nothing can be read there any more after the change.
+    pub(super) is_freed: bool,
+}
+
 /// What is right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// Every use is counted.
     Counted,
-    /// The process is gone, or its memory has other code: the list of events says `stale`.
+    /// The process or the module is gone, or its memory has other code: the list of events says `stale`.
     Told,
 }
 
@@ -44,15 +68,17 @@ pub(super) enum Verdict {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Way {
     pub(super) name: &'static str,
-    /// The page of the process: of no file (`anon`), of a file that cannot be written (`file`), or of one that is copied when
-    /// it is written (`private`).
-    pub(super) page: &'static str,
+    pub(super) watched: Watched,
     /// Before the event is added.
     pub(super) prepare: &'static [&'static str],
     /// Between the first uses and the second.
     pub(super) change: &'static [&'static str],
     /// Between the second uses and the third.
     pub(super) undo: &'static [&'static str],
+    /// A line for after the second uses, and a part of what it prints: that who changed the code has what it wanted.
+    pub(super) confirm: Option<(&'static str, &'static str)>,
+    /// After the event is gone.
+    pub(super) tidy: &'static [&'static str],
     /// Whether the page stands somewhere else in memory after the change.
     pub(super) moves: bool,
     pub(super) verdict: Verdict,
@@ -62,13 +88,17 @@ pub(super) struct Way {
 
 /// See [`Way`].
 pub(super) const PROCESS: &str = "pages: ";
+/// Begins lines that say how many pieces of BPF code of a name are waited for.
+pub(super) const BPF: &str = "bpf: ";
 
-const USUAL: Way = Way {
+pub(super) const USUAL: Way = Way {
     name: "",
-    page: "anon",
+    watched: Watched::Page("anon"),
     prepare: &[],
     change: &[],
     undo: &[],
+    confirm: None,
+    tidy: &[],
     moves: false,
     verdict: Verdict::Counted,
     told: &[],
@@ -97,7 +127,7 @@ pub(super) const PAGES: &[Way] = &[
     },
     Way {
         name: "copy of a file's page",
-        page: "private",
+        watched: Watched::Page("private"),
         change: &["pages: aside"],
         moves: true,
         ..USUAL
@@ -126,14 +156,14 @@ pub(super) const PAGES: &[Way] = &[
     },
     Way {
         name: "ptrace",
-        page: "private",
+        watched: Watched::Page("private"),
         change: &["pages: poke"],
         moves: true,
         ..USUAL
     },
     Way {
         name: "uprobe",
-        page: "file",
+        watched: Watched::Page("file"),
         change: &[
             "echo 'p:lab/here /tmp/lab-code:0x4' > /sys/kernel/tracing/uprobe_events",
             "echo 1 > /sys/kernel/tracing/events/lab/here/enable",
