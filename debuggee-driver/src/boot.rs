@@ -224,6 +224,7 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
             bitmaps,
             cr4_allowed: controls.cr4_allowed,
             can_take_interrupts: controls.interrupts,
+            branches: controls.branches,
             mode_views,
             preemption_timer_shift: controls.preemption_timer_shift,
         },

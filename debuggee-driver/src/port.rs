@@ -139,6 +139,10 @@ pub trait Cpu {
     fn registers_mut(&mut self) -> &mut Gprs;
     /// What CPUID answers here.
     fn cpuid(&self, leaf: u32, subleaf: u32) -> [u32; 4];
+    /// Reads a model-specific register of last-branch records, which the processor announces.
+    fn read_msr(&self, number: u32) -> u64;
+    /// Writes one.
+    fn write_msr(&mut self, number: u32, value: u64);
     /// Reads a register that is live.
     fn live(&self, register: LiveRegister) -> u64;
     /// Writes a register that is live; the caller has checked that the value is acceptable.

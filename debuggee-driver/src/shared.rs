@@ -4,6 +4,7 @@ mod fixed;
 mod host;
 
 use crate::clock::Clock;
+use crate::cores::branches::Branches;
 use crate::cores::departure::Departure;
 use crate::cores::exclusive::Exclusive;
 use crate::cores::registers::RegisterFile;
@@ -76,6 +77,8 @@ pub struct Shared<P: Ports> {
     pub halts: AtomicU32,
     host: HostSession,
     commits: AtomicU64,
+    /// The last-branch records of each core.
+    branches: [Exclusive<Branches>; limits::CORES],
 }
 
 /// Whether a script wants something changed that only a halt can change.
@@ -177,6 +180,24 @@ impl<P: Ports> Shared<P> {
             halts: AtomicU32::new(0),
             host: HostSession::default(),
             commits: AtomicU64::new(0),
+            branches: [const { Exclusive::new(Branches::OFF) }; limits::CORES],
+        }
+    }
+
+    /// Works with the last-branch records of a core: by that core, or by the one that serves a halt in
+    /// which it is held. `None`: there is no such core.
+    pub fn with_branches<R>(
+        &self,
+        core: CoreId,
+        work: impl FnOnce(&mut Branches) -> R,
+    ) -> Option<R> {
+        self.branches.get(usize::from(core.0))?.try_with(work)
+    }
+
+    /// The core leaves, and its guest has its last-branch records as they were.
+    pub fn give_up_branches(&self, core: CoreId, cpu: &mut P::Cpu) {
+        if let Ok(layout) = self.fixed.branches {
+            self.with_branches(core, |branches| branches.switch_off(cpu, layout));
         }
     }
 

@@ -64,7 +64,7 @@ const ORDERS: [Order; 2] = [
             &["event"],
             &["refusal"],
             &["bytecode", "frame", "transport", "instruction"],
-            &["register", "crc", "digest", "pool"],
+            &["register", "branch", "crc", "digest", "pool"],
             &["address", "closed", "codec", "limits"],
         ],
         outside: &[],

@@ -5,9 +5,10 @@
 //! and the lengths `hh`, `h`, `l`, `ll`. Without a length a number has 32 bits. Nothing a record
 //! may hold is an error: what does not fit its format is shown in angle brackets.
 
+use crate::branch::Notes;
 use crate::bytecode::Program;
 use crate::bytecode::decode::{Operand, decode};
-use crate::bytecode::routine::Show;
+use crate::bytecode::routine::{Routine, Show};
 use crate::bytecode::tag::Marker;
 use crate::packet::{Argument, Arguments};
 use core::fmt::{self, Write};
@@ -31,6 +32,8 @@ pub enum Site<'a> {
     Show(Show),
     /// Values with this format.
     Format(&'a [u8]),
+    /// A branch.
+    Branch,
 }
 
 impl<'a> Site<'a> {
@@ -40,6 +43,7 @@ impl<'a> Site<'a> {
         let at = usize::try_from(site).ok()?;
         match decode(program.code(), at)?.operand {
             Operand::Show(show) => Some(Self::Show(show)),
+            Operand::Routine(Routine::LbrPrint | Routine::LbrDump) => Some(Self::Branch),
             Operand::Printf { format, .. } => program.text(format).map(Self::Format),
             _ => None,
         }
@@ -59,12 +63,28 @@ impl<'a> Site<'a> {
         let mut arguments = arguments.iter();
         match self {
             Self::Format(format) => write_format(format, arguments, clock, out),
+            Self::Branch => write_branch(arguments, out),
             Self::Show(show) => match arguments.next() {
                 Some(Argument::Number(value)) => write_value(*show, value, out),
                 _ => writeln!(out, "<no value>"),
             },
         }
     }
+}
+
+/// `[ 3] from ffffffff81000010 to ffffffff81000200 call`
+fn write_branch<'r>(
+    arguments: impl Iterator<Item = Argument<'r>>,
+    out: &mut impl Write,
+) -> fmt::Result {
+    let mut values = arguments.map_while(|argument| match argument {
+        Argument::Number(value) => Some(value),
+        Argument::Bytes(_) => None,
+    });
+    let mut value = || values.next().unwrap_or_default();
+    let (number, from, to) = (value(), value(), value());
+    let notes = u32::try_from(value()).map_or_else(|_| Notes::default(), Notes::from_bits);
+    writeln!(out, "[{number:2}] from {from:016x} to {to:016x}{notes}")
 }
 
 fn write_value(show: Show, value: u64, out: &mut impl Write) -> fmt::Result {

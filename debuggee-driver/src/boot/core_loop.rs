@@ -147,6 +147,7 @@ pub(super) unsafe fn core_main(core: *mut PerCore) -> u64 {
         match exit::handle(&mut core) {
             Flow::Enter => {}
             Flow::Leave => {
+                shared.give_up_branches(core.id, &mut core.cpu);
                 core.seat.leave();
                 // SAFETY: `hypercall` saw that the guest is the driver in the kernel.
                 unsafe { core.cpu.leave() }

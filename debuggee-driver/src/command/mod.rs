@@ -3,6 +3,7 @@
 //! Called by `halt::serve`. [`answer`] is one match; the handlers stand in files named like the
 //! packet families of `wire-protocol`.
 
+pub mod branch;
 pub mod event;
 pub mod memory;
 pub mod messages;
@@ -82,6 +83,8 @@ pub fn answer<'s, P: Ports>(
         Request::ListEvents { from } => event::list(context, from, scratch),
         Request::Prealloc { class, count } => event::prealloc(context, class, count),
         Request::Pools => event::pools(context, scratch),
+        Request::ChangeBranches { order, filter } => branch::change(context, order, filter),
+        Request::ReadBranches { core } => branch::read(context, core, scratch),
         Request::DefineGlobals(names) => script::define(context.shared, &names, scratch),
         Request::EventPrograms { event } => event::programs(context, event, scratch),
         Request::RunScript { core, program } => script::run(context, core, program, scratch),

@@ -3,6 +3,7 @@
 //! Called by `exit` and `halt`, in VMX-root. [`rendezvous`] has the tokens, [`roster`] what they
 //! rest on.
 
+pub mod branches;
 pub mod departure;
 pub mod exclusive;
 pub mod registers;

@@ -72,7 +72,8 @@ fn let_go<P: Ports>(mut halt: Halt<'_>, cpu: &mut P::Cpu, shared: &Shared<P>, st
     if shared.facts.constants.hide_time {
         shared.add_hidden_ticks(cpu.tsc().saturating_sub(still_since));
     }
-    halt.parts().1.file.apply(cpu);
+    let core = halt.owner();
+    apply(&mut halt.parts().1.file, core, cpu, shared);
     halt.release(|| cpu.tsc(), shared.clock.timeout_ticks());
 }
 
@@ -81,13 +82,24 @@ pub fn park<P: Ports>(seat: &mut Seat<'_>, cpu: &mut P::Cpu, shared: &Shared<P>)
     let core = seat.core();
     capture(&mut seat.local().file, core, cpu, shared);
     seat.park(cpu.tsc(), || shared.load_published(core, cpu));
-    seat.local().file.apply(cpu);
+    apply(&mut seat.local().file, core, cpu, shared);
 }
 
-/// Takes the registers of `core`, as its guest sees them.
+/// Takes the registers of `core`, as its guest sees them, and what it recorded of its branches.
 fn capture<P: Ports>(file: &mut RegisterFile, core: CoreId, cpu: &P::Cpu, shared: &Shared<P>) {
     file.capture(cpu);
     file.show_efer(shared.published.efer(core, cpu));
+    if let Ok(layout) = shared.fixed.branches {
+        shared.with_branches(core, |branches| branches.halted(cpu, layout));
+    }
+}
+
+/// Loads what the user changed.
+fn apply<P: Ports>(file: &mut RegisterFile, core: CoreId, cpu: &mut P::Cpu, shared: &Shared<P>) {
+    file.apply(cpu);
+    if let Ok(layout) = shared.fixed.branches {
+        shared.with_branches(core, |branches| branches.let_go(cpu, layout));
+    }
 }
 
 /// One look at the line while the guest runs. True if the host wants a halt.

@@ -4,6 +4,7 @@
 //! The debugger's own memory is not there for a script, but for the safe buffer of its event.
 
 use super::registers::Registers;
+use crate::cores::branches::Branches;
 use crate::event::Installed;
 use crate::event::programs::Stretch;
 use crate::guest::{process, walk};
@@ -12,11 +13,12 @@ use crate::published::AskedStep;
 use crate::shared::{Shared, Writer};
 use core::sync::atomic::AtomicU64;
 use wire_protocol::address::{CoreId, EventId, GuestPhysical, GuestVirtual, PAGE_BYTES};
+use wire_protocol::branch::Branch;
 use wire_protocol::bytecode::routine::Pseudo;
 use wire_protocol::event::EventChange;
 use wire_protocol::packet::{Arguments, Content, Source};
 use wire_protocol::register::Register;
-use wire_protocol::script::{Ask, Machine, Tracing};
+use wire_protocol::script::{Ask, BranchCall, Machine, Tracing};
 
 /// Tags of events start here.
 const TAG_BASE: u64 = 0x100_0000;
@@ -150,6 +152,17 @@ impl<P: Ports, R: Registers> RootMachine<'_, P, R> {
         };
         self.shared.published.step(self.frame.core, &asked);
         true
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn call_branches(&mut self, call: BranchCall) -> bool {
+        let Ok(layout) = self.shared.fixed.branches else {
+            return false;
+        };
+        let registers = &mut self.registers;
+        let call = |branches: &mut Branches| registers.call_branches(branches, layout, call);
+        self.shared.with_branches(self.core, call).unwrap_or(false)
     }
 
     fn may_read(&self, at: u64, len_bytes: usize) -> bool {
@@ -310,6 +323,15 @@ impl<P: Ports, R: Registers> Machine for RootMachine<'_, P, R> {
             .record(self.core, source, tsc, self.frame.urgent, &what);
     }
 
+    #[cold]
+    #[inline(never)]
+    fn branch(&mut self, number: usize) -> Option<Branch> {
+        let layout = self.shared.fixed.branches.ok()?;
+        let registers = &mut self.registers;
+        let look = |branches: &mut Branches| registers.branch(branches, layout, number);
+        self.shared.with_branches(self.core, look)?
+    }
+
     fn ask(&mut self, ask: Ask) -> bool {
         match ask {
             Ask::Pause => {
@@ -332,6 +354,7 @@ impl<P: Ports, R: Registers> Machine for RootMachine<'_, P, R> {
             Ask::Enable(event) => self.change(event, EventChange::Enable),
             Ask::Disable(event) => self.change(event, EventChange::Disable),
             Ask::Clear(event) => self.change(event, EventChange::Clear),
+            Ask::Branches(call) => self.call_branches(call),
             Ask::Trace(tracing) => self.step(tracing),
         }
     }

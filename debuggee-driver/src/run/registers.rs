@@ -1,10 +1,14 @@
 //! Registers as a program sees them: those of the core that runs it, or of a core that is held.
 
+use crate::cores::branches::Branches;
 use crate::cores::registers::RegisterFile;
 use crate::port::{Cpu, gpr};
+use crate::vmx::branch::Layout;
 use crate::vmx::guest;
 use wire_protocol::address::GuestVirtual;
+use wire_protocol::branch::Branch;
 use wire_protocol::register::Register;
+use wire_protocol::script::BranchCall;
 
 /// See the module.
 pub trait Registers {
@@ -17,6 +21,15 @@ pub trait Registers {
     /// Delivers an interrupt or exception when the guest goes on: kind and vector as the
     /// processor numbers them. False if that cannot be.
     fn inject(&mut self, kind: u64, vector: u64, error_code: Option<u64>) -> bool;
+    /// Does what a script wants of the branches that the core records; only where the core runs it
+    /// in VMX-root, after its guest left.
+    fn call_branches(&mut self, _: &mut Branches, _: Layout, _: BranchCall) -> bool {
+        false
+    }
+    /// A branch that it recorded.
+    fn branch(&self, _: &Branches, _: Layout, _: usize) -> Option<Branch> {
+        None
+    }
 }
 
 impl<R: Registers> Registers for &mut R {
@@ -34,6 +47,14 @@ impl<R: Registers> Registers for &mut R {
 
     fn inject(&mut self, kind: u64, vector: u64, error_code: Option<u64>) -> bool {
         (**self).inject(kind, vector, error_code)
+    }
+
+    fn call_branches(&mut self, branches: &mut Branches, layout: Layout, call: BranchCall) -> bool {
+        (**self).call_branches(branches, layout, call)
+    }
+
+    fn branch(&self, branches: &Branches, layout: Layout, number: usize) -> Option<Branch> {
+        (**self).branch(branches, layout, number)
     }
 }
 
@@ -84,6 +105,14 @@ impl<C: Cpu> Registers for Live<'_, C> {
 
     fn inject(&mut self, kind: u64, vector: u64, error_code: Option<u64>) -> bool {
         super::inject::inject(self.cpu, kind, vector, error_code)
+    }
+
+    fn call_branches(&mut self, branches: &mut Branches, layout: Layout, call: BranchCall) -> bool {
+        branches.call(self.cpu, layout, call)
+    }
+
+    fn branch(&self, branches: &Branches, layout: Layout, number: usize) -> Option<Branch> {
+        branches.branch(self.cpu, layout, number)
     }
 }
 

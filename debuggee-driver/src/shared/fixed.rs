@@ -2,7 +2,9 @@
 
 use crate::ept::mode::ModeViews;
 use crate::event::Bitmaps;
+use crate::vmx::branch::Layout;
 use wire_protocol::address::{Extent, GuestVirtual};
+use wire_protocol::refusal::BranchObstacle;
 
 /// See the module.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +29,8 @@ pub struct Fixed {
     pub cr4_allowed: u64,
     /// The processor lets interrupts be taken from the guest and given back.
     pub can_take_interrupts: bool,
+    /// Where last-branch records are, if there are any.
+    pub branches: Result<Layout, BranchObstacle>,
     /// The views in which only one mode can execute anything, if there can be any.
     pub mode_views: Option<ModeViews>,
     /// See `ControlValues::preemption_timer_shift`.

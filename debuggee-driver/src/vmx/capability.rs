@@ -2,6 +2,8 @@
 //!
 //! Called by `boot` with raw register values, before anything is changed.
 
+use super::branch::{CLEAR_ON_EXIT, LOAD_ON_ENTRY, Layout, RawBranches};
+use wire_protocol::refusal::BranchObstacle;
 use x86::vmx::vmcs::control::{
     EntryControls, ExitControls, PinbasedControls, PrimaryControls, SecondaryControls,
 };
@@ -33,6 +35,8 @@ pub struct RawCapabilities {
     pub misc: u64,
     /// IA32_VMX_CR4_FIXED1 (0x489).
     pub cr4_fixed1: u64,
+    /// What is announced of last-branch records.
+    pub branches: RawBranches,
     /// IA32_VMX_VMFUNC (0x491), 0 if absent.
     pub vm_functions: u64,
 }
@@ -92,6 +96,8 @@ pub struct ControlValues {
     pub interrupts: bool,
     /// EPT tells user from kernel execution.
     pub mode_based_execute: bool,
+    /// Last-branch records, if there are any.
+    pub branches: Result<Layout, BranchObstacle>,
     /// The guest can change from one EPT view to another with VMFUNC, as detours do.
     pub view_switching: bool,
 }
@@ -242,6 +248,12 @@ pub fn check(raw: &RawCapabilities) -> Result<ControlValues, Unsupported> {
         0,
         "this processor cannot switch EFER and PAT on a VM entry",
     )?;
+    let branches = Layout::of(&raw.branches, raw.exit, raw.entry);
+    let (exit, entry) = match branches {
+        // What runs in VMX-root stays out of the records, whoever wants them.
+        Ok(Layout::Architectural { .. }) => (exit | CLEAR_ON_EXIT, entry | LOAD_ON_ENTRY),
+        _ => (exit, entry),
+    };
     for (bit, missing) in EPT_NEEDS {
         if raw.ept_vpid & 1 << bit == 0 {
             return Err(Unsupported::Ept(missing));
@@ -257,6 +269,7 @@ pub fn check(raw: &RawCapabilities) -> Result<ControlValues, Unsupported> {
         ept_1gib_leaves: raw.ept_vpid & 1 << 17 != 0,
         cr4_allowed: raw.cr4_fixed1 & !super::control::cr4::VMXE,
         mode_based_execute: can_be_one(raw.secondary, MODE_BASED_EXECUTE),
+        branches,
         view_switching,
         interrupts: can_be_one(raw.pin, PinbasedControls::EXTERNAL_INTERRUPT_EXITING.bits())
             && can_be_one(raw.exit, ExitControls::ACK_INTERRUPT_ON_EXIT.bits())
@@ -285,6 +298,7 @@ mod tests {
             ept_vpid: u64::MAX,
             misc: 5,
             cr4_fixed1: 0x3727ff,
+            branches: RawBranches::default(),
             vm_functions: 0,
         }
     }
@@ -310,6 +324,24 @@ mod tests {
             assert_eq!(values.mode_based_execute, is_on);
             assert_eq!(is_on, secondary & bit != 0);
         }
+    }
+
+    #[test]
+    fn branches_in_root_stay_out_of_architectural_records() {
+        let without = check(&capable()).unwrap();
+        assert_eq!(without.branches, Err(BranchObstacle::Processor));
+        let raw = RawCapabilities {
+            branches: RawBranches {
+                features: crate::vmx::branch::HAS_ARCHITECTURAL,
+                architectural: [1, 7, 7, 0],
+                ..RawBranches::default()
+            },
+            ..capable()
+        };
+        let with = check(&raw).unwrap();
+        assert!(with.branches.is_ok());
+        assert_eq!(with.exit & !without.exit, CLEAR_ON_EXIT);
+        assert_eq!(with.entry & !without.entry, LOAD_ON_ENTRY);
     }
 
     #[test]

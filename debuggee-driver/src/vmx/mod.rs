@@ -2,6 +2,7 @@
 //!
 //! Citations name the section title and number of the Intel SDM, order number 325462-088US.
 
+pub mod branch;
 pub mod capability;
 pub mod control;
 pub mod interruption;

@@ -2,6 +2,7 @@
 //! [`crate::command`]; [`crate::render`] makes text of them or JSON. The shapes of JSON are those
 //! of these types, so a field that is added or renamed is a new [`FORM_VERSION`].
 
+pub mod branch;
 mod code;
 pub mod event;
 pub mod help;
@@ -105,6 +106,11 @@ pub enum Answer {
         physical_address: Hex,
         /// Bytes of the page that maps it.
         page_bytes: Count,
+    },
+    /// Branches that cores recorded.
+    Branches {
+        /// By core.
+        cores: Vec<branch::CoreBranches>,
     },
     /// Virtual addresses of a physical one.
     Virtual {

@@ -18,7 +18,8 @@ use wire_protocol::bytecode::program::Reason;
 use wire_protocol::event::PoolClass;
 use wire_protocol::link::SendError;
 use wire_protocol::refusal::{
-    DetourObstacle, EventOption, EventRefusal, ProcessorFeature, ProgramPart, Refusal,
+    BranchObstacle, DetourObstacle, EventOption, EventRefusal, ProcessorFeature, ProgramPart,
+    Refusal,
 };
 use wire_protocol::register::Register;
 
@@ -65,6 +66,13 @@ scalars! {
         DetourObstacle::PageEnd => "page-end",
         DetourObstacle::OutOfReach => "out-of-reach",
         DetourObstacle::NoPlace => "no-place",
+    });
+    BranchObstacle: obstacle => Self::from(&match obstacle {
+        BranchObstacle::Processor => "processor",
+        BranchObstacle::Model => "model",
+        BranchObstacle::Exits => "exits",
+        BranchObstacle::Guest => "guest",
+        BranchObstacle::Filter => "filter",
     });
     Option<String>: text => text.as_ref().map_or(Self::Nothing(()), Self::from);
 }
@@ -281,6 +289,7 @@ described!(Refusal {
     ReadOnlyRegister { register }
     BadRegisterValue { register, value }
     TooLong { limit_bytes, asked_bytes }
+    NoBranches { obstacle }
     NotHalted {}
     ProtocolVersion { ours }
     UnknownRequest { kind }

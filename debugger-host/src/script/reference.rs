@@ -1,7 +1,7 @@
 //! The reference of the script language, printed by `standstill script reference`.
 
 /// Functions: how they are called, what they do. Groups are separated by empty names.
-const FUNCTIONS: [(&str, &str); 66] = [
+const FUNCTIONS: [(&str, &str); 72] = [
     ("poi(a) dq(a)", "8 bytes at a virtual address"),
     ("dd(a) dw(a) db(a)", "4, 2, 1 bytes"),
     ("low(a) hi(a)", "low and high 16 bits of the 4 bytes there"),
@@ -106,6 +106,18 @@ const FUNCTIONS: [(&str, &str); 66] = [
     ("rdtsc()", "time-stamp counter"),
     ("rdtscp()", "the same, after all earlier instructions"),
     ("microsleep(us)", "wait so many microseconds"),
+    ("", ""),
+    (
+        "lbr_check()",
+        "1 if this core records branches (`!lbr`); else all these give 0",
+    ),
+    ("lbr_print() lbr_dump()", "print what was recorded"),
+    ("lbr_save()", "keep it for `!lbrdump`"),
+    ("lbr_restore()", "go on after a debug exception ended it"),
+    (
+        "lbr_restore_by_filter(m)",
+        "the same; bits of m, from 0 on: what `!lbr filter` names",
+    ),
     ("", ""),
     ("$pid $tid $core", "process, thread and core numbers"),
     (

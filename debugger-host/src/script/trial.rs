@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::io::Write;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
+use wire_protocol::branch::Branch;
 use wire_protocol::bytecode::routine::{Pseudo, Routine};
 use wire_protocol::bytecode::{BadProgram, GLOBAL_BYTES, Program, Verified};
 use wire_protocol::packet::Arguments;
@@ -273,6 +274,10 @@ impl Machine for Trial<'_> {
         self.say(&text);
     }
 
+    fn branch(&mut self, _: usize) -> Option<Branch> {
+        None
+    }
+
     fn ask(&mut self, ask: Ask) -> bool {
         let text = match ask {
             Ask::Pause => "[pause: all cores would halt]".to_owned(),
@@ -295,6 +300,7 @@ impl Machine for Trial<'_> {
                     error_code.map_or_else(String::new, |code| format!(", error code {code:x}"));
                 format!("[event_inject: type {kind:x}, vector {vector:x}{code} would be injected]")
             }
+            Ask::Branches(_) => return false,
             Ask::Trace(tracing) => {
                 let routine = match tracing {
                     Tracing::Step => Routine::TraceStep,

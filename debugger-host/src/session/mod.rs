@@ -1,6 +1,7 @@
 //! The conversation with one debuggee: requests and replies, what is known of its state, and
 //! news. The only owner of the line. Called by [`crate::command`] and [`crate::repl`].
 
+mod branch;
 mod cache;
 mod error;
 mod event;

@@ -7,7 +7,7 @@ use crate::types::register::spelling;
 use pool::Pool;
 use wire_protocol::event::PoolClass;
 use wire_protocol::refusal::{
-    DetourObstacle, EventRefusal, ProcessorFeature, ProgramPart, Refusal,
+    BranchObstacle, DetourObstacle, EventRefusal, ProcessorFeature, ProgramPart, Refusal,
 };
 
 /// One line, beginning with the number that users look up.
@@ -35,6 +35,27 @@ const fn why_no_detour(obstacle: DetourObstacle) -> &'static str {
         DetourObstacle::NoPlace => {
             "every place for one was given away, and they are free again only when the driver is \
              loaded anew"
+        }
+    }
+}
+
+const fn why_no_branches(obstacle: BranchObstacle) -> &'static str {
+    match obstacle {
+        BranchObstacle::Processor => {
+            "this processor announces no last-branch records; `!trace` follows a program at the price \
+             of a VM exit for each instruction"
+        }
+        BranchObstacle::Model => {
+            "where this model of processor has its last-branch records is not known here"
+        }
+        BranchObstacle::Exits => {
+            "this processor cannot keep the debugger's own branches out of its last-branch records"
+        }
+        BranchObstacle::Guest => {
+            "the guest uses the last-branch records itself (`perf record -b`, say); end that first"
+        }
+        BranchObstacle::Filter => {
+            "this processor cannot leave out just these; `!lbr filter` without a word records all"
         }
     }
 }
@@ -106,6 +127,9 @@ fn words(refusal: &Refusal) -> String {
             limit_bytes,
             asked_bytes,
         } => format!("{asked_bytes:x} bytes are more than one request may name ({limit_bytes:x})"),
+        Refusal::NoBranches { obstacle } => {
+            format!("no branches can be recorded: {}", why_no_branches(obstacle))
+        }
         Refusal::NotHalted => "the debuggee is running; `pause` halts it".into(),
         Refusal::ProtocolVersion { ours } => format!(
             "the driver speaks version {ours} of the protocol, this program version {}; \

@@ -3,6 +3,7 @@
 use super::{Controls, KERNEL, MEMORY_BYTES, Machine, POOL, send};
 use std::sync::atomic::Ordering;
 use wire_protocol::address::{CoreId, EventId, Extent, GuestPhysical, GuestVirtual};
+use wire_protocol::branch::{Branch, BranchKind, BranchOrder, Notes, filter};
 use wire_protocol::digest::DigestKey;
 use wire_protocol::event::{
     EventChange, EventEntry, PoolClass, PoolLine, Programs, Standing, Trigger,
@@ -11,12 +12,12 @@ use wire_protocol::limits;
 use wire_protocol::link::Link;
 use wire_protocol::pack;
 use wire_protocol::packet::{
-    AddResults, Constants, CoreState, CoreStates, EventEntries, Features, GlobalOffset,
+    AddResults, Branches, Constants, CoreState, CoreStates, EventEntries, Features, GlobalOffset,
     GlobalOffsets, GuestSystem, Hello, LinuxLayout, MemoryAt, Message, MessageCounts,
     PROTOCOL_VERSION, PoolLines, RamRanges, RegisterValues, Reply, Request, Source, StopCause,
     events_digest,
 };
-use wire_protocol::refusal::Refusal;
+use wire_protocol::refusal::{BranchObstacle, Refusal};
 
 /// One module, `toy`, in the kernel's own shape; four processes and a BPF program.
 const MODULES: LinuxLayout = LinuxLayout {
@@ -130,6 +131,36 @@ pub(super) fn answer(
             machine.stop = None;
             machine.hits_left = controls.script_hits.load(Ordering::Relaxed);
             Reply::Done
+        }
+        Request::ChangeBranches {
+            order: BranchOrder::Filter,
+            filter,
+        } if filter & filter::CALL_STACK != 0 => {
+            let obstacle = BranchObstacle::Filter;
+            Reply::Refused(Refusal::NoBranches { obstacle })
+        }
+        Request::ChangeBranches { order, .. } => {
+            machine.records_branches = order != BranchOrder::Disable;
+            Reply::Done
+        }
+        Request::ReadBranches { core } => {
+            let branch = |from, kind, mispredicted, cycles| Branch {
+                from: KERNEL + from,
+                to: KERNEL + 0x1000,
+                notes: Notes {
+                    kind,
+                    mispredicted,
+                    cycles,
+                },
+            };
+            let is_on = machine.records_branches;
+            let all = [
+                branch(0x2004, Some(BranchKind::Return), Some(true), Some(12)),
+                branch(0x9008, None, None, None),
+            ];
+            let taken = all.into_iter().take(if is_on { core.0.into() } else { 0 });
+            let branches = Branches::encode_into(taken, base, &mut scratch).expect("fits");
+            Reply::Branches { is_on, branches }
         }
         Request::ShortCircuit { .. } => Reply::Done,
         Request::Cores => {

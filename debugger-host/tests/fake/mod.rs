@@ -157,6 +157,7 @@ struct Machine {
     scripts: BTreeMap<EventId, Vec<u8>>,
     /// Hits that are still to come.
     hits_left: u32,
+    records_branches: bool,
 }
 
 fn serve(listener: &UnixListener, controls: &Controls, end: &AtomicBool) {
@@ -183,6 +184,7 @@ fn serve(listener: &UnixListener, controls: &Controls, end: &AtomicBool) {
         global_names: Globals::new(),
         scripts: BTreeMap::new(),
         hits_left: 0,
+        records_branches: false,
     };
     machine.memory[0x1000..0x1000 + CODE.len()].copy_from_slice(&CODE);
     put_module(&mut machine.memory);

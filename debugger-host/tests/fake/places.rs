@@ -41,6 +41,7 @@ fn meaning(word: &str) -> Meaning {
         "PART" | "NAME" | "FILE" | "TARGET" | "ARGUMENT" => "nosuch",
         "COMMAND" => "g",
         "OPTION" => "core 0",
+        "WORD" => "kernel",
         "BLOCK" => "{ 1 }",
         _ => panic!("say here what `{word}` takes"),
     })

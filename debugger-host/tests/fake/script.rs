@@ -95,6 +95,10 @@ impl script::Machine for Running<'_> {
         self.records.push(bytes[..len].to_vec());
     }
 
+    fn branch(&mut self, _: usize) -> Option<wire_protocol::branch::Branch> {
+        None
+    }
+
     fn ask(&mut self, ask: Ask) -> bool {
         self.pauses |= ask == Ask::Pause;
         true

@@ -15,7 +15,7 @@ use table::{Case, OTHER_ROWS, ROWS, Row, Situation, WIRE_ROWS, WireCase};
 use vm_lab::machine::Options;
 use wire::Line;
 use wire_protocol::event::PoolClass;
-use wire_protocol::refusal::{DetourObstacle, ProcessorFeature, ProgramPart};
+use wire_protocol::refusal::{BranchObstacle, DetourObstacle, ProcessorFeature, ProgramPart};
 
 /// Small enough that everything runs out, and no thread that refills it.
 const CONSTANTS: &[(&str, u64)] = &[
@@ -37,7 +37,7 @@ const CONSTANTS: &[(&str, u64)] = &[
 const HOOKS_PER_PAGE: u32 = 40;
 
 /// Kinds of refusals whose words differ by the value of a field, that field, and its values.
-fn closed_sets() -> [(&'static str, &'static str, Vec<Scalar>); 4] {
+fn closed_sets() -> [(&'static str, &'static str, Vec<Scalar>); 5] {
     [
         (
             "pool-exhausted",
@@ -53,6 +53,11 @@ fn closed_sets() -> [(&'static str, &'static str, Vec<Scalar>); 4] {
             "no-detour",
             "obstacle",
             DetourObstacle::ALL.map(|it| Scalar::from(&it)).to_vec(),
+        ),
+        (
+            "no-branches",
+            "obstacle",
+            BranchObstacle::ALL.map(|it| Scalar::from(&it)).to_vec(),
         ),
         (
             "no-feature",

@@ -111,6 +111,18 @@ routines! {
     Rdtscp "rdtscp" 0;
     /// `microseconds →`: waits
     Microsleep "microsleep" 1;
+    /// Keeps the branches that this core recorded, for `!lbrdump`
+    LbrSave "lbr_save" 0;
+    /// Prints them; 1 if they are recorded
+    LbrPrint "lbr_print" 0;
+    /// The same
+    LbrDump "lbr_dump" 0;
+    /// `→ 1 if this core records branches`
+    LbrCheck "lbr_check" 0;
+    /// Goes on recording after something ended it
+    LbrRestore "lbr_restore" 0;
+    /// `filter → done`: the same, with this filter
+    LbrRestoreByFilter "lbr_restore_by_filter" 1;
 }
 
 impl Routine {

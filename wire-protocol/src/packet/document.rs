@@ -4,7 +4,7 @@ use super::kind::{NoticeKind, ReplyKind, RequestKind};
 use super::{FailureCause, PROTOCOL_VERSION, refusal};
 use crate::bytecode::program::Reason;
 use crate::event::{PoolClass, Standing};
-use crate::refusal::{DetourObstacle, EventOption, ProcessorFeature, ProgramPart};
+use crate::refusal::{BranchObstacle, DetourObstacle, EventOption, ProcessorFeature, ProgramPart};
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::format;
@@ -69,6 +69,7 @@ fn closed_sets_are_those_of_the_code() {
         in_order("option", &EventOption::ALL),
         in_order("feature", &ProcessorFeature::ALL),
         in_order("obstacle", &DetourObstacle::ALL),
+        in_order("branch obstacle", &BranchObstacle::ALL),
         in_order("reason", Reason::ALL),
     ] {
         assert!(sets.contains(&set), "{set:?}");

@@ -28,6 +28,8 @@ kinds! {
         DefineGlobals = 0x60,
         RunScript = 0x61,
         Flush = 0x62,
+        ChangeBranches = 0x70,
+        ReadBranches = 0x71,
         MessageCounts = 0x63,
     }
 }
@@ -52,6 +54,7 @@ kinds! {
         Pools = 0x51,
         GlobalsDefined = 0x60,
         ScriptRan = 0x61,
+        Branches = 0x71,
         MessageCounts = 0x63,
     }
 }

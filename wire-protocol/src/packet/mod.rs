@@ -11,6 +11,7 @@ use crate::address::GuestVirtual;
 use crate::codec::{EncodeError, Writer, whole};
 use kind::{NoticeKind, ReplyKind};
 
+mod branch;
 #[cfg(test)]
 mod document;
 mod event;
@@ -31,6 +32,7 @@ mod system;
 #[cfg(test)]
 mod testing;
 
+pub use branch::Branches;
 pub use event::{AddResults, EventEntries, EventSpecs, events_digest};
 pub use list::{Item, Iter, List};
 pub use memory::MemoryAt;

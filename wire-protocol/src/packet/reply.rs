@@ -12,8 +12,9 @@ use crate::packet::events_digest;
 use crate::packet::kind::ReplyKind;
 use crate::packet::system::Spoken;
 use crate::packet::{
-    AddResults, CoreStates, EventEntries, Failure, GlobalOffsets, Hello, MessageCounts, PoolLines,
-    RegisterValues, event, memory, messages, pool, program, refusal, register, system,
+    AddResults, Branches, CoreStates, EventEntries, Failure, GlobalOffsets, Hello, MessageCounts,
+    PoolLines, RegisterValues, branch, event, memory, messages, pool, program, refusal, register,
+    system,
 };
 use crate::refusal::Refusal;
 use crate::register::RegisterSet;
@@ -117,6 +118,13 @@ pub enum Reply<'a> {
         /// Why it was ended, if it was. What it did until then is done.
         failure: Option<Failure>,
     },
+    /// What a core recorded.
+    Branches {
+        /// It records now.
+        is_on: bool,
+        /// The newest first.
+        branches: Branches<'a>,
+    },
     /// See [`MessageCounts`].
     MessageCounts(MessageCounts),
     /// XXH64, seed 0.
@@ -182,6 +190,9 @@ impl<'a> Reply<'a> {
             Self::Digest(digest) => memory::write_digest(*digest, out),
             Self::GlobalsDefined(offsets) => offsets.write(0, out),
             Self::ScriptRan { value, failure } => program::write_ran(*value, failure.as_ref(), out),
+            Self::Branches { is_on, branches } => {
+                branch::write_branches(*is_on, branches, base, out)
+            }
             Self::MessageCounts(counts) => messages::write_counts(counts, out),
         }
     }
@@ -223,6 +234,7 @@ impl<'a> Reply<'a> {
             Self::Digest(_) => ReplyKind::Digest,
             Self::GlobalsDefined(_) => ReplyKind::GlobalsDefined,
             Self::ScriptRan { .. } => ReplyKind::ScriptRan,
+            Self::Branches { .. } => ReplyKind::Branches,
             Self::MessageCounts(_) => ReplyKind::MessageCounts,
         }
     }
@@ -301,6 +313,9 @@ impl<'a> Reply<'a> {
             ReplyKind::GlobalsDefined => made(program::parse_defined(body), Self::GlobalsDefined),
             ReplyKind::ScriptRan => made(program::parse_ran(body), |(value, failure)| {
                 Self::ScriptRan { value, failure }
+            }),
+            ReplyKind::Branches => made(branch::parse_branches(base, body), |(is_on, branches)| {
+                Self::Branches { is_on, branches }
             }),
             ReplyKind::MessageCounts => made(messages::parse_counts(body), Self::MessageCounts),
         }

@@ -2,6 +2,7 @@
 //! file knows its own bodies.
 
 use crate::address::{CoreId, EventId, GuestPhysical, GuestVirtual};
+use crate::branch::BranchOrder;
 use crate::codec::{EncodeError, Parsed, Writer, boolean, made, whole};
 use crate::digest::Digest;
 use crate::event::{EventChange, PoolClass};
@@ -12,7 +13,8 @@ use crate::packet::Reply;
 use crate::packet::kind::RequestKind;
 use crate::packet::system::Spoken;
 use crate::packet::{
-    EventSpecs, Features, GlobalNames, MemoryAt, event, memory, pool, program, register, system,
+    EventSpecs, Features, GlobalNames, MemoryAt, branch, event, memory, pool, program, register,
+    system,
 };
 use crate::refusal::Refusal;
 use crate::register::{Register, RegisterSet};
@@ -167,6 +169,18 @@ pub enum Request<'a> {
     Flush,
     /// What became of all that was printed. Also while the guest runs [`Reply::MessageCounts`].
     MessageCounts,
+    /// Records branches, or does not, on all cores [`Reply::Done`].
+    ChangeBranches {
+        /// What to do.
+        order: BranchOrder,
+        /// For [`BranchOrder::Filter`]: see [`crate::branch::filter`].
+        filter: u16,
+    },
+    /// [`Reply::Branches`]
+    ReadBranches {
+        /// Whose.
+        core: CoreId,
+    },
     /// XXH64 of physical memory, the debugger's own memory counted as zeroes [`Reply::Digest`].
     DigestMemory {
         /// First byte, page-aligned.
@@ -220,6 +234,8 @@ impl<'a> Request<'a> {
             Self::ListEvents { from } => event::write_list(from, out),
             Self::EventPrograms { event } => event::write_list(event, out),
             Self::Prealloc { class, count } => pool::write_prealloc(class, count, out),
+            Self::ChangeBranches { order, filter } => branch::write_change(order, filter, out),
+            Self::ReadBranches { core } => branch::write_read(core, out),
             Self::DefineGlobals(names) => names.write(0, out),
             Self::RunScript { core, program } => program::write_run(core, program, out),
         }
@@ -307,6 +323,12 @@ impl<'a> Request<'a> {
             RequestKind::RunScript => made(program::parse_run(body), |(core, program)| {
                 Self::RunScript { core, program }
             }),
+            RequestKind::ChangeBranches => made(branch::parse_change(body), |(order, filter)| {
+                Self::ChangeBranches { order, filter }
+            }),
+            RequestKind::ReadBranches => {
+                made(branch::parse_read(body), |core| Self::ReadBranches { core })
+            }
             RequestKind::Flush => Ok((body, Self::Flush)),
             RequestKind::MessageCounts => Ok((body, Self::MessageCounts)),
         }
@@ -331,6 +353,8 @@ impl<'a> Request<'a> {
             Self::Prealloc { .. } => RequestKind::Prealloc,
             Self::DefineGlobals(_) => RequestKind::DefineGlobals,
             Self::RunScript { .. } => RequestKind::RunScript,
+            Self::ChangeBranches { .. } => RequestKind::ChangeBranches,
+            Self::ReadBranches { .. } => RequestKind::ReadBranches,
             Self::Flush => RequestKind::Flush,
             Self::MessageCounts => RequestKind::MessageCounts,
             Self::Pools => RequestKind::Pools,

@@ -9,8 +9,25 @@ mod event;
 pub use event::{DetourObstacle, EventOption, EventRefusal, ProcessorFeature, ProgramPart};
 
 use crate::address::{CoreId, EventId, GuestPhysical, GuestVirtual};
+use crate::closed::closed_set;
 use crate::pool::PoolClass;
 use crate::register::Register;
+
+closed_set! {
+    /// Why no branches can be recorded.
+    pub enum BranchObstacle {
+        /// The processor announces no last-branch records.
+        Processor,
+        /// It announces them, and where this model has them is not known here.
+        Model,
+        /// It could not keep the debugger's own branches out of them.
+        Exits,
+        /// The guest records branches itself.
+        Guest,
+        /// The processor cannot leave out just these branches.
+        Filter,
+    }
+}
 
 /// A refused request changed nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,6 +149,11 @@ pub enum Refusal {
         /// What was asked for.
         asked_bytes: u64,
     },
+    /// No branches can be recorded.
+    NoBranches {
+        /// What stands in the way.
+        obstacle: BranchObstacle,
+    },
     /// The debuggee runs; this needs it halted.
     NotHalted,
     /// This side speaks another version of the protocol.
@@ -202,6 +224,7 @@ impl Refusal {
             Self::ReadOnlyRegister { .. } => 0xc000_0101,
             Self::BadRegisterValue { .. } => 0xc000_0102,
             Self::TooLong { .. } => 0xc000_0103,
+            Self::NoBranches { .. } => 0xc000_0112,
             Self::NotHalted => 0xc000_0104,
             Self::ProtocolVersion { .. } => 0xc000_0105,
             Self::UnknownRequest { .. } => 0xc000_0106,

@@ -1,6 +1,7 @@
 //! What a running program may touch. Implemented by the driver for VMX-root and for in-guest
 //! detours, by the host for trying scripts, and by tests.
 
+use crate::branch::Branch;
 use crate::bytecode::routine::Pseudo;
 use crate::packet::Arguments;
 use crate::register::Register;
@@ -35,6 +36,8 @@ pub trait Machine {
     fn globals(&self) -> &[AtomicU64];
     /// Takes a record of what is printed at code offset `site`; [`crate::print`] makes it text.
     fn record(&mut self, site: u32, arguments: Arguments<'_>);
+    /// A branch that this core recorded, 0 being the newest; none if there is no more.
+    fn branch(&mut self, number: usize) -> Option<Branch>;
     /// Does what a script asks of the debugger; false if that cannot be.
     fn ask(&mut self, ask: Ask) -> bool;
     /// The time-stamp counter.
@@ -70,8 +73,23 @@ pub enum Ask {
         /// Its error code.
         error_code: Option<u64>,
     },
+    /// `lbr_…`: of the branches that this core records.
+    Branches(BranchCall),
     /// `event_trace_…`: step, then run what the event runs once more.
     Trace(Tracing),
+}
+
+/// What a script wants of the branches that its core records. All need them to be recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BranchCall {
+    /// `lbr_save`: keep them for the user.
+    Save,
+    /// `lbr_check`
+    Check,
+    /// `lbr_restore`: go on.
+    Restore,
+    /// `lbr_restore_by_filter`: go on, with this filter.
+    RestoreBy(u64),
 }
 
 /// How far a script lets its core step.

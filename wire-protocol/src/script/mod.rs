@@ -18,7 +18,7 @@ mod text;
 mod update;
 mod value;
 
-pub use machine::{Ask, Machine, Tracing};
+pub use machine::{Ask, BranchCall, Machine, Tracing};
 use run::RecordMemory;
 pub use run::TEXT_BYTES;
 pub use run::run;

@@ -54,6 +54,17 @@ impl<M: Machine> Run<'_, '_, M> {
         self.record = Some(memory);
     }
 
+    /// Makes a record of values.
+    pub(super) fn record(&mut self, values: &[Argument<'_>]) {
+        let Some(memory) = self.record.take() else {
+            return;
+        };
+        if let Ok(arguments) = Arguments::encode_into(values, &mut memory.encoded) {
+            self.machine.record(self.at, arguments);
+        }
+        self.record = Some(memory);
+    }
+
     /// Copies a text; its length, or `None` if there is no text.
     fn copy_text(&mut self, address: u64, width: Width, to: &mut [u8]) -> Option<usize> {
         if Marker::from_address(address).is_some() {

@@ -3,10 +3,12 @@
 use super::memory::Space;
 use super::run::Run;
 use super::text::{Width, ordering};
-use super::{Ask, BACK_OFF, Machine, PIECE_BYTES, SLEEP_COST, SLEEP_US, Tracing};
+use super::{Ask, BACK_OFF, BranchCall, Machine, PIECE_BYTES, SLEEP_COST, SLEEP_US, Tracing};
+use crate::branch::BRANCHES_MAX;
 use crate::bytecode::routine::Routine;
 use crate::bytecode::tag;
 use crate::instruction::{self, CodeSize};
+use crate::packet::Argument;
 use core::cmp::Ordering;
 
 impl<M: Machine> Run<'_, '_, M> {
@@ -56,7 +58,34 @@ impl<M: Machine> Run<'_, '_, M> {
             }
             Routine::Rdtsc | Routine::Rdtscp => self.machine.tsc(),
             Routine::Microsleep => self.sleep(a),
+            Routine::LbrSave => self.ask(Ask::Branches(BranchCall::Save)),
+            Routine::LbrPrint | Routine::LbrDump => self.print_branches(),
+            Routine::LbrCheck => self.ask(Ask::Branches(BranchCall::Check)),
+            Routine::LbrRestore => self.ask(Ask::Branches(BranchCall::Restore)),
+            Routine::LbrRestoreByFilter => self.ask(Ask::Branches(BranchCall::RestoreBy(a))),
         }
+    }
+
+    /// A record of each branch, the oldest first: number, from, to, what else is known.
+    #[cold]
+    #[inline(never)]
+    fn print_branches(&mut self) -> u64 {
+        if self.ask(Ask::Branches(BranchCall::Check)) == 0 {
+            return 0;
+        }
+        let count = (0..BRANCHES_MAX).take_while(|number| self.machine.branch(*number).is_some());
+        for number in (0..count.count()).rev() {
+            let Some(branch) = self.machine.branch(number) else {
+                break;
+            };
+            if !self.charge(1) {
+                break;
+            }
+            let notes = u64::from(branch.notes.to_bits());
+            let values = [number as u64, branch.from, branch.to, notes];
+            self.record(&values.map(Argument::Number));
+        }
+        1
     }
 
     fn ask(&mut self, ask: Ask) -> u64 {

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
+use wire_protocol::branch::Branch;
 use wire_protocol::bytecode::assemble::{AssembleError, LabelId, Scratch};
 use wire_protocol::bytecode::decode::{Operand, decode};
 use wire_protocol::bytecode::op::{Op, Shape};
@@ -99,6 +100,13 @@ impl Machine for Strange<'_> {
         let mut text = Text(&mut self.history, 0);
         let _ = site.write(arguments, Clock::default(), &mut text);
         self.costly += 1;
+    }
+    fn branch(&mut self, number: usize) -> Option<Branch> {
+        let from = self.answer(number);
+        (!from.is_multiple_of(4)).then_some(Branch {
+            from,
+            ..Branch::default()
+        })
     }
     fn ask(&mut self, ask: Ask) -> bool {
         self.answer(format!("{ask:?}")).is_multiple_of(2)

@@ -11,6 +11,7 @@ use proptest::option;
 use proptest::prelude::*;
 pub use replies::reply;
 use wire_protocol::address::{Address, CoreId, EventId, Extent, GuestPhysical, GuestVirtual};
+use wire_protocol::branch::{BRANCHES_MAX, Branch, BranchOrder, Notes};
 use wire_protocol::digest::{Digest, DigestKey};
 use wire_protocol::event::{
     Access, Actions, Condition, ControlRegister, EventChange, EventEntry, EventSpec, Filter,
@@ -24,7 +25,8 @@ use wire_protocol::packet::{
     Messages, Notice, PROTOCOL_VERSION, RegisterValues, Reply, Request, Source, Stop, StopCause,
 };
 use wire_protocol::refusal::{
-    DetourObstacle, EventOption, EventRefusal, ProcessorFeature, ProgramPart, Refusal,
+    BranchObstacle, DetourObstacle, EventOption, EventRefusal, ProcessorFeature, ProgramPart,
+    Refusal,
 };
 use wire_protocol::register::{Register, RegisterSet};
 
@@ -191,6 +193,12 @@ pub fn request(base: GuestVirtual) -> BoxedStrategy<Request<'static>> {
         .prop_map(move |names| Request::DefineGlobals(list(&names, base))),
         (core(), content()).prop_map(|(core, program)| Request::RunScript { core, program }),
         event_id().prop_map(|event| Request::EventPrograms { event }),
+        (
+            proptest::sample::select(BranchOrder::ALL.as_slice()),
+            number16()
+        )
+            .prop_map(|(order, filter)| Request::ChangeBranches { order, filter }),
+        core().prop_map(|core| Request::ReadBranches { core }),
         Just(Request::Flush),
         Just(Request::MessageCounts),
     ]

@@ -41,6 +41,9 @@ impl Machine for Core<'_> {
         self.1
     }
     fn record(&mut self, _: u32, _: Arguments<'_>) {}
+    fn branch(&mut self, _: usize) -> Option<wire_protocol::branch::Branch> {
+        None
+    }
     fn ask(&mut self, _: Ask) -> bool {
         false
     }

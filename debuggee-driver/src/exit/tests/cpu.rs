@@ -3,6 +3,7 @@
 extern crate std;
 
 use crate::port::{CodeCall, CodeEnd, Cpu, Gprs, LiveRegister};
+use crate::vmx::branch::LBR_DEPTH;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::vec::Vec;
@@ -12,6 +13,7 @@ pub(super) struct FakeCpu {
     fields: BTreeMap<u32, u64>,
     registers: Gprs,
     live: Vec<(LiveRegister, u64)>,
+    pub(super) msrs: BTreeMap<u32, u64>,
     pub(super) root_nmis: u64,
     pub(super) tsc: u64,
     /// What it draws, again and again.
@@ -39,6 +41,16 @@ impl Cpu for FakeCpu {
     }
     fn cpuid(&self, _: u32, _: u32) -> [u32; 4] {
         [0; 4]
+    }
+    fn read_msr(&self, number: u32) -> u64 {
+        self.msrs.get(&number).copied().unwrap_or(0)
+    }
+    fn write_msr(&mut self, number: u32, value: u64) {
+        if number == LBR_DEPTH {
+            self.msrs
+                .retain(|number, _| *number < 0x1200 || *number == LBR_DEPTH);
+        }
+        self.msrs.insert(number, value);
     }
     fn live(&self, register: LiveRegister) -> u64 {
         let found = self.live.iter().find(|(other, _)| *other == register);

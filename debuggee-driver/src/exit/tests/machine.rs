@@ -37,6 +37,7 @@ use wire_protocol::event::{
 use wire_protocol::limits;
 use wire_protocol::link::Storage;
 use wire_protocol::packet::Constants;
+use wire_protocol::refusal::BranchObstacle;
 
 /// Where the guest's memory begins that the tests use, virtual and physical alike.
 pub(super) const RAM: u64 = 64 * MIB;
@@ -212,6 +213,7 @@ impl Machine {
                 bitmaps: BITMAPS,
                 cr4_allowed: u64::MAX,
                 can_take_interrupts: true,
+                branches: Err(BranchObstacle::Processor),
                 mode_views,
                 preemption_timer_shift: 0,
             },

@@ -3,6 +3,7 @@
 extern crate std;
 
 mod arrivals;
+mod branches;
 mod calls;
 mod cpu;
 mod detours;

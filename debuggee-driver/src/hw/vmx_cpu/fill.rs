@@ -6,6 +6,7 @@ use super::super::instructions as ins;
 use super::super::percore;
 use super::VmxCpu;
 use crate::port::Cpu;
+use crate::vmx::branch::{GUEST_LBR_CTL, LBR_CTL, Layout};
 use crate::vmx::capability::EPTP_SWITCHING;
 use crate::vmx::control::{cr0, cr4};
 use crate::vmx::segment::{self, Segment};
@@ -111,6 +112,9 @@ impl VmxCpu {
             (guest::PENDING_DBG_EXCEPTIONS, 0),
         ] {
             self.vmwrite(field, value);
+        }
+        if let Ok(Layout::Architectural { .. }) = self.plan.controls.branches {
+            self.vmwrite(GUEST_LBR_CTL, self.read_msr(LBR_CTL));
         }
         // SAFETY: on the kernel's state by contract, hence at CPL 0, as both want.
         let (gdtr, idtr) = (unsafe { ins::sgdt() }, unsafe { ins::sidt() });

@@ -6,6 +6,7 @@ use super::super::instructions as ins;
 use super::super::percore;
 use super::VmxCpu;
 use crate::port::Cpu;
+use crate::vmx::branch::{GUEST_LBR_CTL, LBR_CTL, Layout};
 use crate::vmx::control::{cr0, cr4};
 use crate::vmx::guest;
 use x86::msr;
@@ -53,6 +54,10 @@ impl VmxCpu {
             (msr::IA32_EFER, guest::IA32_EFER_FULL),
         ]
         .map(|(number, field)| (number, self.vmread(field)));
+        let branches = match self.plan.controls.branches {
+            Ok(Layout::Architectural { .. }) => Some(self.vmread(GUEST_LBR_CTL)),
+            _ => None,
+        };
         // SAFETY: `core` is valid by contract of `start`, and only this core uses its frame, which no
         // reference leads to.
         unsafe { (*self.core).leave_frame = frame };
@@ -94,6 +99,10 @@ impl VmxCpu {
         for (number, value) in msrs {
             // SAFETY: the values that the guest had in these registers, which every 64-bit processor has.
             unsafe { msr::wrmsr(number, value) };
+        }
+        if let Some(value) = branches {
+            // SAFETY: the value that the guest had in this register, which the processor announces.
+            unsafe { msr::wrmsr(LBR_CTL, value) };
         }
         // SAFETY: the value that the guest had in it.
         unsafe { ins::set_dr7(dr7_guest) };

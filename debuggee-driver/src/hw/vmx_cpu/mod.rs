@@ -10,6 +10,7 @@ use super::instructions as ins;
 use super::percore::{self, PerCore};
 use super::phys::DirectMap;
 use crate::port::{CodeCall, CodeEnd, Cpu, Gprs, LiveRegister, PhysicalMemory, gpr};
+use crate::vmx::branch::{self, RawBranches};
 use crate::vmx::capability::{self, ControlValues, RawCapabilities, Unsupported};
 use crate::vmx::control::cr4;
 use crate::vmx::{guest, ro};
@@ -123,6 +124,20 @@ pub unsafe fn raw_capabilities() -> RawCapabilities {
     };
     let has_ept = secondary & 1 << 33 != 0;
     let has_vm_functions = secondary & 1 << (32 + 13) != 0;
+    let mut branches = RawBranches {
+        version: ins::cpuid(1, 0)[0],
+        ..RawBranches::default()
+    };
+    if ins::cpuid(0, 0)[0] >= 7 {
+        branches.features = ins::cpuid(7, 0)[3];
+    }
+    if branches.features & branch::HAS_ARCHITECTURAL != 0 {
+        branches.architectural = ins::cpuid(branch::ARCHITECTURAL_LEAF, 0);
+    }
+    if cpuid_1_ecx & branch::HAS_PERF_CAPABILITIES != 0 {
+        // SAFETY: CPUID announces it; at CPL 0 by contract.
+        branches.perf_capabilities = unsafe { msr::rdmsr(branch::PERF_CAPABILITIES) };
+    }
     RawCapabilities {
         cpuid_1_ecx,
         cr4,
@@ -143,6 +158,7 @@ pub unsafe fn raw_capabilities() -> RawCapabilities {
         },
         misc: read(msr::IA32_VMX_MISC),
         cr4_fixed1: read(msr::IA32_VMX_CR4_FIXED1),
+        branches,
         vm_functions: if has_vm_functions {
             read(IA32_VMX_VMFUNC)
         } else {
@@ -302,17 +318,17 @@ impl VmxCpu {
     }
 }
 
-/// Reads a register that every processor with VMX has, or that the guest just used.
+/// Reads a register that every processor with VMX has, that this one announces, or that the guest just used.
 fn read_msr(number: u32) -> u64 {
-    // SAFETY: the callers name registers that every processor with VMX has, or that the guest has just used;
-    // in VMX-root, hence at CPL 0.
+    // SAFETY: the callers name registers that every processor with VMX has, that this one announces, or that the
+    // guest has just used; in VMX-root, hence at CPL 0.
     unsafe { msr::rdmsr(number) }
 }
 
 /// Writes a register of the guest's that VMX-root does not use.
 fn write_msr(number: u32, value: u64) {
-    // SAFETY: VMX-root uses neither register that the caller names, and the value was checked as the guest's
-    // own write.
+    // SAFETY: VMX-root uses no register that the callers name, and the value was checked as the guest's own
+    // write, or is one that the processor announces.
     unsafe { msr::wrmsr(number, value) }
 }
 
@@ -340,6 +356,14 @@ impl Cpu for VmxCpu {
 
     fn cpuid(&self, leaf: u32, subleaf: u32) -> [u32; 4] {
         ins::cpuid(leaf, subleaf)
+    }
+
+    fn read_msr(&self, number: u32) -> u64 {
+        read_msr(number)
+    }
+
+    fn write_msr(&mut self, number: u32, value: u64) {
+        write_msr(number, value);
     }
 
     fn live(&self, register: LiveRegister) -> u64 {

@@ -2,7 +2,7 @@
 
 mod event;
 
-use super::{Command, memory, register, run, script, symbol, system, value};
+use super::{Command, branch, memory, register, run, script, symbol, system, value};
 use std::sync::LazyLock;
 
 /// Every command, in the order of the help.
@@ -266,6 +266,34 @@ static HOST: &[Command] = &[
         examples: &[".cls"],
         answers: &["cleared"],
         parse: system::clear,
+    },
+    Command {
+        names: &["!lbr"],
+        syntax: "!lbr enable | disable | flush | filter [WORD …]",
+        summary: "record the branches that are taken, on all cores",
+        details: "In last-branch records of the processor, from the next `g` on and without an exit. A filter\n\
+            names what is left out: kernel, user, jcc, rel_call, ind_call, return, ind_jmp, rel_jmp, far,\n\
+            other_branches (the same as far); call_stack keeps calls that have not returned. Without a word\n\
+            all is recorded. `flush` forgets what was. The guest can see that its IA32_DEBUGCTL or\n\
+            IA32_LBR_CTL is used; where it uses them itself, nothing is recorded. A debug exception ends\n\
+            the recording: `lbr_check()` in a script tells, `lbr_restore()` goes on.",
+        examples: &[
+            "!lbr enable",
+            "!lbr filter kernel jcc",
+            "!lbr flush",
+            "!lbr disable",
+        ],
+        answers: &["done"],
+        parse: branch::change,
+    },
+    Command {
+        names: &["!lbrdump", "!lbrdmp", "!lbrprint"],
+        syntax: "!lbrdump [core N]",
+        summary: "print the branches that were recorded last",
+        details: "The newest last. What a script kept with `lbr_save()`, or else what was recorded before the halt.",
+        examples: &["!lbrdump", "!lbrdump core 1"],
+        answers: &["branches"],
+        parse: branch::dump,
     },
     Command {
         names: &["exit", ".exit", "quit", "q"],

@@ -2,7 +2,7 @@
 
 use super::code::code;
 use super::dump::dump;
-use super::{address, event, help, name, news, register, status, value};
+use super::{address, branch, event, help, name, news, register, status, value};
 use crate::answer::{Address, Answer, Change, Count, Failure, Mapping, Module};
 use crate::size::bytes;
 
@@ -71,6 +71,7 @@ pub fn answer(answer: &Answer) -> Option<String> {
             "virtual {virtual_address:016x} is physical {physical_address:x} ({} page)",
             bytes(page_bytes.0)
         ),
+        Answer::Branches { cores } => branch::branches(cores),
         Answer::Virtual {
             physical_address,
             mappings,

@@ -1,6 +1,7 @@
 //! Values for people. Called by [`super::Output`], and where messages go into files.
 
 mod answer;
+mod branch;
 mod code;
 mod dump;
 mod event;

@@ -140,6 +140,9 @@ pub(super) const ROWS: &[Row] = rows! {
     "no-detour out-of-reach" Halted [] "!epthook2 <far> force":
         ["c0000027: ", "does not reach the driver"] => ["<help> <far> force"];
 
+    "no-branches processor" Halted [] "!lbr enable": ["c0000112: ", "announces no last-branch records"] => ["<help> step-in pid 1"];
+    "no-branches processor" Halted [] "!lbrdump": ["c0000112: ", "announces no last-branch records"] => ["<help> step-in pid 1"];
+
     // The last ones here: the arena is empty then.
     "arena-too-small" Halted [] "prealloc big-event ffff":
         ["c0000108: ", "cannot be 65535 objects of big-event more", "; `prealloc big-event "] => ["<help>"];
@@ -217,6 +220,8 @@ pub(super) const WIRE_ROWS: &[Row] = &[
     ),
 ];
 
+const NO_RECORDS: &str = "no processor of the emulator has last-branch records";
+
 /// Not here.
 pub(super) const OTHER_ROWS: &[Row] = &[
     other(
@@ -242,6 +247,38 @@ pub(super) const OTHER_ROWS: &[Row] = &[
             "interrupts_are_taken_only_where_the_processor_tells_their_vector",
         )),
         "each processor of the emulator that can carry the driver has it",
+    ),
+    other(
+        "no-branches model",
+        Some((
+            "debuggee-driver/src/vmx/branch_tests.rs",
+            "models_are_known_or_refused",
+        )),
+        NO_RECORDS,
+    ),
+    other(
+        "no-branches exits",
+        Some((
+            "debuggee-driver/src/vmx/branch_tests.rs",
+            "architectural_records_need_exits_that_leave_them_alone",
+        )),
+        NO_RECORDS,
+    ),
+    other(
+        "no-branches guest",
+        Some((
+            "debuggee-driver/src/exit/tests/branches.rs",
+            "a_guest_that_records_branches_itself_keeps_them",
+        )),
+        NO_RECORDS,
+    ),
+    other(
+        "no-branches filter",
+        Some((
+            "debuggee-driver/src/vmx/branch_tests.rs",
+            "filters_are_those_that_the_processor_has",
+        )),
+        NO_RECORDS,
     ),
     other(
         "no-detour no-place",

@@ -122,6 +122,13 @@ const OTHERS: &[Row] = &[
     says("~", "1  halted"),
     nothing("~ 1"),
     nothing("core 0"),
+    // Branches: the lab's processors record none.
+    refused("!lbr enable"),
+    refused("!lbr disable"),
+    refused("!lbr flush"),
+    refused("!lbr filter user"),
+    refused("!lbrdump"),
+    refused("!lbrdump core 1"),
     // Registers.
     nothing("r"),
     nothing("r all"),

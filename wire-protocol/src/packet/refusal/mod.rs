@@ -62,6 +62,7 @@ mod table {
             31 AnswerLost {};
             32 NotWholePages { address: physical, len_bytes: number };
             38 CoreDied { core: core };
+            39 NoBranches { obstacle: one };
             40 GlobalLength { has_bytes: number, asked_bytes: number };
             41 GlobalsFull { free_bytes: number, asked_bytes: number, free_names: number };
         }

@@ -1,5 +1,6 @@
 //! A machine for tests: a page of memory at [`PAGE`], the same one physically at 0.
 
+use crate::branch::Branch;
 use crate::bytecode::GLOBAL_BYTES;
 use crate::bytecode::routine::Pseudo;
 use crate::packet::{Argument, Arguments};
@@ -22,6 +23,8 @@ pub(super) struct Bench {
     pub(super) memory: Vec<u8>,
     pub(super) globals: Vec<AtomicU64>,
     pub(super) records: Vec<(u32, Vec<Value>)>,
+    /// What the core recorded, the newest first.
+    pub(super) branches: Vec<Branch>,
     pub(super) asked: Vec<Ask>,
     pub(super) relaxed: u64,
     pub(super) slept_us: u64,
@@ -33,6 +36,7 @@ impl Default for Bench {
         // Fewer where every step is slow.
         let words = if cfg!(miri) { 16 } else { GLOBAL_BYTES / 8 };
         Self {
+            branches: Vec::new(),
             registers: [0; 45],
             memory: std::vec![0; 4096],
             globals: (0..words).map(|_| AtomicU64::new(0)).collect(),
@@ -119,6 +123,10 @@ impl Machine for Bench {
             Argument::Bytes(bytes) => Value::Text(bytes.to_vec()),
         });
         self.records.push((site, values.collect()));
+    }
+
+    fn branch(&mut self, number: usize) -> Option<Branch> {
+        self.branches.get(number).copied()
     }
 
     fn ask(&mut self, ask: Ask) -> bool {

@@ -2,10 +2,13 @@
 
 use super::machine::{Bench, PAGE, Value};
 use super::{End, program, run_on};
+use crate::branch::Branch;
 use crate::bytecode::op::Op;
 use crate::bytecode::routine::{Pseudo, Routine};
 use crate::bytecode::tag::{self, Area, Marker};
-use crate::script::{Ask, FaultKind};
+use crate::script::{Ask, BranchCall, FaultKind};
+use std::vec;
+use std::vec::Vec;
 
 const MINUS: u64 = u64::MAX;
 
@@ -186,6 +189,31 @@ fn debugger_is_asked() {
             inject(Some(2)),
             Ask::Pause
         ]
+    );
+}
+
+#[test]
+fn branches_are_printed_from_the_oldest_on() {
+    let branch = |from| Branch {
+        from,
+        to: from + 0x10,
+        ..Branch::default()
+    };
+    let mut bench = Bench {
+        branches: vec![branch(3), branch(2), branch(1)],
+        ..Bench::default()
+    };
+    assert_eq!(routine(&mut bench, Routine::LbrPrint, &[]), 1);
+    let numbers = |values: [u64; 4]| -> Vec<Value> { values.map(Value::Number).into() };
+    let printed: Vec<_> = bench.records.drain(..).map(|(_, values)| values).collect();
+    assert_eq!(
+        printed,
+        [[2, 1, 0x11, 0], [1, 2, 0x12, 0], [0, 3, 0x13, 0]].map(numbers)
+    );
+    assert_eq!(routine(&mut bench, Routine::LbrRestoreByFilter, &[0x21]), 1);
+    assert_eq!(
+        bench.asked,
+        [BranchCall::Check, BranchCall::RestoreBy(0x21)].map(Ask::Branches)
     );
 }
 

@@ -210,6 +210,8 @@ fn event_refusal() -> BoxedStrategy<Refusal> {
 pub fn refusal() -> BoxedStrategy<Refusal> {
     prop_oneof![
         number32().prop_map(|pid| Refusal::ProcessNotFound { pid }),
+        proptest::sample::select(BranchObstacle::ALL.as_slice())
+            .prop_map(|obstacle| Refusal::NoBranches { obstacle }),
         (class(), vec(number32(), 7), size()).prop_map(|(class, counts, arena_left_bytes)| {
             Refusal::PoolExhausted {
                 class,

@@ -2,6 +2,16 @@
 
 use super::*;
 
+fn branch() -> BoxedStrategy<Branch> {
+    (number(), number(), number32())
+        .prop_map(|(from, to, bits)| Branch {
+            from,
+            to,
+            notes: Notes::from_bits(bits),
+        })
+        .boxed()
+}
+
 fn extent<A: Address + std::fmt::Debug + 'static>() -> BoxedStrategy<Extent<A>> {
     (number(), size())
         .prop_filter_map("no address behind the last", |(start, len_bytes)| {
@@ -184,6 +194,12 @@ pub fn reply(base: GuestVirtual) -> BoxedStrategy<Reply<'static>> {
             page_bytes: 1 << shift,
         }),
         any::<u64>().prop_map(Reply::Digest),
+        (any::<bool>(), items(branch(), BRANCHES_MAX)).prop_map(move |(is_on, branches)| {
+            Reply::Branches {
+                is_on,
+                branches: list(&branches, base),
+            }
+        }),
     ];
     let event = prop_oneof![
         (
