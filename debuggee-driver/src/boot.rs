@@ -26,7 +26,7 @@ use crate::hw::io::IoPorts;
 use crate::hw::launch::{self, Hardware};
 use crate::hw::phys::DirectMap;
 use crate::hw::vmx_cpu::{self, VmcsPlan};
-use crate::pool::arena::{Arena, Block, CHUNK_BYTES};
+use crate::pool::arena::{Arena, CHUNK_BYTES};
 use crate::port::HostTransport;
 use crate::shared::{Fixed, Parts, Shared};
 use crate::transport::uart16550::{PORTS, Uart, UartError};
@@ -38,7 +38,7 @@ use core_loop::{CorePages, build_core};
 use detours::build_detours;
 use host::{build_codes, build_host_pages};
 use views::{build_mode_views, build_views};
-use wire_protocol::address::PAGE_BYTES;
+use wire_protocol::address::{Extent, GuestPhysical, PAGE_BYTES};
 use wire_protocol::limits;
 
 /// What the platform brings.
@@ -111,7 +111,11 @@ const _: () = assert!(LISTS_BYTES as usize >= 2 * limits::MESSAGE_BYTES);
 /// A ring is one stretch of memory and fits in a chunk of the arena.
 const RING_BYTES_MAX: u64 = 1 << 20;
 
-fn carve(arena: &mut Arena, len_bytes: u32, what: &'static str) -> Result<Block, BootError> {
+fn carve(
+    arena: &mut Arena,
+    len_bytes: u32,
+    what: &'static str,
+) -> Result<Extent<GuestPhysical>, BootError> {
     arena
         .carve(len_bytes, PAGE)
         .map_err(|_| BootError::ArenaTooSmall(what))
@@ -144,12 +148,12 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
     }
     let growth = plan.constants.growth_bytes() / CHUNK_BYTES;
     arena.allow_growth(u32::try_from(growth).unwrap_or(u32::MAX));
-    let zero_page = carve(&mut arena, PAGE, "the zero page")?.phys;
-    let sink_page = carve(&mut arena, PAGE, "the sink page")?.phys;
+    let zero_page = carve(&mut arena, PAGE, "the zero page")?.start().0;
+    let sink_page = carve(&mut arena, PAGE, "the sink page")?.start().0;
     let bitmaps = Bitmaps {
-        msr: carve(&mut arena, PAGE, "the MSR bitmap")?.phys,
-        own_msr: carve(&mut arena, PAGE, "the MSR bitmap")?.phys,
-        io: carve(&mut arena, 2 * PAGE, "the I/O bitmaps")?.phys,
+        msr: carve(&mut arena, PAGE, "the MSR bitmap")?.start().0,
+        own_msr: carve(&mut arena, PAGE, "the MSR bitmap")?.start().0,
+        io: carve(&mut arena, 2 * PAGE, "the I/O bitmaps")?.start().0,
         owned_ports: owned.ports,
     };
     let views = build_views(

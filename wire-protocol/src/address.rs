@@ -110,7 +110,20 @@ impl Extent<GuestPhysical> {
         start: GuestPhysical(0),
         len_bytes: 0,
     };
+
+    /// Part of memory, of which no byte lies above [`PHYSICAL_BITS`]; nothing has to be checked.
+    #[must_use]
+    #[inline]
+    pub const fn in_memory(start: GuestPhysical, len_bytes: u32) -> Self {
+        Self {
+            start: GuestPhysical(start.0 & ((1 << PHYSICAL_BITS) - 1)),
+            len_bytes: len_bytes as u64,
+        }
+    }
 }
+
+/// No physical address has more bits ("Paging", MAXPHYADDR, 4.1.4).
+const PHYSICAL_BITS: u32 = 52;
 
 impl<A: Address> Extent<A> {
     /// `len_bytes` bytes from `start` on; `None` if the last of them would have no address.

@@ -31,11 +31,11 @@ pub(super) fn build_core(
     number: u64,
 ) -> Result<CorePages, BootError> {
     const WHAT: &str = "the cores";
-    let vmxon_region = carve(arena, PAGE, WHAT)?.phys;
-    let vmcs = carve(arena, PAGE, WHAT)?.phys;
+    let vmxon_region = carve(arena, PAGE, WHAT)?.start().0;
+    let vmcs = carve(arena, PAGE, WHAT)?.start().0;
     let stack = carve(arena, percore::STACK_BYTES, WHAT)?;
-    let gdt_page = carve(arena, PAGE, WHAT)?.phys;
-    let idt_page = carve(arena, PAGE, WHAT)?.phys;
+    let gdt_page = carve(arena, PAGE, WHAT)?.start().0;
+    let idt_page = carve(arena, PAGE, WHAT)?.start().0;
     let core_block = carve(arena, PAGE, WHAT)?;
     let gdt = memory.address_of(gdt_page);
     for (index, descriptor) in (0u64..).zip(percore::gdt_page(gdt)) {
@@ -43,7 +43,7 @@ pub(super) fn build_core(
     }
     for (place, len_bytes) in (0u64..).zip(percore::INTERRUPT_STACK_BYTES) {
         let block = carve(arena, len_bytes, WHAT)?;
-        let top = memory.address_of(block.phys) + u64::from(len_bytes);
+        let top = memory.address_of(block.start().0) + u64::from(len_bytes);
         let slot = percore::TSS_OFFSET + percore::FIRST_STACK_OFFSET + place * 8;
         memory.write(gdt_page + slot, &top.to_le_bytes());
     }
@@ -54,14 +54,14 @@ pub(super) fn build_core(
     }
     let mut view = [0; step_view::PAGES];
     for page in &mut view {
-        *page = carve(arena, PAGE, WHAT)?.phys;
+        *page = carve(arena, PAGE, WHAT)?.start().0;
     }
-    let self_address = memory.address_of(core_block.phys);
+    let self_address = memory.address_of(core_block.start().0);
     let core = PerCore {
         self_address,
         root_nmis: AtomicU64::new(0),
         machine_checks: AtomicU64::new(0),
-        stack_top: memory.address_of(stack.phys) + u64::from(percore::STACK_BYTES),
+        stack_top: memory.address_of(stack.start().0) + u64::from(percore::STACK_BYTES),
         guest_rsp: 0,
         guest_rip: 0,
         registers: [0; 16],

@@ -56,7 +56,7 @@ pub(super) fn build_detours(
         .step_by(PAGE as usize)
         .zip(&mut standing)
     {
-        *page = carve(arena, PAGE, WHAT)?.phys;
+        *page = carve(arena, PAGE, WHAT)?.start().0;
         let mut image = plan.image.iter();
         let own = image.find(|own| own.linear == linear);
         let own = own.ok_or(BootError::ArenaTooSmall(WHAT))?.physical;
@@ -66,13 +66,13 @@ pub(super) fn build_detours(
         }
     }
     let lists = [
-        carve(arena, PAGE, WHAT)?.phys,
-        carve(arena, PAGE, WHAT)?.phys,
+        carve(arena, PAGE, WHAT)?.start().0,
+        carve(arena, PAGE, WHAT)?.start().0,
     ];
     let mut stacks = [0; limits::CORES];
     for (_, stack) in (0..plan.facts.core_count).zip(&mut stacks) {
         let block = carve(arena, detour::STACK_BYTES, WHAT)?;
-        *stack = memory.address_of(block.phys) + u64::from(block.len_bytes);
+        *stack = memory.address_of(block.start().0) + block.len_bytes();
     }
     let [data, places @ ..] = standing;
     Ok(Some(DetourPages {

@@ -29,10 +29,10 @@ pub(super) fn build_codes(
     for (number, code) in (0..u64::from(plan.facts.core_count)).zip(codes.iter_mut()) {
         let stack = carve(arena, percore::CODE_STACK_BYTES, WHAT)?;
         *code = CodePlace {
-            physical: carve(arena, len_bytes, WHAT)?.phys,
+            physical: carve(arena, len_bytes, WHAT)?.start().0,
             len_bytes,
             linear: code::window(number),
-            stack_top: memory.address_of(stack.phys) + u64::from(stack.len_bytes),
+            stack_top: memory.address_of(stack.start().0) + stack.len_bytes(),
         };
     }
     Ok(codes)

@@ -222,17 +222,17 @@ pub fn programs<'s, P: Ports>(
     let shared = context.shared;
     let found = context.halt.read(|installed| {
         let record = installed.registry().get(event)?;
-        Some((record.sizes, record.programs.stretches(&record.sizes)))
+        Some((record.sizes, record.programs.parts(&record.sizes)))
     });
-    let (sizes, stretches) = found.ok_or(Refusal::NoSuchEvent { event })?;
+    let (sizes, stored) = found.ok_or(Refusal::NoSuchEvent { event })?;
     let room = scratch.len();
     let mut rest = scratch;
     let mut parts: [&'s [u8]; 3] = [&[]; 3];
-    for (part, stretch) in parts.iter_mut().zip(stretches) {
+    for (part, stored) in parts.iter_mut().zip(stored) {
         let (bytes, after) = rest
-            .split_at_mut_checked(stretch.len_bytes as usize)
+            .split_at_mut_checked(stored.len_bytes() as usize)
             .ok_or(too_long(room))?;
-        shared.memory.read(stretch.at, bytes);
+        shared.memory.read(stored.start().0, bytes);
         (*part, rest) = (bytes, after);
     }
     let [condition, script, code] = parts;

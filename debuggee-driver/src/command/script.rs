@@ -1,13 +1,12 @@
 //! A script that the host sends to be run once, and the variables that all scripts share.
 
 use super::{Context, event, register, too_long};
-use crate::event::programs::Stretch;
 use crate::port::Ports;
 use crate::run::machine::{Effects, Frame};
 use crate::run::registers::Held;
 use crate::run::{Runner, failure_of};
 use crate::shared::Shared;
-use wire_protocol::address::CoreId;
+use wire_protocol::address::{CoreId, Extent};
 use wire_protocol::bytecode::{LOCAL_BYTES, Verified};
 use wire_protocol::limits;
 use wire_protocol::packet::{GlobalNames, GlobalOffset, GlobalOffsets, Reply};
@@ -42,7 +41,7 @@ pub fn run<'s, P: Ports>(
         context: 0,
         is_post: false,
         urgent: true,
-        buffer: Stretch::default(),
+        buffer: Extent::EMPTY,
     };
     let shared = context.shared;
     // A copy: if the core is the one that serves, it runs the program beside it.

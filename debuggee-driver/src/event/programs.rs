@@ -6,7 +6,7 @@
 
 use crate::pool::budget::{CACHE_LINE_BYTES, EVENT_HEADER_BYTES, ObjectSizes};
 use crate::port::PhysicalMemory;
-use wire_protocol::address::CoreId;
+use wire_protocol::address::{CoreId, Extent, GuestPhysical};
 use wire_protocol::bytecode::program::Layout;
 use wire_protocol::bytecode::{Comparison, Verified};
 use wire_protocol::event::{Condition, ConditionKind, PoolClass, ProgramSizes, Programs};
@@ -208,24 +208,20 @@ pub const fn buffer_class(
     })
 }
 
-/// A stretch of an object: physical address and length.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stretch {
-    /// First byte.
-    pub at: u64,
-    /// Length.
-    pub len_bytes: u32,
+/// Bytes of an object.
+const fn part(at: u64, len_bytes: u32) -> Extent<GuestPhysical> {
+    Extent::in_memory(GuestPhysical(at), len_bytes)
 }
 
 /// A script in an event object, as a core runs it.
 #[derive(Clone, Copy, Debug)]
 pub struct StoredScript<'s> {
     /// Its bytes.
-    pub program: Stretch,
+    pub program: Extent<GuestPhysical>,
     /// Where its parts are, as the verifier found them.
     pub layout: &'s Layout,
     /// The core's locals.
-    pub locals: Stretch,
+    pub locals: Extent<GuestPhysical>,
 }
 
 /// What decides, in an event object.
@@ -236,7 +232,7 @@ pub enum StoredCondition<'s> {
     /// A script.
     Script(StoredScript<'s>),
     /// Machine code.
-    Code(Stretch),
+    Code(Extent<GuestPhysical>),
 }
 
 /// Where the programs of an installed event are. Small, as there is one in every record: the rest
@@ -270,7 +266,7 @@ impl StoredPrograms {
         action_offset: u32,
         programs: &Programs<'_>,
         needs: &Needs,
-        buffer: Option<Stretch>,
+        buffer: Option<Extent<GuestPhysical>>,
     ) -> Self {
         let layout = |script: Option<Script>| script.map_or(Layout::default(), |it| it.layout);
         // A program has at most 16 KiB of locals.
@@ -278,9 +274,9 @@ impl StoredPrograms {
         let buffer = buffer.unwrap_or_default();
         let mut stored = Self {
             object,
-            buffer_at: buffer.at,
+            buffer_at: buffer.start().0,
             action_offset,
-            buffer_bytes: buffer.len_bytes,
+            buffer_bytes: buffer.len_bytes() as u32,
             condition_layout: layout(needs.condition),
             script_layout: layout(needs.script),
             condition_locals_bytes: locals(needs.condition),
@@ -290,22 +286,22 @@ impl StoredPrograms {
             comparison: needs.condition.and_then(|it| it.comparison),
         };
         let sizes = programs.sizes();
-        let [.., code] = stored.stretches(&sizes);
-        stored.locals_at = code.at + u64::from(round_up(code.len_bytes));
+        let [.., code] = stored.parts(&sizes);
+        stored.locals_at = code.start().0 + u64::from(round_up(sizes.code_bytes));
         let bytes = [programs.condition.bytes(), programs.script, programs.code];
-        for (to, from) in stored.stretches(&sizes).iter().zip(bytes) {
+        for (to, from) in stored.parts(&sizes).iter().zip(bytes) {
             if !from.is_empty() {
-                mem.write(to.at, from);
+                mem.write(to.start().0, from);
             }
         }
         clear(mem, stored.locals_at, stored.all_locals_bytes());
-        clear(mem, buffer.at, u64::from(buffer.len_bytes));
+        clear(mem, buffer.start().0, buffer.len_bytes());
         stored
     }
 
     /// The bytes of condition, script and code; of what there is not, the length is 0.
     #[must_use]
-    pub fn stretches(&self, sizes: &ProgramSizes) -> [Stretch; 3] {
+    pub fn parts(&self, sizes: &ProgramSizes) -> [Extent<GuestPhysical>; 3] {
         let script_at = self.object + u64::from(self.action_offset);
         let code_at = script_at + u64::from(round_up(sizes.script_bytes));
         [
@@ -316,7 +312,7 @@ impl StoredPrograms {
             (script_at, sizes.script_bytes),
             (code_at, sizes.code_bytes),
         ]
-        .map(|(at, len_bytes)| Stretch { at, len_bytes })
+        .map(|(at, len_bytes)| part(at, len_bytes))
     }
 
     /// What the condition compares, if that is all it does: it need not be run.
@@ -329,7 +325,7 @@ impl StoredPrograms {
     /// What decides, for a core.
     #[must_use]
     pub fn condition(&self, sizes: &ProgramSizes, core: CoreId) -> StoredCondition<'_> {
-        let [program, ..] = self.stretches(sizes);
+        let [program, ..] = self.parts(sizes);
         match sizes.condition {
             ConditionKind::Always => StoredCondition::Always,
             ConditionKind::Code => StoredCondition::Code(program),
@@ -344,10 +340,10 @@ impl StoredPrograms {
     /// The script, for a core.
     #[must_use]
     pub fn script(&self, sizes: &ProgramSizes, core: CoreId) -> Option<StoredScript<'_>> {
-        let [_, program, _] = self.stretches(sizes);
+        let [_, program, _] = self.parts(sizes);
         let of_conditions = u64::from(self.condition_locals_bytes) * u64::from(self.cores);
         let locals_at = self.locals_at + of_conditions;
-        (program.len_bytes != 0).then_some(StoredScript {
+        (!program.is_empty()).then_some(StoredScript {
             program,
             layout: &self.script_layout,
             locals: self.locals(locals_at, self.script_locals_bytes, core),
@@ -356,27 +352,22 @@ impl StoredPrograms {
 
     /// The machine code.
     #[must_use]
-    pub fn code(&self, sizes: &ProgramSizes) -> Option<Stretch> {
-        let [_, _, code] = self.stretches(sizes);
-        (code.len_bytes != 0).then_some(code)
+    pub fn code(&self, sizes: &ProgramSizes) -> Option<Extent<GuestPhysical>> {
+        let [_, _, code] = self.parts(sizes);
+        (!code.is_empty()).then_some(code)
     }
 
     /// The safe buffer, as long as was asked for.
     #[must_use]
-    pub fn buffer(&self) -> Option<Stretch> {
-        (self.buffer_bytes != 0).then_some(Stretch {
-            at: self.buffer_at,
-            len_bytes: self.buffer_bytes,
-        })
+    pub fn buffer(&self) -> Option<Extent<GuestPhysical>> {
+        (self.buffer_bytes != 0).then(|| part(self.buffer_at, self.buffer_bytes))
     }
 
     /// Those of a core that there is not are empty.
-    fn locals(&self, first_at: u64, len_bytes: u16, core: CoreId) -> Stretch {
+    fn locals(&self, first_at: u64, len_bytes: u16, core: CoreId) -> Extent<GuestPhysical> {
         let len_bytes = if core.0 < self.cores { len_bytes } else { 0 };
-        Stretch {
-            at: first_at + u64::from(len_bytes) * u64::from(core.0),
-            len_bytes: u32::from(len_bytes),
-        }
+        let at = first_at + u64::from(len_bytes) * u64::from(core.0);
+        part(at, u32::from(len_bytes))
     }
 
     fn all_locals_bytes(&self) -> u64 {

@@ -9,7 +9,7 @@ mod reserve;
 use super::installed::Installed;
 use super::owner::Owner;
 use super::plan::{Facts, Plan, Resolver};
-use super::programs::{StoredPrograms, Stretch, action_offset};
+use super::programs::{StoredPrograms, action_offset};
 use super::registry::NewRecord;
 use super::trigger::{Key, TriggerKind};
 use crate::ept::hook::NewHook;
@@ -18,7 +18,7 @@ use crate::pool::PoolMark;
 use crate::pool::budget::EVENT_HEADER_BYTES;
 use crate::port::PhysicalMemory;
 use reserve::Reservation;
-use wire_protocol::address::{EventId, GuestPhysical};
+use wire_protocol::address::{EventId, Extent, GuestPhysical};
 use wire_protocol::event::{EventChange, EventSpec, Trigger};
 use wire_protocol::refusal::Refusal;
 
@@ -194,9 +194,9 @@ impl Installed {
         if plan.range.is_some() {
             self.enable_monitor(mem, id, true);
         }
-        let buffer = reservation.buffer.as_ref().map(|buffer| Stretch {
-            at: self.pools.phys(buffer),
-            len_bytes: spec.settings.options.buffer_bytes,
+        let buffer = reservation.buffer.as_ref().map(|buffer| {
+            let at = GuestPhysical(self.pools.phys(buffer));
+            Extent::in_memory(at, spec.settings.options.buffer_bytes)
         });
         let programs = StoredPrograms::write(
             mem,

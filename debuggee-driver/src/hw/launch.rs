@@ -9,10 +9,10 @@ use super::percore::{self, PerCore};
 use super::phys::DirectMap;
 use super::vmx_cpu::VmxCpu;
 use crate::ept::mtrr::{RawMtrrs, VARIABLE_MAX};
-use crate::pool::arena::Block;
 use crate::port::Ports;
 use crate::transport::uart16550::Uart;
 use core::sync::atomic::AtomicU64;
+use wire_protocol::address::{Extent, GuestPhysical};
 use x86::msr;
 
 /// The real hardware.
@@ -29,10 +29,10 @@ impl Ports for Hardware {
 /// # Safety
 /// The block was carved for this and nothing else refers to it.
 #[must_use]
-pub unsafe fn bytes(memory: &DirectMap, block: &Block) -> &'static mut [u8] {
-    let start = memory.address_of(block.phys) as *mut u8;
+pub unsafe fn bytes(memory: &DirectMap, block: &Extent<GuestPhysical>) -> &'static mut [u8] {
+    let start = memory.address_of(block.start().0) as *mut u8;
     // SAFETY: mapped for good, and exclusive by contract; the arena was zeroed.
-    unsafe { core::slice::from_raw_parts_mut(start, block.len_bytes as usize) }
+    unsafe { core::slice::from_raw_parts_mut(start, block.len_bytes() as usize) }
 }
 
 /// A block of the arena as words that several cores use.
@@ -40,18 +40,22 @@ pub unsafe fn bytes(memory: &DirectMap, block: &Block) -> &'static mut [u8] {
 /// # Safety
 /// As [`bytes`]; the block starts at a multiple of eight.
 #[must_use]
-pub unsafe fn words(memory: &DirectMap, block: &Block) -> &'static [AtomicU64] {
-    let start = memory.address_of(block.phys) as *const AtomicU64;
+pub unsafe fn words(memory: &DirectMap, block: &Extent<GuestPhysical>) -> &'static [AtomicU64] {
+    let start = memory.address_of(block.start().0) as *const AtomicU64;
     // SAFETY: mapped for good, aligned and nobody else's by contract; the arena was zeroed.
-    unsafe { core::slice::from_raw_parts(start, block.len_bytes as usize / size_of::<u64>()) }
+    unsafe { core::slice::from_raw_parts(start, block.len_bytes() as usize / size_of::<u64>()) }
 }
 
 /// Puts a value into a block of the arena.
 ///
 /// # Safety
 /// As [`bytes`]; the block is large enough and aligned for `T`.
-pub unsafe fn place<T>(memory: &DirectMap, block: &Block, value: T) -> &'static mut T {
-    let at = memory.address_of(block.phys) as *mut T;
+pub unsafe fn place<T>(
+    memory: &DirectMap,
+    block: &Extent<GuestPhysical>,
+    value: T,
+) -> &'static mut T {
+    let at = memory.address_of(block.start().0) as *mut T;
     // SAFETY: the block is mapped for good, large enough, aligned and nobody else's, by contract.
     unsafe { at.write(value) };
     // SAFETY: just written, and exclusive by contract.

@@ -7,7 +7,7 @@
 
 use super::TableSource;
 use crate::port::Hidden;
-use wire_protocol::address::{GuestPhysical, PAGE_BYTES};
+use wire_protocol::address::{Extent, GuestPhysical, PAGE_BYTES};
 
 /// Bytes of a chunk, and its alignment.
 pub const CHUNK_BYTES: u64 = 2 << 20;
@@ -17,15 +17,6 @@ pub const MAX_CHUNKS: usize = 256;
 
 /// Chunks lie below this physical address (16 TiB), so that a page frame number has 32 bits.
 pub const CHUNK_LIMIT: u64 = PAGE_BYTES << 32;
-
-/// A carved stretch of physical memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Block {
-    /// Physical address of the first byte.
-    pub phys: u64,
-    /// Length as asked for.
-    pub len_bytes: u32,
-}
 
 /// No chunk has room for what was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,12 +115,16 @@ impl Arena {
         self.growth_chunks
     }
 
-    /// Takes `len_bytes` at a multiple of `align_bytes` (a power of two, at most a chunk), inside
-    /// one chunk.
+    /// Takes a block of `len_bytes` at a multiple of `align_bytes` (a power of two, at most a chunk),
+    /// inside one chunk.
     ///
     /// # Errors
     /// No chunk has that much room (never for `len_bytes` above a chunk); nothing has changed.
-    pub fn carve(&mut self, len_bytes: u32, align_bytes: u32) -> Result<Block, ArenaFull> {
+    pub fn carve(
+        &mut self,
+        len_bytes: u32,
+        align_bytes: u32,
+    ) -> Result<Extent<GuestPhysical>, ArenaFull> {
         let left_bytes = self.left_bytes();
         self.live_mut()
             .iter_mut()
@@ -228,7 +223,7 @@ impl Arena {
 }
 
 impl Chunk {
-    fn carve(&mut self, len_bytes: u32, align_bytes: u32) -> Option<Block> {
+    fn carve(&mut self, len_bytes: u32, align_bytes: u32) -> Option<Extent<GuestPhysical>> {
         if !align_bytes.is_power_of_two() || u64::from(align_bytes) > CHUNK_BYTES {
             return None;
         }
@@ -238,10 +233,8 @@ impl Chunk {
             return None;
         }
         self.used_bytes = end;
-        Some(Block {
-            phys: self.base + u64::from(start),
-            len_bytes,
-        })
+        let start = GuestPhysical(self.base + u64::from(start));
+        Some(Extent::in_memory(start, len_bytes))
     }
 }
 
@@ -256,7 +249,7 @@ impl TableSource for Arena {
         let page_bytes = PAGE_BYTES as u32;
         self.carve(page_bytes, page_bytes)
             .ok()
-            .map(|block| block.phys)
+            .map(|block| block.start().0)
     }
 }
 
@@ -276,9 +269,9 @@ mod tests {
     #[test]
     fn blocks_are_aligned_and_follow_each_other() {
         let mut arena = arena(1);
-        assert_eq!(arena.carve(100, 64).unwrap().phys, CHUNK_BYTES);
-        assert_eq!(arena.carve(100, 64).unwrap().phys, CHUNK_BYTES + 128);
-        assert_eq!(arena.carve(1, 4096).unwrap().phys, CHUNK_BYTES + 4096);
+        assert_eq!(arena.carve(100, 64).unwrap().start().0, CHUNK_BYTES);
+        assert_eq!(arena.carve(100, 64).unwrap().start().0, CHUNK_BYTES + 128);
+        assert_eq!(arena.carve(1, 4096).unwrap().start().0, CHUNK_BYTES + 4096);
         assert_eq!(arena.carved_bytes(), 4097);
         assert_eq!(arena.left_bytes() + arena.carved_bytes(), CHUNK_BYTES);
     }
@@ -287,11 +280,11 @@ mod tests {
     fn no_block_crosses_a_chunk() {
         let mut arena = arena(2);
         let most = CHUNK_BYTES as u32 - 4096;
-        assert_eq!(arena.carve(most, 4096).unwrap().phys, CHUNK_BYTES);
-        assert_eq!(arena.carve(8192, 4096).unwrap().phys, 3 * CHUNK_BYTES);
+        assert_eq!(arena.carve(most, 4096).unwrap().start().0, CHUNK_BYTES);
+        assert_eq!(arena.carve(8192, 4096).unwrap().start().0, 3 * CHUNK_BYTES);
         // The tail of the first chunk is not lost.
         assert_eq!(
-            arena.carve(4096, 4096).unwrap().phys,
+            arena.carve(4096, 4096).unwrap().start().0,
             CHUNK_BYTES + u64::from(most)
         );
     }

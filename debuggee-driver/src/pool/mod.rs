@@ -409,10 +409,10 @@ impl Pools {
         if has_tables(class) {
             // First the page for the guest, then the tables.
             for number in 1..=u64::from(budget::TABLES_PER_PAGE_OBJECT) {
-                self.tables.give(block.phys + number * PAGE_BYTES);
+                self.tables.give(block.start().0 + number * PAGE_BYTES);
             }
         }
-        self.slabs.add(class, block.phys)
+        self.slabs.add(class, block.start().0)
     }
 }
 

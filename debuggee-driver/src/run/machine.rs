@@ -6,13 +6,12 @@
 use super::registers::Registers;
 use crate::cores::branches::Branches;
 use crate::event::Installed;
-use crate::event::programs::Stretch;
 use crate::guest::{process, walk};
 use crate::port::{Hidden, PhysicalMemory, Ports};
 use crate::published::AskedStep;
 use crate::shared::{Shared, Writer};
 use core::sync::atomic::AtomicU64;
-use wire_protocol::address::{CoreId, EventId, GuestPhysical, GuestVirtual, PAGE_BYTES};
+use wire_protocol::address::{CoreId, EventId, Extent, GuestPhysical, GuestVirtual, PAGE_BYTES};
 use wire_protocol::branch::Branch;
 use wire_protocol::bytecode::routine::Pseudo;
 use wire_protocol::event::EventChange;
@@ -37,7 +36,7 @@ pub struct Frame {
     /// What it prints is sent at once.
     pub urgent: bool,
     /// The safe buffer; empty if there is none.
-    pub buffer: Stretch,
+    pub buffer: Extent<GuestPhysical>,
 }
 
 impl Frame {
@@ -113,13 +112,11 @@ impl<P: Ports, R: Registers> RootMachine<'_, P, R> {
 
     /// The place in memory of a part of the safe buffer.
     fn in_buffer(&self, address: u64, len_bytes: usize) -> Option<u64> {
-        let Stretch {
-            at,
-            len_bytes: buffer_bytes,
-        } = self.frame.buffer;
+        let buffer = self.frame.buffer;
+        let at = buffer.start().0;
         let offset = address.checked_sub(self.shared.linear(at))?;
         let end = offset.checked_add(len_bytes as u64)?;
-        (end <= u64::from(buffer_bytes)).then_some(at + offset)
+        (end <= buffer.len_bytes()).then_some(at + offset)
     }
 
     /// The physical addresses of a stretch of virtual memory that is at most a page long: of its
@@ -222,8 +219,8 @@ impl<P: Ports, R: Registers> Machine for RootMachine<'_, P, R> {
             Pseudo::Thread => task().map_or(0, |task| task.0),
             Pseudo::ProcessName => task().map_or(0, |task| process::name_of_task(layout, task).0),
             Pseudo::Ip => self.registers.get(Register::Rip),
-            Pseudo::Buffer if self.frame.buffer.len_bytes != 0 => {
-                self.shared.linear(self.frame.buffer.at)
+            Pseudo::Buffer if !self.frame.buffer.is_empty() => {
+                self.shared.linear(self.frame.buffer.start().0)
             }
             Pseudo::Context => self.frame.context,
             Pseudo::EventId => self.frame.event.map_or(0, |event| event.0.into()),

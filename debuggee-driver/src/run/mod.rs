@@ -9,14 +9,14 @@ pub mod machine;
 pub mod registers;
 
 use crate::event::Installed;
-use crate::event::programs::{StoredCondition, StoredScript, Stretch};
+use crate::event::programs::{StoredCondition, StoredScript};
 use crate::event::registry::Record;
 use crate::port::{CodeCall, CodeEnd, Cpu, PhysicalMemory, Ports};
 use crate::shared::{Local, Seat, Shared};
 use core::sync::atomic::Ordering::Relaxed;
 use machine::{Effects, Frame, RootMachine};
 use registers::{Live, Registers};
-use wire_protocol::address::{CoreId, EventId};
+use wire_protocol::address::{CoreId, EventId, Extent, GuestPhysical};
 use wire_protocol::bytecode::{Compared, Comparison, Verified};
 use wire_protocol::event::{Actions, EventChange};
 use wire_protocol::packet::{Content, Failure, FailureCause, Source};
@@ -119,7 +119,14 @@ fn run_all<P: Ports, R: Registers>(
     shared: &Shared<P>,
     (event, place): (EventId, u16),
     (context, is_post): (u64, bool),
-    run_code: impl Fn(&Runner<'_>, &mut R, &Shared<P>, &Frame, Stretch, &CodeCall) -> Option<u64>,
+    run_code: impl Fn(
+        &Runner<'_>,
+        &mut R,
+        &Shared<P>,
+        &Frame,
+        Extent<GuestPhysical>,
+        &CodeCall,
+    ) -> Option<u64>,
 ) -> ProgramRun {
     let (core, installed) = (runner.core, runner.installed);
     let Some(record) = installed.registry().seen_at(place, event) else {
@@ -155,7 +162,9 @@ fn run_all<P: Ports, R: Registers>(
         run_stored(runner, registers, shared, &frame, &mut effects, &script);
     }
     if let Some(code) = stored.code(sizes) {
-        let buffer = stored.buffer().map_or(0, |buffer| shared.linear(buffer.at));
+        let buffer = stored
+            .buffer()
+            .map_or(0, |buffer| shared.linear(buffer.start().0));
         let call = CodeCall::Action { buffer, context };
         run_code(runner, registers, shared, &frame, code, &call);
     }
@@ -245,15 +254,16 @@ fn run_stored<P: Ports, R: Registers>(
         locals,
     } = *script;
     let mut memory = shared.memory.clone();
-    let outcome = shared
-        .memory
-        .with_bytes(program.at, program.len_bytes as usize, |bytes| {
-            memory.with_bytes_mut(locals.at, locals.len_bytes as usize, |locals| {
-                // They were verified before.
-                let program = Verified::again(bytes, *layout)?;
-                runner.run(&program, locals, &mut *registers, shared, frame, effects)
-            })
-        });
+    let outcome =
+        shared
+            .memory
+            .with_bytes(program.start().0, program.len_bytes() as usize, |bytes| {
+                memory.with_bytes_mut(locals.start().0, locals.len_bytes() as usize, |locals| {
+                    // They were verified before.
+                    let program = Verified::again(bytes, *layout)?;
+                    runner.run(&program, locals, &mut *registers, shared, frame, effects)
+                })
+            });
     let Some(outcome) = outcome else { return 0 };
     if let Some(failure) = failure_of(&outcome, shared.fixed.script_operations) {
         report(runner.installed, registers, shared, frame, failure);
@@ -268,13 +278,13 @@ fn run_code<P: Ports>(
     registers: &mut Live<'_, P::Cpu>,
     shared: &Shared<P>,
     frame: &Frame,
-    code: Stretch,
+    code: Extent<GuestPhysical>,
     call: &CodeCall,
 ) -> Option<u64> {
     let limit = shared.fixed.code_instructions;
     let end = shared
         .memory
-        .with_bytes(code.at, code.len_bytes as usize, |bytes| {
+        .with_bytes(code.start().0, code.len_bytes() as usize, |bytes| {
             registers.cpu.run_code(bytes, call, limit)
         });
     let (cause, at, detail) = match end {

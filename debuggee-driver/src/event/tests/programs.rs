@@ -87,15 +87,16 @@ fn programs_stand_in_the_object_as_they_came() {
     let condition_of = stored.condition(&sizes, CoreId(0));
     assert!(matches!(condition_of, StoredCondition::Script(_)));
     let found = stored
-        .stretches(&sizes)
-        .map(|part| world.mem.bytes(part.at, part.len_bytes as usize));
+        .parts(&sizes)
+        .map(|part| world.mem.bytes(part.start().0, part.len_bytes() as usize));
     for (found, given) in found.iter().zip([&condition, &script, &vec![0x90, 0xc3]]) {
         assert_eq!(found, given);
     }
     let locals = |core| stored.script(&sizes, CoreId(core)).unwrap().locals;
-    assert_eq!((locals(0).len_bytes, locals(1).at), (32, locals(0).at + 32));
-    assert_eq!(locals(2).len_bytes, 0);
-    assert!(stored.code(&sizes).unwrap().at.is_multiple_of(16));
+    let at = |core| locals(core).start().0;
+    assert_eq!((locals(0).len_bytes(), at(1)), (32, at(0) + 32));
+    assert!(locals(2).is_empty());
+    assert!(stored.code(&sizes).unwrap().start().0.is_multiple_of(16));
     let entry = world.installed.entries().next().unwrap();
     assert_eq!(entry.sizes, spec.programs.sizes());
 }
@@ -109,9 +110,9 @@ fn locals_begin_at_zero_in_an_object_that_was_used_before() {
         for core in [0, 1] {
             let (stored, sizes) = world.stored(event);
             let locals = stored.script(&sizes, CoreId(core)).unwrap().locals;
-            let len_bytes = locals.len_bytes as usize;
-            assert_eq!(world.mem.bytes(locals.at, len_bytes), vec![0; 64]);
-            world.mem.write(locals.at, &vec![0xff; len_bytes]);
+            let len_bytes = locals.len_bytes() as usize;
+            assert_eq!(world.mem.bytes(locals.start().0, len_bytes), vec![0; 64]);
+            world.mem.write(locals.start().0, &vec![0xff; len_bytes]);
         }
         world.change(EventChange::Clear, event);
     }
@@ -257,9 +258,9 @@ fn a_buffer_is_as_long_as_asked_for_and_clean() {
     for _ in 0..2 {
         let event = world.add(&with_buffer(300)).unwrap();
         let buffer = world.stored(event).0.buffer().unwrap();
-        assert_eq!(buffer.len_bytes, 300);
-        assert_eq!(world.mem.bytes(buffer.at, 300), vec![0; 300]);
-        world.mem.write(buffer.at, &[0xff; 300]);
+        assert_eq!(buffer.len_bytes(), 300);
+        assert_eq!(world.mem.bytes(buffer.start().0, 300), vec![0; 300]);
+        world.mem.write(buffer.start().0, &[0xff; 300]);
         world.change(EventChange::Clear, event);
     }
 }
