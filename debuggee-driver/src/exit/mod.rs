@@ -100,7 +100,7 @@ fn handle_any<P: Ports>(core: &mut Core<'_, P>, reason: u16) -> Next {
     }
     // An instruction that exited while another core halts everything runs again after the halt:
     // its hit is neither lost nor counted twice, and the registers show the moment before it.
-    if !(repeats(reason) && core.seat.is_wanted()) {
+    if !(core.seat.is_wanted() && repeats(reason)) {
         let outcome = dispatch(core, reason);
         match outcome {
             Outcome::Advance => {
