@@ -18,8 +18,9 @@ pub(crate) fn run(package: &str, arguments: &[&str], out: &mut dyn Write) -> Res
     let mut miri = nightly_cargo(&repository());
     miri.args(["miri", "test", "--lib", "--package", package, "--"]);
     miri.args(arguments);
-    // Property tests read the environment and the clock. The interpreter is some hundred times slower than the machine.
-    miri.env("MIRIFLAGS", "-Zmiri-disable-isolation")
+    // Property tests read the environment and the clock. What the crates have lasts for good, and tests make it so by leaving
+    // it behind. The interpreter is some hundred times slower than the machine.
+    miri.env("MIRIFLAGS", "-Zmiri-disable-isolation -Zmiri-ignore-leaks")
         .env("PROPTEST_CASES", "4");
     let mut tally = watch(&mut miri, out)?;
     if tally == Tally::default() {

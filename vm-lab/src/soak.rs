@@ -32,8 +32,16 @@ const PARTS: &[Part] = &[
     },
     Part {
         name: "miri-driver",
-        about: "all unit tests of the driver's core under Miri, but those of exits",
-        run: |out| on_miri("debuggee-driver", &["--skip", "exit::"], out),
+        about: "all unit tests of the driver's core under Miri, but those of exits and events",
+        run: |out| {
+            let others = ["--skip", "exit::", "--skip", "event::"];
+            on_miri("debuggee-driver", &others, out)
+        },
+    },
+    Part {
+        name: "miri-events",
+        about: "the unit tests of events under Miri",
+        run: |out| on_miri("debuggee-driver", &["event::"], out),
     },
     Part {
         name: "miri-exits",
