@@ -181,7 +181,7 @@ mod tests {
     use super::*;
     use crate::fake::FlatMemory;
     use crate::guest::layout::{GuestLayout, SystemLayout};
-    use crate::guest::model::{GuestTables, PRESENT};
+    use crate::guest::model::{self, GuestTables, PRESENT};
     use crate::guest::process::{current_pid, current_thread, find_process};
     use std::vec::Vec;
     use wire_protocol::address::Extent;
@@ -194,23 +194,8 @@ mod tests {
     const LIMIT: u64 = 0x20_0000;
 
     fn layout() -> GuestLayout {
-        let mut current_task_slot = [0; limits::CORES];
-        current_task_slot[0] = 0x1000;
-        current_task_slot[1] = 0x1008;
-        let linux = LinuxLayout {
-            core_selector: 0,
-            current_task_slot,
-            init_task: KERNEL,
-            task_tasks: 0x10,
-            task_tgid: 0x20,
-            task_pid: 0x24,
-            task_mm: 0x28,
-            task_active_mm: 0x30,
-            task_leader: 0x48,
-            task_comm: 0x38,
-            mm_pgd: 8,
-            for_host: packet::LinuxLayout::default(),
-        };
+        let mut linux = model::linux(KERNEL);
+        linux.current_task_slot[..2].copy_from_slice(&[0x1000, 0x1008]);
         GuestLayout {
             kernel: KernelSpace {
                 direct_map: Extent::new(GuestVirtual(DIRECT_MAP), LIMIT).unwrap(),

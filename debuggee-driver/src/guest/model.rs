@@ -60,19 +60,24 @@ impl GuestTables {
 pub(crate) fn no_processes() -> GuestLayout {
     GuestLayout {
         kernel: KernelSpace::default(),
-        system: SystemLayout::Linux(LinuxLayout {
-            core_selector: 0,
-            current_task_slot: [0; limits::CORES],
-            init_task: 0,
-            task_tasks: 0,
-            task_tgid: 0,
-            task_pid: 0,
-            task_mm: 0,
-            task_active_mm: 0,
-            task_leader: 0,
-            task_comm: 0,
-            mm_pgd: 0,
-            for_host: packet::LinuxLayout::default(),
-        }),
+        system: SystemLayout::Linux(linux(0)),
+    }
+}
+
+/// How a kernel that nobody built keeps its processes. It says of no core which of them that one runs.
+pub(crate) fn linux(init_task: u64) -> LinuxLayout {
+    LinuxLayout {
+        core_selector: 0,
+        current_task_slot: [0; limits::CORES],
+        init_task,
+        task_tasks: 0x10,
+        task_tgid: 0x20,
+        task_pid: 0x24,
+        task_mm: 0x28,
+        task_active_mm: 0x30,
+        task_leader: 0x48,
+        task_comm: 0x38,
+        mm_pgd: 8,
+        for_host: packet::LinuxLayout::default(),
     }
 }

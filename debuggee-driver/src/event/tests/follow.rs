@@ -6,11 +6,9 @@ use crate::event::owner::Owner;
 use crate::fake::FlatMemory;
 use crate::guest::kernel::KernelSpace;
 use crate::guest::layout::{GuestLayout, SystemLayout};
-use crate::guest::linux::LinuxLayout;
-use crate::guest::model::{GuestTables, PRESENT, USER, WRITE};
+use crate::guest::model::{self, GuestTables, PRESENT, USER, WRITE};
 use wire_protocol::address::Extent;
 use wire_protocol::event::Standing;
-use wire_protocol::{limits, packet};
 
 const PID: u32 = 51;
 const DIRECT_MAP: u64 = 0xffff_8880_0000_0000;
@@ -26,20 +24,6 @@ const FLAGS: u64 = PRESENT | WRITE | USER;
 const SWAPPED: u64 = 0x1234_5000;
 
 fn layout() -> GuestLayout {
-    let linux = LinuxLayout {
-        core_selector: 0,
-        current_task_slot: [0; limits::CORES],
-        init_task: DIRECT_MAP + TASK,
-        task_tasks: 0x10,
-        task_tgid: 0x20,
-        task_pid: 0x24,
-        task_mm: 0x28,
-        task_active_mm: 0x30,
-        task_leader: 0x48,
-        task_comm: 0x38,
-        mm_pgd: 8,
-        for_host: packet::LinuxLayout::default(),
-    };
     GuestLayout {
         kernel: KernelSpace {
             direct_map: Extent::new(GuestVirtual(DIRECT_MAP), 8 * GIB).unwrap(),
@@ -47,7 +31,7 @@ fn layout() -> GuestLayout {
             cr3: TASK + 0x100_0000,
             cr4: 0,
         },
-        system: SystemLayout::Linux(linux),
+        system: SystemLayout::Linux(model::linux(DIRECT_MAP + TASK)),
     }
 }
 
