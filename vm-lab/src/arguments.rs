@@ -44,6 +44,7 @@ impl MachineArguments {
             params: self.params.clone(),
             load_driver: !self.no_driver,
             faults: None,
+            files: Vec::new(),
         }
     }
 

@@ -9,6 +9,7 @@ use crate::progress::phase;
 use crate::provision::Provisions;
 use crate::{cache, driver, repository, run};
 use anyhow::{Context, Result};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -40,14 +41,28 @@ pub(crate) const HOSTILE: &str = "lab_hostile";
 /// The module that is a disk to swap to.
 const DISK: &str = "lab_disk";
 
-/// Builds what changed and returns the disc that boots with kernel line `line`.
+/// A file that only some machines need.
+#[derive(Clone, Debug)]
+pub struct GuestFile {
+    /// Its path on the disc, without a slash in front.
+    pub name: String,
+    /// The file that it is.
+    pub contents: PathBuf,
+}
+
+/// Builds what changed and returns the disc that boots with kernel line `line` and has `files` besides the lab's own.
 ///
 /// A driver that does not compile is an error if `needs_driver`; otherwise it is left out with a warning, so that work
 /// on the rest of a machine can go on.
 ///
 /// # Errors
 /// With the end of the failing tool's output.
-pub(crate) fn build(provisions: &Provisions, line: &str, needs_driver: bool) -> Result<PathBuf> {
+pub(crate) fn build(
+    provisions: &Provisions,
+    line: &str,
+    files: &[GuestFile],
+    needs_driver: bool,
+) -> Result<PathBuf> {
     let mut modules = Vec::new();
     for name in [PROBE, HOSTILE, DISK] {
         modules.push(own_module(provisions, name)?);
@@ -64,13 +79,16 @@ pub(crate) fn build(provisions: &Provisions, line: &str, needs_driver: bool) -> 
     inputs.extend(programs.iter().cloned());
     inputs.extend(modules.iter().cloned());
     inputs.push(provisions.kernel_image());
-    let name = format!("discs/{}", cache::fingerprint(&inputs, &[line])?);
+    inputs.extend(files.iter().map(|file| file.contents.clone()));
+    let mut settings = vec![line];
+    settings.extend(files.iter().map(|file| file.name.as_str()));
+    let name = format!("discs/{}", cache::fingerprint(&inputs, &settings)?);
     let disc = provisions.cache.path(&name);
     if !disc.exists() {
         phase("making the boot disc", |_| {
             // A running machine keeps its own disc open.
             cache::forget_old(&provisions.cache.path("discs"), "");
-            let ramdisk = ramdisk(provisions, &programs, &modules)?;
+            let ramdisk = ramdisk(provisions, &programs, &modules, files)?;
             provisions
                 .cache
                 .entry(&name, |half| make_disc(provisions, &ramdisk, line, half))
@@ -118,7 +136,12 @@ fn programs(provisions: &Provisions) -> Result<Vec<PathBuf>> {
     Ok(programs)
 }
 
-fn ramdisk(provisions: &Provisions, programs: &[PathBuf], modules: &[PathBuf]) -> Result<Vec<u8>> {
+fn ramdisk(
+    provisions: &Provisions,
+    programs: &[PathBuf],
+    modules: &[PathBuf],
+    files: &[GuestFile],
+) -> Result<Vec<u8>> {
     let busybox = provisions.tree.join("bin/busybox");
     let busybox = if busybox.exists() {
         busybox
@@ -148,6 +171,16 @@ fn ramdisk(provisions: &Provisions, programs: &[PathBuf], modules: &[PathBuf]) -
     for module in modules {
         let name = module.file_name().context("a module has a name")?;
         archive.file(&name.to_string_lossy(), &fs::read(module)?);
+    }
+    let mut directories = BTreeSet::new();
+    for GuestFile { name, contents } in files {
+        let above = name.match_indices('/').map(|(end, _)| &name[..end]);
+        for directory in above {
+            if directories.insert(directory) {
+                archive.directory(directory);
+            }
+        }
+        archive.file(name, &fs::read(contents)?);
     }
     Ok(archive.finish())
 }

@@ -28,6 +28,7 @@ pub mod provision;
 pub mod relax;
 pub mod run;
 pub mod script;
+pub mod selftests;
 mod snapshot;
 pub mod soak;
 pub mod suite;
@@ -36,6 +37,7 @@ pub mod toolchain;
 
 pub use faults::Faults;
 pub use host::Host;
+pub use image::GuestFile;
 pub use line::LineCount;
 pub use machine::{KernelLine, Machine, Options};
 

@@ -6,7 +6,7 @@ use crate::bochs::{Bochs, INSTRUCTIONS_PER_SECOND, Settings};
 use crate::console::{Answer, Console};
 use crate::faults::Faults;
 use crate::host::{self, Host};
-use crate::image;
+use crate::image::{self, GuestFile};
 use crate::line::{Line, LineCount};
 use crate::memory::Memory;
 use crate::progress::phase;
@@ -74,6 +74,8 @@ pub struct Options {
     pub load_driver: bool,
     /// Damage to the debug line.
     pub faults: Option<Faults>,
+    /// What the disc has besides the lab's own programs.
+    pub files: Vec<GuestFile>,
 }
 
 impl Default for Options {
@@ -86,6 +88,7 @@ impl Default for Options {
             params: Vec::new(),
             load_driver: true,
             faults: None,
+            files: Vec::new(),
         }
     }
 }
@@ -124,7 +127,7 @@ impl Machine {
             cpus: options.cpus,
             cpu: options.cpu.clone(),
             memory_mib: options.memory_mib,
-            disc: image::build(provisions, &line, options.load_driver)?,
+            disc: image::build(provisions, &line, &options.files, options.load_driver)?,
             tree: provisions.tree.clone(),
         };
         let cores = options.cpus;

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 /// Where they are in the cache.
 const PLACE: &str = "snapshots";
-/// How many are kept, of some 130 MB each. The tests use nine.
+/// How many are kept, of some 130 MB each. The tests use ten.
 const KEPT: usize = 16;
 
 /// A saved machine. It is not forgotten while this exists.

@@ -79,6 +79,14 @@ const PARTS: &[Part] = &[
         run: instructions,
     },
     Part {
+        name: "selftests",
+        about: "the kernel's own self-tests of x86, breakpoints, ptrace and vDSO, under each set of events by itself",
+        run: |out| {
+            let whole = [("STANDSTILL_SELFTESTS", "whole".to_owned())];
+            lab_tests("e2e", Some("selftests_of_the_kernel"), &whole, out)
+        },
+    },
+    Part {
         name: "starvation",
         about: "a program whose page tables are watched, so that its core does nothing else than tell of it",
         run: |out| {

@@ -27,4 +27,5 @@ mod programs;
 mod protection;
 mod refusals;
 mod scripts;
+mod selftests;
 mod stillness;
