@@ -157,6 +157,8 @@ pub trait Cpu {
     fn invalidate_view(&mut self, eptp: u64);
     /// Drops every translation that the guest's paging made, on this core.
     fn invalidate_translations(&mut self);
+    /// The vector of this core's own timer, as the guest has set it; of no meaning while it is masked.
+    fn timer_vector(&self) -> u8;
     /// Tells the interrupt controller that the interrupt in service is done.
     fn end_of_interrupt(&mut self);
     /// Lets the interrupt controller give this core an interrupt.

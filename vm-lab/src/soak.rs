@@ -87,6 +87,14 @@ const PARTS: &[Part] = &[
         },
     },
     Part {
+        name: "kernel-paths",
+        about: "hooks and detours in entries, locks and code that changes code, of the stock kernel on four cores",
+        run: |out| {
+            let stock = [("STANDSTILL_KERNEL_PATHS", "stock".to_owned())];
+            lab_tests("e2e", Some("hooks_of_the_stock_kernel_see"), &stock, out)
+        },
+    },
+    Part {
         name: "starvation",
         about: "a program whose page tables are watched, so that its core does nothing else than tell of it",
         run: |out| {

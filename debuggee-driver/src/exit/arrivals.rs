@@ -37,16 +37,20 @@ impl TakenInterrupts {
         !self.any
     }
 
-    /// Takes the highest vector, which the interrupt controller would deliver first.
+    /// The highest vector, which the interrupt controller would deliver first.
+    pub(super) fn highest(&self) -> Option<u8> {
+        let mut words = (0_u8..4).zip(self.vectors).rev();
+        let (index, word) = words.find(|(_, word)| *word != 0)?;
+        Some(index * 64 + word.ilog2() as u8)
+    }
+
+    /// Takes the highest vector.
     pub(super) fn take(&mut self) -> Option<u8> {
-        let (index, word) = (0_u8..4)
-            .zip(self.vectors.iter_mut())
-            .rev()
-            .find(|(_, word)| **word != 0)?;
-        let bit = word.ilog2() as u8;
-        *word &= !(1 << bit);
+        let vector = self.highest()?;
+        let word = self.vectors.get_mut(usize::from(vector / 64))?;
+        *word &= !(1 << (vector % 64));
         self.any = self.vectors.iter().any(|word| *word != 0);
-        Some(index * 64 + bit)
+        Some(vector)
     }
 }
 

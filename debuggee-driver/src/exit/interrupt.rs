@@ -46,11 +46,16 @@ pub fn on_window<P: Ports>(core: &mut Core<'_, P>) -> Outcome {
 ///
 /// As with an NMI, an instruction that is being stepped comes first.
 pub fn deliver<P: Ports>(core: &mut Core<'_, P>) {
-    if core.arrivals.interrupts.is_empty() || core.single.is_busy() {
+    let Some(vector) = core.arrivals.interrupts.highest() else {
+        return;
+    };
+    if core.single.is_busy() {
         return;
     }
+    let timer = core.respite.is_on().then(|| core.cpu.timer_vector());
     let is_active = core.cpu.vmread(guest::ACTIVITY_STATE) == activity::ACTIVE;
-    if is_active && core.respite.keeps(core.exits) {
+    // What the controller would let through while the timer's is in service comes through here.
+    if is_active && timer.is_some_and(|timer| vector <= timer) && core.respite.keeps(core.exits) {
         core.arrivals.wants_interrupt_window = core.respite.is_in_handler();
         return;
     }
@@ -80,7 +85,9 @@ pub fn deliver<P: Ports>(core: &mut Core<'_, P>) {
             core,
             TriggerInstance::new(TriggerKind::Interrupt, u64::from(vector)),
         );
-        core.respite.given(core.exits);
+        if timer == Some(vector) {
+            core.respite.given(core.exits);
+        }
     }
     core.arrivals.wants_interrupt_window =
         !core.arrivals.interrupts.is_empty() || core.respite.is_in_handler();

@@ -1,10 +1,10 @@
 //! Cores that do little but leave their guest: what they run on is watched, or what the handlers of their interrupts run
 //! through.
 //!
-//! Such a core is so slow that the next interrupt waits already when the handler of one returns; if it came at once, the
-//! core would run nothing but handlers. Its interrupts are taken, and after each handler the core makes some times as many
-//! exits as in the handler before it is given another one. As data; used by `timer`, `interrupt` and `derived`, in
-//! VMX-root, by the core it stands for.
+//! Such a core is so slow that the next interrupt of its timer waits already when the handler of one returns; if it came at
+//! once, the core would run nothing but handlers. Its interrupts are taken, and after each handler of the timer the core
+//! makes some times as many exits as in the handler before it is given another one. What others send is given at once: they
+//! may wait for the answer. As data; used by `timer`, `interrupt` and `derived`, in VMX-root, by the core it stands for.
 
 /// A core does little but leave its guest if an exit, and what the guest does up to it, takes fewer ticks than this.
 const TICKS_PER_EXIT: u64 = 4096;
@@ -61,14 +61,14 @@ impl Respite {
         self.is_on
     }
 
-    /// An interrupt is given to the guest.
+    /// An interrupt of the timer is given to the guest.
     pub(super) const fn given(&mut self, exits: u64) {
         if self.is_on {
             self.handler = Some(exits);
         }
     }
 
-    /// Whether the guest is in the handler of an interrupt that was given to it, with interrupts off.
+    /// Whether the guest is in the handler of one that was given to it, with interrupts off.
     pub(super) const fn is_in_handler(&self) -> bool {
         self.handler.is_some()
     }
@@ -81,7 +81,7 @@ impl Respite {
         }
     }
 
-    /// Whether an interrupt that was taken waits still.
+    /// Whether one that was taken waits still.
     pub(super) const fn keeps(&self, exits: u64) -> bool {
         self.is_on && (self.handler.is_some() || self.until.wrapping_sub(exits).cast_signed() > 0)
     }

@@ -1,6 +1,6 @@
-//! The local APIC, in whichever mode the guest left it: an NMI to another core, the end of an interrupt.
+//! The local APIC, in whichever mode the guest left it: an NMI to another core, the end of an interrupt, its timer.
 //!
-//! "Interrupt Command Register (ICR)", 11.6.1; x2APIC form in 11.12.9.
+//! "Interrupt Command Register (ICR)", 11.6.1; x2APIC form in 11.12.9. "Local Vector Table", 11.5.1.
 
 use super::phys::DirectMap;
 use x86::msr;
@@ -8,6 +8,7 @@ use x86::msr;
 const X2APIC_ENABLED: u64 = 1 << 10;
 const BASE_MASK: u64 = 0x000f_ffff_ffff_f000;
 const EOI: u64 = 0xb0;
+const LVT_TIMER: u64 = 0x320;
 const ICR_LOW: u64 = 0x300;
 const ICR_HIGH: u64 = 0x310;
 /// Delivery mode NMI, level assert, physical destination.
@@ -44,6 +45,17 @@ pub fn send_nmi(memory: &DirectMap, apic_base: u64, apic_id: u32) {
     wait_until_sent(low);
     // SAFETY: as the read above; the value that the guest had there.
     unsafe { high.write_volatile(guests_high) };
+}
+
+/// The vector of the timer: the lowest byte of its entry.
+pub fn timer_vector(memory: &DirectMap, apic_base: u64) -> u8 {
+    if apic_base & X2APIC_ENABLED != 0 {
+        // SAFETY: in x2APIC mode the register exists, and reading it changes nothing.
+        return unsafe { msr::rdmsr(msr::IA32_X2APIC_LVT_TIMER) } as u8;
+    }
+    let register = (memory.address_of(apic_base & BASE_MASK) + LVT_TIMER) as *const u32;
+    // SAFETY: the local APIC's page, mapped by the direct map and uncached by its MTRR.
+    unsafe { register.read_volatile() as u8 }
 }
 
 /// Tells the local APIC that the interrupt in service is done.

@@ -8,6 +8,9 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::vec::Vec;
 
+/// Where its timer's interrupts go.
+pub(super) const TIMER_VECTOR: u8 = 0xec;
+
 #[derive(Default)]
 pub(super) struct FakeCpu {
     fields: BTreeMap<u32, u64>,
@@ -98,6 +101,9 @@ impl Cpu for FakeCpu {
             },
             _ => CodeEnd::TooLong,
         }
+    }
+    fn timer_vector(&self) -> u8 {
+        TIMER_VECTOR
     }
     fn send_nmi(&self, _: u32) {}
 }

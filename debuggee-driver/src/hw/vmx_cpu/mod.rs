@@ -491,6 +491,10 @@ impl Cpu for VmxCpu {
         end
     }
 
+    fn timer_vector(&self) -> u8 {
+        super::apic::timer_vector(&self.memory, self.live(LiveRegister::ApicBase))
+    }
+
     fn send_nmi(&self, apic_id: u32) {
         super::apic::send_nmi(&self.memory, self.live(LiveRegister::ApicBase), apic_id);
     }
