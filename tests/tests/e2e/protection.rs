@@ -104,7 +104,7 @@ fn call(lab: &mut Lab, call: &str) -> String {
 #[test]
 fn calls_that_are_not_the_drivers_do_no_harm() {
     let mut lab = Lab::with(&Options {
-        params: vec![("replenish_ms".into(), "0".into())],
+        params: vec![("replenish_ms".into(), "600000".into())],
         ..Options::default()
     });
     lab.machine.load_hostile().unwrap();
