@@ -62,6 +62,33 @@ struct Work {
     counts: bool,
 }
 
+/// How often everything is measured before something counts as too much. The emulator counts the turns of a second
+/// processor, too, and those are not the same each time.
+const ROUNDS: u32 = 3;
+
+impl Cost {
+    /// On one processor the target holds, on two what it may be there.
+    fn is_within(&self) -> bool {
+        let [one, two] = self.ticks;
+        one <= self.target_ticks && two <= self.held_ticks
+    }
+
+    /// Events that it does not meet make it a fifth dearer at most.
+    fn is_flat(&self) -> bool {
+        let both = self.ticks.iter().zip(&self.crowded_ticks);
+        both.into_iter()
+            .all(|(ticks, crowded)| crowded * 10 <= ticks * 12)
+    }
+
+    fn take_least(&mut self, other: &Self) {
+        let own = self.ticks.iter_mut().chain(&mut self.crowded_ticks);
+        let others = other.ticks.iter().chain(&other.crowded_ticks);
+        for (own, other) in own.zip(others) {
+            *own = (*own).min(*other);
+        }
+    }
+}
+
 /// Measures everything on every number of processors.
 pub(crate) fn measure() -> Vec<Cost> {
     let mut costs = Vec::new();
@@ -223,18 +250,19 @@ pub(crate) fn table(costs: &[Cost]) -> String {
 
 #[test]
 fn events_cost_no_more_than_they_may() {
-    let costs = measure();
+    let mut costs = measure();
+    for _ in 1..ROUNDS {
+        if costs.iter().all(|cost| cost.is_within() && cost.is_flat()) {
+            break;
+        }
+        for (cost, again) in costs.iter_mut().zip(measure()) {
+            cost.take_least(&again);
+        }
+    }
     let table = table(&costs);
     println!("{table}");
     for cost in &costs {
-        let ([one, two], [crowded, two_crowded]) = (cost.ticks, cost.crowded_ticks);
-        let held = cost.held_ticks;
-        assert!(
-            one <= cost.target_ticks && two <= held,
-            "{}:\n{table}",
-            cost.work
-        );
-        let is_flat = crowded * 10 <= one * 12 && two_crowded * 10 <= two * 12;
-        assert!(is_flat, "{} is not flat:\n{table}", cost.work);
+        assert!(cost.is_within(), "{}:\n{table}", cost.work);
+        assert!(cost.is_flat(), "{} is not flat:\n{table}", cost.work);
     }
 }
