@@ -20,14 +20,8 @@ pub(in crate::exit) fn advance<P: Ports>(core: &mut Core<'_, P>) {
 /// Moves RIP by the length of an instruction, with the side effects of retiring it.
 #[inline(always)]
 pub(in crate::exit) fn advance_by<P: Ports>(core: &mut Core<'_, P>, len_bytes: u64) {
-    let rip = core.cpu.vmread(guest::RIP);
-    advance_from(core, rip, len_bytes);
-}
-
-/// The same, where RIP is known.
-#[inline(always)]
-pub(in crate::exit) fn advance_from<P: Ports>(core: &mut Core<'_, P>, rip: u64, len_bytes: u64) {
     let cpu = &mut core.cpu;
+    let rip = cpu.vmread(guest::RIP);
     cpu.vmwrite(guest::RIP, next_ip(cpu, rip, len_bytes));
     let blocking = cpu.vmread(guest::INTERRUPTIBILITY_STATE);
     let is_shadowed = blocking & interruptibility::SHADOW != 0;

@@ -5,7 +5,7 @@
 //! `exception`, in VMX-root.
 
 use crate::exit::core::Core;
-use crate::exit::emulate::advance::advance_from;
+use crate::exit::emulate::advance::advance_by;
 use crate::port::{Cpu, LiveRegister, PhysicalMemory, Ports};
 use crate::vmx::privilege::{is_64_bit_code, is_kernel};
 use crate::vmx::{guest, rflags};
@@ -72,7 +72,7 @@ pub(in crate::exit) fn carry_out<P: Ports>(
         cpu.vmwrite(guest::GS_BASE, cpu.live(LiveRegister::KernelGsBase));
         cpu.set_live(LiveRegister::KernelGsBase, base);
     }
-    advance_from(core, rip, len_bytes);
+    advance_by(core, len_bytes);
     true
 }
 
