@@ -16,98 +16,124 @@ const ALLOWED: Duration = Duration::from_secs(30 * 60);
 /// How long each fuzz target runs.
 const FUZZ_SECONDS: u32 = 10 * 60;
 /// Random changes of events under load.
-const CHANGES: u32 = 80_000;
+const CHANGES: &str = "80000";
 
 struct Part {
     name: &'static str,
     about: &'static str,
-    run: fn(&mut dyn Write) -> Result<Tally>,
+    work: Work,
+}
+
+/// What a part does.
+enum Work {
+    /// Unit tests of a package under Miri, with arguments to the test harness.
+    Miri(&'static str, &'static [&'static str]),
+    /// The test on machines of this name, which this setting makes thorough.
+    Lab(&'static str, Option<(&'static str, &'static str)>),
+    /// Something else.
+    Other(fn(&mut dyn Write) -> Result<Tally>),
 }
 
 const PARTS: &[Part] = &[
     Part {
         name: "miri-wire",
         about: "all unit tests of the wire crate under Miri",
-        run: |out| on_miri("wire-protocol", &[], out),
+        work: Work::Miri("wire-protocol", &[]),
     },
     Part {
         name: "miri-driver",
         about: "all unit tests of the driver's core under Miri, but those of exits and events",
-        run: |out| {
-            let others = ["--skip", "exit::", "--skip", "event::"];
-            on_miri("debuggee-driver", &others, out)
-        },
+        work: Work::Miri(
+            "debuggee-driver",
+            &["--skip", "exit::", "--skip", "event::"],
+        ),
     },
     Part {
         name: "miri-events",
         about: "the unit tests of events under Miri",
-        run: |out| on_miri("debuggee-driver", &["event::"], out),
+        work: Work::Miri("debuggee-driver", &["event::"]),
     },
     Part {
         name: "miri-exits",
         about: "the unit tests of exits under Miri",
-        run: |out| on_miri("debuggee-driver", &["exit::"], out),
+        work: Work::Miri("debuggee-driver", &["exit::"]),
     },
     Part {
         name: "fuzz",
         about: "each fuzz target for ten minutes",
-        run: |_| {
+        work: Work::Other(|_| {
             toolchain::prepare_nightly()?;
             fuzz::run_all(FUZZ_SECONDS)
-        },
+        }),
     },
     Part {
         name: "changing-code",
         about: "every way in which code or its page changes, under every kind of watcher",
-        run: |out| {
-            // The table is printed, whatever comes of it.
-            let all = [
-                ("STANDSTILL_CHANGING_CODE", "all".to_owned()),
-                ("RUST_TEST_NOCAPTURE", "1".to_owned()),
-            ];
-            lab_tests("e2e", Some("changing::"), &all, out)
-        },
+        work: Work::Lab(
+            "code_and_pages_change_under_every_watcher",
+            Some(("STANDSTILL_CHANGING_CODE", "all")),
+        ),
     },
     Part {
         name: "churn",
         about: "80,000 random changes of events under load on four cores, other ones each time",
-        run: churn,
+        work: Work::Other(churn),
     },
     Part {
         name: "instructions",
         about: "every form of instruction in every place, under each kind of event by itself",
-        run: instructions,
+        work: Work::Lab(
+            "instructions_in_all_forms",
+            Some(("STANDSTILL_FORMS", "whole")),
+        ),
     },
     Part {
         name: "selftests",
         about: "the kernel's own self-tests of x86, breakpoints, ptrace and vDSO, under each set of events by itself",
-        run: |out| {
-            let whole = [("STANDSTILL_SELFTESTS", "whole".to_owned())];
-            lab_tests("e2e", Some("selftests_of_the_kernel"), &whole, out)
-        },
+        work: Work::Lab(
+            "selftests_of_the_kernel",
+            Some(("STANDSTILL_SELFTESTS", "whole")),
+        ),
     },
     Part {
         name: "kernel-paths",
         about: "hooks and detours in entries, locks and code that changes code, of the stock kernel on four cores",
-        run: |out| {
-            let stock = [("STANDSTILL_KERNEL_PATHS", "stock".to_owned())];
-            lab_tests("e2e", Some("hooks_of_the_stock_kernel_see"), &stock, out)
-        },
+        work: Work::Lab(
+            "hooks_of_the_stock_kernel_see",
+            Some(("STANDSTILL_KERNEL_PATHS", "stock")),
+        ),
     },
     Part {
         name: "starvation",
         about: "a program whose page tables are watched, so that its core does nothing else than tell of it",
-        run: |out| {
-            let whole = [("STANDSTILL_STARVATION", "whole".to_owned())];
-            lab_tests("e2e", Some("page_tables_are_watched"), &whole, out)
-        },
+        work: Work::Lab("page_tables_are_watched", None),
     },
     Part {
         name: "deny",
         about: "licences, bans and sources of all dependencies, by cargo-deny",
-        run: deny,
+        work: Work::Other(deny),
     },
 ];
+
+impl Work {
+    fn run(&self, out: &mut dyn Write) -> Result<Tally> {
+        match self {
+            Self::Miri(package, arguments) => {
+                toolchain::prepare_nightly()?;
+                miri::prepare()?;
+                miri::run(package, arguments, out)
+            }
+            Self::Lab(test, setting) => lab_test(test, setting.as_slice(), out),
+            Self::Other(run) => run(out),
+        }
+    }
+}
+
+/// Runs the test on machines whose name contains `test`, though other runs ignore it; a table that it prints is shown.
+fn lab_test(test: &str, settings: &[(&str, &str)], out: &mut dyn Write) -> Result<Tally> {
+    let arguments = ["--include-ignored", "--nocapture", test];
+    lab_tests("e2e", &arguments, settings, out)
+}
 
 /// Prints what parts there are.
 pub fn list() {
@@ -136,7 +162,7 @@ pub fn run(name: &str) -> Result<bool> {
     for part in parts {
         println!("\n== {}", part.name);
         let started = Instant::now();
-        total.add((part.run)(&mut out).unwrap_or_else(|error| {
+        total.add(part.work.run(&mut out).unwrap_or_else(|error| {
             println!("{error:#}");
             Tally::of(false)
         }));
@@ -152,25 +178,14 @@ pub fn run(name: &str) -> Result<bool> {
     Ok(total.failed == 0)
 }
 
-fn on_miri(package: &str, arguments: &[&str], out: &mut dyn Write) -> Result<Tally> {
-    toolchain::prepare_nightly()?;
-    miri::prepare()?;
-    miri::run(package, arguments, out)
-}
-
 fn churn(out: &mut dyn Write) -> Result<Tally> {
     let seed = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     writeln!(out, "STANDSTILL_CHURN_SEED={seed}")?;
     let settings = [
-        ("STANDSTILL_CHURN_SEED", seed.to_string()),
-        ("STANDSTILL_CHURN_CHANGES", CHANGES.to_string()),
+        ("STANDSTILL_CHURN_SEED", &*seed.to_string()),
+        ("STANDSTILL_CHURN_CHANGES", CHANGES),
     ];
-    lab_tests("e2e", Some("ten_thousand_random_changes"), &settings, out)
-}
-
-fn instructions(out: &mut dyn Write) -> Result<Tally> {
-    let settings = [("STANDSTILL_FORMS", "whole".to_owned())];
-    lab_tests("e2e", Some("instructions_in_all_forms"), &settings, out)
+    lab_test("ten_thousand_random_changes", &settings, out)
 }
 
 /// Runs `cargo deny`, which is compiled into the build directory where it is missing.

@@ -66,13 +66,6 @@ const CHECKS: &[Check] = &[
         named: true,
         run: unit_tests,
     },
-    Check {
-        heading: "windows",
-        turn: Turn::First,
-        tier: Tier::Test,
-        named: false,
-        run: |_, out| windows(out),
-    },
     // The tests on machines would do it themselves, but later; and what goes wrong, they say.
     Check {
         heading: "lab",
@@ -103,11 +96,18 @@ const CHECKS: &[Check] = &[
         run: |request, _| fuzz::run_all(request.fuzz_seconds),
     },
     Check {
+        heading: "windows",
+        turn: Turn::Beside,
+        tier: Tier::Test,
+        named: false,
+        run: |_, out| windows(out),
+    },
+    Check {
         heading: "e2e",
         turn: Turn::Last,
         tier: Tier::Test,
         named: true,
-        run: |request, out| lab_tests("e2e", request.filter.as_deref(), &[], out),
+        run: |request, out| lab_tests("e2e", request.filter.as_deref().as_slice(), &[], out),
     },
 ];
 
@@ -244,7 +244,7 @@ fn print_total(own: Duration) {
 /// # Errors
 /// When they can't be started.
 pub fn bench(filter: Option<&str>) -> Result<bool> {
-    Ok(lab_tests("bench", filter, &[], &mut std::io::stdout())?.failed == 0)
+    Ok(lab_tests("bench", filter.as_slice(), &[], &mut std::io::stdout())?.failed == 0)
 }
 
 fn unit_tests(request: &Request, out: &mut dyn Write) -> Result<Tally> {
@@ -261,11 +261,11 @@ fn windows(out: &mut dyn Write) -> Result<Tally> {
     watch(cargo.args(["--target", "x86_64-pc-windows-gnu"]), out)
 }
 
-/// Runs the tests on machines that are the target `target` of the tests crate.
+/// Runs the tests on machines that are the target `target` of the tests crate, with `arguments` to the test harness.
 pub(crate) fn lab_tests(
     target: &str,
-    filter: Option<&str>,
-    settings: &[(&str, String)],
+    arguments: &[&str],
+    settings: &[(&str, &str)],
     out: &mut dyn Write,
 ) -> Result<Tally> {
     // Here and not in the first test, where nobody would see it.
@@ -279,8 +279,8 @@ pub(crate) fn lab_tests(
     let mut cargo = cargo(&repository());
     cargo.args(["test", "--profile", &profile, "--test", target, "--"]);
     cargo.args((target == "bench").then_some("--nocapture"));
-    cargo.envs(settings.iter().map(|(name, value)| (name, value)));
-    watch(cargo.args(filter), out)
+    cargo.envs(settings.iter().copied());
+    watch(cargo.args(arguments), out)
 }
 
 /// Packages outside the workspace, which cargo's `--workspace` does not reach.

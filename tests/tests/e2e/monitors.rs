@@ -293,15 +293,14 @@ fn what_every_instruction_touches_starves_nobody(lab: &mut Lab, core: u32, progr
 }
 
 /// On one core: where the emulated clock is so slow for so slow a core, another one changes the time faster than this one
-/// reads it. It takes half a minute, and runs with `STANDSTILL_STARVATION=whole` only.
+/// reads it.
 #[test]
+#[ignore = "it takes half a minute; `cargo lab soak starvation` runs it"]
 fn a_program_gets_on_whose_page_tables_are_watched() {
-    if std::env::var("STANDSTILL_STARVATION").is_ok_and(|what| what == "whole") {
-        let mut lab = Lab::with(&Options {
-            cpus: 1,
-            ..Options::default()
-        });
-        what_every_instruction_touches_starves_nobody(&mut lab, 0, &PAGE_TABLES);
-        assert_log_is_clean(&lab.guest("dmesg"));
-    }
+    let mut lab = Lab::with(&Options {
+        cpus: 1,
+        ..Options::default()
+    });
+    what_every_instruction_touches_starves_nobody(&mut lab, 0, &PAGE_TABLES);
+    assert_log_is_clean(&lab.guest("dmesg"));
 }
