@@ -20,7 +20,7 @@ use debugger_host::command::{COMMANDS, Debugger, find, run_line, script, system}
 use debugger_host::render::{Output, Screen, json, text};
 use debugger_host::repl::{batch, interactive};
 use debugger_host::script::tool::Tool;
-use debugger_host::session::Session;
+use debugger_host::session::{Session, SessionError};
 use debugger_host::symbol::{self, resolve::Symbols};
 use debugger_host::timeout::{Interrupts, Timeout};
 use debugger_host::transport::Endpoint;
@@ -36,13 +36,14 @@ const UNATTENDED_LIMIT: Duration = Duration::from_secs(60);
 #[derive(Parser)]
 #[command(name = "standstill", version, about = "Two-machine kernel debugger")]
 struct Cli {
+    /// Without one: a prompt, at which `.debug remote` connects.
     #[command(subcommand)]
-    action: Task,
+    action: Option<Task>,
 }
 
 #[derive(Subcommand)]
 enum Task {
-    /// Connect to a debuggee.
+    /// Connect to a debuggee. Without a line to it: as `standstill` alone.
     Connect(Box<Connect>),
     /// Print the reference of all commands as Markdown.
     Commands,
@@ -56,7 +57,7 @@ enum Task {
     Script(Tool),
 }
 
-#[derive(Args)]
+#[derive(Args, Default)]
 struct Connect {
     #[command(flatten)]
     line: Line,
@@ -79,12 +80,12 @@ struct Connect {
     #[arg(long, conflicts_with = "batch")]
     json: bool,
     /// Halt the debuggee once connected.
-    #[arg(long)]
+    #[arg(long, requires = "Line")]
     break_in: bool,
 }
 
-#[derive(Args)]
-#[group(required = true, multiple = false)]
+#[derive(Args, Default)]
+#[group(multiple = false)]
 struct Line {
     /// Serial device.
     #[arg(long, value_name = "DEVICE")]
@@ -92,29 +93,30 @@ struct Line {
     /// Unix socket of an emulated serial port.
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
-    /// Windows named pipe.
+    /// TCP server: an emulator's serial port, or a server of such.
+    #[arg(long, value_name = "HOST:PORT")]
+    tcp: Option<String>,
+    /// Windows named pipe that another program serves.
     #[arg(long, value_name = "NAME")]
     pipe: Option<String>,
+    /// Windows named pipe that this program serves.
+    #[arg(long, value_name = "NAME")]
+    pipe_server: Option<String>,
 }
 
 impl Connect {
-    fn endpoint(&self) -> anyhow::Result<Endpoint> {
-        Ok(match &self.line {
-            Line {
-                serial: Some(device),
-                ..
-            } => Endpoint::Serial {
-                device: device.clone(),
-                baud: self.baud,
-            },
-            Line {
-                socket: Some(path), ..
-            } => Endpoint::Socket { path: path.clone() },
-            Line {
-                pipe: Some(name), ..
-            } => Endpoint::Pipe { name: name.clone() },
-            Line { .. } => bail!("one of --serial, --socket and --pipe is needed"),
-        })
+    /// The one that was named.
+    fn endpoint(&self) -> Option<Endpoint> {
+        let line = &self.line;
+        let baud = self.baud;
+        let device = line.serial.clone();
+        let serial = device.map(|device| Endpoint::Serial { device, baud });
+        let socket = line.socket.clone().map(|path| Endpoint::Socket { path });
+        let tcp = line.tcp.clone().map(|address| Endpoint::Tcp { address });
+        let pipe = line.pipe.clone().map(|name| Endpoint::Pipe { name });
+        let server = line.pipe_server.clone();
+        let server = server.map(|name| Endpoint::PipeServer { name });
+        serial.or(socket).or(tcp).or(pipe).or(server)
     }
 
     fn open(&self, interrupts: &Interrupts, screen: &Screen) -> anyhow::Result<Debugger> {
@@ -143,16 +145,21 @@ impl Connect {
                 false => eprintln!("{}", text::news(&news)),
             }
         });
-        let endpoint = self.endpoint()?;
-        let name = endpoint.to_string();
-        let mut session =
-            Session::open(endpoint, timeout).with_context(|| format!("cannot open {name}"))?;
+        let mut session = Session::new(timeout);
+        let endpoint = self.endpoint();
+        let is_unconnected = endpoint.is_none();
+        if let Some(endpoint) = endpoint {
+            session.open(endpoint)?;
+        }
         if let Some(image) = image {
             session.expect_image(image);
         }
         let mut debugger = Debugger::new(session, symbols, Box::new(screen.clone()));
         if self.json {
             debugger.form = Form::Json;
+        }
+        if is_unconnected {
+            return Ok(debugger);
         }
         let response = Response {
             command: "connect".to_owned(),
@@ -201,6 +208,9 @@ impl Connect {
             return Ok(());
         }
         if std::io::stdin().is_terminal() && !self.json {
+            if !debugger.session.is_connected() {
+                screen.line(SessionError::NotConnected);
+            }
             interactive::run(&mut debugger, &interrupts, &screen)?;
         } else {
             batch::run(&mut debugger, std::io::stdin().lock(), None)?;
@@ -233,7 +243,8 @@ fn schema(name: Option<&str>) -> anyhow::Result<()> {
 }
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().action {
+    let alone = || Task::Connect(Box::default());
+    let result = match Cli::parse().action.unwrap_or_else(alone) {
         Task::Connect(connect) => connect.run(),
         Task::Script(tool) => tool.run(&mut std::io::stdout()).map_err(Into::into),
         Task::Commands => {

@@ -31,13 +31,25 @@ impl fmt::Display for LineState {
 
 /// A wait that takes long.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wait {
-    /// The request that has no answer yet; `None` if the debuggee is to halt.
-    pub request: Option<&'static str>,
-    /// How long it takes so far.
-    pub seconds: u64,
-    /// State of the line.
-    pub line: LineState,
+pub enum Wait {
+    /// For the debuggee.
+    Answer {
+        /// The request that has no answer yet; `None` if the debuggee is to halt.
+        request: Option<&'static str>,
+        /// How long it takes so far.
+        seconds: u64,
+        /// State of the line.
+        line: LineState,
+    },
+    /// For a line that cannot be opened yet.
+    Line {
+        /// Which.
+        line: String,
+        /// How long it takes so far.
+        seconds: u64,
+        /// What the last attempt said.
+        why: String,
+    },
 }
 
 /// Who says when to give up.

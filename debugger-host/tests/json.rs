@@ -341,7 +341,7 @@ fn a_long_wait_is_told_while_it_lasts() {
 #[test]
 fn what_keeps_a_session_from_beginning_is_a_document_too() {
     let output = Command::new(env!("CARGO_BIN_EXE_standstill"))
-        .args(["connect", "--json", "--socket", "/nowhere/line"])
+        .args(["connect", "--json", "--socket", "/"])
         .output()
         .expect("the program starts");
     assert!(!output.status.success());

@@ -71,6 +71,16 @@ fn shown(raw: &[u8]) -> String {
 
 impl Terminal {
     fn open(debuggee: &Debuggee) -> Self {
+        let (socket, symbols) = (debuggee.socket.display(), debuggee.symbols());
+        let arguments = format!(
+            "connect --break-in --socket {socket} --symbols {}",
+            symbols.display()
+        );
+        Self::start(&arguments)
+    }
+
+    /// The program with these arguments.
+    fn start(arguments: &str) -> Self {
         let control = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
         grantpt(&control).expect("ours");
         unlockpt(&control).expect("ours");
@@ -86,10 +96,7 @@ impl Terminal {
         tcsetwinsize(&control, size).expect("supported");
         let history = tempfile::tempdir().expect("a folder");
         let child = Command::new(env!("CARGO_BIN_EXE_standstill"))
-            .args(["connect", "--break-in", "--socket"])
-            .arg(&debuggee.socket)
-            .arg("--symbols")
-            .arg(debuggee.symbols())
+            .args(arguments.split_whitespace())
             .env("TERM", "xterm")
             .env("XDG_STATE_HOME", history.path())
             .stdin(side().expect("open"))
@@ -247,4 +254,27 @@ fn a_block_is_one_command_however_it_comes() {
         text.contains("6 = 0n6\n0: kd> ? {\n  printf(\"7\\n\");\n}\n7\n"),
         "{text}"
     );
+}
+
+#[test]
+fn a_program_without_a_debuggee_has_a_prompt_that_connects() {
+    let debuggee = Debuggee::start();
+    let mut terminal = Terminal::start("");
+    let text = terminal.until(|text| text.ends_with("\nkd> "));
+    let hint =
+        "not connected; `.debug remote` connects, as in `.debug remote serial 115200 COM3`\n";
+    assert!(text.starts_with(hint), "{text}");
+    terminal.keys("r\r");
+    terminal.until(|text| text.ends_with(&format!("r\n{hint}kd> ")));
+    let line = format!("socket {}", debuggee.socket.display());
+    terminal.keys(&format!(".debug remote pause {line}\r"));
+    terminal.until(|text| text.contains("\nbreak-in on core 0\n") && text.ends_with(PROMPT));
+    terminal.keys(".debug close\r");
+    let told = format!("{line} is closed; the debuggee runs\nkd> ");
+    terminal.until(|text| text.ends_with(&told));
+    // Once more, and this time it runs on.
+    terminal.keys(&format!(".debug remote {line}\r"));
+    terminal.until(|text| text.contains("; running"));
+    terminal.keys(".debug close\r");
+    terminal.until(|text| text.ends_with(&told));
 }

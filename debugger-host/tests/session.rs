@@ -6,7 +6,7 @@
 mod fake;
 
 use debugger_host::session::{News, Session, SessionError};
-use debugger_host::timeout::{Interrupts, Timeout};
+use debugger_host::timeout::{Interrupts, LineState, Timeout, Wait};
 use debugger_host::transport::Endpoint;
 use fake::{Debuggee, Driver, ToldStop};
 use std::sync::atomic::Ordering;
@@ -19,7 +19,8 @@ fn unconnected(debuggee: &Debuggee, limit: Duration) -> (Session, Interrupts) {
         path: debuggee.socket.clone(),
     };
     let timeout = Timeout::new(interrupts.clone(), Some(limit), |_| {});
-    let session = Session::open(endpoint, timeout).expect("the socket is there");
+    let mut session = Session::new(timeout);
+    session.open(endpoint).expect("the socket is there");
     (session, interrupts)
 }
 
@@ -245,12 +246,22 @@ fn whoever_waits_for_a_halt_is_told_so_after_two_seconds() {
     let timeout = Timeout::new(Interrupts::default(), limit, move |wait| {
         told.send(wait.clone()).expect("somebody listens");
     });
-    let mut session = Session::open(endpoint, timeout).expect("the socket is there");
+    let mut session = Session::new(timeout);
+    session.open(endpoint).expect("the socket is there");
     session.shake_hands().expect("the debuggee answers");
     assert!(session.break_in().is_err());
     let told: Vec<_> = waits.try_iter().collect();
     let [wait] = &told[..] else {
         panic!("{told:?}");
     };
-    assert_eq!((wait.request, wait.seconds), (None, 2));
+    let line = LineState::Open;
+    let (request, seconds) = (None, 2);
+    assert_eq!(
+        *wait,
+        Wait::Answer {
+            request,
+            seconds,
+            line
+        }
+    );
 }

@@ -42,6 +42,15 @@ pub enum Answer {
         /// Its pools; null when it runs.
         pools: Option<Pools>,
     },
+    /// The session is over.
+    Closed {
+        /// The line that was closed.
+        line: String,
+        /// The debuggee runs; else it did not say so.
+        runs: bool,
+        /// Events that stay enabled, as far as they are known.
+        events: u32,
+    },
     /// Connection, debuggee, constants, bytes on the line.
     Status {
         /// All of it.

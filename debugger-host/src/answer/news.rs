@@ -76,6 +76,25 @@ pub enum News {
         /// Why the line is not open; null if it is.
         lost: Option<String>,
     },
+    /// The line cannot be opened yet; Ctrl+C ends the wait.
+    WaitingForLine {
+        /// Which.
+        line: String,
+        /// How long it takes so far.
+        seconds: Count,
+        /// What the last attempt said.
+        why: String,
+    },
+    /// The line is lost, and is being opened again.
+    LineLost {
+        /// Why.
+        why: String,
+    },
+    /// A line that was lost is open again.
+    LineBack {
+        /// Why it had been lost; null if that was told.
+        why: Option<String>,
+    },
     /// An output does not take what it is given.
     OutputFailed {
         /// Why.
@@ -85,12 +104,23 @@ pub enum News {
 
 impl From<&Wait> for News {
     fn from(wait: &Wait) -> Self {
-        Self::Waiting {
-            request: wait.request.map(str::to_owned),
-            seconds: Count(wait.seconds),
-            lost: match &wait.line {
-                LineState::Open => None,
-                LineState::Lost { why } => Some(why.clone()),
+        match wait {
+            Wait::Answer {
+                request,
+                seconds,
+                line,
+            } => Self::Waiting {
+                request: request.map(str::to_owned),
+                seconds: Count(*seconds),
+                lost: match line {
+                    LineState::Open => None,
+                    LineState::Lost { why } => Some(why.clone()),
+                },
+            },
+            Wait::Line { line, seconds, why } => Self::WaitingForLine {
+                line: line.clone(),
+                seconds: Count(*seconds),
+                why: why.clone(),
             },
         }
     }

@@ -72,8 +72,18 @@ pub enum Endpoint {
         /// Its path.
         path: String,
     },
+    /// A TCP server.
+    Tcp {
+        /// `HOST:PORT`
+        address: String,
+    },
     /// A Windows named pipe.
     Pipe {
+        /// Its name.
+        name: String,
+    },
+    /// A Windows named pipe that the host program serves.
+    PipeServer {
         /// Its name.
         name: String,
     },

@@ -119,7 +119,7 @@ impl Debugger {
             pools = Some(Pools::from(&self.session.pools()?));
         }
         Ok(Answer::Connected {
-            status: Box::new(super::status::status(&self.session, &self.symbols)),
+            status: Box::new(super::status::status(&self.session, &self.symbols)?),
             halt,
             events,
             pools,

@@ -3,6 +3,7 @@
 //! completion and the documentation come from the same table.
 
 mod branch;
+mod connection;
 mod debugger;
 mod dispatch;
 mod error;

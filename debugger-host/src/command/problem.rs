@@ -198,6 +198,10 @@ described!(EvalError {
 
 described!(SessionError {
     GivenUp { what }
+    NoLine { line, why }
+    LineGivenUp { line, why }
+    Connected { line }
+    NotConnected {}
     BadReply { what, kind }
     DriverGone {}
     Running {}
@@ -208,6 +212,11 @@ described!(SessionError {
 } inner {
     Self::Refused(refusal) => refusal.describe(),
     Self::NoAnswer { what, seconds, line } => no_answer(what, *seconds, line),
+    Self::NotOpened { line, seconds, why } => {
+        let seconds = Scalar::Number(Count(*seconds));
+        let fields = [("line", line.into()), ("seconds", seconds), ("why", why.into())];
+        ("not-opened".to_owned(), fields.map(|(name, value)| field(name, value)).into())
+    },
     Self::NotStopped { seconds } => {
         ("not-stopped".to_owned(), vec![field("seconds", Scalar::Number(Count(*seconds)))])
     },
@@ -397,6 +406,7 @@ const OTHERS: &[Shape] = &[
     ("Unreadable", &["why"]),
     ("WrongSyntax", &["why"]),
     ("NoAnswer", &["what", "seconds", "lost"]),
+    ("NotOpened", &["line", "seconds", "why"]),
     ("NotStopped", &["seconds"]),
     ("Unsent", &["what", "why"]),
     ("Unsent", &["what", "why", "wanted_bytes", "free_bytes"]),

@@ -2,27 +2,38 @@
 
 use crate::answer::status::{Constants, Endpoint, KernelSymbols, Line, State, Status};
 use crate::answer::{Count, Hex};
-use crate::session::Session;
+use crate::session::{Session, SessionError};
 use crate::symbol::resolve::Symbols;
 use crate::transport;
 
+fn endpoint(endpoint: transport::Endpoint) -> Endpoint {
+    match endpoint {
+        transport::Endpoint::Serial { device, baud } => Endpoint::Serial { device, baud },
+        transport::Endpoint::Socket { path } => Endpoint::Socket {
+            path: path.display().to_string(),
+        },
+        transport::Endpoint::Tcp { address } => Endpoint::Tcp { address },
+        transport::Endpoint::Pipe { name } => Endpoint::Pipe { name },
+        transport::Endpoint::PipeServer { name } => Endpoint::PipeServer { name },
+    }
+}
+
 /// What is known of the session and the debuggee.
-pub(super) fn status(session: &Session, symbols: &Symbols) -> Status {
+///
+/// # Errors
+/// When there is none.
+pub(super) fn status(session: &Session, symbols: &Symbols) -> Result<Status, SessionError> {
     let identity = session.identity();
     let constants = &identity.constants;
     let (link, lost) = session.health();
-    Status {
+    Ok(Status {
         line: Line {
-            endpoint: match session.endpoint() {
-                transport::Endpoint::Serial { device, baud } => Endpoint::Serial {
-                    device: device.clone(),
-                    baud: *baud,
-                },
-                transport::Endpoint::Socket { path } => Endpoint::Socket {
-                    path: path.display().to_string(),
-                },
-                transport::Endpoint::Pipe { name } => Endpoint::Pipe { name: name.clone() },
-            },
+            endpoint: endpoint(
+                session
+                    .endpoint()
+                    .ok_or(SessionError::NotConnected)?
+                    .clone(),
+            ),
             lost,
             sent_bytes: Count(link.sent_bytes),
             received_bytes: Count(link.received_bytes),
@@ -57,5 +68,5 @@ pub(super) fn status(session: &Session, symbols: &Symbols) -> Status {
             hides_time: constants.hide_time,
             poll_hz: constants.poll_hz,
         },
-    }
+    })
 }

@@ -42,19 +42,6 @@ impl Action for Json {
     }
 }
 
-struct Reconnect;
-
-pub(super) fn reconnect(mut arguments: Arguments<'_>) -> Parsed {
-    arguments.end()?;
-    Ok(Box::new(Reconnect))
-}
-
-impl Action for Reconnect {
-    fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
-        debugger.connect()
-    }
-}
-
 struct Status;
 
 pub(super) fn status(mut arguments: Arguments<'_>) -> Parsed {
@@ -66,7 +53,7 @@ impl Action for Status {
     fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
         let messages = debugger.session.message_counts_soon();
         Ok(Answer::Status {
-            status: Box::new(status::status(&debugger.session, &debugger.symbols)),
+            status: Box::new(status::status(&debugger.session, &debugger.symbols)?),
             messages: messages.map(|counts| Messages {
                 made: Count(counts.produced),
                 delivered: Count(counts.delivered),

@@ -30,6 +30,7 @@ impl Names {
     }
 
     /// What was typed last, if no Enter came behind it.
+    #[cfg(unix)]
     pub(super) fn typed(&self) -> String {
         self.typed.borrow().clone()
     }

@@ -1,4 +1,4 @@
-//! At a terminal: a prompt while the debuggee is halted; while it runs no prompt, yet lines can
+//! At a terminal: a prompt while the debuggee is halted, or there is none; while it runs no prompt, yet lines can
 //! be typed and Ctrl+C breaks in. What is pasted or typed ahead runs in order, each command behind
 //! its prompt, until one fails. Called by `main`.
 
@@ -26,7 +26,8 @@ pub fn run(
 ) -> Result<(), ReadlineError> {
     let mut keyboard = Keyboard::new(Names::new(debugger.symbols.kernel().cloned()))?;
     while !debugger.is_leaving {
-        let input = if debugger.session.halt().is_some() {
+        let session = &debugger.session;
+        let input = if session.halt().is_some() || !session.is_connected() {
             screen.end_line();
             keyboard.at_prompt(&prompt(debugger))?
         } else {
@@ -63,7 +64,7 @@ fn while_running(
     let seen = interrupts.load(Ordering::Relaxed);
     loop {
         debugger.show_news();
-        if debugger.session.halt().is_some() {
+        if debugger.session.halt().is_some() || !debugger.session.is_connected() {
             return Ok(Input::Nothing);
         }
         if interrupts.load(Ordering::Relaxed) != seen {

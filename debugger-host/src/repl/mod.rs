@@ -8,9 +8,12 @@ mod keyboard;
 use crate::command::Debugger;
 use crate::render::text;
 
-/// The prompt of a halted debuggee; empty while it runs.
+/// The prompt of a halted debuggee, and that of none; empty while it runs.
 #[must_use]
 fn prompt(debugger: &Debugger) -> String {
+    if !debugger.session.is_connected() {
+        return text::PROMPT_OF_NONE.to_owned();
+    }
     let is_halted = debugger.session.halt().is_some();
     let core = is_halted.then(|| debugger.session.core().0);
     text::prompt(core).unwrap_or_default()

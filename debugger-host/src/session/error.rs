@@ -46,6 +46,41 @@ pub enum SessionError {
         /// What the link says.
         why: SendError,
     },
+    /// The line can never be opened.
+    #[error("{line} cannot be opened: {why}")]
+    NoLine {
+        /// Which.
+        line: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// The line could not be opened in time.
+    #[error("{line} could not be opened for {seconds} s: {why}")]
+    NotOpened {
+        /// Which.
+        line: String,
+        /// How long.
+        seconds: u64,
+        /// What the last attempt said.
+        why: String,
+    },
+    /// The user gave up waiting for the line with Ctrl+C.
+    #[error("given up: {line} is not open: {why}")]
+    LineGivenUp {
+        /// Which.
+        line: String,
+        /// What the last attempt said.
+        why: String,
+    },
+    /// Needs a line to a debuggee.
+    #[error("not connected; `.debug remote` connects, as in `.debug remote serial 115200 COM3`")]
+    NotConnected,
+    /// There is a line already.
+    #[error("connected already, by {line}; `.debug close` ends that")]
+    Connected {
+        /// Which.
+        line: String,
+    },
     /// Needs the driver.
     #[error(
         "no driver answers: it was unloaded, or no session came about; you are told when one is there, \

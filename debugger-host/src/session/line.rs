@@ -1,10 +1,10 @@
-//! The thread that owns the link: bytes to messages and back, repetition, opening a lost line
-//! again. Started by [`super::Session`]; the two speak through channels.
+//! The thread that owns the link: bytes to messages and back, repetition, opening the line, and a lost one again. Started
+//! by [`super::Session`]; the two speak through channels.
 //!
 //! A second, smaller thread does nothing but wait for bytes, so that neither direction ever
 //! waits for the other.
 
-use crate::transport::{Endpoint, Line};
+use crate::transport::{Line, Transport, is_final};
 use std::io::{ErrorKind, Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -17,8 +17,13 @@ use wire_protocol::link::{Incoming, Link, Role, SendError, Statistics, Storage, 
 const RETRY_US: u64 = 1_000_000;
 /// An acknowledgement waits so long for a request that carries it.
 const ACK_DELAY_US: u64 = 3_000;
-/// Between attempts to open a lost line.
-const REOPEN_EVERY: Duration = Duration::from_millis(300);
+/// Between attempts to open the line.
+const OPEN_EVERY: Duration = Duration::from_millis(300);
+/// A loss that lasts longer is told before it is over.
+const TELL_LOSS_AFTER: Duration = Duration::from_secs(1);
+
+/// Between two looks whether the thread has ended.
+const END_SLICE: Duration = Duration::from_millis(1);
 
 /// What the link thread is told.
 enum Order {
@@ -33,6 +38,14 @@ enum Order {
 /// What the link thread tells.
 #[derive(Debug)]
 pub(super) enum Event {
+    /// The line could not be opened yet, or never can be.
+    NotOpen { why: String, is_final: bool },
+    /// The line is open for the first time.
+    Open,
+    /// The line was lost a while ago.
+    Lost { why: String },
+    /// A lost line is open again. Why it had been lost, if that was not told.
+    OpenAgain { untold: Option<String> },
     /// The session that was asked for has begun.
     Connected,
     /// A whole message.
@@ -57,6 +70,8 @@ pub(super) struct LinkThread {
     orders: Sender<Order>,
     events: Receiver<Event>,
     health: Arc<Mutex<Health>>,
+    /// The thread asks the operating system to open the line, which may take its time.
+    is_opening: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -64,35 +79,41 @@ impl Drop for LinkThread {
     fn drop(&mut self) {
         let _ = self.orders.send(Order::End);
         if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+            // What is opened for nobody ends by itself, and nobody waits for that.
+            while !thread.is_finished() && !self.is_opening.load(Ordering::Relaxed) {
+                std::thread::sleep(END_SLICE);
+            }
         }
     }
 }
 
 impl LinkThread {
-    /// Opens the line and starts the thread.
-    pub(super) fn start(endpoint: Endpoint) -> std::io::Result<Self> {
-        let line = endpoint.open()?;
+    /// Starts the thread, which opens the line as soon as that can be done.
+    pub(super) fn start(transport: Box<dyn Transport>) -> std::io::Result<Self> {
         let (orders, inbox) = channel();
         let (outbox, events) = channel();
         let health = Arc::new(Mutex::new(Health::default()));
+        let is_opening = Arc::new(AtomicBool::new(false));
         let mut worker = Worker {
-            endpoint,
+            transport,
             orders: orders.clone(),
             outbox,
             health: Arc::clone(&health),
+            is_opening: Arc::clone(&is_opening),
             started: Instant::now(),
             writer: None,
             unsent: Vec::new(),
             opened: 0,
+            opened_at: Instant::now(),
             wanted: Arc::new(AtomicU32::new(0)),
             ended: Arc::new(AtomicBool::new(false)),
             lost: None,
+            has_failed: false,
+            next_attempt: Instant::now(),
         };
         let thread = std::thread::Builder::new()
             .name("link".into())
             .spawn(move || {
-                worker.adopt(line);
                 worker.run(&inbox);
                 worker.ended.store(true, Ordering::Relaxed);
             })?;
@@ -100,6 +121,7 @@ impl LinkThread {
             orders,
             events,
             health,
+            is_opening,
             thread: Some(thread),
         })
     }
@@ -129,19 +151,33 @@ impl LinkThread {
 }
 
 struct Worker {
-    endpoint: Endpoint,
+    transport: Box<dyn Transport>,
     orders: Sender<Order>,
     outbox: Sender<Event>,
     health: Arc<Mutex<Health>>,
+    is_opening: Arc<AtomicBool>,
     started: Instant,
     writer: Option<Box<dyn Write + Send>>,
     /// Bytes that the line did not take yet.
     unsent: Vec<u8>,
     /// Counts how often the line was opened: what an old reader says does not count.
     opened: u32,
+    opened_at: Instant,
     wanted: Arc<AtomicU32>,
     ended: Arc<AtomicBool>,
-    lost: Option<String>,
+    lost: Option<Loss>,
+    /// The line could not be opened at the first attempt.
+    has_failed: bool,
+    next_attempt: Instant,
+}
+
+/// Of a line that was open.
+struct Loss {
+    why: String,
+    at: Instant,
+    /// It had been open for a while.
+    was_steady: bool,
+    is_told: bool,
 }
 
 impl Worker {
@@ -154,7 +190,18 @@ impl Worker {
         self.opened += 1;
         self.wanted.store(self.opened, Ordering::Relaxed);
         self.writer = Some(line.writer);
-        self.lost = None;
+        self.opened_at = Instant::now();
+        let event = match self.lost.take() {
+            None => Some(Event::Open),
+            Some(loss) if loss.is_told => Some(Event::OpenAgain { untold: None }),
+            // A line that is taken and closed over and over is told of once.
+            Some(loss) => loss.was_steady.then_some(Event::OpenAgain {
+                untold: Some(loss.why),
+            }),
+        };
+        if let Some(event) = event {
+            let _ = self.outbox.send(event);
+        }
         let (opened, wanted) = (self.opened, Arc::clone(&self.wanted));
         let (orders, ended) = (self.orders.clone(), Arc::clone(&self.ended));
         let spawned = std::thread::Builder::new()
@@ -169,7 +216,48 @@ impl Worker {
         self.writer = None;
         self.unsent.clear();
         self.wanted.store(0, Ordering::Relaxed);
-        self.lost = Some(why);
+        self.lost = Some(Loss {
+            why,
+            at: Instant::now(),
+            was_steady: self.opened_at.elapsed() >= TELL_LOSS_AFTER,
+            is_told: false,
+        });
+    }
+
+    /// Tries to open a line that is not open, if it is time to. False when it can never be opened.
+    fn open(&mut self) -> bool {
+        if Instant::now() < self.next_attempt {
+            return true;
+        }
+        self.is_opening.store(true, Ordering::Relaxed);
+        let opened = self.transport.open();
+        self.is_opening.store(false, Ordering::Relaxed);
+        self.next_attempt = Instant::now() + OPEN_EVERY;
+        let error = match opened {
+            Ok(line) => {
+                self.adopt(line);
+                return true;
+            }
+            Err(error) => error,
+        };
+        match &mut self.lost {
+            Some(loss) => {
+                if !loss.is_told && loss.at.elapsed() >= TELL_LOSS_AFTER {
+                    loss.is_told = true;
+                    let why = loss.why.clone();
+                    let _ = self.outbox.send(Event::Lost { why });
+                }
+                true
+            }
+            None => {
+                // A device that just came may be forbidden for a moment.
+                let is_final = !self.has_failed && is_final(&error);
+                self.has_failed = true;
+                let why = error.to_string();
+                let _ = self.outbox.send(Event::NotOpen { why, is_final });
+                !is_final
+            }
+        }
     }
 
     fn run(&mut self, inbox: &Receiver<Order>) {
@@ -180,14 +268,17 @@ impl Worker {
         let timing = Timing {
             retry_us: RETRY_US,
             ack_delay_us: ACK_DELAY_US,
-            byte_time_ns: self.endpoint.byte_time_ns(),
+            byte_time_ns: self.transport.byte_time_ns(),
         };
         let mut link = Link::new(Role::Initiator, storage, timing);
         loop {
+            if self.writer.is_none() && !self.open() {
+                return;
+            }
             self.write_out(&mut link);
             self.report(&link);
             let limit = match (&self.writer, link.next_deadline_us()) {
-                (None, _) => REOPEN_EVERY,
+                (None, _) => self.next_attempt.saturating_duration_since(Instant::now()),
                 (Some(_), _) if !self.unsent.is_empty() => Duration::from_millis(1),
                 (Some(_), Some(at)) => {
                     Duration::from_micros(at.saturating_sub(self.now_us()).max(500))
@@ -202,11 +293,6 @@ impl Worker {
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
-            }
-            if self.writer.is_none()
-                && let Ok(line) = self.endpoint.open()
-            {
-                self.adopt(line);
             }
         }
     }
@@ -287,7 +373,7 @@ impl Worker {
     fn report(&self, link: &Link<'_>) {
         if let Ok(mut health) = self.health.lock() {
             health.statistics = link.statistics();
-            health.lost.clone_from(&self.lost);
+            health.lost = self.lost.as_ref().map(|loss| loss.why.clone());
         }
     }
 }

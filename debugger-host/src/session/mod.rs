@@ -3,6 +3,7 @@
 
 mod branch;
 mod cache;
+mod connection;
 mod error;
 mod event;
 mod identity;
@@ -25,18 +26,17 @@ pub use refusal::refusal;
 pub use script::{Flushed, RunResult, Script};
 
 use crate::symbol::image::Image;
-use crate::timeout::{LineState, Timeout, Wait};
-use crate::transport::Endpoint;
+use crate::timeout::{Timeout, Wait};
 use cache::Cache;
+use connection::Connection;
 use event::Mirror;
-use line::{Event, LinkThread};
+use line::Event;
 use pending::Pending;
 use script::Programs;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
 use wire_protocol::address::{CoreId, GuestVirtual};
 use wire_protocol::codec::Writer;
-use wire_protocol::link::Statistics;
 use wire_protocol::packet::{Features, Message, MessageError, Notice, Reply, Request, Stop};
 use wire_protocol::refusal::Refusal;
 
@@ -49,8 +49,8 @@ const SLICE: Duration = Duration::from_millis(50);
 
 /// One debuggee.
 pub struct Session {
-    line: LinkThread,
-    endpoint: Endpoint,
+    /// None while it is not connected.
+    line: Option<Connection>,
     timeout: Timeout,
     /// Given to encoder and decoder; 0 until the handshake is over.
     base: GuestVirtual,
@@ -71,14 +71,11 @@ pub struct Session {
 }
 
 impl Session {
-    /// Opens the line, shakes hands, and learns which events there are.
-    ///
-    /// # Errors
-    /// When the line cannot be opened.
-    pub fn open(endpoint: Endpoint, timeout: Timeout) -> std::io::Result<Self> {
-        Ok(Self {
-            line: LinkThread::start(endpoint.clone())?,
-            endpoint,
+    /// A session with nobody yet.
+    #[must_use]
+    pub fn new(timeout: Timeout) -> Self {
+        Self {
+            line: None,
             timeout,
             base: GuestVirtual(0),
             pending: Pending::default(),
@@ -93,7 +90,7 @@ impl Session {
             programs: Programs::default(),
             news: VecDeque::new(),
             requests: 0,
-        })
+        }
     }
 
     /// Begins a new session with the debuggee, which may be running or halted.
@@ -109,8 +106,8 @@ impl Session {
     fn introduce(&mut self) -> Result<(), SessionError> {
         let was_gone = std::mem::take(&mut self.is_gone);
         self.forget_debuggee();
-        while self.line.next(Duration::ZERO).is_some() {}
-        self.line.connect(draw_nonce());
+        while self.next_event(Duration::ZERO).is_some() {}
+        self.connected_link()?.connect(draw_nonce());
         let answered = self.say_hello();
         // The link goes on proposing a session, if it has none.
         self.is_gone |= was_gone && answered.is_err();
@@ -174,19 +171,6 @@ impl Session {
         &self.identity
     }
 
-    /// Where the debuggee is.
-    #[must_use]
-    pub const fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
-    }
-
-    /// Counts of the link, and why the line is not open, if it is not.
-    #[must_use]
-    pub fn health(&self) -> (Statistics, Option<String>) {
-        let health = self.line.health();
-        (health.statistics, health.lost)
-    }
-
     /// Requests made so far.
     #[must_use]
     pub const fn request_count(&self) -> u64 {
@@ -208,7 +192,7 @@ impl Session {
     /// Takes what came, but not all at once: while messages pour in, the oldest are shown.
     fn receive_some(&mut self) {
         for _ in 0..RECEIVED_AT_ONCE {
-            match self.line.next(Duration::ZERO) {
+            match self.next_event(Duration::ZERO) {
                 Some(event) => self.receive(event),
                 None => break,
             }
@@ -247,6 +231,12 @@ impl Session {
             Event::Greeting => return self.lose_driver(false),
             // Of a request that was given up.
             Event::Unsent { id, .. } => return self.answered_late(id, false),
+            Event::Lost { why } => return self.news.push_back(News::LineLost { why }),
+            Event::OpenAgain { untold } => {
+                return self.news.push_back(News::LineBack { untold });
+            }
+            // Whoever opened it waited for these.
+            Event::Open | Event::NotOpen { .. } => return,
         };
         match Message::decode(&message, self.base) {
             Ok(Message::Notice(Notice::Stopped(stop))) => self.stopped(&stop),
@@ -347,7 +337,7 @@ impl Session {
             .encode(id, self.base, &mut out)
             .map_err(|_| SessionError::TooLong { what })?;
         self.requests += 1;
-        self.line.send(out.written().to_vec());
+        self.connected_link()?.send(out.written().to_vec());
         let answer = self.await_answer(what, id);
         if matches!(
             answer,
@@ -364,7 +354,7 @@ impl Session {
         let started = Instant::now();
         let mut explained = false;
         loop {
-            match self.line.next(SLICE) {
+            match self.next_event(SLICE) {
                 Some(Event::Message(message)) if is_reply_to(&message, id) => return Ok(message),
                 Some(Event::Unsent { id: of, why }) if of == id => {
                     return Err(SessionError::Unsent { what, why });
@@ -386,19 +376,12 @@ impl Session {
             }
             if !explained && waited >= EXPLAIN_AFTER {
                 explained = true;
-                self.timeout.explain(&Wait {
+                self.timeout.explain(&Wait::Answer {
                     request: Some(what),
                     seconds: waited.as_secs(),
                     line: self.line_state(),
                 });
             }
-        }
-    }
-
-    fn line_state(&self) -> LineState {
-        match self.line.health().lost {
-            None => LineState::Open,
-            Some(why) => LineState::Lost { why },
         }
     }
 }

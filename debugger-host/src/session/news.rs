@@ -33,6 +33,16 @@ pub enum News {
     },
     /// A driver that was waited for is there.
     DriverBack,
+    /// The line is lost, and is being opened again.
+    LineLost {
+        /// Why.
+        why: String,
+    },
+    /// A line that was lost is open again.
+    LineBack {
+        /// Why it had been lost, if that was not told.
+        untold: Option<String>,
+    },
     /// A notice of a kind that this program does not know.
     UnknownNotice {
         /// Its first byte.

@@ -14,7 +14,9 @@ impl Session {
 
     /// Refuses what needs the driver.
     pub(super) const fn must_have_driver(&self) -> Result<(), SessionError> {
-        if self.is_gone {
+        if !self.is_connected() {
+            Err(SessionError::NotConnected)
+        } else if self.is_gone {
             Err(SessionError::DriverGone)
         } else {
             Ok(())
@@ -26,7 +28,9 @@ impl Session {
         self.forget_debuggee();
         self.is_gone = true;
         self.news.push_back(News::DriverGone { said_goodbye });
-        self.line.connect(draw_nonce());
+        if let Ok(link) = self.connected_link() {
+            link.connect(draw_nonce());
+        }
     }
 
     /// The link has a session: with a driver that was waited for, or with the one that is being asked.

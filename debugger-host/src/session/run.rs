@@ -21,6 +21,7 @@ impl Session {
     pub(super) const fn must_be_halted(&self) -> Result<(), SessionError> {
         match self.halted {
             Some(_) => Ok(()),
+            None if !self.is_connected() => Err(SessionError::NotConnected),
             None if self.is_gone => Err(SessionError::DriverGone),
             None => Err(SessionError::Running),
         }
@@ -102,9 +103,9 @@ impl Session {
             self.must_have_driver()?;
             if sent.is_none_or(|at| at.elapsed() >= BREAK_IN_EVERY) {
                 sent = Some(Instant::now());
-                self.line.break_in();
+                self.connected_link()?.break_in();
             }
-            if let Some(event) = self.line.next(SLICE) {
+            if let Some(event) = self.next_event(SLICE) {
                 self.receive(event);
             }
             self.resolve_doubt()?;
@@ -127,7 +128,7 @@ impl Session {
 
     /// Says that the debuggee is waited for to halt.
     pub fn explain_wait(&self, waited: Duration) {
-        self.timeout.explain(&Wait {
+        self.timeout.explain(&Wait::Answer {
             request: None,
             seconds: waited.as_secs(),
             line: self.line_state(),
@@ -139,9 +140,12 @@ impl Session {
     /// # Errors
     /// When it does not halt in time, or the user gives up.
     pub fn wait_for_halt(&mut self, limit: Option<Duration>) -> Result<(), SessionError> {
+        if !self.is_connected() {
+            return Err(SessionError::NotConnected);
+        }
         let started = Instant::now();
         loop {
-            if let Some(event) = self.line.next(if self.halted.is_some() {
+            if let Some(event) = self.next_event(if self.halted.is_some() {
                 Duration::ZERO
             } else {
                 SLICE

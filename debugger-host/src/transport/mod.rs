@@ -1,13 +1,21 @@
-//! Ways to reach the debuggee: a serial line, a Unix socket, a Windows named pipe. Opened, and
-//! opened again after a loss, by the link thread of [`crate::session`].
+//! Ways to reach the debuggee: a serial device, a Unix socket, TCP, a Windows named pipe of either end. Each is one file
+//! behind [`Transport`]. Opened, and opened again after a loss, by the link thread of [`crate::session`].
 
+#[cfg(windows)]
+mod overlapped;
 mod pipe;
+mod pipe_server;
 mod serial;
 mod socket;
+mod tcp;
 
 use std::fmt;
-use std::io::{Read, Write};
+use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// No read and no write waits longer: the threads look this often whether they are wanted.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// Where the debuggee is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,8 +32,18 @@ pub enum Endpoint {
         /// Its path.
         path: PathBuf,
     },
-    /// A Windows named pipe.
+    /// A TCP server: an emulator, or one that has serial ports.
+    Tcp {
+        /// `HOST:PORT`
+        address: String,
+    },
+    /// A Windows named pipe that another program serves.
     Pipe {
+        /// Its name, with or without `\\.\pipe\`.
+        name: String,
+    },
+    /// A Windows named pipe that this program serves.
+    PipeServer {
         /// Its name, with or without `\\.\pipe\`.
         name: String,
     },
@@ -35,30 +53,34 @@ pub enum Endpoint {
 pub struct Line {
     /// From the debuggee. It may time out every now and then, which means nothing.
     pub reader: Box<dyn Read + Send>,
-    /// To the debuggee.
+    /// To the debuggee. It may time out, too.
     pub writer: Box<dyn Write + Send>,
 }
 
-impl Endpoint {
-    /// Opens the line.
+/// One way to reach the debuggee.
+pub trait Transport: Send {
+    /// Tries to open the line, and does not wait until it can be: whoever calls tries again.
     ///
     /// # Errors
-    /// What the operating system says.
-    pub fn open(&self) -> std::io::Result<Line> {
-        match self {
-            Self::Serial { device, baud } => serial::open(device, *baud),
-            Self::Socket { path } => socket::open(path),
-            Self::Pipe { name } => pipe::open(name),
-        }
-    }
+    /// What the operating system says. Whether trying again makes sense, [`is_final`] knows.
+    fn open(&mut self) -> Result<Line>;
 
     /// Time that one byte takes on the line; 0 where it does not matter.
+    fn byte_time_ns(&self) -> u32 {
+        0
+    }
+}
+
+impl Endpoint {
+    /// The way there.
     #[must_use]
-    pub const fn byte_time_ns(&self) -> u32 {
-        match self {
-            // Start bit, eight data bits, stop bit.
-            Self::Serial { baud, .. } if *baud > 0 => (10_000_000_000_u64 / *baud as u64) as u32,
-            _ => 0,
+    pub fn transport(&self) -> Box<dyn Transport> {
+        match self.clone() {
+            Self::Serial { device, baud } => Box::new(serial::Serial { device, baud }),
+            Self::Socket { path } => Box::new(socket::Socket { path }),
+            Self::Tcp { address } => Box::new(tcp::Tcp { address }),
+            Self::Pipe { name } => Box::new(pipe::Pipe { name }),
+            Self::PipeServer { name } => Box::new(pipe_server::PipeServer::new(name)),
         }
     }
 }
@@ -68,9 +90,29 @@ impl fmt::Display for Endpoint {
         match self {
             Self::Serial { device, baud } => write!(f, "serial line {device} at {baud} baud"),
             Self::Socket { path } => write!(f, "socket {}", path.display()),
+            Self::Tcp { address } => write!(f, "tcp {address}"),
             Self::Pipe { name } => write!(f, "pipe {name}"),
+            Self::PipeServer { name } => write!(f, "pipe {name}, served here"),
         }
     }
+}
+
+/// Whether an error says that what was asked for can never be opened; else the other end may only not be there yet.
+#[must_use]
+pub fn is_final(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::InvalidInput
+            | ErrorKind::IsADirectory
+            | ErrorKind::NotADirectory
+            | ErrorKind::PermissionDenied
+            | ErrorKind::Unsupported
+    )
+}
+
+/// What was asked for makes no sense.
+fn senseless(why: impl Into<String>) -> Error {
+    Error::new(ErrorKind::InvalidInput, why.into())
 }
 
 #[cfg(test)]
@@ -83,6 +125,6 @@ mod tests {
             device: String::new(),
             baud: 115_200,
         };
-        assert_eq!(endpoint.byte_time_ns(), 86_805);
+        assert_eq!(endpoint.transport().byte_time_ns(), 86_805);
     }
 }

@@ -1,16 +1,57 @@
-//! A serial device, on every system. Called by [`super::Endpoint::open`].
+//! A serial device, on every system; a pseudo-terminal is one. Called by the link thread through [`Transport`].
 
-use super::Line;
+use super::{Line, PATIENCE, Transport, senseless};
+use std::io::Result;
 use std::time::Duration;
 
-/// The reader looks this often whether it is still wanted.
-const READ_LIMIT: Duration = Duration::from_millis(200);
+/// Windows carries out one request at a time on a handle that is not overlapped, so what is to be written waits for
+/// whoever reads.
+const READ_PATIENCE: Duration = if cfg!(windows) {
+    Duration::from_millis(10)
+} else {
+    PATIENCE
+};
 
-pub(super) fn open(device: &str, baud: u32) -> std::io::Result<Line> {
-    let writer = serialport::new(device, baud).timeout(READ_LIMIT).open()?;
-    let reader = writer.try_clone()?;
-    Ok(Line {
-        reader: Box::new(reader),
-        writer: Box::new(writer),
-    })
+/// See [`super::Endpoint::Serial`].
+pub(super) struct Serial {
+    pub(super) device: String,
+    pub(super) baud: u32,
+}
+
+impl Transport for Serial {
+    fn open(&mut self) -> Result<Line> {
+        if self.baud == 0 {
+            return Err(senseless("0 baud is no speed"));
+        }
+        must_be_a_device(&self.device)?;
+        let port = serialport::new(&self.device, self.baud).timeout(READ_PATIENCE);
+        let writer = port.open()?;
+        let reader = writer.try_clone()?;
+        Ok(Line {
+            reader: Box::new(reader),
+            writer: Box::new(writer),
+        })
+    }
+
+    fn byte_time_ns(&self) -> u32 {
+        // Start bit, eight data bits, stop bit.
+        let time = 10_000_000_000_u64.checked_div(self.baud.into());
+        time.and_then(|time| time.try_into().ok()).unwrap_or(0)
+    }
+}
+
+/// Whatever else has that name would say so in words of terminals.
+#[cfg(unix)]
+fn must_be_a_device(device: &str) -> Result<()> {
+    use std::os::unix::fs::FileTypeExt;
+    match std::fs::metadata(device) {
+        Ok(meta) if !meta.file_type().is_char_device() => Err(senseless("it is no serial device")),
+        // It may come, and what else is wrong is told by opening it.
+        _ => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+fn must_be_a_device(_: &str) -> Result<()> {
+    Ok(())
 }

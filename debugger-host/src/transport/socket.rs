@@ -1,25 +1,49 @@
-//! A Unix socket. Called by [`super::Endpoint::open`].
+//! A Unix socket. Called by the link thread through [`Transport`].
 
-use super::Line;
-use std::path::Path;
+use super::{Line, Transport};
+use std::io::Result;
+use std::path::PathBuf;
+
+/// See [`super::Endpoint::Socket`].
+pub(super) struct Socket {
+    pub(super) path: PathBuf,
+}
 
 #[cfg(unix)]
-pub(super) fn open(path: &Path) -> std::io::Result<Line> {
-    let writer = std::os::unix::net::UnixStream::connect(path)?;
-    let reader = writer.try_clone()?;
-    // Neither direction may wait for good: the threads look this often whether they are wanted.
-    reader.set_read_timeout(Some(std::time::Duration::from_millis(200)))?;
-    writer.set_write_timeout(Some(std::time::Duration::from_millis(200)))?;
-    Ok(Line {
-        reader: Box::new(reader),
-        writer: Box::new(writer),
-    })
+impl Transport for Socket {
+    fn open(&mut self) -> Result<Line> {
+        use std::os::unix::{fs::FileTypeExt, net::UnixStream};
+        // The system would call it a refused connection, as it does while nobody listens.
+        if let Ok(meta) = std::fs::metadata(&self.path)
+            && !meta.file_type().is_socket()
+        {
+            let what = if meta.is_dir() {
+                "a directory"
+            } else {
+                "a file"
+            };
+            return Err(super::senseless(format!("it is {what}, no socket")));
+        }
+        let writer = UnixStream::connect(&self.path)?;
+        let reader = writer.try_clone()?;
+        reader.set_read_timeout(Some(super::PATIENCE))?;
+        writer.set_write_timeout(Some(super::PATIENCE))?;
+        Ok(Line {
+            reader: Box::new(reader),
+            writer: Box::new(writer),
+        })
+    }
 }
 
 #[cfg(not(unix))]
-pub(super) fn open(_: &Path) -> std::io::Result<Line> {
-    Err(std::io::Error::new(
-        std::io::ErrorKind::Unsupported,
-        "Unix sockets are not available on this system; use --pipe or --serial",
-    ))
+impl Transport for Socket {
+    fn open(&mut self) -> Result<Line> {
+        Err(std::io::Error::new(
+            std::io::ErrorKind::Unsupported,
+            format!(
+                "this system has no sockets as {}; use a pipe, TCP or a serial device",
+                self.path.display()
+            ),
+        ))
+    }
 }

@@ -1,6 +1,7 @@
 //! The program under test, driven through its pipe.
 
 use super::Debuggee;
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
@@ -25,11 +26,20 @@ impl Host {
     }
 
     pub(crate) fn connect_with(debuggee: &Debuggee, symbols: &std::path::Path) -> (Self, String) {
+        let socket = debuggee.socket.as_os_str();
+        Self::start(&[
+            "--socket".as_ref(),
+            socket,
+            "--symbols".as_ref(),
+            symbols.as_os_str(),
+        ])
+    }
+
+    /// The program with these arguments of `connect`, and what it said first.
+    pub(crate) fn start(arguments: &[&OsStr]) -> (Self, String) {
         let mut child = Command::new(env!("CARGO_BIN_EXE_standstill"))
-            .args(["connect", "--batch", "--socket"])
-            .arg(&debuggee.socket)
-            .arg("--symbols")
-            .arg(symbols)
+            .args(["connect", "--batch"])
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -79,6 +89,16 @@ impl Host {
         assert!(!is_good, "{line}: {text}");
         assert_eq!(text.lines().count(), 1, "{text}");
         text
+    }
+}
+
+impl Host {
+    /// Names of the program's threads.
+    pub(crate) fn threads(&self) -> Vec<String> {
+        let tasks = format!("/proc/{}/task", self.child.id());
+        let names = std::fs::read_dir(tasks).expect("it runs").flatten();
+        let name = |path: std::path::PathBuf| std::fs::read_to_string(path.join("comm")).ok();
+        names.filter_map(|task| name(task.path())).collect()
     }
 }
 

@@ -42,6 +42,10 @@ fn meaning(word: &str) -> Meaning {
         "COMMAND" => "g",
         "OPTION" => "core 0",
         "WORD" => "kernel",
+        // In decimal, and no expression.
+        "BAUD" => "115200",
+        "DEVICE" | "PATH" => "/nosuch",
+        "HOST:PORT" => "127.0.0.1:1",
         "BLOCK" => "{ 1 }",
         _ => panic!("say here what `{word}` takes"),
     })

@@ -2,7 +2,7 @@
 
 mod event;
 
-use super::{Command, branch, memory, register, run, script, symbol, system, value};
+use super::{Command, branch, connection, memory, register, run, script, symbol, system, value};
 use std::sync::LazyLock;
 
 /// Every command, in the order of the help.
@@ -208,13 +208,31 @@ static HOST: &[Command] = &[
         parse: system::status,
     },
     Command {
+        names: &[".debug", "debug"],
+        syntax: ".debug remote [pause] (serial BAUD DEVICE | namedpipe NAME | pipeserver NAME | tcp HOST:PORT | \
+            socket PATH) | close",
+        summary: "connect to a debuggee, or let it run and end the session",
+        details: "`remote` does what `standstill connect` does, `pause` halts the debuggee then. What is not there\n\
+            yet is waited for. BAUD is decimal. `namedpipe` is a Windows pipe that another program serves,\n\
+            `pipeserver` one that this program serves, for hypervisors that are clients. `close` lets the\n\
+            debuggee run; its events stay. `exit` leaves it as it is, halted or running.",
+        examples: &[
+            ".debug remote pause serial 115200 COM3",
+            ".debug remote namedpipe \\\\.\\pipe\\debug",
+            ".debug remote tcp 192.0.2.1:4444",
+            ".debug close",
+        ],
+        answers: &["connected", "closed"],
+        parse: connection::debug,
+    },
+    Command {
         names: &[".reconnect"],
         syntax: ".reconnect",
         summary: "begin a new session on the same line, after the debuggee was started anew",
         details: "A lost line is opened again by itself; this is for a debuggee that forgot the session.",
         examples: &[".reconnect"],
         answers: &["connected"],
-        parse: system::reconnect,
+        parse: connection::reconnect,
     },
     Command {
         names: &[".help", ".hh", "help", "!help"],

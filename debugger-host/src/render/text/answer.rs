@@ -30,6 +30,7 @@ pub fn answer(answer: &Answer) -> Option<String> {
             ];
             parts.into_iter().flatten().collect::<Vec<_>>().join("\n")
         }
+        Answer::Closed { line, runs, events } => status::closed(line, *runs, *events),
         Answer::Status {
             status: of,
             messages,

@@ -73,6 +73,9 @@ pub fn not_run(count: usize) -> String {
     }
 }
 
+/// The prompt while there is no debuggee.
+pub const PROMPT_OF_NONE: &str = "kd> ";
+
 /// The prompt of a halted debuggee, with its operating core.
 #[must_use]
 pub fn prompt(core: Option<u16>) -> Option<String> {

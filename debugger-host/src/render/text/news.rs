@@ -57,6 +57,12 @@ pub fn news(news: &News) -> String {
             seconds,
             lost,
         } => waiting(request.as_deref(), *seconds, lost.as_deref()),
+        News::WaitingForLine { line, why, .. } => {
+            format!("waiting for {line}: {why}; Ctrl+C to give up")
+        }
+        News::LineLost { why } => format!("the line is lost ({why}) and is being opened again"),
+        News::LineBack { why: None } => "the line is open again".to_owned(),
+        News::LineBack { why: Some(why) } => format!("the line was lost ({why}) and is open again"),
         News::OutputFailed { problem } => format!("warning: {}", problem.message),
     }
 }

@@ -17,11 +17,30 @@ pub(super) fn connected(status: &Status) -> String {
     )
 }
 
+/// What is left of a session that is over.
+pub(super) fn closed(line: &str, runs: bool, events: u32) -> String {
+    let state = match runs {
+        true => "the debuggee runs",
+        false => "the debuggee did not answer, and may be halted",
+    };
+    let left = match events {
+        0 => String::new(),
+        1 => "; 1 event stays, and if it halts the debuggee, that waits for you to connect"
+            .to_owned(),
+        n => format!(
+            "; {n} events stay, and if one halts the debuggee, that waits for you to connect"
+        ),
+    };
+    format!("{line} is closed; {state}{left}")
+}
+
 fn endpoint(endpoint: &Endpoint) -> String {
     match endpoint {
         Endpoint::Serial { device, baud } => format!("serial line {device} at {baud} baud"),
         Endpoint::Socket { path } => format!("socket {path}"),
+        Endpoint::Tcp { address } => format!("tcp {address}"),
         Endpoint::Pipe { name } => format!("pipe {name}"),
+        Endpoint::PipeServer { name } => format!("pipe {name}, served here"),
     }
 }
 

@@ -214,6 +214,7 @@ const OTHERS: &[Row] = &[
     says(".json r rip", "rip"),
     nothing(".json ? { .lab_still = .lab_still + 1; print(.lab_still); }"),
     nothing(".reconnect"),
+    refused(".debug remote tcp 127.0.0.1:1"),
     nothing("exit"),
 ];
 

@@ -1,0 +1,115 @@
+//! The line to the debuggee: `.debug remote`, `.debug close`, `.reconnect`. What the command line's `connect` does, from the
+//! prompt.
+
+use super::{Action, Arguments, CommandError, Debugger, ParseError};
+use crate::answer::Answer;
+use crate::session::SessionError;
+use crate::transport::Endpoint;
+use wire_protocol::event::EventEntry;
+
+type Parsed = Result<Box<dyn Action>, ParseError>;
+
+struct Remote {
+    endpoint: Endpoint,
+    pauses: bool,
+}
+
+struct Close;
+
+pub(super) fn debug(mut arguments: Arguments<'_>) -> Parsed {
+    let action: Box<dyn Action> = match arguments.required_word("`remote` or `close`")? {
+        word if word.eq_ignore_ascii_case("close") => Box::new(Close),
+        word if word.eq_ignore_ascii_case("remote") => Box::new(Remote {
+            pauses: arguments.keyword("pause"),
+            endpoint: endpoint(&mut arguments)?,
+        }),
+        word => {
+            return Err(ParseError::BadWord {
+                word: word.to_owned(),
+                expected: "remote or close; the debuggee is prepared by loading its driver there",
+            });
+        }
+    };
+    arguments.end()?;
+    Ok(action)
+}
+
+fn endpoint(arguments: &mut Arguments<'_>) -> Result<Endpoint, ParseError> {
+    let kind = arguments.required_word("the kind of line")?;
+    Ok(match kind.to_ascii_lowercase().as_str() {
+        "serial" => {
+            let word = arguments.required_word("BAUD")?;
+            // As on the command line, and as everybody says it.
+            let baud = word.parse().map_err(|_| ParseError::BadWord {
+                word: word.to_owned(),
+                expected: "a speed in decimal, as 115200",
+            })?;
+            let device = arguments.path("DEVICE")?.to_owned();
+            Endpoint::Serial { device, baud }
+        }
+        "namedpipe" => Endpoint::Pipe {
+            name: arguments.path("NAME")?.to_owned(),
+        },
+        "pipeserver" => Endpoint::PipeServer {
+            name: arguments.path("NAME")?.to_owned(),
+        },
+        "tcp" => Endpoint::Tcp {
+            address: arguments.required_word("HOST:PORT")?.to_owned(),
+        },
+        "socket" => Endpoint::Socket {
+            path: arguments.path("PATH")?.into(),
+        },
+        _ => {
+            return Err(ParseError::BadWord {
+                word: kind.to_owned(),
+                expected: "serial, namedpipe, pipeserver, tcp or socket",
+            });
+        }
+    })
+}
+
+impl Action for Remote {
+    fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
+        debugger.session.open(self.endpoint.clone())?;
+        let connected = debugger.connect();
+        if connected.is_err() {
+            // Else there would be a line that was asked for and a session that was not begun.
+            debugger.session.close();
+        }
+        let answer = connected?;
+        if self.pauses && debugger.session.halt().is_none() {
+            debugger.session.break_in()?;
+        }
+        Ok(answer)
+    }
+}
+
+impl Action for Close {
+    fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
+        let session = &mut debugger.session;
+        let line = session.endpoint().ok_or(SessionError::NotConnected)?;
+        let line = line.to_string();
+        let events = session.events().ok();
+        let runs = session.halt().is_none() || session.go().is_ok();
+        session.close();
+        let enabled = |events: Vec<EventEntry>| events.iter().filter(|e| e.enabled).count();
+        Ok(Answer::Closed {
+            line,
+            runs,
+            events: events.map_or(0, enabled).try_into().unwrap_or(u32::MAX),
+        })
+    }
+}
+
+struct Reconnect;
+
+pub(super) fn reconnect(mut arguments: Arguments<'_>) -> Parsed {
+    arguments.end()?;
+    Ok(Box::new(Reconnect))
+}
+
+impl Action for Reconnect {
+    fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
+        debugger.connect()
+    }
+}

@@ -1,0 +1,122 @@
+//! The line to the debuggee: opening it, or waiting until that can be done, and closing it. A line that is lost is opened
+//! again by its thread (`line.rs`).
+
+use super::identity::Identity;
+use super::line::{Event, LinkThread};
+use super::{SLICE, Session, SessionError};
+use crate::timeout::{LineState, Wait};
+use crate::transport::Endpoint;
+use std::time::{Duration, Instant};
+use wire_protocol::link::Statistics;
+
+/// A wait for the line that takes longer is told.
+const TELL_AFTER: Duration = Duration::from_secs(1);
+
+/// A line, open or to be opened.
+pub(super) struct Connection {
+    endpoint: Endpoint,
+    link: LinkThread,
+}
+
+impl Session {
+    /// Opens the line; whatever is not there yet (the debuggee, its socket, a device) is waited for.
+    ///
+    /// # Errors
+    /// When it can never be opened, or was not in time, or the user gives up.
+    pub fn open(&mut self, endpoint: Endpoint) -> Result<(), SessionError> {
+        if let Some(connection) = &self.line {
+            let line = connection.endpoint.to_string();
+            return Err(SessionError::Connected { line });
+        }
+        let link = LinkThread::start(endpoint.transport()).map_err(|why| SessionError::NoLine {
+            line: endpoint.to_string(),
+            why: why.to_string(),
+        })?;
+        self.await_line(&link, &endpoint.to_string())?;
+        self.line = Some(Connection { endpoint, link });
+        Ok(())
+    }
+
+    fn await_line(&self, link: &LinkThread, line: &str) -> Result<(), SessionError> {
+        let line = line.to_owned();
+        let started = Instant::now();
+        let mut told = String::new();
+        let mut why = "it is being tried".to_owned();
+        loop {
+            match link.next(SLICE) {
+                Some(Event::Open) => return Ok(()),
+                Some(Event::NotOpen {
+                    why,
+                    is_final: true,
+                }) => return Err(SessionError::NoLine { line, why }),
+                Some(Event::NotOpen { why: now, .. }) => why = now,
+                _ => {}
+            }
+            if self.timeout.is_interrupted() {
+                return Err(SessionError::LineGivenUp { line, why });
+            }
+            let waited = started.elapsed();
+            let seconds = waited.as_secs();
+            if self.timeout.limit().is_some_and(|limit| waited >= limit) {
+                return Err(SessionError::NotOpened { line, seconds, why });
+            }
+            if waited >= TELL_AFTER && told != why {
+                told.clone_from(&why);
+                self.timeout.explain(&Wait::Line {
+                    line: line.clone(),
+                    seconds,
+                    why: why.clone(),
+                });
+            }
+        }
+    }
+
+    /// Ends the session; the debuggee stays as it is.
+    pub fn close(&mut self) {
+        self.line = None;
+        self.forget_debuggee();
+        self.is_gone = false;
+        self.identity = Identity::unknown();
+        self.programs.forget();
+        self.mirror.forget_outputs();
+        self.news.clear();
+        self.requests = 0;
+    }
+
+    /// There is a line to a debuggee.
+    #[must_use]
+    pub const fn is_connected(&self) -> bool {
+        self.line.is_some()
+    }
+
+    /// Where the debuggee is.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<&Endpoint> {
+        self.line.as_ref().map(|connection| &connection.endpoint)
+    }
+
+    /// Counts of the link, and why the line is not open, if it is not.
+    #[must_use]
+    pub fn health(&self) -> (Statistics, Option<String>) {
+        let health = self.connected_link().map(LinkThread::health);
+        let health = health.unwrap_or_default();
+        (health.statistics, health.lost)
+    }
+
+    pub(super) fn line_state(&self) -> LineState {
+        match self.health().1 {
+            None => LineState::Open,
+            Some(why) => LineState::Lost { why },
+        }
+    }
+
+    pub(super) fn connected_link(&self) -> Result<&LinkThread, SessionError> {
+        let connection = self.line.as_ref().ok_or(SessionError::NotConnected)?;
+        Ok(&connection.link)
+    }
+
+    /// What the link thread tells next; `None` if it tells nothing in time.
+    pub(super) fn next_event(&self, limit: Duration) -> Option<Event> {
+        self.line.as_ref()?.link.next(limit)
+    }
+}
