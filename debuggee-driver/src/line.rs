@@ -4,6 +4,7 @@
 //! that serves a halt.
 
 use crate::messages::Ring;
+use crate::port::HostTransport;
 use wire_protocol::address::{CoreId, GuestVirtual};
 use wire_protocol::codec::Writer;
 use wire_protocol::limits;
@@ -167,6 +168,18 @@ impl<T: Transport> Line<T> {
     pub fn send_reply(&mut self, len_bytes: usize) -> Result<(), SendError> {
         let message = self.buffers.message.get(..len_bytes).unwrap_or(&[]);
         self.link.send(message)
+    }
+}
+
+impl<T: HostTransport> Line<T> {
+    /// The device is the driver's alone from now on.
+    pub fn begin(&mut self) {
+        self.transport.begin();
+    }
+
+    /// Looks whether the device is still as it was set up.
+    pub fn mend(&mut self) {
+        self.transport.mend();
     }
 }
 

@@ -50,6 +50,10 @@ pub trait RegisterIo {
 pub trait HostTransport: Transport {
     /// What belongs to it: no event may watch it.
     fn owns(&self) -> Owned;
+    /// Sets the device up anew: from now on nobody else reaches it. What was under way on the line is lost.
+    fn begin(&mut self);
+    /// Sets it up anew if it is not as [`Self::begin`] left it, whoever did that.
+    fn mend(&mut self);
 }
 
 /// What a device of the driver's takes of the machine.
@@ -96,6 +100,7 @@ pub mod gpr {
     pub const RBX: usize = 3;
     pub const RSP: usize = 4;
     pub const RSI: usize = 6;
+    pub const RDI: usize = 7;
 }
 
 /// Registers that a VM exit leaves in the processor, since VMX-root never uses them.

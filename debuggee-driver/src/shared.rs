@@ -158,6 +158,12 @@ pub struct Parts<P: Ports> {
 impl<P: Ports> Shared<P> {
     /// Puts the parts together.
     pub fn new(parts: Parts<P>) -> Self {
+        let published = Published::default();
+        published.publish(&parts.installed.controls());
+        let mut memory = parts.memory.clone();
+        parts
+            .installed
+            .write_bitmaps(&mut memory, &parts.fixed.bitmaps);
         let clock = Clock::new(parts.facts.tsc_khz);
         let poll_hz = u64::from(parts.facts.constants.poll_hz);
         Self {
@@ -171,7 +177,7 @@ impl<P: Ports> Shared<P> {
             memory: parts.memory,
             facts: parts.facts,
             fixed: parts.fixed,
-            published: Published::default(),
+            published,
             short_circuit: AtomicU8::new(0),
             refreshing: Exclusive::new(()),
             poll: Poll::new(poll_hz, clock.timeout_ticks()),

@@ -30,6 +30,7 @@
 #include <asm/tsc.h>
 
 #include "facts.h"
+#include "line.h"
 
 #define CHUNK_ORDER 9 /* 2 MiB */
 #define BOOT_STACK_BYTES (16UL << 20)
@@ -41,6 +42,9 @@ MODULE_PARM_DESC(com, "serial port of the debugger's line, 1 to 4");
 static uint baud = 115200;
 module_param(baud, uint, 0444);
 MODULE_PARM_DESC(baud, "baud rate of the line");
+static bool force;
+module_param(force, bool, 0444);
+MODULE_PARM_DESC(force, "take the port even if it is the kernel's console");
 
 #define CONSTANT_IN(variable, name, value) \
 	static ulong variable = value; \
@@ -95,6 +99,15 @@ static int find_lookup(void)
 }
 
 static const u16 com_ports[] = { 0x3f8, 0x2f8, 0x3e8, 0x2e8 };
+#define PORTS 8 /* of a UART */
+
+static int take_line(void)
+{
+	struct line_place place = { .base = facts->port, .len_bytes = PORTS };
+
+	scnprintf(place.name, sizeof(place.name), "com%u (I/O port %#llx)", com, facts->port);
+	return line_take(&place, lookup, force);
+}
 
 /* --- the arena --- */
 
@@ -475,17 +488,22 @@ static int __init standstill_init(void)
 	error = allocate_chunks();
 	if (error)
 		goto free_facts;
+	error = take_line();
+	if (error)
+		goto free_arena;
 	error = build();
 	if (error)
-		goto free_arena;
+		goto give_line_back;
 	error = start_all();
 	if (error)
-		goto free_arena;
+		goto give_line_back;
 	start_replenisher();
 	pr_info("%u cores under the hypervisor, line on com%u at %u baud, arena %lu MiB\n", num_online_cpus(), com, baud,
 		arena_bytes >> 20);
 	return 0;
 
+give_line_back:
+	line_give_back();
 free_arena:
 	free_chunks();
 free_facts:
@@ -536,6 +554,7 @@ static void __exit standstill_exit(void)
 	stop_all();
 	for_each_cpu(core, &woken)
 		remove_cpu(core);
+	line_give_back();
 	free_chunks();
 	kfree(image_pages);
 	kvfree(facts);

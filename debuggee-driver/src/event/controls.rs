@@ -17,7 +17,7 @@ const UNDEFINED_OPCODE_BIT: u32 = 1 << 6;
 const NMI_BIT: u32 = 1 << 2;
 
 /// What every core's VMCS must say for the installed events.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Controls {
     /// Exceptions that leave the guest, one bit per vector. SDM "Exception Bitmap" 25.6.3.
     pub exception_bitmap: u32,
@@ -37,7 +37,7 @@ pub struct Controls {
     pub mode_cores: u64,
 }
 
-/// All primary controls that events may ask for.
+/// All primary controls that events may ask for, or that one instruction that is watched goes without.
 pub const PRIMARY_OF_EVENTS: u32 = PrimaryControls::RDTSC_EXITING
     .union(PrimaryControls::RDPMC_EXITING)
     .union(PrimaryControls::MOV_DR_EXITING)
@@ -45,6 +45,18 @@ pub const PRIMARY_OF_EVENTS: u32 = PrimaryControls::RDTSC_EXITING
     .bits();
 
 impl Controls {
+    /// With no event. The I/O bitmaps are in use at all times: they have the line's ports.
+    const NO_EVENT: Self = Self {
+        exception_bitmap: 0,
+        primary: PrimaryControls::USE_IO_BITMAPS.bits(),
+        takes_interrupts: false,
+        cr0_mask: 0,
+        cr4_mask: 0,
+        hides_sce: false,
+        traced_cores: 0,
+        mode_cores: 0,
+    };
+
     /// With what one enabled event asks for.
     fn with(mut self, record: &Record) -> Self {
         match record.settings.trigger {
@@ -61,9 +73,6 @@ impl Controls {
                 self.hides_sce = true;
                 self.exception_bitmap |= UNDEFINED_OPCODE_BIT;
             }
-            Trigger::IoIn { .. } | Trigger::IoOut { .. } => {
-                self.primary |= PrimaryControls::USE_IO_BITMAPS.bits();
-            }
             Trigger::Interrupt { .. } => self.takes_interrupts = true,
             Trigger::Tsc => self.primary |= PrimaryControls::RDTSC_EXITING.bits(),
             Trigger::Pmc => self.primary |= PrimaryControls::RDPMC_EXITING.bits(),
@@ -77,6 +86,8 @@ impl Controls {
             // Bitmaps, EPT, or an exit that VMX makes unconditional.
             Trigger::Monitor { .. }
             | Trigger::Cpuid { .. }
+            | Trigger::IoIn { .. }
+            | Trigger::IoOut { .. }
             | Trigger::MsrRead { .. }
             | Trigger::MsrWrite { .. }
             | Trigger::Vmcall
@@ -103,7 +114,7 @@ pub struct Bitmaps {
     pub own_msr: u64,
     /// Two pages with a bit for every I/O port.
     pub io: u64,
-    /// Ports of the line, which never leave the guest: nothing watches them.
+    /// Ports of the line, which always leave the guest: it meets no device there.
     pub owned_ports: PortRange,
 }
 
@@ -137,9 +148,7 @@ impl Installed {
     #[must_use]
     pub fn controls(&self) -> Controls {
         self.enabled()
-            .fold(Controls::default(), |controls, record| {
-                controls.with(record)
-            })
+            .fold(Controls::NO_EVENT, |controls, record| controls.with(record))
     }
 
     fn enabled(&self) -> impl Iterator<Item = &Record> {
@@ -148,7 +157,7 @@ impl Installed {
             .filter(|record| record.is_enabled())
     }
 
-    /// Makes the bitmaps say what the enabled events ask for. With every core halted.
+    /// Makes the bitmaps say what the enabled events ask for. With every core halted, or before any runs as a guest.
     pub fn write_bitmaps(&self, mem: &mut impl PhysicalMemory, bitmaps: &Bitmaps) {
         bitmaps.own(mem, msr::EFER, self.controls().hides_sce);
         for offset in (0..PAGE_BYTES).step_by(8) {
@@ -173,7 +182,7 @@ impl Installed {
             }
         }
         for port in bitmaps.owned_ports.iter() {
-            set_bit(mem, bitmaps.io, u64::from(port), false);
+            set_bit(mem, bitmaps.io, u64::from(port), true);
         }
     }
 }

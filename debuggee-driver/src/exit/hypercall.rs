@@ -77,6 +77,8 @@ pub fn handle<P: Ports>(core: &mut Core<'_, P>) -> Outcome {
         }
         LEAVE => answer(core, REFUSED),
         ARM => {
+            // Every core meets no device at the line's ports by now: what they left there before is done with.
+            halt::take_line(core.shared);
             core.shared.poll.set_on(true);
             halt::greet(core.shared);
             Outcome::Advance

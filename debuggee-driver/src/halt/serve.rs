@@ -28,6 +28,7 @@ pub(super) fn serve<P: Ports>(
 }
 
 fn serve_line<P: Ports>(line: &mut Line<P::Transport>, context: &mut Context<'_, '_, P>) {
+    line.mend();
     command::event::look_at_watches(context);
     drain::before_stop(line, context.shared);
     context.halt.read(|installed| installed.begin_report());

@@ -1,9 +1,16 @@
 //! How the driver comes and goes on the line. Called by `exit`, in VMX-root, while the guest runs or leaves.
 
 use super::{drain, serve};
+use crate::line::Line;
 use crate::port::Ports;
 use crate::shared::Shared;
 use wire_protocol::packet::Notice;
+
+/// Sets the line's device up for good: no core of the guest reaches it any more.
+pub fn take_line<P: Ports>(shared: &Shared<P>) {
+    // No core polls yet, so none has the line.
+    shared.line.try_with(Line::begin);
+}
 
 /// Tells a host that may be waiting that the driver is there.
 pub fn greet<P: Ports>(shared: &Shared<P>) {

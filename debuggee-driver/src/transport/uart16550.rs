@@ -36,6 +36,10 @@ const FIFO_IS_ON: u8 = 0xc0;
 /// Data terminal ready and request to send; without OUT2, which would let interrupts through.
 const READY: u8 = 0x03;
 
+/// Bits that every UART has in the registers for interrupts and for the modem.
+const INTERRUPTS: u8 = 0x0f;
+const MODEM: u8 = 0x1f;
+
 const HAS_DATA: u8 = 1;
 const OVERRUN: u8 = 1 << 1;
 const PARITY: u8 = 1 << 2;
@@ -74,7 +78,9 @@ pub struct Uart<Io> {
     io: Io,
     base_port: u16,
     baud_hz: u32,
-    fifo_bytes: usize,
+    divisor: u16,
+    /// Whether it has a FIFO, as it says itself.
+    fifo: u8,
     errors: LineErrors,
 }
 
@@ -88,46 +94,61 @@ impl<Io: RegisterIo> Uart<Io> {
         if !answers(&mut io, base_port) {
             return Err(UartError::Missing { base_port });
         }
-        let [low, high] = divisor.to_le_bytes();
-        let mut set = |register: u16, value| io.write(base_port.wrapping_add(register), value);
-        set(INTERRUPT_ENABLE, 0);
-        set(LINE_CONTROL, DIVISOR_LATCH);
-        set(DATA, low);
-        set(INTERRUPT_ENABLE, high);
-        set(LINE_CONTROL, EIGHT_BITS_NO_PARITY_ONE_STOP);
-        set(FIFO_CONTROL, FIFO_ON_AND_EMPTIED);
-        set(MODEM_CONTROL, READY);
-        let identity = io.read(base_port.wrapping_add(INTERRUPT_IDENTITY));
-        let fifo_bytes = if identity & FIFO_IS_ON == FIFO_IS_ON {
-            FIFO_BYTES
-        } else {
-            1
-        };
         let mut uart = Self {
             io,
             base_port,
             baud_hz: baud,
-            fifo_bytes,
+            divisor,
+            fifo: 0,
             errors: LineErrors::default(),
         };
+        uart.set_up();
         // Errors of the time before are not ours.
         uart.line_status();
         uart.errors = LineErrors::default();
         Ok(uart)
     }
 
+    fn set_up(&mut self) {
+        let [low, high] = self.divisor.to_le_bytes();
+        for (register, value) in [
+            (INTERRUPT_ENABLE, 0),
+            (LINE_CONTROL, DIVISOR_LATCH),
+            (DATA, low),
+            (INTERRUPT_ENABLE, high),
+            (LINE_CONTROL, EIGHT_BITS_NO_PARITY_ONE_STOP),
+            (FIFO_CONTROL, FIFO_ON_AND_EMPTIED),
+            (MODEM_CONTROL, READY),
+        ] {
+            self.io.write(self.base_port.wrapping_add(register), value);
+        }
+        self.fifo = self.register(INTERRUPT_IDENTITY) & FIFO_IS_ON;
+    }
+
+    /// As far as it can be told without touching what comes and goes: the divisor shows only where it hides the data.
+    fn is_as_set_up(&mut self) -> bool {
+        self.register(LINE_CONTROL) == EIGHT_BITS_NO_PARITY_ONE_STOP
+            && self.register(INTERRUPT_ENABLE) & INTERRUPTS == 0
+            && self.register(MODEM_CONTROL) & MODEM == READY
+            && self.register(INTERRUPT_IDENTITY) & FIFO_IS_ON == self.fifo
+    }
+
+    fn register(&mut self, register: u16) -> u8 {
+        self.io.read(self.base_port.wrapping_add(register))
+    }
+
     /// The next byte received, if there is one.
     pub fn receive(&mut self) -> Option<u8> {
         let has_data = self.line_status() & HAS_DATA != 0;
-        has_data.then(|| self.io.read(self.base_port.wrapping_add(DATA)))
+        has_data.then(|| self.register(DATA))
     }
 
     /// Bytes that [`Self::send`] takes now: a FIFO full if it is empty, else none.
     pub fn room(&mut self) -> usize {
-        if self.line_status() & TRANSMITTER_EMPTY != 0 {
-            self.fifo_bytes
-        } else {
-            0
+        match self.line_status() & TRANSMITTER_EMPTY {
+            0 => 0,
+            _ if self.fifo == FIFO_IS_ON => FIFO_BYTES,
+            _ => 1,
         }
     }
 
@@ -145,7 +166,7 @@ impl<Io: RegisterIo> Uart<Io> {
     /// Reading the register clears its error bits, so each read counts them. 0 if the device is
     /// gone.
     fn line_status(&mut self) -> u8 {
-        let status = self.io.read(self.base_port.wrapping_add(LINE_STATUS));
+        let status = self.register(LINE_STATUS);
         if status == NOBODY {
             return 0;
         }
@@ -198,6 +219,16 @@ impl<Io: RegisterIo> HostTransport for Uart<Io> {
             memory: Extent::EMPTY,
         }
     }
+
+    fn begin(&mut self) {
+        self.set_up();
+    }
+
+    fn mend(&mut self) {
+        if !self.is_as_set_up() {
+            self.set_up();
+        }
+    }
 }
 
 fn divisor(baud: u32) -> Option<u16> {
@@ -239,6 +270,37 @@ mod tests {
         assert_eq!(registers[usize::from(LINE_CONTROL)], 3);
         assert_eq!(registers[usize::from(FIFO_CONTROL)], 7);
         assert_eq!(registers[usize::from(MODEM_CONTROL)], 3);
+    }
+
+    #[test]
+    fn what_somebody_changed_is_mended_and_nothing_else_is_written() {
+        let mut uart = Uart::init(FakePorts::new(COM1), COM1, 9600).unwrap();
+        let writes = uart.io.writes;
+        uart.mend();
+        assert_eq!(uart.io.writes, writes);
+        for (register, value) in [
+            (LINE_CONTROL, 0x83),
+            (LINE_CONTROL, 0x02),
+            (FIFO_CONTROL, 0),
+            (INTERRUPT_ENABLE, 5),
+            (MODEM_CONTROL, 0x13),
+        ] {
+            uart.io.write(COM1 + register, value);
+            uart.mend();
+            assert_eq!(uart.io.divisor, 12);
+            assert_eq!(
+                uart.io.registers[..5],
+                [0, 0, 7, 3, 3],
+                "{register} {value}"
+            );
+            assert_eq!(uart.room(), 16);
+        }
+        // The divisor is looked at by nobody, and set when the line begins.
+        uart.io.divisor = 1;
+        uart.mend();
+        assert_eq!(uart.io.divisor, 1);
+        uart.begin();
+        assert_eq!(uart.io.divisor, 12);
     }
 
     #[test]

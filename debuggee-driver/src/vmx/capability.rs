@@ -189,11 +189,12 @@ pub fn check(raw: &RawCapabilities) -> Result<ControlValues, Unsupported> {
     let primary = require(
         raw.primary,
         (PrimaryControls::USE_MSR_BITMAPS
+            | PrimaryControls::USE_IO_BITMAPS
             | PrimaryControls::SECONDARY_CONTROLS
             | PrimaryControls::USE_TSC_OFFSETTING)
             .bits(),
         0,
-        "this processor lacks MSR bitmaps, secondary controls or TSC offsetting",
+        "this processor lacks MSR bitmaps, I/O bitmaps, secondary controls or TSC offsetting",
     )?;
     if (raw.primary >> 32) as u32 & PrimaryControls::MONITOR_TRAP_FLAG.bits() == 0 {
         return Err(Unsupported::Control(

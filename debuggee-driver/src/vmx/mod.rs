@@ -71,6 +71,7 @@ pub mod rflags {
     pub const FIXED: u64 = 1 << 1;
     pub const TF: u64 = 1 << 8;
     pub const IF: u64 = 1 << 9;
+    pub const DF: u64 = 1 << 10;
     pub const RF: u64 = 1 << 16;
 }
 

@@ -1,8 +1,9 @@
 //! How a driver ends, and how a core does: each is told at once, and what is left goes on.
 
 use crate::lab::{Lab, assert_log_is_clean};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 use vm_lab::machine::KernelLine;
 
 const UNLOADED: &str = "no driver answers: it was unloaded, or no session came about; you are told when one \
@@ -33,6 +34,7 @@ fn ends_are_told_and_what_is_left_goes_on() {
     let mut lab = Lab::boot(KernelLine::Lean);
     hit_is_told_by_whoever_waits(&mut lab);
     driver_that_goes_is_missed_at_once_and_met_again(&mut lab);
+    port_of_the_line_is_the_drivers_alone(&mut lab);
     break_in_counts_within_a_session_only(&mut lab);
     assert_log_is_clean(&lab.guest("dmesg"));
     core_that_dies_halts_the_machine(&mut lab);
@@ -73,6 +75,75 @@ fn driver_that_goes_is_missed_at_once_and_met_again(lab: &mut Lab) {
     lab.run("g");
     told(lab, "the driver was unloaded; this program waits for it");
     lab.guest("wait");
+}
+
+/// The tty of the line's port works in both directions, as the other end of the line finds.
+#[track_caller]
+fn tty_works(lab: &mut Lab) {
+    let mut line = UnixStream::connect(lab.machine.socket_path()).unwrap();
+    line.set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    lab.guest("stty -F /dev/ttyS1 -echo; echo hello > /dev/ttyS1");
+    let mut heard = Vec::new();
+    while !heard.ends_with(b"hello\r\n") {
+        let mut byte = [0];
+        let count = line.read(&mut byte).unwrap_or(0);
+        assert_eq!(count, 1, "heard {}", String::from_utf8_lossy(&heard));
+        heard.extend(byte);
+    }
+    lab.guest_background("cat /dev/ttyS1 > /tmp/heard");
+    // What comes before the port is open is lost.
+    for _ in 0..60 {
+        line.write_all(b"ahoy\n").unwrap();
+        if lab.guest("sleep 1; cat /tmp/heard").contains("ahoy\n") {
+            lab.guest("kill $!; wait; true");
+            return;
+        }
+    }
+    panic!("the guest hears nothing");
+}
+
+/// Whatever the guest does to the port that the driver took finds no device; before and afterwards it has it.
+fn port_of_the_line_is_the_drivers_alone(lab: &mut Lab) {
+    const TOUCH: &str = "/sys/module/lab_probe/parameters/touch";
+    lab.kill_host();
+    tty_works(lab);
+    // Who has it open is hung up.
+    lab.guest_background("cat /dev/ttyS1");
+    lab.load_driver(&[]);
+    lab.guest("wait");
+    lab.connect();
+    lab.load_probe();
+    lab.guest("! echo hello > /dev/ttyS1");
+    lab.guest("stty -F /dev/ttyS1 9600; true");
+    // Divisor, interrupts, FIFO, loopback.
+    let writes = "'2fb 80' '2f8 1' '2f9 0' '2fb 0' '2f9 f' '2fa 0' '2fc 10'";
+    lab.guest(&format!(
+        "for write in {writes}; do echo outb $write > {TOUCH}; done"
+    ));
+    let found = lab.guest(&format!(
+        "for port in 8 9 a b c d e f; do echo inb 2f$port > {TOUCH}; cat {TOUCH}; done"
+    ));
+    assert_eq!(found.matches(" word 0xff\n").count(), 8, "{found}");
+    // The same by string instructions.
+    let at = found.split(' ').nth(1).unwrap_or_default();
+    let at = at.trim_start_matches("0x");
+    let found = lab.guest(&format!(
+        "for act in 'store {at} 0' 'in 2f8 {at} 6' 'out 2fb {at} 6' 'load {at}'; do \
+         echo $act > {TOUCH}; done; cat {TOUCH}"
+    ));
+    assert!(found.ends_with(" word 0xffffffffffff\n"), "{found}");
+    assert!(lab.run("pause").starts_with("break-in on core "));
+    lab.run("!ioin script { .n += 1; }");
+    lab.run("g");
+    lab.guest(&format!("echo inb 2f8 > {TOUCH}; echo inb 84 > {TOUCH}"));
+    lab.run("pause");
+    assert_ne!(lab.run("? printf(\"%d\\n\", .n);"), "0");
+    lab.run("events c all");
+    lab.go();
+    lab.kill_host();
+    lab.unload_driver();
+    tty_works(lab);
 }
 
 fn break_in_counts_within_a_session_only(lab: &mut Lab) {

@@ -101,6 +101,13 @@ fn driver_that_cannot_work_refuses_to_load_and_says_why() {
     lab.load_probe();
     refuses(&mut lab, "com", "9", "com=9: the serial ports are 1 to 4");
     refuses(&mut lab, "com", "4", "no serial port at I/O port 0x2e8");
+    let console = "com1 (I/O port 0x3f8) is the kernel's console; choose another port, or";
+    refuses(&mut lab, "com", "1", console);
+    let claim = "/sys/module/lab_probe/parameters/claim";
+    lab.guest(&format!("echo 2e8 > {claim}"));
+    let claimed = "com4 (I/O port 0x2e8) is in use by \"lab_probe\"";
+    refuses(&mut lab, "com", "4", claimed);
+    lab.guest(&format!("echo 0 > {claim}"));
     refuses(&mut lab, "arena_bytes", "1", "arena");
     refuses(&mut lab, "regular_events", "1000000", "arena");
     refuses(&mut lab, "baud", "7", "baud");

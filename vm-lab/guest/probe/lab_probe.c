@@ -25,7 +25,9 @@
 //   touch     read: "virtual V physical P word W" of four pages of the module's own, one behind the other in memory, and
 //             what the last load found; write an access of one instruction: "load ADDR", "store ADDR [WORD]",
 //             "add ADDR [WORD]" (8 bytes each, 1 if not said), "compare ADDR ADDR",
-//             "move FROM TO COUNT" (bytes, REP MOVSB), "out PORT FROM COUNT" and "in PORT TO COUNT" (REP OUTSB, REP INSB)
+//             "move FROM TO COUNT" (bytes, REP MOVSB), "out PORT FROM COUNT" and "in PORT TO COUNT" (REP OUTSB, REP INSB),
+//             "outb PORT VALUE" and "inb PORT" (what is read is the word)
+//   claim     write PORT (hex): claims eight I/O ports from there, as a driver does; write 0: gives them up
 //   cost      write "cpuid LEAF", "target", "load ADDR" or "nothing" (numbers in hex): measures it a thousand times, with
 //             interrupts off; read: "median N", in ticks of the time-stamp counter, those of reading it not counted
 //   page      read: "virtual V physical P" of a page of the module's own; write N: stores N in its first word
@@ -771,6 +773,10 @@ static int touch_set(const char *value, const struct kernel_param *kp)
 		asm volatile("cmpsb" : "+S"(first), "+D"(second) : : "memory", "cc");
 	else if (given == 4 && !strcmp(what, "move"))
 		asm volatile("rep movsb" : "+S"(first), "+D"(second), "+c"(count) : : "memory");
+	else if (given == 3 && !strcmp(what, "outb"))
+		outb(second, first);
+	else if (given == 2 && !strcmp(what, "inb"))
+		word = inb(first);
 	else if (given == 4 && (!strcmp(what, "out") || !strcmp(what, "in"))) {
 		// Nothing comes between the iterations, after which the instruction would begin anew.
 		local_irq_save(flags);
@@ -793,6 +799,23 @@ static int touch_get(char *buffer, const struct kernel_param *kp)
 static const struct kernel_param_ops touch_ops = { .set = touch_set, .get = touch_get };
 module_param_cb(touch, &touch_ops, NULL, 0600);
 
+static u16 claimed;
+
+static int claim_set(const char *value, const struct kernel_param *kp)
+{
+	u16 port;
+	int error = kstrtou16(value, 16, &port);
+
+	if (error)
+		return error;
+	if (claimed)
+		release_region(claimed, 8);
+	claimed = port && request_region(port, 8, "lab_probe") ? port : 0;
+	return port == claimed ? 0 : -EBUSY;
+}
+static const struct kernel_param_ops claim_ops = { .set = claim_set };
+module_param_cb(claim, &claim_ops, NULL, 0200);
+
 static int __init probe_init(void)
 {
 	page = (u64 *)get_zeroed_page(GFP_KERNEL);
@@ -807,6 +830,8 @@ static int __init probe_init(void)
 static void __exit probe_exit(void)
 {
 	count_stop();
+	if (claimed)
+		release_region(claimed, 8);
 	unregister_nmi_handler(NMI_LOCAL, "lab_probe");
 	free_pages((unsigned long)area, AREA_ORDER);
 	free_page((unsigned long)page);

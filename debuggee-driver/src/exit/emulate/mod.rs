@@ -5,4 +5,5 @@
 pub(super) mod advance;
 pub(super) mod load;
 pub(super) mod nop;
+pub(super) mod port;
 pub(super) mod syscall;

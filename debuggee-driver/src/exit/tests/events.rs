@@ -151,10 +151,93 @@ fn string_io_is_watched_once_and_iterates_by_itself() {
     machine.exit(0, reason::MONITOR_TRAP_FLAG);
     assert_eq!(read(&machine, PRIMARY) & (IO_BITMAPS | MTF), IO_BITMAPS);
     assert_eq!(machine.hits(event), 1);
-    // The line's own ports never exit.
-    watch(&mut machine, Trigger::IoIn { port: None });
-    let word = machine.shared.memory.read_u64(BITMAPS.io + 0x3c0 / 8);
-    assert_eq!(word, u64::MAX >> 8);
+}
+
+const LINE_ONLY: u64 = 0xff << 56;
+
+/// Ports 3c0 to 3ff, of which the last eight are the line's.
+fn intercepted(machine: &Machine) -> u64 {
+    machine.shared.memory.read_u64(BITMAPS.io + 0x3c0 / 8)
+}
+
+/// The core exits for an access to a port.
+fn port_access(machine: &mut Machine, qualification: u64) {
+    set(machine, &[(ro::EXIT_QUALIFICATION, qualification)]);
+    instruction(machine, reason::IO);
+}
+
+#[test]
+fn ports_of_the_line_meet_no_device_whatever_is_watched() {
+    let mut machine = Machine::new();
+    assert_eq!(intercepted(&machine), LINE_ONLY);
+    let every = watch(&mut machine, Trigger::IoIn { port: None });
+    assert_eq!(intercepted(&machine), u64::MAX);
+    const IN: u64 = 8;
+    for (port, size, before, after) in [
+        (0x3f8, 0, 0x1234_5678_9abc_de00, 0x1234_5678_9abc_deff),
+        (0x3fd, 1, 0x1234_5678_9abc_0000, 0x1234_5678_9abc_ffff),
+        (0x3fc, 3, 0x1234_5678_9abc_0000, 0xffff_ffff),
+    ] {
+        cpu(&mut machine).registers_mut()[gpr::RAX] = before;
+        port_access(&mut machine, port << 16 | IN | size);
+        assert_eq!(cpu(&mut machine).registers()[gpr::RAX], after);
+        assert_eq!(read(&machine, guest::RIP), RAM + 2);
+    }
+    // OUT changes nothing.
+    port_access(&mut machine, 0x3fb << 16);
+    assert_eq!(read(&machine, guest::RIP), RAM + 2);
+    assert!(!machine.traps(0));
+    assert_eq!(machine.hits(every), 0);
+    // One that reaches a port before them is watched there, and meets no device either.
+    port_access(&mut machine, 0x3f6 << 16 | IN | 3);
+    assert_eq!(machine.hits(every), 1);
+    assert_eq!(cpu(&mut machine).registers()[gpr::RAX], 0xffff_ffff);
+    assert!(!machine.traps(0));
+}
+
+#[test]
+fn strings_of_the_lines_ports_move_on_and_find_ones() {
+    const REP_IN: u64 = 0x38;
+    const REP_OUT: u64 = 0x30;
+    let mut machine = Machine::new();
+    let at = RAM + 0x3000;
+    let set_up = |machine: &mut Machine, count, flags| {
+        let registers = cpu(machine).registers_mut();
+        registers[gpr::RCX] = count;
+        registers[gpr::RDI] = at;
+        registers[gpr::RSI] = at;
+        set(
+            machine,
+            &[(ro::GUEST_LINEAR_ADDR, at), (guest::RFLAGS, flags)],
+        );
+    };
+    let index = |machine: &mut Machine, which| cpu(machine).registers()[which];
+    set_up(&mut machine, 2, 2);
+    port_access(&mut machine, 0x3f8 << 16 | REP_IN);
+    assert_eq!(read(&machine, guest::RIP), RAM, "one iteration is left");
+    assert_eq!(index(&mut machine, gpr::RDI), at + 1);
+    port_access(&mut machine, 0x3f8 << 16 | REP_IN);
+    assert_eq!(read(&machine, guest::RIP), RAM + 2);
+    assert_eq!(index(&mut machine, gpr::RCX), 0);
+    assert_eq!(machine.shared.memory.read_u64(at), 0xff);
+    // Backwards, two bytes at a time, out.
+    set_up(&mut machine, 1, 0x402);
+    port_access(&mut machine, 0x3f8 << 16 | REP_OUT | 1);
+    assert_eq!(read(&machine, guest::RIP), RAM + 2);
+    assert_eq!(index(&mut machine, gpr::RSI), at - 2);
+    // Nothing to do.
+    set_up(&mut machine, 0, 2);
+    port_access(&mut machine, 0x3f8 << 16 | REP_IN | 1);
+    assert_eq!(read(&machine, guest::RIP), RAM + 2);
+    assert_eq!(index(&mut machine, gpr::RDI), at);
+    assert_eq!(machine.shared.memory.read_u64(at), 0xff);
+    // Memory of the debugger's is not written, nor is what is not there.
+    for elsewhere in [DRIVER - 0x1000, 1 << 40] {
+        set_up(&mut machine, 1, 2);
+        set(&mut machine, &[(ro::GUEST_LINEAR_ADDR, elsewhere)]);
+        port_access(&mut machine, 0x3f8 << 16 | REP_IN | 3);
+        assert_eq!(read(&machine, guest::RIP), RAM + 2);
+    }
 }
 
 #[test]
