@@ -22,14 +22,16 @@ use crate::facts::Facts;
 use crate::hw::code::CodePlace;
 use crate::hw::detour::{self, Data};
 use crate::hw::host_pages::ImagePage;
-use crate::hw::io::IoPorts;
+use crate::hw::io::Registers;
 use crate::hw::launch::{self, Hardware};
 use crate::hw::phys::DirectMap;
 use crate::hw::vmx_cpu::{self, VmcsPlan};
 use crate::pool::arena::{Arena, CHUNK_BYTES};
 use crate::port::HostTransport;
 use crate::shared::{Fixed, Parts, Shared};
-use crate::transport::uart16550::{PORTS, Uart, UartError};
+use crate::transport::baud::Rates;
+use crate::transport::place::Place;
+use crate::transport::uart16550::{Speed, Uart, UartError};
 use crate::vmx::capability::Unsupported;
 use buffers::{build_line, build_locals, build_messages, build_variables};
 use core::fmt;
@@ -37,7 +39,7 @@ pub use core_loop::start_core;
 use core_loop::{CorePages, build_core};
 use detours::build_detours;
 use host::{build_codes, build_host_pages};
-use views::{build_mode_views, build_views};
+use views::{build_mode_views, build_views, hide_device};
 use wire_protocol::address::{Extent, GuestPhysical, PAGE_BYTES};
 use wire_protocol::limits;
 
@@ -49,14 +51,23 @@ pub struct Plan<'a> {
     pub image: &'a [ImagePage],
     /// All physical memory, RAM and devices.
     pub memory: DirectMap,
-    /// First I/O port of the UART.
-    pub port: u16,
-    /// Its speed.
-    pub baud_hz: u32,
+    /// The UART.
+    pub uart: UartPlan,
     /// Design constants.
     pub constants: Constants,
     /// What the platform found out.
     pub facts: Facts,
+}
+
+/// The UART of the line, which is nobody else's from now on.
+#[derive(Clone, Copy, Debug)]
+pub struct UartPlan {
+    /// Where its registers are.
+    pub place: Place,
+    /// Where the kernel maps them, uncached, if they are in memory.
+    pub linear: u64,
+    /// How fast it is to be.
+    pub speed: Speed,
 }
 
 /// Why the hypervisor was not built. Nothing has changed.
@@ -64,10 +75,10 @@ pub struct Plan<'a> {
 pub enum BootError {
     /// The processor cannot carry it.
     Unsupported(Unsupported),
-    /// No UART answers at the port.
-    NoUart(u16),
-    /// A baud rate that the UART's clock cannot make.
-    BaudRate(u32),
+    /// No UART answers there.
+    NoUart(Place),
+    /// A baud rate that the UART's clock cannot make, and those that it can.
+    BaudRate(u32, Rates),
     /// The arena is too small for what must be in it.
     ArenaTooSmall(&'static str),
     /// A chunk of the arena is unusable.
@@ -78,13 +89,18 @@ impl fmt::Display for BootError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unsupported(why) => f.write_str(why.text()),
-            Self::NoUart(port) => write!(
+            Self::NoUart(Place::Ports { first }) => write!(
                 f,
-                "no serial port at I/O port {port:#x}; choose another with com=N"
+                "no serial port at I/O port {first:#x}; choose another with com=N"
             ),
-            Self::BaudRate(baud) => write!(
+            Self::NoUart(Place::Memory { base, .. }) => write!(
                 f,
-                "baud={baud} is not a divisor of 115200; use 115200, 57600, 38400, 19200 or 9600"
+                "no serial port at address {base:#x}; choose another with mmio=ADDRESS, or stride=4"
+            ),
+            Self::BaudRate(baud, rates) => write!(
+                f,
+                "baud={baud}: with its clock of {} Hz this port makes {rates}",
+                rates.clock_hz
             ),
             Self::ArenaTooSmall(what) => write!(
                 f,
@@ -127,16 +143,16 @@ fn carve(
 /// Why not.
 ///
 /// # Safety
-/// CPL 0 in the kernel's context, on a stack of at least 16 MiB. The chunks of `plan` are zeroed
-/// memory that is nobody else's as long as the hypervisor lives, and mapped by `plan.memory`.
+/// CPL 0 in the kernel's context, on a stack of at least 16 MiB. The UART of `plan` is nobody else's, and mapped where it
+/// says. The chunks of `plan` are zeroed memory that is nobody else's as long as the hypervisor lives, and mapped by `plan.memory`.
 pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
     // SAFETY: at CPL 0 in the kernel's context, by contract.
     let controls = unsafe { vmx_cpu::check() }.map_err(BootError::Unsupported)?;
-    // SAFETY: the platform owns the port range of the UART.
-    let io = unsafe { IoPorts::new(plan.port, PORTS) };
-    let uart = Uart::init(io, plan.port, plan.baud_hz).map_err(|error| match error {
-        UartError::Missing { base_port } => BootError::NoUart(base_port),
-        UartError::BadSpeed { baud } => BootError::BaudRate(baud),
+    // SAFETY: the platform took the UART from its system and mapped it, and `build_host_pages` maps it likewise.
+    let io = unsafe { Registers::new(plan.uart.place, plan.uart.linear) };
+    let uart = Uart::init(io, plan.uart.speed).map_err(|error| match error {
+        UartError::Missing => BootError::NoUart(plan.uart.place),
+        UartError::BadSpeed { baud_hz, rates } => BootError::BaudRate(baud_hz, rates),
     })?;
     let owned = uart.owns();
     let mut memory = plan.memory;
@@ -164,10 +180,11 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
         zero_page,
         sink_page,
     )?;
+    hide_device(&views, owned.memory, &mut arena, &mut memory, sink_page)?;
     let detours = build_detours(plan, &views, &mut arena, &mut memory)?;
     let mode_views = build_mode_views(&controls, &views, &mut arena, &mut memory)?;
     let codes = build_codes(plan, &mut arena, &memory)?;
-    let host_cr3 = build_host_pages(plan, &codes, &mut arena, &mut memory)?;
+    let host_cr3 = build_host_pages(plan, &codes, owned.memory, &mut arena, &mut memory)?;
     let common = VmcsPlan {
         controls,
         eptp: views.hooked.eptp(),

@@ -3,11 +3,11 @@
 
 extern crate alloc;
 
-use crate::port::{Hidden, PhysicalMemory, RegisterIo};
+use crate::port::{Hidden, Owned, PhysicalMemory, PortRange, RegisterIo};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
-use wire_protocol::address::{GuestPhysical, PAGE_BYTES};
+use wire_protocol::address::{Extent, GuestPhysical, PAGE_BYTES};
 use wire_protocol::transport::Transport;
 
 /// Pages of a region: 2 MiB.
@@ -166,6 +166,30 @@ impl Hidden for HiddenPages {
     }
 }
 
+/// What a chip has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chip {
+    /// A 16450.
+    NoFifo,
+    /// A 16550A.
+    Fifo16,
+    /// A 16650, with a register of its own behind a value of the line control.
+    Enhanced32,
+    /// A 16750, whose FIFO is as long if it is asked for with the divisor latch open.
+    Fifo64,
+}
+
+impl Chip {
+    const fn fifo_bytes(self) -> u32 {
+        match self {
+            Self::NoFifo => 1,
+            Self::Fifo16 => 16,
+            Self::Enhanced32 => 32,
+            Self::Fifo64 => 64,
+        }
+    }
+}
+
 /// A 16550 behind its eight ports, with the other end of the line in hand.
 #[derive(Clone, Debug)]
 pub struct FakePorts {
@@ -185,12 +209,18 @@ pub struct FakePorts {
     pub divisor: u16,
     /// Last value written to each register, outside the divisor latch.
     pub registers: [u8; 8],
-    /// Whether the chip has a FIFO.
-    pub has_fifo: bool,
+    /// What kind it is.
+    pub chip: Chip,
+    /// Register of an enhanced chip.
+    pub enhanced: u8,
+    /// Bytes that were sent and found no room.
+    pub lost: u32,
     /// Nobody answers.
     pub missing: bool,
     /// Writes seen.
     pub writes: u64,
+    /// Bytes in the transmitter.
+    waiting: u32,
 }
 
 impl FakePorts {
@@ -206,15 +236,21 @@ impl FakePorts {
             line_errors: 0,
             divisor: 0,
             registers: [0; 8],
-            has_fifo: true,
+            chip: Chip::Fifo16,
+            enhanced: 0,
+            lost: 0,
             missing: false,
             writes: 0,
+            waiting: 0,
         }
     }
 
-    fn register(&self, port: u16) -> Option<usize> {
-        let register = usize::from(port.checked_sub(self.base_port)?);
-        (register < 8 && !self.missing).then_some(register)
+    fn register(&self, register: u8) -> Option<usize> {
+        (register < 8 && !self.missing).then_some(usize::from(register))
+    }
+
+    fn shows_enhanced(&self) -> bool {
+        self.chip == Chip::Enhanced32 && self.stored(3) == 0xbf
     }
 
     fn stored(&self, register: usize) -> u8 {
@@ -227,13 +263,17 @@ impl FakePorts {
 }
 
 impl RegisterIo for FakePorts {
-    fn read(&mut self, port: u16) -> u8 {
-        let Some(register) = self.register(port) else {
+    fn read(&mut self, register: u8) -> u8 {
+        let Some(register) = self.register(register) else {
             return 0xff;
         };
         match register {
             0 if !self.divisor_is_open() => self.incoming.pop_front().unwrap_or(0),
-            2 if self.has_fifo && self.stored(2) & 1 != 0 => 0xc1,
+            2 if self.shows_enhanced() => self.enhanced,
+            2 if self.chip != Chip::NoFifo && self.stored(2) & 1 != 0 => {
+                let is_long = self.chip == Chip::Fifo64 && self.stored(2) & 0x20 != 0;
+                if is_long { 0xe1 } else { 0xc1 }
+            }
             2 => 1,
             5 => {
                 let data = u8::from(!self.incoming.is_empty());
@@ -244,8 +284,8 @@ impl RegisterIo for FakePorts {
         }
     }
 
-    fn write(&mut self, port: u16, value: u8) {
-        let Some(register) = self.register(port) else {
+    fn write(&mut self, register: u8, value: u8) {
+        let Some(register) = self.register(register) else {
             return;
         };
         self.writes += 1;
@@ -254,14 +294,39 @@ impl RegisterIo for FakePorts {
             0 if self.divisor_is_open() => self.divisor = u16::from_le_bytes([value, high]),
             1 if self.divisor_is_open() => self.divisor = u16::from_le_bytes([low, value]),
             0 => {
+                if self.transmitter_empty {
+                    self.waiting = 0;
+                }
+                self.waiting += 1;
+                if self.waiting > self.chip.fifo_bytes() {
+                    self.lost += 1;
+                }
                 self.sent.push(value);
                 self.transmitter_empty = self.keeps_up;
+            }
+            2 if self.shows_enhanced() => self.enhanced = value,
+            // It sleeps, and wakes, only if its extras are on.
+            1 if self.chip == Chip::Enhanced32 && self.enhanced & 0x10 == 0 => {
+                self.registers[1] = self.registers[1] & 0xf0 | value & 0x0f;
+            }
+            2 if self.chip == Chip::Fifo64 && !self.divisor_is_open() => {
+                self.registers[2] = self.registers[2] & 0x20 | value & !0x20;
             }
             _ => {
                 if let Some(slot) = self.registers.get_mut(register) {
                     *slot = value;
                 }
             }
+        }
+    }
+
+    fn owns(&self) -> Owned {
+        Owned {
+            ports: PortRange {
+                first: self.base_port,
+                count: 8,
+            },
+            memory: Extent::EMPTY,
         }
     }
 }

@@ -37,12 +37,14 @@ pub trait Hidden {
     fn hides(&self, page: GuestPhysical) -> bool;
 }
 
-/// Byte-wide device registers by I/O port. VMX-root safe.
+/// Byte-wide registers of one device, by number. VMX-root safe.
 pub trait RegisterIo {
-    /// Reads the register at `port`.
-    fn read(&mut self, port: u16) -> u8;
-    /// Writes the register at `port`.
-    fn write(&mut self, port: u16, value: u8);
+    /// Reads a register.
+    fn read(&mut self, register: u8) -> u8;
+    /// Writes a register.
+    fn write(&mut self, register: u8, value: u8);
+    /// Where they are.
+    fn owns(&self) -> Owned;
 }
 
 /// The way to the host: a device of the machine that only the driver uses from now on. VMX-root

@@ -7,7 +7,7 @@
 #define SS_RAM_RANGES 32
 #define SS_BANNER 192
 #define SS_CONSTANTS 23
-#define SS_REASON 192
+#define SS_REASON 256
 
 struct ss_image_page {
 	u64 linear;
@@ -18,6 +18,25 @@ struct ss_image_page {
 struct ss_ram {
 	u64 start;
 	u64 len_bytes;
+};
+
+#define SS_LINE_NAME 48
+
+/* Which UART the loader wants; 0 for what he did not say. */
+struct ss_line_wish {
+	u64 com, io, mmio, stride, acpi;
+	const void *dbg2; /* the firmware's tables, or NULL */
+	u64 dbg2_bytes;
+	const void *spcr;
+	u64 spcr_bytes;
+};
+
+/* Which it is. */
+struct ss_line {
+	u64 base; /* the first port, or the physical address of the first register */
+	u64 len_bytes; /* ports or bytes */
+	u64 stride; /* bytes between registers in memory; 0: ports */
+	u64 clock_hz; /* 0 if the firmware does not say */
 };
 
 struct ss_facts {
@@ -36,8 +55,9 @@ struct ss_facts {
 	u64 kernel_cr4;
 	u64 core_count;
 	u64 tsc_khz;
-	u64 port;
-	u64 baud_hz;
+	struct ss_line line;
+	u64 line_linear; /* where registers in memory are mapped, uncached */
+	u64 clock_hz, baud_hz;
 	u64 session;
 	u64 token; /* that every call of this load has to know */
 	u64 entry_base, entry_bytes; /* code in which stack and tables may be the user's */
@@ -54,6 +74,8 @@ struct ss_facts {
 	char banner[SS_BANNER];
 };
 
+/* Chooses the UART. 0 if there is none, with a reason; else its name for the log is in the reason's place. */
+u64 standstill_choose_line(const struct ss_line_wish *wish, struct ss_line *line, char *reason, size_t reason_bytes);
 /* Builds the hypervisor on the given stack; NULL with a reason if it cannot. */
 void *standstill_build(const struct ss_facts *facts, unsigned long stack_top, char *reason, size_t reason_bytes);
 /* On the core, interrupts off. 0, or the code of a failed launch. */

@@ -10,6 +10,7 @@
 
 #include <linux/console.h>
 #include <linux/device.h>
+#include <linux/io.h>
 #include <linux/ioport.h>
 #include <linux/module.h>
 #include <linux/pm_runtime.h>
@@ -18,6 +19,7 @@
 #include <linux/string.h>
 #include <linux/version.h>
 
+#include "facts.h"
 #include "line.h"
 
 /* Exported, and declared in a header of its driver's own. */
@@ -34,17 +36,18 @@ static struct uart_8250_port taken;
 static bool is_taken;
 static const struct device_driver *owner;
 
-static struct line_place claimed;
+static struct ss_line claimed;
+static void __iomem *mapped;
 
-static bool is_at(const struct uart_port *port, const struct line_place *place)
+static bool is_at(const struct uart_port *port, const struct ss_line *place)
 {
 	if (port->iotype == UPIO_PORT)
-		return !place->in_memory && port->iobase == place->base;
-	return place->in_memory && port->mapbase == place->base;
+		return !place->stride && port->iobase == place->base;
+	return place->stride && port->mapbase == place->base;
 }
 
 /* The port that the kernel's driver has there. */
-static struct uart_8250_port *find(const struct line_place *place)
+static struct uart_8250_port *find(const struct ss_line *place)
 {
 #ifdef CONFIG_SERIAL_8250_NR_UARTS
 	int line;
@@ -68,7 +71,7 @@ static struct uart_8250_port *find(const struct line_place *place)
 #endif
 
 /* A console of the boot: earlycon, or earlyprintk, which keeps its port for itself. */
-static bool is_early(const struct console *console, const struct line_place *place)
+static bool is_early(const struct console *console, const struct ss_line *place)
 {
 	const struct earlycon_device *device = console->data;
 	const unsigned long *base;
@@ -81,7 +84,7 @@ static bool is_early(const struct console *console, const struct line_place *pla
 	return base && *base == place->base;
 }
 
-static bool is_console(const struct uart_port *port, const struct line_place *place)
+static bool is_console(const struct uart_port *port, const struct ss_line *place)
 {
 	struct console *console;
 	bool found = false;
@@ -97,13 +100,13 @@ static bool is_console(const struct uart_port *port, const struct line_place *pl
 	return found;
 }
 
-static struct resource *all_of(const struct line_place *place)
+static struct resource *all_of(const struct ss_line *place)
 {
-	return place->in_memory ? &iomem_resource : &ioport_resource;
+	return place->stride ? &iomem_resource : &ioport_resource;
 }
 
 /* Who has claimed any of it. */
-static const char *claimant(const struct line_place *place)
+static const char *claimant(const struct ss_line *place)
 {
 	const struct resource *resource = all_of(place)->child;
 	u64 last = place->base + place->len_bytes - 1;
@@ -153,7 +156,7 @@ static void give_to_kernel(void)
 	is_taken = false;
 }
 
-int line_take(const struct line_place *place, line_lookup lookup, bool force)
+int line_take(const struct ss_line *place, const char *name, line_lookup lookup, bool force)
 {
 	const struct uart_8250_port *port;
 
@@ -164,19 +167,32 @@ int line_take(const struct line_place *place, line_lookup lookup, bool force)
 	unregister_port = (void *)lookup("serial8250_unregister_port");
 	port = register_port && unregister_port ? find(place) : NULL;
 	if (!force && is_console(port ? &port->port : NULL, place)) {
-		pr_err("%s is the kernel's console; choose another port, or take it all the same with force=1\n", place->name);
+		pr_err("%s is the kernel's console; choose another port, or take it all the same with force=1\n", name);
 		line_give_back();
 		return -EBUSY;
 	}
 	if (port)
 		take_from_kernel(port);
 	if (!__request_region(all_of(place), place->base, place->len_bytes, "standstill", 0)) {
-		pr_err("%s is in use by \"%s\"; unload that first, or choose another port\n", place->name, claimant(place));
+		pr_err("%s is in use by \"%s\"; unload that first, or choose another port\n", name, claimant(place));
 		line_give_back();
 		return -EBUSY;
 	}
 	claimed = *place;
+	if (place->stride) {
+		mapped = ioremap(place->base, place->len_bytes);
+		if (!mapped) {
+			pr_err("%s cannot be mapped\n", name);
+			line_give_back();
+			return -ENOMEM;
+		}
+	}
 	return 0;
+}
+
+u64 line_linear(void)
+{
+	return (u64)mapped;
 }
 
 u32 line_clock_hz(void)
@@ -186,6 +202,9 @@ u32 line_clock_hz(void)
 
 void line_give_back(void)
 {
+	if (mapped)
+		iounmap(mapped);
+	mapped = NULL;
 	if (claimed.len_bytes)
 		__release_region(all_of(&claimed), claimed.base, claimed.len_bytes);
 	claimed.len_bytes = 0;

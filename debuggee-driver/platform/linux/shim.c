@@ -2,6 +2,7 @@
 /* The Linux side of the driver: everything the Rust core needs from the kernel, and nothing else. */
 #define pr_fmt(fmt) "standstill: " fmt
 
+#include <linux/acpi.h>
 #include <linux/bpf.h>
 #include <linux/cpu.h>
 #include <linux/cpuhotplug.h>
@@ -36,9 +37,24 @@
 #define BOOT_STACK_BYTES (16UL << 20)
 
 /* Parameters: the line, and every design constant under the name it has in constants.rs. */
-static uint com = 2;
+static uint com;
 module_param(com, uint, 0444);
-MODULE_PARM_DESC(com, "serial port of the debugger's line, 1 to 4");
+MODULE_PARM_DESC(com, "serial port of the debugger's line, 1 to 4; 2 if none is named");
+static ulong io;
+module_param(io, ulong, 0444);
+MODULE_PARM_DESC(io, "or a 16550 at this I/O port, as on a PCI card");
+static ulong mmio;
+module_param(mmio, ulong, 0444);
+MODULE_PARM_DESC(mmio, "or a 16550 whose registers are in memory, at this physical address");
+static uint stride;
+module_param(stride, uint, 0444);
+MODULE_PARM_DESC(stride, "bytes from one register in memory to the next: 1, or 4 with accesses of that size");
+static bool acpi;
+module_param(acpi, bool, 0444);
+MODULE_PARM_DESC(acpi, "or the 16550 that the firmware's table DBG2 names, or else SPCR");
+static uint clock;
+module_param(clock, uint, 0444);
+MODULE_PARM_DESC(clock, "Hz that the port divides its baud rate from; 0: what the kernel or the firmware knows, or 1843200");
 static uint baud = 115200;
 module_param(baud, uint, 0444);
 MODULE_PARM_DESC(baud, "baud rate of the line");
@@ -98,15 +114,52 @@ static int find_lookup(void)
 	return 0;
 }
 
-static const u16 com_ports[] = { 0x3f8, 0x2f8, 0x3e8, 0x2e8 };
-#define PORTS 8 /* of a UART */
+/* --- the line --- */
+
+#define CLOCK_HZ 1843200 /* of a PC's port */
+
+/* Its name, or why there is none. */
+static char line_name[SS_REASON];
+
+static struct acpi_table_header *table(const char *signature, u64 *len_bytes)
+{
+	struct acpi_table_header *found = NULL;
+
+	if (!acpi || acpi_disabled || ACPI_FAILURE(acpi_get_table((char *)signature, 0, &found)))
+		return NULL;
+	*len_bytes = found->length;
+	return found;
+}
+
+static int choose_line(void)
+{
+	struct ss_line_wish wish = { .com = com, .io = io, .mmio = mmio, .stride = stride, .acpi = acpi };
+	struct acpi_table_header *dbg2 = table(ACPI_SIG_DBG2, &wish.dbg2_bytes);
+	struct acpi_table_header *spcr = table(ACPI_SIG_SPCR, &wish.spcr_bytes);
+	u64 is_chosen;
+
+	wish.dbg2 = dbg2;
+	wish.spcr = spcr;
+	is_chosen = standstill_choose_line(&wish, &facts->line, line_name, sizeof(line_name));
+	if (dbg2)
+		acpi_put_table(dbg2);
+	if (spcr)
+		acpi_put_table(spcr);
+	if (is_chosen)
+		return 0;
+	pr_err("%s\n", line_name);
+	return -EINVAL;
+}
 
 static int take_line(void)
 {
-	struct line_place place = { .base = facts->port, .len_bytes = PORTS };
+	int error = line_take(&facts->line, line_name, lookup, force);
 
-	scnprintf(place.name, sizeof(place.name), "com%u (I/O port %#llx)", com, facts->port);
-	return line_take(&place, lookup, force);
+	if (error)
+		return error;
+	facts->line_linear = line_linear();
+	facts->clock_hz = clock ?: line_clock_hz() ?: facts->line.clock_hz ?: CLOCK_HZ;
+	return 0;
 }
 
 /* --- the arena --- */
@@ -280,10 +333,9 @@ static int gather_facts(void)
 	struct mm_struct *kernel_mm;
 	int i, error;
 
-	if (com < 1 || com > ARRAY_SIZE(com_ports)) {
-		pr_err("com=%u: the serial ports are 1 to 4\n", com);
-		return -EINVAL;
-	}
+	error = choose_line();
+	if (error)
+		return error;
 	if (nr_cpu_ids > SS_CORES) {
 		pr_err("%u cores are more than the %u this driver supports\n", nr_cpu_ids, SS_CORES);
 		return -E2BIG;
@@ -309,7 +361,6 @@ static int gather_facts(void)
 	facts->direct_map_base = PAGE_OFFSET;
 	facts->core_count = nr_cpu_ids;
 	facts->tsc_khz = tsc_khz;
-	facts->port = com_ports[com - 1];
 	facts->baud_hz = baud;
 	facts->session = get_random_u64();
 	token = get_random_u64() | 1;
@@ -498,8 +549,8 @@ static int __init standstill_init(void)
 	if (error)
 		goto give_line_back;
 	start_replenisher();
-	pr_info("%u cores under the hypervisor, line on com%u at %u baud, arena %lu MiB\n", num_online_cpus(), com, baud,
-		arena_bytes >> 20);
+	pr_info("%u cores under the hypervisor, line on %s at %u baud, arena %lu MiB\n", num_online_cpus(), line_name,
+		baud, arena_bytes >> 20);
 	return 0;
 
 give_line_back:

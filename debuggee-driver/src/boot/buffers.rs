@@ -3,7 +3,7 @@
 //! Called by [`super::build`], in the kernel's context.
 
 use super::{BootError, LISTS_BYTES, Plan, RING_BYTES_MAX, carve};
-use crate::hw::io::IoPorts;
+use crate::hw::io::Registers;
 use crate::hw::launch;
 use crate::hw::phys::DirectMap;
 use crate::line::{Buffers, Line};
@@ -18,10 +18,10 @@ use wire_protocol::link::Storage;
 use wire_protocol::script::Workspace;
 
 pub(super) fn build_line(
-    uart: Uart<IoPorts>,
+    uart: Uart<Registers>,
     arena: &mut Arena,
     memory: &DirectMap,
-) -> Result<Line<Uart<IoPorts>>, BootError> {
+) -> Result<Line<Uart<Registers>>, BootError> {
     const WHAT: &str = "the line's buffers";
     let storage = carve(arena, Storage::BYTES as u32, WHAT)?;
     let message = carve(arena, limits::MESSAGE_BYTES as u32, WHAT)?;

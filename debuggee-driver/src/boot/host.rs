@@ -10,6 +10,7 @@ use crate::hw::percore;
 use crate::hw::phys::DirectMap;
 use crate::pool::arena::Arena;
 use crate::port::PhysicalMemory;
+use wire_protocol::address::{Extent, GuestPhysical, PAGE_BYTES};
 use wire_protocol::limits;
 
 /// Pages and a stack for machine code, for every core. What an event holds at most finds room.
@@ -41,6 +42,7 @@ pub(super) fn build_codes(
 pub(super) fn build_host_pages(
     plan: &Plan<'_>,
     codes: &[CodePlace],
+    device: Extent<GuestPhysical>,
     arena: &mut Arena,
     memory: &mut DirectMap,
 ) -> Result<u64, BootError> {
@@ -52,6 +54,14 @@ pub(super) fn build_host_pages(
         .map_err(failed)?;
     for page in plan.image {
         pages.map_image(page).map_err(failed)?;
+    }
+    if !device.is_empty() {
+        let page = ImagePage {
+            linear: plan.uart.linear & !(PAGE_BYTES - 1),
+            physical: device.start().0,
+            kind: ImagePage::DEVICE,
+        };
+        pages.map_image(&page).map_err(failed)?;
     }
     for code in codes {
         for offset in (0..u64::from(code.len_bytes)).step_by(PAGE as usize) {

@@ -3,7 +3,7 @@
 //!
 //! Called by [`super::build`], in the kernel's context.
 
-use super::{BootError, Plan};
+use super::{BootError, PAGE, Plan, carve};
 use crate::ept::entry::{Entry, Permissions};
 use crate::ept::mode::ModeViews;
 use crate::ept::view::{HiddenChunks, MapRequest, Views};
@@ -13,7 +13,7 @@ use crate::hw::phys::DirectMap;
 use crate::pool::arena::Arena;
 use crate::port::PhysicalMemory;
 use crate::vmx::capability::ControlValues;
-use wire_protocol::address::PAGE_BYTES;
+use wire_protocol::address::{Extent, GuestPhysical, PAGE_BYTES};
 
 /// What the guest may do with a page of the driver's image; `None`: it is the kernel's own.
 pub(super) fn allowed(page: &ImagePage) -> Option<Permissions> {
@@ -69,6 +69,39 @@ pub(super) fn build_views(
         views.clean.set_leaf(memory, leaf.entry_phys, Entry(sink));
     }
     Ok(views)
+}
+
+/// The page of the line's device, if it is in memory, as the guest finds it: no device answers. What other devices have
+/// there is out of its reach, too.
+pub(super) fn hide_device(
+    views: &Views,
+    device: Extent<GuestPhysical>,
+    arena: &mut Arena,
+    memory: &mut DirectMap,
+    sink_page: u64,
+) -> Result<(), BootError> {
+    const WHAT: &str = "the page of the line's device";
+    if device.is_empty() {
+        return Ok(());
+    }
+    let ones_page = carve(arena, PAGE, WHAT)?.start().0;
+    for offset in (0..PAGE_BYTES).step_by(8) {
+        memory.write_u64(ones_page + offset, u64::MAX);
+    }
+    let read_write = Permissions::READ | Permissions::WRITE;
+    for (view, permissions, page) in [
+        (&views.hooked, Permissions::READ, ones_page),
+        (&views.clean, read_write, sink_page),
+    ] {
+        let failed = |_| BootError::ArenaTooSmall(WHAT);
+        let at = device.start().0;
+        view.protect(memory, at, permissions, arena)
+            .map_err(failed)?;
+        let leaf = view.walk(memory, at);
+        let entry = leaf.entry.0 & (PAGE_BYTES - 1) | page;
+        view.set_leaf(memory, leaf.entry_phys, Entry(entry));
+    }
+    Ok(())
 }
 
 /// The views for one mode alone, if the processor can tell modes apart. The hooked view is complete.

@@ -9,6 +9,8 @@ use crate::port::PhysicalMemory;
 /// Page-table entry bits ("4-Level Paging", 4.5.4).
 const PRESENT: u64 = 1;
 const WRITABLE: u64 = 1 << 1;
+/// PWT and PCD: strong uncacheable by the PAT that every kernel keeps there.
+const UNCACHED: u64 = 1 << 3 | 1 << 4;
 const LARGE: u64 = 1 << 7;
 const NO_EXECUTE: u64 = 1 << 63;
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
@@ -40,6 +42,8 @@ impl ImagePage {
     pub const CODE: u64 = 1;
     /// [`Self::kind`] of constants and jump tables.
     pub const READ_ONLY: u64 = 2;
+    /// [`Self::kind`] of a device's registers: no page of the image, but mapped like one.
+    pub const DEVICE: u64 = 3;
 }
 
 /// The tables under construction, then their root.
@@ -110,6 +114,7 @@ impl<'m, M: PhysicalMemory, S: TableSource> HostPages<'m, M, S> {
         let rights = match page.kind {
             ImagePage::CODE => 0,
             ImagePage::READ_ONLY => NO_EXECUTE,
+            ImagePage::DEVICE => NO_EXECUTE | WRITABLE | UNCACHED,
             _ => return Ok(()),
         };
         self.set(
@@ -182,7 +187,7 @@ mod tests {
         let mut memory = FlatMemory::new(64 * 0x1000);
         let mut tables = Next(0);
         let mut pages = HostPages::new(&mut memory, &mut tables).unwrap();
-        for kind in 0..3 {
+        for kind in 0..4 {
             let page = ImagePage {
                 linear: LINEAR + kind * 0x1000,
                 physical: 0x8000 + kind * 0x1000,
@@ -193,5 +198,7 @@ mod tests {
         let root = pages.root();
         let found = [0, 1, 2].map(|page| leaf(&memory, root, LINEAR + page * 0x1000));
         assert_eq!(found, [0, 0x9000 | PRESENT, 0xa000 | PRESENT | NO_EXECUTE]);
+        let device = leaf(&memory, root, LINEAR + 3 * 0x1000);
+        assert_eq!(device, 0xb000 | PRESENT | WRITABLE | 0x18 | NO_EXECUTE);
     }
 }

@@ -1,43 +1,85 @@
-//! I/O ports.
+//! Registers of a device, in I/O ports or in memory.
 
-use crate::port::RegisterIo;
+use crate::port::{Owned, PortRange, RegisterIo};
+use crate::transport::place::{Place, REGISTERS};
+use wire_protocol::address::{Extent, GuestPhysical, PAGE_BYTES};
 
-/// The processor's I/O space, for the ports of one device.
+/// The registers of one UART.
 #[derive(Debug)]
-pub struct IoPorts {
-    first: u16,
-    count: u16,
+pub struct Registers {
+    place: Place,
+    /// Where memory is mapped that they are in.
+    linear: u64,
 }
 
-impl IoPorts {
-    /// Ports `first .. first + count`.
+impl Registers {
+    /// The registers at `place`.
     ///
     /// # Safety
-    /// The ports belong to a device that nobody else drives, so that reading and writing its
-    /// registers has no effect on the memory of others.
+    /// They belong to a device that nobody else drives, so that reading and writing its registers has no effect on the
+    /// memory of others. Those in memory are mapped at `linear`, uncached, in the kernel and in VMX-root.
     #[must_use]
-    pub const unsafe fn new(first: u16, count: u16) -> Self {
-        Self { first, count }
-    }
-
-    const fn owns(&self, port: u16) -> bool {
-        port.wrapping_sub(self.first) < self.count
+    pub const unsafe fn new(place: Place, linear: u64) -> Self {
+        Self { place, linear }
     }
 }
 
-impl RegisterIo for IoPorts {
-    fn read(&mut self, port: u16) -> u8 {
-        if !self.owns(port) {
-            return 0xff;
+impl RegisterIo for Registers {
+    #[inline]
+    fn read(&mut self, register: u8) -> u8 {
+        let at = self.linear;
+        match self.place {
+            Place::Ports { first } => {
+                // SAFETY: the port is ours by contract of `new`.
+                unsafe { x86::io::inb(first.wrapping_add(u16::from(register))) }
+            }
+            Place::Memory { stride: 4, .. } => {
+                let at = at.wrapping_add(4 * u64::from(register));
+                // SAFETY: the register is ours, aligned and mapped, by contract of `new`; all of them are in its page.
+                unsafe { (at as *const u32).read_volatile() as u8 }
+            }
+            Place::Memory { .. } => {
+                let at = at.wrapping_add(u64::from(register));
+                // SAFETY: the register is ours and mapped, by contract of `new`; all of them are in its page.
+                unsafe { (at as *const u8).read_volatile() }
+            }
         }
-        // SAFETY: the port is ours by contract of `new`.
-        unsafe { x86::io::inb(port) }
     }
 
-    fn write(&mut self, port: u16, value: u8) {
-        if self.owns(port) {
-            // SAFETY: the port is ours by contract of `new`.
-            unsafe { x86::io::outb(port, value) }
+    #[inline]
+    fn write(&mut self, register: u8, value: u8) {
+        let at = self.linear;
+        match self.place {
+            Place::Ports { first } => {
+                // SAFETY: the port is ours by contract of `new`.
+                unsafe { x86::io::outb(first.wrapping_add(u16::from(register)), value) }
+            }
+            Place::Memory { stride: 4, .. } => {
+                let at = at.wrapping_add(4 * u64::from(register));
+                // SAFETY: the register is ours, aligned and mapped, by contract of `new`; all of them are in its page.
+                unsafe { (at as *mut u32).write_volatile(u32::from(value)) }
+            }
+            Place::Memory { .. } => {
+                let at = at.wrapping_add(u64::from(register));
+                // SAFETY: the register is ours and mapped, by contract of `new`; all of them are in its page.
+                unsafe { (at as *mut u8).write_volatile(value) }
+            }
+        }
+    }
+
+    fn owns(&self) -> Owned {
+        match self.place {
+            Place::Ports { first } => Owned {
+                ports: PortRange {
+                    first,
+                    count: REGISTERS,
+                },
+                memory: Extent::EMPTY,
+            },
+            Place::Memory { base, .. } => Owned {
+                ports: PortRange::default(),
+                memory: Extent::new(GuestPhysical(base).page(), PAGE_BYTES).unwrap_or_default(),
+            },
         }
     }
 }

@@ -4,7 +4,7 @@
 //! Used by `boot` alone.
 
 use super::instructions as ins;
-use super::io::IoPorts;
+use super::io::Registers;
 use super::percore::{self, PerCore};
 use super::phys::DirectMap;
 use super::vmx_cpu::VmxCpu;
@@ -21,7 +21,7 @@ pub struct Hardware;
 impl Ports for Hardware {
     type Cpu = VmxCpu;
     type Memory = DirectMap;
-    type Transport = Uart<IoPorts>;
+    type Transport = Uart<Registers>;
 }
 
 /// A block of the arena as bytes.

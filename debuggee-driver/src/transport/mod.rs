@@ -1,4 +1,8 @@
 //! Ways to move bytes to the host, each generic over the device's registers and polled: no
 //! interrupts, no memory of their own.
 
+pub mod baud;
+pub mod choice;
+pub mod firmware;
+pub mod place;
 pub mod uart16550;

@@ -1,38 +1,40 @@
 //! The serial port of a PC, polled. In VMX-root with the core that serves the link; at boot for
 //! [`Uart::init`].
 //!
-//! National Semiconductor PC16550D data sheet, "Registers" 8.0.
+//! National Semiconductor PC16550D data sheet, "Registers" 8.0; Texas Instruments TL16C750 data sheet, "FIFO control
+//! register", for FIFOs of 64 bytes; Exar ST16C650A data sheet, "Enhanced feature register", for those of 32.
 
-use crate::port::{HostTransport, Owned, PortRange, RegisterIo};
-use wire_protocol::address::Extent;
+use super::baud::{Rates, divisor};
+use crate::port::{HostTransport, Owned, RegisterIo};
 use wire_protocol::transport::Transport;
-
-/// The clock that the divisor divides, in baud.
-pub const BASE_BAUD: u32 = 115_200;
-
-/// Bytes that the transmit FIFO takes once it is empty.
-pub const FIFO_BYTES: usize = 16;
-
-/// Ports of a UART.
-pub const PORTS: u16 = 8;
 
 /// Start bit, eight data bits, stop bit.
 const BITS_PER_BYTE: u64 = 10;
 
-const DATA: u16 = 0;
-const INTERRUPT_ENABLE: u16 = 1;
-const FIFO_CONTROL: u16 = 2;
-const INTERRUPT_IDENTITY: u16 = 2;
-const LINE_CONTROL: u16 = 3;
-const MODEM_CONTROL: u16 = 4;
-const LINE_STATUS: u16 = 5;
-const SCRATCH: u16 = 7;
+const DATA: u8 = 0;
+const INTERRUPT_ENABLE: u8 = 1;
+const FIFO_CONTROL: u8 = 2;
+const INTERRUPT_IDENTITY: u8 = 2;
+/// In the place of the two before, where the line control says so and the chip has it.
+const ENHANCED: u8 = 2;
+const LINE_CONTROL: u8 = 3;
+const MODEM_CONTROL: u8 = 4;
+const LINE_STATUS: u8 = 5;
+const SCRATCH: u8 = 7;
 
 /// With it set, the first two registers are the divisor.
 const DIVISOR_LATCH: u8 = 0x80;
 const EIGHT_BITS_NO_PARITY_ONE_STOP: u8 = 0x03;
+/// Shows [`ENHANCED`].
+const ENHANCED_LATCH: u8 = 0xbf;
+/// Lets the bits be written that chips of this kind have more in other registers; no flow control.
+const ENHANCED_ON: u8 = 0x10;
 const FIFO_ON_AND_EMPTIED: u8 = 0x07;
+/// Takes effect with the divisor latch open only.
+const FIFO_OF_64: u8 = 0x20;
 const FIFO_IS_ON: u8 = 0xc0;
+const FIFO_IS_OF_64: u8 = 0x20;
+const FIFO: u8 = FIFO_IS_ON | FIFO_IS_OF_64;
 /// Data terminal ready and request to send; without OUT2, which would let interrupts through.
 const READY: u8 = 0x03;
 
@@ -52,15 +54,23 @@ const NOBODY: u8 = 0xff;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UartError {
     /// No UART answers.
-    Missing {
-        /// Where it was looked for.
-        base_port: u16,
-    },
-    /// Not a whole fraction of [`BASE_BAUD`].
+    Missing,
+    /// Its clock does not make this rate.
     BadSpeed {
         /// What was asked for.
-        baud: u32,
+        baud_hz: u32,
+        /// What it makes.
+        rates: Rates,
     },
+}
+
+/// How a UART is to work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Speed {
+    /// Its clock.
+    pub clock_hz: u32,
+    /// Bits in a second.
+    pub baud_hz: u32,
 }
 
 /// Errors on the line since [`Uart::init`].
@@ -76,11 +86,12 @@ pub struct LineErrors {
 #[derive(Debug)]
 pub struct Uart<Io> {
     io: Io,
-    base_port: u16,
     baud_hz: u32,
     divisor: u16,
-    /// Whether it has a FIFO, as it says itself.
+    /// What it says of its FIFO.
     fifo: u8,
+    /// Bytes that the transmitter takes once it is empty.
+    fifo_bytes: usize,
     errors: LineErrors,
 }
 
@@ -89,72 +100,96 @@ impl<Io: RegisterIo> Uart<Io> {
     ///
     /// # Errors
     /// No UART answers, or the speed is impossible; then nothing was written.
-    pub fn init(mut io: Io, base_port: u16, baud: u32) -> Result<Self, UartError> {
-        let divisor = divisor(baud).ok_or(UartError::BadSpeed { baud })?;
-        if !answers(&mut io, base_port) {
-            return Err(UartError::Missing { base_port });
+    pub fn init(mut io: Io, speed: Speed) -> Result<Self, UartError> {
+        let Speed { clock_hz, baud_hz } = speed;
+        let divisor = divisor(clock_hz, baud_hz).ok_or(UartError::BadSpeed {
+            baud_hz,
+            rates: Rates { clock_hz },
+        })?;
+        if !answers(&mut io) {
+            return Err(UartError::Missing);
         }
         let mut uart = Self {
             io,
-            base_port,
-            baud_hz: baud,
+            baud_hz,
             divisor,
             fifo: 0,
+            fifo_bytes: 1,
             errors: LineErrors::default(),
         };
         uart.set_up();
+        uart.fifo_bytes = uart.find_fifo();
         // Errors of the time before are not ours.
         uart.line_status();
         uart.errors = LineErrors::default();
         Ok(uart)
     }
 
+    /// What chips have more than a 16550 is switched off: their flow control, sleep, and a slower clock. A 16550 takes that for
+    /// its FIFO being switched off, which is then switched on.
     fn set_up(&mut self) {
         let [low, high] = self.divisor.to_le_bytes();
         for (register, value) in [
+            (LINE_CONTROL, ENHANCED_LATCH),
+            (ENHANCED, ENHANCED_ON),
+            (LINE_CONTROL, EIGHT_BITS_NO_PARITY_ONE_STOP),
             (INTERRUPT_ENABLE, 0),
+            (MODEM_CONTROL, READY),
+            (LINE_CONTROL, ENHANCED_LATCH),
+            (ENHANCED, 0),
             (LINE_CONTROL, DIVISOR_LATCH),
             (DATA, low),
             (INTERRUPT_ENABLE, high),
+            (FIFO_CONTROL, FIFO_ON_AND_EMPTIED | FIFO_OF_64),
             (LINE_CONTROL, EIGHT_BITS_NO_PARITY_ONE_STOP),
             (FIFO_CONTROL, FIFO_ON_AND_EMPTIED),
-            (MODEM_CONTROL, READY),
         ] {
-            self.io.write(self.base_port.wrapping_add(register), value);
+            self.io.write(register, value);
         }
-        self.fifo = self.register(INTERRUPT_IDENTITY) & FIFO_IS_ON;
+        self.fifo = self.io.read(INTERRUPT_IDENTITY) & FIFO;
+    }
+
+    /// How many bytes the FIFO takes, from what the chip says of itself: nothing is sent to find out. Where it
+    /// says nothing, fewer are taken for sure.
+    fn find_fifo(&mut self) -> usize {
+        self.io.write(LINE_CONTROL, ENHANCED_LATCH);
+        // Others show what they always do, which is not 0 with the FIFO on.
+        let is_enhanced = self.io.read(ENHANCED) == 0;
+        self.io.write(LINE_CONTROL, EIGHT_BITS_NO_PARITY_ONE_STOP);
+        match self.fifo {
+            FIFO => 64,
+            FIFO_IS_ON if is_enhanced => 32,
+            FIFO_IS_ON => 16,
+            _ => 1,
+        }
     }
 
     /// As far as it can be told without touching what comes and goes: the divisor shows only where it hides the data.
     fn is_as_set_up(&mut self) -> bool {
-        self.register(LINE_CONTROL) == EIGHT_BITS_NO_PARITY_ONE_STOP
-            && self.register(INTERRUPT_ENABLE) & INTERRUPTS == 0
-            && self.register(MODEM_CONTROL) & MODEM == READY
-            && self.register(INTERRUPT_IDENTITY) & FIFO_IS_ON == self.fifo
-    }
-
-    fn register(&mut self, register: u16) -> u8 {
-        self.io.read(self.base_port.wrapping_add(register))
+        self.io.read(LINE_CONTROL) == EIGHT_BITS_NO_PARITY_ONE_STOP
+            && self.io.read(INTERRUPT_ENABLE) & INTERRUPTS == 0
+            && self.io.read(MODEM_CONTROL) & MODEM == READY
+            && self.io.read(INTERRUPT_IDENTITY) & FIFO == self.fifo
     }
 
     /// The next byte received, if there is one.
     pub fn receive(&mut self) -> Option<u8> {
         let has_data = self.line_status() & HAS_DATA != 0;
-        has_data.then(|| self.register(DATA))
+        has_data.then(|| self.io.read(DATA))
     }
 
     /// Bytes that [`Self::send`] takes now: a FIFO full if it is empty, else none.
     pub fn room(&mut self) -> usize {
-        match self.line_status() & TRANSMITTER_EMPTY {
-            0 => 0,
-            _ if self.fifo == FIFO_IS_ON => FIFO_BYTES,
-            _ => 1,
+        if self.line_status() & TRANSMITTER_EMPTY != 0 {
+            self.fifo_bytes
+        } else {
+            0
         }
     }
 
     /// Hands a byte to the transmitter. At most [`Self::room`] of them, or they are lost.
     pub fn send(&mut self, byte: u8) {
-        self.io.write(self.base_port.wrapping_add(DATA), byte);
+        self.io.write(DATA, byte);
     }
 
     /// Errors so far.
@@ -166,7 +201,7 @@ impl<Io: RegisterIo> Uart<Io> {
     /// Reading the register clears its error bits, so each read counts them. 0 if the device is
     /// gone.
     fn line_status(&mut self) -> u8 {
-        let status = self.register(LINE_STATUS);
+        let status = self.io.read(LINE_STATUS);
         if status == NOBODY {
             return 0;
         }
@@ -211,13 +246,7 @@ impl<Io: RegisterIo> Transport for Uart<Io> {
 
 impl<Io: RegisterIo> HostTransport for Uart<Io> {
     fn owns(&self) -> Owned {
-        Owned {
-            ports: PortRange {
-                first: self.base_port,
-                count: PORTS,
-            },
-            memory: Extent::EMPTY,
-        }
+        self.io.owns()
     }
 
     fn begin(&mut self) {
@@ -231,50 +260,96 @@ impl<Io: RegisterIo> HostTransport for Uart<Io> {
     }
 }
 
-fn divisor(baud: u32) -> Option<u16> {
-    if baud == 0 || !BASE_BAUD.is_multiple_of(baud) {
-        return None;
-    }
-    u16::try_from(BASE_BAUD / baud).ok()
-}
-
 /// Whether the scratch register keeps what is written to it, and the line status is possible.
-fn answers(io: &mut impl RegisterIo, base_port: u16) -> bool {
-    let scratch = base_port.wrapping_add(SCRATCH);
-    let before = io.read(scratch);
+fn answers(io: &mut impl RegisterIo) -> bool {
+    let before = io.read(SCRATCH);
     let keeps = [0x5a, 0xa5].into_iter().all(|value| {
-        io.write(scratch, value);
-        io.read(scratch) == value
+        io.write(SCRATCH, value);
+        io.read(SCRATCH) == value
     });
-    io.write(scratch, before);
-    keeps && io.read(base_port.wrapping_add(LINE_STATUS)) != NOBODY
+    io.write(SCRATCH, before);
+    keeps && io.read(LINE_STATUS) != NOBODY
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fake::FakePorts;
+    use crate::fake::{Chip, FakePorts};
 
     const COM1: u16 = 0x3f8;
 
+    fn at(baud_hz: u32) -> Speed {
+        Speed {
+            clock_hz: 1_843_200,
+            baud_hz,
+        }
+    }
+
+    fn uart_of(chip: Chip) -> Uart<FakePorts> {
+        let mut ports = FakePorts::new(COM1);
+        ports.chip = chip;
+        Uart::init(ports, at(9600)).unwrap()
+    }
+
     fn uart() -> Uart<FakePorts> {
-        Uart::init(FakePorts::new(COM1), COM1, 115_200).unwrap()
+        uart_of(Chip::Fifo16)
     }
 
     #[test]
     fn init_sets_speed_format_and_fifo_and_no_interrupts() {
-        let uart = Uart::init(FakePorts::new(COM1), COM1, 9600).unwrap();
-        assert_eq!(uart.io.divisor, 12);
-        let registers = uart.io.registers;
-        assert_eq!(registers[usize::from(INTERRUPT_ENABLE)], 0);
-        assert_eq!(registers[usize::from(LINE_CONTROL)], 3);
-        assert_eq!(registers[usize::from(FIFO_CONTROL)], 7);
-        assert_eq!(registers[usize::from(MODEM_CONTROL)], 3);
+        for (chip, fifo_bytes) in [
+            (Chip::NoFifo, 1),
+            (Chip::Fifo16, 16),
+            (Chip::Enhanced32, 32),
+            (Chip::Fifo64, 64),
+        ] {
+            let mut uart = uart_of(chip);
+            assert_eq!(uart.io.divisor, 12);
+            let registers = uart.io.registers;
+            assert_eq!(registers[usize::from(INTERRUPT_ENABLE)], 0);
+            assert_eq!(registers[usize::from(LINE_CONTROL)], 3);
+            assert_eq!(registers[usize::from(FIFO_CONTROL)] & !0x20, 7);
+            assert_eq!(registers[usize::from(MODEM_CONTROL)], 3);
+            assert_eq!(uart.io.enhanced, 0);
+            assert_eq!(uart.room(), fifo_bytes, "{chip:?}");
+        }
+    }
+
+    #[test]
+    fn a_fifo_full_is_sent_and_nothing_lost() {
+        for chip in [Chip::NoFifo, Chip::Fifo16, Chip::Enhanced32, Chip::Fifo64] {
+            let mut uart = uart_of(chip);
+            let room = uart.room();
+            for _ in 0..3 {
+                uart.io.transmitter_empty = true;
+                Transport::send(&mut uart, &[1; 64][..room]);
+            }
+            assert_eq!(
+                (uart.io.sent.len(), uart.io.lost),
+                (3 * room, 0),
+                "{chip:?}"
+            );
+            uart.send(1);
+            assert_eq!(uart.io.lost, 1, "it takes no more");
+        }
+    }
+
+    #[test]
+    fn extras_of_a_chip_that_were_left_on_are_switched_off() {
+        let mut ports = FakePorts::new(COM1);
+        ports.chip = Chip::Enhanced32;
+        // Flow control of both kinds; asleep.
+        ports.enhanced = 0xda;
+        ports.registers[usize::from(INTERRUPT_ENABLE)] = 0x10;
+        let uart = Uart::init(ports, at(115_200)).unwrap();
+        assert_eq!(uart.io.enhanced, 0);
+        assert_eq!(uart.io.registers[usize::from(INTERRUPT_ENABLE)], 0);
+        assert_eq!(uart.fifo_bytes, 32);
     }
 
     #[test]
     fn what_somebody_changed_is_mended_and_nothing_else_is_written() {
-        let mut uart = Uart::init(FakePorts::new(COM1), COM1, 9600).unwrap();
+        let mut uart = uart();
         let writes = uart.io.writes;
         uart.mend();
         assert_eq!(uart.io.writes, writes);
@@ -285,14 +360,11 @@ mod tests {
             (INTERRUPT_ENABLE, 5),
             (MODEM_CONTROL, 0x13),
         ] {
-            uart.io.write(COM1 + register, value);
+            uart.io.write(register, value);
             uart.mend();
             assert_eq!(uart.io.divisor, 12);
-            assert_eq!(
-                uart.io.registers[..5],
-                [0, 0, 7, 3, 3],
-                "{register} {value}"
-            );
+            let registers = &uart.io.registers[..5];
+            assert_eq!(registers, [0, 0, 7, 3, 3], "{register} {value}");
             assert_eq!(uart.room(), 16);
         }
         // The divisor is looked at by nobody, and set when the line begins.
@@ -307,19 +379,30 @@ mod tests {
     fn a_missing_uart_is_reported() {
         let mut ports = FakePorts::new(COM1);
         ports.missing = true;
-        let refused = Uart::init(ports, COM1, 115_200).err();
-        assert_eq!(refused, Some(UartError::Missing { base_port: COM1 }));
-        let elsewhere = Uart::init(FakePorts::new(COM1), 0x2f8, 115_200).err();
-        assert_eq!(elsewhere, Some(UartError::Missing { base_port: 0x2f8 }));
+        let refused = Uart::init(ports, at(115_200)).err();
+        assert_eq!(refused, Some(UartError::Missing));
     }
 
     #[test]
-    fn impossible_speeds_are_refused() {
-        for baud in [0, 1, 7, 115_201, 230_400] {
-            let refused = Uart::init(FakePorts::new(COM1), COM1, baud).err();
-            assert_eq!(refused, Some(UartError::BadSpeed { baud }));
-        }
-        assert_eq!(divisor(2), Some(57_600));
+    fn impossible_speeds_are_refused_before_anything_is_written() {
+        let mut ports = FakePorts::new(COM1);
+        ports.missing = true;
+        let speed = Speed {
+            clock_hz: 1_843_200,
+            baud_hz: 230_400,
+        };
+        let rates = Rates {
+            clock_hz: 1_843_200,
+        };
+        let baud_hz = 230_400;
+        let refused = Uart::init(ports, speed).err();
+        assert_eq!(refused, Some(UartError::BadSpeed { baud_hz, rates }));
+        let fast = Speed {
+            clock_hz: 16 * 921_600,
+            ..speed
+        };
+        let uart = Uart::init(FakePorts::new(COM1), fast).unwrap();
+        assert_eq!((uart.io.divisor, uart.byte_time_ns()), (4, 43_402));
     }
 
     #[test]
@@ -344,14 +427,6 @@ mod tests {
     }
 
     #[test]
-    fn a_chip_without_fifo_takes_one_byte() {
-        let mut ports = FakePorts::new(COM1);
-        ports.has_fifo = false;
-        let mut uart = Uart::init(ports, COM1, 115_200).unwrap();
-        assert_eq!(uart.room(), 1);
-    }
-
-    #[test]
     fn line_errors_are_counted_once_whoever_reads_them() {
         let mut uart = uart();
         uart.io.line_errors = OVERRUN;
@@ -370,7 +445,7 @@ mod tests {
     fn errors_of_the_time_before_do_not_count() {
         let mut ports = FakePorts::new(COM1);
         ports.line_errors = OVERRUN;
-        let uart = Uart::init(ports, COM1, 115_200).unwrap();
+        let uart = Uart::init(ports, at(115_200)).unwrap();
         assert_eq!(uart.errors(), LineErrors::default());
     }
 
@@ -387,7 +462,7 @@ mod tests {
         Transport::send(&mut uart, &[9; 16]);
         assert_eq!(Transport::room(&mut uart), 0);
         assert_eq!(uart.io.sent, [9; 16]);
-        assert_eq!(uart.byte_time_ns(), 86_805);
+        assert_eq!(uart.byte_time_ns(), 1_041_666);
         let owned = uart.owns();
         assert_eq!(
             [0x3f7, 0x3f8, 0x3ff, 0x400].map(|port| owned.ports.contains(port)),

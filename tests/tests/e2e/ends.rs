@@ -110,7 +110,9 @@ fn port_of_the_line_is_the_drivers_alone(lab: &mut Lab) {
     tty_works(lab);
     // Who has it open is hung up.
     lab.guest_background("cat /dev/ttyS1");
-    lab.load_driver(&[]);
+    lab.load_driver(
+        &[("com", "0"), ("io", "0x2f8")].map(|(name, value)| (name.into(), value.into())),
+    );
     lab.guest("wait");
     lab.connect();
     lab.load_probe();

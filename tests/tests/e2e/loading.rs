@@ -81,6 +81,33 @@ fn refuses_with(lab: &mut Lab, params: &[(String, String)], reason: &str) {
     assert!(lab.guest("lab-check 1").contains("check ok cores 2"));
 }
 
+/// The machine has no port in memory, and its firmware's tables name none.
+fn other_ports_are_refused(lab: &mut Lab) {
+    for (name, value, reason) in [
+        (
+            "io",
+            "0xfff9",
+            "io=0xfff9: a UART's eight ports are not all there",
+        ),
+        (
+            "acpi",
+            "1",
+            "the firmware's tables DBG2 and SPCR name no 16550",
+        ),
+        (
+            "mmio",
+            "0x100000",
+            "the UART at address 0x100000 is in use by \"System RAM\"",
+        ),
+        ("mmio", "0xfe030000", "no serial port at address 0xfe030000"),
+    ] {
+        let params = [("com", "0"), (name, value)];
+        let params = params.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        refuses_with(lab, &params, reason);
+    }
+    refuses_with(lab, &[("io".into(), "0x2f8".into())], "give one of them");
+}
+
 #[test]
 fn processor_without_vtx_is_refused() {
     let mut lab = without_driver_on("zambezi", KernelLine::Lean);
@@ -110,7 +137,10 @@ fn driver_that_cannot_work_refuses_to_load_and_says_why() {
     lab.guest(&format!("echo 0 > {claim}"));
     refuses(&mut lab, "arena_bytes", "1", "arena");
     refuses(&mut lab, "regular_events", "1000000", "arena");
-    refuses(&mut lab, "baud", "7", "baud");
+    let rates = "makes 1200, 2400, 4800, 9600, 19200, 38400, 57600 or 115200";
+    refuses(&mut lab, "baud", "7", rates);
+    refuses(&mut lab, "baud", "230400", rates);
+    other_ports_are_refused(&mut lab);
     // What another hypervisor does first.
     let vmxe = "/sys/module/lab_probe/parameters/vmxe";
     lab.guest(&format!("echo 1 > {vmxe}"));

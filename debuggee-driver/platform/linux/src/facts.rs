@@ -14,6 +14,30 @@ pub(crate) struct Ram {
     pub(crate) len_bytes: u64,
 }
 
+/// `struct ss_line_wish`.
+#[repr(C)]
+pub(crate) struct RawWish {
+    pub(crate) com: u64,
+    pub(crate) io: u64,
+    pub(crate) mmio: u64,
+    pub(crate) stride: u64,
+    pub(crate) acpi: u64,
+    pub(crate) dbg2: *const u8,
+    pub(crate) dbg2_bytes: u64,
+    pub(crate) spcr: *const u8,
+    pub(crate) spcr_bytes: u64,
+}
+
+/// `struct ss_line`.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub(crate) struct RawLine {
+    pub(crate) base: u64,
+    pub(crate) len_bytes: u64,
+    pub(crate) stride: u64,
+    pub(crate) clock_hz: u64,
+}
+
 /// `struct ss_facts`; see `facts.h` for the fields.
 #[repr(C)]
 pub(crate) struct RawFacts {
@@ -32,7 +56,9 @@ pub(crate) struct RawFacts {
     pub(crate) kernel_cr4: u64,
     pub(crate) core_count: u64,
     pub(crate) tsc_khz: u64,
-    pub(crate) port: u64,
+    pub(crate) line: RawLine,
+    pub(crate) line_linear: u64,
+    pub(crate) clock_hz: u64,
     pub(crate) baud_hz: u64,
     pub(crate) session: u64,
     pub(crate) token: u64,

@@ -6,7 +6,7 @@ mod facts;
 
 use core::ffi::c_void;
 use core::fmt::{self, Write};
-use debuggee_driver::boot::{self, Hypervisor, Plan};
+use debuggee_driver::boot::{self, Hypervisor, Plan, UartPlan};
 use debuggee_driver::constants::Constants;
 use debuggee_driver::exit::hypercall;
 use debuggee_driver::facts::Facts;
@@ -15,7 +15,10 @@ use debuggee_driver::guest::layout::{GuestLayout, SystemLayout};
 use debuggee_driver::guest::linux::LinuxLayout;
 use debuggee_driver::hw::launch;
 use debuggee_driver::hw::phys::DirectMap;
-use facts::RawFacts;
+use debuggee_driver::transport::choice::{self, Wish};
+use debuggee_driver::transport::place::Place;
+use debuggee_driver::transport::uart16550::Speed;
+use facts::{RawFacts, RawLine, RawWish};
 use wire_protocol::address::{Address, Extent, GuestPhysical, GuestVirtual};
 use wire_protocol::limits;
 use wire_protocol::packet;
@@ -56,6 +59,75 @@ impl Write for Reason<'_> {
         }
         Ok(())
     }
+}
+
+/// Chooses the UART of the line. 0 if there is none, with a reason; else its name is in the reason's place.
+///
+/// # Safety
+/// Called by the shim at module load: `wish` and its tables can be read, `line` and `reason_bytes` zeroed bytes at `reason`
+/// can be written.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn standstill_choose_line(
+    wish: *const RawWish,
+    line: *mut RawLine,
+    reason: *mut u8,
+    reason_bytes: usize,
+) -> u64 {
+    // SAFETY: the shim passes a wish that lives until this returns.
+    let raw = unsafe { &*wish };
+    // SAFETY: the shim passes as many bytes, zeroed, which nobody else uses until this returns.
+    let buffer = unsafe { core::slice::from_raw_parts_mut(reason, reason_bytes) };
+    let mut reason = Reason {
+        buffer,
+        len_bytes: 0,
+    };
+    // SAFETY: the kernel maps as many bytes of the table until the shim gives it back.
+    let dbg2 = unsafe { table(raw.dbg2, raw.dbg2_bytes) };
+    // SAFETY: the kernel maps as many bytes of the table until the shim gives it back.
+    let spcr = unsafe { table(raw.spcr, raw.spcr_bytes) };
+    let wish = Wish {
+        com: raw.com,
+        io: raw.io,
+        mmio: raw.mmio,
+        stride: raw.stride,
+        acpi: raw.acpi != 0,
+        dbg2,
+        spcr,
+    };
+    match choice::choose(&wish) {
+        Ok(choice) => {
+            let (base, stride) = match choice.place {
+                Place::Ports { first } => (u64::from(first), 0),
+                Place::Memory { base, stride } => (base, u64::from(stride)),
+            };
+            let chosen = RawLine {
+                base,
+                len_bytes: u64::from(choice.place.extent()),
+                stride,
+                clock_hz: u64::from(choice.clock_hz),
+            };
+            // SAFETY: the shim passes a line that nobody else uses until this returns.
+            unsafe { line.write(chosen) };
+            let _ = write!(reason, "{choice}");
+            1
+        }
+        Err(error) => {
+            let _ = write!(reason, "{error}");
+            0
+        }
+    }
+}
+
+/// A table of the firmware's; empty if there is none.
+///
+/// # Safety
+/// There are as many bytes, or the pointer is null.
+unsafe fn table<'t>(bytes: *const u8, len_bytes: u64) -> &'t [u8] {
+    if bytes.is_null() {
+        return &[];
+    }
+    // SAFETY: as many bytes, by contract.
+    unsafe { core::slice::from_raw_parts(bytes, len_bytes as usize) }
 }
 
 /// Builds the hypervisor. Null, with a reason, if it cannot be.
@@ -126,10 +198,29 @@ unsafe fn plan(raw: &RawFacts) -> Plan<'_> {
         // SAFETY: the shim asked the kernel where it maps all physical memory, and `build` repeats that for
         // the host.
         memory: unsafe { DirectMap::new(raw.direct_map_base, raw.physical_limit) },
-        port: raw.port as u16,
-        baud_hz: raw.baud_hz as u32,
+        uart: UartPlan {
+            place: place(&raw.line),
+            linear: raw.line_linear,
+            speed: Speed {
+                clock_hz: raw.clock_hz as u32,
+                baud_hz: raw.baud_hz as u32,
+            },
+        },
         constants,
         facts: facts_for_core(raw, &constants),
+    }
+}
+
+/// The place that [`standstill_choose_line`] chose.
+fn place(line: &RawLine) -> Place {
+    match line.stride {
+        0 => Place::Ports {
+            first: line.base as u16,
+        },
+        stride => Place::Memory {
+            base: line.base,
+            stride: stride as u8,
+        },
     }
 }
 

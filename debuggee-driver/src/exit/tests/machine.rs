@@ -21,7 +21,7 @@ use crate::pool::TableSource;
 use crate::port::{Cpu, PhysicalMemory, PortRange, Ports};
 use crate::run::machine;
 use crate::shared::{Fixed, Local, Parts, Shared};
-use crate::transport::uart16550::Uart;
+use crate::transport::uart16550::{Speed, Uart};
 use crate::vmx::{control_field, guest, reason, ro};
 use core::sync::atomic::{AtomicPtr, AtomicU64};
 use std::boxed::Box;
@@ -160,7 +160,11 @@ pub(super) fn line(incoming: &[u8]) -> Line<Uart<FakePorts>> {
     let mut ports = FakePorts::new(0x3f8);
     ports.incoming.extend(incoming);
     ports.keeps_up = true;
-    let uart = Uart::init(ports, 0x3f8, 115_200).unwrap();
+    let speed = Speed {
+        clock_hz: 1_843_200,
+        baud_hz: 115_200,
+    };
+    let uart = Uart::init(ports, speed).unwrap();
     let buffers = Buffers {
         message: memory(limits::MESSAGE_BYTES).first_chunk_mut().unwrap(),
         lists: memory(64),
