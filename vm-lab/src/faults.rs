@@ -3,7 +3,7 @@
 //! Called by `line` for each direction. What happens to a byte depends on the seed and the byte's position only, never
 //! on how the stream was cut into chunks, so a failing run can be repeated.
 
-/// How often what goes wrong; each rate is the probability per byte.
+/// How often what goes wrong; each rate is the probability per byte, but the last.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Faults {
     /// Where the pseudo-random sequence starts.
@@ -16,9 +16,12 @@ pub struct Faults {
     pub insert: f64,
     /// Up to sixteen bytes before and including it are sent twice.
     pub duplicate: f64,
+    /// Of a run of sixteen bytes: all of it is lost.
+    pub hole: f64,
 }
 
 const MEMORY: usize = 16;
+const HOLE: usize = 16;
 
 /// The damage to one direction.
 #[derive(Debug)]
@@ -26,6 +29,8 @@ pub(crate) struct Damage {
     faults: Faults,
     random: fastrand::Rng,
     recent: Vec<u8>,
+    /// Bytes that are left of a run, and whether it is lost.
+    run: (usize, bool),
 }
 
 impl Damage {
@@ -35,12 +40,20 @@ impl Damage {
             faults,
             random: fastrand::Rng::with_seed(faults.seed.wrapping_mul(2).wrapping_add(direction)),
             recent: Vec::new(),
+            run: (0, false),
         }
     }
 
     /// Appends to `output` what becomes of `input`.
     pub(crate) fn apply(&mut self, input: &[u8], output: &mut Vec<u8>) {
         for &byte in input {
+            if self.run.0 == 0 {
+                self.run = (HOLE, self.happens(self.faults.hole));
+            }
+            self.run.0 -= 1;
+            if self.run.1 {
+                continue;
+            }
             if self.happens(self.faults.insert) {
                 let made_up = self.random.u8(..);
                 self.emit(made_up, output);
@@ -81,6 +94,7 @@ mod tests {
         drop: 0.05,
         insert: 0.05,
         duplicate: 0.02,
+        hole: 0.01,
     };
 
     fn damaged(faults: Faults, direction: u64, chunk: usize) -> Vec<u8> {
@@ -132,6 +146,18 @@ mod tests {
                 .zip(&changed)
                 .all(|(a, b)| (a ^ b).count_ones() == 1)
         );
+    }
+
+    #[test]
+    fn holes_are_runs_of_sixteen_bytes() {
+        let faults = Faults {
+            seed: 3,
+            hole: 0.1,
+            ..Faults::default()
+        };
+        let left = damaged(faults, 0, 977);
+        let lost = 5000 - left.len();
+        assert!(lost > 0 && lost.is_multiple_of(HOLE), "{lost}");
     }
 
     #[test]

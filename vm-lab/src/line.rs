@@ -288,8 +288,10 @@ impl Relay {
         true
     }
 
+    /// One host at a time has the line, as it would a serial port; another one is hung up on.
     fn accept(&mut self) {
         if let Ok((host, _)) = self.listener.accept()
+            && self.host.is_none()
             && host.set_nonblocking(true).is_ok()
         {
             self.for_host.clear();

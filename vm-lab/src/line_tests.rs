@@ -85,13 +85,15 @@ fn bytes_for_nobody_are_dropped_but_counted() {
 }
 
 #[test]
-fn new_host_replaces_the_old() {
+fn second_host_is_hung_up_on_until_the_first_is_gone() {
     let mut rig = rig(None);
-    let mut old = rig.host();
-    let mut new = rig.host();
-    assert_eq!(old.read(&mut [0; 1]).unwrap(), 0);
+    let mut first = rig.host();
+    let mut second = UnixStream::connect(&rig.path).unwrap();
+    assert_eq!(second.read(&mut [0; 1]).unwrap(), 0);
     rig.debuggee.write_all(b"x").unwrap();
-    assert_eq!(read(&mut new, 1), b"x");
+    assert_eq!(read(&mut first, 1), b"x");
+    drop(first);
+    rig.host();
 }
 
 #[test]

@@ -7,14 +7,16 @@
 //! COBS leaves no zero inside, so a zero always ends whatever came before: after any garbage the
 //! next good frame is found. A payload below 248 bytes costs nine bytes of framing.
 //!
-//! The checksum is over the number of the session (4 bytes, lowest first), the header and the
-//! payload. The number itself is not sent: a frame of an earlier session looks like a damaged one.
+//! The checksum is over the number of the session, both counts of the header (4 bytes each, lowest
+//! first), the header and the payload. Of the counts only the lowest five bits are sent, the
+//! number not at all: whoever opens a frame knows them. So a frame of an earlier session looks like
+//! a damaged one, and so does one that comes once more when its five bits mean another frame.
 //!
 //! [`BREAK_IN`] stands between two zeroes like a frame, and can't be one: its first byte
 //! announces 65 more.
 
 use crate::crc::Crc32;
-use crate::limits::FRAME_PAYLOAD_BYTES;
+use crate::limits::{FRAME_PAYLOAD_BYTES, WINDOW_FRAMES};
 use bitflags::bitflags;
 
 /// Asks a running debuggee to halt.
@@ -52,23 +54,55 @@ bitflags! {
         const LAST = 1 << 3;
         /// Frames after the acknowledged one were lost or thrown away: send them again.
         const AGAIN = 1 << 4;
+        /// Of a data frame, a part: the payload begins with where it goes on. Of an acknowledgement,
+        /// how much of the frame that is waited for is there.
+        const PART = 1 << 5;
     }
 }
 
-/// Sequence numbers count modulo this.
-pub const SEQUENCE_MODULUS: u8 = 32;
+/// The header has the counts modulo this.
+const COUNT_MODULUS: u32 = 32;
 
-/// Two bytes: kind in bits 1:0, [`Flags`], 0 in bit 5, sequence in 10:6, acknowledged in 15:11.
+/// What a session's frames are counted by, from 0, modulo 2^32.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Number of this frame among data frames; 0 in others.
+    pub sequence: u32,
+    /// Number of the data frame that the sender of this one waits for.
+    pub acknowledged: u32,
+}
+
+impl Counts {
+    /// The counts nearest to these that have `low`'s lowest bits.
+    fn nearest(self, low: Self) -> Self {
+        let nearest = |near: u32, low: u32| {
+            let ahead = low.wrapping_sub(near) % COUNT_MODULUS;
+            let behind = if ahead < COUNT_MODULUS / 2 {
+                0
+            } else {
+                COUNT_MODULUS
+            };
+            near.wrapping_add(ahead).wrapping_sub(behind)
+        };
+        Self {
+            sequence: nearest(self.sequence, low.sequence),
+            acknowledged: nearest(self.acknowledged, low.acknowledged),
+        }
+    }
+}
+
+const _: () = assert!(WINDOW_FRAMES < COUNT_MODULUS as usize / 2);
+
+/// Two bytes: kind in bits 1:0, [`Flags`] in 5:2, lowest bits of the sequence in 10:6, of what is
+/// acknowledged in 15:11.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// What the frame is for.
     pub kind: Kind,
     /// See [`Flags`].
     pub flags: Flags,
-    /// Number of this frame among data frames; 0 in others.
-    pub sequence: u8,
-    /// Number of the data frame that the sender of this one waits for.
-    pub acknowledged: u8,
+    /// See [`Counts`].
+    pub counts: Counts,
 }
 
 impl Header {
@@ -81,14 +115,14 @@ impl Header {
             Kind::Syn => 2,
             Kind::SynAck => 3,
         };
-        let sequence = u16::from(self.sequence % SEQUENCE_MODULUS) << 6;
-        let acknowledged = u16::from(self.acknowledged % SEQUENCE_MODULUS) << 11;
-        (kind | self.flags.bits() | sequence | acknowledged).to_le_bytes()
+        let low = |count: u32| (count % COUNT_MODULUS) as u16;
+        let counts = low(self.counts.sequence) << 6 | low(self.counts.acknowledged) << 11;
+        (kind | self.flags.bits() | counts).to_le_bytes()
     }
 
-    /// `None` if a bit is set that has no meaning.
+    /// The counts are the lowest bits only.
     #[must_use]
-    pub fn from_bytes(bytes: [u8; HEADER_BYTES]) -> Option<Self> {
+    pub fn from_bytes(bytes: [u8; HEADER_BYTES]) -> Self {
         let bits = u16::from_le_bytes(bytes);
         let kind = match bits & 3 {
             0 => Kind::Data,
@@ -96,12 +130,14 @@ impl Header {
             2 => Kind::Syn,
             _ => Kind::SynAck,
         };
-        Some(Self {
+        Self {
             kind,
-            flags: Flags::from_bits(bits & 0b11_1100)?,
-            sequence: (bits >> 6 & 0x1f) as u8,
-            acknowledged: (bits >> 11) as u8,
-        })
+            flags: Flags::from_bits_truncate(bits),
+            counts: Counts {
+                sequence: u32::from(bits >> 6 & 0x1f),
+                acknowledged: u32::from(bits >> 11),
+            },
+        }
     }
 }
 
@@ -114,30 +150,34 @@ pub struct Frame<'a> {
     pub payload: &'a [u8],
 }
 
-/// Writes a frame with both delimiters and returns its length. The payload comes in two pieces,
-/// as a ring buffer has it; together at most [`FRAME_PAYLOAD_BYTES`], and nothing is written
-/// (length 0) if it is more.
+/// Writes a frame with both delimiters and returns its length. The payload comes in pieces, as a
+/// ring buffer has it behind a head of its own; together at most [`FRAME_PAYLOAD_BYTES`], and
+/// nothing is written (length 0) if it is more.
 pub fn encode(
     header: Header,
     session: u32,
-    payload: (&[u8], &[u8]),
+    [first, second, third]: [&[u8]; 3],
     wire: &mut [u8; WIRE_BYTES],
 ) -> usize {
-    if payload.0.len() + payload.1.len() > FRAME_PAYLOAD_BYTES {
+    if first.len() + second.len() + third.len() > FRAME_PAYLOAD_BYTES {
         return 0;
     }
     let head = header.to_bytes();
-    let crc = checksum(session, &[&head, payload.0, payload.1]).to_le_bytes();
+    let parts = [&head, first, second, third];
+    let crc = checksum(session, header.counts, &parts).to_le_bytes();
     let mut cobs = Cobs::new(wire);
-    for part in [&head, payload.0, payload.1, &crc] {
+    for part in parts {
         cobs.bytes(part);
     }
+    cobs.bytes(&crc);
     cobs.finish()
 }
 
-fn checksum(session: u32, parts: &[&[u8]]) -> u32 {
+fn checksum(session: u32, counts: Counts, parts: &[&[u8]]) -> u32 {
     let mut crc = Crc32::new();
-    crc.update(&session.to_le_bytes());
+    for number in [session, counts.sequence, counts.acknowledged] {
+        crc.update(&number.to_le_bytes());
+    }
     for part in parts {
         crc.update(part);
     }
@@ -317,19 +357,26 @@ impl<'b> Decoder<'b> {
     #[must_use]
     pub fn header(&self) -> Option<Header> {
         let head = self.body.get(..self.len)?.first_chunk()?;
-        Header::from_bytes(*head)
+        Some(Header::from_bytes(*head))
     }
 
-    /// The last frame found, if it belongs to that session and is whole.
+    /// The last frame found, if it is whole and belongs to that session, where its counts are near
+    /// these: those of the frame that comes next.
     #[must_use]
-    pub fn open(&self, session: u32) -> Option<Frame<'_>> {
+    pub fn open(&self, session: u32, near: Counts) -> Option<Frame<'_>> {
         let (checked, crc) = self.body.get(..self.len)?.split_last_chunk()?;
         let (head, payload) = checked.split_first_chunk()?;
-        if checksum(session, &[checked]) != u32::from_le_bytes(*crc) {
-            return None;
-        }
-        let header = Header::from_bytes(*head)?;
-        Some(Frame { header, payload })
+        let mut header = Header::from_bytes(*head);
+        let near = match header.kind {
+            Kind::Data => near,
+            _ => Counts {
+                sequence: 0,
+                ..near
+            },
+        };
+        header.counts = near.nearest(header.counts);
+        let is_whole = checksum(session, header.counts, &[checked]) == u32::from_le_bytes(*crc);
+        is_whole.then_some(Frame { header, payload })
     }
 }
 

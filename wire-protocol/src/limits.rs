@@ -4,6 +4,9 @@
 /// Payload of one frame: a 4 KiB memory reply with its header fits in one.
 pub const FRAME_PAYLOAD_BYTES: usize = 4224;
 
+/// What a line that loses much is given at once: parts of a frame of so many bytes.
+pub const LEAST_CUT_BYTES: usize = 64;
+
 /// One message, however many frames it takes: an event with 80 KiB of actions and a page of
 /// condition, and room above for what must be refused because it is longer.
 pub const MESSAGE_BYTES: usize = 88 * 1024;

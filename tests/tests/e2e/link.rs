@@ -89,6 +89,7 @@ fn short_commands_over_a_very_bad_line_are_answered_as_over_a_good_one() {
         drop: 0.001,
         insert: 0.001,
         duplicate: 0.0005,
+        ..Faults::default()
     };
     damaged_line_gives_the_same_answers(&SMALL, faults);
 }
@@ -101,8 +102,73 @@ fn long_answers_over_a_bad_line_arrive_whole() {
         drop: 0.00005,
         insert: 0.00005,
         duplicate: 0.00002,
+        ..Faults::default()
     };
     damaged_line_gives_the_same_answers(&LARGE, faults);
+}
+
+/// Two hundred commands whose answers are the same within one halt, whoever asks them and when.
+fn two_hundred_commands() -> Vec<String> {
+    let round = |n: usize| {
+        let at = n * 0x1_3000;
+        [
+            format!("db (vmlinux!_text + {at:x}) l 40"),
+            format!("u (vmlinux!_text + {at:x}) l 3"),
+            "!cpuid 7 condition { $context == 1 }".to_owned(),
+            format!("!epthook vmlinux!__x64_sys_getsid script {{ .n = {n}; }}"),
+            "pools".to_owned(),
+            "events c all".to_owned(),
+            "r".to_owned(),
+            format!("!digest 1000 l {:x}", 0x1000 * (n + 1)),
+            format!("dq (vmlinux!_text + {at:x}) l {:x}", 8 + n * 16),
+            "!va2pa @rip".to_owned(),
+        ]
+    };
+    (0..20).flat_map(round).collect()
+}
+
+#[test]
+fn two_hundred_commands_over_a_very_bad_line_have_the_transcript_of_a_good_one() {
+    let mut lab = Lab::halted(KernelLine::Lean);
+    let commands = two_hundred_commands();
+    assert_eq!(commands.len(), 200);
+    let transcript = |lab: &mut Lab| {
+        // Both see the same numbers of events, counted from the first of their own.
+        let first = lab.run("!cpuid 1");
+        lab.run("events c all");
+        let number = first.split([' ', ':']).nth(1);
+        let number = number.and_then(|id| u32::from_str_radix(id, 16).ok());
+        let number = number.unwrap_or_else(|| panic!("no event in {first}"));
+        let answers = commands.iter().map(|command| {
+            let answer = lab.run(command);
+            (1..100).fold(answer, |answer, ahead| {
+                let id = format!("event {:x}:", number + ahead);
+                answer.replace(&id, &format!("event +{ahead}:"))
+            })
+        });
+        answers.collect::<Vec<_>>()
+    };
+    let clean = transcript(&mut lab);
+    lab.kill_host();
+    lab.machine.set_faults(Some(Faults {
+        seed: 1,
+        flip: 0.01,
+        hole: 0.01,
+        ..Faults::default()
+    }));
+    lab.connect();
+    let started = std::time::Instant::now();
+    let damaged = transcript(&mut lab);
+    let (broken, repeated) = damage_seen(&mut lab);
+    println!(
+        "{broken} frames broken, {repeated} repeated, {} s",
+        started.elapsed().as_secs()
+    );
+    for ((command, clean), damaged) in commands.iter().zip(&clean).zip(&damaged) {
+        assert_eq!(clean, damaged, "{command}");
+    }
+    lab.machine.set_faults(None);
+    lab.go();
 }
 
 #[test]

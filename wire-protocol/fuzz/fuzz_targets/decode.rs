@@ -89,22 +89,21 @@ fn as_payloads(bytes: &[u8]) {
         let mut rest = bytes;
         let mut wire = [0; WIRE_BYTES];
         let mut feed = |link: &mut Link<'_>, header, session, payload| {
-            let len = frame::encode(header, session, (payload, &[]), &mut wire);
+            let len = frame::encode(header, session, [payload, &[], &[]], &mut wire);
             for &byte in &wire[..len] {
                 push(link, byte, &mut now_us);
             }
             link.release();
         };
-        let syn = Header::from_bytes([2, 0]).expect("a header");
+        let syn = Header::from_bytes([2, 0]);
         let nonce = SESSION.to_le_bytes();
         feed(link, syn, 0, &nonce);
         while let [len, low, high, after @ ..] = rest {
             let (payload, after) = after.split_at(after.len().min(usize::from(*len)));
             rest = after;
-            if let Some(header) = Header::from_bytes([*low, *high]) {
-                let session = if low % 2 == 0 { SESSION } else { 0 };
-                feed(link, header, session, payload);
-            }
+            let header = Header::from_bytes([*low, *high]);
+            let session = if low % 2 == 0 { SESSION } else { 0 };
+            feed(link, header, session, payload);
         }
     });
 }

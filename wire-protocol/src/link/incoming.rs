@@ -1,8 +1,8 @@
 //! From the line to messages.
 
 use super::{Completed, Kind, WINDOW_FRAMES};
-use super::{Incoming, Link, Reception, Role};
-use crate::frame::Flags;
+use super::{DAMAGE_REPORTS, Incoming, Link, Reception, Role, part};
+use crate::frame::{Counts, Flags};
 
 impl Link<'_> {
     /// Takes one byte from the line.
@@ -20,18 +20,32 @@ impl Link<'_> {
                 Some(Incoming::BreakIn)
             }
             Completed::Broken => {
-                self.statistics.broken_frames += 1;
+                self.take_damaged(now_us);
                 None
             }
             Completed::Frame => {
                 let opened = self.receive(now_us);
-                let count = match opened {
-                    Some(_) => &mut self.statistics.received_frames,
-                    None => &mut self.statistics.broken_frames,
-                };
-                *count += 1;
+                if opened.is_some() {
+                    self.statistics.received_frames += 1;
+                    self.damage_reports = 0;
+                } else {
+                    self.take_damaged(now_us);
+                }
                 opened?
             }
+        }
+    }
+
+    /// What was no frame of the session was one before the line damaged it, as a rule, and the other side sends it again
+    /// at once if it is asked to. Not for long: two ends that understand nothing would tell each other so for ever.
+    fn take_damaged(&mut self, now_us: u64) {
+        self.statistics.broken_frames += 1;
+        // What comes behind a damaged frame says more.
+        let is_told = self.again_reported && self.gap.is_some();
+        if self.is_connected() && !is_told && self.damage_reports < DAMAGE_REPORTS {
+            self.damage_reports += 1;
+            self.again_wanted = true;
+            self.ack_due_us = Some(now_us);
         }
     }
 
@@ -55,8 +69,15 @@ impl Link<'_> {
         }
     }
 
+    /// A good frame came that shows no gap: what was damaged before it was none that is missing.
+    fn forget_damage(&mut self) {
+        if self.gap.is_none() {
+            self.again_reported = false;
+        }
+    }
+
     fn open_nonce(&self) -> Option<u32> {
-        let frame = self.decoder.open(0)?;
+        let frame = self.decoder.open(0, Counts::default())?;
         frame.payload.try_into().ok().map(u32::from_le_bytes)
     }
 
@@ -81,9 +102,21 @@ impl Link<'_> {
         if self.connecting {
             return None;
         }
-        if let Some(frame) = self.session.and_then(|session| self.decoder.open(session)) {
+        let near = Counts {
+            sequence: self.receiver.expected(),
+            acknowledged: self.sender.oldest(),
+        };
+        let session = self.session;
+        if let Some(frame) = session.and_then(|session| self.decoder.open(session, near)) {
             self.confirmed = true;
-            if self.sender.acknowledge(frame.header.acknowledged) {
+            let there = match frame.header.kind {
+                Kind::Ack => part::progress(&frame),
+                _ => 0,
+            };
+            let acknowledged = frame.header.counts.acknowledged;
+            let news_bytes = self.sender.acknowledge(acknowledged, there);
+            if news_bytes > 0 {
+                self.quality.passed(news_bytes);
                 self.back_off = 0;
                 self.retry_at_us = self.sender.is_waiting().then(|| {
                     self.timing
@@ -91,6 +124,7 @@ impl Link<'_> {
                 });
             }
             if frame.header.flags.contains(Flags::AGAIN) && self.sender.is_waiting() {
+                self.quality.lost();
                 self.sender.rewind();
             }
             return Some(match frame.header.kind {
@@ -98,11 +132,15 @@ impl Link<'_> {
                     let taken = self.receiver.take(&frame);
                     self.account(taken, now_us)
                 }
-                _ => None,
+                _ => {
+                    self.forget_damage();
+                    None
+                }
             });
         }
         let proposed = self.proposed?;
-        let has_data = self.decoder.open(proposed)?.header.kind == Kind::Data;
+        let first = self.decoder.open(proposed, Counts::default())?;
+        let has_data = first.header.kind == Kind::Data;
         self.start_session(proposed);
         self.confirmed = true;
         self.statistics.sessions += 1;
@@ -120,6 +158,7 @@ impl Link<'_> {
             Reception::Fragment | Reception::Message | Reception::Discarded => {
                 self.again_reported = false;
                 self.again_wanted = false;
+                self.gap = None;
                 self.unacknowledged_frames += 1;
                 let wait_us = if self.unacknowledged_frames * 2 < WINDOW_FRAMES {
                     self.timing.ack_delay_us
@@ -130,15 +169,19 @@ impl Link<'_> {
                 self.ack_due_us = Some(self.ack_due_us.map_or(due_us, |due| due.min(due_us)));
             }
             Reception::Duplicate => {
+                self.forget_damage();
                 self.statistics.duplicate_frames += 1;
                 self.ack_due_us = Some(now_us);
             }
-            Reception::Gap => {
+            Reception::Gap(ahead) => {
                 self.statistics.gap_frames += 1;
-                if !self.again_reported {
+                // Where what comes goes back, the other side has begun again, and what is missing is lost again.
+                let began_again = self.gap.is_some_and(|before| ahead <= before);
+                if !self.again_reported || began_again {
                     self.again_wanted = true;
                     self.ack_due_us = Some(now_us);
                 }
+                self.gap = Some(ahead);
             }
             Reception::Busy => {
                 self.statistics.busy_frames += 1;

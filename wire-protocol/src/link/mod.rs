@@ -9,17 +9,24 @@
 //!
 //! **Data.** Go-back-N with a window of [`crate::limits::WINDOW_FRAMES`]. Every header carries
 //! the acknowledgement of the other direction; a frame with nothing else is sent only when no data
-//! has gone out for `ack_delay_us`. A gap is reported once, at once; all else is left to the
-//! retry timer, which doubles up to sixteen times its start. There is no giving up: that is for
-//! the host to decide.
+//! has gone out for `ack_delay_us`. A gap or a damaged frame is reported once, at once; all else is
+//! left to the retry timer, which doubles up to sixteen times its start. There is no giving up:
+//! that is for the host to decide.
+//!
+//! **Parts.** A frame keeps its number and its payload until it is acknowledged. On a line that
+//! loses much a long one goes in parts, of which any number may be there: the shorter the worse the
+//! line is (`quality`).
 
+mod part;
+mod quality;
 mod queue;
 mod receiver;
 mod sender;
 
 use crate::frame::{BODY_BYTES, BREAK_IN, Completed, Decoder, Flags, Header, Kind, WIRE_BYTES};
 use crate::limits::{MESSAGE_BYTES, WINDOW_FRAMES};
-use receiver::{Receiver, Reception};
+use quality::Quality;
+use receiver::{Ahead, Receiver, Reception};
 use sender::Sender;
 
 /// Who starts sessions.
@@ -141,6 +148,9 @@ pub struct Statistics {
     pub sessions: u64,
 }
 
+/// Damaged frames in a row that are reported.
+const DAMAGE_REPORTS: u8 = 4;
+
 /// Doublings of the retry time.
 const BACK_OFF_LIMIT: u32 = 4;
 
@@ -152,6 +162,7 @@ pub struct Link<'b> {
     decoder: Decoder<'b>,
     receiver: Receiver<'b>,
     sender: Sender<'b>,
+    quality: Quality,
 
     /// The session whose frames count.
     session: Option<u32>,
@@ -179,6 +190,10 @@ pub struct Link<'b> {
     again_wanted: bool,
     /// It was reported, and the missing frame has not come yet.
     again_reported: bool,
+    /// The last frame that came since, while it does not.
+    gap: Option<Ahead>,
+    /// Damaged frames that were reported since a good one came.
+    damage_reports: u8,
     /// A frame was thrown away for want of [`Self::release`].
     was_busy: bool,
 
@@ -198,6 +213,7 @@ impl<'b> Link<'b> {
             decoder: Decoder::new(storage.receive),
             receiver: Receiver::new(storage.message),
             sender: Sender::new(storage.queue),
+            quality: Quality::default(),
             session: None,
             proposed: None,
             connecting: false,
@@ -213,6 +229,8 @@ impl<'b> Link<'b> {
             unacknowledged_frames: 0,
             again_wanted: false,
             again_reported: false,
+            gap: None,
+            damage_reports: 0,
             was_busy: false,
             retry_at_us: None,
             back_off: 0,
@@ -241,6 +259,8 @@ impl<'b> Link<'b> {
         self.unacknowledged_frames = 0;
         self.again_wanted = false;
         self.again_reported = false;
+        self.gap = None;
+        self.damage_reports = 0;
         self.was_busy = false;
         self.retry_at_us = None;
         self.back_off = 0;

@@ -1,7 +1,7 @@
 //! From messages to the line.
 
-use super::{BACK_OFF_LIMIT, BREAK_IN, Flags, Header, Kind, Link, Role, Timing, WIRE_BYTES};
-use crate::frame;
+use super::{BACK_OFF_LIMIT, BREAK_IN, Flags, Header, Kind, Link, Role, Timing, WIRE_BYTES, part};
+use crate::frame::{self, Counts};
 
 impl Timing {
     pub(super) fn retry_at_us(&self, now_us: u64, waiting_bytes: usize, back_off: u32) -> u64 {
@@ -85,10 +85,9 @@ impl Link<'_> {
         let header = Header {
             kind,
             flags: Flags::empty(),
-            sequence: 0,
-            acknowledged: 0,
+            counts: Counts::default(),
         };
-        let len = frame::encode(header, 0, (&nonce.to_le_bytes(), &[]), self.wire);
+        let len = frame::encode(header, 0, [&nonce.to_le_bytes(), &[], &[]], self.wire);
         self.wire_is(len)
     }
 
@@ -102,26 +101,37 @@ impl Link<'_> {
         let outgoing = if introduce {
             None
         } else {
-            self.sender.take_next()
+            self.sender.take_next(self.quality.cut_bytes())
         };
         let len = if let Some(outgoing) = outgoing {
             self.wire_starts_retry = true;
             self.statistics.repeated_frames += u64::from(outgoing.repeated);
+            flags.set(Flags::PART, outgoing.head.is_some());
             let header = Header {
                 kind: Kind::Data,
                 flags: flags | outgoing.record.flags,
-                sequence: outgoing.sequence,
-                acknowledged,
+                counts: Counts {
+                    sequence: outgoing.sequence,
+                    acknowledged,
+                },
             };
-            frame::encode(header, session, outgoing.record.payload, self.wire)
+            let head = outgoing.head.as_ref().map_or(&[][..], |head| head);
+            let (first, second) = outgoing.record.payload;
+            frame::encode(header, session, [head, first, second], self.wire)
         } else if ack_is_due {
+            let there = self.receiver.part_bytes();
+            flags.set(Flags::PART, there > 0);
             let header = Header {
                 kind: Kind::Ack,
                 flags,
-                sequence: 0,
-                acknowledged,
+                counts: Counts {
+                    sequence: 0,
+                    acknowledged,
+                },
             };
-            frame::encode(header, session, (&[], &[]), self.wire)
+            let progress = part::progress_bytes(there);
+            let progress = if there > 0 { &progress[..] } else { &[] };
+            frame::encode(header, session, [progress, &[], &[]], self.wire)
         } else {
             return None;
         };
@@ -145,6 +155,10 @@ impl Link<'_> {
             return;
         }
         self.retry_at_us = None;
+        // The first time the other side, or this one, may only have been late.
+        if self.back_off > 0 && self.sender.is_waiting() {
+            self.quality.lost();
+        }
         self.back_off = (self.back_off + 1).min(BACK_OFF_LIMIT);
         self.sender.rewind();
         // Without a frame from the other side, the session itself may not have come about.

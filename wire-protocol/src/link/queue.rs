@@ -24,6 +24,31 @@ pub(super) struct Record<'a> {
     pub(super) end: usize,
 }
 
+impl Record<'_> {
+    /// Bytes of payload.
+    pub(super) fn len(&self) -> usize {
+        self.payload.0.len() + self.payload.1.len()
+    }
+
+    /// The bytes of its payload from `from` up to `to`.
+    pub(super) fn part(self, from: usize, to: usize) -> Self {
+        let (first, second) = self.payload;
+        let cut = |piece: &'_ [u8], before: usize| {
+            let start = from.saturating_sub(before).min(piece.len());
+            let end = to.saturating_sub(before).min(piece.len());
+            (start, end)
+        };
+        let (a, b) = (cut(first, 0), cut(second, first.len()));
+        Self {
+            payload: (
+                first.get(a.0..a.1).unwrap_or_default(),
+                second.get(b.0..b.1).unwrap_or_default(),
+            ),
+            ..self
+        }
+    }
+}
+
 impl<'b> Queue<'b> {
     pub(super) fn new(ring: &'b mut [u8]) -> Self {
         Self {

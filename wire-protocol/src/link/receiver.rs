@@ -1,14 +1,16 @@
 //! The receiving half: takes frames in order and joins them to one message.
 
-use crate::frame::{Flags, Frame, SEQUENCE_MODULUS};
-use crate::limits::WINDOW_FRAMES;
+use super::part;
+use crate::frame::{Flags, Frame};
 
 #[derive(Debug)]
 pub(super) struct Receiver<'b> {
     pub(super) buffer: &'b mut [u8],
     len: usize,
-    /// Sequence number of the frame that comes next.
-    expected: u8,
+    /// Number of the frame that comes next.
+    expected: u32,
+    /// Bytes of it that came in parts.
+    part_bytes: usize,
     state: State,
 }
 
@@ -27,7 +29,7 @@ enum State {
 /// What became of a data frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reception {
-    /// It was the next one.
+    /// It was the next one, or the next part of it.
     Fragment,
     /// It was the next one, and the message is complete.
     Message,
@@ -35,10 +37,17 @@ pub(super) enum Reception {
     Discarded,
     /// It was taken before.
     Duplicate,
-    /// One before it is missing.
-    Gap,
+    /// Something before it is missing.
+    Gap(Ahead),
     /// The consumer has not released the message before.
     Busy,
+}
+
+/// How far what came is ahead of what is missing: frames, and bytes within the frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Ahead {
+    frames: u32,
+    from: usize,
 }
 
 impl<'b> Receiver<'b> {
@@ -47,6 +56,7 @@ impl<'b> Receiver<'b> {
             buffer,
             len: 0,
             expected: 0,
+            part_bytes: 0,
             state: State::Empty,
         }
     }
@@ -54,34 +64,52 @@ impl<'b> Receiver<'b> {
     pub(super) fn reset(&mut self) {
         self.len = 0;
         self.expected = 0;
+        self.part_bytes = 0;
         self.state = State::Empty;
     }
 
-    pub(super) fn expected(&self) -> u8 {
+    pub(super) fn expected(&self) -> u32 {
         self.expected
     }
 
+    /// Bytes of the next frame that are there.
+    pub(super) fn part_bytes(&self) -> usize {
+        self.part_bytes
+    }
+
     pub(super) fn take(&mut self, frame: &Frame<'_>) -> Reception {
-        let behind = self.expected.wrapping_sub(frame.header.sequence) % SEQUENCE_MODULUS;
-        if behind != 0 {
-            return if usize::from(behind) <= WINDOW_FRAMES {
-                Reception::Duplicate
-            } else {
-                Reception::Gap
-            };
+        let frames = frame.header.counts.sequence.wrapping_sub(self.expected);
+        if frames.cast_signed() < 0 {
+            return Reception::Duplicate;
+        }
+        let Some(part) = part::brought(frame) else {
+            return Reception::Duplicate;
+        };
+        let from = part.from;
+        if frames > 0 || from > self.part_bytes {
+            return Reception::Gap(Ahead { frames, from });
         }
         if self.state == State::Ready {
             return Reception::Busy;
         }
-        self.expected = (self.expected + 1) % SEQUENCE_MODULUS;
+        let news = part.bytes.get(self.part_bytes - from..).unwrap_or_default();
+        if news.is_empty() && !part.is_last {
+            return Reception::Duplicate;
+        }
         let flags = frame.header.flags;
-        if flags.contains(Flags::FIRST) {
+        if self.part_bytes == 0 && flags.contains(Flags::FIRST) {
             self.len = 0;
             self.state = State::Partial;
         }
-        if self.state != State::Partial || !self.append(frame.payload) {
+        if self.state != State::Partial || !self.append(news) {
             self.state = State::Skipping;
         }
+        self.part_bytes += news.len();
+        if !part.is_last {
+            return Reception::Fragment;
+        }
+        self.part_bytes = 0;
+        self.expected = self.expected.wrapping_add(1);
         match (flags.contains(Flags::LAST), self.state) {
             (false, _) => Reception::Fragment,
             (true, State::Partial) => {

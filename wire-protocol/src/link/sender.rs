@@ -1,28 +1,33 @@
-//! The sending half: a window over the queue, go-back-N.
+//! The sending half: a window over the queue, go-back-N. What is too long for the line goes in parts.
 
-use super::SendError;
 use super::queue::{Queue, Record};
-use crate::frame::{Flags, SEQUENCE_MODULUS};
+use super::{SendError, part};
+use crate::frame::Flags;
 use crate::limits::{FRAME_PAYLOAD_BYTES, MESSAGE_BYTES, WINDOW_FRAMES};
-
-const _: () = assert!(WINDOW_FRAMES < SEQUENCE_MODULUS as usize / 2);
 
 #[derive(Debug)]
 pub(super) struct Sender<'b> {
     queue: Queue<'b>,
-    /// Sequence number of the oldest frame in the queue.
-    oldest: u8,
-    /// Frames from the oldest on that were on the wire at least once.
-    sent: u8,
-    /// The frame that goes next, counted from the oldest one, and where its record starts.
-    next: u8,
+    /// Number of the oldest frame in the queue.
+    oldest: u32,
+    /// Bytes of it that the other side has.
+    oldest_part: usize,
+    /// Frames from the oldest on of which something was on the wire, and how much of the last one.
+    sent: u32,
+    sent_part: usize,
+    /// The frame that goes next, counted from the oldest one, where its record starts, and how much of it went.
+    next: u32,
     next_at: usize,
+    next_part: usize,
 }
 
 /// A frame to be put on the wire.
 pub(super) struct Outgoing<'a> {
+    /// Of the queue's frame: its flags, and the bytes that go now.
     pub(super) record: Record<'a>,
-    pub(super) sequence: u8,
+    /// What goes before them, if these are not all of the frame.
+    pub(super) head: Option<[u8; part::HEAD_BYTES]>,
+    pub(super) sequence: u32,
     /// It was on the wire before.
     pub(super) repeated: bool,
 }
@@ -32,9 +37,12 @@ impl<'b> Sender<'b> {
         Self {
             queue: Queue::new(ring),
             oldest: 0,
+            oldest_part: 0,
             sent: 0,
+            sent_part: 0,
             next: 0,
             next_at: 0,
+            next_part: 0,
         }
     }
 
@@ -42,7 +50,9 @@ impl<'b> Sender<'b> {
     pub(super) fn reset(&mut self) {
         self.queue.clear();
         self.oldest = 0;
+        self.oldest_part = 0;
         self.sent = 0;
+        self.sent_part = 0;
         self.rewind();
     }
 
@@ -73,6 +83,11 @@ impl<'b> Sender<'b> {
         Ok(())
     }
 
+    /// Number of the oldest frame that is not acknowledged, or of the next one there will be.
+    pub(super) fn oldest(&self) -> u32 {
+        self.oldest
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.queue.len() == 0
     }
@@ -84,7 +99,7 @@ impl<'b> Sender<'b> {
 
     /// Bytes of frames that were on the wire and are not acknowledged, framing not counted.
     pub(super) fn waiting_bytes(&self) -> usize {
-        self.next_at
+        (self.next_at + self.next_part).saturating_sub(self.oldest_part)
     }
 
     /// Bytes of frames that are not acknowledged, whether they were on the wire or not.
@@ -92,43 +107,73 @@ impl<'b> Sender<'b> {
         self.queue.len()
     }
 
-    /// The next frame goes on the wire.
-    pub(super) fn take_next(&mut self) -> Option<Outgoing<'_>> {
-        if usize::from(self.next) >= WINDOW_FRAMES {
+    /// The next frame goes on the wire, or a part of it if it is longer than `cut_bytes`.
+    pub(super) fn take_next(&mut self, cut_bytes: usize) -> Option<Outgoing<'_>> {
+        if self.next as usize >= WINDOW_FRAMES {
             return None;
         }
-        let record = self.queue.record(self.next_at)?;
-        let sequence = (self.oldest + self.next) % SEQUENCE_MODULUS;
-        let repeated = self.next < self.sent;
-        self.next += 1;
-        self.next_at = record.end;
-        self.sent = self.sent.max(self.next);
+        let len = self.queue.record(self.next_at)?.len();
+        let is_whole = self.next_part == 0 && len <= cut_bytes;
+        if !is_whole && self.waiting_bytes() >= WINDOW_FRAMES * cut_bytes {
+            return None;
+        }
+        let from = self.next_part;
+        let room = cut_bytes.min(FRAME_PAYLOAD_BYTES - part::HEAD_BYTES);
+        let to = if is_whole { len } else { len.min(from + room) };
+        let is_last = to == len;
+        let sequence = self.oldest.wrapping_add(self.next);
+        let repeated = self.next + 1 < self.sent
+            || self.next + 1 == self.sent && (from < self.sent_part || is_whole);
+        if self.next + 1 > self.sent {
+            self.sent = self.next + 1;
+            self.sent_part = to;
+        } else if self.next + 1 == self.sent {
+            self.sent_part = self.sent_part.max(to);
+        }
+        let at = self.next_at;
+        if is_last {
+            self.next += 1;
+            self.next_at = self.queue.record(at)?.end;
+            self.next_part = 0;
+        } else {
+            self.next_part = to;
+        }
         Some(Outgoing {
-            record,
+            record: self.queue.record(at)?.part(from, to),
+            head: (!is_whole).then(|| part::head(from, is_last)),
             sequence,
             repeated,
         })
     }
 
-    /// The other side has everything before `expected`. Returns whether that is news.
-    pub(super) fn acknowledge(&mut self, expected: u8) -> bool {
-        let count = expected.wrapping_sub(self.oldest) % SEQUENCE_MODULUS;
-        if count == 0 || count > self.sent {
-            return false;
+    /// The other side has everything before frame `expected`, and `part` bytes of that one. Returns how many bytes of the
+    /// queue are news.
+    pub(super) fn acknowledge(&mut self, expected: u32, part: usize) -> usize {
+        let count = expected.wrapping_sub(self.oldest);
+        if count > self.sent || count == 0 && part <= self.oldest_part {
+            return 0;
         }
+        let before = self.queue.len() - self.oldest_part;
         for _ in 0..count {
             let dropped = self.queue.drop_oldest();
             self.next_at = self.next_at.saturating_sub(dropped);
         }
         self.oldest = expected;
         self.sent -= count;
+        let len = self.queue.record(0).map_or(0, |record| record.len());
+        self.oldest_part = if self.sent > 0 { part.min(len) } else { 0 };
+        // What went once more may be there by now.
+        if count > self.next || count == self.next && self.next_part < self.oldest_part {
+            self.next_part = self.oldest_part;
+        }
         self.next = self.next.saturating_sub(count);
-        true
+        before.saturating_sub(self.queue.len() - self.oldest_part)
     }
 
-    /// Starts again with the oldest frame.
+    /// Starts again with the first byte that the other side lacks.
     pub(super) fn rewind(&mut self) {
         self.next = 0;
         self.next_at = 0;
+        self.next_part = self.oldest_part;
     }
 }

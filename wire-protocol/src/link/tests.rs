@@ -282,6 +282,110 @@ fn frame_before_release_is_thrown_away_and_asked_for_again() {
 }
 
 #[test]
+fn frame_that_comes_once_more_when_its_bits_mean_another_one_is_not_taken() {
+    connected(|host, debuggee| {
+        let mut late = Vec::new();
+        for number in 0..32 {
+            host.send(&[number]).unwrap();
+            let frame = said(host, 0);
+            assert_eq!(hear(debuggee, &frame, 0), [Incoming::Message]);
+            debuggee.release();
+            hear(host, &said(debuggee, 1000), 1000);
+            late.push(frame);
+        }
+        for frame in late {
+            assert_eq!(hear(debuggee, &frame, 0), []);
+        }
+        host.send(b"new").unwrap();
+        assert_eq!(hear(debuggee, &said(host, 0), 0), [Incoming::Message]);
+        assert_eq!(debuggee.message(), b"new");
+    });
+}
+
+#[test]
+fn damaged_frame_is_asked_for_at_once_and_not_for_ever() {
+    connected(|host, debuggee| {
+        host.send(b"question").unwrap();
+        let mut damaged = said(host, 0);
+        damaged[3] ^= 1;
+        let mut reports = 0;
+        while reports < 10 {
+            assert_eq!(hear(debuggee, &damaged, 0), []);
+            let report = said(debuggee, 0);
+            if report.is_empty() {
+                break;
+            }
+            reports += 1;
+            hear(host, &report, 0);
+            assert_eq!(said(host, 0).len(), damaged.len());
+        }
+        assert_eq!(reports, usize::from(DAMAGE_REPORTS));
+    });
+}
+
+#[test]
+fn missing_frame_that_is_lost_again_is_asked_for_again() {
+    connected(|host, debuggee| {
+        for message in [b"one", b"two", b"six"] {
+            host.send(message).unwrap();
+        }
+        let frames = said(host, 0);
+        for _ in 0..5 {
+            assert_eq!(hear(debuggee, &frames[12..], 0), []);
+            let report = said(debuggee, 0);
+            assert_eq!(report.len(), 9);
+            hear(host, &report, 0);
+            assert_eq!(said(host, 0), frames);
+        }
+        assert_eq!(hear(debuggee, &frames, 0), [Incoming::Message]);
+    });
+}
+
+/// Sends the message over a line on which every frame above `limit` bytes is damaged, and then those above `later_limit`.
+fn passes(message: &[u8], limit: usize, later_limit: usize) {
+    connected(|host, debuggee| {
+        host.send(message).unwrap();
+        let (mut now_us, mut rounds) = (0, 0);
+        loop {
+            now_us += 10;
+            let limit = if rounds < 20 { limit } else { later_limit };
+            let mut heard = Vec::new();
+            let said_now = said(host, now_us);
+            for frame in said_now.split_inclusive(|&byte| byte == 0) {
+                let mut frame = frame.to_vec();
+                if frame.len() > limit {
+                    frame[7] ^= 1;
+                }
+                heard.extend(hear(debuggee, &frame, now_us));
+            }
+            if heard.contains(&Incoming::Message) {
+                break;
+            }
+            if said_now.is_empty() {
+                now_us = host.next_deadline_us().unwrap().max(now_us);
+            }
+            let answer = said(debuggee, now_us + 100);
+            hear(host, &answer, now_us + 100);
+            rounds += 1;
+            assert!(rounds < 2000, "{:?}", host.statistics());
+        }
+        assert_eq!(debuggee.message(), message);
+    });
+}
+
+#[test]
+fn long_frames_pass_in_parts_where_they_do_not_pass_whole() {
+    let message: Vec<u8> = (0..10_000_u32).map(|at| (at * 7 % 251 + 1) as u8).collect();
+    for (limit, later_limit) in [(75, 75), (200, 75), (75, 5000), (300, 150)] {
+        passes(&message, limit, later_limit);
+    }
+    // Lengths around those of parts.
+    for len in [64, 65, 66, 128, 129] {
+        passes(&message[..len], 75, 75);
+    }
+}
+
+#[test]
 fn window_is_not_exceeded() {
     connected(|host, debuggee| {
         for _ in 0..20 {
