@@ -1,14 +1,27 @@
-//! Date and time of the host, in UTC, for messages of scripts. Called by [`crate::session`].
+//! Dates and times of day, in UTC, for messages of scripts and for recordings. Called by
+//! [`crate::session`] and [`crate::answer`].
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// `2026-11-22` and `22:28:12.345`.
+/// Now, as so long after the beginning of 1970.
 #[must_use]
-pub(crate) fn date_and_time() -> (String, String) {
-    let since = SystemTime::now()
+pub(crate) fn now() -> Duration {
+    SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+        .unwrap_or_default()
+}
+
+/// `2026-11-22` and `22:28:12.345`, so long after the beginning of 1970.
+#[must_use]
+pub(crate) fn date_and_time(since: Duration) -> (String, String) {
     (date(since), time(since))
+}
+
+/// `2026-11-22T22:28:12.345678Z`.
+#[must_use]
+pub(crate) fn instant(since: Duration) -> String {
+    let (date, time) = date_and_time(since);
+    format!("{date}T{time}{:03}Z", since.subsec_micros() % 1000)
 }
 
 /// The Gregorian date, by the days of 400-year eras that begin on a first of March.
@@ -56,5 +69,9 @@ mod tests {
             assert_eq!(date(Duration::from_secs(seconds)), text);
         }
         assert_eq!(time(Duration::from_millis(86_399_007)), "23:59:59.007");
+        assert_eq!(
+            instant(Duration::from_micros(86_399_007_050)),
+            "1970-01-01T23:59:59.007050Z"
+        );
     }
 }

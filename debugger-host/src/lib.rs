@@ -1,7 +1,7 @@
 //! The host side of Standstill: everything of the `standstill` program but its `main`.
 //!
-//! Reading order: [`transport`] (ways to reach the debuggee), [`session`] (the conversation with
-//! it), [`symbol`] and [`expression`] (names and numbers), [`disasm`], [`command`] (what users
+//! Reading order: [`transport`] (ways to reach the debuggee), [`recording`] (conversations in
+//! files), [`session`] (the conversation with it), [`symbol`] and [`expression`] (names and numbers), [`disasm`], [`command`] (what users
 //! type), [`answer`] (what comes of it, as values), [`render`] (what users see), [`repl`] (lines
 //! in, lines out).
 #![forbid(unsafe_code)]
@@ -12,6 +12,7 @@ mod clock;
 pub mod command;
 pub mod disasm;
 pub mod expression;
+pub mod recording;
 pub mod render;
 pub mod repl;
 pub mod script;

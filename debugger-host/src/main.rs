@@ -15,8 +15,10 @@
 
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
+use debugger_host::answer::recording::{Row, replayed, rows};
 use debugger_host::answer::{Form, News, Report, Response};
 use debugger_host::command::{COMMANDS, Debugger, find, run_line, script, system};
+use debugger_host::recording::{Ending, Recorder, Recording, Start};
 use debugger_host::render::{Output, Screen, json, text};
 use debugger_host::repl::{batch, interactive};
 use debugger_host::script::tool::Tool;
@@ -24,8 +26,8 @@ use debugger_host::session::{Session, SessionError};
 use debugger_host::symbol::{self, resolve::Symbols};
 use debugger_host::timeout::{Interrupts, Timeout};
 use debugger_host::transport::Endpoint;
-use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -45,6 +47,16 @@ struct Cli {
 enum Task {
     /// Connect to a debuggee. Without a line to it: as `standstill` alone.
     Connect(Box<Connect>),
+    /// Play a recorded session again: the file is the debuggee.
+    Replay(Box<Replay>),
+    /// Print what a recording has, a line for each packet.
+    Show {
+        /// A file that `connect --record` wrote.
+        file: PathBuf,
+        /// As JSON, a document per line; see docs/recording.md.
+        #[arg(long)]
+        json: bool,
+    },
     /// Print the reference of all commands as Markdown.
     Commands,
     /// Print the JSON Schema of what a session or a command answers in JSON.
@@ -64,6 +76,30 @@ struct Connect {
     /// Speed of the serial line.
     #[arg(long, default_value_t = 115_200, requires = "serial")]
     baud: u32,
+    /// Halt the debuggee once connected.
+    #[arg(long, requires = "Line")]
+    break_in: bool,
+    /// Record every message into this new file, which only its owner can read.
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+    #[command(flatten)]
+    front: Front,
+}
+
+#[derive(Args)]
+struct Replay {
+    /// A file that `connect --record` wrote.
+    file: PathBuf,
+    /// Halt the debuggee once connected.
+    #[arg(long)]
+    break_in: bool,
+    #[command(flatten)]
+    front: Front,
+}
+
+/// What is the same for a debuggee and for a recording of one.
+#[derive(Args, Default)]
+struct Front {
     /// The debuggee's kernel: vmlinuz, vmlinux, System.map, or a copy of /proc/kallsyms.
     #[arg(long, value_name = "FILE")]
     symbols: Option<PathBuf>,
@@ -79,9 +115,6 @@ struct Connect {
     /// Everything as JSON, a document per line; see docs/json.md.
     #[arg(long, conflicts_with = "batch")]
     json: bool,
-    /// Halt the debuggee once connected.
-    #[arg(long, requires = "Line")]
-    break_in: bool,
 }
 
 #[derive(Args, Default)]
@@ -119,7 +152,73 @@ impl Connect {
         serial.or(socket).or(tcp).or(pipe).or(server)
     }
 
-    fn open(&self, interrupts: &Interrupts, screen: &Screen) -> anyhow::Result<Debugger> {
+    /// Begins to record, if that is wanted, and says so.
+    fn recorder(&self, endpoint: Option<Endpoint>) -> anyhow::Result<Option<Recorder>> {
+        let Some(path) = &self.record else {
+            return Ok(None);
+        };
+        let symbols = self.front.symbols.as_ref();
+        let start = Start {
+            protocol: wire_protocol::packet::PROTOCOL_VERSION,
+            program: concat!("standstill ", env!("CARGO_PKG_VERSION")).to_owned(),
+            endpoint,
+            symbols: symbols.map(|path| path.display().to_string()),
+        };
+        let recorder = Recorder::create(path, start)
+            .with_context(|| format!("cannot record to {}", path.display()))?;
+        eprintln!("{}", text::recording::recording(path));
+        Ok(Some(recorder))
+    }
+
+    /// Opens the line, if one was named.
+    fn begin(&self, session: &mut Session) -> anyhow::Result<()> {
+        if let Some(recorder) = self.recorder(self.endpoint())? {
+            session.record(recorder);
+        }
+        let Some(endpoint) = self.endpoint() else {
+            return Ok(());
+        };
+        let opened = session.open(endpoint);
+        // Nothing was said that would be worth keeping, and the next try needs the name.
+        if let (Err(_), Some(path)) = (&opened, &self.record)
+            && path.is_file()
+        {
+            std::fs::remove_file(path)?;
+        }
+        Ok(opened?)
+    }
+
+    fn run(&self) -> anyhow::Result<()> {
+        self.front.run(self.break_in, |session| self.begin(session))
+    }
+}
+
+/// A whole recording, or why not.
+fn recording(path: &Path) -> anyhow::Result<Recording> {
+    Recording::open(path).map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))
+}
+
+impl Replay {
+    fn begin(&self, session: &mut Session) -> anyhow::Result<()> {
+        let recording = recording(&self.file)?;
+        let told = replayed(&recording, self.front.symbols.is_none());
+        eprintln!("{}", text::recording::replayed(&self.file, &told));
+        Ok(session.replay(&recording)?)
+    }
+
+    fn run(&self) -> anyhow::Result<()> {
+        self.front.run(self.break_in, |session| self.begin(session))
+    }
+}
+
+impl Front {
+    fn open(
+        &self,
+        interrupts: &Interrupts,
+        screen: &Screen,
+        breaks_in: bool,
+        begin: impl FnOnce(&mut Session) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Debugger> {
         let mut symbols = Symbols::default();
         let mut image = None;
         if let Some(path) = &self.symbols {
@@ -146,11 +245,8 @@ impl Connect {
             }
         });
         let mut session = Session::new(timeout);
-        let endpoint = self.endpoint();
-        let is_unconnected = endpoint.is_none();
-        if let Some(endpoint) = endpoint {
-            session.open(endpoint)?;
-        }
+        begin(&mut session)?;
+        let is_unconnected = !session.is_connected();
         if let Some(image) = image {
             session.expect_image(image);
         }
@@ -169,13 +265,17 @@ impl Connect {
         };
         debugger.report(Report::Response(&response));
         debugger.show_news();
-        if self.break_in && debugger.session.halt().is_none() && !run_line(&mut debugger, "pause") {
+        if breaks_in && debugger.session.halt().is_none() && !run_line(&mut debugger, "pause") {
             bail!("the debuggee could not be halted");
         }
         Ok(debugger)
     }
 
-    fn run(&self) -> anyhow::Result<()> {
+    fn run(
+        &self,
+        breaks_in: bool,
+        begin: impl FnOnce(&mut Session) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
         let interrupts = Interrupts::default();
         let counter = interrupts.clone();
         ctrlc::set_handler(move || {
@@ -185,7 +285,7 @@ impl Connect {
         let is_screen = stdout.is_terminal();
         let screen = Screen::new(Output::new(stdout, is_screen));
         if self.batch {
-            let mut debugger = match self.open(&interrupts, &screen) {
+            let mut debugger = match self.open(&interrupts, &screen, breaks_in, begin) {
                 Ok(debugger) => debugger,
                 Err(error) => {
                     println!("{error:#}\n{}", batch::mark(false));
@@ -196,7 +296,7 @@ impl Connect {
             batch::run(&mut debugger, std::io::stdin().lock(), Some(&screen))?;
             return Ok(());
         }
-        let mut debugger = match self.open(&interrupts, &screen) {
+        let mut debugger = match self.open(&interrupts, &screen, breaks_in, begin) {
             Err(error) if self.json => {
                 screen.line(json::refused(&format!("{error:#}")));
                 return Err(error);
@@ -217,6 +317,31 @@ impl Connect {
         }
         Ok(())
     }
+}
+
+/// Prints a recording.
+fn show(path: &Path, is_json: bool) -> anyhow::Result<()> {
+    let recording = recording(path)?;
+    let mut out = std::io::stdout().lock();
+    let print = |row: &Row| match is_json {
+        true => serde_json::to_string(row).map_err(Into::into),
+        false => Ok(text::recording::row(row)),
+    };
+    for row in rows(&recording) {
+        let line: anyhow::Result<String> = print(&row);
+        // Whoever reads it may have seen enough.
+        if writeln!(out, "{}", line?).is_err() {
+            return Ok(());
+        }
+    }
+    match text::recording::ending(&recording.ending) {
+        Some(line) if matches!(recording.ending, Ending::Damaged(_)) => {
+            bail!("{}: {line}", path.display())
+        }
+        Some(line) => eprintln!("{}: {line}", path.display()),
+        None => {}
+    }
+    Ok(())
 }
 
 /// All commands as a Markdown document.
@@ -246,6 +371,8 @@ fn main() -> ExitCode {
     let alone = || Task::Connect(Box::default());
     let result = match Cli::parse().action.unwrap_or_else(alone) {
         Task::Connect(connect) => connect.run(),
+        Task::Replay(replay) => replay.run(),
+        Task::Show { file, json } => show(&file, json),
         Task::Script(tool) => tool.run(&mut std::io::stdout()).map_err(Into::into),
         Task::Commands => {
             print!("{}", reference());

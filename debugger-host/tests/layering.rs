@@ -21,7 +21,7 @@ const PRINTS: [&str; 8] = [
 const PRINTERS: [&str; 4] = ["main.rs", "render/", "repl/", "script/tool.rs"];
 
 /// Modules from the top down: each uses those of the lines below it only.
-const ORDER: [&[&str]; 11] = [
+const ORDER: [&[&str]; 12] = [
     &["main"],
     &["repl"],
     &["render"],
@@ -29,6 +29,7 @@ const ORDER: [&[&str]; 11] = [
     &["sink", "disasm"],
     &["answer"],
     &["session"],
+    &["recording"],
     &["transport", "expression"],
     &["script"],
     &["symbol", "assembler"],

@@ -224,6 +224,13 @@ const EDITS: &[Edit] = &[
     ),
     edit(
         Message,
+        Ends,
+        "debugger-host/src/session/recorded/timeline.rs",
+        "        Request::Pools =>",
+        "        Request::Dummy => Nature::Change(&[]),\n",
+    ),
+    edit(
+        Message,
         Fake,
         "debugger-host/tests/fake/answer.rs",
         "        Request::ShortCircuit { .. } => Reply::Done,\n",

@@ -9,6 +9,7 @@ pub mod help;
 mod news;
 mod number;
 mod problem;
+pub mod recording;
 pub mod status;
 
 pub use code::{Address, Instruction, Name, Operand};

@@ -95,6 +95,11 @@ pub enum News {
         /// Why it had been lost; null if that was told.
         why: Option<String>,
     },
+    /// Nothing is recorded any more; the session goes on.
+    RecordingEnded {
+        /// What the operating system says.
+        why: String,
+    },
     /// An output does not take what it is given.
     OutputFailed {
         /// Why.

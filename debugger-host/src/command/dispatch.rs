@@ -7,6 +7,13 @@ use crate::answer::{Answer, Form, Problem, Report, Response};
 
 /// Runs one command and reports what came of it. Returns whether it went well.
 pub fn run_line(debugger: &mut Debugger, line: &str) -> bool {
+    debugger.session.note_command(line);
+    let is_good = run_noted_line(debugger, line);
+    debugger.session.note_end_of_command();
+    is_good
+}
+
+fn run_noted_line(debugger: &mut Debugger, line: &str) -> bool {
     debugger.session.begin_command();
     debugger.has_just_gone = false;
     debugger.show_news();

@@ -68,13 +68,14 @@ impl Debugger {
                     }
                     continue;
                 }
-                session::News::Unread(_) => continue,
+                session::News::Unread { .. } => continue,
                 session::News::DriverGone { said_goodbye } => News::DriverGone { said_goodbye },
                 session::News::DriverBack => self.meet_again(),
                 session::News::LineLost { why } => News::LineLost { why },
                 session::News::LineBack { untold } => News::LineBack { why: untold },
                 session::News::UnknownNotice { kind } => News::UnknownNotice { notice: kind },
                 session::News::MalformedNotice { kind } => News::MalformedNotice { notice: kind },
+                session::News::RecordingEnded { why } => News::RecordingEnded { why },
             };
             self.report(Report::News(&[news]));
         }

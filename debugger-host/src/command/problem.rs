@@ -209,6 +209,8 @@ described!(SessionError {
     NotAtEvent {}
     TooLong { what }
     UnknownSystem { tag }
+    NotAskedThen { asked, next }
+    NotAnsweredThen { asked }
 } inner {
     Self::Refused(refusal) => refusal.describe(),
     Self::NoAnswer { what, seconds, line } => no_answer(what, *seconds, line),

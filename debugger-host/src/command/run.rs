@@ -87,6 +87,9 @@ impl Action for Wait {
             debugger.show_news();
             match waited {
                 Err(SessionError::NotStopped { .. }) => {
+                    if self.0.is_none() {
+                        debugger.session.must_be_able_to_halt()?;
+                    }
                     if !explained && started.elapsed() >= EXPLAIN_AFTER {
                         explained = true;
                         debugger.session.explain_wait(started.elapsed());

@@ -87,10 +87,12 @@ fn run_commands(
         }
         let group = event_group(rest);
         if group.len() > 1 {
+            debugger.session.note_command(&first.text);
             debugger.session.begin_command();
             debugger.has_just_gone = false;
             debugger.show_news();
             let results = add_together(debugger, &rest[..group.len()], &group, keep_going);
+            debugger.session.note_end_of_command();
             count += results.len();
             let bad = results.iter().filter(|is_good| !**is_good).count();
             failed += bad;

@@ -168,6 +168,11 @@ impl Action for Sleep {
                 limit: SLEEP_LIMIT_MS,
             });
         }
+        if debugger.session.is_replay() {
+            // What came meanwhile is there already.
+            debugger.show_news();
+            return Ok(Answer::Done {});
+        }
         let until = Instant::now() + Duration::from_millis(milliseconds);
         while !debugger.session.timeout().is_interrupted() {
             let left = until.saturating_duration_since(Instant::now());

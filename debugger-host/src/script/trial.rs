@@ -261,7 +261,7 @@ impl Machine for Trial<'_> {
     }
 
     fn record(&mut self, site: u32, arguments: Arguments<'_>) {
-        let (date, time) = crate::clock::date_and_time();
+        let (date, time) = crate::clock::date_and_time(crate::clock::now());
         let clock = Clock {
             date: &date,
             time: &time,

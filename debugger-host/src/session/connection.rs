@@ -2,8 +2,11 @@
 //! again by its thread (`line.rs`).
 
 use super::identity::Identity;
-use super::line::{Event, LinkThread};
-use super::{SLICE, Session, SessionError};
+use super::incoming::Event;
+use super::line::LinkThread;
+use super::peer::Peer;
+use super::{SLICE, Session, SessionError, tape};
+use crate::recording::Entry;
 use crate::timeout::{LineState, Wait};
 use crate::transport::Endpoint;
 use std::time::{Duration, Instant};
@@ -15,7 +18,7 @@ const TELL_AFTER: Duration = Duration::from_secs(1);
 /// A line, open or to be opened.
 pub(super) struct Connection {
     endpoint: Endpoint,
-    link: LinkThread,
+    link: Peer,
 }
 
 impl Session {
@@ -28,17 +31,41 @@ impl Session {
             let line = connection.endpoint.to_string();
             return Err(SessionError::Connected { line });
         }
-        let link = LinkThread::start(endpoint.transport()).map_err(|why| SessionError::NoLine {
-            line: endpoint.to_string(),
-            why: why.to_string(),
-        })?;
-        self.await_line(&link, &endpoint.to_string())?;
+        let line = endpoint.to_string();
+        let link = match self.tape.recorded() {
+            Some(recorded) => {
+                let opened = recorded.open();
+                opened.map_err(|not_open| tape::told(not_open, line))?;
+                Peer::Recorded(recorded)
+            }
+            None => Peer::Line(self.open_line(&endpoint, line)?),
+        };
         self.line = Some(Connection { endpoint, link });
         Ok(())
     }
 
-    fn await_line(&self, link: &LinkThread, line: &str) -> Result<(), SessionError> {
-        let line = line.to_owned();
+    /// The same, recorded if that is wanted.
+    fn open_line(&self, endpoint: &Endpoint, line: String) -> Result<LinkThread, SessionError> {
+        let recorder = self.tape.recorder();
+        let opened = LinkThread::start(endpoint.transport(), recorder.clone())
+            .map_err(|why| SessionError::NoLine {
+                line: line.clone(),
+                why: why.to_string(),
+            })
+            .and_then(|link| self.await_line(&link, line).map(|()| link));
+        if let Some(recorder) = recorder {
+            match &opened {
+                Ok(_) => recorder.act(Entry::Open(endpoint.clone())),
+                Err(error) => {
+                    let not_open = tape::not_open(error).map(Entry::NotOpen);
+                    not_open.into_iter().for_each(|entry| recorder.act(entry));
+                }
+            }
+        }
+        opened
+    }
+
+    fn await_line(&self, link: &LinkThread, line: String) -> Result<(), SessionError> {
         let started = Instant::now();
         let mut told = String::new();
         let mut why = "it is being tried".to_owned();
@@ -98,7 +125,7 @@ impl Session {
     /// Counts of the link, and why the line is not open, if it is not.
     #[must_use]
     pub fn health(&self) -> (Statistics, Option<String>) {
-        let health = self.connected_link().map(LinkThread::health);
+        let health = self.connected_link().map(Peer::health);
         let health = health.unwrap_or_default();
         (health.statistics, health.lost)
     }
@@ -110,7 +137,7 @@ impl Session {
         }
     }
 
-    pub(super) fn connected_link(&self) -> Result<&LinkThread, SessionError> {
+    pub(super) fn connected_link(&self) -> Result<&Peer, SessionError> {
         let connection = self.line.as_ref().ok_or(SessionError::NotConnected)?;
         Ok(&connection.link)
     }

@@ -1,5 +1,6 @@
 //! Why the session could not do something. Shown to the user by the commands.
 
+use super::incoming::Gap;
 use crate::timeout::LineState;
 use wire_protocol::link::SendError;
 use wire_protocol::refusal::Refusal;
@@ -117,6 +118,29 @@ pub enum SessionError {
         /// Its number in the handshake.
         tag: u8,
     },
+    /// The recording that is replayed does not have it.
+    #[error("the recording has no answer to {asked}: what was done next then is {next}")]
+    NotAskedThen {
+        /// What is asked for, decoded.
+        asked: String,
+        /// What the recording has at this point.
+        next: String,
+    },
+    /// The recording that is replayed has the request, without an answer.
+    #[error("the recording has no answer to {asked}: none came then")]
+    NotAnsweredThen {
+        /// What is asked for, decoded.
+        asked: String,
+    },
+}
+
+impl From<Gap> for SessionError {
+    fn from(gap: Gap) -> Self {
+        match gap {
+            Gap::NotAsked { asked, next } => Self::NotAskedThen { asked, next },
+            Gap::NotAnswered { asked } => Self::NotAnsweredThen { asked },
+        }
+    }
 }
 
 fn why_unsent(error: SendError) -> String {

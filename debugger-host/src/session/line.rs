@@ -4,6 +4,8 @@
 //! A second, smaller thread does nothing but wait for bytes, so that neither direction ever
 //! waits for the other.
 
+use super::incoming::{Event, Health};
+use crate::recording::{Entry, Moment, Recorder};
 use crate::transport::{Line, Transport, is_final};
 use std::io::{ErrorKind, Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -11,7 +13,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use wire_protocol::link::{Incoming, Link, Role, SendError, Statistics, Storage, Timing};
+use wire_protocol::link::{Incoming, Link, Role, Storage, Timing};
 
 /// First repetition of an unanswered frame, beyond the time it takes on the line.
 const RETRY_US: u64 = 1_000_000;
@@ -35,36 +37,6 @@ enum Order {
     End,
 }
 
-/// What the link thread tells.
-#[derive(Debug)]
-pub(super) enum Event {
-    /// The line could not be opened yet, or never can be.
-    NotOpen { why: String, is_final: bool },
-    /// The line is open for the first time.
-    Open,
-    /// The line was lost a while ago.
-    Lost { why: String },
-    /// A lost line is open again. Why it had been lost, if that was not told.
-    OpenAgain { untold: Option<String> },
-    /// The session that was asked for has begun.
-    Connected,
-    /// A whole message.
-    Message(Vec<u8>),
-    /// The driver at the other end knows of no session.
-    Greeting,
-    /// The request of this number could not be queued.
-    Unsent { id: u8, why: SendError },
-}
-
-/// What is known about the line at any time.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Health {
-    /// Counts of the link.
-    pub(super) statistics: Statistics,
-    /// Why the line is not open, if it is not.
-    pub(super) lost: Option<String>,
-}
-
 /// The front end's handle. Dropping it ends the thread.
 pub(super) struct LinkThread {
     orders: Sender<Order>,
@@ -73,6 +45,7 @@ pub(super) struct LinkThread {
     /// The thread asks the operating system to open the line, which may take its time.
     is_opening: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
+    recorder: Option<Recorder>,
 }
 
 impl Drop for LinkThread {
@@ -88,8 +61,12 @@ impl Drop for LinkThread {
 }
 
 impl LinkThread {
-    /// Starts the thread, which opens the line as soon as that can be done.
-    pub(super) fn start(transport: Box<dyn Transport>) -> std::io::Result<Self> {
+    /// Starts the thread, which opens the line as soon as that can be done. What goes over it is recorded, if that is
+    /// wanted.
+    pub(super) fn start(
+        transport: Box<dyn Transport>,
+        recorder: Option<Recorder>,
+    ) -> std::io::Result<Self> {
         let (orders, inbox) = channel();
         let (outbox, events) = channel();
         let health = Arc::new(Mutex::new(Health::default()));
@@ -110,6 +87,7 @@ impl LinkThread {
             lost: None,
             has_failed: false,
             next_attempt: Instant::now(),
+            recorder: recorder.clone().map(|it| (it.begin_line(), it)),
         };
         let thread = std::thread::Builder::new()
             .name("link".into())
@@ -123,31 +101,66 @@ impl LinkThread {
             health,
             is_opening,
             thread: Some(thread),
+            recorder,
         })
     }
 
+    /// Records what the session does, before it is done.
+    fn note(&self, entry: impl FnOnce() -> Entry) {
+        if let Some(recorder) = &self.recorder {
+            recorder.act(entry());
+        }
+    }
+
     pub(super) fn connect(&self, nonce: u32) {
+        self.note(|| Entry::Connect { nonce });
         let _ = self.orders.send(Order::Connect { nonce });
     }
 
     pub(super) fn send(&self, message: Vec<u8>) {
+        self.note(|| Entry::Request(message.clone()));
         let _ = self.orders.send(Order::Send(message));
     }
 
     pub(super) fn break_in(&self) {
+        self.note(|| Entry::BreakIn);
         let _ = self.orders.send(Order::BreakIn);
     }
 
     /// The next event; `None` if there is none in time.
     pub(super) fn next(&self, limit: Duration) -> Option<Event> {
-        self.events.recv_timeout(limit).ok()
+        let event = self.events.recv_timeout(limit).ok()?;
+        if let Some(recorder) = &self.recorder
+            && !matches!(event, Event::NotOpen { .. } | Event::Open)
+        {
+            recorder.took();
+        }
+        Some(event)
     }
 
     pub(super) fn health(&self) -> Health {
-        self.health
+        let health = self
+            .health
             .lock()
-            .map_or_else(|e| e.into_inner().clone(), |h| h.clone())
+            .map_or_else(|e| e.into_inner().clone(), |h| h.clone());
+        self.note(|| Entry::Counts(Box::new(health.clone())));
+        health
     }
+}
+
+/// An event as recordings have it; they begin with an open line.
+fn entry(event: &Event) -> Option<Entry> {
+    Some(match event {
+        Event::Lost { why } => Entry::Lost { why: why.clone() },
+        Event::OpenAgain { untold } => Entry::Reopened {
+            untold: untold.clone(),
+        },
+        Event::Connected => Entry::Connected,
+        Event::Message { bytes, .. } => Entry::Message(bytes.clone()),
+        Event::Greeting => Entry::Greeting,
+        Event::Unsent { id, why } => Entry::Unsent { id: *id, why: *why },
+        Event::NotOpen { .. } | Event::Open | Event::Missing { .. } => return None,
+    })
 }
 
 struct Worker {
@@ -169,6 +182,8 @@ struct Worker {
     /// The line could not be opened at the first attempt.
     has_failed: bool,
     next_attempt: Instant,
+    /// With the number of this line.
+    recorder: Option<(u32, Recorder)>,
 }
 
 /// Of a line that was open.
@@ -183,6 +198,20 @@ struct Loss {
 impl Worker {
     fn now_us(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// Tells the front end, and records it before. False when it is gone.
+    fn tell(&self, event: Event) -> bool {
+        if let Some((line, recorder)) = &self.recorder
+            && let Some(entry) = entry(&event)
+        {
+            let at = match event {
+                Event::Message { at, .. } => at,
+                _ => Moment::now(),
+            };
+            recorder.event(*line, at, entry);
+        }
+        self.outbox.send(event).is_ok()
     }
 
     /// Starts to use a line that was just opened.
@@ -200,7 +229,7 @@ impl Worker {
             }),
         };
         if let Some(event) = event {
-            let _ = self.outbox.send(event);
+            self.tell(event);
         }
         let (opened, wanted) = (self.opened, Arc::clone(&self.wanted));
         let (orders, ended) = (self.orders.clone(), Arc::clone(&self.ended));
@@ -241,20 +270,19 @@ impl Worker {
             Err(error) => error,
         };
         match &mut self.lost {
-            Some(loss) => {
-                if !loss.is_told && loss.at.elapsed() >= TELL_LOSS_AFTER {
-                    loss.is_told = true;
-                    let why = loss.why.clone();
-                    let _ = self.outbox.send(Event::Lost { why });
-                }
+            Some(loss) if !loss.is_told && loss.at.elapsed() >= TELL_LOSS_AFTER => {
+                loss.is_told = true;
+                let why = loss.why.clone();
+                self.tell(Event::Lost { why });
                 true
             }
+            Some(_) => true,
             None => {
                 // A device that just came may be forbidden for a moment.
                 let is_final = !self.has_failed && is_final(&error);
                 self.has_failed = true;
                 let why = error.to_string();
-                let _ = self.outbox.send(Event::NotOpen { why, is_final });
+                self.tell(Event::NotOpen { why, is_final });
                 !is_final
             }
         }
@@ -304,9 +332,10 @@ impl Worker {
                 for byte in bytes {
                     let event = match link.push(byte, self.now_us()) {
                         Some(Incoming::Message) => {
-                            let message = link.message().to_vec();
+                            let bytes = link.message().to_vec();
                             link.release();
-                            Event::Message(message)
+                            let at = Moment::now();
+                            Event::Message { bytes, at }
                         }
                         Some(Incoming::Connected) => Event::Connected,
                         // Without a session it tells nothing that is not known.
@@ -314,7 +343,7 @@ impl Worker {
                         Some(Incoming::BreakIn) | None => continue,
                     };
                     self.report(link);
-                    if self.outbox.send(event).is_err() {
+                    if !self.tell(event) {
                         return false;
                     }
                 }
@@ -325,7 +354,7 @@ impl Worker {
             Order::Send(message) => {
                 if let Err(why) = link.send(&message) {
                     let id = message.get(1).copied().unwrap_or_default();
-                    let _ = self.outbox.send(Event::Unsent { id, why });
+                    self.tell(Event::Unsent { id, why });
                 }
             }
             Order::BreakIn => link.break_in(),

@@ -7,15 +7,19 @@ mod connection;
 mod error;
 mod event;
 mod identity;
+mod incoming;
 mod line;
 mod memory;
 mod news;
+mod peer;
 mod pending;
 mod presence;
+mod recorded;
 mod refusal;
 mod register;
 mod run;
 mod script;
+mod tape;
 
 pub use cache::Space;
 pub use error::SessionError;
@@ -30,11 +34,12 @@ use crate::timeout::{Timeout, Wait};
 use cache::Cache;
 use connection::Connection;
 use event::Mirror;
-use line::Event;
+use incoming::Event;
 use pending::Pending;
 use script::Programs;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
+use tape::Tape;
 use wire_protocol::address::{CoreId, GuestVirtual};
 use wire_protocol::codec::Writer;
 use wire_protocol::packet::{Features, Message, MessageError, Notice, Reply, Request, Stop};
@@ -51,6 +56,8 @@ const SLICE: Duration = Duration::from_millis(50);
 pub struct Session {
     /// None while it is not connected.
     line: Option<Connection>,
+    /// Behind the line, so that it ends after it.
+    tape: Tape,
     timeout: Timeout,
     /// Given to encoder and decoder; 0 until the handshake is over.
     base: GuestVirtual,
@@ -76,6 +83,7 @@ impl Session {
     pub fn new(timeout: Timeout) -> Self {
         Self {
             line: None,
+            tape: Tape::default(),
             timeout,
             base: GuestVirtual(0),
             pending: Pending::default(),
@@ -191,6 +199,7 @@ impl Session {
 
     /// Takes what came, but not all at once: while messages pour in, the oldest are shown.
     fn receive_some(&mut self) {
+        self.look_at_tape();
         for _ in 0..RECEIVED_AT_ONCE {
             match self.next_event(Duration::ZERO) {
                 Some(event) => self.receive(event),
@@ -212,7 +221,7 @@ impl Session {
     pub fn take_news(&mut self) -> Option<News> {
         self.receive_some();
         match self.news.pop_front()? {
-            News::Unread(raw) => Some(News::Messages(self.read_foreign(&raw))),
+            News::Unread { raw, at } => Some(News::Messages(self.read_foreign(&raw, at))),
             other => Some(other),
         }
     }
@@ -225,12 +234,16 @@ impl Session {
 
     /// Takes what is not the reply to a request.
     fn receive(&mut self, event: Event) {
-        let message = match event {
-            Event::Message(message) => message,
+        let (message, at) = match event {
+            Event::Message { bytes, at } => (bytes, at),
             Event::Connected => return self.connected(),
             Event::Greeting => return self.lose_driver(false),
             // Of a request that was given up.
-            Event::Unsent { id, .. } => return self.answered_late(id, false),
+            Event::Unsent { id, .. } | Event::Missing { id: Some(id), .. } => {
+                return self.answered_late(id, false);
+            }
+            // A break-in was given up.
+            Event::Missing { id: None, .. } => return,
             Event::Lost { why } => return self.news.push_back(News::LineLost { why }),
             Event::OpenAgain { untold } => {
                 return self.news.push_back(News::LineBack { untold });
@@ -258,7 +271,7 @@ impl Session {
                 self.is_in_doubt |= error.is_of_a_stop();
                 self.news.push_back(News::MalformedNotice { kind });
             }
-            Ok(Message::Notice(Notice::Messages(messages))) => self.said(&messages, &message),
+            Ok(Message::Notice(Notice::Messages(messages))) => self.said(&messages, &message, at),
             Ok(Message::Notice(Notice::Goodbye)) => self.lose_driver(true),
             Ok(Message::Reply { id, reply }) => self.answered_late(id, reply == Reply::Done),
             Err(
@@ -341,7 +354,9 @@ impl Session {
         let answer = self.await_answer(what, id);
         if matches!(
             answer,
-            Err(SessionError::GivenUp { .. } | SessionError::NoAnswer { .. })
+            Err(SessionError::GivenUp { .. }
+                | SessionError::NoAnswer { .. }
+                | SessionError::NotAnsweredThen { .. })
         ) {
             let is_go = matches!(request, Request::Go);
             let halt = self.halted.as_ref().filter(|_| is_go);
@@ -355,10 +370,11 @@ impl Session {
         let mut explained = false;
         loop {
             match self.next_event(SLICE) {
-                Some(Event::Message(message)) if is_reply_to(&message, id) => return Ok(message),
+                Some(Event::Message { bytes, .. }) if is_reply_to(&bytes, id) => return Ok(bytes),
                 Some(Event::Unsent { id: of, why }) if of == id => {
                     return Err(SessionError::Unsent { what, why });
                 }
+                Some(Event::Missing { id: Some(of), gap }) if of == id => return Err(gap.into()),
                 Some(event) => self.receive(event),
                 None => {}
             }

@@ -1,6 +1,7 @@
 //! What the debuggee says by itself, until somebody takes it.
 
 use super::identity::Halt;
+use crate::recording::Moment;
 use crate::script::lines::Line;
 use wire_protocol::address::CoreId;
 use wire_protocol::event::Standing;
@@ -25,7 +26,12 @@ pub enum News {
     /// Programs of one core said something, in order.
     Messages(Vec<ProgramMessage>),
     /// The same, of programs that have to be read first. Not given to users.
-    Unread(Vec<u8>),
+    Unread {
+        /// The message.
+        raw: Vec<u8>,
+        /// When it came.
+        at: Moment,
+    },
     /// The driver is not there any more, and is waited for.
     DriverGone {
         /// It told so itself; else another one was loaded without a word of the one before.
@@ -52,6 +58,11 @@ pub enum News {
     MalformedNotice {
         /// Its first byte.
         kind: u8,
+    },
+    /// Nothing is recorded any more.
+    RecordingEnded {
+        /// What the operating system says.
+        why: String,
     },
 }
 

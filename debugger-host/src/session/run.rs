@@ -1,5 +1,6 @@
 //! Running and halting, and the core that commands work on.
 
+use super::incoming::Event;
 use super::{EXPLAIN_AFTER, Halt, SLICE, Session, SessionError};
 use crate::timeout::Wait;
 use std::time::{Duration, Instant};
@@ -105,8 +106,10 @@ impl Session {
                 sent = Some(Instant::now());
                 self.connected_link()?.break_in();
             }
-            if let Some(event) = self.next_event(SLICE) {
-                self.receive(event);
+            match self.next_event(SLICE) {
+                Some(Event::Missing { id: None, gap }) => return Err(gap.into()),
+                Some(event) => self.receive(event),
+                None => {}
             }
             self.resolve_doubt()?;
             let waited = started.elapsed();
@@ -133,6 +136,18 @@ impl Session {
             seconds: waited.as_secs(),
             line: self.line_state(),
         });
+    }
+
+    /// Refuses to wait for a halt that cannot come, because the recording that is replayed has none
+    /// here.
+    ///
+    /// # Errors
+    /// What it has instead.
+    pub fn must_be_able_to_halt(&self) -> Result<(), SessionError> {
+        match self.connected_link()?.why_no_halt() {
+            Some(gap) => Err(gap.into()),
+            None => Ok(()),
+        }
     }
 
     /// Waits until the debuggee halts; succeeds at once if it is halted.

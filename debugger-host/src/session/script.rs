@@ -2,6 +2,7 @@
 //! they print. Called by [`crate::command`].
 
 use super::{MessageContent, News, ProgramMessage, Session, SessionError};
+use crate::recording::Moment;
 use crate::script::Compiled;
 use crate::script::lines::{Line, Lines};
 use std::collections::HashMap;
@@ -85,8 +86,8 @@ impl Programs {
     }
 
     /// Makes texts of messages.
-    fn read(&self, messages: &Messages<'_>) -> Vec<ProgramMessage> {
-        let (date, time) = crate::clock::date_and_time();
+    fn read(&self, messages: &Messages<'_>, at: Moment) -> Vec<ProgramMessage> {
+        let (date, time) = crate::clock::date_and_time(at.since_1970());
         let clock = Clock {
             date: &date,
             time: &time,
@@ -146,7 +147,7 @@ const NAME_SEED: u64 = 0;
 
 impl Session {
     /// Takes a batch of messages: what can be read is news at once.
-    pub(super) fn said(&mut self, messages: &Messages<'_>, raw: &[u8]) {
+    pub(super) fn said(&mut self, messages: &Messages<'_>, raw: &[u8], at: Moment) {
         for record in messages.iter() {
             self.mirror.follow(&record);
         }
@@ -155,14 +156,15 @@ impl Session {
                 || self.programs.of(record.source).is_some()
         });
         self.news.push_back(if is_known {
-            News::Messages(self.programs.read(messages))
+            News::Messages(self.programs.read(messages, at))
         } else {
-            News::Unread(raw.to_vec())
+            let raw = raw.to_vec();
+            News::Unread { raw, at }
         });
     }
 
     /// Reads messages of events that another host added.
-    pub(super) fn read_foreign(&mut self, raw: &[u8]) -> Vec<ProgramMessage> {
+    pub(super) fn read_foreign(&mut self, raw: &[u8], at: Moment) -> Vec<ProgramMessage> {
         let Ok(Message::Notice(Notice::Messages(messages))) = Message::decode(raw, self.base)
         else {
             return Vec::new();
@@ -175,7 +177,7 @@ impl Session {
                 let _ = self.fetch_script(event);
             }
         }
-        self.programs.read(&messages)
+        self.programs.read(&messages, at)
     }
 
     fn fetch_script(&mut self, event: EventId) -> Result<(), SessionError> {
@@ -282,7 +284,7 @@ impl Session {
         for news in std::mem::take(&mut self.news) {
             let messages = match news {
                 News::Messages(messages) => messages,
-                News::Unread(raw) => self.read_foreign(&raw),
+                News::Unread { raw, at } => self.read_foreign(&raw, at),
                 other => {
                     self.news.push_back(other);
                     continue;

@@ -9,6 +9,7 @@ mod serial;
 mod socket;
 mod tcp;
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::path::PathBuf;
@@ -18,7 +19,7 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_millis(200);
 
 /// Where the debuggee is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Endpoint {
     /// A serial device.
     Serial {
@@ -72,6 +73,16 @@ pub trait Transport: Send {
 }
 
 impl Endpoint {
+    /// As recordings have it.
+    #[must_use]
+    pub(crate) fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_else(|_| {
+            // A path that is no Unicode has no form there.
+            let path = PathBuf::from(self.to_string());
+            serde_json::to_string(&Self::Socket { path }).unwrap_or_default()
+        })
+    }
+
     /// The way there.
     #[must_use]
     pub fn transport(&self) -> Box<dyn Transport> {

@@ -3,11 +3,12 @@
 use super::Debuggee;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 pub(crate) struct Host {
     child: Child,
-    input: ChildStdin,
+    input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
 }
 
@@ -25,7 +26,7 @@ impl Host {
         Self::connect_with(debuggee, &debuggee.symbols())
     }
 
-    pub(crate) fn connect_with(debuggee: &Debuggee, symbols: &std::path::Path) -> (Self, String) {
+    pub(crate) fn connect_with(debuggee: &Debuggee, symbols: &Path) -> (Self, String) {
         let socket = debuggee.socket.as_os_str();
         Self::start(&[
             "--socket".as_ref(),
@@ -35,16 +36,37 @@ impl Host {
         ])
     }
 
+    /// The same, recorded.
+    pub(crate) fn record(debuggee: &Debuggee, file: &Path) -> (Self, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_standstill"));
+        command.args(["connect", "--batch", "--socket"]);
+        command.arg(&debuggee.socket).arg("--symbols");
+        command.arg(debuggee.symbols()).arg("--record").arg(file);
+        Self::run_program(command.stderr(Stdio::null()))
+    }
+
+    /// The program with a recording instead of a debuggee.
+    pub(crate) fn replay(file: &Path, symbols: &Path) -> (Self, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_standstill"));
+        command.args(["replay", "--batch", "--symbols"]);
+        command.arg(symbols).arg(file);
+        Self::run_program(command.stderr(Stdio::null()))
+    }
+
     /// The program with these arguments of `connect`, and what it said first.
     pub(crate) fn start(arguments: &[&OsStr]) -> (Self, String) {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_standstill"))
-            .args(["connect", "--batch"])
-            .args(arguments)
+        let mut command = Command::new(env!("CARGO_BIN_EXE_standstill"));
+        command.args(["connect", "--batch"]).args(arguments);
+        Self::run_program(&mut command)
+    }
+
+    fn run_program(command: &mut Command) -> (Self, String) {
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .expect("the program starts");
-        let input = child.stdin.take().expect("piped");
+        let input = child.stdin.take();
         let output = BufReader::new(child.stdout.take().expect("piped"));
         let mut host = Self {
             child,
@@ -54,6 +76,13 @@ impl Host {
         let (text, is_good) = host.reply();
         assert!(is_good, "{text}");
         (host, text)
+    }
+
+    /// Leaves the program in its own way.
+    pub(crate) fn end(mut self) {
+        drop(self.input.take());
+        let status = self.child.wait().expect("it was started");
+        assert!(status.success(), "{status}");
     }
 
     pub(crate) fn reply(&mut self) -> (String, bool) {
@@ -74,7 +103,8 @@ impl Host {
     }
 
     pub(crate) fn run(&mut self, line: &str) -> (String, bool) {
-        writeln!(self.input, "{line}").expect("the program listens");
+        let input = self.input.as_mut().expect("it was not left");
+        writeln!(input, "{line}").expect("the program listens");
         self.reply()
     }
 

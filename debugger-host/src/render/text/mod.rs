@@ -7,6 +7,7 @@ mod dump;
 mod event;
 pub mod help;
 mod news;
+pub mod recording;
 mod register;
 mod status;
 mod value;

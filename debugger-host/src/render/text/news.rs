@@ -63,6 +63,9 @@ pub fn news(news: &News) -> String {
         News::LineLost { why } => format!("the line is lost ({why}) and is being opened again"),
         News::LineBack { why: None } => "the line is open again".to_owned(),
         News::LineBack { why: Some(why) } => format!("the line was lost ({why}) and is open again"),
+        News::RecordingEnded { why } => {
+            format!("warning: the recording ends here, the session goes on: {why}")
+        }
         News::OutputFailed { problem } => format!("warning: {}", problem.message),
     }
 }

@@ -1,0 +1,103 @@
+//! Questions that were asked in other pieces: what a host asks for depends on what it knows already,
+//! so whoever types other commands asks for other registers at once, and for other stretches of
+//! memory. Called by [`super::Recorded`].
+
+use super::timeline::Exchange;
+use std::collections::BTreeMap;
+use wire_protocol::address::GuestVirtual;
+use wire_protocol::codec::Writer;
+use wire_protocol::limits;
+use wire_protocol::pack;
+use wire_protocol::packet::{MemoryAt, Message, RegisterValues, Reply, Request};
+
+/// A reply made of those to other questions, if they have all of it.
+pub(super) fn answer(
+    request: &Request<'_>,
+    id: u8,
+    base: GuestVirtual,
+    exchanges: &[Exchange<'_>],
+) -> Option<Vec<u8>> {
+    match *request {
+        Request::ReadRegisters { core, set } => {
+            let mut known = BTreeMap::new();
+            // The first ones are the last that were asked.
+            for (asked, reply) in exchanges.iter().rev() {
+                if let (Request::ReadRegisters { core: of, .. }, Reply::Registers { set, values }) =
+                    (asked, reply)
+                    && *of == core
+                {
+                    known.extend(set.iter().zip(values.iter()));
+                }
+            }
+            let values: Option<Vec<u64>> = set.iter().map(|it| known.get(&it).copied()).collect();
+            let mut scratch = [0; 1024];
+            let values = RegisterValues::encode_into(values?, &mut scratch).ok()?;
+            encoded(id, Reply::Registers { set, values }, base)
+        }
+        Request::ReadMemory { at, len_bytes, .. } => {
+            let bytes = memory(at, len_bytes as usize, exchanges)?;
+            let reply = Reply::Memory {
+                len_bytes,
+                compressed: false,
+                bytes: &bytes,
+            };
+            encoded(id, reply, base)
+        }
+        _ => None,
+    }
+}
+
+fn encoded(id: u8, reply: Reply<'_>, base: GuestVirtual) -> Option<Vec<u8>> {
+    let mut buffer = vec![0; limits::MESSAGE_BYTES];
+    let mut out = Writer::new(&mut buffer);
+    Message::Reply { id, reply }.encode(base, &mut out).ok()?;
+    Some(out.written().to_vec())
+}
+
+/// Where a place is, and what it is compared by with others.
+fn split(at: MemoryAt) -> (Option<u16>, u64) {
+    match at {
+        MemoryAt::Virtual { core, address } => (Some(core.0), address.0),
+        MemoryAt::Physical { address } => (None, address.0),
+    }
+}
+
+/// All bytes from there on, if each was read.
+fn memory(at: MemoryAt, len: usize, exchanges: &[Exchange<'_>]) -> Option<Vec<u8>> {
+    let (space, from) = split(at);
+    let mut bytes: Vec<Option<u8>> = vec![None; len];
+    for (asked, reply) in exchanges.iter().rev() {
+        let (
+            Request::ReadMemory { at, .. },
+            Reply::Memory {
+                len_bytes,
+                compressed,
+                bytes: content,
+            },
+        ) = (asked, reply)
+        else {
+            continue;
+        };
+        let (of, start) = split(*at);
+        if of != space {
+            continue;
+        }
+        let content = match compressed {
+            true => unpacked(content, *len_bytes as usize)?,
+            false => content.to_vec(),
+        };
+        for (offset, byte) in content.iter().enumerate() {
+            let place = start.wrapping_add(offset as u64).wrapping_sub(from);
+            let place = usize::try_from(place).ok();
+            if let Some(known) = place.and_then(|place| bytes.get_mut(place)) {
+                *known = Some(*byte);
+            }
+        }
+    }
+    bytes.into_iter().collect()
+}
+
+fn unpacked(packed: &[u8], len: usize) -> Option<Vec<u8>> {
+    let mut content = vec![0; len];
+    pack::unpack(packed, &mut vec![0; pack::WORK_BYTES], &mut content).then_some(content)
+}
