@@ -137,6 +137,13 @@ const EDITS: &[Edit] = &[
         "| 250 | Dummy | number | c00001ff |\n",
     ),
     edit(
+        Refusal,
+        Format,
+        "debugger-host/wireshark/standstill.lua",
+        "    [14] = \"NotHalted\",\n",
+        "    [250] = \"Dummy\",\n",
+    ),
+    edit(
         Message,
         First,
         "wire-protocol/src/packet/kind.rs",
@@ -228,6 +235,20 @@ const EDITS: &[Edit] = &[
         "debugger-host/src/session/recorded/timeline.rs",
         "        Request::Pools =>",
         "        Request::Dummy => Nature::Change(&[]),\n",
+    ),
+    edit(
+        Message,
+        Format,
+        "debugger-host/wireshark/standstill.lua",
+        "    [0x63] = \"MessageCounts\",\n    [0x70]",
+        "    [0x7e] = \"Dummy\",\n",
+    ),
+    edit(
+        Message,
+        Format,
+        "debugger-host/wireshark/standstill.lua",
+        "    [0x63] = \"MessageCounts\",\n    [0x71]",
+        "    [0x7e] = \"Dummy\",\n",
     ),
     edit(
         Message,

@@ -34,6 +34,7 @@ pub mod soak;
 pub mod suite;
 mod tally;
 pub mod toolchain;
+mod wireshark;
 
 pub use faults::Faults;
 pub use host::Host;

@@ -5,7 +5,7 @@
 use crate::suite::{lab_tests, print_seconds};
 use crate::tally::{Tally, watch};
 use crate::toolchain;
-use crate::{fuzz, miri, repository, run};
+use crate::{fuzz, miri, repository, run, wireshark};
 use anyhow::{Context, Result, bail};
 use std::io::Write;
 use std::process::Command;
@@ -109,6 +109,11 @@ const PARTS: &[Part] = &[
         work: Work::Lab("page_tables_are_watched", None),
     },
     Part {
+        name: "dissector",
+        about: "the Wireshark dissector, by tshark, on recordings with every kind of message",
+        work: Work::Other(dissector),
+    },
+    Part {
         name: "deny",
         about: "licences, bans and sources of all dependencies, by cargo-deny",
         work: Work::Other(deny),
@@ -186,6 +191,17 @@ fn churn(out: &mut dyn Write) -> Result<Tally> {
         ("STANDSTILL_CHURN_CHANGES", CHANGES),
     ];
     lab_test("ten_thousand_random_changes", &settings, out)
+}
+
+/// Runs the test of the dissector, which everybody else ignores.
+fn dissector(out: &mut dyn Write) -> Result<Tally> {
+    let tshark = wireshark::tshark()?;
+    let mut test = Command::new("cargo");
+    test.args(["test", "--package", "debugger-host", "--test", "dissector"]);
+    test.args(["--", "--include-ignored"]);
+    test.current_dir(repository())
+        .env("STANDSTILL_TSHARK", tshark);
+    watch(&mut test, out)
 }
 
 /// Runs `cargo deny`, which is compiled into the build directory where it is missing.

@@ -278,13 +278,19 @@ fn kinds_have_their_names() {
     }
 }
 
+/// What the document says of packets, and the dissector.
 #[test]
-fn kinds_are_those_of_the_document() {
+fn kinds_are_those_of_the_document_and_of_the_dissector() {
     let document = include_str!("../../../docs/recording.md");
+    let dissector = include_str!("../../wireshark/standstill.lua");
     for (number, name) in form::KINDS {
         assert!(
             document.contains(&format!("\n| {number} | {name} |")),
             "{name} in the document"
+        );
+        assert!(
+            dissector.contains(&format!("\n    [{number}] = \"{name}\",\n")),
+            "{name} in the dissector"
         );
     }
     let table = document.split("| kind | packet |").nth(1);

@@ -1,4 +1,4 @@
-//! The tables of `docs/wire-format.md` say what the code does.
+//! The tables of `docs/wire-format.md` say what the code does, and so do those of the dissector.
 
 use super::kind::{NoticeKind, ReplyKind, RequestKind};
 use super::{FailureCause, PROTOCOL_VERSION, refusal};
@@ -12,6 +12,26 @@ use std::string::String;
 use std::vec::Vec;
 
 const DOCUMENT: &str = include_str!("../../../docs/wire-format.md");
+
+const DISSECTOR: &str = include_str!("../../../debugger-host/wireshark/standstill.lua");
+
+/// The rows of a table of the dissector: `[0x10] = "Go",`.
+fn dissected(name: &str) -> BTreeSet<(String, String)> {
+    let head = format!("local {name} = {{");
+    let mut lines = DISSECTOR.lines().skip_while(|line| *line != head);
+    assert!(lines.next().is_some(), "the dissector has no {name}");
+    lines
+        .take_while(|line| *line != "}")
+        .map(|line| {
+            let row = line.trim().strip_prefix('[').and_then(|row| {
+                let (number, name) = row.strip_suffix("\",")?.split_once("] = \"")?;
+                let number = number.strip_prefix("0x").unwrap_or(number);
+                Some((String::from(number), String::from(name)))
+            });
+            row.unwrap_or_else(|| panic!("`{line}` is no row"))
+        })
+        .collect()
+}
 
 /// The first cells of the rows of the table whose head begins so, with their second cells.
 fn table(first: &str, second: &str) -> BTreeSet<(String, String)> {
@@ -50,12 +70,17 @@ fn kinds_of_messages_are_those_of_the_code() {
     assert_eq!(table("kind", "request"), kinds(RequestKind::ROWS));
     assert_eq!(table("kind", "reply"), kinds(ReplyKind::ROWS));
     assert_eq!(table("kind", "notice"), kinds(NoticeKind::ROWS));
+    assert_eq!(dissected("REQUESTS"), kinds(RequestKind::ROWS));
+    assert_eq!(dissected("REPLIES"), kinds(ReplyKind::ROWS));
+    assert_eq!(dissected("NOTICES"), kinds(NoticeKind::ROWS));
 }
 
 #[test]
 fn refusals_are_those_of_the_code() {
     let rows = refusal::rows().map(|(number, name)| (format!("{number}"), String::from(name)));
-    assert_eq!(table("number", "refusal"), rows.collect());
+    let rows: BTreeSet<_> = rows.collect();
+    assert_eq!(table("number", "refusal"), rows);
+    assert_eq!(dissected("REFUSALS"), rows);
 }
 
 #[test]

@@ -1,0 +1,174 @@
+//! The Wireshark dissector, run by tshark on recordings that have every kind of message.
+#![cfg(unix)]
+#![allow(missing_docs, reason = "a test")]
+
+#[path = "../../wire-protocol/tests/support/mod.rs"]
+mod support;
+
+use debugger_host::recording::describe::{self, Bases};
+use debugger_host::recording::{Entry, Moment, NotOpen, NotOpenCause, Recorder, Recording, Start};
+use debugger_host::transport::Endpoint;
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::TestRunner;
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+use support::values;
+use wire_protocol::address::GuestVirtual;
+use wire_protocol::codec::{EncodeError, Writer};
+use wire_protocol::limits::MESSAGE_BYTES;
+use wire_protocol::packet::{Message, PROTOCOL_VERSION};
+
+/// Of the kernel.
+const BASE: GuestVirtual = GuestVirtual(0xffff_ffff_8100_0000);
+/// Packets that are not what the format says.
+const WRONG: &str = "standstill.malformed || standstill.unknown || _ws.malformed || _ws.lua.error";
+/// Random messages of each of the three forms.
+const CASES: u8 = 250;
+
+fn encoded(write: impl Fn(&mut Writer<'_>) -> Result<(), EncodeError>) -> Vec<u8> {
+    let mut memory = vec![0; MESSAGE_BYTES];
+    let mut out = Writer::new(&mut memory);
+    write(&mut out).expect("it is a message");
+    out.written().to_vec()
+}
+
+fn drawn<T>(of: impl Strategy<Value = T>, runner: &mut TestRunner) -> T {
+    of.new_tree(runner).expect("a value").current()
+}
+
+fn recorder(file: &Path) -> Recorder {
+    let start = Start {
+        protocol: PROTOCOL_VERSION,
+        program: "standstill 0".to_owned(),
+        endpoint: None,
+        symbols: None,
+    };
+    Recorder::create(file, start).expect("a new file")
+}
+
+/// A recording of requests with a reply each, and notices between them.
+fn record(file: &Path) {
+    let recorder = recorder(file);
+    let line = recorder.begin_line();
+    let note = |entry| recorder.event(line, Moment::now(), entry);
+    let mut runner = TestRunner::deterministic();
+    let base = BASE;
+    for id in 0..CASES {
+        let request = drawn(values::request(base), &mut runner);
+        note(Entry::Request(encoded(|out| request.encode(id, base, out))));
+        let notice = drawn(values::notice(base), &mut runner);
+        note(Entry::Message(encoded(|out| notice.encode(base, out))));
+        let reply = Message::Reply {
+            id,
+            reply: drawn(values::reply(base), &mut runner),
+        };
+        note(Entry::Message(encoded(|out| reply.encode(base, out))));
+    }
+    for entry in [
+        Entry::Connect { nonce: 7 },
+        Entry::Connected,
+        Entry::BreakIn,
+        Entry::Greeting,
+        Entry::Command("r rax".to_owned()),
+        Entry::CommandEnd,
+        Entry::Reopened { untold: None },
+        Entry::Open(Endpoint::Tcp {
+            address: "localhost:1".to_owned(),
+        }),
+        Entry::NotOpen(NotOpen {
+            cause: NotOpenCause::Never,
+            why: "a directory".to_owned(),
+        }),
+        Entry::Lost {
+            why: "pulled".to_owned(),
+        },
+    ] {
+        note(entry);
+    }
+    recorder.finish();
+}
+
+fn tshark(file: &Path, arguments: &[&str]) -> Vec<String> {
+    let program = std::env::var("STANDSTILL_TSHARK");
+    let program = program.expect("STANDSTILL_TSHARK names a program that runs tshark");
+    let script = concat!(
+        "lua_script:",
+        env!("CARGO_MANIFEST_DIR"),
+        "/wireshark/standstill.lua"
+    );
+    let output = Command::new(program)
+        .args(["-X", script, "-r"])
+        .arg(file)
+        .args(arguments)
+        .output()
+        .expect("tshark starts");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        output.status.success() && !said.contains("Lua"),
+        "tshark: {said}"
+    );
+    let text = String::from_utf8(output.stdout).expect("text");
+    text.lines().map(str::to_owned).collect()
+}
+
+#[test]
+#[ignore = "it needs tshark; `cargo lab soak dissector` brings it and runs this"]
+fn tshark_reads_every_message() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("recording");
+    record(&file);
+    let recording = Recording::open(&file).expect("it is whole");
+    let fields = [
+        "-T",
+        "fields",
+        "-e",
+        "standstill.name",
+        "-e",
+        "standstill.id",
+    ];
+    let lines = tshark(&file, &fields);
+    assert_eq!(lines.len(), recording.packets.len());
+    let bases = Bases {
+        sent: BASE,
+        received: BASE,
+    };
+    let mut names = BTreeSet::new();
+    for (packet, line) in recording.packets.iter().zip(&lines) {
+        let (name, id) = line.split_once('\t').expect("two columns");
+        let words = describe::packet(packet, bases);
+        if matches!(packet.entry, Entry::Request(_) | Entry::Message(_)) {
+            // Of another version of the protocol, `Hello` is `Hello` to the dissector.
+            assert_eq!(name, words.kind.trim_start_matches("Foreign"), "{packet:?}");
+            names.insert(name.to_owned());
+            if let Some(of) = words.id {
+                assert_eq!(id, of.to_string(), "{packet:?}");
+            }
+        }
+    }
+    assert!(names.len() > 35, "kinds are missing: {names:?}");
+    assert_eq!(tshark(&file, &["-Y", WRONG]), [""; 0]);
+}
+
+#[test]
+#[ignore = "it needs tshark; `cargo lab soak dissector` brings it and runs this"]
+fn tshark_tells_what_is_no_message() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("recording");
+    let recorder = recorder(&file);
+    for bytes in [
+        // Memory without a length, a request that nobody knows, `Go` with something behind it.
+        Entry::Request(vec![0x30, 0, 0]),
+        Entry::Request(vec![0x7f, 1]),
+        Entry::Request(vec![0x10, 2, 0]),
+        Entry::Request(vec![0x10, 3]),
+        // `Physical` without its address, a notice that nobody knows.
+        Entry::Message(vec![0x32, 0, 12]),
+        Entry::Message(vec![0x9f]),
+    ] {
+        recorder.act(bytes);
+    }
+    recorder.finish();
+    let fields = ["-Y", WRONG, "-T", "fields", "-e", "standstill.number"];
+    assert_eq!(tshark(&file, &fields), ["1", "2", "3", "5", "6"]);
+}
