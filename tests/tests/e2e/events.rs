@@ -174,7 +174,11 @@ fn traces_follow_one_process_on_one_core(actors: &mut Actors) {
     const ENOUGH: u64 = 1000;
     let other = actors.pids[0];
     let lab = &mut actors.lab;
-    let pid = lab.guest("lab-spin 40 1 > /dev/null & echo $!");
+    // It is on the core before that is traced and slow.
+    let pid = lab.guest(
+        "lab-spin 40 1 > /dev/null & \
+         until [ \"$(cut -d' ' -f39 /proc/$!/stat)\" = 1 ]; do :; done; echo $!",
+    );
     let pid: u32 = pid.trim().parse().expect("a number");
     lab.run("pause");
     lab.run("? .wrong = 0; .all = 0; .inside = 0; .out = 0; .never = 0;");

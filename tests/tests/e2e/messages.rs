@@ -43,12 +43,20 @@ fn a_flood_of_messages_hangs_nobody_and_the_count_adds_up() {
     lab.go();
     let started = Instant::now();
     lab.guest_background(&format!("lab-cpuid 9 {MESSAGES}"));
-    lab.run("sleep 1000");
-    // A break-in comes through the flood, and so do requests.
-    lab.run("pause");
-    let [produced, ..] = adds_up(&mut lab);
-    assert!(0 < produced && produced < MESSAGES, "{produced} so far");
-    flush_tells_all_that_is_gone_and_nothing_of_it_follows(&mut lab);
+    // A break-in comes through the flood, and so do requests. What is not sent yet goes out in the halt, so it takes more
+    // than one where this program gets no processor for a while.
+    let caught = (0..20).any(|_| {
+        lab.run("sleep 1000");
+        lab.run("pause");
+        let [produced, ..] = adds_up(&mut lab);
+        assert!(0 < produced && produced < MESSAGES, "{produced} so far");
+        let caught = flush_tells_all_that_is_gone_and_nothing_of_it_follows(&mut lab);
+        if !caught {
+            lab.run("g");
+        }
+        caught
+    });
+    assert!(caught, "each time all was told before it could be flushed");
     lab.run("g");
     let said = lab.guest_within("wait", Duration::from_secs(240));
     let seconds = started.elapsed().as_secs_f64();
@@ -75,8 +83,8 @@ fn a_flood_of_messages_hangs_nobody_and_the_count_adds_up() {
     assert!(lab.guest("lab-check 2").contains("check ok cores 2"));
 }
 
-/// In a halt, with messages that found no room, and others in the rings, on the line or in the host.
-fn flush_tells_all_that_is_gone_and_nothing_of_it_follows(lab: &mut Lab) {
+/// In a halt, with messages that found no room, and others in the rings, on the line or in the host. Whether any was left.
+fn flush_tells_all_that_is_gone_and_nothing_of_it_follows(lab: &mut Lab) -> bool {
     let said = lab.run("flush");
     let answer = said.lines().last().unwrap_or_default();
     let numbers: Vec<u64> = answer
@@ -84,11 +92,13 @@ fn flush_tells_all_that_is_gone_and_nothing_of_it_follows(lab: &mut Lab) {
         .filter_map(|word| word.parse().ok())
         .collect();
     let [_, lost] = numbers[..] else {
-        panic!("what was dropped and what was lost: {answer}");
+        assert_eq!(answer, "0 messages dropped");
+        return false;
     };
     // What had found room may all have been sent by now.
     assert!(lost > 0, "{answer}");
     assert!(answer.ends_with("had found no room before"), "{answer}");
     assert_eq!(lab.run("? 1"), "1 = 0n1");
     assert_eq!(lab.run("flush"), "0 messages dropped");
+    true
 }
