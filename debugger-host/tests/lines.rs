@@ -250,6 +250,19 @@ fn a_line_that_is_taken_and_closed_over_and_over_is_not_tried_without_end() {
     assert_eq!(session.take_news(), None, "no line for each of them");
 }
 
+#[test]
+fn a_line_that_another_host_has_says_so() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("it has one");
+    std::thread::spawn(move || listener.incoming().for_each(drop));
+    let (mut session, ..) = session(Duration::from_secs(1));
+    session.open(tcp(address)).expect("somebody listens");
+    let error = session.shake_hands().expect_err("no debuggee").to_string();
+    let why =
+        "the line is lost (the other end closes it unheard: another host program may have it)";
+    assert!(error.contains(why), "{error}");
+}
+
 /// A new pseudo-terminal under that name, and its other end.
 fn terminal(name: &Path) -> File {
     let control = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");

@@ -423,16 +423,24 @@ fn read_line(
     orders: &Sender<Order>,
 ) {
     let mut bytes = vec![0; 16 * 1024];
+    let mut has_heard = false;
     while wanted.load(Ordering::Relaxed) == opened && !ended.load(Ordering::Relaxed) {
         let order = match reader.read(&mut bytes) {
             Ok(0) => Order::Lost {
                 opened,
-                why: "the other end has closed it".into(),
+                why: if has_heard {
+                    "the other end has closed it".into()
+                } else {
+                    "the other end closes it unheard: another host program may have it".into()
+                },
             },
-            Ok(count) => Order::Bytes {
-                opened,
-                bytes: bytes[..count].to_vec(),
-            },
+            Ok(count) => {
+                has_heard = true;
+                Order::Bytes {
+                    opened,
+                    bytes: bytes[..count].to_vec(),
+                }
+            }
             Err(error) if is_passing(&error) => continue,
             Err(error) => Order::Lost {
                 opened,
