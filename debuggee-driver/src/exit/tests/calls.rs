@@ -59,6 +59,7 @@ fn a_core_leaves_with_all_others_only() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes there")]
 fn memory_is_taken_only_as_the_driver_offers_it() {
     let machine = Machine::new();
     let facts = &machine.shared.facts;
