@@ -88,20 +88,9 @@ pub(super) fn hide_device(
     for offset in (0..PAGE_BYTES).step_by(8) {
         memory.write_u64(ones_page + offset, u64::MAX);
     }
-    let read_write = Permissions::READ | Permissions::WRITE;
-    for (view, permissions, page) in [
-        (&views.hooked, Permissions::READ, ones_page),
-        (&views.clean, read_write, sink_page),
-    ] {
-        let failed = |_| BootError::ArenaTooSmall(WHAT);
-        let at = device.start().0;
-        view.protect(memory, at, permissions, arena)
-            .map_err(failed)?;
-        let leaf = view.walk(memory, at);
-        let entry = leaf.entry.0 & (PAGE_BYTES - 1) | page;
-        view.set_leaf(memory, leaf.entry_phys, Entry(entry));
-    }
-    Ok(())
+    views
+        .make_absent(memory, arena, device.start(), [ones_page, sink_page])
+        .map_err(|_| BootError::ArenaTooSmall(WHAT))
 }
 
 /// The views for one mode alone, if the processor can tell modes apart. The hooked view is complete.

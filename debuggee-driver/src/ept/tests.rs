@@ -6,6 +6,7 @@ use super::view::{HiddenChunks, MapRequest, TablesExhausted, Views};
 use crate::fake::FlatMemory;
 use crate::pool::TableSource;
 use crate::port::PhysicalMemory;
+use wire_protocol::address::GuestPhysical;
 
 /// Gives pages from an address upwards.
 struct Pages {
@@ -100,6 +101,31 @@ fn the_table_count_is_exact() {
             Views::build(&request, &mut mem, &mut pages),
             Err(TablesExhausted { needed })
         );
+    }
+}
+
+#[test]
+fn a_page_of_registers_looks_as_if_no_device_were_there() {
+    let mut world = world(true, design());
+    let views = *world.installed.views();
+    // Among RAM, and where devices are.
+    for page in [64 * MIB + 0x5000, 3 * GIB + 0x3_4000] {
+        let arena = world.installed.pools_mut().arena_mut();
+        let ones_page = arena.take().unwrap();
+        let seen = [ones_page, world.sink_page];
+        views
+            .make_absent(&mut world.mem, arena, GuestPhysical(page), seen)
+            .unwrap();
+        let hooked = translate(&world.mem, &views.hooked, page);
+        let clean = translate(&world.mem, &views.clean, page);
+        assert_eq!(hooked, Some((ones_page, 1)));
+        assert_eq!(clean, Some((world.sink_page, 3)));
+        for neighbour in [page - 4096, page + 4096] {
+            for view in [&views.hooked, &views.clean] {
+                let found = translate(&world.mem, view, neighbour);
+                assert_eq!(found, Some((neighbour, 7)));
+            }
+        }
     }
 }
 

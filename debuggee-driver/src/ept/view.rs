@@ -3,11 +3,11 @@
 
 use super::entry::{ENTRIES, Entry, Level, MemoryType, Permissions};
 use super::mtrr::RawMtrrs;
-use super::table::View;
+use super::table::{NotEditable, View};
 use crate::pool::TableSource;
 use crate::pool::arena::{CHUNK_BYTES, MAX_CHUNKS};
 use crate::port::PhysicalMemory;
-use wire_protocol::address::PAGE_BYTES;
+use wire_protocol::address::{GuestPhysical, PAGE_BYTES};
 
 /// Highest limit of a map: what four levels of tables reach.
 pub const MAP_LIMIT_MAX: u64 = 1 << 48;
@@ -119,6 +119,31 @@ impl Views {
             trampoline,
             limit: request.limit(),
         })
+    }
+
+    /// Lets a page look as if no device answered there: reads give what is in `ones_page`, and writes go to the sink. For good;
+    /// at boot, before any hook.
+    ///
+    /// # Errors
+    /// The page is not mapped, or there is no page for a table.
+    pub fn make_absent(
+        &self,
+        mem: &mut impl PhysicalMemory,
+        tables: &mut impl TableSource,
+        page: GuestPhysical,
+        [ones_page, sink_page]: [u64; 2],
+    ) -> Result<(), NotEditable> {
+        let read_write = Permissions::READ | Permissions::WRITE;
+        for (view, permissions, seen) in [
+            (&self.hooked, Permissions::READ, ones_page),
+            (&self.clean, read_write, sink_page),
+        ] {
+            view.protect(mem, page.0, permissions, tables)?;
+            let leaf = view.walk(mem, page.0);
+            let rights_and_type = leaf.entry.0 & (PAGE_BYTES - 1);
+            view.set_leaf(mem, leaf.entry_phys, Entry(rights_and_type | seen));
+        }
+        Ok(())
     }
 }
 

@@ -83,3 +83,33 @@ impl RegisterIo for Registers {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg_attr(miri, ignore = "addresses are numbers here, as in the driver")]
+    fn registers_in_memory_are_as_far_apart_as_is_said_and_read_by_themselves() {
+        for stride in [1, 4] {
+            let mut bytes = [0_u32; 8];
+            let place = Place::in_memory(0xfe00_0000, stride).unwrap();
+            let linear = bytes.as_mut_ptr() as u64;
+            // SAFETY: the registers are words of this function's own, which lie at this address.
+            let mut registers = unsafe { Registers::new(place, linear) };
+            registers.write(3, 0x5a);
+            registers.write(4, 0xa5);
+            assert_eq!([registers.read(3), registers.read(4)], [0x5a, 0xa5]);
+            let found = bytes.map(|word| word.swap_bytes());
+            let expected = match stride {
+                1 => [0x0000_005a, 0xa500_0000, 0, 0, 0, 0, 0, 0],
+                _ => [0, 0, 0, 0x5a00_0000, 0xa500_0000, 0, 0, 0],
+            };
+            assert_eq!(found, expected);
+            let owned = registers.owns();
+            assert_eq!(owned.memory.start(), GuestPhysical(0xfe00_0000));
+            assert_eq!(owned.memory.len_bytes(), PAGE_BYTES);
+            assert!(!owned.ports.contains(0));
+        }
+    }
+}

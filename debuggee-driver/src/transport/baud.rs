@@ -66,6 +66,7 @@ impl fmt::Display for Rates {
 mod tests {
     extern crate std;
     use super::*;
+    use crate::ept::model::config;
     use proptest::prelude::*;
     use std::string::ToString;
 
@@ -109,6 +110,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(config())]
         #[test]
         fn what_is_divided_is_near_what_was_asked_for(clock_hz: u32, baud_hz: u32) {
             if let Some(divisor) = divisor(clock_hz, baud_hz) {

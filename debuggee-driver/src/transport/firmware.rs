@@ -138,6 +138,7 @@ fn usable(bytes: &[u8], device: &Device) -> Option<Place> {
 mod tests {
     extern crate std;
     use super::*;
+    use crate::ept::model::config;
     use proptest::prelude::*;
     use std::vec;
     use std::vec::Vec;
@@ -271,6 +272,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(config())]
         #[test]
         fn any_bytes_are_a_port_or_none(
             mut bytes: Vec<u8>,

@@ -339,6 +339,11 @@ impl Machine {
         View::at(eptp & !0xfff)
     }
 
+    /// Where the view that the core runs in has a page.
+    pub(super) fn leaf(&self, core: usize, at: u64) -> Entry {
+        self.view(core).leaf_4k(&self.shared.memory, at)
+    }
+
     /// Whether the root table lets the mode that the core is in execute anything.
     fn is_for_mode(&self, core: usize, at: u64) -> bool {
         let root = self.view(core).root() + Level::Root.entry_offset(at);

@@ -15,9 +15,11 @@ mod modes;
 mod shortcuts;
 mod traces;
 
+use crate::pool::TableSource;
 use crate::port::{Cpu, PhysicalMemory};
 use crate::vmx::{control_field, guest, interruptibility, reason, ro};
 use machine::{Does, EXECUTE, Machine, RAM, READ, WRITES};
+use wire_protocol::address::{Extent, GuestPhysical};
 use wire_protocol::event::Stage;
 
 /// The stack of a test thread is too small for a machine that is moved into its place.
@@ -59,6 +61,39 @@ fn neighbours_of_a_watched_range_are_not_hits() {
         machine.set_rip(0, RAM);
         machine.run(0, &[Does(DATA + 8, 8, READ)], RAM + 3);
         assert_eq!(machine.hits(event), 3);
+    });
+}
+
+#[test]
+fn the_lines_registers_in_memory_are_read_and_written_by_nobody_else() {
+    on_a_large_stack(|| {
+        let mut pages = [0; 2];
+        let mut machine = Machine::with(|parts| {
+            let views = *parts.installed.views();
+            let arena = parts.installed.pools_mut().arena_mut();
+            pages = [arena.take().unwrap(), parts.fixed.sink_page];
+            let mut memory = parts.memory.clone();
+            views
+                .make_absent(&mut memory, arena, GuestPhysical(DATA), pages)
+                .unwrap();
+            let page = Extent::new(GuestPhysical(DATA), 0x1000);
+            parts.installed.hide(page.unwrap());
+        });
+        machine.place_code(RAM, STORE);
+        let [ones_page, sink_page] = pages;
+        let place = |machine: &Machine| machine.leaf(0, DATA).address();
+        assert_eq!(place(&machine), ones_page);
+        // A store leaves the guest and is let into the sink; then all is as before.
+        assert!(!machine.try_run(0, &[Does(DATA + 8, 1, WRITES)], RAM + 3));
+        assert_eq!(place(&machine), sink_page);
+        assert!(machine.try_run(0, &[Does(DATA + 8, 1, WRITES)], RAM + 3));
+        assert_eq!(place(&machine), ones_page);
+        machine.assert_all_watched();
+        // What is beside it is the guest's.
+        machine.set_rip(0, RAM);
+        let (beside, exits) = (Does(DATA + 0x1000, 8, WRITES), machine.exits);
+        machine.run(0, &[beside], RAM + 3);
+        assert_eq!(machine.exits, exits);
     });
 }
 
