@@ -5,13 +5,18 @@
 #[allow(dead_code, reason = "other test files use the rest")]
 mod fake;
 
-use debugger_host::recording::{Ending, Recording};
+use debugger_host::recording::{Ending, Recorder, Recording, Start};
+use debugger_host::session::{Session, SessionError};
+use debugger_host::timeout::{Interrupts, Timeout};
+use debugger_host::transport::Endpoint;
 use fake::Debuggee;
 use fake::host::Host;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 fn standstill(arguments: &[&str], files: &[&Path]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_standstill"))
@@ -346,4 +351,103 @@ fn a_session_that_begins_at_the_prompt_is_recorded_from_there() {
     for (command, live) in commands.iter().zip(live) {
         assert_eq!(host.run(command), live, "{command}");
     }
+}
+
+/// A session with nobody yet that waits no longer than this.
+fn session(limit: Duration) -> Session {
+    Session::new(Timeout::new(Interrupts::default(), Some(limit), |_| {}))
+}
+
+/// A session in which the debuggee answers the handshake and one break-in, and then no more.
+fn in_vain(session: &mut Session, becomes_mute: impl FnOnce()) -> [Option<SessionError>; 3] {
+    session.shake_hands().expect("the debuggee answers");
+    becomes_mute();
+    let mut commands = ["pause", "g", "pools"].into_iter();
+    let mut run = |session: &mut Session, act: fn(&mut Session) -> Result<(), SessionError>| {
+        session.note_command(commands.next().unwrap_or_default());
+        let result = act(session);
+        session.note_end_of_command();
+        result.err()
+    };
+    [
+        run(session, Session::break_in),
+        run(session, Session::go),
+        run(session, |session| session.pools().map(drop)),
+    ]
+}
+
+/// Where a socket's recording begins.
+fn recorder(file: &Path, endpoint: &Endpoint) -> Recorder {
+    let start = Start {
+        protocol: wire_protocol::packet::PROTOCOL_VERSION,
+        program: "standstill 0".to_owned(),
+        endpoint: Some(endpoint.clone()),
+        symbols: None,
+    };
+    Recorder::create(file, start).expect("a new file")
+}
+
+#[test]
+fn what_was_told_of_a_long_wait_keeps_nothing_from_coming() {
+    let debuggee = Debuggee::start();
+    let file = in_folder(&debuggee, "recording");
+    let endpoint = Endpoint::Socket {
+        path: debuggee.socket.clone(),
+    };
+    let limit = Duration::from_secs(10);
+    let run = |session: &mut Session, meanwhile: &dyn Fn(&Session)| {
+        session.shake_hands().expect("the debuggee answers");
+        session.break_in().expect("it halts");
+        session.go().expect("it goes on");
+        session.note_command(".wait");
+        meanwhile(session);
+        session.wait_for_halt(Some(limit)).expect("it halts");
+        session.note_end_of_command();
+        session.halt().cloned()
+    };
+    let mut live = session(limit);
+    live.record(recorder(&file, &endpoint));
+    live.open(endpoint).expect("the socket is there");
+    let halt = run(&mut live, &|session| {
+        // As it is done after two seconds.
+        let _ = session.health();
+        debuggee.controls.core_dies.store(true, Ordering::Relaxed);
+    });
+    drop(live);
+    let mut again = session(limit);
+    let recording = Recording::open(&file).expect("it is whole");
+    again.replay(&recording).expect("it was there then");
+    let started = Instant::now();
+    assert_eq!(run(&mut again, &|_| {}), halt);
+    assert!(started.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn waits_that_were_in_vain_end_at_once_and_as_they_ended() {
+    let debuggee = Debuggee::start();
+    let file = in_folder(&debuggee, "recording");
+    let limit = Duration::from_millis(1100);
+    let endpoint = Endpoint::Socket {
+        path: debuggee.socket.clone(),
+    };
+    let mut live = session(limit);
+    live.record(recorder(&file, &endpoint));
+    live.open(endpoint).expect("the socket is there");
+    let told = in_vain(&mut live, || {
+        debuggee.controls.deaf_for.store(1000, Ordering::Relaxed);
+        debuggee.controls.is_mute.store(true, Ordering::Relaxed);
+    });
+    drop(live);
+    let not_stopped = SessionError::NotStopped { seconds: 1 };
+    assert_eq!(told[..2], [Some(not_stopped), Some(SessionError::Running)]);
+    assert!(matches!(told[2], Some(SessionError::NoAnswer { .. })));
+    let mut again = session(limit);
+    let recording = Recording::open(&file).expect("it is whole");
+    again.replay(&recording).expect("it was there then");
+    let started = Instant::now();
+    assert_eq!(in_vain(&mut again, || {}), told);
+    assert!(
+        started.elapsed() < Duration::from_millis(900),
+        "nothing waits"
+    );
 }

@@ -210,7 +210,6 @@ described!(SessionError {
     TooLong { what }
     UnknownSystem { tag }
     NotAskedThen { asked, next }
-    NotAnsweredThen { asked }
 } inner {
     Self::Refused(refusal) => refusal.describe(),
     Self::NoAnswer { what, seconds, line } => no_answer(what, *seconds, line),

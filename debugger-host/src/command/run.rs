@@ -87,9 +87,7 @@ impl Action for Wait {
             debugger.show_news();
             match waited {
                 Err(SessionError::NotStopped { .. }) => {
-                    if self.0.is_none() {
-                        debugger.session.must_be_able_to_halt()?;
-                    }
+                    debugger.session.must_be_able_to_halt(limit)?;
                     if !explained && started.elapsed() >= EXPLAIN_AFTER {
                         explained = true;
                         debugger.session.explain_wait(started.elapsed());

@@ -1,6 +1,5 @@
 //! Why the session could not do something. Shown to the user by the commands.
 
-use super::incoming::Gap;
 use crate::timeout::LineState;
 use wire_protocol::link::SendError;
 use wire_protocol::refusal::Refusal;
@@ -126,21 +125,6 @@ pub enum SessionError {
         /// What the recording has at this point.
         next: String,
     },
-    /// The recording that is replayed has the request, without an answer.
-    #[error("the recording has no answer to {asked}: none came then")]
-    NotAnsweredThen {
-        /// What is asked for, decoded.
-        asked: String,
-    },
-}
-
-impl From<Gap> for SessionError {
-    fn from(gap: Gap) -> Self {
-        match gap {
-            Gap::NotAsked { asked, next } => Self::NotAskedThen { asked, next },
-            Gap::NotAnswered { asked } => Self::NotAnsweredThen { asked },
-        }
-    }
 }
 
 fn why_unsent(error: SendError) -> String {

@@ -1,6 +1,7 @@
 //! What comes to the session, from the link thread or from the recording that stands in its place.
 
 use crate::recording::{Counts, Moment};
+use std::time::Duration;
 use wire_protocol::link::SendError;
 
 /// Something that came.
@@ -47,7 +48,7 @@ pub(super) enum Gap {
     },
     /// It was asked then, too, and nobody answered.
     NotAnswered {
-        /// What is asked now.
-        asked: String,
+        /// So long it was waited for.
+        waited: Duration,
     },
 }

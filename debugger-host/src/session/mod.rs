@@ -354,9 +354,7 @@ impl Session {
         let answer = self.await_answer(what, id);
         if matches!(
             answer,
-            Err(SessionError::GivenUp { .. }
-                | SessionError::NoAnswer { .. }
-                | SessionError::NotAnsweredThen { .. })
+            Err(SessionError::GivenUp { .. } | SessionError::NoAnswer { .. })
         ) {
             let is_go = matches!(request, Request::Go);
             let halt = self.halted.as_ref().filter(|_| is_go);
@@ -374,7 +372,9 @@ impl Session {
                 Some(Event::Unsent { id: of, why }) if of == id => {
                     return Err(SessionError::Unsent { what, why });
                 }
-                Some(Event::Missing { id: Some(of), gap }) if of == id => return Err(gap.into()),
+                Some(Event::Missing { id: Some(of), gap }) if of == id => {
+                    return Err(self.no_answer_then(what, gap));
+                }
                 Some(event) => self.receive(event),
                 None => {}
             }

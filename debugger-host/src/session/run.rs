@@ -107,7 +107,9 @@ impl Session {
                 self.connected_link()?.break_in();
             }
             match self.next_event(SLICE) {
-                Some(Event::Missing { id: None, gap }) => return Err(gap.into()),
+                Some(Event::Missing { id: None, gap }) => {
+                    return Err(self.no_halt_then("pause", self.timeout.limit(), gap));
+                }
                 Some(event) => self.receive(event),
                 None => {}
             }
@@ -136,18 +138,6 @@ impl Session {
             seconds: waited.as_secs(),
             line: self.line_state(),
         });
-    }
-
-    /// Refuses to wait for a halt that cannot come, because the recording that is replayed has none
-    /// here.
-    ///
-    /// # Errors
-    /// What it has instead.
-    pub fn must_be_able_to_halt(&self) -> Result<(), SessionError> {
-        match self.connected_link()?.why_no_halt() {
-            Some(gap) => Err(gap.into()),
-            None => Ok(()),
-        }
     }
 
     /// Waits until the debuggee halts; succeeds at once if it is halted.

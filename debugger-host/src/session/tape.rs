@@ -1,10 +1,12 @@
 //! What is recorded of a session, or what it is replayed from. It outlives lines: a session can be closed and opened
 //! again.
 
+use super::incoming::Gap;
 use super::recorded::Recorded;
 use super::{News, Session, SessionError};
 use crate::recording::{Entry, NotOpen, NotOpenCause, Recorder, Recording};
 use std::rc::Rc;
+use std::time::Duration;
 
 /// See the module.
 #[derive(Default)]
@@ -66,6 +68,11 @@ pub(super) fn told(not_open: NotOpen, line: String) -> SessionError {
     }
 }
 
+/// Whether it was the limit that ended a wait.
+fn is_over(limit: Option<Duration>, waited: Duration) -> bool {
+    limit.is_some_and(|limit| waited >= limit)
+}
+
 impl Session {
     /// All that follows is recorded.
     pub fn record(&mut self, recorder: Recorder) {
@@ -105,6 +112,49 @@ impl Session {
             Tape::Recorder(recorder) => recorder.act(Entry::CommandEnd),
             Tape::Recorded(recorded) => recorded.end_command(),
             Tape::Absent => {}
+        }
+    }
+
+    /// A request has no answer in the recording.
+    pub(super) fn no_answer_then(&self, what: &'static str, gap: Gap) -> SessionError {
+        match gap {
+            Gap::NotAsked { asked, next } => SessionError::NotAskedThen { asked, next },
+            Gap::NotAnswered { waited } if is_over(self.timeout.limit(), waited) => {
+                SessionError::NoAnswer {
+                    what,
+                    seconds: waited.as_secs(),
+                    line: self.line_state(),
+                }
+            }
+            Gap::NotAnswered { .. } => SessionError::GivenUp { what },
+        }
+    }
+
+    /// The recording has no halt here.
+    pub(super) fn no_halt_then(
+        &self,
+        what: &'static str,
+        limit: Option<Duration>,
+        gap: Gap,
+    ) -> SessionError {
+        match gap {
+            Gap::NotAsked { asked, next } => SessionError::NotAskedThen { asked, next },
+            Gap::NotAnswered { waited } if is_over(limit, waited) => SessionError::NotStopped {
+                seconds: waited.as_secs(),
+            },
+            Gap::NotAnswered { .. } => SessionError::GivenUp { what },
+        }
+    }
+
+    /// Ends a wait for a halt that cannot come, because the recording that is replayed has none here:
+    /// as it ended then, if it was waited for.
+    ///
+    /// # Errors
+    /// What it has instead.
+    pub fn must_be_able_to_halt(&self, limit: Option<Duration>) -> Result<(), SessionError> {
+        match self.connected_link()?.why_no_halt() {
+            Some(gap) => Err(self.no_halt_then(".wait", limit, gap)),
+            None => Ok(()),
         }
     }
 

@@ -38,8 +38,8 @@ struct State {
     proposed: HashSet<usize>,
     /// What was answered without its turn.
     ready: VecDeque<Event>,
-    /// Of the commands that run, the innermost last: whether it is the recorded one.
-    commands: Vec<bool>,
+    /// Of the commands that run, the innermost last: which recorded one it is.
+    commands: Vec<Option<usize>>,
     /// No command has begun yet.
     is_beginning: bool,
     /// Looks in vain.
@@ -217,8 +217,8 @@ impl State {
             self.at = index + 1;
             let answer = self.timeline.acts[index].answer;
             if answer.is_none_or(|answer| answer >= self.open()) {
-                let asked = in_words(message, base);
-                let gap = Gap::NotAnswered { asked };
+                let waited = self.timeline.waited(index);
+                let gap = Gap::NotAnswered { waited };
                 self.ready.push_back(Event::Missing { id: Some(id), gap });
             }
             return;
@@ -249,7 +249,17 @@ impl State {
         if let Some(distance) = rest.clone().position(is_break_in) {
             // It was repeated until it was heard.
             let repeated = rest.skip(distance).take_while(|act| is_break_in(act));
-            self.at += distance + repeated.count();
+            let first = self.at + distance;
+            self.at = first + repeated.count();
+            if self
+                .timeline
+                .next_stop(self.given)
+                .is_none_or(|stop| stop >= self.open())
+            {
+                let waited = self.timeline.waited(first);
+                let gap = Gap::NotAnswered { waited };
+                self.ready.push_back(Event::Missing { id: None, gap });
+            }
         } else if let Some(stop) = self.timeline.next_stop(self.given)
             && !acts
                 .iter()
@@ -268,11 +278,15 @@ impl State {
     /// How much of what came may be told now.
     fn open(&self) -> usize {
         let is_following = match self.commands.last() {
-            Some(is_recorded) => *is_recorded,
+            Some(recorded) => recorded.is_some(),
             None => self.is_beginning || self.idle < PATIENCE,
         };
+        // When the line is looked at depends on how long something took: what waits for it could
+        // wait in vain.
+        let is_look = |act: &&Act| matches!(act.deed, Deed::Counts(_));
+        let mut ahead = self.timeline.acts.iter().skip(self.at);
         let next = match is_following {
-            true => self.timeline.acts.get(self.at),
+            true => ahead.find(|act| !is_look(act)),
             false => self.timeline.next_order(self.at),
         };
         next.map_or(self.timeline.arrivals.len(), |act| act.taken)
@@ -393,12 +407,12 @@ impl State {
         if let Some(index) = found {
             self.at = index + 1;
         }
-        self.commands.push(found.is_some());
+        self.commands.push(found);
     }
 
     fn end_command(&mut self) {
         self.idle = 0;
-        if self.commands.pop() != Some(true) {
+        if self.commands.pop().flatten().is_none() {
             return;
         }
         let is_other = |act: &Act| act.is_change() || matches!(act.deed, Deed::Command(_));
@@ -412,6 +426,11 @@ impl State {
     }
 
     fn why_no_halt(&self) -> Option<Gap> {
+        if let Some(Some(command)) = self.commands.last() {
+            // What is still to come is told now or, as then, never.
+            let waited = self.timeline.waited(*command);
+            return (self.given >= self.open()).then_some(Gap::NotAnswered { waited });
+        }
         let next = self.timeline.next_order(self.at);
         let open = next.map_or(self.timeline.arrivals.len(), |act| act.taken);
         let is_dry = open <= self.given && self.ready.is_empty();

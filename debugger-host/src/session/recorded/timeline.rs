@@ -4,6 +4,7 @@
 use crate::recording::describe::{self, Bases};
 use crate::recording::{Counts, Entry, Moment, NotOpen, Recording};
 use std::collections::HashMap;
+use std::time::Duration;
 use wire_protocol::address::GuestVirtual;
 use wire_protocol::link::SendError;
 use wire_protocol::packet::{MemoryAt, Message, Notice, Reply, Request};
@@ -12,6 +13,7 @@ use wire_protocol::packet::{MemoryAt, Message, Notice, Reply, Request};
 pub(super) struct Act {
     /// Number of its packet.
     number: u32,
+    at: Moment,
     /// So much of what came it had taken before.
     pub(super) taken: usize,
     pub(super) deed: Deed,
@@ -254,6 +256,7 @@ impl Timeline {
             }
             made.acts.push(Act {
                 number: packet.number,
+                at: packet.at,
                 taken: packet.taken as usize,
                 deed,
                 nature,
@@ -350,6 +353,19 @@ impl Timeline {
             |arrival: &Arrival| matches!(arrival.what, What::Notice { is_stop: true, .. });
         let rest = self.arrivals.get(index..)?;
         rest.iter().position(is_stop).map(|at| index + at)
+    }
+
+    /// How long the command went on in which the act at `index` was done, or which it began.
+    pub(super) fn waited(&self, index: usize) -> Duration {
+        let rest = self.acts.get(index..).unwrap_or_default();
+        let end = rest
+            .iter()
+            .find(|act| matches!(act.deed, Deed::CommandEnd))
+            .or(rest.last());
+        match (rest.first(), end) {
+            (Some(first), Some(end)) => Duration::from_micros(end.at.0.saturating_sub(first.at.0)),
+            _ => Duration::ZERO,
+        }
     }
 
     /// The first act at or behind `index` that reached the debuggee.
