@@ -6,6 +6,7 @@
 )]
 #![allow(unreachable_pub, reason = "shared by test files as a module")]
 
+pub mod scene;
 pub mod values;
 
 use wire_protocol::link::{Incoming, Link, Role, Storage, Timing};
