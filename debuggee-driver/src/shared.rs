@@ -161,9 +161,7 @@ impl<P: Ports> Shared<P> {
         let published = Published::default();
         published.publish(&parts.installed.controls());
         let mut memory = parts.memory.clone();
-        parts
-            .installed
-            .write_bitmaps(&mut memory, &parts.fixed.bitmaps);
+        parts.fixed.bitmaps.keep_line(&mut memory);
         let clock = Clock::new(parts.facts.tsc_khz);
         let poll_hz = u64::from(parts.facts.constants.poll_hz);
         Self {

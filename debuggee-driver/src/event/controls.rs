@@ -119,6 +119,13 @@ pub struct Bitmaps {
 }
 
 impl Bitmaps {
+    /// Lets every access to the line's ports leave the guest. At boot that is all there is in the bitmaps.
+    pub fn keep_line(&self, mem: &mut impl PhysicalMemory) {
+        for port in self.owned_ports.iter() {
+            set_bit(mem, self.io, u64::from(port), true);
+        }
+    }
+
     /// Lets reads and writes of an MSR leave the guest for the hypervisor's own sake, or not.
     pub fn own(&self, mem: &mut impl PhysicalMemory, number: u32, on: bool) {
         for write in [false, true] {
@@ -157,7 +164,7 @@ impl Installed {
             .filter(|record| record.is_enabled())
     }
 
-    /// Makes the bitmaps say what the enabled events ask for. With every core halted, or before any runs as a guest.
+    /// Makes the bitmaps say what the enabled events ask for. With every core halted.
     pub fn write_bitmaps(&self, mem: &mut impl PhysicalMemory, bitmaps: &Bitmaps) {
         bitmaps.own(mem, msr::EFER, self.controls().hides_sce);
         for offset in (0..PAGE_BYTES).step_by(8) {
@@ -181,9 +188,7 @@ impl Installed {
                 _ => {}
             }
         }
-        for port in bitmaps.owned_ports.iter() {
-            set_bit(mem, bitmaps.io, u64::from(port), true);
-        }
+        bitmaps.keep_line(mem);
     }
 }
 

@@ -167,6 +167,7 @@ fn port_access(machine: &mut Machine, qualification: u64) {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes there")]
 fn ports_of_the_line_meet_no_device_whatever_is_watched() {
     let mut machine = Machine::new();
     assert_eq!(intercepted(&machine), LINE_ONLY);
@@ -196,6 +197,7 @@ fn ports_of_the_line_meet_no_device_whatever_is_watched() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes there")]
 fn strings_of_the_lines_ports_move_on_and_find_ones() {
     const REP_IN: u64 = 0x38;
     const REP_OUT: u64 = 0x30;

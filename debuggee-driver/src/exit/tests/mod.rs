@@ -65,6 +65,7 @@ fn neighbours_of_a_watched_range_are_not_hits() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "takes minutes there")]
 fn the_lines_registers_in_memory_are_read_and_written_by_nobody_else() {
     on_a_large_stack(|| {
         let mut pages = [0; 2];
