@@ -100,13 +100,21 @@ impl Host {
     /// # Errors
     /// When it can't be started, or says that it could not connect.
     pub fn start(program: &Path, socket: &Path, symbols: &Path) -> Result<Self> {
-        let mut child = Command::new(program)
-            .args(arguments(socket, symbols))
-            .arg("--batch")
+        let mut command = Command::new(program);
+        command.args(arguments(socket, symbols)).arg("--batch");
+        Self::run(&mut command)
+    }
+
+    /// Starts a program in batch mode and waits until it is connected, if its arguments say to whom.
+    ///
+    /// # Errors
+    /// As for [`Host::start`].
+    pub fn run(command: &mut Command) -> Result<Self> {
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .with_context(|| format!("starting {}", program.display()))?;
+            .with_context(|| format!("starting {}", command.get_program().display()))?;
         let input = child.stdin.take();
         let output = child
             .stdout

@@ -26,6 +26,7 @@ mod miri;
 pub mod progress;
 pub mod provision;
 pub mod relax;
+pub mod relay;
 pub mod run;
 pub mod script;
 pub mod selftests;
@@ -34,6 +35,7 @@ pub mod soak;
 pub mod suite;
 mod tally;
 pub mod toolchain;
+pub mod windows;
 mod wireshark;
 
 pub use faults::Faults;

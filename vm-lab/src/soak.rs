@@ -114,6 +114,14 @@ const PARTS: &[Part] = &[
         work: Work::Other(dissector),
     },
     Part {
+        name: "windows",
+        about: "the program for Windows under Wine, over named pipes of either end, TCP and COM",
+        work: Work::Lab(
+            "windows_program_connects",
+            Some(("STANDSTILL_WINDOWS", "all")),
+        ),
+    },
+    Part {
         name: "deny",
         about: "licences, bans and sources of all dependencies, by cargo-deny",
         work: Work::Other(deny),

@@ -7,7 +7,7 @@
 use crate::progress::phase;
 use crate::tally::{Tally, watch};
 use crate::toolchain::{self, Tier};
-use crate::{driver, fuzz, host, miri, provision, repository};
+use crate::{driver, fuzz, host, miri, provision, repository, windows};
 use anyhow::Result;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -100,7 +100,7 @@ const CHECKS: &[Check] = &[
         turn: Turn::Beside,
         tier: Tier::Test,
         named: false,
-        run: |_, out| windows(out),
+        run: |_, _| windows(),
     },
     Check {
         heading: "e2e",
@@ -254,11 +254,10 @@ fn unit_tests(request: &Request, out: &mut dyn Write) -> Result<Tally> {
     watch(cargo.args(request.filter.as_deref()), out)
 }
 
-/// The host program for the other system it is for compiles.
-fn windows(out: &mut dyn Write) -> Result<Tally> {
-    let mut cargo = cargo(&repository());
-    cargo.args(["check", "--quiet", "--package", "debugger-host"]);
-    watch(cargo.args(["--target", "x86_64-pc-windows-gnu"]), out)
+/// The host program for the other system it is for is built.
+fn windows() -> Result<Tally> {
+    windows::build(&host::own_profile())?;
+    Ok(Tally::default())
 }
 
 /// Runs the tests on machines that are the target `target` of the tests crate, with `arguments` to the test harness.

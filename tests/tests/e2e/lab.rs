@@ -115,6 +115,11 @@ impl Lab {
         }
     }
 
+    /// Uses another host program.
+    pub(crate) fn use_host(&mut self, host: Host) {
+        self.host = Some(host);
+    }
+
     /// Kills the host program.
     pub(crate) fn kill_host(&mut self) {
         self.host = None;

@@ -29,3 +29,4 @@ mod programs;
 mod protection;
 mod refusals;
 mod scripts;
+mod windows;
