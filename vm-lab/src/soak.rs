@@ -122,6 +122,14 @@ const PARTS: &[Part] = &[
         ),
     },
     Part {
+        name: "kills",
+        about: "a host program that is killed a hundred times at any point of a command",
+        work: Work::Lab(
+            "killed_host_finds_everything_as_it_was",
+            Some(("STANDSTILL_KILLS", "100")),
+        ),
+    },
+    Part {
         name: "deny",
         about: "licences, bans and sources of all dependencies, by cargo-deny",
         work: Work::Other(deny),

@@ -21,7 +21,7 @@ use crate::guest::layout::GuestLayout;
 use crate::guest::walk;
 use crate::pool::slab::EVENTS_MAX;
 use crate::port::{Hidden, PhysicalMemory};
-use wire_protocol::address::{EventId, Extent, GuestPhysical, PAGE_BYTES};
+use wire_protocol::address::{EventId, Extent, GuestPhysical, GuestVirtual};
 use wire_protocol::event::{Access, PoolClass, Standing, Trigger};
 use wire_protocol::refusal::{EventRefusal, Refusal};
 
@@ -45,8 +45,12 @@ impl Installed {
         event: EventId,
         owner: &Owner,
     ) -> Result<(), Refusal> {
-        for page in owner.pages() {
-            let path = walk::path(mem, owner.cr3, owner.cr4, page);
+        let mut next = Some(owner.from);
+        while let Some(at) = next.filter(|at| *at <= owner.last()) {
+            let path = walk::path(mem, owner.cr3, owner.cr4, at);
+            // A table that is missing is one entry, so that a hole of terabytes takes no longer than a page; and each
+            // entry takes some of the room there is.
+            next = path.behind();
             // Tables above those of pages a kernel does not take back.
             let skipped = match owner.pid {
                 Some(_) => 0,
@@ -297,7 +301,8 @@ impl Installed {
                 tables,
             };
             let Some(Ok(span)) = rest.spans(mem).next() else {
-                from = (from & !(PAGE_BYTES - 1)).saturating_add(PAGE_BYTES);
+                let hole = walk::path(mem, owner.cr3, owner.cr4, GuestVirtual(from));
+                from = hole.behind().map_or(end, |behind| behind.0);
                 continue;
             };
             range::check(&span, self, mem)?;

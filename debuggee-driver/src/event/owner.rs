@@ -3,7 +3,7 @@
 use crate::guest::layout::GuestLayout;
 use crate::guest::process;
 use crate::port::PhysicalMemory;
-use wire_protocol::address::{GuestVirtual, PAGE_BYTES};
+use wire_protocol::address::GuestVirtual;
 
 /// Whose memory an event watches, and what of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,12 +29,8 @@ impl Owner {
         })
     }
 
-    /// An address on each of its pages.
-    pub(super) fn pages(&self) -> impl Iterator<Item = GuestVirtual> + use<> {
-        let first = self.from.0 & !(PAGE_BYTES - 1);
-        let last = self.from.0.saturating_add(self.len_bytes.max(1) - 1);
-        (first..=last)
-            .step_by(PAGE_BYTES as usize)
-            .map(GuestVirtual)
+    /// The last byte.
+    pub(super) fn last(&self) -> GuestVirtual {
+        GuestVirtual(self.from.0.saturating_add(self.len_bytes.max(1) - 1))
     }
 }

@@ -76,6 +76,8 @@ const LEVELS_MAX: usize = 5;
 pub struct Path {
     entries: [u64; LEVELS_MAX],
     len: usize,
+    /// See [`Self::behind`].
+    behind: Option<u64>,
 }
 
 impl Path {
@@ -84,14 +86,31 @@ impl Path {
     pub fn entries(&self) -> &[u64] {
         self.entries.get(..self.len).unwrap_or_default()
     }
+
+    /// The first address behind all that the last entry leads to, or to nothing: up to there it is the last one of every
+    /// path. `None` where addresses of this form end, and if there is no entry.
+    #[must_use]
+    pub fn behind(&self) -> Option<GuestVirtual> {
+        self.behind.map(GuestVirtual)
+    }
 }
 
-/// The way that [`translate`] takes.
+/// Whether all bits above the `width` that tables translate are as the highest of these.
+const fn is_canonical(va: u64, width: u32) -> bool {
+    let top = (va as i64) >> (width - 1);
+    top == 0 || top == -1
+}
+
+/// The way that [`translate`] takes. An address that is not canonical has none.
 #[must_use]
 pub fn path(mem: &impl PhysicalMemory, cr3: u64, cr4: u64, address: GuestVirtual) -> Path {
     let mut path = Path::default();
     let mut table = cr3 & ADDRESS;
-    let mut shift = if cr4 & CR4_LA57 == 0 { 48 } else { 57 };
+    let width = if cr4 & CR4_LA57 == 0 { 48 } else { 57 };
+    if !is_canonical(address.0, width) {
+        return path;
+    }
+    let mut shift = width;
     for slot in &mut path.entries {
         shift -= 9;
         let at = table + ((address.0 >> shift) & 0x1ff) * 8;
@@ -100,6 +119,8 @@ pub fn path(mem: &impl PhysicalMemory, cr3: u64, cr4: u64, address: GuestVirtual
         }
         *slot = at;
         path.len += 1;
+        let last = address.0 | ((1 << shift) - 1);
+        path.behind = last.checked_add(1).filter(|&va| is_canonical(va, width));
         let entry = mem.read_u64(at);
         let is_large = shift <= 30 && entry & LARGE != 0;
         if entry & PRESENT == 0 || is_large || shift == 12 {
@@ -122,8 +143,7 @@ pub const fn leads_to(entry: u64) -> u64 {
 
 #[inline(always)]
 fn walk<const WIDTH: u32>(mem: &impl PhysicalMemory, cr3: u64, va: u64) -> Option<Translation> {
-    let top = (va as i64) >> (WIDTH - 1);
-    if top != 0 && top != -1 {
+    if !is_canonical(va, WIDTH) {
         return None;
     }
     let mut table = cr3 & ADDRESS;
@@ -216,6 +236,20 @@ mod tests {
         assert_eq!(entries(1 << 39), (1, Some(ROOT + 8)));
         assert_eq!(leads_to(mem.read_u64(ROOT + 8)), 0);
         assert_eq!(path(&mem, 1 << 40, 0, GuestVirtual(0)).entries(), []);
+        let behind = |va| {
+            path(&mem, ROOT, 0, GuestVirtual(va))
+                .behind()
+                .map(|at| at.0)
+        };
+        assert_eq!(behind(0x1008), Some(0x2000));
+        assert_eq!(behind(0x4000_1000), Some(0x4020_0000));
+        assert_eq!(behind(0x4020_0000), Some(0x4040_0000));
+        assert_eq!(behind(0x8000_0000), Some(0xc000_0000));
+        assert_eq!(behind((1 << 39) + 5), Some(2 << 39));
+        // The lower half ends, and so does the upper one.
+        for va in [(1 << 47) - 1, 1 << 47, u64::MAX] {
+            assert_eq!(behind(va), None);
+        }
     }
 
     #[test]

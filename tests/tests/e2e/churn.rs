@@ -6,7 +6,8 @@ mod change;
 mod load;
 
 use crate::lab::{Lab, assert_log_is_clean};
-use change::{Churn, Random};
+use change::Churn;
+pub(crate) use change::Random;
 use load::Load;
 use std::fmt::Write;
 use std::time::{Duration, Instant};
@@ -23,7 +24,7 @@ const BETWEEN: Duration = Duration::from_millis(150);
 
 /// A number from the environment.
 #[track_caller]
-fn setting(name: &str, default: u64) -> u64 {
+pub(crate) fn setting(name: &str, default: u64) -> u64 {
     match std::env::var(name) {
         Ok(text) => text
             .parse()

@@ -125,6 +125,18 @@ impl Lab {
         self.host = None;
     }
 
+    /// Gives the host program a command and kills it so much later.
+    pub(crate) fn kill_host_during(&mut self, command: &str, later: Duration) {
+        let _ = writeln!(
+            self.transcript,
+            "standstill> {command}  (killed after {later:?})"
+        );
+        if let Some(mut host) = self.host.take() {
+            // That it does not answer in time is what is wanted.
+            let _ = host.command_within(command, later);
+        }
+    }
+
     /// Runs a command of the host program, whatever it leads to.
     #[track_caller]
     pub(crate) fn reply(&mut self, command: &str) -> Reply {

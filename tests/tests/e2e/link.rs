@@ -1,5 +1,6 @@
 //! A bad line costs time and nothing else.
 
+use crate::churn::{Random, setting};
 use crate::lab::Lab;
 use std::time::Duration;
 use vm_lab::faults::Faults;
@@ -216,6 +217,32 @@ fn state(lab: &mut Lab) -> String {
         .to_owned()
 }
 
+/// What a host does that is killed: it looks, and what it wants to change is refused.
+const ASKED_BY_THE_DYING: [&str; 8] = [
+    "r all",
+    "dq vmlinux!_text l 4000",
+    "!db 100000 l 1000",
+    "!digest 100000 l 400000",
+    "events",
+    "pools",
+    "!epthook vmlinux!__x64_sys_getsid+1",
+    "!monitor r 0 l ffffffffffff",
+];
+
+/// All that must be as it was.
+fn look(lab: &mut Lab) -> [String; 7] {
+    [
+        state(lab),
+        lab.run("events"),
+        lab.run("pools"),
+        lab.run("~"),
+        lab.run("r"),
+        lab.run("!digest"),
+        lab.run("!digest registers"),
+    ]
+}
+
+/// Killed now and then at any point of a command, more often with `STANDSTILL_KILLS=100`.
 #[test]
 fn killed_host_finds_everything_as_it_was() {
     let mut lab = Lab::with(&Options::default());
@@ -224,23 +251,17 @@ fn killed_host_finds_everything_as_it_was() {
     lab.run("!cpuid 1234");
     lab.run("events d 1");
     lab.run("prealloc epthook 3");
-    let look = |lab: &mut Lab| {
-        [
-            state(lab),
-            lab.run("events"),
-            lab.run("pools"),
-            lab.run("~"),
-            lab.run("r"),
-            lab.run("!digest"),
-            lab.run("!digest registers"),
-        ]
-    };
     let before = look(&mut lab);
-    for _ in 0..3 {
-        lab.kill_host();
-        assert!(!lab.guest_answers(), "the guest ran while nobody was there");
+    let mut random = Random::new(setting("STANDSTILL_KILLS_SEED", 7));
+    for kill in 0..setting("STANDSTILL_KILLS", 12) {
+        let command = random.of(&ASKED_BY_THE_DYING);
+        let later = Duration::from_micros(random.below(30_000) as u64);
+        lab.kill_host_during(command, later);
+        if kill < 3 {
+            assert!(!lab.guest_answers(), "the guest ran while nobody was there");
+        }
         lab.connect();
-        assert_eq!(look(&mut lab), before);
+        assert_eq!(look(&mut lab), before, "kill {kill}: {command} {later:?}");
     }
     // What happens while nobody is there is told to who comes next.
     lab.run("g");

@@ -90,6 +90,10 @@ impl Followed {
     }
 
     fn monitor(&mut self, len_bytes: u64) -> EventId {
+        self.try_monitor(len_bytes).unwrap()
+    }
+
+    fn try_monitor(&mut self, len_bytes: u64) -> Result<EventId, Refusal> {
         let (from, access) = (VA + 2, Access::READ);
         let facts = Facts {
             range: Some(Range {
@@ -110,10 +114,7 @@ impl Followed {
             from,
             len_bytes,
         });
-        self.world
-            .installed
-            .add(&mut self.world.mem, &spec, &facts)
-            .unwrap()
+        self.world.installed.add(&mut self.world.mem, &spec, &facts)
     }
 
     /// The kernel writes the entry; returns what the host is told.
@@ -239,6 +240,23 @@ fn an_event_ends_with_its_process() {
         it.world.change(EventChange::Clear, monitor);
         assert_eq!((it.world.view(), it.world.state()), (view, state));
     }
+}
+
+#[test]
+fn a_monitor_of_all_addresses_is_refused_as_soon_as_one_of_a_page() {
+    let mut it = Followed::new();
+    let before = it.world.installed.digest();
+    for len_bytes in [1 << 40, 1 << 47, (1 << 48) - 1] {
+        let refusal = it.try_monitor(len_bytes).unwrap_err();
+        assert!(
+            matches!(
+                refusal,
+                Refusal::NotPresent { .. } | Refusal::PoolExhausted { .. }
+            ),
+            "{refusal:?}"
+        );
+    }
+    assert_eq!(it.world.installed.digest(), before);
 }
 
 #[test]
