@@ -55,8 +55,30 @@ const PARTS: &[Part] = &[
     },
     Part {
         name: "miri-exits",
-        about: "the unit tests of exits under Miri",
-        work: Work::Miri("debuggee-driver", &["exit::"]),
+        about: "the unit tests of exits under Miri, but those of whole sequences of them",
+        work: Work::Miri(
+            "debuggee-driver",
+            &[
+                "exit::",
+                "--skip=exit::tests::detours",
+                "--skip=exit::tests::ends",
+                "--skip=exit::tests::events",
+                "--skip=exit::tests::forms",
+            ],
+        ),
+    },
+    Part {
+        name: "miri-sequences",
+        about: "the unit tests of sequences of exits under Miri",
+        work: Work::Miri(
+            "debuggee-driver",
+            &[
+                "exit::tests::detours",
+                "exit::tests::ends",
+                "exit::tests::events",
+                "exit::tests::forms",
+            ],
+        ),
     },
     Part {
         name: "fuzz",
@@ -160,7 +182,7 @@ fn lab_test(test: &str, settings: &[(&str, &str)], out: &mut dyn Write) -> Resul
 pub fn list() {
     println!("parts of `cargo lab soak`, each of at most half an hour; `all` runs them in turn:");
     for part in PARTS {
-        println!("  {:<13} {}", part.name, part.about);
+        println!("  {:<15} {}", part.name, part.about);
     }
 }
 
