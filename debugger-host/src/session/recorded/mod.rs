@@ -7,6 +7,8 @@
 //! so that whoever types the same commands gets the same output, whatever time it takes.
 
 mod parts;
+#[cfg(test)]
+mod tests;
 mod timeline;
 
 use super::incoming::{Event, Gap, Health};
@@ -216,7 +218,9 @@ impl State {
             self.asked.insert(index, id);
             self.at = index + 1;
             let answer = self.timeline.acts[index].answer;
-            if answer.is_none_or(|answer| answer >= self.open()) {
+            // No session took an answer before it asked; a file can say so.
+            let can_come = |answer| (self.given..self.open()).contains(&answer);
+            if !answer.is_some_and(can_come) {
                 let waited = self.timeline.waited(index);
                 let gap = Gap::NotAnswered { waited };
                 self.ready.push_back(Event::Missing { id: Some(id), gap });
@@ -289,7 +293,9 @@ impl State {
             true => ahead.find(|act| !is_look(act)),
             false => self.timeline.next_order(self.at),
         };
-        next.map_or(self.timeline.arrivals.len(), |act| act.taken)
+        // A file may say of itself what cannot be.
+        let all = self.timeline.arrivals.len();
+        next.map_or(all, |act| act.taken.min(all))
     }
 
     fn next(&mut self) -> Option<Event> {
