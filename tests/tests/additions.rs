@@ -18,6 +18,9 @@ const GUIDE: &str = "docs/contributing.md";
 /// What a program writes for refusals and commands; a test of the host says when it is out of date.
 const RECORDED: &str = "docs/json.md";
 
+/// The same, for commands only.
+const RECORDED_OF_COMMANDS: &str = "debugger-host/tests/typing/nothing.txt";
+
 /// What is added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Addition {
@@ -405,6 +408,9 @@ fn additions_are_made_at_the_places_that_the_guide_names() {
         let mut edited: BTreeSet<String> = edits.map(|edit| edit.file.to_owned()).collect();
         if addition != Message {
             edited.insert(RECORDED.to_owned());
+        }
+        if addition == OfCommand {
+            edited.insert(RECORDED_OF_COMMANDS.to_owned());
         }
         assert_eq!(places(&guide, addition.heading()), edited, "{addition:?}");
     }
