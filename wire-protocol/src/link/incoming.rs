@@ -106,8 +106,7 @@ impl Link<'_> {
             sequence: self.receiver.expected(),
             acknowledged: self.sender.oldest(),
         };
-        let session = self.session;
-        if let Some(frame) = session.and_then(|session| self.decoder.open(session, near)) {
+        if let Some(frame) = self.session.and_then(|it| self.decoder.open(it, near)) {
             self.confirmed = true;
             let there = match frame.header.kind {
                 Kind::Ack => part::progress(&frame),

@@ -3,7 +3,6 @@
 use crate::frame::{Flags, Frame};
 use crate::limits::FRAME_PAYLOAD_BYTES;
 use nom::IResult;
-use nom::error::Error;
 use nom::number::complete::le_u16;
 
 /// Of a part's head: no part is behind it. The other bits say how many bytes are before it.
@@ -37,28 +36,30 @@ pub(super) fn progress_bytes(there: usize) -> [u8; HEAD_BYTES] {
 
 /// Bytes that are there of the frame that is waited for, as an acknowledgement says.
 pub(super) fn progress(frame: &Frame<'_>) -> usize {
-    let part = frame.header.flags.contains(Flags::PART);
-    let number: IResult<_, u16, Error<_>> = le_u16(frame.payload);
-    match number {
-        Ok((_, number)) if part => usize::from(number & !LAST),
-        _ => 0,
-    }
+    let is_said = frame.header.flags.contains(Flags::PART);
+    let part = is_said.then(|| part(frame.payload).ok()).flatten();
+    part.map_or(0, |(_, part)| part.from)
 }
 
 /// What a data frame brings: a part, or all of it. `None` if it says that it is a part and is none.
 pub(super) fn brought<'a>(frame: &Frame<'a>) -> Option<Part<'a>> {
-    if !frame.header.flags.contains(Flags::PART) {
-        return Some(Part {
-            from: 0,
-            is_last: true,
-            bytes: frame.payload,
-        });
+    if frame.header.flags.contains(Flags::PART) {
+        return part(frame.payload).ok().map(|(_, part)| part);
     }
-    let parsed: IResult<_, u16, Error<_>> = le_u16(frame.payload);
-    let (bytes, head) = parsed.ok()?;
     Some(Part {
+        from: 0,
+        is_last: true,
+        bytes: frame.payload,
+    })
+}
+
+/// A head and the bytes behind it.
+fn part(payload: &[u8]) -> IResult<&[u8], Part<'_>> {
+    let (bytes, head) = le_u16(payload)?;
+    let part = Part {
         from: usize::from(head & !LAST),
         is_last: head & LAST != 0,
         bytes,
-    })
+    };
+    Ok((&[], part))
 }

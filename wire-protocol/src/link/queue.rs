@@ -33,20 +33,18 @@ impl Record<'_> {
     /// The bytes of its payload from `from` up to `to`.
     pub(super) fn part(self, from: usize, to: usize) -> Self {
         let (first, second) = self.payload;
-        let cut = |piece: &'_ [u8], before: usize| {
-            let start = from.saturating_sub(before).min(piece.len());
-            let end = to.saturating_sub(before).min(piece.len());
-            (start, end)
-        };
-        let (a, b) = (cut(first, 0), cut(second, first.len()));
+        let behind = |at: usize| at.saturating_sub(first.len());
         Self {
-            payload: (
-                first.get(a.0..a.1).unwrap_or_default(),
-                second.get(b.0..b.1).unwrap_or_default(),
-            ),
+            payload: (cut(first, from, to), cut(second, behind(from), behind(to))),
             ..self
         }
     }
+}
+
+/// What of `piece` lies there.
+fn cut(piece: &[u8], from: usize, to: usize) -> &[u8] {
+    let end = to.min(piece.len());
+    piece.get(from..end).unwrap_or_default()
 }
 
 impl<'b> Queue<'b> {

@@ -112,7 +112,8 @@ impl<'b> Sender<'b> {
         if self.next as usize >= WINDOW_FRAMES {
             return None;
         }
-        let len = self.queue.record(self.next_at)?.len();
+        let record = self.queue.record(self.next_at)?;
+        let len = record.len();
         let is_whole = self.next_part == 0 && len <= cut_bytes;
         if !is_whole && self.waiting_bytes() >= WINDOW_FRAMES * cut_bytes {
             return None;
@@ -130,16 +131,15 @@ impl<'b> Sender<'b> {
         } else if self.next + 1 == self.sent {
             self.sent_part = self.sent_part.max(to);
         }
-        let at = self.next_at;
         if is_last {
             self.next += 1;
-            self.next_at = self.queue.record(at)?.end;
+            self.next_at = record.end;
             self.next_part = 0;
         } else {
             self.next_part = to;
         }
         Some(Outgoing {
-            record: self.queue.record(at)?.part(from, to),
+            record: record.part(from, to),
             head: (!is_whole).then(|| part::head(from, is_last)),
             sequence,
             repeated,
