@@ -24,7 +24,7 @@ use debugger_host::repl::{batch, interactive};
 use debugger_host::script::tool::Tool;
 use debugger_host::session::{Session, SessionError};
 use debugger_host::symbol::{self, resolve::Symbols};
-use debugger_host::timeout::{Interrupts, Timeout};
+use debugger_host::timeout::{Interrupts, Timeout, Wait};
 use debugger_host::transport::Endpoint;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -47,7 +47,7 @@ struct Cli {
 enum Task {
     /// Connect to a debuggee. Without a line to it: as `standstill` alone.
     Connect(Box<Connect>),
-    /// Play a recorded session again: the file is the debuggee.
+    /// Play a recorded session again: the file is the debuggee, or the host.
     Replay(Box<Replay>),
     /// Print what a recording has, a line for each packet.
     Show {
@@ -72,10 +72,7 @@ enum Task {
 #[derive(Args, Default)]
 struct Connect {
     #[command(flatten)]
-    line: Line,
-    /// Speed of the serial line.
-    #[arg(long, default_value_t = 115_200, requires = "serial")]
-    baud: u32,
+    place: Place,
     /// Halt the debuggee once connected.
     #[arg(long, requires = "Line")]
     break_in: bool,
@@ -90,6 +87,12 @@ struct Connect {
 struct Replay {
     /// A file that `connect --record` wrote.
     file: PathBuf,
+    /// The file is the host instead: send what it sent then to the debuggee on this line, and tell where that answers
+    /// otherwise.
+    #[arg(long, requires = "Line", conflicts_with_all = ["break_in", "symbols", "script", "batch", "json"])]
+    as_host: bool,
+    #[command(flatten)]
+    place: Place,
     /// Halt the debuggee once connected.
     #[arg(long)]
     break_in: bool,
@@ -117,6 +120,16 @@ struct Front {
     json: bool,
 }
 
+/// Where a debuggee is.
+#[derive(Args, Default)]
+struct Place {
+    #[command(flatten)]
+    line: Line,
+    /// Speed of the serial line.
+    #[arg(long, default_value_t = 115_200, requires = "serial")]
+    baud: u32,
+}
+
 #[derive(Args, Default)]
 #[group(multiple = false)]
 struct Line {
@@ -137,7 +150,7 @@ struct Line {
     pipe_server: Option<String>,
 }
 
-impl Connect {
+impl Place {
     /// The one that was named.
     fn endpoint(&self) -> Option<Endpoint> {
         let line = &self.line;
@@ -151,7 +164,9 @@ impl Connect {
         let server = server.map(|name| Endpoint::PipeServer { name });
         serial.or(socket).or(tcp).or(pipe).or(server)
     }
+}
 
+impl Connect {
     /// Begins to record, if that is wanted, and says so.
     fn recorder(&self, endpoint: Option<Endpoint>) -> anyhow::Result<Option<Recorder>> {
         let Some(path) = &self.record else {
@@ -172,10 +187,10 @@ impl Connect {
 
     /// Opens the line, if one was named.
     fn begin(&self, session: &mut Session) -> anyhow::Result<()> {
-        if let Some(recorder) = self.recorder(self.endpoint())? {
+        if let Some(recorder) = self.recorder(self.place.endpoint())? {
             session.record(recorder);
         }
-        let Some(endpoint) = self.endpoint() else {
+        let Some(endpoint) = self.place.endpoint() else {
             return Ok(());
         };
         let opened = session.open(endpoint);
@@ -206,9 +221,40 @@ impl Replay {
         Ok(session.replay(&recording)?)
     }
 
-    fn run(&self) -> anyhow::Result<()> {
-        self.front.run(self.break_in, |session| self.begin(session))
+    /// The file is the host.
+    fn as_host(&self, endpoint: Endpoint) -> anyhow::Result<()> {
+        let recording = recording(&self.file)?;
+        eprintln!(
+            "{}",
+            text::recording::replayed(&self.file, &replayed(&recording, false))
+        );
+        let interrupts = count_interrupts()?;
+        let explain = |wait: &Wait| eprintln!("{}", text::news(&News::from(wait)));
+        let mut session = Session::new(Timeout::new(interrupts, Some(UNATTENDED_LIMIT), explain));
+        let line = endpoint.to_string();
+        let played = session.play_host(&recording, endpoint);
+        let played = played.with_context(|| self.file.display().to_string())?;
+        println!("{}", text::recording::played(&line, played));
+        Ok(())
     }
+
+    fn run(&self) -> anyhow::Result<()> {
+        match self.place.endpoint() {
+            Some(endpoint) if self.as_host => self.as_host(endpoint),
+            Some(_) => bail!("a line is of use with --as-host only: else the file is the debuggee"),
+            None => self.front.run(self.break_in, |session| self.begin(session)),
+        }
+    }
+}
+
+/// Ctrl+C is counted from now on.
+fn count_interrupts() -> anyhow::Result<Interrupts> {
+    let interrupts = Interrupts::default();
+    let counter = interrupts.clone();
+    ctrlc::set_handler(move || {
+        counter.fetch_add(1, Ordering::Relaxed);
+    })?;
+    Ok(interrupts)
 }
 
 impl Front {
@@ -276,11 +322,7 @@ impl Front {
         breaks_in: bool,
         begin: impl FnOnce(&mut Session) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let interrupts = Interrupts::default();
-        let counter = interrupts.clone();
-        ctrlc::set_handler(move || {
-            counter.fetch_add(1, Ordering::Relaxed);
-        })?;
+        let interrupts = count_interrupts()?;
         let stdout = std::io::stdout();
         let is_screen = stdout.is_terminal();
         let screen = Screen::new(Output::new(stdout, is_screen));

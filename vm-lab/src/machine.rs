@@ -14,6 +14,7 @@ use crate::provision::{Provisions, provision};
 use crate::snapshot::{self, Snapshot};
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -221,14 +222,30 @@ impl Machine {
     /// # Errors
     /// When it can't be built, started or connected.
     pub fn connect_host(&self) -> Result<Host> {
+        Host::start(&Self::host_program()?, &self.socket, &self.kernel)
+    }
+
+    /// As [`Self::connect_host`], with what it says and hears recorded in `file`.
+    ///
+    /// # Errors
+    /// As there, and when the file cannot be made.
+    pub fn record_host(&self, file: &Path) -> Result<Host> {
+        let mut command = Command::new(Self::host_program()?);
+        command.args(host::arguments(&self.socket, &self.kernel));
+        Host::run(command.arg("--batch").arg("--record").arg(file))
+    }
+
+    /// The host program, built when it is wanted first.
+    ///
+    /// # Errors
+    /// With the compiler's messages.
+    pub fn host_program() -> Result<PathBuf> {
         static BUILT: Mutex<Option<PathBuf>> = Mutex::new(None);
         let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-        let program = match &*built {
-            Some(program) => program.clone(),
-            None => built.insert(host::build()?).clone(),
-        };
-        drop(built);
-        Host::start(&program, &self.socket, &self.kernel)
+        match &*built {
+            Some(program) => Ok(program.clone()),
+            None => Ok(built.insert(host::build()?).clone()),
+        }
     }
 
     /// Bytes that crossed the debug line so far.

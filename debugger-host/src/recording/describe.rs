@@ -99,7 +99,7 @@ fn shorten(text: &str) -> String {
 }
 
 /// The name of a value's variant, and what it holds.
-fn name_and_rest(value: &impl Debug) -> (String, String) {
+pub(super) fn name_and_rest(value: &impl Debug) -> (String, String) {
     let text = format!("{value:x?}");
     let end = text.find(|c: char| !c.is_alphanumeric());
     let (name, rest) = text.split_at(end.unwrap_or(text.len()));
@@ -135,7 +135,8 @@ pub fn request(message: &[u8], base: GuestVirtual) -> Words {
 }
 
 /// A message of the debuggee.
-fn message(message: &[u8], base: GuestVirtual) -> Words {
+#[must_use]
+pub fn message(message: &[u8], base: GuestVirtual) -> Words {
     match Message::decode(message, base) {
         Ok(Message::Reply { id, reply }) => words(Some(id), &reply),
         Ok(Message::Notice(notice)) => words(None, &notice),

@@ -4,8 +4,9 @@
 //!
 //! [`Recorder`] writes as it happens, called by the link thread of [`crate::session`];
 //! [`Recording`] is read for [`crate::session`] to play it, and for people by `standstill show`,
-//! in the words of [`describe`].
+//! in the words of [`describe`]. [`compare`] says whether a debuggee answers now as one did then.
 
+pub mod compare;
 pub mod describe;
 mod form;
 mod reader;

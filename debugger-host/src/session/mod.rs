@@ -1,6 +1,7 @@
 //! The conversation with one debuggee: requests and replies, what is known of its state, and
 //! news. The only owner of the line. Called by [`crate::command`] and [`crate::repl`].
 
+mod as_host;
 mod branch;
 mod cache;
 mod connection;
@@ -21,6 +22,7 @@ mod run;
 mod script;
 mod tape;
 
+pub use as_host::{Divergence, How, PlayError, Played};
 pub use cache::Space;
 pub use error::SessionError;
 pub use event::{Added, Carved, NewCondition, NewEvent, Pools};

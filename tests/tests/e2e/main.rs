@@ -28,5 +28,6 @@ mod pools;
 mod programs;
 mod protection;
 mod refusals;
+mod replays;
 mod scripts;
 mod windows;

@@ -2,6 +2,7 @@
 
 use crate::answer::recording::{Replayed, Row};
 use crate::recording::{Ending, Side};
+use crate::session::Played;
 use std::path::Path;
 
 /// That a session is being recorded.
@@ -39,6 +40,15 @@ pub fn replayed(path: &Path, told: &Replayed) -> String {
         ));
     }
     line
+}
+
+/// That a debuggee did what the recording has.
+#[must_use]
+pub fn played(line: &str, played: Played) -> String {
+    let Played { requests, compared } = played;
+    format!(
+        "{line} answers as it was recorded: {requests} requests sent, {compared} messages compared"
+    )
 }
 
 /// What is wrong with the end of a recording.
