@@ -26,6 +26,9 @@ pub struct MachineArguments {
     /// Leave the driver out
     #[arg(long)]
     pub no_driver: bool,
+    /// The guest's own start loads the driver, and does so again after a reset (`cargo lab guest reboot -f`)
+    #[arg(long, conflicts_with = "no_driver")]
+    pub start_driver: bool,
 }
 
 impl MachineArguments {
@@ -42,7 +45,8 @@ impl MachineArguments {
             },
             memory_mib: self.memory,
             params: self.params.clone(),
-            load_driver: !self.no_driver,
+            load_driver: !self.no_driver && !self.start_driver,
+            starts_driver: self.start_driver,
             faults: None,
             files: Vec::new(),
         }
@@ -63,6 +67,7 @@ impl MachineArguments {
         );
         words.extend(self.stock.then(|| "--stock".to_owned()));
         words.extend(self.no_driver.then(|| "--no-driver".to_owned()));
+        words.extend(self.start_driver.then(|| "--start-driver".to_owned()));
         words
     }
 }

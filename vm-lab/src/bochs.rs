@@ -248,6 +248,21 @@ impl Bochs {
         looked
     }
 
+    /// Ends the emulator, if it has not ended.
+    pub(crate) fn end(&mut self) {
+        // The keeper has not collected the process unless it ended, so the number can't belong to another one yet.
+        if self
+            .keeper
+            .as_ref()
+            .is_some_and(|keeper| !keeper.is_finished())
+        {
+            let _ = rustix::process::kill_process_group(self.group, rustix::process::Signal::KILL);
+        }
+        if let Some(keeper) = self.keeper.take() {
+            let _ = keeper.join();
+        }
+    }
+
     /// Whether the emulator is gone.
     #[must_use]
     pub(crate) fn has_ended(&self) -> bool {
@@ -289,17 +304,7 @@ fn is_stopped(process: i32) -> Result<bool> {
 
 impl Drop for Bochs {
     fn drop(&mut self) {
-        // The keeper has not collected the process unless it ended, so the number can't belong to another one yet.
-        if self
-            .keeper
-            .as_ref()
-            .is_some_and(|keeper| !keeper.is_finished())
-        {
-            let _ = rustix::process::kill_process_group(self.group, rustix::process::Signal::KILL);
-        }
-        if let Some(keeper) = self.keeper.take() {
-            let _ = keeper.join();
-        }
+        self.end();
     }
 }
 

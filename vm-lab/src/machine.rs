@@ -13,6 +13,8 @@ use crate::progress::phase;
 use crate::provision::{Provisions, provision};
 use crate::snapshot::{self, Snapshot};
 use anyhow::{Context, Result, bail};
+use std::fs;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
@@ -20,6 +22,10 @@ use std::time::Duration;
 
 const BOOT_TIMEOUT: Duration = Duration::from_secs(180);
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(120);
+/// With it the kernel tells its first process to load the driver, and how.
+const START_DRIVER: &str = "lab_driver";
+/// Files of a machine that was switched on again, in its directory.
+const SWITCHED_ON_AGAIN: &str = "again";
 /// Goes into the kernel log before the driver is loaded.
 const LOADING: &str = "lab: loading the driver";
 
@@ -40,10 +46,11 @@ impl KernelLine {
         // The emulated processor announces a 3.5 GHz counter and ticks at the emulator's rate; the kernel must be told,
         // or it lives 350 times too slow. The rest is what makes booting slow and concerns nothing that is tested:
         // the self tests of cryptography, decoding certificates, a congestion control, and tables of tracing and of
-        // slabs in sysfs.
+        // slabs in sysfs. A reset is asked of the chip set, which resets all of this machine; the keyboard's controller
+        // resets the processors alone, and the firmware does not get over that.
         let common = format!(
             "console=ttyS0,115200 quiet tsc=reliable clocksource=tsc tsc_early_khz={} no_timer_check \
-             cryptomgr.notests initcall_blacklist=load_system_certificate_list,cubictcp_register,\
+             reboot=pci cryptomgr.notests initcall_blacklist=load_system_certificate_list,cubictcp_register,\
              init_kprobe_trace,slab_sysfs_init",
             INSTRUCTIONS_PER_SECOND / 1000
         );
@@ -73,6 +80,9 @@ pub struct Options {
     pub params: Vec<(String, String)>,
     /// Whether to load the driver after booting.
     pub load_driver: bool,
+    /// The guest's own start loads the driver instead, and does so again after each reset. Such a machine is booted for
+    /// good each time, which takes five seconds.
+    pub starts_driver: bool,
     /// Damage to the debug line.
     pub faults: Option<Faults>,
     /// What the disc has besides the lab's own programs.
@@ -88,6 +98,7 @@ impl Default for Options {
             memory_mib: 256,
             params: Vec::new(),
             load_driver: true,
+            starts_driver: false,
             faults: None,
             files: Vec::new(),
         }
@@ -103,9 +114,10 @@ pub struct Machine {
     line: Line,
     socket: PathBuf,
     kernel: PathBuf,
-    memory_bytes: u64,
-    block_bytes: u64,
-    _dir: tempfile::TempDir,
+    settings: Settings,
+    /// What it was started from, if it was not booted for good.
+    saved: Option<Snapshot>,
+    dir: tempfile::TempDir,
 }
 
 impl Machine {
@@ -122,23 +134,47 @@ impl Machine {
     /// # Errors
     /// As for [`Machine::boot`].
     pub fn boot_with(provisions: &Provisions, options: &Options) -> Result<Self> {
-        let line = options.kernel_line.text();
+        let mut line = options.kernel_line.text();
+        if options.starts_driver {
+            // The kernel hands what it does not know to its first process.
+            let words = parameters(&options.params);
+            line.push_str(&format!(" {START_DRIVER}=\"{words}\""));
+        }
         let settings = Settings {
             program: provisions.bochs.clone(),
             cpus: options.cpus,
             cpu: options.cpu.clone(),
             memory_mib: options.memory_mib,
-            disc: image::build(provisions, &line, &options.files, options.load_driver)?,
+            disc: image::build(
+                provisions,
+                &line,
+                &options.files,
+                options.load_driver || options.starts_driver,
+            )?,
             tree: provisions.tree.clone(),
         };
         let cores = options.cpus;
+        if options.starts_driver {
+            return phase(format!("booting {cores} cores"), |_| {
+                let mut machine = Self::start(provisions, settings, None, options.faults)?;
+                machine.wait_for_start()?;
+                Ok(machine)
+            });
+        }
         let saved = snapshot::get(&provisions.cache, &settings.name()?, |place| {
             phase(format!("booting {cores} cores"), |_| {
                 Self::boot_and_save(&settings, place)
             })
         })?;
         let mut machine = phase(format!("starting {cores} cores"), |_| {
-            Self::start(provisions, &settings, &saved, options.faults)
+            let mut machine = Self::start(provisions, settings, Some(saved), options.faults)?;
+            machine
+                .try_guest("true", COMMAND_TIMEOUT)
+                .map_err(|error| {
+                    let words = machine.bochs.words();
+                    error.context(format!("starting; the emulator says:\n{words}"))
+                })?;
+            Ok(machine)
         })?;
         if options.load_driver {
             phase("loading the driver", |_| {
@@ -157,32 +193,69 @@ impl Machine {
         bochs.save()
     }
 
+    /// Starts a saved machine, or powers one on.
     fn start(
         provisions: &Provisions,
-        settings: &Settings,
-        saved: &Snapshot,
+        settings: Settings,
+        saved: Option<Snapshot>,
         faults: Option<Faults>,
     ) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("standstill-").tempdir()?;
-        let (bochs, console, line) = Bochs::restore(settings, dir.path(), &saved.place)?;
+        let (bochs, console, line) = switch_on(&settings, saved.as_ref(), dir.path())?;
         let socket = dir.path().join("line");
-        let mut machine = Self {
+        Ok(Self {
             bochs,
             console: Console::new(console)?,
             line: Line::start(line, &socket, faults)?,
             socket,
             kernel: provisions.kernel_image(),
-            memory_bytes: u64::from(settings.memory_mib) << 20,
-            block_bytes: u64::from(settings.piece_kib()) << 10,
-            _dir: dir,
-        };
-        if let Err(error) = machine.guest("true") {
-            return Err(error.context(format!(
-                "starting; the emulator says:\n{}",
-                machine.bochs.words()
-            )));
+            settings,
+            saved,
+            dir,
+        })
+    }
+
+    /// Waits until the guest has started, with the driver if it is the guest that loads it.
+    fn wait_for_start(&mut self) -> Result<()> {
+        self.console.wait_ready(BOOT_TIMEOUT).map_err(|error| {
+            error.context(format!(
+                "booting; the emulator says:\n{}",
+                self.bochs.words()
+            ))
+        })
+    }
+
+    /// Lets the guest reset the machine, and waits until it has started again. The lines stay as they are.
+    ///
+    /// # Errors
+    /// When it does not start within three minutes.
+    pub fn reset(&mut self) -> Result<()> {
+        self.guest_background("reboot -f")?;
+        self.wait_for_start()
+    }
+
+    /// As when the power fails and comes again: who has the line is hung up on, and the machine starts as it did before,
+    /// without a driver unless the guest loads it. A machine that switched itself off is switched on.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn power_cycle(&mut self) -> Result<()> {
+        self.bochs.end();
+        self.line.hang_up();
+        fs::remove_file(&self.socket).context("the socket of the debug line")?;
+        let place = self.dir.path().join(SWITCHED_ON_AGAIN);
+        if place.exists() {
+            fs::remove_dir_all(&place)?;
         }
-        Ok(machine)
+        fs::create_dir(&place)?;
+        let (bochs, console, line) = switch_on(&self.settings, self.saved.as_ref(), &place)?;
+        self.bochs = bochs;
+        self.console = Console::new(console)?;
+        self.line = Line::start(line, &self.socket, None)?;
+        match self.saved {
+            Some(_) => self.guest("true").map(drop),
+            None => self.wait_for_start(),
+        }
     }
 
     /// Runs `command` on the debuggee's console and returns what it printed, whatever its exit status.
@@ -286,10 +359,7 @@ impl Machine {
     /// # Errors
     /// With the kernel log's last lines.
     pub fn load_driver(&mut self, params: &[(String, String)]) -> Result<()> {
-        let mut command = "insmod /standstill.ko com=2 baud=115200".to_owned();
-        for (name, value) in params {
-            command.push_str(&format!(" {name}={value}"));
-        }
+        let command = format!("insmod /standstill.ko {}", parameters(params));
         let marked = format!("echo '{LOADING}' > /dev/kmsg; {command}");
         let answer = self.try_guest(&marked, COMMAND_TIMEOUT)?;
         if answer.status != 0 {
@@ -344,9 +414,11 @@ impl Machine {
     /// # Errors
     /// When the emulator does not stop or its memory can't be read.
     pub fn memory(&self) -> Result<Memory> {
+        let memory_bytes = u64::from(self.settings.memory_mib) << 20;
+        let block_bytes = u64::from(self.settings.piece_kib()) << 10;
         let copied = self
             .bochs
-            .while_stopped(|process| Memory::copy(process, self.memory_bytes, self.block_bytes));
+            .while_stopped(|process| Memory::copy(process, memory_bytes, block_bytes));
         copied.context("reading the emulator's memory")
     }
 
@@ -369,6 +441,28 @@ impl Machine {
     pub fn is_running(&self) -> bool {
         !self.bochs.has_ended()
     }
+}
+
+/// Restores a saved machine, or powers one on.
+fn switch_on(
+    settings: &Settings,
+    saved: Option<&Snapshot>,
+    place: &Path,
+) -> Result<(Bochs, TcpStream, TcpStream)> {
+    match saved {
+        Some(saved) => Bochs::restore(settings, place, &saved.place),
+        None => Bochs::power_on(settings, place),
+    }
+}
+
+/// What the driver is told: the debug line, and `params`.
+fn parameters(params: &[(String, String)]) -> String {
+    let params = params
+        .iter()
+        .map(|(name, value)| format!(" {name}={value}"));
+    std::iter::once("com=2 baud=115200".to_owned())
+        .chain(params)
+        .collect()
 }
 
 /// What `insmod` said and what the kernel logged since the driver began to load.

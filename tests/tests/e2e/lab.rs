@@ -100,7 +100,7 @@ impl Lab {
             transcript: format!("booted in {:.1} s\n", started.elapsed().as_secs_f32()),
             _permit: permit,
         };
-        if options.load_driver {
+        if options.load_driver || options.starts_driver {
             lab.connect();
         }
         lab

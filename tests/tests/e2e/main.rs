@@ -29,5 +29,6 @@ mod programs;
 mod protection;
 mod refusals;
 mod replays;
+mod resets;
 mod scripts;
 mod windows;

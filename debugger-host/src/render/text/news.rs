@@ -29,9 +29,8 @@ pub fn news(news: &News) -> String {
         }
         News::DriverGone {
             said_goodbye: false,
-        } => {
-            "the driver was loaded anew without having said goodbye: the session is over".to_owned()
-        }
+        } => "the debuggee has started anew: the driver is another one, and the session is over"
+            .to_owned(),
         News::DriverBack { status, halt: of } => {
             let mut lines = vec![format!(
                 "the driver is there again; {}",
