@@ -15,6 +15,7 @@ pub mod expression;
 pub mod recording;
 pub mod render;
 pub mod repl;
+pub mod saved;
 pub mod script;
 pub mod session;
 pub mod sink;

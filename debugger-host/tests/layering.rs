@@ -33,7 +33,7 @@ const ORDER: [&[&str]; 12] = [
     &["transport", "expression"],
     &["script"],
     &["symbol", "assembler"],
-    &["timeout", "types", "clock", "size"],
+    &["timeout", "types", "clock", "size", "saved"],
 ];
 
 fn rank(module: &str) -> Option<usize> {

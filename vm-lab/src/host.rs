@@ -102,6 +102,8 @@ impl Host {
     pub fn start(program: &Path, socket: &Path, symbols: &Path) -> Result<Self> {
         let mut command = Command::new(program);
         command.args(arguments(socket, symbols)).arg("--batch");
+        // What is set is kept for later sessions, with the machine and not among a person's.
+        command.env("XDG_STATE_HOME", socket.parent().unwrap_or(socket));
         Self::run(&mut command)
     }
 

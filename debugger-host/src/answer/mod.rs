@@ -10,17 +10,20 @@ mod news;
 mod number;
 mod problem;
 pub mod recording;
+pub mod session_file;
 pub mod status;
+mod warning;
 
 pub use code::{Address, Instruction, Name, Operand};
 pub use news::{Cause, Content, Failure, FailureName, Halt, Message, News};
 pub use number::{Bytes, Count, Hex};
 pub use problem::{Field, Problem, Scalar};
+pub use warning::Warning;
 
-use crate::script::problem::Explained;
 use event::{Event, Free, Installed, Pools};
 use schemars::JsonSchema;
 use serde::Serialize;
+use session_file::NotSet;
 use status::Status;
 
 /// Counts changes of the JSON form.
@@ -58,6 +61,28 @@ pub enum Answer {
         status: Box<Status>,
         /// What became of messages; null when the debuggee does not answer.
         messages: Option<status::Messages>,
+    },
+    /// A session file was written.
+    SessionSaved {
+        /// Where.
+        path: String,
+        /// Events that are in it.
+        events: u32,
+        /// Events that are not, because another host program set them.
+        unknown: Vec<u32>,
+    },
+    /// What a session file has was set again.
+    SessionLoaded {
+        /// Where it is.
+        path: String,
+        /// Events that were set.
+        set: u32,
+        /// Events that were there already.
+        there: u32,
+        /// It is of another kernel, or of one that was elsewhere: its version line.
+        other_kernel: Option<String>,
+        /// What was not done.
+        failed: Vec<NotSet>,
     },
     /// The debuggee was halted before.
     HaltedAlready {},
@@ -406,56 +431,6 @@ pub enum Change {
     Disabled,
     /// They are gone.
     Cleared,
-}
-
-/// Something that was done and may not have been meant so.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Warning {
-    /// A word was taken as a number, and there is a symbol of that name.
-    NumberIsSymbol {
-        /// The word.
-        word: String,
-        /// The number.
-        value: Hex,
-        /// The symbol.
-        symbol: Hex,
-    },
-    /// A word was taken as a number, and a register or a flag has that name.
-    NumberIsRegister {
-        /// The word.
-        word: String,
-        /// The number.
-        value: Hex,
-    },
-    /// A hook was set, by `force`, where no instruction starts.
-    NoInstructionStart {
-        /// Where.
-        at: Address,
-        /// Where the instruction starts that is there.
-        start: Address,
-    },
-    /// A hook was set in data.
-    HookInData {
-        /// Where.
-        at: Address,
-    },
-    /// A script is right, but perhaps not what was meant.
-    Script {
-        /// Where and why.
-        problem: Explained,
-    },
-}
-
-impl Warning {
-    /// Whether it is about a hook that is to be added.
-    #[must_use]
-    pub const fn is_of_hook(&self) -> bool {
-        matches!(
-            self,
-            Self::NoInstructionStart { .. } | Self::HookInData { .. }
-        )
-    }
 }
 
 /// What came of one command.

@@ -52,6 +52,11 @@ pub enum News {
         /// The halt it is in; null when it runs.
         halt: Option<Box<Halt>>,
     },
+    /// What was set in the session before is not in the debuggee any more; `.session load` sets it again.
+    EventsLost {
+        /// How many events.
+        events: u32,
+    },
     /// A driver that was waited for is there, and no session came about.
     DriverFailed {
         /// Why.

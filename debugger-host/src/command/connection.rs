@@ -1,6 +1,7 @@
 //! The line to the debuggee: `.debug remote`, `.debug close`, `.reconnect`. What the command line's `connect` does, from the
 //! prompt.
 
+use super::kept::Kept;
 use super::{Action, Arguments, CommandError, Debugger, ParseError};
 use crate::answer::Answer;
 use crate::session::SessionError;
@@ -92,6 +93,7 @@ impl Action for Close {
         let events = session.events().ok();
         let runs = session.halt().is_none() || session.go().is_ok();
         session.close();
+        debugger.kept = Kept::default();
         let enabled = |events: Vec<EventEntry>| events.iter().filter(|e| e.enabled).count();
         Ok(Answer::Closed {
             line,

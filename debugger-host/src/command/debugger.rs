@@ -2,6 +2,7 @@
 //! source of values for expressions.
 
 use super::CommandError;
+use super::kept::Kept;
 use crate::answer::event::{Installed, Pools};
 use crate::answer::{Answer, Form, Hex, Message, Report, Warning};
 use crate::expression::eval::{Context, EvalError, Other};
@@ -49,6 +50,8 @@ pub struct Debugger {
     pub form: Form,
     /// Where messages of events can go.
     pub sinks: Sinks,
+    /// What the user has set, to set it again.
+    pub(super) kept: Kept,
     /// Where Enter alone goes on.
     pub continuation: Option<Continuation>,
     /// The debuggee was let go and no command came since: a halt is left for the next one to tell.
@@ -79,6 +82,7 @@ impl Debugger {
             listener,
             form: Form::default(),
             sinks: Sinks::default(),
+            kept: Kept::default(),
             continuation: None,
             has_just_gone: false,
             is_leaving: false,
@@ -109,15 +113,18 @@ impl Debugger {
         self.session.slide_image(slide);
         let mut halt = None;
         let mut events = None;
+        let mut there = None;
         let mut pools = None;
         if let Some(known) = self.session.halt().cloned() {
             // The mirror is filled first, so that the halt can name its event.
             let entries = self.session.events()?;
             events = Some(self.installed(&entries));
+            there = Some(entries);
             self.session.drop_news_of(known.number);
             halt = Some(Box::new(self.halt(&known)));
             pools = Some(Pools::from(&self.session.pools()?));
         }
+        self.meet(there.as_deref());
         Ok(Answer::Connected {
             status: Box::new(super::status::status(&self.session, &self.symbols)?),
             halt,

@@ -250,6 +250,14 @@ pub enum CommandError {
         /// The address.
         physical: u64,
     },
+    /// A session file that cannot be used.
+    #[error(transparent)]
+    Saved(#[from] crate::saved::SavedError),
+    /// An address of a session file that means nothing here.
+    #[error(
+        "its address is a number, and the kernel is another one or elsewhere now; set it by name"
+    )]
+    AddressOfThen {},
     /// A script could not be read.
     #[error("cannot read the script {path}: {why}")]
     Script {

@@ -79,6 +79,9 @@ impl Debugger {
             };
             self.report(Report::News(&[news]));
         }
+        if let Some(events) = self.kept.take_loss() {
+            self.report(Report::News(&[News::EventsLost { events }]));
+        }
         if spared > 0 {
             let count = Count(spared as u64);
             self.report(Report::News(&[News::MessagesSpared { count }]));

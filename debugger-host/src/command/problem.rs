@@ -7,6 +7,7 @@ use crate::answer::{Count, Failure, Field, Hex, Problem, Scalar};
 use crate::assembler::AssemblyError;
 use crate::expression::SyntaxError;
 use crate::expression::eval::EvalError;
+use crate::saved::SavedError;
 use crate::script::problem::Explained;
 use crate::session::SessionError;
 use crate::sink::SinkError;
@@ -156,8 +157,10 @@ described!(CommandError {
     ScriptDepth { limit }
     Partly { failed, count }
     NoResult {}
+    AddressOfThen {}
 } inner {
     Self::Parse(error) => error.describe(),
+    Self::Saved(error) => error.describe(),
     Self::Value(error) => error.describe(),
     Self::Session(error) => error.describe(),
     Self::Modules(error) => error.describe(),
@@ -165,6 +168,15 @@ described!(CommandError {
     Self::Program(error) => error.describe(),
     Self::ScriptEnded(failure) => failure.describe(),
     Self::Assembly { option, why } => with("option", option.into(), why.describe()),
+});
+
+described!(SavedError {
+    SessionFile { path, why }
+    NoSessionFile { path }
+    FileTaken { path }
+    SessionFileVersion { path, version }
+    SessionFileDamaged { path }
+    NothingSaved { target }
 });
 
 described!(ParseError {
@@ -424,6 +436,7 @@ pub fn shapes() -> Vec<(String, &'static [&'static str])> {
         EvalError::SHAPES,
         SessionError::SHAPES,
         SinkError::SHAPES,
+        SavedError::SHAPES,
         ModuleError::<SessionError>::SHAPES,
         Refusal::SHAPES,
         EventRefusal::SHAPES,

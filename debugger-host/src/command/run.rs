@@ -25,6 +25,7 @@ pub(super) fn go(mut arguments: Arguments<'_>) -> Parsed {
 
 impl Action for Go {
     fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
+        debugger.back_up();
         debugger.session.go()?;
         debugger.has_just_gone = true;
         Ok(Answer::Done {})

@@ -197,7 +197,12 @@ fn add_together(
             (Err(error), _) => Err(error),
             (Ok(_), Some(Err(error))) => Err(error.clone().into()),
             (Ok(spec), _) => match added_results.next() {
-                Some(result) => report(debugger, &spec, result, free.as_ref().filter(|_| is_last)),
+                Some(result) => {
+                    if let Some(event) = group[index].as_event() {
+                        event.keep(debugger, &spec, Some(result));
+                    }
+                    report(debugger, &spec, result, free.as_ref().filter(|_| is_last))
+                }
                 None => Err(CommandError::NoResult {}),
             },
         };

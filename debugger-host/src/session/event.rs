@@ -225,6 +225,12 @@ impl Session {
             .copied()
     }
 
+    /// The events of the mirror, without asking; none if it is not known what there is.
+    #[must_use]
+    pub fn known_events(&self) -> &[EventEntry] {
+        self.mirror.events.as_deref().unwrap_or_default()
+    }
+
     /// Where the messages of an event go; to the screen when this is empty.
     #[must_use]
     pub fn output_of(&self, id: EventId) -> &[String] {

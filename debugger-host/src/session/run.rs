@@ -19,7 +19,10 @@ impl Session {
     }
 
     /// Refuses when the debuggee runs.
-    pub(super) const fn must_be_halted(&self) -> Result<(), SessionError> {
+    ///
+    /// # Errors
+    /// That it runs, or that there is none.
+    pub const fn must_be_halted(&self) -> Result<(), SessionError> {
         match self.halted {
             Some(_) => Ok(()),
             None if !self.is_connected() => Err(SessionError::NotConnected),

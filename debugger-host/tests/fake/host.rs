@@ -62,6 +62,8 @@ impl Host {
 
     fn run_program(command: &mut Command) -> (Self, String) {
         let mut child = command
+            // What is set is kept for later sessions, and not among a person's.
+            .env("XDG_STATE_HOME", env!("CARGO_TARGET_TMPDIR"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

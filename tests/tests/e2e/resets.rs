@@ -42,18 +42,43 @@ fn debuggee_that_is_reset_under_the_host_is_met_again() {
         ..Options::default()
     });
     lab.run("pause");
-    lab.run("!epthook vmlinux!__x64_sys_getsid");
+    lab.run("!epthook __x64_sys_getsid core 1 script { .n += 1; }");
+    lab.run("!epthook @rip+(__x64_sys_getsid-@rip) core 0");
+    lab.run("!cpuid 1234 condition { @rax == 5 }");
+    lab.run("events d 1");
+    let set = lab.run("events");
     lab.run("g");
     let started = Instant::now();
     lab.machine.reset().unwrap();
     eprintln!("started again after {:.1?}", started.elapsed());
-    let told = told(&mut lab);
-    assert_eq!(told.len(), 2, "{told:?}");
+    let mut told = told(&mut lab);
+    told.extend(lab.run("sleep 0").lines().map(str::to_owned));
+    eprintln!("{}", told.join("\n"));
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(told[0].starts_with("the debuggee has started anew"));
+    assert!(told[1].ends_with("; running"));
+    let offer = "3 events of the session before had been set; `.session load` sets them again";
+    assert_eq!(told[2], offer);
+    lab.run("pause");
+    assert_eq!(lab.run("events"), "no events");
     assert!(
-        told[0].starts_with("the debuggee has started anew"),
-        "{told:?}"
+        lab.run(".session load")
+            .starts_with("3 events set again from ")
     );
-    assert!(told[1].ends_with("; running"), "{told:?}");
+    assert_eq!(lab.run("events"), set);
+    lab.run("g");
+    lab.guest("lab-calls 7 1");
+    lab.run("pause");
+    assert_eq!(lab.value(".n"), 7);
+    // A program that dies leaves them to the next one.
+    lab.run("g");
+    lab.kill_host();
+    lab.connect();
+    lab.run("pause");
+    let again = lab.run(".session load");
+    assert!(again.ends_with("; 3 events there already"), "{again}");
+    lab.run("events c all");
+    lab.run("g");
     is_as_new(&mut lab);
 }
 

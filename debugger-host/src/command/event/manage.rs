@@ -81,6 +81,7 @@ impl Action for Events {
             None => None,
         };
         let (count, free) = debugger.session.change_events(*change, event)?;
+        debugger.kept.change(*change, event.map(|id| id.0));
         Ok(Answer::EventsChanged {
             change: match change {
                 EventChange::Enable => answer::Change::Enabled,

@@ -7,6 +7,7 @@ mod place;
 mod pools;
 mod source;
 mod trigger;
+mod typed;
 
 pub(super) use manage::{events, flush};
 pub(super) use options::{OPTIONS, OPTIONS_DETAILS};
@@ -29,6 +30,10 @@ type Parsed = Result<Box<dyn Action>, ParseError>;
 
 /// A command that adds one event.
 pub struct AddEvent {
+    /// The command's name.
+    name: String,
+    /// What follows it, up to the options, as typed.
+    own: String,
     arguments: TriggerArguments,
     options: Options,
 }
@@ -159,6 +164,7 @@ impl Action for AddEvent {
         let event = self.spec(debugger)?;
         let events = [event];
         let Added { results, free } = debugger.session.add_events(&events)?;
+        self.keep(debugger, &events[0], results.first());
         match results.first() {
             Some(Err(_)) => {
                 // What was not done needs no warning.

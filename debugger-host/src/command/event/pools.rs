@@ -39,6 +39,7 @@ impl Action for Prealloc {
                 limit: u64::from(limit),
             })?;
         let carved = debugger.session.prealloc(self.class, count)?;
+        debugger.kept.reserve(self.class.name(), count);
         Ok(Answer::Reserved {
             class: self.class.into(),
             ready: carved.ready,

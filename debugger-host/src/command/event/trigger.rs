@@ -133,7 +133,8 @@ impl Number {
 
 /// Reads any event command.
 pub(in crate::command) fn add(mut arguments: Arguments<'_>) -> Parsed {
-    let own = match arguments.name {
+    let typed = arguments.clone().rest();
+    let trigger = match arguments.name {
         "!epthook" => TriggerArguments::EptHook(arguments.expression("the address")?),
         "!epthook2" => TriggerArguments::EptHook2(arguments.expression("the address")?),
         "!monitor" => monitor(&mut arguments)?,
@@ -165,9 +166,13 @@ pub(in crate::command) fn add(mut arguments: Arguments<'_>) -> Parsed {
             by: SyscallBy::Bytes,
         }),
     };
+    let left = arguments.clone().rest();
+    let own = typed.strip_suffix(left).unwrap_or(typed).trim().to_owned();
     let options = Options::parse(&mut arguments)?;
     let event = AddEvent {
-        arguments: own,
+        name: arguments.name.to_owned(),
+        own,
+        arguments: trigger,
         options,
     };
     event.check_options()?;

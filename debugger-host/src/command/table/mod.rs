@@ -2,7 +2,9 @@
 
 mod event;
 
-use super::{Command, branch, connection, memory, register, run, script, symbol, system, value};
+use super::{
+    Command, branch, connection, memory, register, run, script, session_file, symbol, system, value,
+};
 use std::sync::LazyLock;
 
 /// Every command, in the order of the help.
@@ -233,6 +235,18 @@ static HOST: &[Command] = &[
         examples: &[".reconnect"],
         answers: &["connected"],
         parse: connection::reconnect,
+    },
+    Command {
+        names: &[".session"],
+        syntax: ".session save [FILE] | load [FILE]",
+        summary: "keep what is set (events, reserved objects, outputs) in a file, or set it again",
+        details: "A file of commands, which `.script` runs, too. Without FILE: the target's own, which is\n\
+            written at each `g` and read by its owner only. Places are kept by name, so that they are\n\
+            right in another kernel; what cannot be set is told, with the reason, and the rest is set.\n\
+            Values of script variables are not kept, nor events that another program set.",
+        examples: &[".session load", ".session save hooks.session"],
+        answers: &["session-saved", "session-loaded"],
+        parse: session_file::session,
     },
     Command {
         names: &[".help", ".hh", "help", "!help"],

@@ -2,7 +2,7 @@
 
 use super::code::code;
 use super::dump::dump;
-use super::{address, branch, event, help, name, news, register, status, value};
+use super::{address, branch, event, help, name, news, register, session_file, status, value};
 use crate::answer::{Address, Answer, Change, Count, Failure, Mapping, Module};
 use crate::size::bytes;
 
@@ -35,6 +35,18 @@ pub fn answer(answer: &Answer) -> Option<String> {
             status: of,
             messages,
         } => status::status(of, messages.as_ref()),
+        Answer::SessionSaved {
+            path,
+            events,
+            unknown,
+        } => session_file::saved(path, *events, unknown),
+        Answer::SessionLoaded {
+            path,
+            set,
+            there,
+            other_kernel,
+            failed,
+        } => session_file::loaded(path, *set, *there, other_kernel.as_deref(), failed),
         Answer::HaltedAlready {} => "the debuggee is halted already".to_owned(),
         Answer::OperatingCore { core } => format!("operating core {core:x}"),
         Answer::Cores { cores } => status::cores(cores),

@@ -9,6 +9,7 @@ pub mod help;
 mod news;
 pub mod recording;
 mod register;
+mod session_file;
 mod status;
 mod value;
 
@@ -60,6 +61,10 @@ pub fn warning(warning: &Warning) -> String {
         Warning::HookInData { at } => format!(
             "warning: {} is data; the hook is hit if that is executed, not if it is read or written (`!monitor` is for that)",
             address(at)
+        ),
+        Warning::NotKept { problem } => format!(
+            "warning: what is set is not kept for a later session: {}",
+            problem.message
         ),
         Warning::Script { problem } => format!("warning: {problem}"),
     }

@@ -39,6 +39,16 @@ pub fn news(news: &News) -> String {
             lines.extend(of.as_deref().map(halt));
             lines.join("\n")
         }
+        News::EventsLost { events } => {
+            let (s, them) = if *events == 1 {
+                ("", "it")
+            } else {
+                ("s", "them")
+            };
+            format!(
+                "{events} event{s} of the session before had been set; `.session load` sets {them} again"
+            )
+        }
         News::DriverFailed { problem } => format!(
             "the driver is there again, and no session came about: {}; `.reconnect` tries once more",
             problem.message
