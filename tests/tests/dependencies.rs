@@ -10,7 +10,7 @@ use std::process::Command;
 use toml_edit::{Document, Item};
 
 /// The packages that have a lock file of their own.
-const WORKSPACES: [&str; 3] = [".", "debuggee-driver/platform/linux", "wire-protocol/fuzz"];
+const WORKSPACES: [&str; 3] = [".", "debuggee-driver/platform/linux", "tests/fuzz"];
 
 /// How what cargo calls the registry that it knows by itself ends, wherever its crates are taken from.
 const REGISTRY: &str = "/crates.io-index";

@@ -1,4 +1,4 @@
-//! Fuzzing of the wire protocol: compiles every target with coverage and the address sanitiser and runs it for a while.
+//! Fuzzing of all that reads bytes from outside: compiles every target with coverage and the address sanitiser and runs it for a while.
 //!
 //! Called by `suite` and `soak`. The flags are those of cargo-fuzz, which need not be installed.
 
@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// The package of fuzz targets, from the repository's root.
-pub(crate) const PACKAGE: &str = "wire-protocol/fuzz";
+pub(crate) const PACKAGE: &str = "tests/fuzz";
 
 const FLAGS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// No part may take longer.
 const ALLOWED: Duration = Duration::from_secs(30 * 60);
 /// How long each fuzz target runs.
-const FUZZ_SECONDS: u32 = 10 * 60;
+const FUZZ_SECONDS: u32 = 6 * 60;
 /// Random changes of events under load.
 const CHANGES: &str = "80000";
 
@@ -82,7 +82,7 @@ const PARTS: &[Part] = &[
     },
     Part {
         name: "fuzz",
-        about: "each fuzz target for ten minutes",
+        about: "each fuzz target for six minutes",
         work: Work::Other(|_| {
             toolchain::prepare_nightly()?;
             fuzz::run_all(FUZZ_SECONDS)
@@ -107,6 +107,22 @@ const PARTS: &[Part] = &[
         work: Work::Lab(
             "instructions_in_all_forms",
             Some(("STANDSTILL_FORMS", "whole")),
+        ),
+    },
+    Part {
+        name: "instructions-slow",
+        about: "the same under the kinds of event that take long",
+        work: Work::Lab(
+            "instructions_in_all_forms",
+            Some(("STANDSTILL_FORMS", "slow")),
+        ),
+    },
+    Part {
+        name: "instructions-often",
+        about: "every form of instruction in its usual place, under events that are met hundreds of times for each",
+        work: Work::Lab(
+            "instructions_in_all_forms",
+            Some(("STANDSTILL_FORMS", "often")),
         ),
     },
     Part {

@@ -1,7 +1,8 @@
 //! Instructions in all their forms do what they do without a debugger, whatever is watched: the same signals with the
 //! same codes, addresses, registers and memory, and the same next instruction.
 //!
-//! `STANDSTILL_FORMS=whole` runs each of them in more places, on four cores, under each kind of event by itself.
+//! `STANDSTILL_FORMS=whole` runs each of them in more places, on four cores, under each kind of event by itself; `slow` and
+//! `often` do so under the kinds that take long.
 
 use crate::lab::{Lab, assert_log_is_clean};
 use std::fmt::Write;
@@ -42,13 +43,17 @@ const WATCHES: [Watch; 8] = [
 ];
 
 /// What takes too long for every day.
-const SLOW: [&str; 6] = [
-    "!monitor rw 30000000 l 1000 pid PID",
-    "!monitor rw 31000000 l 1000 pid PID",
+const SLOW: [&str; 3] = [
     "!mode ku",
     "!mode k pid PID",
-    "!trace step-in pid PID",
     "!epthook2 vmlinux!__x64_sys_getsid",
+];
+
+/// What is met hundreds or thousands of times for each form.
+const OFTEN: [&str; 3] = [
+    "!monitor rw 30000000 l 1000 pid PID",
+    "!monitor rw 31000000 l 1000 pid PID",
+    "!trace step-in pid PID",
 ];
 
 /// The machine, with what the forms do on it while nobody is there.
@@ -100,15 +105,20 @@ impl Forms {
 
 #[test]
 fn instructions_in_all_forms_are_what_they_are_without_a_debugger() {
-    let is_whole = std::env::var("STANDSTILL_FORMS").is_ok_and(|what| what == "whole");
-    let (mut forms, watches) = if is_whole {
-        let forms = Forms::boot(4, "lab-forms");
-        let single = WATCHES.concat().into_iter().chain(SLOW);
-        (forms, single.map(|event| vec![event]).collect())
-    } else {
-        let forms = Forms::boot(2, "lab-forms short");
-        (forms, WATCHES.map(<[&str]>::to_vec).to_vec())
-    };
+    let single = |events: &[&'static str]| events.iter().map(|event| vec![*event]).collect();
+    let short = "lab-forms short";
+    match std::env::var("STANDSTILL_FORMS").as_deref() {
+        Ok("whole") => are_what_they_are(4, "lab-forms", single(&WATCHES.concat())),
+        Ok("slow") => are_what_they_are(4, "lab-forms", single(&SLOW)),
+        Ok("often") => are_what_they_are(2, short, single(&OFTEN)),
+        _ => are_what_they_are(2, short, WATCHES.map(<[&str]>::to_vec).to_vec()),
+    }
+}
+
+/// Compares all forms without a debugger and under each of these sets of events.
+#[track_caller]
+fn are_what_they_are(cpus: u32, program: &'static str, watches: Vec<Vec<&str>>) {
+    let mut forms = Forms::boot(cpus, program);
     let mut wrong = String::new();
     for watch in &watches {
         let started = Instant::now();
