@@ -241,6 +241,13 @@ const EDITS: &[Edit] = &[
     ),
     edit(
         Message,
+        Ends,
+        "debugger-host/src/recording/compare.rs",
+        "        | Reply::Memory { .. }",
+        "        | Reply::Dummy\n",
+    ),
+    edit(
+        Message,
         Format,
         "debugger-host/wireshark/standstill.lua",
         "    [0x63] = \"MessageCounts\",\n    [0x70]",
