@@ -1,6 +1,11 @@
 //! Memory and devices made of plain values, for tests of logic on the host. Needs an allocator,
 //! so it exists only under the feature `fake` and in tests.
 
+pub mod cpu;
+pub mod machine;
+pub mod tables;
+pub mod world;
+
 extern crate alloc;
 
 use crate::port::{Hidden, Owned, PhysicalMemory, PortRange, RegisterIo};

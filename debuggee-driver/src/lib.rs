@@ -28,6 +28,12 @@ pub mod event;
 pub mod exit;
 pub mod facts;
 #[cfg(any(test, feature = "fake"))]
+#[allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "it stands for hardware in tests, and is in no driver"
+)]
 pub mod fake;
 pub mod guest;
 pub mod halt;

@@ -74,7 +74,7 @@ const ORDERS: [Order; 2] = [
 /// Implementations of the traits of `port`: who may name them.
 const IMPLEMENTATIONS: [(&str, &[&str]); 2] = [
     ("hw", &["boot", "hw"]),
-    ("transport", &["boot", "hw", "transport"]),
+    ("transport", &["boot", "hw", "transport", "fake"]),
 ];
 
 /// Where unsafe code may stand.

@@ -229,7 +229,7 @@ impl Entry {
     }
 
     /// Whether a mode can execute what stands below, if that allows it.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fake"))]
     pub(crate) const fn is_for(self, mode: Mode) -> bool {
         let bit = match mode {
             Mode::User => USER_EXECUTE,

@@ -99,7 +99,7 @@ impl View {
     }
 
     /// The view whose root table is at `root`, to look at.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fake"))]
     pub(crate) const fn at(root: u64) -> Self {
         Self::new(root, 0)
     }

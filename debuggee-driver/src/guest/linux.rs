@@ -180,8 +180,8 @@ mod tests {
     extern crate std;
     use super::*;
     use crate::fake::FlatMemory;
+    use crate::fake::tables::{self as model, GuestTables, PRESENT};
     use crate::guest::layout::{GuestLayout, SystemLayout};
-    use crate::guest::model::{self, GuestTables, PRESENT};
     use crate::guest::process::{current_pid, current_thread, find_process};
     use std::vec::Vec;
     use wire_protocol::address::Extent;

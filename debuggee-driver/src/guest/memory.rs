@@ -195,8 +195,8 @@ mod tests {
     extern crate std;
     use super::*;
     use crate::ept::model::config;
+    use crate::fake::tables::{GuestTables, PRESENT, WRITE};
     use crate::fake::{FlatMemory, HiddenPages};
-    use crate::guest::model::{GuestTables, PRESENT, WRITE};
     use proptest::prelude::*;
     use std::vec;
     use std::vec::Vec;

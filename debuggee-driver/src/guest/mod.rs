@@ -8,6 +8,3 @@ pub mod linux;
 pub mod memory;
 pub mod process;
 pub mod walk;
-
-#[cfg(test)]
-pub(crate) mod model;

@@ -186,7 +186,7 @@ mod tests {
     use super::*;
     use crate::ept::model::config;
     use crate::fake::FlatMemory;
-    use crate::guest::model::{self, GuestTables};
+    use crate::fake::tables::{self as model, GuestTables};
     use proptest::prelude::*;
 
     const RW: u64 = model::PRESENT | model::WRITE;

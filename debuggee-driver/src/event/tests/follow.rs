@@ -4,9 +4,9 @@ use super::*;
 use crate::event::Guest;
 use crate::event::owner::Owner;
 use crate::fake::FlatMemory;
+use crate::fake::tables::{self as model, GuestTables, PRESENT, USER, WRITE};
 use crate::guest::kernel::KernelSpace;
 use crate::guest::layout::{GuestLayout, SystemLayout};
-use crate::guest::model::{self, GuestTables, PRESENT, USER, WRITE};
 use wire_protocol::address::Extent;
 use wire_protocol::event::Standing;
 

@@ -4,8 +4,8 @@ use super::*;
 use crate::ept::entry::{Level, Permissions};
 use crate::ept::model::{CHUNKS, StoreLog};
 use crate::ept::watch::HOOKS_PER_PAGE;
+use crate::fake::tables::{GuestTables, PRESENT, WRITE};
 use crate::guest::kernel::KernelSpace;
-use crate::guest::model::{GuestTables, PRESENT, WRITE};
 use crate::port::Hidden;
 use wire_protocol::refusal::EventRefusal;
 

@@ -5,7 +5,7 @@ use super::*;
 use crate::ept::entry::Level;
 use crate::ept::model::CHUNKS;
 use crate::ept::monitor::Touch;
-use crate::guest::model::no_processes;
+use crate::fake::tables::no_processes;
 use wire_protocol::address::Extent;
 use wire_protocol::refusal::EventRefusal;
 
@@ -105,9 +105,9 @@ fn devices_can_be_watched_but_not_hooked() {
     let (resolver, mut world) = resolver_and_world(&layout);
     let device = 3 * GIB + 0x1000;
     let World { mem, .. } = &mut world;
-    let mut tables = crate::guest::model::GuestTables::new(resolver.cr3, 4);
+    let mut tables = crate::fake::tables::GuestTables::new(resolver.cr3, 4);
     tables.next_table(32 * MIB);
-    let flags = crate::guest::model::PRESENT | crate::guest::model::WRITE;
+    let flags = crate::fake::tables::PRESENT | crate::fake::tables::WRITE;
     tables.map(mem, 0x8000_0000, device, 12, flags);
     let trigger = Trigger::EptHook {
         address: GuestVirtual(0x8000_0010),

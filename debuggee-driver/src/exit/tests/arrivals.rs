@@ -1,11 +1,11 @@
 //! Interrupts, NMIs and exceptions on their way to the guest.
 
-use super::cpu::TIMER_VECTOR;
 use super::events::{
     ENTRY_INFO, HARDWARE, INTERRUPT_FLAG, PRIMARY, VALID, counting, cpu, install, read, set, watch,
 };
 use super::machine::Machine;
 use crate::exit::interrupt;
+use crate::fake::cpu::TIMER_VECTOR;
 use crate::port::{Cpu, LiveRegister};
 use crate::vmx::{control_field, guest, reason, ro};
 use wire_protocol::event::Trigger;

@@ -2,8 +2,8 @@
 
 extern crate std;
 
-use super::cpu::FakeCpu;
 use crate::cores::branches::Branches;
+use crate::fake::cpu::FakeCpu;
 use crate::port::Cpu;
 use crate::vmx::branch::{Format, GUEST_LBR_CTL, LBR_DEPTH, LBR_SELECT, Layout, RECORDING};
 use crate::vmx::guest;

@@ -5,7 +5,6 @@ extern crate std;
 mod arrivals;
 mod branches;
 mod calls;
-mod cpu;
 mod detours;
 mod ends;
 mod events;

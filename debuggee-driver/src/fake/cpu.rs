@@ -9,24 +9,103 @@ use std::collections::BTreeMap;
 use std::vec::Vec;
 
 /// Where its timer's interrupts go.
-pub(super) const TIMER_VECTOR: u8 = 0xec;
+pub const TIMER_VECTOR: u8 = 0xec;
 
+/// One value of a processor's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// A field of its VMCS.
+    Field(u32),
+    /// A general register of the guest's.
+    Register(u8),
+    /// A register that is live, by its place in [`LIVE`].
+    Live(u8),
+    /// A model-specific register.
+    Msr(u32),
+}
+
+/// Registers that are live.
+pub const LIVE: [LiveRegister; 13] = [
+    LiveRegister::Cr2,
+    LiveRegister::Cr8,
+    LiveRegister::Dr0,
+    LiveRegister::Dr1,
+    LiveRegister::Dr2,
+    LiveRegister::Dr3,
+    LiveRegister::Dr6,
+    LiveRegister::KernelGsBase,
+    LiveRegister::TscDeadline,
+    LiveRegister::ApicBase,
+    LiveRegister::Star,
+    LiveRegister::Lstar,
+    LiveRegister::Fmask,
+];
+
+/// All that a guest, or the processor at an exit, can change: what is not there is 0.
+pub type State = BTreeMap<Place, u64>;
+
+/// See the module.
 #[derive(Default)]
-pub(super) struct FakeCpu {
+pub struct FakeCpu {
     fields: BTreeMap<u32, u64>,
     registers: Gprs,
     live: Vec<(LiveRegister, u64)>,
-    pub(super) msrs: BTreeMap<u32, u64>,
-    pub(super) root_nmis: u64,
-    pub(super) tsc: u64,
+    /// Its model-specific registers.
+    pub msrs: BTreeMap<u32, u64>,
+    /// NMIs that came while it did not run its guest.
+    pub root_nmis: u64,
+    /// Its time-stamp counter, but for the looks at it.
+    pub tsc: u64,
     /// What it draws, again and again.
-    pub(super) random: Option<u64>,
+    pub random: Option<u64>,
     /// By how much a look at the counter moves it on, and how far that has come.
-    pub(super) ticks_per_look: u64,
+    pub ticks_per_look: u64,
     ticks: Cell<u64>,
-    /// Interrupts that were told to be done, and those that were raised.
-    pub(super) ended: u32,
-    pub(super) raised: Vec<u8>,
+    /// Interrupts that were told to be done.
+    pub ended: u32,
+    /// Interrupts that were raised.
+    pub raised: Vec<u8>,
+}
+
+impl FakeCpu {
+    /// What it holds now.
+    #[must_use]
+    pub fn state(&self) -> State {
+        let fields = self
+            .fields
+            .iter()
+            .map(|(at, value)| (Place::Field(*at), *value));
+        let registers = (0..).zip(self.registers);
+        let registers = registers.map(|(at, value)| (Place::Register(at), value));
+        let live = (0..).zip(LIVE);
+        let live = live.map(|(at, register)| (Place::Live(at), self.live(register)));
+        let msrs = self
+            .msrs
+            .iter()
+            .map(|(at, value)| (Place::Msr(*at), *value));
+        fields.chain(registers).chain(live).chain(msrs).collect()
+    }
+
+    /// The guest, or an exit, changes a value. False if there is no such place.
+    pub fn change(&mut self, place: Place, value: u64) -> bool {
+        match place {
+            Place::Field(at) => {
+                self.fields.insert(at, value);
+            }
+            Place::Register(at) => match self.registers.get_mut(usize::from(at)) {
+                Some(register) => *register = value,
+                None => return false,
+            },
+            Place::Live(at) => match LIVE.get(usize::from(at)) {
+                Some(register) => self.set_live(*register, value),
+                None => return false,
+            },
+            Place::Msr(at) => {
+                self.msrs.insert(at, value);
+            }
+        }
+        true
+    }
 }
 
 impl Cpu for FakeCpu {

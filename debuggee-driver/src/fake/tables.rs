@@ -1,4 +1,4 @@
-//! A guest's page tables for tests.
+//! A guest's page tables, and a kernel that keeps no processes.
 
 use crate::fake::FlatMemory;
 use crate::guest::kernel::KernelSpace;
@@ -8,21 +8,29 @@ use crate::port::PhysicalMemory;
 use wire_protocol::limits;
 use wire_protocol::packet;
 
-pub(crate) const PRESENT: u64 = 1;
-pub(crate) const WRITE: u64 = 2;
-pub(crate) const USER: u64 = 4;
-pub(crate) const LARGE: u64 = 0x80;
-pub(crate) const NO_EXECUTE: u64 = 1 << 63;
+/// Bit of an entry: something is there.
+pub const PRESENT: u64 = 1;
+/// It may be written.
+pub const WRITE: u64 = 2;
+/// By programs, too.
+pub const USER: u64 = 4;
+/// It is a page, not a table.
+pub const LARGE: u64 = 0x80;
+/// Nothing there can be executed.
+pub const NO_EXECUTE: u64 = 1 << 63;
 
 /// Tables under construction: the root, and where the next table goes.
-pub(crate) struct GuestTables {
-    pub(crate) root: u64,
+pub struct GuestTables {
+    /// The first table.
+    pub root: u64,
     next: u64,
     levels: u32,
 }
 
 impl GuestTables {
-    pub(crate) fn new(root: u64, levels: u32) -> Self {
+    /// Without any page. The tables stand one behind the other, from the root on.
+    #[must_use]
+    pub const fn new(root: u64, levels: u32) -> Self {
         Self {
             root,
             next: root + 4096,
@@ -31,12 +39,12 @@ impl GuestTables {
     }
 
     /// Puts the tables to come at `at`.
-    pub(crate) fn next_table(&mut self, at: u64) {
+    pub fn next_table(&mut self, at: u64) {
         self.next = at;
     }
 
     /// Maps the page of `1 << shift` bytes at `va` to `pa`; all flags go into the leaf.
-    pub(crate) fn map(&mut self, mem: &mut FlatMemory, va: u64, pa: u64, shift: u32, flags: u64) {
+    pub fn map(&mut self, mem: &mut FlatMemory, va: u64, pa: u64, shift: u32, flags: u64) {
         let mut table = self.root;
         let mut level_shift = 12 + 9 * (self.levels - 1);
         while level_shift > shift {
@@ -57,7 +65,7 @@ impl GuestTables {
 }
 
 /// A kernel of which nothing is known.
-pub(crate) fn no_processes() -> GuestLayout {
+pub fn no_processes() -> GuestLayout {
     GuestLayout {
         kernel: KernelSpace::default(),
         system: SystemLayout::Linux(linux(0)),
@@ -65,7 +73,7 @@ pub(crate) fn no_processes() -> GuestLayout {
 }
 
 /// How a kernel that nobody built keeps its processes. It says of no core which of them that one runs.
-pub(crate) fn linux(init_task: u64) -> LinuxLayout {
+pub fn linux(init_task: u64) -> LinuxLayout {
     LinuxLayout {
         core_selector: 0,
         current_task_slot: [0; limits::CORES],
