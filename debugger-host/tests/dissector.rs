@@ -6,6 +6,7 @@
 mod support;
 
 use debugger_host::recording::describe::{self, Bases};
+use debugger_host::recording::input::Input;
 use debugger_host::recording::{Entry, Moment, NotOpen, NotOpenCause, Recorder, Recording, Start};
 use debugger_host::transport::Endpoint;
 use proptest::strategy::{Strategy, ValueTree};
@@ -83,6 +84,7 @@ fn record(file: &Path) {
         Entry::Lost {
             why: "pulled".to_owned(),
         },
+        Entry::Input(Input::page(0x1000, &[0x90])),
     ] {
         note(entry);
     }

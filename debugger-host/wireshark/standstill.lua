@@ -23,6 +23,7 @@ local PACKETS = {
     [13] = "End",
     [14] = "Open",
     [15] = "NotOpen",
+    [16] = "Input",
 }
 
 local REQUESTS = {

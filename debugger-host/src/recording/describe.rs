@@ -180,6 +180,7 @@ pub fn packet(packet: &Packet, bases: Bases) -> Words {
         Entry::Lost { why } | Entry::NotOpen(NotOpen { why, .. }) => note(why.clone()),
         Entry::Reopened { untold } => note(untold.clone().unwrap_or_default()),
         Entry::Command(line) => note(line.clone()),
+        Entry::Input(input) => note(input.to_string()),
         Entry::Counts(counts) => note(format!("{:?}", counts.statistics)),
         Entry::Connected | Entry::BreakIn | Entry::Greeting | Entry::CommandEnd | Entry::End => {
             note(String::new())

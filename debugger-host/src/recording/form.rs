@@ -1,5 +1,6 @@
 //! What stands in a packet, byte for byte. Called by [`super::writer`] and [`super::reader`].
 
+use super::input::Input;
 use super::{Counts, Entry, FORM, Moment, NotOpen, NotOpenCause, Packet, Start};
 use crate::transport::Endpoint;
 use nom::bytes::complete::take;
@@ -14,7 +15,7 @@ use wire_protocol::link::{SendError, Statistics};
 type Parsed<'a, T> = IResult<&'a [u8], T>;
 
 /// Kinds of packets with their numbers. A test holds the document and the dissector to them.
-pub(super) const KINDS: [(u8, &str); 16] = [
+pub(super) const KINDS: [(u8, &str); 17] = [
     (0, "Start"),
     (1, "Request"),
     (2, "Message"),
@@ -31,6 +32,7 @@ pub(super) const KINDS: [(u8, &str); 16] = [
     (13, "End"),
     (14, "Open"),
     (15, "NotOpen"),
+    (16, "Input"),
 ];
 
 /// Of [`Statistics`], in the order of [`numbers`].
@@ -69,6 +71,7 @@ const fn kind(entry: &Entry) -> u8 {
         Entry::End => 13,
         Entry::Open(_) => 14,
         Entry::NotOpen(_) => 15,
+        Entry::Input(_) => 16,
     }
 }
 
@@ -170,6 +173,7 @@ pub(super) fn write(packet: &Packet) -> Vec<u8> {
             out.extend(seconds.to_le_bytes());
             put_text(&mut out, &not_open.why);
         }
+        Entry::Input(input) => input.write(&mut out),
         Entry::Reopened { untold } => put_optional(&mut out, untold.as_deref()),
         Entry::Command(line) => out.extend(line.as_bytes()),
         Entry::Counts(counts) => {
@@ -335,6 +339,7 @@ fn entry(kind: u8, input: &[u8]) -> Parsed<'_, Entry> {
         13 => nothing(Entry::End),
         14 => map(endpoint, Entry::Open).parse(input),
         15 => map(not_open, Entry::NotOpen).parse(input),
+        16 => map(Input::read, Entry::Input).parse(input),
         _ => reject(input),
     }
 }

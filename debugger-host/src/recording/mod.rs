@@ -4,11 +4,12 @@
 //!
 //! [`Recorder`] writes as it happens, called by the link thread of [`crate::session`];
 //! [`Recording`] is read for [`crate::session`] to play it, and for people by `standstill show`,
-//! in the words of [`describe`]. [`compare`] says whether a debuggee answers now as one did then.
+//! in the words of [`describe`]. A recording may also have what the driver's core took in ([`input`]). [`compare`] says whether a debuggee answers now as one did then.
 
 pub mod compare;
 pub mod describe;
 mod form;
+pub mod input;
 mod reader;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ pub use reader::{Damage, Ending, Recording, RecordingError};
 pub use writer::Recorder;
 
 use crate::transport::Endpoint;
+use input::Input;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use wire_protocol::link::{SendError, Statistics};
@@ -99,6 +101,8 @@ pub enum Entry {
     Open(Endpoint),
     /// A line was not opened.
     NotOpen(NotOpen),
+    /// The driver's core took something in of its machine; sessions do not see it.
+    Input(Input),
 }
 
 /// Why a line was not opened.
@@ -139,7 +143,7 @@ impl Entry {
     pub const fn side(&self) -> Side {
         match self {
             Self::Request(_) | Self::Connect { .. } | Self::BreakIn => Side::Host,
-            Self::Message(_) | Self::Connected | Self::Greeting => Side::Debuggee,
+            Self::Message(_) | Self::Connected | Self::Greeting | Self::Input(_) => Side::Debuggee,
             Self::Start(_)
             | Self::Unsent { .. }
             | Self::Lost { .. }
@@ -162,7 +166,7 @@ pub struct Packet {
     /// When.
     pub at: Moment,
     /// How much of what came the session had taken when it did this; 0 for what comes to it. What
-    /// had come when a line is opened counts as taken.
+    /// had come when a line is opened counts as taken. Of an input: how much the core had taken of what the host sent.
     pub taken: u32,
     /// What.
     pub entry: Entry,

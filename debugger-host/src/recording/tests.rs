@@ -1,5 +1,6 @@
 //! Recordings that are whole, cut and changed.
 
+use super::input::{Change, Input};
 use super::reader::{Ending, Recording, RecordingError};
 use super::writer::Output;
 use super::{Counts, Entry, Moment, NotOpen, NotOpenCause, Packet, Recorder, Start, form};
@@ -84,6 +85,19 @@ fn entries() -> Vec<Entry> {
             cause: NotOpenCause::TimeOut(60),
             why: "nobody there".to_owned(),
         }),
+        Entry::Input(Input::Exit {
+            core: 1,
+            changes: vec![Change {
+                kind: 0,
+                number: 0x4402,
+                value: 10,
+            }],
+        }),
+        Entry::Input(Input::Unheard {
+            message: vec![0x84],
+        }),
+        Entry::Input(Input::page(0x1000, &[0x90, 0, 7, 0, 0])),
+        Entry::Input(Input::page(0x2000, &[0; 4096])),
         Entry::Counts(Box::new(Counts {
             statistics: Statistics {
                 sent_bytes: 7,

@@ -2,7 +2,7 @@
 //! the link thread and its owner in [`crate::session`].
 
 use super::describe;
-use super::{Entry, LINK_TYPE, Moment, Packet, Side, Start, form};
+use super::{Entry, LINK_TYPE, Moment, Packet, Recording, Side, Start, form};
 use pcap_parser::{BOM_MAGIC, EPB_MAGIC, IDB_MAGIC, OptionCode, SHB_MAGIC};
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -132,6 +132,18 @@ fn packet_block(packet: &Packet) -> Vec<u8> {
     pad(&mut body);
     put_options(&mut body, &options);
     block(EPB_MAGIC, &body)
+}
+
+impl Recording {
+    /// As a file.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = head(&self.start);
+        for packet in &self.packets {
+            bytes.extend(packet_block(packet));
+        }
+        bytes
+    }
 }
 
 /// A new file that only its owner can read; what is no file (a pipe to Wireshark, say) as it is.

@@ -62,6 +62,11 @@ pub enum How {
         /// For so long.
         waited: Duration,
     },
+    /// The core looks at a page of memory that it did not look at then, so that nobody knows what it holds.
+    Page {
+        /// Its address.
+        at: u64,
+    },
     /// Something came that did not come then.
     More {
         /// What.
@@ -80,9 +85,13 @@ impl fmt::Display for Divergence {
         match &self.how {
             How::Other(difference) => difference.fmt(f),
             How::Nothing { expected, waited } => {
-                let seconds = waited.as_secs();
-                write!(f, ": expected {expected}, seen nothing for {seconds} s")
+                write!(f, ": expected {expected}, seen nothing")?;
+                match waited.as_secs() {
+                    0 => Ok(()),
+                    seconds => write!(f, " for {seconds} s"),
+                }
             }
+            How::Page { at } => write!(f, ": page {at:x} is looked at, which was not then"),
             How::More { seen } => write!(f, ": expected nothing before it, seen {seen}"),
             How::Reloaded => write!(f, ": the driver was loaded anew"),
         }
@@ -222,6 +231,7 @@ impl Player<'_> {
             | Entry::Reopened { .. }
             | Entry::Counts(_)
             | Entry::NotOpen(_)
+            | Entry::Input(_)
             | Entry::End => {}
         }
         self.then.pass(entry);

@@ -1,0 +1,127 @@
+//! What the driver's core took in of its machine, so that it can be played again without one: [`Input`], the content of
+//! a packet.
+
+use nom::Parser;
+use nom::combinator::{all_consuming, map, rest};
+use nom::error::{Error, ErrorKind};
+use nom::multi::many0;
+use nom::number::complete::{le_u16, le_u32, le_u64, u8};
+use std::fmt;
+
+/// Bytes of a page.
+pub const PAGE_BYTES: usize = 4096;
+
+const EXIT: u8 = 0;
+const PAGE: u8 = 1;
+const UNHEARD: u8 = 2;
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// A core left its guest.
+    Exit {
+        /// Which.
+        core: u16,
+        /// What is not as the core left it when it entered its guest.
+        changes: Vec<Change>,
+    },
+    /// What a page of the guest's memory holds, when the core looks at it first, or once the guest changed it.
+    Page {
+        /// Its address.
+        at: u64,
+        /// Its bytes; zeros at its end are left out.
+        bytes: Vec<u8>,
+    },
+    /// Nothing came in: the core said this, and no host heard it.
+    Unheard {
+        /// The message.
+        message: Vec<u8>,
+    },
+}
+
+/// A value of the processor's that is not what it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// What kind of register it is; the driver's made-up processor has the numbers.
+    pub kind: u8,
+    /// Which.
+    pub number: u32,
+    /// What it holds now.
+    pub value: u64,
+}
+
+impl Input {
+    /// A page without the zeros at its end.
+    #[must_use]
+    pub fn page(at: u64, bytes: &[u8]) -> Self {
+        let end = bytes.iter().rposition(|byte| *byte != 0);
+        let bytes = bytes[..end.map_or(0, |end| end + 1)].to_vec();
+        Self::Page { at, bytes }
+    }
+
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Exit { core, changes } => {
+                out.push(EXIT);
+                out.extend(core.to_le_bytes());
+                for change in changes {
+                    out.push(change.kind);
+                    out.extend(change.number.to_le_bytes());
+                    out.extend(change.value.to_le_bytes());
+                }
+            }
+            Self::Page { at, bytes } => {
+                out.push(PAGE);
+                out.extend(at.to_le_bytes());
+                out.extend(bytes);
+            }
+            Self::Unheard { message } => {
+                out.push(UNHEARD);
+                out.extend(message);
+            }
+        }
+    }
+
+    pub(super) fn read(input: &[u8]) -> nom::IResult<&[u8], Self> {
+        let reject = |input| Err(nom::Err::Error(Error::new(input, ErrorKind::Verify)));
+        match u8(input)? {
+            (after, EXIT) => {
+                let change = map((u8, le_u32, le_u64), |(kind, number, value)| Change {
+                    kind,
+                    number,
+                    value,
+                });
+                let exit = (le_u16, all_consuming(many0(change)));
+                map(exit, |(core, changes)| Self::Exit { core, changes }).parse(after)
+            }
+            (after, PAGE) => {
+                let (after, (at, bytes)) = (le_u64, rest).parse(after)?;
+                // Whoever wrote a page knows how long it is, and where it ends.
+                let is_page = at.is_multiple_of(PAGE_BYTES as u64)
+                    && bytes.len() <= PAGE_BYTES
+                    && bytes.last() != Some(&0);
+                match is_page {
+                    true => Ok((after, Self::page(at, bytes))),
+                    false => reject(input),
+                }
+            }
+            (after, UNHEARD) => map(rest, |message: &[u8]| Self::Unheard {
+                message: message.to_vec(),
+            })
+            .parse(after),
+            _ => reject(input),
+        }
+    }
+}
+
+impl fmt::Display for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exit { core, changes } => {
+                write!(f, "exit of core {core}, {} values changed", changes.len())
+            }
+            Self::Unheard { message } => write!(f, "{} bytes that nobody heard", message.len()),
+            Self::Page { at, bytes } => write!(f, "page {at:x}, {} bytes of it", bytes.len()),
+        }
+    }
+}
