@@ -1,1 +1,4 @@
-//! Holds tests only; see the `tests` directory.
+//! What tests of the whole need beside the lab: the driver's own core as a program of this machine. Tests stand in the
+//! `tests` directory.
+
+pub mod core;

@@ -21,6 +21,9 @@ const RECORDED: &str = "docs/json.md";
 /// The same, for commands only.
 const RECORDED_OF_COMMANDS: &str = "debugger-host/tests/typing/nothing.txt";
 
+/// What is recorded of sessions; a test of it says which message is in none.
+const RECORDED_OF_MESSAGES: &str = "tests/replay/scripts.txt";
+
 /// What is added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Addition {
@@ -59,6 +62,8 @@ enum Found {
     Document,
     /// A test of the wire crate.
     Format,
+    /// The compiler, in the tests of recordings.
+    Replay,
 }
 
 /// A text in front of another one in a file.
@@ -87,7 +92,7 @@ const fn edit(
 }
 
 use Addition::{Command as OfCommand, Message, Refusal};
-use Found::{Document, Ends, Fake, First, Format, Session, Wire};
+use Found::{Document, Ends, Fake, First, Format, Replay, Session, Wire};
 
 const EDITS: &[Edit] = &[
     edit(
@@ -245,6 +250,13 @@ const EDITS: &[Edit] = &[
         "debugger-host/src/recording/compare.rs",
         "        | Reply::Memory { .. }",
         "        | Reply::Dummy\n",
+    ),
+    edit(
+        Message,
+        Replay,
+        "tests/tests/replay/mistakes.rs",
+        "        Request::Go => Request::Cores,\n",
+        "        Request::Dummy => Request::Cores,\n",
     ),
     edit(
         Message,
@@ -419,6 +431,9 @@ fn additions_are_made_at_the_places_that_the_guide_names() {
         if addition == OfCommand {
             edited.insert(RECORDED_OF_COMMANDS.to_owned());
         }
+        if addition == Message {
+            edited.insert(RECORDED_OF_MESSAGES.to_owned());
+        }
         assert_eq!(places(&guide, addition.heading()), edited, "{addition:?}");
     }
 }
@@ -441,7 +456,7 @@ fn an_addition_compiles_at_those_places_and_not_without_one() {
     copy.refused(&ends, Ends);
     copy.with(|edit| matches!(edit.found, First | Wire | Ends));
     copy.refused(&ends, Fake);
-    copy.with(|edit| !matches!(edit.found, Session | Document | Format));
+    copy.with(|edit| !matches!(edit.found, Session | Document | Format | Replay));
     copy.accepted(&ends);
     // What no compiler finds, a test does.
     let test = [&["test"], &common[..], &["--package"]].concat();
@@ -451,10 +466,14 @@ fn an_addition_compiles_at_those_places_and_not_without_one() {
     let of_document = [&test[..], &of_document].concat();
     let of_format = ["wire-protocol", "--lib", "document"];
     let of_format = [&test[..], &of_format].concat();
+    // Nothing is run: that it compiles is enough.
+    let of_replay = ["standstill-tests", "--test", "replay", "nothing"];
+    let of_replay = [&test[..], &of_replay].concat();
     for (arguments, clue) in [
         (&of_session, "`dummy`"),
         (&of_document, "c00001ff"),
         (&of_format, "Dummy"),
+        (&of_replay, "mistakes.rs"),
     ] {
         let (is_fine, said) = copy.cargo(arguments);
         assert!(!is_fine && said.contains(clue), "{arguments:?}:\n{said}");
@@ -463,4 +482,5 @@ fn an_addition_compiles_at_those_places_and_not_without_one() {
     copy.accepted(&of_session);
     copy.accepted(&of_document);
     copy.accepted(&of_format);
+    copy.accepted(&of_replay);
 }

@@ -75,6 +75,9 @@ enum What {
         /// One of them, or `all`
         part: Option<String>,
     },
+    /// Make the recordings of `tests/replay` anew, after a change of messages or of what is printed; then read the
+    /// differences
+    Record,
     /// Run the measurements
     Bench {
         /// Only those whose names contain this
@@ -135,6 +138,7 @@ fn run(cli: Cli) -> Result<ExitCode> {
         }
         Some(What::Soak { part: None }) => soak::list(),
         Some(What::Soak { part: Some(part) }) => return Ok(exit_code(soak::run(&part)?)),
+        Some(What::Record) => return Ok(exit_code(suite::record()?)),
         Some(What::Bench { filter }) => return Ok(exit_code(suite::bench(filter.as_deref())?)),
         Some(What::Hold(machine)) => background::hold(&machine.options())?,
     }

@@ -247,6 +247,18 @@ pub fn bench(filter: Option<&str>) -> Result<bool> {
     Ok(lab_tests("bench", filter.as_slice(), &[], &mut std::io::stdout())?.failed == 0)
 }
 
+/// Makes the recordings of the tests crate anew, and plays them.
+///
+/// # Errors
+/// When that can't be started.
+pub fn record() -> Result<bool> {
+    let mut cargo = cargo(&repository());
+    cargo.args(["test", "--workspace", "--profile", &host::own_profile()]);
+    cargo.args(["--test", "replay", "--", "every_recording"]);
+    let mut out = std::io::stdout();
+    Ok(watch(cargo.env("STANDSTILL_RECORD", "1"), &mut out)?.failed == 0)
+}
+
 fn unit_tests(request: &Request, out: &mut dyn Write) -> Result<Tally> {
     let mut cargo = cargo(&repository());
     cargo.args(["test", "--workspace", "--no-fail-fast", "--profile"]);

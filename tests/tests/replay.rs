@@ -1,0 +1,275 @@
+//! Recorded sessions, each played at both ends without any machine: the host program with the recording as its debuggee, and
+//! the driver's core with the recording as its host.
+//!
+//! `replay/NAME.txt` has what is typed and what is printed, `replay/NAME.pcapng` the recording. With `STANDSTILL_RECORD` set
+//! both are made anew, by the host program that talks to the core.
+#![cfg(unix)]
+#![allow(missing_docs, reason = "a test")]
+
+#[path = "replay/mistakes.rs"]
+mod mistakes;
+#[path = "replay/transcript.rs"]
+mod transcript;
+
+use debugger_host::recording::describe::{self, Bases};
+use debugger_host::recording::input::Input;
+use debugger_host::recording::{Entry, Packet, Recording};
+use standstill_tests::core::recording::{Noted, with_inputs};
+use standstill_tests::core::{STACK_BYTES, played, served};
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use transcript::Transcript;
+use vm_lab::host::{self, Host};
+
+/// Longest wait for one command.
+const PATIENCE: Duration = Duration::from_secs(30);
+const SYMBOLS: &str = "System.map";
+
+/// The folder with the recordings.
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("replay")
+}
+
+/// Sessions by their names.
+fn names() -> Vec<String> {
+    let files = fs::read_dir(folder())
+        .unwrap()
+        .map(|file| file.unwrap().path());
+    let texts = files.filter(|file| file.extension().is_some_and(|it| it == "txt"));
+    let mut names: Vec<String> = texts
+        .map(|file| file.file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    names.sort();
+    assert!(!names.is_empty());
+    names
+}
+
+fn recording(name: &str) -> Recording {
+    let file = folder().join(format!("{name}.pcapng"));
+    Recording::open(&file).unwrap_or_else(|why| panic!("{}: {why}", file.display()))
+}
+
+fn is_recording() -> bool {
+    std::env::var_os("STANDSTILL_RECORD").is_some()
+}
+
+/// The host program in a folder of its own, so that names of files are always the same.
+fn program(place: &Path, arguments: &[&str]) -> Host {
+    fs::copy(folder().join(SYMBOLS), place.join(SYMBOLS)).unwrap();
+    let mut command = Command::new(host::build().unwrap());
+    command
+        .args(arguments)
+        .args(["--batch", "--symbols", SYMBOLS]);
+    Host::run(command.current_dir(place).stderr(Stdio::null())).unwrap()
+}
+
+/// The core, which waits for a host.
+fn core(place: &Path) -> JoinHandle<Vec<Noted>> {
+    let listener = UnixListener::bind(place.join("line")).unwrap();
+    let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
+    let serve = move || served::serve(listener).unwrap();
+    thread.spawn(serve).unwrap()
+}
+
+/// What is typed is typed again.
+fn type_in(host: &mut Host, transcript: &Transcript) -> Transcript {
+    transcript.map(|command| host.command_within(command, PATIENCE).unwrap())
+}
+
+/// Both ends at once: what the program prints, and the recording, with what the core took in.
+fn run(transcript: &Transcript) -> (Transcript, Recording) {
+    let place = tempfile::tempdir().unwrap();
+    let core = core(place.path());
+    let arguments = ["connect", "--socket", "line", "--record", "recording"];
+    let mut host = program(place.path(), &arguments);
+    let printed = type_in(&mut host, transcript);
+    host.finish().unwrap();
+    let inputs = core.join().unwrap();
+    let recording = Recording::open(&place.path().join("recording")).unwrap();
+    (printed, with_inputs(&recording, &inputs))
+}
+
+/// What both ends said, in order for each of them.
+fn said(recording: &Recording) -> [Vec<&Entry>; 2] {
+    let all = || recording.packets.iter().map(|packet| &packet.entry);
+    [
+        all()
+            .filter(|it| matches!(it, Entry::Request(_) | Entry::BreakIn))
+            .collect(),
+        all().filter(|it| matches!(it, Entry::Message(_))).collect(),
+    ]
+}
+
+#[test]
+fn every_recording_replays_at_both_ends() {
+    for name in names() {
+        let file = folder().join(format!("{name}.txt"));
+        let text = fs::read_to_string(&file).unwrap();
+        let transcript = Transcript::read(&text);
+        if is_recording() {
+            let (printed, recording) = run(&transcript);
+            fs::write(&file, printed.write()).unwrap();
+            fs::write(
+                folder().join(format!("{name}.pcapng")),
+                recording.to_bytes(),
+            )
+            .unwrap();
+        }
+        let text = fs::read_to_string(&file).unwrap();
+        let recorded = recording(&name);
+
+        // The host's end, byte for byte.
+        let place = tempfile::tempdir().unwrap();
+        let copy = place.path().join("recording");
+        fs::write(&copy, recorded.to_bytes()).unwrap();
+        let mut host = program(place.path(), &["replay", "recording"]);
+        let printed = type_in(&mut host, &transcript).write();
+        for (number, (then, now)) in (1..).zip(text.lines().zip(printed.lines())) {
+            assert_eq!(then, now, "{}, line {number}", file.display());
+        }
+        assert_eq!(text, printed);
+
+        // The core's end: what it says is computed.
+        let played = played::play_aside(&recorded, || None);
+        let played = played.unwrap_or_else(|why| panic!("{name}: {why}"));
+        let [requests, messages] = said(&recorded);
+        let requests = requests.iter().filter(|it| matches!(it, Entry::Request(_)));
+        assert_eq!(played.requests, requests.count());
+        assert!(played.compared >= messages.len());
+        println!(
+            "{name}: {} requests, {} messages",
+            played.requests, played.compared
+        );
+    }
+}
+
+/// Names of the kinds of messages in all recordings: of the host, and of the debuggee.
+fn kinds() -> [BTreeSet<String>; 2] {
+    let mut kinds = [BTreeSet::new(), BTreeSet::new()];
+    for name in names() {
+        let mut bases = Bases::default();
+        for packet in &recording(&name).packets {
+            let of = match packet.entry {
+                Entry::Request(_) => Some(0),
+                Entry::Message(_) => Some(1),
+                _ => None,
+            };
+            if let Some(of) = of {
+                kinds[of].insert(describe::packet(packet, bases).kind);
+            }
+            bases.pass(&packet.entry);
+        }
+    }
+    kinds
+}
+
+/// What only a host of another version says, and what only a driver says whose own code fails or that is unloaded.
+const NOT_RECORDED: [&str; 4] = ["ForeignHello", "ForeignHello", "Fault", "Goodbye"];
+
+#[test]
+fn every_kind_of_message_is_in_a_recording() {
+    let document = fs::read_to_string(folder().join("../../docs/wire-format.md")).unwrap();
+    let [requests, messages] = kinds();
+    let all: BTreeSet<&str> = requests.union(&messages).map(String::as_str).collect();
+    let listed = transcript::kinds_of_messages(&document);
+    assert!(listed.len() > 25, "{listed:?}");
+    for kind in listed {
+        assert!(
+            all.contains(kind.as_str()) != NOT_RECORDED.contains(&kind.as_str()),
+            "{kind}: {all:?}"
+        );
+    }
+}
+
+#[test]
+fn a_handler_that_is_written_otherwise_makes_a_replay_diverge() {
+    let recordings: Vec<_> = names()
+        .iter()
+        .map(|name| (name.clone(), recording(name)))
+        .collect();
+    let [requests, _] = kinds();
+    for kind in requests {
+        let differences = recordings.iter().filter_map(|(name, recording)| {
+            let kind = kind.clone();
+            let mistake = move || -> Option<played::Mistake> {
+                Some(Box::new(move |message, base| {
+                    mistakes::altered(&kind, message, base)
+                }))
+            };
+            let difference = played::play_aside(recording, mistake).err()?;
+            Some((name, difference))
+        });
+        let differences: Vec<_> = differences.collect();
+        let Some((name, difference)) = differences.first() else {
+            panic!("no replay sees a mistake in what answers {kind}");
+        };
+        println!("{kind}: {name}: {difference}\n");
+        let recording = &recordings
+            .iter()
+            .find(|(other, _)| other == *name)
+            .unwrap()
+            .1;
+        let packet = &recording.packets[difference.packet as usize];
+        assert!(matches!(
+            packet.entry,
+            Entry::Message(_) | Entry::Input(_) | Entry::Request(_)
+        ));
+    }
+}
+
+/// The replies are computed: where the recording says something else, the core does not.
+#[test]
+fn what_a_recording_says_otherwise_is_a_difference_there() {
+    let recordings: Vec<_> = names()
+        .iter()
+        .map(|name| (name.clone(), recording(name)))
+        .collect();
+    let [_, kinds] = kinds();
+    for kind in kinds {
+        let found = recordings.iter().find_map(|(name, recording)| {
+            let mut bases = Bases::default();
+            let packet = recording.packets.iter().position(|packet| {
+                let is_it = matches!(packet.entry, Entry::Message(_))
+                    && describe::packet(packet, bases).kind == kind;
+                bases.pass(&packet.entry);
+                is_it
+            })?;
+            Some((name, recording.clone(), packet))
+        });
+        let (name, mut recording, at) = found.unwrap();
+        let Entry::Message(message) = &mut recording.packets[at].entry else {
+            panic!("{kind} is a message");
+        };
+        *message.last_mut().unwrap() ^= 1;
+        let difference = played::play_aside(&recording, || None).unwrap_err();
+        assert_eq!(
+            difference.packet as usize, at,
+            "{kind} in {name}: {difference}"
+        );
+    }
+}
+
+#[test]
+fn a_page_that_a_recording_lacks_is_named() {
+    let mut recording = recording("halt");
+    let page = |packet: &Packet| {
+        matches!(
+            packet.entry,
+            Entry::Input(Input::Page { at: 0x410_0000, .. })
+        )
+    };
+    let at = recording.packets.iter().position(page).unwrap();
+    recording.packets.remove(at);
+    let difference = played::play_aside(&recording, || None).unwrap_err();
+    assert!(
+        difference
+            .to_string()
+            .ends_with(": page 4100000 is looked at, which was not then"),
+        "{difference}"
+    );
+}
