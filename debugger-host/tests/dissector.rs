@@ -114,13 +114,9 @@ fn tshark(file: &Path, arguments: &[&str]) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-#[test]
-#[ignore = "it needs tshark; `cargo lab soak dissector` brings it and runs this"]
-fn tshark_reads_every_message() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("recording");
-    record(&file);
-    let recording = Recording::open(&file).expect("it is whole");
+/// The dissector reads every packet of a file, and calls messages what they are. Their names.
+fn names_of_messages(file: &Path, mut bases: Bases) -> BTreeSet<String> {
+    let recording = Recording::open(file).expect("it is whole");
     let fields = [
         "-T",
         "fields",
@@ -129,16 +125,13 @@ fn tshark_reads_every_message() {
         "-e",
         "standstill.id",
     ];
-    let lines = tshark(&file, &fields);
+    let lines = tshark(file, &fields);
     assert_eq!(lines.len(), recording.packets.len());
-    let bases = Bases {
-        sent: BASE,
-        received: BASE,
-    };
     let mut names = BTreeSet::new();
     for (packet, line) in recording.packets.iter().zip(&lines) {
         let (name, id) = line.split_once('\t').expect("two columns");
         let words = describe::packet(packet, bases);
+        bases.pass(&packet.entry);
         if matches!(packet.entry, Entry::Request(_) | Entry::Message(_)) {
             // Of another version of the protocol, `Hello` is `Hello` to the dissector.
             assert_eq!(name, words.kind.trim_start_matches("Foreign"), "{packet:?}");
@@ -148,8 +141,34 @@ fn tshark_reads_every_message() {
             }
         }
     }
+    assert_eq!(tshark(file, &["-Y", WRONG]), [""; 0]);
+    names
+}
+
+#[test]
+#[ignore = "it needs tshark; `cargo lab soak dissector` brings it and runs this"]
+fn tshark_reads_every_message() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("recording");
+    record(&file);
+    let bases = Bases {
+        sent: BASE,
+        received: BASE,
+    };
+    let names = names_of_messages(&file, bases);
     assert!(names.len() > 35, "kinds are missing: {names:?}");
-    assert_eq!(tshark(&file, &["-Y", WRONG]), [""; 0]);
+}
+
+#[test]
+#[ignore = "it needs tshark; `cargo lab soak dissector` brings it and runs this"]
+fn tshark_reads_the_recordings_of_whole_sessions() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/replay");
+    let files = std::fs::read_dir(folder).expect("it is there");
+    let files = files.map(|file| file.expect("readable").path());
+    let recordings = files.filter(|file| file.extension().is_some_and(|it| it == "pcapng"));
+    let names = recordings.map(|file| names_of_messages(&file, Bases::default()));
+    let names: BTreeSet<String> = names.flatten().collect();
+    assert!(names.len() > 30, "kinds are missing: {names:?}");
 }
 
 #[test]

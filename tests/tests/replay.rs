@@ -15,6 +15,7 @@ use debugger_host::recording::describe::{self, Bases};
 use debugger_host::recording::input::Input;
 use debugger_host::recording::{Entry, Packet, Recording};
 use standstill_tests::core::recording::{Noted, with_inputs};
+use standstill_tests::core::served::Fault;
 use standstill_tests::core::{STACK_BYTES, played, served};
 use std::collections::BTreeSet;
 use std::fs;
@@ -68,26 +69,32 @@ fn program(place: &Path, arguments: &[&str]) -> Host {
     Host::run(command.current_dir(place).stderr(Stdio::null())).unwrap()
 }
 
-/// The core, which waits for a host.
-fn core(place: &Path) -> JoinHandle<Vec<Noted>> {
+/// The core, which waits for a host, behind a line with that fault.
+fn core(place: &Path, fault: &Fault) -> JoinHandle<Vec<Noted>> {
     let listener = UnixListener::bind(place.join("line")).unwrap();
     let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
-    let serve = move || served::serve(listener).unwrap();
+    let fault = fault.clone();
+    let serve = move || served::serve(listener, fault).unwrap();
     thread.spawn(serve).unwrap()
 }
 
 /// What is typed is typed again.
-fn type_in(host: &mut Host, transcript: &Transcript) -> Transcript {
-    transcript.map(|command| host.command_within(command, PATIENCE).unwrap())
+fn type_in(host: &mut Host, transcript: &Transcript, fault: &Fault) -> Transcript {
+    let lose = |kind: &str| fault.lose(u8::from_str_radix(kind, 16).unwrap());
+    transcript.map(
+        |command| host.command_within(command, PATIENCE).unwrap(),
+        lose,
+    )
 }
 
 /// Both ends at once: what the program prints, and the recording, with what the core took in.
 fn run(transcript: &Transcript) -> (Transcript, Recording) {
     let place = tempfile::tempdir().unwrap();
-    let core = core(place.path());
+    let fault = Fault::default();
+    let core = core(place.path(), &fault);
     let arguments = ["connect", "--socket", "line", "--record", "recording"];
     let mut host = program(place.path(), &arguments);
-    let printed = type_in(&mut host, transcript);
+    let printed = type_in(&mut host, transcript, &fault);
     host.finish().unwrap();
     let inputs = core.join().unwrap();
     let recording = Recording::open(&place.path().join("recording")).unwrap();
@@ -128,7 +135,7 @@ fn every_recording_replays_at_both_ends() {
         let copy = place.path().join("recording");
         fs::write(&copy, recorded.to_bytes()).unwrap();
         let mut host = program(place.path(), &["replay", "recording"]);
-        let printed = type_in(&mut host, &transcript).write();
+        let printed = type_in(&mut host, &transcript, &Fault::default()).write();
         for (number, (then, now)) in (1..).zip(text.lines().zip(printed.lines())) {
             assert_eq!(then, now, "{}, line {number}", file.display());
         }
@@ -146,6 +153,27 @@ fn every_recording_replays_at_both_ends() {
             played.requests, played.compared
         );
     }
+}
+
+/// The host program sends it, over a socket, to a core that runs by itself.
+#[test]
+fn a_recording_plays_the_host_to_a_core_behind_a_line() {
+    let place = tempfile::tempdir().unwrap();
+    let core = core(place.path(), &Fault::default());
+    let mut command = Command::new(host::build().unwrap());
+    let file = folder().join("halt.pcapng");
+    command
+        .arg("replay")
+        .arg(file)
+        .args(["--as-host", "--socket", "line"]);
+    let output = command.current_dir(place.path()).output().unwrap();
+    core.join().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        output.status.success() && said.starts_with("socket line answers as it was recorded: "),
+        "{said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 /// Names of the kinds of messages in all recordings: of the host, and of the debuggee.

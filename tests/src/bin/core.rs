@@ -6,6 +6,7 @@
 //! ```
 
 use debugger_host::recording::Recording;
+use standstill_tests::core::served::Fault;
 use standstill_tests::core::{STACK_BYTES, played, served};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -16,7 +17,8 @@ fn run(arguments: &[String]) -> Result<(), String> {
         [word, socket] if word == "serve" => {
             let listener = UnixListener::bind(socket).map_err(|why| format!("{socket}: {why}"))?;
 
-            let inputs = served::serve(listener).map_err(|why| format!("{socket}: {why}"))?;
+            let inputs = served::serve(listener, Fault::default())
+                .map_err(|why| format!("{socket}: {why}"))?;
             println!("{} exits and pages taken in", inputs.len());
             Ok(())
         }

@@ -11,6 +11,8 @@ use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 use wire_protocol::link::{Incoming, Link, Role};
 
@@ -22,6 +24,27 @@ const ACK_DELAY_US: u64 = 3_000;
 
 /// Whoever closed the line may come back within this.
 const COMES_BACK: Duration = Duration::from_millis(500);
+
+/// What the line does to messages, as bad lines and other programs do. All copies are one.
+#[derive(Clone, Default)]
+pub struct Fault(Arc<AtomicU8>);
+
+impl Fault {
+    /// The next message that begins with this byte, the number of its kind, gets lost.
+    pub fn lose(&self, kind: u8) {
+        self.0.store(kind, Ordering::Relaxed);
+    }
+
+    /// Whether this one does.
+    fn takes(&self, message: &[u8]) -> bool {
+        let kind = self.0.load(Ordering::Relaxed);
+        let is_taken = kind != 0 && message.first() == Some(&kind);
+        if is_taken {
+            self.0.store(0, Ordering::Relaxed);
+        }
+        is_taken
+    }
+}
 
 /// The line to the program.
 struct Served {
@@ -36,10 +59,11 @@ struct Served {
     is_idle: bool,
     /// The host is gone.
     is_closed: bool,
+    fault: Fault,
 }
 
 impl Served {
-    fn new(listener: UnixListener, log: Log) -> std::io::Result<Self> {
+    fn new(listener: UnixListener, log: Log, fault: Fault) -> std::io::Result<Self> {
         let (stream, _) = listener.accept()?;
         stream.set_read_timeout(Some(LOOK))?;
         listener.set_nonblocking(true)?;
@@ -53,6 +77,7 @@ impl Served {
             sessions: 0,
             is_idle: false,
             is_closed: false,
+            fault,
         })
     }
 
@@ -145,7 +170,9 @@ impl Host for Served {
     fn hear(&mut self, heard: Heard) {
         if let Heard::Message(message) = heard {
             self.log.said(&message);
-            self.waiting.push_back(message);
+            if !self.fault.takes(&message) {
+                self.waiting.push_back(message);
+            }
         }
     }
 }
@@ -168,9 +195,9 @@ impl<M: GuestMemory> GuestMemory for NotedPages<M> {
 ///
 /// # Errors
 /// The line cannot be used.
-pub fn serve(listener: UnixListener) -> std::io::Result<Vec<Noted>> {
+pub fn serve(listener: UnixListener, fault: Fault) -> std::io::Result<Vec<Noted>> {
     let log = Log::default();
-    let served = Rc::new(RefCell::new(Served::new(listener, log.clone())?));
+    let served = Rc::new(RefCell::new(Served::new(listener, log.clone(), fault)?));
     let memory = NotedPages {
         memory: Image::new(),
         log: log.clone(),

@@ -1,19 +1,32 @@
 //! What is typed in a session and what is printed, as a text: `> ` begins a command, all else is output, which ends with
-//! `(failed)` when the command does.
+//! `(failed)` when the command does. After `% lose KIND` the line loses the next message of that number.
 
 use vm_lab::host::Reply;
 
 const FAILED: &str = "(failed)\n";
 
 /// See the module.
-pub(crate) struct Transcript(Vec<(String, String)>);
+pub(crate) struct Transcript(Vec<(Step, String)>);
+
+/// What is done, before what is printed.
+#[derive(Clone, Debug)]
+enum Step {
+    Command(String),
+    Lose(String),
+}
 
 impl Transcript {
     pub(crate) fn read(text: &str) -> Self {
-        let mut steps: Vec<(String, String)> = Vec::new();
+        let mut steps: Vec<(Step, String)> = Vec::new();
+        let step = |line: &str| {
+            let command = line
+                .strip_prefix("> ")
+                .map(|it| Step::Command(it.to_owned()));
+            command.or_else(|| Some(Step::Lose(line.strip_prefix("% lose ")?.to_owned())))
+        };
         for line in text.lines() {
-            match (line.strip_prefix("> "), steps.last_mut()) {
-                (Some(command), _) => steps.push((command.to_owned(), String::new())),
+            match (step(line), steps.last_mut()) {
+                (Some(step), _) => steps.push((step, String::new())),
                 (None, Some((_, printed))) => {
                     printed.push_str(line);
                     printed.push('\n');
@@ -25,19 +38,33 @@ impl Transcript {
     }
 
     /// The same commands with what they print now.
-    pub(crate) fn map(&self, mut run: impl FnMut(&str) -> Reply) -> Self {
-        let step = |(command, _): &(String, String)| {
+    pub(crate) fn map(
+        &self,
+        mut run: impl FnMut(&str) -> Reply,
+        mut lose: impl FnMut(&str),
+    ) -> Self {
+        let step = |(step, _): &(Step, String)| {
+            let command = match step {
+                Step::Command(command) => command,
+                Step::Lose(kind) => {
+                    lose(kind);
+                    return (step.clone(), String::new());
+                }
+            };
             let Reply { mut output, ok } = run(command);
             if !ok {
                 output.push_str(FAILED);
             }
-            (command.clone(), output)
+            (step.clone(), output)
         };
         Self(self.0.iter().map(step).collect())
     }
 
     pub(crate) fn write(&self) -> String {
-        let step = |(command, printed): &(String, String)| format!("> {command}\n{printed}");
+        let step = |(step, printed): &(Step, String)| match step {
+            Step::Command(command) => format!("> {command}\n{printed}"),
+            Step::Lose(kind) => format!("% lose {kind}\n"),
+        };
         self.0.iter().map(step).collect()
     }
 }
