@@ -16,7 +16,7 @@ use debugger_host::recording::input::Input;
 use debugger_host::recording::{Entry, Packet, Recording};
 use standstill_tests::core::recording::{Noted, with_inputs};
 use standstill_tests::core::served::Fault;
-use standstill_tests::core::{STACK_BYTES, played, served};
+use standstill_tests::core::{STACK_BYTES, played, served, trim};
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::net::UnixListener;
@@ -248,6 +248,33 @@ fn a_handler_that_is_written_otherwise_makes_a_replay_diverge() {
             Entry::Message(_) | Entry::Input(_) | Entry::Request(_)
         ));
     }
+}
+
+#[test]
+fn a_recording_is_cut_to_the_commands_that_a_difference_needs() {
+    let recording = recording("halt");
+    let play = |recording: &Recording| {
+        let mistake = || -> Option<played::Mistake> {
+            Some(Box::new(|message, base| {
+                mistakes::altered("WriteRegister", message, base)
+            }))
+        };
+        played::play_aside(recording, mistake).err()
+    };
+    let (trimmed, difference) = trim::trim(&recording, play).unwrap();
+    let commands = trimmed
+        .packets
+        .iter()
+        .filter_map(|packet| match &packet.entry {
+            Entry::Command(line) => Some(line.as_str()),
+            _ => None,
+        });
+    assert_eq!(commands.collect::<Vec<_>>(), ["pause", "r rbx=5", "r rbx"]);
+    // It is a recording, shows the same, and without the mistake nothing.
+    assert_eq!(Recording::read(&trimmed.to_bytes()).as_ref(), Ok(&trimmed));
+    assert_eq!(play(&trimmed).unwrap().how, difference.how);
+    played::play_aside(&trimmed, || None).unwrap();
+    assert!(trim::trim(&trimmed, |it| played::play_aside(it, || None).err()).is_none());
 }
 
 /// The replies are computed: where the recording says something else, the core does not.

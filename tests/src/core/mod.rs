@@ -10,6 +10,7 @@ mod memory;
 pub mod played;
 pub mod recording;
 pub mod served;
+pub mod trim;
 
 use debuggee_driver::fake::cpu::FakeCpu;
 use debuggee_driver::fake::machine::{Machine, furnish, line_over};

@@ -20,6 +20,9 @@ use wire_protocol::address::GuestVirtual;
 /// A core that looked at its line so often and said nothing says nothing more.
 const LOOKS: u32 = 5_000;
 
+/// One that has said all looks so often once more, to see whether it says something else.
+const LAST_LOOKS: u32 = 50;
+
 /// Something that happens to the core.
 struct Step {
     /// Number of its packet.
@@ -65,6 +68,8 @@ struct Player {
     mistake: Option<Mistake>,
     /// The first difference. Nothing counts any more once there is one.
     divergence: Option<Box<Divergence>>,
+    /// All was said and done; what comes is about letting the core go.
+    is_over: bool,
 }
 
 /// The core's own order of what happened to it.
@@ -167,6 +172,7 @@ impl Player {
             looks: 0,
             mistake,
             divergence: None,
+            is_over: false,
         }
     }
 
@@ -232,13 +238,14 @@ impl Player {
 impl Host for Player {
     fn look(&mut self, end: &mut HostEnd) {
         self.looks += 1;
-        if self.looks > LOOKS {
+        if self.looks > LOOKS && !self.is_over {
             self.give_up();
         }
         if !end.is_idle() {
             return;
         }
-        if self.divergence.is_some() {
+        self.is_over |= self.is_through() && self.looks > LAST_LOOKS;
+        if self.is_over || self.divergence.is_some() {
             // A core that stands still would do so for ever.
             end.send(&self.go);
             return;
@@ -264,7 +271,7 @@ impl Host for Player {
     }
 
     fn hear(&mut self, heard: Heard) {
-        if self.divergence.is_some() {
+        if self.is_over || self.divergence.is_some() {
             return;
         }
         self.looks = 0;
@@ -342,7 +349,7 @@ pub fn play(recording: &Recording, mistake: Option<Mistake>) -> Result<Played, B
             }
             Some(What::Page { at, bytes }) => machine.shared.memory.replace(at, &bytes),
             Some(What::Connect(_) | What::Request(_) | What::BreakIn) => {}
-            None if player.borrow().is_through() => break,
+            None if player.borrow().is_over => break,
             None => {
                 machine.look_at_line(0);
             }
