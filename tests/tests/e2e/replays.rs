@@ -47,18 +47,6 @@ const COMMANDS: [&str; 34] = [
     "flush",
 ];
 
-/// A guest that calls what is hooked, again and again.
-fn machine() -> Lab {
-    let options = Options {
-        load_driver: false,
-        ..Options::default()
-    };
-    let mut lab = Lab::with(&options);
-    lab.load_driver(&[]);
-    lab.guest_background("while true; do lab-calls 1 1; usleep 100000; done");
-    lab
-}
-
 fn play(lab: &Lab, file: &Path) -> Output {
     let mut command = Command::new(Machine::host_program().unwrap());
     command.args(["replay", "--as-host", "--socket"]);
@@ -67,8 +55,15 @@ fn play(lab: &Lab, file: &Path) -> Output {
 }
 
 #[test]
-fn a_recording_plays_the_host_to_another_machine() {
-    let mut lab = machine();
+fn a_recording_plays_the_host_to_a_driver_that_was_loaded_anew() {
+    let options = Options {
+        load_driver: false,
+        ..Options::default()
+    };
+    let mut lab = Lab::with(&options);
+    lab.load_driver(&[]);
+    // A guest that calls what is hooked, again and again.
+    lab.guest_background("while true; do lab-calls 1 1; usleep 100000; done");
     let file = lab.machine.socket_path().with_file_name("recording");
     lab.use_host(lab.machine.record_host(&file).unwrap());
     for command in COMMANDS {
@@ -77,21 +72,22 @@ fn a_recording_plays_the_host_to_another_machine() {
     lab.run(".debug close");
     lab.kill_host();
 
-    let other = machine();
-    let output = play(&other, &file);
+    // The driver that was recorded is gone, and with it its halts and events.
+    lab.unload_driver();
+    lab.load_driver(&[]);
+    let output = play(&lab, &file);
     let said = String::from_utf8(output.stdout).unwrap();
     let complaint = String::from_utf8(output.stderr).unwrap();
     eprintln!("{said}{complaint}");
     assert!(output.status.success() && said.contains(" answers as it was recorded: "));
 
     // A debuggee that is not as it was then is told from that one.
-    let mut other = other;
-    other.connect();
-    other.run("pause");
-    other.run("!epthook vmlinux!panic");
-    other.run("g");
-    other.kill_host();
-    let output = play(&other, &file);
+    lab.connect();
+    lab.run("pause");
+    lab.run("!epthook vmlinux!panic");
+    lab.run("g");
+    lab.kill_host();
+    let output = play(&lab, &file);
     let complaint = String::from_utf8(output.stderr).unwrap();
     eprintln!("{complaint}");
     assert!(!output.status.success());
