@@ -19,6 +19,8 @@ const CHUNK_BYTES: usize = 64;
 /// An emulated debuggee's clock may run many times faster than the host's, hence the patience.
 const RETRY_US: u64 = 600_000;
 const ACK_DELAY_US: u64 = 50_000;
+/// A host that is asked three times whether it is there has so long for each answer.
+const ANSWER_US: u64 = 500_000;
 
 /// Memory for what is sent.
 pub struct Buffers {
@@ -75,6 +77,7 @@ impl<T: Transport> Line<T> {
         let timing = Timing {
             retry_us: RETRY_US,
             ack_delay_us: ACK_DELAY_US,
+            answer_us: ANSWER_US,
             byte_time_ns: transport.byte_time_ns(),
         };
         Self {
@@ -210,6 +213,7 @@ mod tests {
         let timing = Timing {
             retry_us: 10_000,
             ack_delay_us: 1000,
+            answer_us: ANSWER_US,
             byte_time_ns: 0,
         };
         Link::new(Role::Initiator, Storage::carve(memory).unwrap(), timing)

@@ -76,6 +76,9 @@ struct Connect {
     /// Halt the debuggee once connected.
     #[arg(long, requires = "Line")]
     break_in: bool,
+    /// Take the debuggee from the host program that has it; without this it is left alone.
+    #[arg(long, requires = "Line")]
+    take_over: bool,
     /// Record every message into this new file, which only its owner can read.
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
@@ -193,6 +196,9 @@ impl Connect {
         let Some(endpoint) = self.place.endpoint() else {
             return Ok(());
         };
+        if self.take_over {
+            session.take_over();
+        }
         let opened = session.open(endpoint);
         // Nothing was said that would be worth keeping, and the next try needs the name.
         if let (Err(_), Some(path)) = (&opened, &self.record)

@@ -71,6 +71,7 @@ fn record(file: &Path) {
         Entry::Connected,
         Entry::BreakIn,
         Entry::Greeting,
+        Entry::OtherHost { seconds: Some(7) },
         Entry::Command("r rax".to_owned()),
         Entry::CommandEnd,
         Entry::Reopened { untold: None },

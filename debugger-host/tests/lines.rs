@@ -327,6 +327,8 @@ fn a_pseudo_terminal_is_a_serial_line_and_comes_back_after_a_hang_up() {
     session.shake_hands().expect("the debuggee answers");
     session.break_in().expect("it halts");
     assert!(matches!(next(&mut session), News::Stopped(_)));
+    let second = refused(serial(&name, 115_200));
+    assert!(second.contains("another program has it open"), "{second}");
     drop(cable);
     let News::LineLost { why } = next(&mut session) else {
         panic!("the line was not lost");
@@ -399,7 +401,7 @@ fn a_session_is_begun_and_closed_by_command() {
 #[test]
 fn a_line_by_command_is_written_as_people_write_it() {
     let (mut host, _) = Host::start(&[]);
-    let usage = ".debug remote [pause] (serial BAUD DEVICE | namedpipe NAME | pipeserver NAME | \
+    let usage = ".debug remote [pause] [take-over] (serial BAUD DEVICE | namedpipe NAME | pipeserver NAME | \
                  tcp HOST:PORT | socket PATH) | close";
     let missing = |what: &str| format!("{what} is missing; usage: {usage}\n");
     for (line, text) in [

@@ -24,6 +24,7 @@ local PACKETS = {
     [14] = "Open",
     [15] = "NotOpen",
     [16] = "Input",
+    [17] = "OtherHost",
 }
 
 local REQUESTS = {

@@ -11,7 +11,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -60,6 +60,44 @@ impl Relay {
         Ok((relay, address))
     }
 
+    /// Serves a Unix socket at `path` that any number of programs share, as some servers of serial ports do: each hears what
+    /// the machine says, and the machine what any of them says.
+    ///
+    /// # Errors
+    /// When the socket cannot be made, or the machine is gone.
+    pub fn shared(line: &Path, path: &Path) -> Result<Self> {
+        let listener = UnixListener::bind(path)?;
+        let mut line = UnixStream::connect(line)?;
+        Ok(Self::start(move |end| {
+            let mut hosts: Vec<UnixStream> = Vec::new();
+            while !end.load(Ordering::Relaxed) {
+                let mut fds = vec![
+                    PollFd::new(&listener, PollFlags::IN),
+                    PollFd::new(&line, PollFlags::IN),
+                ];
+                fds.extend(hosts.iter().map(|host| PollFd::new(host, PollFlags::IN)));
+                if poll(&mut fds, limit().as_ref()).is_err() {
+                    return;
+                }
+                let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+                drop(fds);
+                let mut at = 0;
+                hosts.retain_mut(|host| {
+                    at += 1;
+                    !ready[at + 1] || copy(host, &mut line)
+                });
+                if ready[1] && !copy(&mut line, &mut All(&mut hosts)) {
+                    return;
+                }
+                if ready[0]
+                    && let Ok((host, _)) = listener.accept()
+                {
+                    hosts.push(host);
+                }
+            }
+        }))
+    }
+
     /// Makes a pseudo-terminal and gives its name, for programs that want a serial device.
     ///
     /// # Errors
@@ -88,6 +126,22 @@ impl Relay {
             }
         });
         Ok((relay, name.into()))
+    }
+}
+
+/// Everybody hears the same; who does not is dropped when it is read from.
+struct All<'h>(&'h mut [UnixStream]);
+
+impl Write for All<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        for host in &mut *self.0 {
+            let _ = host.write_all(bytes);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 
@@ -159,7 +213,6 @@ mod tests {
     use super::*;
     use std::fs::OpenOptions;
     use std::net::TcpStream;
-    use std::os::unix::net::UnixListener;
 
     /// A line that answers every byte with the next one.
     fn line(folder: &Path) -> PathBuf {

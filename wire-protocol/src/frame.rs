@@ -57,6 +57,16 @@ bitflags! {
         /// Of a data frame, a part: the payload begins with where it goes on. Of an acknowledgement,
         /// how much of the frame that is waited for is there.
         const PART = 1 << 5;
+        /// Of a proposal: whoever has the debuggee loses it.
+        const TAKE_OVER = 1 << 2;
+        /// Of an agreement: it is none, since another host has the debuggee.
+        const BUSY = 1 << 2;
+        /// Of an agreement: the session that was agreed to is over, since another host has taken the debuggee.
+        const TAKEN = 1 << 3;
+        /// Of an acknowledgement: is the host there? With [`Self::PONG`]: the host leaves.
+        const PING = 1 << 2;
+        /// Of an acknowledgement: it is.
+        const PONG = 1 << 3;
     }
 }
 

@@ -112,7 +112,8 @@ pub fn poll<P: Ports>(cpu: &P::Cpu, shared: &Shared<P>) -> bool {
             answer_running(line, cpu, shared);
             false
         }
-        Some(Incoming::Connected) => false,
+        // The last two only hosts hear.
+        Some(Incoming::Connected | Incoming::Busy | Incoming::TakenOver) => false,
         None => {
             drain::while_running(line, shared);
             false

@@ -46,7 +46,10 @@ fn serve_line<P: Ports>(line: &mut Line<P::Transport>, context: &mut Context<'_,
             Some(Incoming::BreakIn) if line.queued_bytes() == 0 => {
                 is_told = announce(line, context);
             }
-            Some(Incoming::BreakIn | Incoming::Connected) => {}
+            // The last two only hosts hear.
+            Some(
+                Incoming::BreakIn | Incoming::Connected | Incoming::Busy | Incoming::TakenOver,
+            ) => {}
             None if is_told => drain::while_halted(line, context.shared),
             None => is_told = announce(line, context),
         }

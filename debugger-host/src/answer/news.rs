@@ -52,6 +52,11 @@ pub enum News {
         /// The halt it is in; null when it runs.
         halt: Option<Box<Halt>>,
     },
+    /// Another host program has the debuggee, and this one stops.
+    OtherHost {
+        /// For how long it had it; null when it took it from this one.
+        seconds: Option<u32>,
+    },
     /// What was set in the session before is not in the debuggee any more; `.session load` sets it again.
     EventsLost {
         /// How many events.

@@ -95,6 +95,8 @@ pub enum Endpoint {
 pub enum State {
     /// It runs.
     Running {},
+    /// Another host program has it.
+    TakenOver {},
     /// It is halted.
     Halted {
         /// Counts halts since the driver was loaded.

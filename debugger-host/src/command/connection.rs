@@ -13,6 +13,7 @@ type Parsed = Result<Box<dyn Action>, ParseError>;
 struct Remote {
     endpoint: Endpoint,
     pauses: bool,
+    takes_over: bool,
 }
 
 struct Close;
@@ -22,6 +23,7 @@ pub(super) fn debug(mut arguments: Arguments<'_>) -> Parsed {
         word if word.eq_ignore_ascii_case("close") => Box::new(Close),
         word if word.eq_ignore_ascii_case("remote") => Box::new(Remote {
             pauses: arguments.keyword("pause"),
+            takes_over: arguments.keyword("take-over"),
             endpoint: endpoint(&mut arguments)?,
         }),
         word => {
@@ -72,6 +74,9 @@ fn endpoint(arguments: &mut Arguments<'_>) -> Result<Endpoint, ParseError> {
 impl Action for Remote {
     fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
         debugger.session.open(self.endpoint.clone())?;
+        if self.takes_over {
+            debugger.session.take_over();
+        }
         let connected = debugger.connect();
         if connected.is_err() {
             // Else there would be a line that was asked for and a session that was not begun.
@@ -103,15 +108,21 @@ impl Action for Close {
     }
 }
 
-struct Reconnect;
+struct Reconnect {
+    takes_over: bool,
+}
 
 pub(super) fn reconnect(mut arguments: Arguments<'_>) -> Parsed {
+    let takes_over = arguments.keyword("take-over");
     arguments.end()?;
-    Ok(Box::new(Reconnect))
+    Ok(Box::new(Reconnect { takes_over }))
 }
 
 impl Action for Reconnect {
     fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
+        if self.takes_over {
+            debugger.session.take_over();
+        }
         debugger.connect()
     }
 }

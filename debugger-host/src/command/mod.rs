@@ -2,6 +2,7 @@
 //! text and parser; the parser gives an [`Action`], which runs against the [`Debugger`]. Help,
 //! completion and the documentation come from the same table.
 
+mod backup;
 mod branch;
 mod connection;
 mod debugger;

@@ -71,6 +71,7 @@ impl Debugger {
                 session::News::Unread { .. } => continue,
                 session::News::DriverGone { said_goodbye } => News::DriverGone { said_goodbye },
                 session::News::DriverBack => self.meet_again(),
+                session::News::OtherHost { seconds } => News::OtherHost { seconds },
                 session::News::LineLost { why } => News::LineLost { why },
                 session::News::LineBack { untold } => News::LineBack { why: untold },
                 session::News::UnknownNotice { kind } => News::UnknownNotice { notice: kind },

@@ -216,6 +216,8 @@ described!(SessionError {
     NotConnected {}
     BadReply { what, kind }
     DriverGone {}
+    Busy { seconds }
+    TakenOver {}
     Running {}
     Halted {}
     NotAtEvent {}

@@ -55,6 +55,7 @@ pub(super) fn status(session: &Session, symbols: &Symbols) -> Result<Status, Ses
                 number: halt.number,
                 core: session.core().0,
             },
+            None if session.is_taken_over() => State::TakenOver {},
             None if session.driver_is_gone() => State::DriverGone {},
             None => State::Running {},
         },

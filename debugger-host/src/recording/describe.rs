@@ -178,6 +178,10 @@ pub fn packet(packet: &Packet, bases: Bases) -> Words {
         },
         Entry::Open(endpoint) => note(endpoint.to_string()),
         Entry::Lost { why } | Entry::NotOpen(NotOpen { why, .. }) => note(why.clone()),
+        Entry::OtherHost { seconds } => note(match seconds {
+            Some(seconds) => format!("for {seconds} s"),
+            None => "from now on".to_owned(),
+        }),
         Entry::Reopened { untold } => note(untold.clone().unwrap_or_default()),
         Entry::Command(line) => note(line.clone()),
         Entry::Input(input) => note(input.to_string()),

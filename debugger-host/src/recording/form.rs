@@ -15,7 +15,7 @@ use wire_protocol::link::{SendError, Statistics};
 type Parsed<'a, T> = IResult<&'a [u8], T>;
 
 /// Kinds of packets with their numbers. A test holds the document and the dissector to them.
-pub(super) const KINDS: [(u8, &str); 17] = [
+pub(super) const KINDS: [(u8, &str); 18] = [
     (0, "Start"),
     (1, "Request"),
     (2, "Message"),
@@ -33,6 +33,7 @@ pub(super) const KINDS: [(u8, &str); 17] = [
     (14, "Open"),
     (15, "NotOpen"),
     (16, "Input"),
+    (17, "OtherHost"),
 ];
 
 /// Of [`Statistics`], in the order of [`numbers`].
@@ -72,6 +73,7 @@ const fn kind(entry: &Entry) -> u8 {
         Entry::Open(_) => 14,
         Entry::NotOpen(_) => 15,
         Entry::Input(_) => 16,
+        Entry::OtherHost { .. } => 17,
     }
 }
 
@@ -162,6 +164,10 @@ pub(super) fn write(packet: &Packet) -> Vec<u8> {
             put_send_error(&mut out, *why);
         }
         Entry::Lost { why } => put_text(&mut out, why),
+        Entry::OtherHost { seconds } => {
+            out.push(u8::from(seconds.is_some()));
+            out.extend(seconds.unwrap_or_default().to_le_bytes());
+        }
         Entry::Open(endpoint) => put_text(&mut out, &endpoint.to_json()),
         Entry::NotOpen(not_open) => {
             let (kind, seconds) = match not_open.cause {
@@ -292,6 +298,15 @@ fn optional_endpoint(input: &[u8]) -> Parsed<'_, Option<Endpoint>> {
     }
 }
 
+/// For how many seconds, if no session came about; else nothing, as 0.
+fn other_host(input: &[u8]) -> Parsed<'_, Option<u32>> {
+    match (u8, le_u32).parse(input)? {
+        (after, (0, 0)) => Ok((after, None)),
+        (after, (1, seconds)) => Ok((after, Some(seconds))),
+        _ => reject(input),
+    }
+}
+
 fn not_open(input: &[u8]) -> Parsed<'_, NotOpen> {
     let (after, (kind, seconds, why)) = (u8, le_u64, text).parse(input)?;
     let cause = match (kind, seconds) {
@@ -340,6 +355,7 @@ fn entry(kind: u8, input: &[u8]) -> Parsed<'_, Entry> {
         14 => map(endpoint, Entry::Open).parse(input),
         15 => map(not_open, Entry::NotOpen).parse(input),
         16 => map(Input::read, Entry::Input).parse(input),
+        17 => map(other_host, |seconds| Entry::OtherHost { seconds }).parse(input),
         _ => reject(input),
     }
 }

@@ -72,6 +72,11 @@ pub enum Entry {
     BreakIn,
     /// The driver at the other end knows of no session.
     Greeting,
+    /// Another host has the debuggee: for so many seconds, so that no session came about, or from now on.
+    OtherHost {
+        /// None when it took it from this one.
+        seconds: Option<u32>,
+    },
     /// The request of this number could not be queued.
     Unsent {
         /// Of the request.
@@ -143,7 +148,11 @@ impl Entry {
     pub const fn side(&self) -> Side {
         match self {
             Self::Request(_) | Self::Connect { .. } | Self::BreakIn => Side::Host,
-            Self::Message(_) | Self::Connected | Self::Greeting | Self::Input(_) => Side::Debuggee,
+            Self::Message(_)
+            | Self::Connected
+            | Self::Greeting
+            | Self::OtherHost { .. }
+            | Self::Input(_) => Side::Debuggee,
             Self::Start(_)
             | Self::Unsent { .. }
             | Self::Lost { .. }

@@ -64,6 +64,8 @@ fn entries() -> Vec<Entry> {
         Entry::CommandEnd,
         Entry::BreakIn,
         Entry::Greeting,
+        Entry::OtherHost { seconds: None },
+        Entry::OtherHost { seconds: Some(7) },
         Entry::Unsent {
             id: 3,
             why: SendError::QueueFull {

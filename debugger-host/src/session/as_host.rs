@@ -2,6 +2,7 @@
 //! what came then, as far as that is the same in another run ([`Care::Stable`]). Called by `standstill replay --as-host`.
 
 use super::incoming::Event;
+use super::presence::other_host;
 use super::{SLICE, Session, SessionError};
 use crate::recording::compare::{Care, Difference, Said, difference};
 use crate::recording::describe::Bases;
@@ -212,7 +213,7 @@ impl Player<'_> {
             Entry::Connect { nonce } => {
                 self.is_connected = false;
                 self.replies.clear();
-                self.session.connected_link()?.connect(*nonce);
+                self.session.connected_link()?.connect(*nonce, false);
             }
             Entry::Connected => self.await_session(took)?,
             Entry::Request(message) => {
@@ -226,6 +227,7 @@ impl Player<'_> {
             // They are of that line, or of that driver's start.
             Entry::Start(_)
             | Entry::Greeting
+            | Entry::OtherHost { .. }
             | Entry::Unsent { .. }
             | Entry::Lost { .. }
             | Entry::Reopened { .. }
@@ -303,6 +305,7 @@ impl Player<'_> {
                 }
                 .into());
             }
+            Event::OtherHost { seconds } => return Err(other_host(seconds).into()),
             // A line that is lost is opened again; what does not come meanwhile is waited for.
             Event::Lost { .. }
             | Event::OpenAgain { .. }

@@ -103,6 +103,7 @@ impl Session {
         self.line = None;
         self.forget_debuggee();
         self.is_gone = false;
+        self.is_taken = false;
         self.identity = Identity::unknown();
         self.programs.forget();
         self.mirror.forget_outputs();

@@ -87,6 +87,21 @@ pub enum SessionError {
          and `.reconnect` tries at once"
     )]
     DriverGone,
+    /// Another host program has it.
+    #[error(
+        "another host program has the debuggee, for {seconds} s by now, and answers; it is left alone: `--take-over` (at \
+         the prompt `.reconnect take-over`) takes the debuggee from it"
+    )]
+    Busy {
+        /// How long.
+        seconds: u32,
+    },
+    /// Another host program took it.
+    #[error(
+        "another host program has taken the debuggee over; `.reconnect` asks whether it is free, `.reconnect take-over` \
+         takes it back"
+    )]
+    TakenOver,
     /// Needs a halted debuggee.
     #[error("the debuggee is running; `pause` halts it")]
     Running,

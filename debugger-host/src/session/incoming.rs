@@ -26,6 +26,8 @@ pub(super) enum Event {
     },
     /// The driver at the other end knows of no session.
     Greeting,
+    /// Another host has the debuggee: for so many seconds, so that no session came about, or from now on.
+    OtherHost { seconds: Option<u32> },
     /// The request of this number could not be queued.
     Unsent { id: u8, why: SendError },
     /// The recording that is replayed has no answer to the request of this number, or no halt where

@@ -31,7 +31,7 @@ const END_SLICE: Duration = Duration::from_millis(1);
 enum Order {
     Bytes { opened: u32, bytes: Vec<u8> },
     Lost { opened: u32, why: String },
-    Connect { nonce: u32 },
+    Connect { nonce: u32, takes_over: bool },
     Send(Vec<u8>),
     BreakIn,
     End,
@@ -112,9 +112,10 @@ impl LinkThread {
         }
     }
 
-    pub(super) fn connect(&self, nonce: u32) {
+    /// Begins a new session; with `takes_over` also where another host has one.
+    pub(super) fn connect(&self, nonce: u32, takes_over: bool) {
         self.note(|| Entry::Connect { nonce });
-        let _ = self.orders.send(Order::Connect { nonce });
+        let _ = self.orders.send(Order::Connect { nonce, takes_over });
     }
 
     pub(super) fn send(&self, message: Vec<u8>) {
@@ -158,6 +159,7 @@ fn entry(event: &Event) -> Option<Entry> {
         Event::Connected => Entry::Connected,
         Event::Message { bytes, .. } => Entry::Message(bytes.clone()),
         Event::Greeting => Entry::Greeting,
+        Event::OtherHost { seconds } => Entry::OtherHost { seconds: *seconds },
         Event::Unsent { id, why } => Entry::Unsent { id: *id, why: *why },
         Event::NotOpen { .. } | Event::Open | Event::Missing { .. } => return None,
     })
@@ -296,6 +298,7 @@ impl Worker {
         let timing = Timing {
             retry_us: RETRY_US,
             ack_delay_us: ACK_DELAY_US,
+            answer_us: 500_000,
             byte_time_ns: self.transport.byte_time_ns(),
         };
         let mut link = Link::new(Role::Initiator, storage, timing);
@@ -338,6 +341,10 @@ impl Worker {
                             Event::Message { bytes, at }
                         }
                         Some(Incoming::Connected) => Event::Connected,
+                        Some(Incoming::Busy) => Event::OtherHost {
+                            seconds: Some(link.busy_s()),
+                        },
+                        Some(Incoming::TakenOver) => Event::OtherHost { seconds: None },
                         // Without a session it tells nothing that is not known.
                         Some(Incoming::BreakIn) if link.is_connected() => Event::Greeting,
                         Some(Incoming::BreakIn) | None => continue,
@@ -350,7 +357,10 @@ impl Worker {
             }
             Order::Lost { opened, why } if opened == self.opened => self.lose(why),
             Order::Bytes { .. } | Order::Lost { .. } => {}
-            Order::Connect { nonce } => link.connect(nonce),
+            Order::Connect { nonce, takes_over } => match takes_over {
+                true => link.take_over(nonce),
+                false => link.connect(nonce),
+            },
             Order::Send(message) => {
                 if let Err(why) = link.send(&message) {
                     let id = message.get(1).copied().unwrap_or_default();
@@ -366,8 +376,10 @@ impl Worker {
         true
     }
 
-    /// The last reply is acknowledged, or the debuggee would repeat it to nobody.
+    /// The last reply is acknowledged, or the debuggee would repeat it to nobody; and it hears that the next host need not
+    /// wait.
     fn say_goodbye(&mut self, link: &mut Link<'_>) {
+        link.leave();
         for _ in 0..10 {
             self.write_out(link);
             if link.is_idle() || self.writer.is_none() {

@@ -66,6 +66,10 @@ pub struct Session {
     pending: Pending,
     /// See [`Self::driver_is_gone`].
     is_gone: bool,
+    /// Another host has the debuggee.
+    is_taken: bool,
+    /// See [`Self::take_over`].
+    takes_over: bool,
     /// The debuggee told of a halt in words that could not be read.
     is_in_doubt: bool,
     identity: Identity,
@@ -90,6 +94,8 @@ impl Session {
             base: GuestVirtual(0),
             pending: Pending::default(),
             is_gone: false,
+            is_taken: false,
+            takes_over: false,
             is_in_doubt: false,
             identity: Identity::unknown(),
             halted: None,
@@ -117,7 +123,9 @@ impl Session {
         let was_gone = std::mem::take(&mut self.is_gone);
         self.forget_debuggee();
         while self.next_event(Duration::ZERO).is_some() {}
-        self.connected_link()?.connect(draw_nonce());
+        self.is_taken = false;
+        let takes_over = std::mem::take(&mut self.takes_over);
+        self.connected_link()?.connect(draw_nonce(), takes_over);
         let answered = self.say_hello();
         // The link goes on proposing a session, if it has none.
         self.is_gone |= was_gone && answered.is_err();
@@ -240,6 +248,7 @@ impl Session {
             Event::Message { bytes, at } => (bytes, at),
             Event::Connected => return self.connected(),
             Event::Greeting => return self.lose_driver(false),
+            Event::OtherHost { seconds } => return self.lose_to_other_host(seconds),
             // Of a request that was given up.
             Event::Unsent { id, .. } | Event::Missing { id: Some(id), .. } => {
                 return self.answered_late(id, false);
@@ -373,6 +382,13 @@ impl Session {
                 Some(Event::Message { bytes, .. }) if is_reply_to(&bytes, id) => return Ok(bytes),
                 Some(Event::Unsent { id: of, why }) if of == id => {
                     return Err(SessionError::Unsent { what, why });
+                }
+                // Who begins is refused; who has a session hears it as news, too.
+                Some(Event::OtherHost {
+                    seconds: Some(seconds),
+                }) => {
+                    self.is_taken = true;
+                    return Err(SessionError::Busy { seconds });
                 }
                 Some(Event::Missing { id: Some(of), gap }) if of == id => {
                     return Err(self.no_answer_then(what, gap));

@@ -39,6 +39,11 @@ pub enum News {
     },
     /// A driver that was waited for is there.
     DriverBack,
+    /// Another host program has the debuggee: for so many seconds, or from now on.
+    OtherHost {
+        /// None when it took it from this one.
+        seconds: Option<u32>,
+    },
     /// The line is lost, and is being opened again.
     LineLost {
         /// Why.

@@ -17,9 +17,9 @@ pub(super) enum Peer {
 
 impl Peer {
     /// Begins a new session.
-    pub(super) fn connect(&self, nonce: u32) {
+    pub(super) fn connect(&self, nonce: u32, takes_over: bool) {
         match self {
-            Self::Line(line) => line.connect(nonce),
+            Self::Line(line) => line.connect(nonce, takes_over),
             Self::Recorded(recorded) => recorded.connect(),
         }
     }

@@ -3,6 +3,14 @@
 //! until it is taken.
 
 use super::{News, Session, SessionError, draw_nonce};
+
+/// What is said of a debuggee that another host has: for so many seconds, or from now on.
+pub(super) fn other_host(seconds: Option<u32>) -> SessionError {
+    match seconds {
+        Some(seconds) => SessionError::Busy { seconds },
+        None => SessionError::TakenOver,
+    }
+}
 use wire_protocol::address::GuestVirtual;
 
 impl Session {
@@ -16,6 +24,8 @@ impl Session {
     pub(super) const fn must_have_driver(&self) -> Result<(), SessionError> {
         if !self.is_connected() {
             Err(SessionError::NotConnected)
+        } else if self.is_taken {
+            Err(SessionError::TakenOver)
         } else if self.is_gone {
             Err(SessionError::DriverGone)
         } else {
@@ -29,8 +39,27 @@ impl Session {
         self.is_gone = true;
         self.news.push_back(News::DriverGone { said_goodbye });
         if let Ok(link) = self.connected_link() {
-            link.connect(draw_nonce());
+            link.connect(draw_nonce(), false);
         }
+    }
+
+    /// Another host has the debuggee. It is left to it.
+    pub(super) fn lose_to_other_host(&mut self, seconds: Option<u32>) {
+        self.forget_debuggee();
+        self.is_gone = false;
+        self.is_taken = true;
+        self.news.push_back(News::OtherHost { seconds });
+    }
+
+    /// The next session that is begun takes the debuggee from the host that has it.
+    pub const fn take_over(&mut self) {
+        self.takes_over = true;
+    }
+
+    /// Another host has the debuggee.
+    #[must_use]
+    pub const fn is_taken_over(&self) -> bool {
+        self.is_taken
     }
 
     /// The link has a session: with a driver that was waited for, or with the one that is being asked.

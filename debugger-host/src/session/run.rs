@@ -26,6 +26,7 @@ impl Session {
         match self.halted {
             Some(_) => Ok(()),
             None if !self.is_connected() => Err(SessionError::NotConnected),
+            None if self.is_taken => Err(SessionError::TakenOver),
             None if self.is_gone => Err(SessionError::DriverGone),
             None => Err(SessionError::Running),
         }

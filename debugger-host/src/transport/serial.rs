@@ -25,7 +25,7 @@ impl Transport for Serial {
         }
         must_be_a_device(&self.device)?;
         let port = serialport::new(&self.device, self.baud).timeout(READ_PATIENCE);
-        let writer = port.open()?;
+        let writer = port.open().map_err(explained)?;
         let reader = writer.try_clone()?;
         Ok(Line {
             reader: Box::new(reader),
@@ -37,6 +37,22 @@ impl Transport for Serial {
         // Start bit, eight data bits, stop bit.
         let time = 10_000_000_000_u64.checked_div(self.baud.into());
         time.and_then(|time| time.try_into().ok()).unwrap_or(0)
+    }
+}
+
+/// Two programs would each get some of the bytes, so a device is one program's: by `TIOCEXCL`, which the superuser passes,
+/// and by a lock.
+fn explained(error: serialport::Error) -> std::io::Error {
+    let is_taken = error.kind() == serialport::ErrorKind::NoDevice
+        && ["busy", "exclusive lock"]
+            .iter()
+            .any(|word| error.description.contains(word));
+    match is_taken {
+        true => std::io::Error::new(
+            std::io::ErrorKind::ResourceBusy,
+            "another program has it open, and two would take each other's bytes; close that one",
+        ),
+        false => error.into(),
     }
 }
 

@@ -223,7 +223,7 @@ fn serve(listener: &UnixListener, controls: &Controls, end: &AtomicBool) {
                         }
                         Some(Incoming::BreakIn) => break_in(&mut machine, &mut link, controls),
                         Some(Incoming::Connected) => machine.base = GuestVirtual(0),
-                        None => {}
+                        Some(Incoming::Busy | Incoming::TakenOver) | None => {}
                     }
                 }
             }
@@ -292,6 +292,7 @@ fn new_link() -> Link<'static> {
     let timing = Timing {
         retry_us: 100_000,
         ack_delay_us: 5_000,
+        answer_us: 500_000,
         byte_time_ns: 0,
     };
     Link::new(Role::Responder, storage, timing)

@@ -87,6 +87,7 @@ fn with_link(role: Role, run: impl FnOnce(&mut Link<'_>)) {
         let timing = Timing {
             retry_us: 100,
             ack_delay_us: 10,
+            answer_us: 50,
             byte_time_ns: 1000,
         };
         let storage = Storage::carve(memory).expect("enough");
@@ -169,6 +170,7 @@ fn finds_a_session(link: &mut Link<'_>, role: Role, mut now_us: u64) {
     let timing = Timing {
         retry_us: 100,
         ack_delay_us: 10,
+        answer_us: 50,
         byte_time_ns: 1000,
     };
     let other_role = match role {

@@ -43,6 +43,7 @@ pub(super) fn link(role: Role, ack_delay_us: u64) -> Link<'static> {
     let timing = Timing {
         retry_us: 1_000_000,
         ack_delay_us,
+        answer_us: 500_000,
         byte_time_ns: 0,
     };
     Link::new(role, storage, timing)
@@ -116,7 +117,7 @@ impl<H: Host> Transport for InnerLine<H> {
                     Heard::Message(message)
                 }
                 Some(Incoming::Connected) => Heard::Connected,
-                Some(Incoming::BreakIn) | None => continue,
+                Some(Incoming::BreakIn | Incoming::Busy | Incoming::TakenOver) | None => continue,
             };
             self.host.borrow_mut().hear(heard);
         }

@@ -154,6 +154,8 @@ impl Host for Served {
                     self.link.release();
                 }
                 Incoming::BreakIn => end.break_in(),
+                // What only hosts hear.
+                Incoming::Busy | Incoming::TakenOver => {}
                 Incoming::Connected => {
                     // What the last host did not hear is not for this one.
                     self.waiting.clear();

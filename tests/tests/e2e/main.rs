@@ -17,6 +17,7 @@ mod exits;
 mod forms;
 mod halted;
 mod hits;
+mod hosts;
 mod kernel_selftests;
 mod lab;
 mod link;

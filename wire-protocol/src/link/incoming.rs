@@ -1,7 +1,7 @@
 //! From the line to messages.
 
 use super::{Completed, Kind, WINDOW_FRAMES};
-use super::{DAMAGE_REPORTS, Incoming, Link, Reception, Role, part};
+use super::{DAMAGE_REPORTS, Incoming, Link, Reception, Role, claim, part};
 use crate::frame::{Counts, Flags};
 
 impl Link<'_> {
@@ -53,15 +53,21 @@ impl Link<'_> {
     fn receive(&mut self, now_us: u64) -> Option<Option<Incoming>> {
         match (self.decoder.header()?.kind, self.role) {
             (Kind::Syn, Role::Responder) => {
-                let nonce = self.open_nonce()?;
-                if self.session != Some(nonce) {
-                    self.proposed = Some(nonce);
-                }
-                self.syn_ack_wanted = Some(nonce);
+                let frame = self.decoder.open(0, Counts::default())?;
+                let flags = frame.header.flags;
+                let mut payload = [0; 8];
+                let payload = payload.get_mut(..frame.payload.len())?;
+                payload.copy_from_slice(frame.payload);
+                self.proposed(flags, payload, now_us)?;
                 Some(None)
             }
             (Kind::SynAck, Role::Initiator) => {
-                let nonce = self.open_nonce()?;
+                let frame = self.decoder.open(0, Counts::default())?;
+                let flags = frame.header.flags;
+                let (nonce, seconds) = claim::agreement(frame.payload)?;
+                if flags.intersects(Flags::BUSY | Flags::TAKEN) {
+                    return Some(self.told_of_others(flags, nonce, seconds));
+                }
                 Some(self.agreed(nonce, now_us))
             }
             (Kind::Data | Kind::Ack, _) => self.receive_in_session(now_us),
@@ -74,11 +80,6 @@ impl Link<'_> {
         if self.gap.is_none() {
             self.again_reported = false;
         }
-    }
-
-    fn open_nonce(&self) -> Option<u32> {
-        let frame = self.decoder.open(0, Counts::default())?;
-        frame.payload.try_into().ok().map(u32::from_le_bytes)
     }
 
     fn agreed(&mut self, nonce: u32, now_us: u64) -> Option<Incoming> {
@@ -108,6 +109,10 @@ impl Link<'_> {
         };
         if let Some(frame) = self.session.and_then(|it| self.decoder.open(it, near)) {
             self.confirmed = true;
+            let presence = match frame.header.kind {
+                Kind::Ack => frame.header.flags,
+                _ => Flags::empty(),
+            };
             let there = match frame.header.kind {
                 Kind::Ack => part::progress(&frame),
                 _ => 0,
@@ -133,13 +138,19 @@ impl Link<'_> {
                 }
                 _ => {
                     self.forget_damage();
+                    self.take_presence(presence, now_us);
                     None
                 }
             });
         }
-        let proposed = self.proposed?;
-        let first = self.decoder.open(proposed, Counts::default())?;
+        let Some((proposed, first)) = self
+            .proposed
+            .and_then(|it| Some((it, self.decoder.open(it, Counts::default())?)))
+        else {
+            return self.of_no_session().then_some(None);
+        };
         let has_data = first.header.kind == Kind::Data;
+        self.displace(now_us);
         self.start_session(proposed);
         self.confirmed = true;
         self.statistics.sessions += 1;

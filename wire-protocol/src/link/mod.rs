@@ -7,6 +7,9 @@
 //! its old session until that frame, so a late copy of an old `Syn` changes nothing. The number is
 //! mixed into every checksum, so frames of an older session are damaged ones.
 //!
+//! **Hosts.** A line may be shared by several hosts. While one has a session and says that it is there when it is asked,
+//! others are refused, unless they take over (`claim`).
+//!
 //! **Data.** Go-back-N with a window of [`crate::limits::WINDOW_FRAMES`]. Every header carries
 //! the acknowledgement of the other direction; a frame with nothing else is sent only when no data
 //! has gone out for `ack_delay_us`. A gap or a damaged frame is reported once, at once; all else is
@@ -17,6 +20,7 @@
 //! loses much a long one goes in parts, of which any number may be there: the shorter the worse the
 //! line is (`quality`).
 
+mod claim;
 mod part;
 mod quality;
 mod queue;
@@ -25,6 +29,7 @@ mod sender;
 
 use crate::frame::{BODY_BYTES, BREAK_IN, Completed, Decoder, Flags, Header, Kind, WIRE_BYTES};
 use crate::limits::{MESSAGE_BYTES, WINDOW_FRAMES};
+use claim::Ownership;
 use quality::Quality;
 use receiver::{Ahead, Receiver, Reception};
 use sender::Sender;
@@ -46,6 +51,8 @@ pub struct Timing {
     pub retry_us: u64,
     /// Wait for data to carry an acknowledgement before one is sent by itself.
     pub ack_delay_us: u64,
+    /// Responder: a host that does not say for so long, three times, that it is there, is not, and another one may come.
+    pub answer_us: u64,
     /// Time that one byte takes on the line: 86,806 at 115,200 baud, 0 on a network.
     pub byte_time_ns: u32,
 }
@@ -96,6 +103,10 @@ pub enum Incoming {
     Message,
     /// A session has begun. What was queued for the one before is gone, and so is its message.
     Connected,
+    /// Initiator: the session that was asked for does not come about, since another host has the debuggee.
+    Busy,
+    /// Initiator: another host has taken the debuggee, and the session is over.
+    TakenOver,
 }
 
 /// Why a message was not queued. Nothing of it was.
@@ -163,6 +174,7 @@ pub struct Link<'b> {
     receiver: Receiver<'b>,
     sender: Sender<'b>,
     quality: Quality,
+    ownership: Ownership,
 
     /// The session whose frames count.
     session: Option<u32>,
@@ -214,6 +226,7 @@ impl<'b> Link<'b> {
             receiver: Receiver::new(storage.message),
             sender: Sender::new(storage.queue),
             quality: Quality::default(),
+            ownership: Ownership::default(),
             session: None,
             proposed: None,
             connecting: false,
@@ -243,6 +256,10 @@ impl<'b> Link<'b> {
     /// session of which frames may still be under way. Messages may be queued at once.
     pub fn connect(&mut self, nonce: u32) {
         if self.role == Role::Initiator {
+            if self.is_connected() {
+                self.ownership.former = self.session;
+            }
+            self.ownership.takes_over = false;
             self.start_session(nonce);
             self.connecting = true;
             self.confirmed = false;
@@ -278,6 +295,7 @@ impl<'b> Link<'b> {
         self.sender.is_empty()
             && self.wire_at == self.wire_len
             && !self.connecting
+            && !self.has_presence()
             && !self.break_in_wanted
             && self.syn_ack_wanted.is_none()
             && self.ack_due_us.is_none()

@@ -1,6 +1,8 @@
 //! From messages to the line.
 
-use super::{BACK_OFF_LIMIT, BREAK_IN, Flags, Header, Kind, Link, Role, Timing, WIRE_BYTES, part};
+use super::{
+    BACK_OFF_LIMIT, BREAK_IN, Flags, Header, Kind, Link, Role, Timing, WIRE_BYTES, claim, part,
+};
 use crate::frame::{self, Counts};
 
 impl Timing {
@@ -10,7 +12,7 @@ impl Timing {
             .saturating_add(self.retry_us.saturating_mul(1 << back_off))
     }
 
-    fn line_us(&self, bytes: usize) -> u64 {
+    pub(super) fn line_us(&self, bytes: usize) -> u64 {
         (bytes as u64).saturating_mul(u64::from(self.byte_time_ns)) / 1000
     }
 }
@@ -27,6 +29,9 @@ impl Link<'_> {
         if self.wire_at == self.wire_len && self.wire_starts_retry {
             let waiting = self.sender.waiting_bytes();
             self.retry_at_us = Some(self.timing.retry_at_us(now_us, waiting, self.back_off));
+        }
+        if self.wire_at == self.wire_len {
+            self.asked(now_us);
         }
         Some(byte)
     }
@@ -51,7 +56,8 @@ impl Link<'_> {
             self.ack_due_us
         };
         let retry_us = self.retry_due_us();
-        ack_us.into_iter().chain(retry_us).min()
+        let claim_us = self.claim_due_us();
+        ack_us.into_iter().chain(retry_us).chain(claim_us).min()
     }
 
     fn begin_frame(&mut self, now_us: u64) -> Option<()> {
@@ -66,39 +72,59 @@ impl Link<'_> {
             return Some(());
         }
         if let Some(nonce) = self.syn_ack_wanted.take() {
-            return self.begin_handshake(Kind::SynAck, nonce);
+            return self.begin_handshake(Kind::SynAck, Flags::empty(), nonce, &[]);
+        }
+        if let Some(nonce) = self.ownership.refused.take() {
+            let seconds = now_us.saturating_sub(self.ownership.since_us) / 1_000_000;
+            let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
+            return self.begin_handshake(Kind::SynAck, Flags::BUSY, nonce, &seconds.to_le_bytes());
+        }
+        if let Some(nonce) = self.ownership.displaced_told.take() {
+            return self.begin_handshake(Kind::SynAck, Flags::TAKEN, nonce, &[]);
         }
         self.check_retry(now_us);
+        let asks = self.asks(now_us);
+        if let Some(nonce) = self.syn_ack_wanted.take() {
+            return self.begin_handshake(Kind::SynAck, Flags::empty(), nonce, &[]);
+        }
         let session = self.session?;
         if self.syn_wanted {
             self.syn_wanted = false;
             self.wire_starts_retry = true;
-            return self.begin_handshake(Kind::Syn, session);
+            let mut flags = Flags::empty();
+            flags.set(Flags::TAKE_OVER, self.ownership.takes_over);
+            let former = self
+                .ownership
+                .former
+                .map(|it| claim::folded(it).to_le_bytes());
+            let former = former.as_ref().map_or(&[][..], |bytes| bytes);
+            return self.begin_handshake(Kind::Syn, flags, session, former);
         }
         if self.connecting {
             return None;
         }
-        self.begin_session_frame(session, now_us)
+        self.begin_session_frame(session, asks, now_us)
     }
 
-    fn begin_handshake(&mut self, kind: Kind, nonce: u32) -> Option<()> {
+    fn begin_handshake(&mut self, kind: Kind, flags: Flags, nonce: u32, more: &[u8]) -> Option<()> {
         let header = Header {
             kind,
-            flags: Flags::empty(),
+            flags,
             counts: Counts::default(),
         };
-        let len = frame::encode(header, 0, [&nonce.to_le_bytes(), &[], &[]], self.wire);
+        let len = frame::encode(header, 0, [&nonce.to_le_bytes(), more, &[]], self.wire);
         self.wire_is(len)
     }
 
-    fn begin_session_frame(&mut self, session: u32, now_us: u64) -> Option<()> {
-        let ack_is_due = self.ack_due_us.is_some_and(|due| due <= now_us);
+    fn begin_session_frame(&mut self, session: u32, asks: bool, now_us: u64) -> Option<()> {
+        let speaks_of_itself = asks || self.has_presence();
+        let ack_is_due = speaks_of_itself || self.ack_due_us.is_some_and(|due| due <= now_us);
         let mut flags = Flags::empty();
         flags.set(Flags::AGAIN, self.again_wanted);
         let acknowledged = self.receiver.expected();
         // A responder takes the first frame of a session for its start and nothing else.
         let introduce = self.role == Role::Initiator && !self.confirmed && ack_is_due;
-        let outgoing = if introduce {
+        let outgoing = if introduce || speaks_of_itself {
             None
         } else {
             self.sender.take_next(self.quality.cut_bytes())
@@ -121,6 +147,7 @@ impl Link<'_> {
         } else if ack_is_due {
             let there = self.receiver.part_bytes();
             flags.set(Flags::PART, there > 0);
+            flags |= self.presence(asks);
             let header = Header {
                 kind: Kind::Ack,
                 flags,

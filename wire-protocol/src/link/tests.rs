@@ -4,6 +4,7 @@ use std::vec::Vec;
 const TIMING: Timing = Timing {
     retry_us: 1000,
     ack_delay_us: 100,
+    answer_us: 5000,
     byte_time_ns: 10_000,
 };
 
@@ -185,18 +186,22 @@ fn new_session_drops_what_the_old_one_left() {
         host.send(b"left").unwrap();
         hear(debuggee, &said(host, 0), 0);
         debuggee.send(b"unsent").unwrap();
-        second.connect(NONCE + 1);
+        second.take_over(NONCE + 1);
         hear(debuggee, &said(&mut second, 0), 0);
         hear(&mut second, &said(debuggee, 0), 0);
         let heard = hear(debuggee, &said(&mut second, 0), 0);
         assert_eq!(heard, [Incoming::Connected]);
         assert_eq!(debuggee.message(), b"");
+        // What the first host is told, which does not hear it.
+        assert_eq!(said(debuggee, 1_000_000).len(), 13);
         assert_eq!(said(debuggee, 1_000_000), []);
         // The first host is a stranger now.
         let stranger = said(host, 1_000_000);
         assert!(!stranger.is_empty());
         assert_eq!(hear(debuggee, &stranger, 1_000_000), []);
-        assert_eq!(debuggee.statistics().broken_frames, 1);
+        assert_eq!(debuggee.statistics().broken_frames, 0);
+        let told = said(debuggee, 1_000_000);
+        assert_eq!(hear(host, &told, 1_000_000), [Incoming::TakenOver]);
     });
 }
 

@@ -15,6 +15,7 @@ use wire_protocol::link::{Incoming, Link, Role, Storage, Timing};
 pub const SERIAL: Timing = Timing {
     retry_us: 200_000,
     ack_delay_us: 20_000,
+    answer_us: 500_000,
     byte_time_ns: 86_806,
 };
 
@@ -73,7 +74,7 @@ impl Pair {
                         }
                         self.to_debuggee.push(message);
                     }
-                    Some(Incoming::Connected) | None => {}
+                    Some(Incoming::Connected | Incoming::Busy | Incoming::TakenOver) | None => {}
                 }
             }
             if let Some(byte) = from_debuggee

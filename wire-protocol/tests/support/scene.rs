@@ -138,7 +138,7 @@ impl End {
                     self.heard.push(self.link.message().to_vec());
                     self.release_in = Some(self.slow);
                 }
-                Some(Incoming::BreakIn) | None => {}
+                Some(Incoming::BreakIn | Incoming::Busy | Incoming::TakenOver) | None => {}
             }
         }
         match self.release_in {

@@ -41,6 +41,7 @@ fn conversation(break_ins: &[bool]) -> Vec<u8> {
     let timing = Timing {
         retry_us: 1 << 40,
         ack_delay_us: 0,
+        answer_us: 500_000,
         byte_time_ns: 0,
     };
     let (mut near, mut far) = (vec![0; Storage::BYTES], vec![0; Storage::BYTES]);

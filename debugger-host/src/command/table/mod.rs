@@ -211,11 +211,12 @@ static HOST: &[Command] = &[
     },
     Command {
         names: &[".debug", "debug"],
-        syntax: ".debug remote [pause] (serial BAUD DEVICE | namedpipe NAME | pipeserver NAME | tcp HOST:PORT | \
+        syntax: ".debug remote [pause] [take-over] (serial BAUD DEVICE | namedpipe NAME | pipeserver NAME | tcp HOST:PORT | \
             socket PATH) | close",
         summary: "connect to a debuggee, or let it run and end the session",
         details: "`remote` does what `standstill connect` does, `pause` halts the debuggee then. What is not there\n\
-            yet is waited for. BAUD is decimal. `namedpipe` is a Windows pipe that another program serves,\n\
+            yet is waited for. `take-over` takes a debuggee from the host program that has it, which is told.\n\
+            BAUD is decimal. `namedpipe` is a Windows pipe that another program serves,\n\
             `pipeserver` one that this program serves, for hypervisors that are clients. `close` lets the\n\
             debuggee run; its events stay. `exit` leaves it as it is, halted or running.",
         examples: &[
@@ -229,10 +230,11 @@ static HOST: &[Command] = &[
     },
     Command {
         names: &[".reconnect"],
-        syntax: ".reconnect",
+        syntax: ".reconnect [take-over]",
         summary: "begin a new session on the same line, after the debuggee was started anew",
-        details: "A lost line is opened again by itself; this is for a debuggee that forgot the session.",
-        examples: &[".reconnect"],
+        details: "A lost line is opened again by itself; this is for a debuggee that forgot the session.\n\
+            `take-over` takes it from another host program, which is told and stops.",
+        examples: &[".reconnect", ".reconnect take-over"],
         answers: &["connected"],
         parse: connection::reconnect,
     },

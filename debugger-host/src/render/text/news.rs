@@ -39,6 +39,16 @@ pub fn news(news: &News) -> String {
             lines.extend(of.as_deref().map(halt));
             lines.join("\n")
         }
+        News::OtherHost { seconds: None } => {
+            "another host program has taken the debuggee over; this session is over, and \
+             what was set stays; `.reconnect take-over` takes the debuggee back"
+                .to_owned()
+        }
+        News::OtherHost {
+            seconds: Some(seconds),
+        } => format!(
+            "another host program has the debuggee, for {seconds} s by now; `.reconnect` asks whether it is free"
+        ),
         News::EventsLost { events } => {
             let (s, them) = if *events == 1 {
                 ("", "it")

@@ -10,6 +10,7 @@ pub(super) fn connected(status: &Status) -> String {
         State::Halted { .. } => "halted",
         State::Running {} => "running",
         State::DriverGone {} => "the driver is gone",
+        State::TakenOver {} => "another host program has it",
     };
     format!(
         "connected: {}; {} cores; session {:016x}; {state}",
@@ -56,6 +57,7 @@ pub(super) fn status(status: &Status, messages: Option<&Messages>) -> String {
             format!("halted (halt {number}, operating core {core:x})")
         }
         State::Running {} => "running".to_owned(),
+        State::TakenOver {} => "unknown: another host program has the debuggee".to_owned(),
         State::DriverGone {} => "unknown: the driver was unloaded, and is waited for".to_owned(),
     };
     let constants = &status.constants;

@@ -324,6 +324,10 @@ impl State {
                 .is_some_and(|of| self.proposed.contains(&of))
                 .then_some(Event::Connected),
             What::Greeting => Some(Event::Greeting),
+            What::OtherHost { seconds } => {
+                let seconds = *seconds;
+                Some(Event::OtherHost { seconds })
+            }
             What::Lost { why } => Some(Event::Lost { why: why.clone() }),
             What::OpenAgain { untold } => Some(Event::OpenAgain {
                 untold: untold.clone(),

@@ -83,6 +83,9 @@ pub(super) enum What {
         is_stop: bool,
     },
     Greeting,
+    OtherHost {
+        seconds: Option<u32>,
+    },
     Lost {
         why: String,
     },
@@ -284,6 +287,7 @@ impl Timeline {
         let what = match entry {
             Entry::Connected => What::Connected { of: proposed },
             Entry::Greeting => What::Greeting,
+            Entry::OtherHost { seconds } => What::OtherHost { seconds: *seconds },
             Entry::Lost { why } => What::Lost { why: why.clone() },
             Entry::Reopened { untold } => What::OpenAgain {
                 untold: untold.clone(),

@@ -48,6 +48,7 @@ impl Line {
         let timing = Timing {
             retry_us: 1_000_000,
             ack_delay_us: 3_000,
+            answer_us: 500_000,
             byte_time_ns: 0,
         };
         let mut line = Self {
