@@ -18,6 +18,8 @@ pub struct Faults {
     pub duplicate: f64,
     /// Of a run of sixteen bytes: all of it is lost.
     pub hole: f64,
+    /// Of a run of sixteen bytes: it goes behind the next one.
+    pub reorder: f64,
 }
 
 const MEMORY: usize = 16;
@@ -31,6 +33,8 @@ pub(crate) struct Damage {
     recent: Vec<u8>,
     /// Bytes that are left of a run, and whether it is lost.
     run: (usize, bool),
+    /// A run that waits for the end of the next one, and whether it is still being filled.
+    held: (Vec<u8>, bool),
 }
 
 impl Damage {
@@ -41,6 +45,7 @@ impl Damage {
             random: fastrand::Rng::with_seed(faults.seed.wrapping_mul(2).wrapping_add(direction)),
             recent: Vec::new(),
             run: (0, false),
+            held: (Vec::new(), false),
         }
     }
 
@@ -49,6 +54,13 @@ impl Damage {
         for &byte in input {
             if self.run.0 == 0 {
                 self.run = (HOLE, self.happens(self.faults.hole));
+                // What was filled by the run that ended waits for this one; what waited for that one goes.
+                if self.held.1 {
+                    self.held.1 = false;
+                } else {
+                    output.append(&mut self.held.0);
+                    self.held.1 = self.happens(self.faults.reorder);
+                }
             }
             self.run.0 -= 1;
             if self.run.1 {
@@ -72,7 +84,10 @@ impl Damage {
     }
 
     fn emit(&mut self, byte: u8, output: &mut Vec<u8>) {
-        output.push(byte);
+        match self.held.1 {
+            true => self.held.0.push(byte),
+            false => output.push(byte),
+        }
         if self.recent.len() == MEMORY {
             self.recent.remove(0);
         }
@@ -95,6 +110,7 @@ mod tests {
         insert: 0.05,
         duplicate: 0.02,
         hole: 0.01,
+        reorder: 0.01,
     };
 
     fn damaged(faults: Faults, direction: u64, chunk: usize) -> Vec<u8> {
@@ -158,6 +174,22 @@ mod tests {
         let left = damaged(faults, 0, 977);
         let lost = 5000 - left.len();
         assert!(lost > 0 && lost.is_multiple_of(HOLE), "{lost}");
+    }
+
+    #[test]
+    fn reordered_runs_are_all_there_but_what_still_waits() {
+        let faults = Faults {
+            seed: 5,
+            reorder: 0.3,
+            ..Faults::default()
+        };
+        let clean = damaged(Faults::default(), 0, 977);
+        let mixed = damaged(faults, 0, 977);
+        assert_eq!(mixed, damaged(faults, 0, 1));
+        assert_ne!(mixed, clean);
+        assert!(clean.len() - mixed.len() <= 2 * HOLE);
+        let count = |bytes: &[u8]| bytes.iter().filter(|byte| **byte == 1).count();
+        assert!(count(&clean) - count(&mixed) <= 1);
     }
 
     #[test]

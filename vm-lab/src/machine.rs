@@ -342,6 +342,17 @@ impl Machine {
         self.line.hang_up();
     }
 
+    /// Stands the machine still for `time`, as a hypervisor does that pauses it: its clock stands still, too.
+    ///
+    /// # Errors
+    /// When the emulator does not stop.
+    pub fn pause(&self, time: Duration) -> Result<()> {
+        self.bochs.while_stopped(|_| {
+            std::thread::sleep(time);
+            Ok(())
+        })
+    }
+
     /// As if the cable were pulled out of the host, and put in again after `time`.
     pub fn unplug(&mut self, time: Duration) {
         self.line.cut(time);

@@ -168,6 +168,14 @@ const PARTS: &[Part] = &[
         ),
     },
     Part {
+        name: "faults",
+        about: "every fault of a line over every kind of line, with seeds that change, as a table",
+        work: Work::Lab(
+            "faults_of_lines_and_what_is_read_of_them",
+            Some(("STANDSTILL_FAULTS", "all")),
+        ),
+    },
+    Part {
         name: "deny",
         about: "licences, bans and sources of all dependencies, by cargo-deny",
         work: Work::Other(deny),

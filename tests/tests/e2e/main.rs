@@ -14,6 +14,7 @@ mod ends;
 mod errors;
 mod events;
 mod exits;
+mod faults;
 mod forms;
 mod halted;
 mod hits;

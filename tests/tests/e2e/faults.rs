@@ -1,0 +1,270 @@
+//! Every fault of a line, over every kind of line: what the user reads, and how the session goes on. Damage is done by one
+//! relay, whatever kind of line leads to it, from a seed.
+//!
+//! Every run tries each fault once, on one kind of line or another; `cargo lab soak faults` tries all on all.
+
+use crate::hosts::AtLine;
+use crate::lab::Lab;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant, SystemTime};
+use vm_lab::faults::Faults;
+use vm_lab::host::Host;
+use vm_lab::machine::Options;
+use vm_lab::relay::Relay;
+
+/// Wants every cell.
+const ALL: &str = "STANDSTILL_FAULTS";
+
+/// Kinds of line: the words of `connect` for each.
+const LINES: [&str; 3] = ["--socket", "--tcp", "--serial"];
+
+#[derive(Clone, Copy)]
+enum Fault {
+    Damage(&'static str, Faults),
+    Cut,
+    HungUp,
+    Paused,
+    Killed,
+    SwitchedOff,
+    SecondHost,
+}
+
+const NONE: Faults = Faults {
+    seed: 0,
+    flip: 0.0,
+    drop: 0.0,
+    insert: 0.0,
+    duplicate: 0.0,
+    hole: 0.0,
+    reorder: 0.0,
+};
+
+const FAULTS: [Fault; 11] = [
+    Fault::Damage(
+        "corrupt",
+        Faults {
+            flip: 0.003,
+            ..NONE
+        },
+    ),
+    Fault::Damage(
+        "drop",
+        Faults {
+            drop: 0.003,
+            ..NONE
+        },
+    ),
+    Fault::Damage(
+        "insert",
+        Faults {
+            insert: 0.003,
+            ..NONE
+        },
+    ),
+    Fault::Damage(
+        "duplicate",
+        Faults {
+            duplicate: 0.003,
+            ..NONE
+        },
+    ),
+    Fault::Damage(
+        "reorder",
+        Faults {
+            reorder: 0.02,
+            ..NONE
+        },
+    ),
+    Fault::Cut,
+    Fault::HungUp,
+    Fault::Paused,
+    Fault::Killed,
+    Fault::SwitchedOff,
+    Fault::SecondHost,
+];
+
+impl Fault {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Damage(name, _) => name,
+            Self::Cut => "cut and resume",
+            Self::HungUp => "hang up",
+            Self::Paused => "machine paused",
+            Self::Killed => "host killed",
+            Self::SwitchedOff => "debuggee reset",
+            Self::SecondHost => "second host",
+        }
+    }
+}
+
+/// A host program on a line, and what it printed that no command asked for.
+struct User<'l> {
+    host: Option<Host>,
+    program: &'l AtLine,
+    line: (&'static str, &'l str),
+    read: Vec<String>,
+}
+
+impl<'l> User<'l> {
+    fn connect(program: &'l AtLine, line: (&'static str, &'l str)) -> Self {
+        Self {
+            host: Some(Self::start(program, line).unwrap()),
+            program,
+            line,
+            read: Vec::new(),
+        }
+    }
+
+    fn start(program: &AtLine, (kind, place): (&str, &str)) -> Result<Host, String> {
+        let mut command = Command::new(&program.program);
+        command.args(["connect", kind, place, "--batch", "--symbols"]);
+        command.arg(&program.kernel);
+        command.env(
+            "XDG_STATE_HOME",
+            std::env::temp_dir().join("standstill-faults"),
+        );
+        Host::run(&mut command).map_err(|error| format!("{error:#}"))
+    }
+
+    /// Lines of the session itself are kept apart from the command's.
+    #[track_caller]
+    fn run(&mut self, command: &str) -> String {
+        let reply = self.host.as_mut().unwrap().command(command).unwrap();
+        assert!(reply.ok, "{command}: {}", reply.output);
+        let is_told = |line: &&str| {
+            ["the line ", "the debuggee ", "the driver ", "another host "]
+                .iter()
+                .any(|start| line.starts_with(start))
+        };
+        let (told, answer): (Vec<&str>, Vec<&str>) = reply.output.lines().partition(is_told);
+        self.read.extend(told.into_iter().map(str::to_owned));
+        answer.join("\n")
+    }
+
+    /// What a halted debuggee answers, whoever asks.
+    #[track_caller]
+    fn answers(&mut self) -> Vec<String> {
+        ["r", "dq vmlinux!_text l 800", "!va2pa @rip", "~"]
+            .map(|command| self.run(command))
+            .to_vec()
+    }
+}
+
+/// One cell; what was read.
+#[track_caller]
+fn cell(lab: &mut Lab, user: &mut User<'_>, fault: Fault, seed: u64) -> Vec<String> {
+    user.run("pause");
+    let before = user.answers();
+    match fault {
+        Fault::Damage(_, faults) => lab.machine.set_faults(Some(Faults { seed, ..faults })),
+        Fault::Cut => lab.machine.cut_line(Duration::from_millis(1500)),
+        Fault::HungUp => {
+            std::thread::sleep(Duration::from_millis(1100));
+            lab.machine.hang_up();
+        }
+        Fault::Paused => lab.machine.pause(Duration::from_millis(1500)).unwrap(),
+        Fault::Killed => {
+            let mut host = user.host.take().unwrap();
+            let later = Duration::from_millis(seed % 20);
+            // That it does not answer in time is what is wanted.
+            let _ = host.command_within("dq vmlinux!_text l 4000", later);
+            drop(host);
+            user.host = Some(User::start(user.program, user.line).unwrap());
+        }
+        Fault::SecondHost => {
+            let told = User::start(user.program, user.line).map(drop).unwrap_err();
+            let line = told.lines().last().unwrap_or_default();
+            assert!(
+                line.contains("another host program has the debuggee"),
+                "{told}"
+            );
+            user.read.push(line.to_owned());
+        }
+        Fault::SwitchedOff => {
+            lab.machine.power_cycle().unwrap();
+            lab.load_driver(&[]);
+            for _ in 0..200 {
+                user.run("sleep 0n50");
+                if user.read.iter().any(|line| line.contains("there again")) {
+                    break;
+                }
+            }
+            user.run("pause");
+            assert_eq!(user.run("events"), "no events");
+            user.run("g");
+            return std::mem::take(&mut user.read);
+        }
+    }
+    // What is done is done once, and nothing is lost.
+    let event = user.run("!cpuid 7");
+    assert_eq!(user.run("events").lines().count(), 1, "{event}");
+    user.run("events c all");
+    assert_eq!(user.answers(), before, "{}", fault.name());
+    lab.machine.set_faults(None);
+    user.run("g");
+    assert!(lab.guest("echo alive").contains("alive"));
+    std::mem::take(&mut user.read)
+}
+
+/// A line of that kind, and where it is.
+fn relay(fault: Fault, line: &str, socket: &Path) -> (Option<Relay>, String) {
+    match line {
+        // Two share it.
+        _ if matches!(fault, Fault::SecondHost) => {
+            let path = socket.with_file_name("shared");
+            let _ = std::fs::remove_file(&path);
+            let relay = Relay::shared(socket, &path).unwrap();
+            (Some(relay), path.display().to_string())
+        }
+        "--tcp" => {
+            let (relay, address) = Relay::tcp(socket).unwrap();
+            (Some(relay), address.to_string())
+        }
+        "--serial" => {
+            let (relay, device) = Relay::terminal(socket).unwrap();
+            (Some(relay), device.display().to_string())
+        }
+        _ => (None, socket.display().to_string()),
+    }
+}
+
+#[test]
+fn faults_of_lines_and_what_is_read_of_them() {
+    let all = std::env::var_os(ALL).is_some();
+    let seed = match all {
+        true => SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs(),
+        false => 7,
+    };
+    let mut lab = Lab::with(&Options::default());
+    lab.kill_host();
+    let program = AtLine::of(&lab);
+    let socket = lab.machine.socket_path().to_owned();
+    println!("seed {seed}");
+    println!("{:<16}{:<10}{:>6}  what is read", "fault", "line", "s");
+    for (number, fault) in FAULTS.into_iter().enumerate() {
+        for (at, line) in LINES.into_iter().enumerate() {
+            if !all && number % LINES.len() != at {
+                continue;
+            }
+            // Two programs share no serial device, and a server of TCP does as one of sockets.
+            let line = match fault {
+                Fault::SecondHost if at > 0 && all => continue,
+                Fault::SecondHost => "--socket",
+                _ => line,
+            };
+            // The machine's line is one relay's at a time.
+            let (_relay, place) = relay(fault, line, &socket);
+            let started = Instant::now();
+            let mut user = User::connect(&program, (line, &place));
+            let read = cell(&mut lab, &mut user, fault, seed);
+            let read = match read.is_empty() {
+                true => "nothing; all is as before".to_owned(),
+                false => read.join(" / "),
+            };
+            let took = started.elapsed().as_secs_f32();
+            println!("{:<16}{:<10}{took:>6.1}  {read}", fault.name(), &line[2..]);
+            user.host.take().unwrap().finish().unwrap();
+        }
+    }
+}
