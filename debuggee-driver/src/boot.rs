@@ -29,7 +29,6 @@ use crate::hw::vmx_cpu::{self, VmcsPlan};
 use crate::pool::arena::{Arena, CHUNK_BYTES};
 use crate::port::HostTransport;
 use crate::shared::{Fixed, Parts, Shared};
-use crate::transport::baud::Rates;
 use crate::transport::place::Place;
 use crate::transport::uart16550::{Speed, Uart, UartError};
 use crate::vmx::capability::Unsupported;
@@ -41,6 +40,7 @@ use detours::build_detours;
 use host::{build_codes, build_host_pages};
 use views::{build_mode_views, build_views, hide_device};
 use wire_protocol::address::{Extent, GuestPhysical, PAGE_BYTES};
+use wire_protocol::baud::Rates;
 use wire_protocol::limits;
 
 /// What the platform brings.

@@ -21,6 +21,8 @@ const RETRY_US: u64 = 600_000;
 const ACK_DELAY_US: u64 = 50_000;
 /// A host that is asked three times whether it is there has so long for each answer.
 const ANSWER_US: u64 = 500_000;
+/// The slowest line sends what a transmitter holds within this; one that does not is not waited for.
+const SENT_US: u64 = 1_000_000;
 
 /// Memory for what is sent.
 pub struct Buffers {
@@ -35,6 +37,8 @@ pub struct Line<T: Transport> {
     transport: T,
     link: Link<'static>,
     arrived: Chunk,
+    /// Since when the rate is to be another one.
+    rate_due_us: Option<u64>,
     /// See [`Buffers`].
     pub buffers: Buffers,
     /// Context of addresses: the kernel base once the handshake is over, 0 before.
@@ -80,10 +84,15 @@ impl<T: Transport> Line<T> {
             answer_us: ANSWER_US,
             byte_time_ns: transport.byte_time_ns(),
         };
+        let mut link = Link::new(Role::Responder, storage, timing);
+        if let Some(rates) = transport.rates() {
+            link.use_rates(rates);
+        }
         Self {
             transport,
             arrived: Chunk::EMPTY,
-            link: Link::new(Role::Responder, storage, timing),
+            rate_due_us: None,
+            link,
             buffers,
             base: GuestVirtual(0),
         }
@@ -107,12 +116,28 @@ impl<T: Transport> Line<T> {
 
     /// Gives the transport what it takes; false once there is nothing left to send.
     pub fn transmit(&mut self, now_us: u64) -> bool {
+        self.change_rate(now_us);
         let mut chunk = [0; CHUNK_BYTES];
         let room = self.transport.room().min(CHUNK_BYTES);
         let taken = chunk.get_mut(..room).unwrap_or_default();
         let count = self.link.pull_into(taken, now_us);
         self.transport.send(taken.get(..count).unwrap_or_default());
         count == room
+    }
+
+    /// Changes the rate if that is due, once the transmitter is empty; it is not waited for here.
+    fn change_rate(&mut self, now_us: u64) {
+        let Some(baud_hz) = self.link.wanted_rate() else {
+            return;
+        };
+        let due_us = *self.rate_due_us.get_or_insert(now_us);
+        if self.transport.is_sent() || now_us.saturating_sub(due_us) >= SENT_US {
+            self.rate_due_us = None;
+            self.transport.set_rate(baud_hz);
+            let rates = self.transport.rates();
+            let baud_hz = rates.map_or(0, |rates| rates.baud_hz);
+            self.link.rate_is(baud_hz, now_us);
+        }
     }
 
     /// Bytes of messages that are not acknowledged yet.

@@ -65,7 +65,7 @@ const ORDERS: [Order; 2] = [
             &["refusal"],
             &["bytecode", "frame", "transport", "instruction"],
             &["register", "branch", "crc", "digest", "pool"],
-            &["address", "closed", "codec", "limits"],
+            &["address", "baud", "closed", "codec", "limits"],
         ],
         outside: &[],
     },

@@ -21,6 +21,7 @@
 #![cfg_attr(not(test), warn(clippy::cast_possible_truncation))]
 
 pub mod address;
+pub mod baud;
 pub mod branch;
 #[cfg_attr(
     not(test),

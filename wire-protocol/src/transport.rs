@@ -1,6 +1,17 @@
 //! Where bytes come from and go to: the driver's UART, another device, or one of these with
 //! something around it that records what goes by, or damages it.
 
+/// What a transport has that runs at a rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rates {
+    /// The rate that it is at.
+    pub baud_hz: u32,
+    /// What its UART makes rates of; the responder's alone counts.
+    pub clock_hz: u32,
+    /// It is not to leave this rate.
+    pub is_fixed: bool,
+}
+
 /// Moves chunks of bytes, and knows nothing of what they mean. No call waits.
 ///
 /// A line that is gone for good behaves like a quiet one: it gives nothing and takes nothing. A
@@ -17,4 +28,17 @@ pub trait Transport {
 
     /// Time that a byte takes: 86,806 at 115,200 baud, 0 on a network.
     fn byte_time_ns(&self) -> u32;
+
+    /// The rate that it runs at, if it does, and what it makes others of.
+    fn rates(&self) -> Option<Rates> {
+        None
+    }
+
+    /// All that was sent is on the line. Where there is no rate nobody asks.
+    fn is_sent(&mut self) -> bool {
+        true
+    }
+
+    /// Runs at this rate from now on, if it can. What was not sent yet is lost, or sent at a rate between.
+    fn set_rate(&mut self, _baud_hz: u32) {}
 }

@@ -57,7 +57,7 @@ struct ss_facts {
 	u64 tsc_khz;
 	struct ss_line line;
 	u64 line_linear; /* where registers in memory are mapped, uncached */
-	u64 clock_hz, baud_hz;
+	u64 clock_hz, baud_hz, baud_fixed;
 	u64 session;
 	u64 token; /* that every call of this load has to know */
 	u64 entry_base, entry_bytes; /* code in which stack and tables may be the user's */

@@ -202,6 +202,7 @@ pub fn line(incoming: &[u8]) -> Line<Uart<FakePorts>> {
     let speed = Speed {
         clock_hz: 1_843_200,
         baud_hz: 115_200,
+        is_fixed: false,
     };
     let uart = Uart::init(ports, speed).unwrap();
     line_over(uart, 64)

@@ -1,7 +1,6 @@
 //! Ways to move bytes to the host, each generic over the device's registers and polled: no
 //! interrupts, no memory of their own.
 
-pub mod baud;
 pub mod choice;
 pub mod firmware;
 pub mod place;

@@ -4,12 +4,10 @@
 //! National Semiconductor PC16550D data sheet, "Registers" 8.0; Texas Instruments TL16C750 data sheet, "FIFO control
 //! register", for FIFOs of 64 bytes; Exar ST16C650A data sheet, "Enhanced feature register", for those of 32.
 
-use super::baud::{Rates, divisor};
 use crate::port::{HostTransport, Owned, RegisterIo};
+use wire_protocol::baud::{self, byte_time_ns, divisor};
+use wire_protocol::link::Rates;
 use wire_protocol::transport::Transport;
-
-/// Start bit, eight data bits, stop bit.
-const BITS_PER_BYTE: u64 = 10;
 
 const DATA: u8 = 0;
 const INTERRUPT_ENABLE: u8 = 1;
@@ -47,6 +45,8 @@ const OVERRUN: u8 = 1 << 1;
 const PARITY: u8 = 1 << 2;
 const FRAMING: u8 = 1 << 3;
 const TRANSMITTER_EMPTY: u8 = 1 << 5;
+/// The shift register, too.
+const ALL_SENT: u8 = 1 << 6;
 /// What a port reads that no device answers at.
 const NOBODY: u8 = 0xff;
 
@@ -60,7 +60,7 @@ pub enum UartError {
         /// What was asked for.
         baud_hz: u32,
         /// What it makes.
-        rates: Rates,
+        rates: baud::Rates,
     },
 }
 
@@ -71,6 +71,8 @@ pub struct Speed {
     pub clock_hz: u32,
     /// Bits in a second.
     pub baud_hz: u32,
+    /// Whatever the host asks for.
+    pub is_fixed: bool,
 }
 
 /// Errors on the line since [`Uart::init`].
@@ -86,7 +88,7 @@ pub struct LineErrors {
 #[derive(Debug)]
 pub struct Uart<Io> {
     io: Io,
-    baud_hz: u32,
+    speed: Speed,
     divisor: u16,
     /// What it says of its FIFO.
     fifo: u8,
@@ -101,17 +103,19 @@ impl<Io: RegisterIo> Uart<Io> {
     /// # Errors
     /// No UART answers, or the speed is impossible; then nothing was written.
     pub fn init(mut io: Io, speed: Speed) -> Result<Self, UartError> {
-        let Speed { clock_hz, baud_hz } = speed;
+        let Speed {
+            clock_hz, baud_hz, ..
+        } = speed;
         let divisor = divisor(clock_hz, baud_hz).ok_or(UartError::BadSpeed {
             baud_hz,
-            rates: Rates { clock_hz },
+            rates: baud::Rates { clock_hz },
         })?;
         if !answers(&mut io) {
             return Err(UartError::Missing);
         }
         let mut uart = Self {
             io,
-            baud_hz,
+            speed,
             divisor,
             fifo: 0,
             fifo_bytes: 1,
@@ -239,8 +243,32 @@ impl<Io: RegisterIo> Transport for Uart<Io> {
     }
 
     fn byte_time_ns(&self) -> u32 {
-        let time_ns = BITS_PER_BYTE * 1_000_000_000 / u64::from(self.baud_hz.max(1));
-        u32::try_from(time_ns).unwrap_or(u32::MAX)
+        byte_time_ns(self.speed.baud_hz)
+    }
+
+    fn rates(&self) -> Option<Rates> {
+        let Speed {
+            clock_hz,
+            baud_hz,
+            is_fixed,
+        } = self.speed;
+        Some(Rates {
+            baud_hz,
+            clock_hz,
+            is_fixed,
+        })
+    }
+
+    fn is_sent(&mut self) -> bool {
+        self.line_status() & ALL_SENT != 0
+    }
+
+    fn set_rate(&mut self, baud_hz: u32) {
+        if let Some(divisor) = divisor(self.speed.clock_hz, baud_hz) {
+            self.speed.baud_hz = baud_hz;
+            self.divisor = divisor;
+            self.set_up();
+        }
     }
 }
 
@@ -282,6 +310,7 @@ mod tests {
         Speed {
             clock_hz: 1_843_200,
             baud_hz,
+            is_fixed: false,
         }
     }
 
@@ -376,6 +405,25 @@ mod tests {
     }
 
     #[test]
+    fn the_rate_is_changed_once_all_is_sent_and_stays_changed() {
+        let mut uart = uart();
+        uart.send(7);
+        assert!(!uart.is_sent());
+        uart.io.transmitter_empty = true;
+        assert!(uart.is_sent());
+        uart.set_rate(115_200);
+        assert_eq!((uart.io.divisor, uart.byte_time_ns()), (1, 86_805));
+        uart.io.write(LINE_CONTROL, 0);
+        uart.mend();
+        assert_eq!(uart.io.divisor, 1);
+        // One that its clock does not make.
+        uart.set_rate(230_400);
+        assert_eq!(uart.io.divisor, 1);
+        let rates = Transport::rates(&uart).map(|it| (it.baud_hz, it.clock_hz, it.is_fixed));
+        assert_eq!(rates, Some((115_200, 1_843_200, false)));
+    }
+
+    #[test]
     fn a_missing_uart_is_reported() {
         let mut ports = FakePorts::new(COM1);
         ports.missing = true;
@@ -390,8 +438,9 @@ mod tests {
         let speed = Speed {
             clock_hz: 1_843_200,
             baud_hz: 230_400,
+            is_fixed: false,
         };
-        let rates = Rates {
+        let rates = baud::Rates {
             clock_hz: 1_843_200,
         };
         let baud_hz = 230_400;

@@ -2,16 +2,18 @@
 
 use super::{Completed, Kind, WINDOW_FRAMES};
 use super::{DAMAGE_REPORTS, Incoming, Link, Reception, Role, claim, part};
-use crate::frame::{Counts, Flags};
+use crate::frame::{Counts, Flags, Header};
 
 impl Link<'_> {
     /// Takes one byte from the line.
     pub fn push(&mut self, byte: u8, now_us: u64) -> Option<Incoming> {
         self.last_byte_us = now_us;
         self.statistics.received_bytes += 1;
+        self.rate.byte(now_us);
         match self.decoder.push(byte)? {
             Completed::BreakIn => {
                 self.statistics.break_ins += 1;
+                self.rate.good(now_us);
                 if self.connecting {
                     // Who greets has not seen the proposal.
                     self.syn_wanted = true;
@@ -27,6 +29,7 @@ impl Link<'_> {
                 let opened = self.receive(now_us);
                 if opened.is_some() {
                     self.statistics.received_frames += 1;
+                    self.rate.good(now_us);
                     self.damage_reports = 0;
                 } else {
                     self.take_damaged(now_us);
@@ -40,6 +43,7 @@ impl Link<'_> {
     /// at once if it is asked to. Not for long: two ends that understand nothing would tell each other so for ever.
     fn take_damaged(&mut self, now_us: u64) {
         self.statistics.broken_frames += 1;
+        self.rate.broken(now_us);
         // What comes behind a damaged frame says more.
         let is_told = self.again_reported && self.gap.is_some();
         if self.is_connected() && !is_told && self.damage_reports < DAMAGE_REPORTS {
@@ -51,7 +55,13 @@ impl Link<'_> {
 
     /// `None`: the frame is damaged, or not for this end.
     fn receive(&mut self, now_us: u64) -> Option<Option<Incoming>> {
-        match (self.decoder.header()?.kind, self.role) {
+        let Header { kind, flags, .. } = self.decoder.header()?;
+        let is_about_rate = flags.contains(Flags::PART);
+        match (kind, self.role) {
+            (Kind::Syn, Role::Responder) | (Kind::SynAck, Role::Initiator) if is_about_rate => {
+                self.receive_about_rate(now_us)?;
+                Some(None)
+            }
             (Kind::Syn, Role::Responder) => {
                 let frame = self.decoder.open(0, Counts::default())?;
                 let flags = frame.header.flags;
@@ -59,6 +69,10 @@ impl Link<'_> {
                 let payload = payload.get_mut(..frame.payload.len())?;
                 payload.copy_from_slice(frame.payload);
                 self.proposed(flags, payload, now_us)?;
+                if self.ownership.claim.is_some() {
+                    // Whoever looks for the right rate knows at once that this is it.
+                    self.rate.call(now_us);
+                }
                 Some(None)
             }
             (Kind::SynAck, Role::Initiator) => {
@@ -96,6 +110,7 @@ impl Link<'_> {
         self.retry_at_us = None;
         self.back_off = 0;
         self.statistics.sessions += 1;
+        self.rate.connected(now_us);
         Some(Incoming::Connected)
     }
 

@@ -19,18 +19,25 @@
 //! **Parts.** A frame keeps its number and its payload until it is acknowledged. On a line that
 //! loses much a long one goes in parts, of which any number may be there: the shorter the worse the
 //! line is (`quality`).
+//!
+//! **Rate.** Where the transport runs at one that can be changed, both ends look for the highest that the line carries
+//! (`rate`).
 
 mod claim;
 mod part;
 mod quality;
 mod queue;
+mod rate;
 mod receiver;
 mod sender;
+
+pub use rate::{RateNews, RateState, Rates};
 
 use crate::frame::{BODY_BYTES, BREAK_IN, Completed, Decoder, Flags, Header, Kind, WIRE_BYTES};
 use crate::limits::{MESSAGE_BYTES, WINDOW_FRAMES};
 use claim::Ownership;
 use quality::Quality;
+use rate::Pace;
 use receiver::{Ahead, Receiver, Reception};
 use sender::Sender;
 
@@ -175,6 +182,7 @@ pub struct Link<'b> {
     sender: Sender<'b>,
     quality: Quality,
     ownership: Ownership,
+    rate: Pace,
 
     /// The session whose frames count.
     session: Option<u32>,
@@ -227,6 +235,7 @@ impl<'b> Link<'b> {
             sender: Sender::new(storage.queue),
             quality: Quality::default(),
             ownership: Ownership::default(),
+            rate: Pace::new(role),
             session: None,
             proposed: None,
             connecting: false,
@@ -270,6 +279,7 @@ impl<'b> Link<'b> {
     fn start_session(&mut self, nonce: u32) {
         self.session = Some(nonce);
         self.proposed = None;
+        self.rate.restart();
         self.sender.reset();
         self.receiver.reset();
         self.ack_due_us = None;

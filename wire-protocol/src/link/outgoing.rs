@@ -55,13 +55,21 @@ impl Link<'_> {
         } else {
             self.ack_due_us
         };
+        let rate_us = self.rate.deadline_us();
+        if self.rate.holds() {
+            return rate_us;
+        }
         let retry_us = self.retry_due_us();
         let claim_us = self.claim_due_us();
-        ack_us.into_iter().chain(retry_us).chain(claim_us).min()
+        let due_us = ack_us.into_iter().chain(retry_us).chain(claim_us);
+        due_us.chain(rate_us).min()
     }
 
     fn begin_frame(&mut self, now_us: u64) -> Option<()> {
         self.wire_starts_retry = false;
+        if self.rate.wanted_hz().is_some() {
+            return None;
+        }
         if self.break_in_wanted {
             self.break_in_wanted = false;
             self.wire
@@ -70,6 +78,9 @@ impl Link<'_> {
             self.wire_at = 0;
             self.wire_len = BREAK_IN.len();
             return Some(());
+        }
+        if let Some(begun) = self.begin_rate_frame(now_us) {
+            return begun;
         }
         if let Some(nonce) = self.syn_ack_wanted.take() {
             return self.begin_handshake(Kind::SynAck, Flags::empty(), nonce, &[]);
@@ -83,6 +94,9 @@ impl Link<'_> {
             return self.begin_handshake(Kind::SynAck, Flags::TAKEN, nonce, &[]);
         }
         self.check_retry(now_us);
+        if self.is_held(now_us) {
+            return None;
+        }
         let asks = self.asks(now_us);
         if let Some(nonce) = self.syn_ack_wanted.take() {
             return self.begin_handshake(Kind::SynAck, Flags::empty(), nonce, &[]);
@@ -116,15 +130,23 @@ impl Link<'_> {
         self.wire_is(len)
     }
 
+    /// A responder takes the first frame of a session for its start and nothing else.
+    pub(super) fn introduces(&self, now_us: u64) -> bool {
+        let ack_is_due = self.ack_due_us.is_some_and(|due_us| due_us <= now_us);
+        self.role == Role::Initiator
+            && self.session.is_some()
+            && !self.connecting
+            && !self.confirmed
+            && (ack_is_due || self.has_presence())
+    }
+
     fn begin_session_frame(&mut self, session: u32, asks: bool, now_us: u64) -> Option<()> {
         let speaks_of_itself = asks || self.has_presence();
         let ack_is_due = speaks_of_itself || self.ack_due_us.is_some_and(|due| due <= now_us);
         let mut flags = Flags::empty();
         flags.set(Flags::AGAIN, self.again_wanted);
         let acknowledged = self.receiver.expected();
-        // A responder takes the first frame of a session for its start and nothing else.
-        let introduce = self.role == Role::Initiator && !self.confirmed && ack_is_due;
-        let outgoing = if introduce || speaks_of_itself {
+        let outgoing = if self.introduces(now_us) || speaks_of_itself {
             None
         } else {
             self.sender.take_next(self.quality.cut_bytes())
@@ -169,7 +191,7 @@ impl Link<'_> {
         self.wire_is(len)
     }
 
-    fn wire_is(&mut self, len: usize) -> Option<()> {
+    pub(super) fn wire_is(&mut self, len: usize) -> Option<()> {
         self.wire_at = 0;
         self.wire_len = len;
         self.statistics.sent_frames += 1;
@@ -185,6 +207,9 @@ impl Link<'_> {
         // The first time the other side, or this one, may only have been late.
         if self.back_off > 0 && self.sender.is_waiting() {
             self.quality.lost();
+        }
+        if self.back_off > 0 {
+            self.rate_may_be_wrong(now_us);
         }
         self.back_off = (self.back_off + 1).min(BACK_OFF_LIMIT);
         self.sender.rewind();

@@ -60,6 +60,7 @@ pub(crate) struct RawFacts {
     pub(crate) line_linear: u64,
     pub(crate) clock_hz: u64,
     pub(crate) baud_hz: u64,
+    pub(crate) baud_fixed: u64,
     pub(crate) session: u64,
     pub(crate) token: u64,
     pub(crate) entry_base: u64,

@@ -204,6 +204,7 @@ unsafe fn plan(raw: &RawFacts) -> Plan<'_> {
             speed: Speed {
                 clock_hz: raw.clock_hz as u32,
                 baud_hz: raw.baud_hz as u32,
+                is_fixed: raw.baud_fixed != 0,
             },
         },
         constants,

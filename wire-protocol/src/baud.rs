@@ -1,5 +1,5 @@
-//! Baud rates that a UART makes by dividing its clock. Pure; for the UART when it is set up, and for what is said when it
-//! cannot be.
+//! Baud rates, and which of them a UART makes by dividing its clock. Pure; for the UART when it is set up or changed, for
+//! what is said when it cannot be, and for the host, which asks for no other ones.
 
 use core::fmt;
 
@@ -36,6 +36,31 @@ pub fn divisor(clock_hz: u32, baud_hz: u32) -> Option<u16> {
     u16::try_from(divisor).ok().filter(|divisor| *divisor != 0)
 }
 
+/// Time that a byte takes: start bit, eight data bits, stop bit. 0 for no rate.
+#[must_use]
+pub fn byte_time_ns(baud_hz: u32) -> u32 {
+    let time = 10_000_000_000_u64.checked_div(baud_hz.into());
+    time.and_then(|time| time.try_into().ok()).unwrap_or(0)
+}
+
+/// The lowest standard rate above this one that the clock makes.
+#[must_use]
+pub fn next_above(clock_hz: u32, baud_hz: u32) -> Option<u32> {
+    let above = STANDARD.into_iter().filter(|baud| *baud > baud_hz);
+    above
+        .filter(|baud| divisor(clock_hz, *baud).is_some())
+        .min()
+}
+
+/// The highest one below.
+#[must_use]
+pub fn next_below(clock_hz: u32, baud_hz: u32) -> Option<u32> {
+    let below = STANDARD.into_iter().filter(|baud| *baud < baud_hz);
+    below
+        .filter(|baud| divisor(clock_hz, *baud).is_some())
+        .max()
+}
+
 /// The standard rates that a clock makes, as a sentence has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rates {
@@ -66,7 +91,7 @@ impl fmt::Display for Rates {
 mod tests {
     extern crate std;
     use super::*;
-    use crate::ept::model::config;
+    use crate::proptest_config;
     use proptest::prelude::*;
     use std::string::ToString;
 
@@ -99,6 +124,21 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_has_ten_bits() {
+        assert_eq!([0, 9600, 115_200].map(byte_time_ns), [0, 1_041_666, 86_805]);
+    }
+
+    #[test]
+    fn the_next_rate_is_one_that_the_clock_makes() {
+        assert_eq!(next_above(PC_CLOCK_HZ, 9600), Some(19_200));
+        assert_eq!(next_above(PC_CLOCK_HZ, 115_200), None);
+        // 2,000,000 is between them, and 25 % off.
+        assert_eq!(next_above(48_000_000, 1_500_000), Some(3_000_000));
+        assert_eq!(next_below(48_000_000, 3_000_000), Some(1_500_000));
+        assert_eq!(next_below(PC_CLOCK_HZ, 1200), None);
+    }
+
+    #[test]
     fn rates_are_listed() {
         let said = |clock_hz| Rates { clock_hz }.to_string();
         assert_eq!(
@@ -110,7 +150,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(config())]
+        #![proptest_config(proptest_config())]
         #[test]
         fn what_is_divided_is_near_what_was_asked_for(clock_hz: u32, baud_hz: u32) {
             if let Some(divisor) = divisor(clock_hz, baud_hz) {
