@@ -79,6 +79,32 @@ const CHANGES: &[Change] = &[
                 (void)before;\n  \
                 if (save_asked) _exit(SIM->save_state(\"saved\") ? 0 : 1);\n}\n",
     },
+    // A line has a rate at each end, and the lab's relay damages it where they differ. So the second port says its own
+    // between the bytes that it sends, as RFC 2217 has it (`rates` reads it): 255 is the escape, and stands twice for
+    // itself.
+    Change {
+        file: "iodev/serial.cc",
+        before: "      BX_SER_THIS s[port].line_cntl.dlab = new_b7;\n",
+        after: "      if (port == 1 && BX_SER_THIS s[port].line_cntl.dlab && !new_b7 &&\n          \
+                BX_SER_THIS s[port].io_mode == BX_SER_MODE_SOCKET_CLIENT) {\n        \
+                Bit8u told[16] = {255, 250, 44, 1};\n        \
+                unsigned len = 4;\n        \
+                for (int shift = 24; shift >= 0; shift -= 8) {\n          \
+                told[len++] = (Bit8u)(BX_SER_THIS s[port].baudrate >> shift);\n          \
+                if (told[len - 1] == 255) told[len++] = 255;\n        }\n        \
+                told[len++] = 255;\n        told[len++] = 240;\n        \
+                ::send(BX_SER_THIS s[port].socket_id, (const char*) told, len, 0);\n      }\n      \
+                BX_SER_THIS s[port].line_cntl.dlab = new_b7;\n",
+    },
+    Change {
+        file: "iodev/serial.cc",
+        before: "               (const char*) &BX_SER_THIS s[port].tsrbuffer, 1, 0);\n",
+        after: "               (const char*) &BX_SER_THIS s[port].tsrbuffer, 1, 0);\n        \
+                if (port == 1 && BX_SER_THIS s[port].tsrbuffer == 255 &&\n            \
+                BX_SER_THIS s[port].io_mode == BX_SER_MODE_SOCKET_CLIENT)\n          \
+                ::send(BX_SER_THIS s[port].socket_id,\n                 \
+                (const char*) &BX_SER_THIS s[port].tsrbuffer, 1, 0);\n",
+    },
 ];
 
 /// Compiler flags, which depend on what this machine's processor can run.

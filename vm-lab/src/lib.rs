@@ -25,6 +25,7 @@ pub mod memory;
 mod miri;
 pub mod progress;
 pub mod provision;
+mod rates;
 pub mod relax;
 pub mod relay;
 pub mod run;

@@ -2,14 +2,18 @@
 //!
 //! Called by `machine`. One thread owns both ends and waits in `poll`, so no latency is added. One host at a time: a new
 //! connection replaces the old one. What the debuggee sends while nobody listens is dropped, as on a real cable. Bytes
-//! are counted as they arrive, before any injected damage.
+//! are counted as they arrive, before any injected damage. What the emulator says of its UART's rate goes no further; with
+//! a [`Cable`] it decides what each end sees of the other's bytes.
 
 use crate::faults::{Damage, Faults};
+use crate::rates::{Direction, Ends, Reader, Said};
 use anyhow::Result;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::set_tcp_quickack;
+use rustix::termios::tcgetattr;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,6 +30,19 @@ pub struct LineCount {
     pub to_host: u64,
 }
 
+/// A line whose ends run at rates: the debuggee's UART at the one that it was programmed with, the host at that of the
+/// pseudo-terminal which it has open.
+#[derive(Debug)]
+pub struct Cable {
+    /// The other end of the pseudo-terminal; see [`crate::relay::Relay::terminal`].
+    pub terminal: OwnedFd,
+    /// The highest rate at which bytes get through whole.
+    pub highest_hz: u32,
+}
+
+/// A byte whose end was not sent within this is the last for now.
+const REST: Duration = Duration::from_millis(5);
+
 /// Stop reading from one side while this much waits for the other.
 const WAITING_MAX: usize = 64 * 1024;
 
@@ -41,6 +58,8 @@ struct Control {
 struct Orders {
     /// Set when the faults are to change.
     faults: Option<Option<Faults>>,
+    /// Set when there is to be one, or another one.
+    cable: Option<Cable>,
     cut_until: Option<Instant>,
     hang_up: bool,
     stop: bool,
@@ -77,6 +96,11 @@ impl Line {
             host: None,
             control: Arc::clone(&control),
             damage: None,
+            reader: Reader::default(),
+            cable: None,
+            debuggee_hz: None,
+            directions: (Direction::new(0), Direction::new(1)),
+            passed_at: Instant::now(),
             cut_until: None,
             for_debuggee: Vec::new(),
             for_host: Vec::new(),
@@ -102,6 +126,11 @@ impl Line {
     /// Damages the line from now on, or no longer.
     pub fn set_faults(&self, faults: Option<Faults>) {
         self.order(|orders| orders.faults = Some(faults));
+    }
+
+    /// Has rates from now on.
+    pub fn set_cable(&self, cable: Cable) {
+        self.order(|orders| orders.cable = Some(cable));
     }
 
     /// Loses everything in both directions for `time`; the host's connection stays.
@@ -143,6 +172,13 @@ struct Relay {
     control: Arc<Control>,
     /// Towards the debuggee, towards the host.
     damage: Option<(Damage, Damage)>,
+    reader: Reader,
+    cable: Option<Cable>,
+    /// What the emulator said last.
+    debuggee_hz: Option<u32>,
+    /// Towards the debuggee, towards the host.
+    directions: (Direction, Direction),
+    passed_at: Instant,
     cut_until: Option<Instant>,
     for_debuggee: Vec<u8>,
     for_host: Vec<u8>,
@@ -178,6 +214,7 @@ impl Relay {
             {
                 self.host = None;
             }
+            self.rest();
             self.accept();
             self.flush();
         }
@@ -206,7 +243,9 @@ impl Relay {
                 interest(&self.for_debuggee, &self.for_host),
             ));
         }
-        match poll(&mut fds, None) {
+        let is_waiting = self.directions.0.is_waiting() || self.directions.1.is_waiting();
+        let limit: Option<Timespec> = is_waiting.then_some(REST).and_then(|it| it.try_into().ok());
+        match poll(&mut fds, limit.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error),
         }
@@ -224,6 +263,9 @@ impl Relay {
             .unwrap_or_else(PoisonError::into_inner);
         if let Some(faults) = orders.faults.take() {
             self.set_faults(faults);
+        }
+        if let Some(cable) = orders.cable.take() {
+            self.cable = Some(cable);
         }
         if let Some(until) = orders.cut_until.take() {
             self.cut_until = Some(until);
@@ -253,17 +295,59 @@ impl Relay {
         // The emulator sends byte by byte and waits for each to be acknowledged: without this every
         // reply would take the 40 ms of a delayed acknowledgement.
         let _ = set_tcp_quickack(&self.debuggee, true);
+        let mut bytes = Vec::new();
+        for byte in &chunk[..count] {
+            match self.reader.take(*byte) {
+                Some(Said::Byte(byte)) => bytes.push(byte),
+                Some(Said::Rate(rate)) => {
+                    self.give_to_host(&std::mem::take(&mut bytes));
+                    self.debuggee_hz = Some(rate);
+                }
+                None => {}
+            }
+        }
+        self.give_to_host(&bytes);
+        true
+    }
+
+    fn give_to_host(&mut self, bytes: &[u8]) {
         self.control
             .to_host
-            .fetch_add(count as u64, Ordering::SeqCst);
-        if self.is_cut() || self.host.is_none() {
-            return true;
+            .fetch_add(bytes.len() as u64, Ordering::SeqCst);
+        if bytes.is_empty() || self.is_cut() || self.host.is_none() {
+            return;
         }
-        match &mut self.damage {
-            Some((_, damage)) => damage.apply(&chunk[..count], &mut self.for_host),
-            None => self.for_host.extend(&chunk[..count]),
+        let damage = self.damage.as_mut().map(|(_, damage)| damage);
+        let damaged = damaged(damage, bytes);
+        let (sent, read) = (self.debuggee_hz, self.host_hz());
+        match self.ends(sent, read) {
+            Some(ends) => (self.directions.1).pass(ends, &damaged, &mut self.for_host),
+            None => self.for_host.extend(damaged),
         }
-        true
+        self.passed_at = Instant::now();
+    }
+
+    /// The rate that the host has set at its end.
+    fn host_hz(&self) -> Option<u32> {
+        let settings = tcgetattr(&self.cable.as_ref()?.terminal).ok()?;
+        Some(settings.output_speed()).filter(|rate| *rate != 0)
+    }
+
+    /// Without a cable, or before both ends have a rate, all is let through.
+    fn ends(&self, sent_hz: Option<u32>, read_hz: Option<u32>) -> Option<Ends> {
+        Some(Ends {
+            sent_hz: sent_hz?,
+            read_hz: read_hz?,
+            highest_hz: self.cable.as_ref()?.highest_hz,
+        })
+    }
+
+    /// What began and was not ended has ended.
+    fn rest(&mut self) {
+        if self.passed_at.elapsed() >= REST {
+            self.directions.0.rest(&mut self.for_debuggee);
+            self.directions.1.rest(&mut self.for_host);
+        }
     }
 
     /// False if the host hung up.
@@ -281,10 +365,14 @@ impl Relay {
         if self.is_cut() {
             return true;
         }
-        match &mut self.damage {
-            Some((damage, _)) => damage.apply(&chunk[..count], &mut self.for_debuggee),
-            None => self.for_debuggee.extend(&chunk[..count]),
+        let damage = self.damage.as_mut().map(|(damage, _)| damage);
+        let damaged = damaged(damage, &chunk[..count]);
+        let (sent, read) = (self.host_hz(), self.debuggee_hz);
+        match self.ends(sent, read) {
+            Some(ends) => (self.directions.0).pass(ends, &damaged, &mut self.for_debuggee),
+            None => self.for_debuggee.extend(damaged),
         }
+        self.passed_at = Instant::now();
         true
     }
 
@@ -306,6 +394,16 @@ impl Relay {
             None => self.for_host.clear(),
         }
     }
+}
+
+/// What becomes of bytes on a bad line.
+fn damaged(damage: Option<&mut Damage>, bytes: &[u8]) -> Vec<u8> {
+    let mut output = Vec::new();
+    match damage {
+        Some(damage) => damage.apply(bytes, &mut output),
+        None => output.extend(bytes),
+    }
+    output
 }
 
 /// How many bytes arrived; `None` at the end of the connection.

@@ -1,6 +1,8 @@
 //! Tests of `line` with sockets in place of an emulator.
 
 use super::*;
+use crate::relay::Relay;
+use rustix::termios::{OptionalActions, tcsetattr};
 use std::net::TcpListener;
 
 struct Rig {
@@ -45,6 +47,51 @@ fn read(from: &mut impl Read, count: usize) -> Vec<u8> {
     bytes
 }
 
+/// What the emulator sends for these bytes.
+fn as_emulated(bytes: &[u8]) -> Vec<u8> {
+    let twice = |byte: &u8| std::iter::repeat_n(*byte, 1 + usize::from(*byte == 255));
+    bytes.iter().flat_map(twice).collect()
+}
+
+/// Programs the emulated UART.
+fn rate(rig: &mut Rig, baud_hz: u32) {
+    let rate = baud_hz.to_be_bytes();
+    let told = [&[255, 250, 44, 1][..], &rate, &[255, 240]].concat();
+    rig.debuggee.write_all(&told).unwrap();
+}
+
+#[test]
+fn with_a_cable_each_end_sees_the_others_bytes_at_its_own_rate() {
+    let mut rig = rig(None);
+    let (_relay, name, terminal) = Relay::terminal(&rig.path).unwrap();
+    let mut host = std::fs::OpenOptions::new();
+    let mut host = host.read(true).write(true).open(name).unwrap();
+    rig.line.set_cable(Cable {
+        terminal,
+        highest_hz: 115_200,
+    });
+    host.write_all(b"!").unwrap();
+    assert_eq!(read(&mut rig.debuggee, 1), b"!", "no rate is known yet");
+    rate(&mut rig, 115_200);
+    rig.debuggee.write_all(&as_emulated(&[1, 255, 2])).unwrap();
+    assert_eq!(read(&mut host, 3), [1, 255, 2]);
+    rate(&mut rig, 9600);
+    rig.debuggee.write_all(&[0x55]).unwrap();
+    assert_eq!(read(&mut host, 5), [0; 5]);
+    // Bits of the sender's are as short as the twelfth part of the receiver's, which misses those that are high.
+    host.write_all(&[0x81; 13]).unwrap();
+    let seen = read(&mut rig.debuggee, 1);
+    assert_ne!(seen, [0x81]);
+    // The host's end follows.
+    let mut settings = tcgetattr(&host).unwrap();
+    settings.set_speed(9600).unwrap();
+    tcsetattr(&host, OptionalActions::Now, &settings).unwrap();
+    rig.debuggee.write_all(&[0x55]).unwrap();
+    assert_eq!(read(&mut host, 1), [0x55]);
+    // Neither is counted otherwise than it was sent.
+    assert_eq!(rig.line.count().to_host, 5);
+}
+
 #[test]
 fn bytes_pass_both_ways_and_are_counted() {
     let mut rig = rig(None);
@@ -65,7 +112,7 @@ fn large_transfers_arrive_whole() {
     let mut rig = rig(None);
     let mut host = rig.host();
     let data: Vec<u8> = (0..1_000_000_u32).map(|at| at.to_le_bytes()[0]).collect();
-    let sent = data.clone();
+    let sent = as_emulated(&data);
     let mut far = rig.debuggee.try_clone().unwrap();
     let writer = std::thread::spawn(move || far.write_all(&sent).unwrap());
     assert!(read(&mut host, data.len()) == data);

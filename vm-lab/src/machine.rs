@@ -7,7 +7,7 @@ use crate::console::{Answer, Console};
 use crate::faults::Faults;
 use crate::host::{self, Host};
 use crate::image::{self, GuestFile};
-use crate::line::{Line, LineCount};
+use crate::line::{Cable, Line, LineCount};
 use crate::memory::Memory;
 use crate::progress::phase;
 use crate::provision::{Provisions, provision};
@@ -335,6 +335,11 @@ impl Machine {
     /// Loses all bytes on the debug line for `time`.
     pub fn cut_line(&mut self, time: Duration) {
         self.line.cut(time);
+    }
+
+    /// Has rates at both ends from now on: see [`Cable`].
+    pub fn set_cable(&mut self, cable: Cable) {
+        self.line.set_cable(cable);
     }
 
     /// Closes the host's connection, as if the cable's host end were pulled.

@@ -10,7 +10,7 @@ use rustix::termios::{OptionalActions, speed, tcgetattr, tcsetattr};
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -98,11 +98,12 @@ impl Relay {
         }))
     }
 
-    /// Makes a pseudo-terminal and gives its name, for programs that want a serial device.
+    /// Makes a pseudo-terminal and gives its name, for programs that want a serial device, with its other end for a
+    /// [`Cable`](crate::line::Cable).
     ///
     /// # Errors
     /// When it can't be made, or the machine is gone.
-    pub fn terminal(line: &Path) -> Result<(Self, PathBuf)> {
+    pub fn terminal(line: &Path) -> Result<(Self, PathBuf, OwnedFd)> {
         let control = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
         grantpt(&control)?;
         unlockpt(&control)?;
@@ -112,6 +113,7 @@ impl Relay {
         settings.make_raw();
         settings.set_speed(speed::B115200)?;
         tcsetattr(&control, OptionalActions::Now, &settings)?;
+        let other_end = control.try_clone()?;
         let mut host = File::from(control);
         let line = line.to_owned();
         let relay = Self::start(move |end| {
@@ -125,7 +127,7 @@ impl Relay {
                 }
             }
         });
-        Ok((relay, name.into()))
+        Ok((relay, name.into(), other_end))
     }
 }
 
@@ -249,7 +251,7 @@ mod tests {
     #[test]
     fn terminal_goes_on_to_the_line_whoever_opens_it() {
         let folder = tempfile::tempdir().unwrap();
-        let (_relay, name) = Relay::terminal(&line(folder.path())).unwrap();
+        let (_relay, name, _) = Relay::terminal(&line(folder.path())).unwrap();
         for _ in 0..2 {
             asks(
                 OpenOptions::new()

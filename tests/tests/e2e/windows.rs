@@ -80,7 +80,7 @@ fn windows_program_connects_breaks_in_and_leaves() {
     let mut lab = Lab::with(&Options::default());
     lab.kill_host();
     let socket = lab.machine.socket_path().to_owned();
-    let (_terminal, device) = Relay::terminal(&socket).unwrap();
+    let (_terminal, device, _) = Relay::terminal(&socket).unwrap();
     let wine = Wine::start(&[(COM, &device)]).unwrap();
     let mut program = wine.command(&programs.join("standstill.exe"));
     program.args(["connect", "--batch", "--symbols"]);
