@@ -128,9 +128,12 @@ struct Front {
 struct Place {
     #[command(flatten)]
     line: Line,
-    /// Speed of the serial line.
+    /// Speed of the serial line at first; then it goes as fast as it can.
     #[arg(long, default_value_t = 115_200, requires = "serial")]
     baud: u32,
+    /// Leave the serial line at that speed.
+    #[arg(long, requires = "serial")]
+    baud_fixed: bool,
 }
 
 #[derive(Args, Default)]
@@ -157,9 +160,12 @@ impl Place {
     /// The one that was named.
     fn endpoint(&self) -> Option<Endpoint> {
         let line = &self.line;
-        let baud = self.baud;
         let device = line.serial.clone();
-        let serial = device.map(|device| Endpoint::Serial { device, baud });
+        let serial = device.map(|device| Endpoint::Serial {
+            device,
+            baud: self.baud,
+            baud_fixed: self.baud_fixed,
+        });
         let socket = line.socket.clone().map(|path| Endpoint::Socket { path });
         let tcp = line.tcp.clone().map(|address| Endpoint::Tcp { address });
         let pipe = line.pipe.clone().map(|name| Endpoint::Pipe { name });

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+use wire_protocol::link::RateNews;
 
 /// Counts Ctrl+C; shared with the signal handler.
 pub type Interrupts = Arc<AtomicU32>;
@@ -41,6 +42,8 @@ pub enum Wait {
         /// State of the line.
         line: LineState,
     },
+    /// For the debuggee, which may be at another rate.
+    Rate(RateNews),
     /// For a line that cannot be opened yet.
     Line {
         /// Which.

@@ -46,7 +46,11 @@ fn tcp(address: impl ToString) -> Endpoint {
 
 fn serial(device: &Path, baud: u32) -> Endpoint {
     let device = device.display().to_string();
-    Endpoint::Serial { device, baud }
+    Endpoint::Serial {
+        device,
+        baud,
+        baud_fixed: false,
+    }
 }
 
 /// A port at which nobody listens.
@@ -401,7 +405,7 @@ fn a_session_is_begun_and_closed_by_command() {
 #[test]
 fn a_line_by_command_is_written_as_people_write_it() {
     let (mut host, _) = Host::start(&[]);
-    let usage = ".debug remote [pause] [take-over] (serial BAUD DEVICE | namedpipe NAME | pipeserver NAME | \
+    let usage = ".debug remote [pause] [take-over] (serial BAUD [fixed] DEVICE | namedpipe NAME | pipeserver NAME | \
                  tcp HOST:PORT | socket PATH) | close";
     let missing = |what: &str| format!("{what} is missing; usage: {usage}\n");
     for (line, text) in [

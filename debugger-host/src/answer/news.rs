@@ -8,6 +8,7 @@ use crate::timeout::{LineState, Wait};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::fmt;
+use wire_protocol::link::RateNews;
 use wire_protocol::packet::{self, FailureCause};
 
 /// Something that happened while no command asked for it.
@@ -105,6 +106,27 @@ pub enum News {
         /// Why it had been lost; null if that was told.
         why: Option<String>,
     },
+    /// The debuggee is not at the speed that the line was opened with, and is talked to at its own.
+    OtherBaud {
+        /// The speed that the line was opened with.
+        baud: u32,
+        /// The debuggee's.
+        found: u32,
+    },
+    /// What comes makes no sense at any speed that was tried.
+    Garbage {
+        /// The speed that the line was opened with.
+        baud: u32,
+        /// How many others were tried.
+        tried: u32,
+    },
+    /// The line did not carry its speed any more.
+    LowerBaud {
+        /// That speed.
+        baud: u32,
+        /// The one at which it goes on.
+        now: u32,
+    },
     /// Nothing is recorded any more; the session goes on.
     RecordingEnded {
         /// What the operating system says.
@@ -115,6 +137,25 @@ pub enum News {
         /// Why.
         problem: Problem,
     },
+}
+
+impl From<RateNews> for News {
+    fn from(news: RateNews) -> Self {
+        match news {
+            RateNews::Elsewhere { asked_hz, found_hz } => Self::OtherBaud {
+                baud: asked_hz,
+                found: found_hz,
+            },
+            RateNews::Nowhere { asked_hz, tried } => Self::Garbage {
+                baud: asked_hz,
+                tried,
+            },
+            RateNews::Lowered { from_hz, to_hz } => Self::LowerBaud {
+                baud: from_hz,
+                now: to_hz,
+            },
+        }
+    }
 }
 
 impl From<&Wait> for News {
@@ -132,6 +173,7 @@ impl From<&Wait> for News {
                     LineState::Lost { why } => Some(why.clone()),
                 },
             },
+            Wait::Rate(news) => Self::from(*news),
             Wait::Line { line, seconds, why } => Self::WaitingForLine {
                 line: line.clone(),
                 seconds: Count(*seconds),

@@ -36,6 +36,10 @@ pub struct Line {
     pub endpoint: Endpoint,
     /// Why it is not open; null if it is.
     pub lost: Option<String>,
+    /// Its speed now; null if it has none.
+    pub baud: Option<u32>,
+    /// The lowest speed that it did not carry; null if none was tried in vain.
+    pub failed_baud: Option<u32>,
     /// Bytes that were sent.
     pub sent_bytes: Count,
     /// Bytes that came.
@@ -64,8 +68,10 @@ pub enum Endpoint {
     Serial {
         /// Its name.
         device: String,
-        /// Its speed.
+        /// Its speed when it was opened.
         baud: u32,
+        /// It is not to be changed.
+        baud_fixed: bool,
     },
     /// A Unix socket.
     Socket {

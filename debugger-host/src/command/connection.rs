@@ -47,8 +47,13 @@ fn endpoint(arguments: &mut Arguments<'_>) -> Result<Endpoint, ParseError> {
                 word: word.to_owned(),
                 expected: "a speed in decimal, as 115200",
             })?;
+            let baud_fixed = arguments.keyword("fixed");
             let device = arguments.path("DEVICE")?.to_owned();
-            Endpoint::Serial { device, baud }
+            Endpoint::Serial {
+                device,
+                baud,
+                baud_fixed,
+            }
         }
         "namedpipe" => Endpoint::Pipe {
             name: arguments.path("NAME")?.to_owned(),

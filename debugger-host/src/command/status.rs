@@ -8,7 +8,15 @@ use crate::transport;
 
 fn endpoint(endpoint: transport::Endpoint) -> Endpoint {
     match endpoint {
-        transport::Endpoint::Serial { device, baud } => Endpoint::Serial { device, baud },
+        transport::Endpoint::Serial {
+            device,
+            baud,
+            baud_fixed,
+        } => Endpoint::Serial {
+            device,
+            baud,
+            baud_fixed,
+        },
         transport::Endpoint::Socket { path } => Endpoint::Socket {
             path: path.display().to_string(),
         },
@@ -25,7 +33,9 @@ fn endpoint(endpoint: transport::Endpoint) -> Endpoint {
 pub(super) fn status(session: &Session, symbols: &Symbols) -> Result<Status, SessionError> {
     let identity = session.identity();
     let constants = &identity.constants;
-    let (link, lost) = session.health();
+    let health = session.health();
+    let link = health.statistics;
+    let some = |baud_hz: u32| (baud_hz != 0).then_some(baud_hz);
     Ok(Status {
         line: Line {
             endpoint: endpoint(
@@ -34,7 +44,9 @@ pub(super) fn status(session: &Session, symbols: &Symbols) -> Result<Status, Ses
                     .ok_or(SessionError::NotConnected)?
                     .clone(),
             ),
-            lost,
+            lost: health.lost,
+            baud: some(health.rate.baud_hz),
+            failed_baud: some(health.rate.failed_hz),
             sent_bytes: Count(link.sent_bytes),
             received_bytes: Count(link.received_bytes),
             requests: Count(session.request_count()),

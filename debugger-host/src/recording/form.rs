@@ -4,13 +4,13 @@ use super::input::Input;
 use super::{Counts, Entry, FORM, Moment, NotOpen, NotOpenCause, Packet, Start};
 use crate::transport::Endpoint;
 use nom::bytes::complete::take;
-use nom::combinator::{map, rest};
+use nom::combinator::{map, opt, rest, verify};
 use nom::error::{Error, ErrorKind};
 use nom::multi::count;
 use nom::number::complete::{le_u16, le_u32, le_u64, u8};
 use nom::{IResult, Parser};
 use wire_protocol::crc::Crc32;
-use wire_protocol::link::{SendError, Statistics};
+use wire_protocol::link::{RateState, SendError, Statistics};
 
 type Parsed<'a, T> = IResult<&'a [u8], T>;
 
@@ -187,6 +187,10 @@ pub(super) fn write(packet: &Packet) -> Vec<u8> {
                 out.extend(number.to_le_bytes());
             }
             put_optional(&mut out, counts.lost.as_deref());
+            let RateState { baud_hz, failed_hz } = counts.rate;
+            if counts.rate != RateState::default() {
+                out.extend([baud_hz, failed_hz].map(u32::to_le_bytes).concat());
+            }
         }
         Entry::Connected | Entry::BreakIn | Entry::Greeting | Entry::CommandEnd | Entry::End => {}
     }
@@ -274,7 +278,19 @@ fn counts(input: &[u8]) -> Parsed<'_, Counts> {
         break_ins,
         sessions,
     };
-    Ok((after, Counts { statistics, lost }))
+    // Lines without a rate have no more, nor has what was recorded before there were any.
+    let rate = map((le_u32, le_u32), |(baud_hz, failed_hz)| RateState {
+        baud_hz,
+        failed_hz,
+    });
+    let is_said = |rate: &RateState| *rate != RateState::default();
+    let (after, rate) = opt(verify(rate, is_said)).parse(after)?;
+    let counts = Counts {
+        statistics,
+        lost,
+        rate: rate.unwrap_or_default(),
+    };
+    Ok((after, counts))
 }
 
 /// What a recording of any form begins with, up to the name of the program.

@@ -22,7 +22,7 @@ use crate::transport::Endpoint;
 use input::Input;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use wire_protocol::link::{SendError, Statistics};
+use wire_protocol::link::{RateState, SendError, Statistics};
 
 /// Of what stands in packets. A recording of another form is not read.
 pub const FORM: u16 = 1;
@@ -50,6 +50,8 @@ pub struct Counts {
     pub statistics: Statistics,
     /// Why the line is not open, if it is not.
     pub lost: Option<String>,
+    /// How fast it is.
+    pub rate: RateState,
 }
 
 /// What one packet tells.

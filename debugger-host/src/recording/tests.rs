@@ -7,7 +7,7 @@ use super::{Counts, Entry, Moment, NotOpen, NotOpenCause, Packet, Recorder, Star
 use crate::transport::Endpoint;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
-use wire_protocol::link::{SendError, Statistics};
+use wire_protocol::link::{RateState, SendError, Statistics};
 use wire_protocol::packet::PROTOCOL_VERSION;
 
 /// A file in memory, of so many bytes at most.
@@ -107,6 +107,14 @@ fn entries() -> Vec<Entry> {
                 ..Statistics::default()
             },
             lost: Some("pulled".to_owned()),
+            rate: RateState::default(),
+        })),
+        Entry::Counts(Box::new(Counts {
+            rate: RateState {
+                baud_hz: 57_600,
+                failed_hz: 115_200,
+            },
+            ..Counts::default()
         })),
     ]
 }

@@ -306,8 +306,9 @@ impl Player<'_> {
                 .into());
             }
             Event::OtherHost { seconds } => return Err(other_host(seconds).into()),
-            // A line that is lost is opened again; what does not come meanwhile is waited for.
+            // A line that is lost is opened again, or runs at another rate; what does not come meanwhile is waited for.
             Event::Lost { .. }
+            | Event::Rate(_)
             | Event::OpenAgain { .. }
             | Event::Open
             | Event::NotOpen { .. }

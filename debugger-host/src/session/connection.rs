@@ -6,11 +6,10 @@ use super::incoming::Event;
 use super::line::LinkThread;
 use super::peer::Peer;
 use super::{SLICE, Session, SessionError, tape};
-use crate::recording::Entry;
+use crate::recording::{Counts, Entry};
 use crate::timeout::{LineState, Wait};
 use crate::transport::Endpoint;
 use std::time::{Duration, Instant};
-use wire_protocol::link::Statistics;
 
 /// A wait for the line that takes longer is told.
 const TELL_AFTER: Duration = Duration::from_secs(1);
@@ -123,16 +122,15 @@ impl Session {
         self.line.as_ref().map(|connection| &connection.endpoint)
     }
 
-    /// Counts of the link, and why the line is not open, if it is not.
+    /// Counts of the link, how fast the line is, and why it is not open, if it is not.
     #[must_use]
-    pub fn health(&self) -> (Statistics, Option<String>) {
+    pub fn health(&self) -> Counts {
         let health = self.connected_link().map(Peer::health);
-        let health = health.unwrap_or_default();
-        (health.statistics, health.lost)
+        health.unwrap_or_default()
     }
 
     pub(super) fn line_state(&self) -> LineState {
-        match self.health().1 {
+        match self.health().lost {
             None => LineState::Open,
             Some(why) => LineState::Lost { why },
         }

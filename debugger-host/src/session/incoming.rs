@@ -2,7 +2,7 @@
 
 use crate::recording::{Counts, Moment};
 use std::time::Duration;
-use wire_protocol::link::SendError;
+use wire_protocol::link::{RateNews, SendError};
 
 /// Something that came.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub(super) enum Event {
     OtherHost { seconds: Option<u32> },
     /// The request of this number could not be queued.
     Unsent { id: u8, why: SendError },
+    /// Something about the line's rate.
+    Rate(RateNews),
     /// The recording that is replayed has no answer to the request of this number, or no halt where
     /// one was asked for.
     Missing { id: Option<u8>, gap: Gap },

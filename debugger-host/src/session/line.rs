@@ -6,7 +6,7 @@
 
 use super::incoming::{Event, Health};
 use crate::recording::{Entry, Moment, Recorder};
-use crate::transport::{Line, Transport, is_final};
+use crate::transport::{Line, Port, Transport, is_final};
 use std::io::{ErrorKind, Read, Write};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -79,6 +79,7 @@ impl LinkThread {
             is_opening: Arc::clone(&is_opening),
             started: Instant::now(),
             writer: None,
+            port: None,
             unsent: Vec::new(),
             opened: 0,
             opened_at: Instant::now(),
@@ -132,7 +133,7 @@ impl LinkThread {
     pub(super) fn next(&self, limit: Duration) -> Option<Event> {
         let event = self.events.recv_timeout(limit).ok()?;
         if let Some(recorder) = &self.recorder
-            && !matches!(event, Event::NotOpen { .. } | Event::Open)
+            && !matches!(event, Event::NotOpen { .. } | Event::Open | Event::Rate(_))
         {
             recorder.took();
         }
@@ -161,7 +162,10 @@ fn entry(event: &Event) -> Option<Entry> {
         Event::Greeting => Entry::Greeting,
         Event::OtherHost { seconds } => Entry::OtherHost { seconds: *seconds },
         Event::Unsent { id, why } => Entry::Unsent { id: *id, why: *why },
-        Event::NotOpen { .. } | Event::Open | Event::Missing { .. } => return None,
+        // What is recorded is what came in frames, at whatever rate.
+        Event::NotOpen { .. } | Event::Open | Event::Missing { .. } | Event::Rate(_) => {
+            return None;
+        }
     })
 }
 
@@ -173,6 +177,7 @@ struct Worker {
     is_opening: Arc<AtomicBool>,
     started: Instant,
     writer: Option<Box<dyn Write + Send>>,
+    port: Option<Box<dyn Port>>,
     /// Bytes that the line did not take yet.
     unsent: Vec<u8>,
     /// Counts how often the line was opened: what an old reader says does not count.
@@ -221,6 +226,7 @@ impl Worker {
         self.opened += 1;
         self.wanted.store(self.opened, Ordering::Relaxed);
         self.writer = Some(line.writer);
+        self.port = line.port;
         self.opened_at = Instant::now();
         let event = match self.lost.take() {
             None => Some(Event::Open),
@@ -245,6 +251,7 @@ impl Worker {
 
     fn lose(&mut self, why: String) {
         self.writer = None;
+        self.port = None;
         self.unsent.clear();
         self.wanted.store(0, Ordering::Relaxed);
         self.lost = Some(Loss {
@@ -299,14 +306,29 @@ impl Worker {
             retry_us: RETRY_US,
             ack_delay_us: ACK_DELAY_US,
             answer_us: 500_000,
-            byte_time_ns: self.transport.byte_time_ns(),
+            byte_time_ns: 0,
         };
         let mut link = Link::new(Role::Initiator, storage, timing);
+        if let Some(rates) = self.transport.rates() {
+            link.use_rates(rates);
+        }
+        let mut opened = self.opened;
         loop {
             if self.writer.is_none() && !self.open() {
                 return;
             }
+            if opened != self.opened {
+                opened = self.opened;
+                // It is opened at the rate that it began at, and the other end may be at another one.
+                let baud_hz = link.rate_state().baud_hz;
+                if let Some(port) = &mut self.port {
+                    let _ = port.set_baud(baud_hz);
+                }
+            }
             self.write_out(&mut link);
+            while let Some(news) = link.take_rate_news() {
+                self.tell(Event::Rate(news));
+            }
             self.report(&link);
             let limit = match (&self.writer, link.next_deadline_us()) {
                 (None, _) => self.next_attempt.saturating_duration_since(Instant::now()),
@@ -380,6 +402,7 @@ impl Worker {
     /// wait.
     fn say_goodbye(&mut self, link: &mut Link<'_>) {
         link.leave();
+        link.leave_rate();
         for _ in 0..10 {
             self.write_out(link);
             if link.is_idle() || self.writer.is_none() {
@@ -399,7 +422,11 @@ impl Worker {
                 self.unsent.extend_from_slice(&bytes[..count]);
             }
             if self.unsent.is_empty() {
-                return;
+                match link.wanted_rate() {
+                    Some(baud_hz) => self.change_rate(link, baud_hz),
+                    None => return,
+                }
+                continue;
             }
             match writer.write(&self.unsent) {
                 Ok(count) => {
@@ -411,8 +438,20 @@ impl Worker {
         }
     }
 
+    /// Changes the rate, or stays at the one before where the device does not take it.
+    fn change_rate(&mut self, link: &mut Link<'_>, baud_hz: u32) {
+        let before_hz = link.rate_state().baud_hz;
+        let is_taken = self
+            .port
+            .as_mut()
+            .is_some_and(|port| port.set_baud(baud_hz).is_ok());
+        let now_hz = if is_taken { baud_hz } else { before_hz };
+        link.rate_is(now_hz, self.now_us());
+    }
+
     fn report(&self, link: &Link<'_>) {
         if let Ok(mut health) = self.health.lock() {
+            health.rate = link.rate_state();
             health.statistics = link.statistics();
             health.lost = self.lost.as_ref().map(|loss| loss.why.clone());
         }

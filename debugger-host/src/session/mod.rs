@@ -259,6 +259,7 @@ impl Session {
             Event::OpenAgain { untold } => {
                 return self.news.push_back(News::LineBack { untold });
             }
+            Event::Rate(news) => return self.hear_of_rate(news),
             // Whoever opened it waited for these.
             Event::Open | Event::NotOpen { .. } => return,
         };

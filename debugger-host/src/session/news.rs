@@ -5,6 +5,7 @@ use crate::recording::Moment;
 use crate::script::lines::Line;
 use wire_protocol::address::CoreId;
 use wire_protocol::event::Standing;
+use wire_protocol::link::RateNews;
 use wire_protocol::packet::{Failure, Source};
 
 /// Something the debuggee said by itself that the user has not seen yet.
@@ -54,6 +55,8 @@ pub enum News {
         /// Why it had been lost, if that was not told.
         untold: Option<String>,
     },
+    /// Something about the line's rate.
+    Rate(RateNews),
     /// A notice of a kind that this program does not know.
     UnknownNotice {
         /// Its first byte.

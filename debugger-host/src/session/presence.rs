@@ -3,6 +3,9 @@
 //! until it is taken.
 
 use super::{News, Session, SessionError, draw_nonce};
+use crate::timeout::Wait;
+use wire_protocol::address::GuestVirtual;
+use wire_protocol::link::RateNews;
 
 /// What is said of a debuggee that another host has: for so many seconds, or from now on.
 pub(super) fn other_host(seconds: Option<u32>) -> SessionError {
@@ -11,7 +14,6 @@ pub(super) fn other_host(seconds: Option<u32>) -> SessionError {
         None => SessionError::TakenOver,
     }
 }
-use wire_protocol::address::GuestVirtual;
 
 impl Session {
     /// The driver was unloaded, and is waited for.
@@ -66,6 +68,15 @@ impl Session {
     pub(super) fn connected(&mut self) {
         if self.is_gone {
             self.news.push_back(News::DriverBack);
+        }
+    }
+
+    /// Something about the line's rate. While nobody answers, no command ends after which it would be told.
+    pub(super) fn hear_of_rate(&mut self, news: RateNews) {
+        if self.base.0 == 0 && matches!(news, RateNews::Nowhere { .. }) {
+            self.timeout.explain(&Wait::Rate(news));
+        } else {
+            self.news.push_back(News::Rate(news));
         }
     }
 

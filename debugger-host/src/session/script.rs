@@ -258,7 +258,7 @@ impl Session {
 
     /// The same for people who want to see what is known: `None` if no answer comes soon.
     pub fn message_counts_soon(&mut self) -> Option<MessageCounts> {
-        if self.health().1.is_some() {
+        if self.health().lost.is_some() {
             return None;
         }
         self.timeout.shorten(Some(SOON));

@@ -14,6 +14,7 @@ use std::fmt;
 use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::path::PathBuf;
 use std::time::Duration;
+use wire_protocol::link::Rates;
 
 /// No read and no write waits longer: the threads look this often whether they are wanted.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -25,8 +26,11 @@ pub enum Endpoint {
     Serial {
         /// Its name.
         device: String,
-        /// Symbols a second; 8 data bits, no parity, one stop bit.
+        /// Symbols a second at first; 8 data bits, no parity, one stop bit.
         baud: u32,
+        /// And as long as the line is open, though it may carry more.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        baud_fixed: bool,
     },
     /// A Unix socket, as emulators offer for their serial ports.
     Socket {
@@ -56,6 +60,31 @@ pub struct Line {
     pub reader: Box<dyn Read + Send>,
     /// To the debuggee. It may time out, too.
     pub writer: Box<dyn Write + Send>,
+    /// What its rate is changed by, if it has one.
+    pub port: Option<Box<dyn Port>>,
+}
+
+impl Line {
+    /// A line without a rate.
+    fn without_rate(
+        reader: impl Read + Send + 'static,
+        writer: impl Write + Send + 'static,
+    ) -> Self {
+        Self {
+            reader: Box::new(reader),
+            writer: Box::new(writer),
+            port: None,
+        }
+    }
+}
+
+/// An open line that runs at a rate.
+pub trait Port: Send {
+    /// Runs at this rate from now on, once all that was written has left.
+    ///
+    /// # Errors
+    /// What the operating system says; the rate is the one before.
+    fn set_baud(&mut self, baud: u32) -> Result<()>;
 }
 
 /// One way to reach the debuggee.
@@ -66,9 +95,9 @@ pub trait Transport: Send {
     /// What the operating system says. Whether trying again makes sense, [`is_final`] knows.
     fn open(&mut self) -> Result<Line>;
 
-    /// Time that one byte takes on the line; 0 where it does not matter.
-    fn byte_time_ns(&self) -> u32 {
-        0
+    /// The rate at which it is opened, if it has one.
+    fn rates(&self) -> Option<Rates> {
+        None
     }
 }
 
@@ -87,7 +116,15 @@ impl Endpoint {
     #[must_use]
     pub fn transport(&self) -> Box<dyn Transport> {
         match self.clone() {
-            Self::Serial { device, baud } => Box::new(serial::Serial { device, baud }),
+            Self::Serial {
+                device,
+                baud,
+                baud_fixed,
+            } => Box::new(serial::Serial {
+                device,
+                baud,
+                baud_fixed,
+            }),
             Self::Socket { path } => Box::new(socket::Socket { path }),
             Self::Tcp { address } => Box::new(tcp::Tcp { address }),
             Self::Pipe { name } => Box::new(pipe::Pipe { name }),
@@ -99,7 +136,7 @@ impl Endpoint {
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Serial { device, baud } => write!(f, "serial line {device} at {baud} baud"),
+            Self::Serial { device, baud, .. } => write!(f, "serial line {device} at {baud} baud"),
             Self::Socket { path } => write!(f, "socket {}", path.display()),
             Self::Tcp { address } => write!(f, "tcp {address}"),
             Self::Pipe { name } => write!(f, "pipe {name}"),
@@ -124,18 +161,4 @@ pub fn is_final(error: &Error) -> bool {
 /// What was asked for makes no sense.
 fn senseless(why: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidInput, why.into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_byte_takes_ten_bits_of_a_serial_line() {
-        let endpoint = Endpoint::Serial {
-            device: String::new(),
-            baud: 115_200,
-        };
-        assert_eq!(endpoint.transport().byte_time_ns(), 86_805);
-    }
 }

@@ -85,16 +85,15 @@ where
 {
     let runtime = Arc::new(runtime);
     let (reader, writer) = tokio::io::split(pipe);
-    Line {
-        reader: Box::new(Half {
-            pipe: reader,
-            runtime: Arc::clone(&runtime),
-        }),
-        writer: Box::new(Half {
-            pipe: writer,
-            runtime,
-        }),
-    }
+    let reader = Half {
+        pipe: reader,
+        runtime: Arc::clone(&runtime),
+    };
+    let writer = Half {
+        pipe: writer,
+        runtime,
+    };
+    Line::without_rate(reader, writer)
 }
 
 /// One direction.

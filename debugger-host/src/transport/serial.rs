@@ -1,8 +1,10 @@
 //! A serial device, on every system; a pseudo-terminal is one. Called by the link thread through [`Transport`].
 
-use super::{Line, PATIENCE, Transport, senseless};
-use std::io::Result;
+use super::{Line, PATIENCE, Port, Transport, senseless};
+use serialport::SerialPort;
+use std::io::{Result, Write};
 use std::time::Duration;
+use wire_protocol::link::Rates;
 
 /// Windows carries out one request at a time on a handle that is not overlapped, so what is to be written waits for
 /// whoever reads.
@@ -16,6 +18,7 @@ const READ_PATIENCE: Duration = if cfg!(windows) {
 pub(super) struct Serial {
     pub(super) device: String,
     pub(super) baud: u32,
+    pub(super) baud_fixed: bool,
 }
 
 impl Transport for Serial {
@@ -27,16 +30,29 @@ impl Transport for Serial {
         let port = serialport::new(&self.device, self.baud).timeout(READ_PATIENCE);
         let writer = port.open().map_err(explained)?;
         let reader = writer.try_clone()?;
+        let port = Handle(writer.try_clone()?);
         Ok(Line {
-            reader: Box::new(reader),
-            writer: Box::new(writer),
+            port: Some(Box::new(port)),
+            ..Line::without_rate(reader, writer)
         })
     }
 
-    fn byte_time_ns(&self) -> u32 {
-        // Start bit, eight data bits, stop bit.
-        let time = 10_000_000_000_u64.checked_div(self.baud.into());
-        time.and_then(|time| time.try_into().ok()).unwrap_or(0)
+    fn rates(&self) -> Option<Rates> {
+        Some(Rates {
+            baud_hz: self.baud,
+            clock_hz: 0,
+            is_fixed: self.baud_fixed,
+        })
+    }
+}
+
+/// Of an open device.
+struct Handle(Box<dyn SerialPort>);
+
+impl Port for Handle {
+    fn set_baud(&mut self, baud: u32) -> Result<()> {
+        self.0.flush()?;
+        Ok(self.0.set_baud_rate(baud)?)
     }
 }
 

@@ -28,10 +28,7 @@ impl Transport for Socket {
         let reader = writer.try_clone()?;
         reader.set_read_timeout(Some(super::PATIENCE))?;
         writer.set_write_timeout(Some(super::PATIENCE))?;
-        Ok(Line {
-            reader: Box::new(reader),
-            writer: Box::new(writer),
-        })
+        Ok(Line::without_rate(reader, writer))
     }
 }
 

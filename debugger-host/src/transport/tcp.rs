@@ -30,10 +30,7 @@ impl Transport for Tcp {
         let reader = writer.try_clone()?;
         reader.set_read_timeout(Some(PATIENCE))?;
         writer.set_write_timeout(Some(PATIENCE))?;
-        Ok(Line {
-            reader: Box::new(reader),
-            writer: Box::new(writer),
-        })
+        Ok(Line::without_rate(reader, writer))
     }
 }
 

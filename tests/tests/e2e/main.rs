@@ -1,6 +1,7 @@
 //! The debugger against a real kernel in the lab. Each file is a theme; each test boots a machine of its own.
 
 mod actors;
+mod baud;
 mod budget;
 mod changing;
 mod churn;

@@ -211,14 +211,15 @@ static HOST: &[Command] = &[
     },
     Command {
         names: &[".debug", "debug"],
-        syntax: ".debug remote [pause] [take-over] (serial BAUD DEVICE | namedpipe NAME | pipeserver NAME | tcp HOST:PORT | \
-            socket PATH) | close",
+        syntax: ".debug remote [pause] [take-over] (serial BAUD [fixed] DEVICE | namedpipe NAME | pipeserver NAME | \
+            tcp HOST:PORT | socket PATH) | close",
         summary: "connect to a debuggee, or let it run and end the session",
         details: "`remote` does what `standstill connect` does, `pause` halts the debuggee then. What is not there\n\
             yet is waited for. `take-over` takes a debuggee from the host program that has it, which is told.\n\
-            BAUD is decimal. `namedpipe` is a Windows pipe that another program serves,\n\
-            `pipeserver` one that this program serves, for hypervisors that are clients. `close` lets the\n\
-            debuggee run; its events stay. `exit` leaves it as it is, halted or running.",
+            BAUD is decimal, and where the line begins: then it goes as fast as it can, unless it is `fixed`.\n\
+            `namedpipe` is a Windows pipe that another program serves, `pipeserver` one that this program\n\
+            serves, for hypervisors that are clients. `close` lets the debuggee run; its events stay. `exit`\n\
+            leaves it as it is, halted or running.",
         examples: &[
             ".debug remote pause serial 115200 COM3",
             ".debug remote namedpipe \\\\.\\pipe\\debug",

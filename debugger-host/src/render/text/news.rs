@@ -82,6 +82,21 @@ pub fn news(news: &News) -> String {
         News::LineLost { why } => format!("the line is lost ({why}) and is being opened again"),
         News::LineBack { why: None } => "the line is open again".to_owned(),
         News::LineBack { why: Some(why) } => format!("the line was lost ({why}) and is open again"),
+        News::OtherBaud { baud, found } => format!(
+            "the debuggee's end of the line is at {found} baud, not {baud}, and is talked to at its own; \
+             say --baud {found}, or load the driver with baud={baud}"
+        ),
+        News::Garbage { baud, tried: 0 } => format!(
+            "what comes is no message at {baud} baud; with --baud-fixed no other speed is tried: say \
+             the one that the driver was loaded with"
+        ),
+        News::Garbage { baud, tried } => format!(
+            "what comes is no message at {baud} baud, nor at {tried} other speeds; is a debugger's driver \
+             at the other end, with 8 data bits, no parity, one stop bit? its baud= goes behind --baud"
+        ),
+        News::LowerBaud { baud, now } => {
+            format!("the line does not carry {baud} baud any more, and goes on at {now}")
+        }
         News::RecordingEnded { why } => {
             format!("warning: the recording ends here, the session goes on: {why}")
         }

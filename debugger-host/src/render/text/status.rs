@@ -1,7 +1,9 @@
 //! The session, the cores, the outputs.
 
 use super::address;
-use crate::answer::status::{Core, CoreState, Endpoint, Messages, Output, State, Status, Target};
+use crate::answer::status::{
+    Core, CoreState, Endpoint, Line, Messages, Output, State, Status, Target,
+};
 use crate::size::bytes;
 
 /// `connected: …`
@@ -37,12 +39,25 @@ pub(super) fn closed(line: &str, runs: bool, events: u32) -> String {
 
 fn endpoint(endpoint: &Endpoint) -> String {
     match endpoint {
-        Endpoint::Serial { device, baud } => format!("serial line {device} at {baud} baud"),
+        Endpoint::Serial { device, baud, .. } => format!("serial line {device} at {baud} baud"),
         Endpoint::Socket { path } => format!("socket {path}"),
         Endpoint::Tcp { address } => format!("tcp {address}"),
         Endpoint::Pipe { name } => format!("pipe {name}"),
         Endpoint::PipeServer { name } => format!("pipe {name}, served here"),
     }
+}
+
+/// What the line's rate has become.
+fn rate(line: &Line) -> String {
+    let Endpoint::Serial { baud: asked, .. } = line.endpoint else {
+        return String::new();
+    };
+    let now = line.baud.filter(|baud| *baud != asked);
+    let now = now.map_or_else(String::new, |baud| format!("; now at {baud} baud"));
+    let failed = line
+        .failed_baud
+        .map_or_else(String::new, |baud| format!("; {baud} did not get through"));
+    now + &failed
 }
 
 /// Lines of `.status`.
@@ -75,7 +90,7 @@ pub(super) fn status(status: &Status, messages: Option<&Messages>) -> String {
         },
     );
     [
-        format!("line        {} ({open})", endpoint(&line.endpoint)),
+        format!("line        {} ({open}{})", endpoint(&line.endpoint), rate(line)),
         format!("debuggee    {}", status.banner),
         format!(
             "session     {:016x}, {} cores, kernel at {:016x}, TSC {} kHz",
