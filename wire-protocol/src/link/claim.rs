@@ -173,7 +173,8 @@ impl Link<'_> {
     /// Responder: a frame of no session that is known. Its host is told that it is over, or greeted as one that missed that
     /// the driver was loaded.
     pub(super) fn of_no_session(&mut self) -> bool {
-        if self.role == Role::Responder && self.session.is_none() {
+        // Behind a proposal it would end the session that is just beginning.
+        if self.role == Role::Responder && self.session.is_none() && self.proposed.is_none() {
             self.break_in_wanted = true;
         }
         match self.ownership.displaced {
