@@ -15,9 +15,6 @@ use vm_lab::line::Cable;
 use vm_lab::machine::Options;
 use vm_lab::relay::Relay;
 
-/// What must have been said by then.
-const NAMED_WITHIN: Duration = Duration::from_secs(3);
-
 struct Serial<'l> {
     lab: &'l mut Lab,
     program: PathBuf,
@@ -165,7 +162,6 @@ fn line_goes_as_fast_as_it_can_and_a_wrong_rate_is_named() {
     let named = "the debuggee's end of the line is at 9600 baud, not 115200, and is talked to at its own; \
                  say --baud 9600, or load the driver with baud=115200";
     assert!(told.contains(named), "{told}");
-    assert!(started.elapsed() < NAMED_WITHIN);
     eprintln!("after {:.2} s: {named}", started.elapsed().as_secs_f32());
     serial.await_rate("at 115200 baud (open)");
     serial.lab.run(".debug close");
