@@ -222,7 +222,7 @@ fn relay(fault: Fault, line: &str, socket: &Path) -> (Option<Relay>, String) {
             (Some(relay), address.to_string())
         }
         "--serial" => {
-            let (relay, device) = Relay::terminal(socket).unwrap();
+            let (relay, device, _) = Relay::terminal(socket).unwrap();
             (Some(relay), device.display().to_string())
         }
         _ => (None, socket.display().to_string()),
