@@ -14,6 +14,11 @@ pub type Interrupts = Arc<AtomicU32>;
 pub enum LineState {
     /// As far as this end knows.
     Open,
+    /// It is open, and what comes is not from a debugger's driver.
+    Foreign {
+        /// So much came, and not one frame.
+        bytes: u64,
+    },
     /// It is being opened again.
     Lost {
         /// What the operating system says.
@@ -25,6 +30,10 @@ impl fmt::Display for LineState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Open => f.write_str("the line is open"),
+            Self::Foreign { bytes } => write!(
+                f,
+                "{bytes} bytes came and no message among them, as if there were no debugger's driver at the other end"
+            ),
             Self::Lost { why } => write!(f, "the line is lost ({why}) and is being opened again"),
         }
     }

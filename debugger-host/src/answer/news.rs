@@ -84,6 +84,8 @@ pub enum News {
         request: Option<String>,
         /// How long it takes so far.
         seconds: Count,
+        /// Bytes that came with no message among them; null if a message came, or next to nothing.
+        foreign_bytes: Option<Count>,
         /// Why the line is not open; null if it is.
         lost: Option<String>,
     },
@@ -168,8 +170,12 @@ impl From<&Wait> for News {
             } => Self::Waiting {
                 request: request.map(str::to_owned),
                 seconds: Count(*seconds),
+                foreign_bytes: match line {
+                    LineState::Foreign { bytes } => Some(Count(*bytes)),
+                    LineState::Open | LineState::Lost { .. } => None,
+                },
                 lost: match line {
-                    LineState::Open => None,
+                    LineState::Open | LineState::Foreign { .. } => None,
                     LineState::Lost { why } => Some(why.clone()),
                 },
             },

@@ -239,13 +239,15 @@ described!(SessionError {
 });
 
 fn no_answer(what: &str, seconds: u64, line: &LineState) -> Parts {
-    let lost = match line {
-        LineState::Open => Scalar::Nothing(()),
-        LineState::Lost { why } => why.into(),
+    let (foreign_bytes, lost) = match line {
+        LineState::Open => (Scalar::Nothing(()), Scalar::Nothing(())),
+        LineState::Foreign { bytes } => (Scalar::Number(Count(*bytes)), Scalar::Nothing(())),
+        LineState::Lost { why } => (Scalar::Nothing(()), why.into()),
     };
     let fields = vec![
         field("what", (&what).into()),
         field("seconds", Scalar::Number(Count(seconds))),
+        field("foreign_bytes", foreign_bytes),
         field("lost", lost),
     ];
     ("no-answer".to_owned(), fields)
@@ -420,7 +422,7 @@ const OTHERS: &[Shape] = &[
     ("NotConnected", &[]),
     ("Unreadable", &["why"]),
     ("WrongSyntax", &["why"]),
-    ("NoAnswer", &["what", "seconds", "lost"]),
+    ("NoAnswer", &["what", "seconds", "foreign_bytes", "lost"]),
     ("NotOpened", &["line", "seconds", "why"]),
     ("NotStopped", &["seconds"]),
     ("Unsent", &["what", "why"]),

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 /// A wait for the line that takes longer is told.
 const TELL_AFTER: Duration = Duration::from_secs(1);
+/// More than a line that is being plugged in makes up.
+const FOREIGN_BYTES: u64 = 16;
 
 /// A line, open or to be opened.
 pub(super) struct Connection {
@@ -130,9 +132,16 @@ impl Session {
     }
 
     pub(super) fn line_state(&self) -> LineState {
-        match self.health().lost {
-            None => LineState::Open,
+        let Counts {
+            statistics, lost, ..
+        } = self.health();
+        let bytes = statistics.received_bytes;
+        match lost {
             Some(why) => LineState::Lost { why },
+            None if statistics.received_frames == 0 && bytes >= FOREIGN_BYTES => {
+                LineState::Foreign { bytes }
+            }
+            None => LineState::Open,
         }
     }
 

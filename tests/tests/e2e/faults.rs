@@ -128,10 +128,8 @@ impl<'l> User<'l> {
     }
 
     /// Lines of the session itself are kept apart from the command's.
-    #[track_caller]
-    fn run(&mut self, command: &str) -> String {
+    fn try_run(&mut self, command: &str) -> Result<String, String> {
         let reply = self.host.as_mut().unwrap().command(command).unwrap();
-        assert!(reply.ok, "{command}: {}", reply.output);
         let is_told = |line: &&str| {
             ["the line ", "the debuggee ", "the driver ", "another host "]
                 .iter()
@@ -139,7 +137,14 @@ impl<'l> User<'l> {
         };
         let (told, answer): (Vec<&str>, Vec<&str>) = reply.output.lines().partition(is_told);
         self.read.extend(told.into_iter().map(str::to_owned));
-        answer.join("\n")
+        let answer = answer.join("\n");
+        if reply.ok { Ok(answer) } else { Err(answer) }
+    }
+
+    #[track_caller]
+    fn run(&mut self, command: &str) -> String {
+        let tried = self.try_run(command);
+        tried.unwrap_or_else(|said| panic!("{command}: {said}\n{:?}", self.read))
     }
 
     /// What a halted debuggee answers, whoever asks.
@@ -184,6 +189,10 @@ fn cell(lab: &mut Lab, user: &mut User<'_>, fault: Fault, seed: u64) -> Vec<Stri
         Fault::SwitchedOff => {
             lab.machine.power_cycle().unwrap();
             lab.load_driver(&[]);
+            // Where the driver's greeting got lost with the machine, the next command finds out.
+            if let Err(said) = user.try_run("pause") {
+                user.read.extend(said.lines().map(str::to_owned));
+            }
             for _ in 0..200 {
                 user.run("sleep 0n50");
                 if user.read.iter().any(|line| line.contains("there again")) {

@@ -34,4 +34,5 @@ mod refusals;
 mod replays;
 mod resets;
 mod scripts;
+mod strangers;
 mod windows;

@@ -5,6 +5,7 @@ use super::event::{stands, trigger};
 use super::{address, name};
 use crate::answer::event::Trigger;
 use crate::answer::{Cause, Content, Count, Halt, Message, News};
+use crate::timeout::LineState;
 
 /// News, without the end of its last line; a message as it is.
 #[must_use]
@@ -74,8 +75,16 @@ pub fn news(news: &News) -> String {
         News::Waiting {
             request,
             seconds,
+            foreign_bytes,
             lost,
-        } => waiting(request.as_deref(), *seconds, lost.as_deref()),
+        } => {
+            let line = match (lost, foreign_bytes) {
+                (Some(why), _) => LineState::Lost { why: why.clone() },
+                (None, Some(Count(bytes))) => LineState::Foreign { bytes: *bytes },
+                (None, None) => LineState::Open,
+            };
+            waiting(request.as_deref(), *seconds, &line)
+        }
         News::WaitingForLine { line, why, .. } => {
             format!("waiting for {line}: {why}; Ctrl+C to give up")
         }
@@ -105,14 +114,10 @@ pub fn news(news: &News) -> String {
 }
 
 /// What is being waited for.
-fn waiting(request: Option<&str>, seconds: Count, lost: Option<&str>) -> String {
+fn waiting(request: Option<&str>, seconds: Count, line: &LineState) -> String {
     let what = request.map_or_else(
         || "waiting for the debuggee to halt".to_owned(),
         |request| format!("no answer from the debuggee to `{request}`"),
-    );
-    let line = lost.map_or_else(
-        || "the line is open".to_owned(),
-        |why| format!("the line is lost ({why}) and is being opened again"),
     );
     format!("{what} for {seconds} s; {line}; Ctrl+C to give up")
 }
