@@ -67,9 +67,22 @@ fn driver_that_goes_is_missed_at_once_and_met_again(lab: &mut Lab) {
     }
     lab.load_driver(&[]);
     let again = told(lab, "the driver is there again; connected: ");
-    assert!(again.trim_end().ends_with("; running"), "{again}");
+    let [.., there, lost] = again.lines().collect::<Vec<_>>()[..] else {
+        panic!("{again}");
+    };
+    assert!(there.ends_with("; running"), "{again}");
+    assert_eq!(
+        lost,
+        "1 event of the session before had been set; `.session load` sets it again"
+    );
     assert!(lab.run("pause").starts_with("break-in on core "));
     assert_eq!(lab.run("events"), "no events");
+    lab.run(".session load");
+    assert!(
+        lab.run("events")
+            .contains("epthook vmlinux!__x64_sys_getsid")
+    );
+    lab.run("events c all");
     // An unload that is begun while everything stands still.
     lab.guest_background("rmmod standstill");
     lab.run("g");

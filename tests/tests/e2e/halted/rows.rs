@@ -213,6 +213,8 @@ const OTHERS: &[Row] = &[
     nothing(".script FILE 5"),
     says(".json r rip", "rip"),
     nothing(".json ? { .lab_still = .lab_still + 1; print(.lab_still); }"),
+    nothing(".session save FILE.session"),
+    nothing(".session load FILE.session"),
     nothing(".reconnect"),
     refused(".debug remote tcp 127.0.0.1:1"),
     nothing("exit"),
