@@ -182,7 +182,6 @@ struct event {
 static struct event events[EVENTS_MAX];
 static int event_count;
 static int hides_registers;
-static unsigned every;
 static sigjmp_buf before;
 
 static uint64_t digest(uint64_t so_far, const void *words, size_t count)
@@ -271,12 +270,8 @@ static uint64_t run_code(int kind, const uint8_t *bytes, unsigned len, unsigned 
 static void run(const char *name, int kind, const uint8_t *bytes, unsigned len, unsigned offset, uint64_t flags,
 		uint64_t rax)
 {
-	static unsigned count;
-	uint64_t start;
+	uint64_t start = run_code(kind, bytes, len, offset, flags, rax);
 
-	if (count++ % every)
-		return;
-	start = run_code(kind, bytes, len, offset, flags, rax);
 	printf("%s %s", kinds[kind], name);
 	for (int i = 0; i < event_count; i++) {
 		struct event *event = &events[i];
@@ -357,12 +352,10 @@ static void wait_for(const char *file)
 		usleep(10000);
 }
 
-// lab-forms [short|some] [FILE]: runs them all, or each in its usual place only, or a dozen of these; with FILE, when
-// it is there.
+// lab-forms [short] [FILE]: runs them all, or each in its usual place only; with FILE, when it is there.
 int main(int argc, char **argv)
 {
-	int is_some = argc > 1 && !strcmp(argv[1], "some");
-	int is_short = is_some || (argc > 1 && !strcmp(argv[1], "short"));
+	int is_short = argc > 1 && !strcmp(argv[1], "short");
 	struct sigaction action = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
 	static uint8_t signal_stack[1 << 16];
 	stack_t stack = { .ss_sp = signal_stack, .ss_size = sizeof(signal_stack) };
@@ -375,7 +368,6 @@ int main(int argc, char **argv)
 	sigaltstack(&stack, NULL);
 	for (const int *signal = (const int[]){ SIGTRAP, SIGSEGV, SIGILL, SIGBUS, SIGFPE, 0 }; *signal; signal++)
 		sigaction(*signal, &action, NULL);
-	every = is_some ? 61 : 1;
 	bases[2] = CODE - 0x10000;
 	selectors[2] = 0 << 3 | 7;
 	if (make_segment(0, bases[2]) || ioperm(PORT, 1, 1)) {

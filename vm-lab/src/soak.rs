@@ -119,7 +119,7 @@ const PARTS: &[Part] = &[
     },
     Part {
         name: "instructions-often",
-        about: "every form of instruction in its usual place, under what is met hundreds of times for each; some of them under !trace",
+        about: "every form of instruction in its usual place, under what is met hundreds of times for each",
         work: Work::Lab(
             "instructions_in_all_forms",
             Some(("STANDSTILL_FORMS", "often")),

@@ -2,7 +2,8 @@
 //! same codes, addresses, registers and memory, and the same next instruction.
 //!
 //! `STANDSTILL_FORMS=whole` runs each of them in more places, on four cores, under each kind of event by itself; `slow` and
-//! `often` do so under the kinds that take long.
+//! `often` do so under the kinds that take long. None is run under `!trace`: a form with its signals and its line of output
+//! is some 15,000 instructions, and a dozen of them were not done within ten minutes.
 
 use crate::lab::{Lab, assert_log_is_clean};
 use std::fmt::Write;
@@ -55,10 +56,6 @@ const OFTEN: [&str; 2] = [
     "!monitor rw 31000000 l 1000 pid PID",
 ];
 
-/// What is met at each instruction, of which there are some 15,000 to a form: on one core, so that the guest's other one
-/// gets on.
-const ALWAYS: [&str; 1] = ["!trace step-in core 1 pid PID"];
-
 /// The machine, with what the forms do on it while nobody is there.
 struct Forms {
     lab: Lab,
@@ -97,7 +94,7 @@ impl Forms {
             lab.run(&format!("{event} script {{ .n += 1; }}"));
         }
         lab.run("g");
-        // Where every instruction is met, a program that is started to look would take longer than all that it waits for.
+        // A program that is started to look would be met, too, where all of the kernel is.
         lab.guest_within(": > /go; : < /over; wait", FORMS_TIMEOUT);
         lab.run("pause");
         lab.run("events c all");
@@ -113,10 +110,7 @@ fn instructions_in_all_forms_are_what_they_are_without_a_debugger() {
     match std::env::var("STANDSTILL_FORMS").as_deref() {
         Ok("whole") => are_what_they_are(4, "lab-forms", single(&WATCHES.concat())),
         Ok("slow") => are_what_they_are(4, "lab-forms", single(&SLOW)),
-        Ok("often") => {
-            are_what_they_are(2, short, single(&OFTEN));
-            are_what_they_are(2, "taskset 2 lab-forms some", single(&ALWAYS));
-        }
+        Ok("often") => are_what_they_are(2, short, single(&OFTEN)),
         _ => are_what_they_are(2, short, WATCHES.map(<[&str]>::to_vec).to_vec()),
     }
 }
