@@ -5,10 +5,10 @@
 #[allow(dead_code, reason = "other test files use the rest")]
 mod fake;
 
-use fake::host::Host;
+use fake::host::{recorded, standstill};
 use fake::{Debuggee, ToldStop};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
+use std::process::Output;
 use std::sync::atomic::Ordering;
 
 /// One of each: questions, changes, refusals, halts that were asked for and that came by themselves.
@@ -32,29 +32,8 @@ const COMMANDS: [&str; 17] = [
     "g",
 ];
 
-fn standstill(arguments: &[&str], files: &[&Path]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_standstill"))
-        .args(arguments)
-        .args(files)
-        .stdin(Stdio::null())
-        .output()
-        .expect("the program starts")
-}
-
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("text")
-}
-
-/// A recorded session, in which these commands were typed; its debuggee is kept for its folder.
-fn recorded(commands: &[&str]) -> (Debuggee, PathBuf) {
-    let debuggee = Debuggee::start();
-    let file = debuggee.socket.with_file_name("recording");
-    let (mut host, _) = Host::record(&debuggee, &file);
-    for command in commands {
-        host.run(command);
-    }
-    host.end();
-    (debuggee, file)
 }
 
 fn play(file: &Path, debuggee: &Debuggee) -> Output {

@@ -10,22 +10,13 @@ use debugger_host::session::{Session, SessionError};
 use debugger_host::timeout::{Interrupts, Timeout};
 use debugger_host::transport::Endpoint;
 use fake::Debuggee;
-use fake::host::Host;
+use fake::host::{Host, recorded, standstill};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-
-fn standstill(arguments: &[&str], files: &[&Path]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_standstill"))
-        .args(arguments)
-        .args(files)
-        .stdin(Stdio::null())
-        .output()
-        .expect("the program starts")
-}
 
 fn lines(bytes: &[u8]) -> Vec<String> {
     let text = String::from_utf8(bytes.to_vec()).expect("text");
@@ -44,18 +35,6 @@ fn complaint(output: &Output) -> String {
 fn in_folder(debuggee: &Debuggee, name: &str) -> PathBuf {
     let folder = debuggee.socket.parent().expect("it is in a folder");
     folder.join(name)
-}
-
-/// A recorded session, in which these commands were typed.
-fn recorded(commands: &[&str]) -> (Debuggee, PathBuf) {
-    let debuggee = Debuggee::start();
-    let file = in_folder(&debuggee, "recording");
-    let (mut host, _) = Host::record(&debuggee, &file);
-    for command in commands {
-        host.run(command);
-    }
-    host.end();
-    (debuggee, file)
 }
 
 fn replay(debuggee: &Debuggee, file: &Path) -> Host {

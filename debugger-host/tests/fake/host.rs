@@ -3,13 +3,35 @@
 use super::Debuggee;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 
 pub(crate) struct Host {
     child: Child,
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
+}
+
+/// The program with these arguments and files, to its end.
+pub(crate) fn standstill(arguments: &[&str], files: &[&Path]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_standstill"))
+        .args(arguments)
+        .args(files)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the program starts")
+}
+
+/// A recorded session, in which these commands were typed; its debuggee is kept for its folder.
+pub(crate) fn recorded(commands: &[&str]) -> (Debuggee, PathBuf) {
+    let debuggee = Debuggee::start();
+    let file = debuggee.socket.with_file_name("recording");
+    let (mut host, _) = Host::record(&debuggee, &file);
+    for command in commands {
+        host.run(command);
+    }
+    host.end();
+    (debuggee, file)
 }
 
 /// A debuggee that is halted, and a host that was connected to it.
@@ -129,7 +151,7 @@ impl Host {
     pub(crate) fn threads(&self) -> Vec<String> {
         let tasks = format!("/proc/{}/task", self.child.id());
         let names = std::fs::read_dir(tasks).expect("it runs").flatten();
-        let name = |path: std::path::PathBuf| std::fs::read_to_string(path.join("comm")).ok();
+        let name = |path: PathBuf| std::fs::read_to_string(path.join("comm")).ok();
         names.filter_map(|task| name(task.path())).collect()
     }
 }

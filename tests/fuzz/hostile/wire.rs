@@ -12,6 +12,13 @@ use wire_protocol::packet::{Message, Request};
 const BASE: GuestVirtual = GuestVirtual(0xffff_ffff_8100_0000);
 const SESSION: u32 = 0x5eed;
 
+const TIMING: Timing = Timing {
+    retry_us: 100,
+    ack_delay_us: 10,
+    answer_us: 50,
+    byte_time_ns: 1000,
+};
+
 thread_local! {
     static MEMORY: RefCell<Vec<u8>> = RefCell::new(vec![0; Storage::BYTES]);
     static COPY: RefCell<Vec<u8>> = RefCell::new(vec![0; MESSAGE_BYTES]);
@@ -84,14 +91,8 @@ pub fn pack(bytes: &[u8]) {
 
 fn with_link(role: Role, run: impl FnOnce(&mut Link<'_>)) {
     MEMORY.with_borrow_mut(|memory| {
-        let timing = Timing {
-            retry_us: 100,
-            ack_delay_us: 10,
-            answer_us: 50,
-            byte_time_ns: 1000,
-        };
         let storage = Storage::carve(memory).expect("enough");
-        run(&mut Link::new(role, storage, timing));
+        run(&mut Link::new(role, storage, TIMING));
     });
 }
 
@@ -167,18 +168,12 @@ fn finds_a_session(link: &mut Link<'_>, role: Role, mut now_us: u64) {
     /// Far more than the retries of both ends take.
     const STEPS: u32 = 20_000;
     let mut memory = vec![0; Storage::BYTES];
-    let timing = Timing {
-        retry_us: 100,
-        ack_delay_us: 10,
-        answer_us: 50,
-        byte_time_ns: 1000,
-    };
     let other_role = match role {
         Role::Initiator => Role::Responder,
         Role::Responder => Role::Initiator,
     };
     let storage = Storage::carve(&mut memory).expect("enough");
-    let mut other = Link::new(other_role, storage, timing);
+    let mut other = Link::new(other_role, storage, TIMING);
     link.release();
     // Only the host's end does anything of it.
     link.connect(FRESH);

@@ -3,20 +3,16 @@
 //! The host has a pseudo-terminal open as a serial port; between it and the debuggee's UART is a cable which shows each end
 //! what a real receiver at its rate would see.
 
+use crate::hosts::said_until;
 use crate::lab::{Lab, assert_log_is_clean};
-use std::io::{BufRead, BufReader};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::mpsc::channel;
+use std::process::Command;
 use std::time::{Duration, Instant};
 use vm_lab::host::{self, Host};
 use vm_lab::line::Cable;
 use vm_lab::machine::Options;
 use vm_lab::relay::Relay;
-
-/// Far more than a wrong rate takes to be named, on a busy machine.
-const SAID_WITHIN: Duration = Duration::from_secs(20);
 
 struct Serial<'l> {
     lab: &'l mut Lab,
@@ -78,23 +74,8 @@ impl Serial<'_> {
         let started = Instant::now();
         let mut command = Command::new(&self.program);
         command.args(["connect", "--serial"]).arg(&self.device);
-        command.args(arguments).stdin(Stdio::null());
-        let mut host = command.stderr(Stdio::piped()).spawn().unwrap();
-        let (words, said) = channel();
-        let errors = BufReader::new(host.stderr.take().unwrap());
-        std::thread::spawn(move || {
-            errors
-                .lines()
-                .map_while(Result::ok)
-                .try_for_each(|it| words.send(it))
-        });
-        // A busy machine may say first that it waits.
-        let left = || SAID_WITHIN.saturating_sub(started.elapsed());
-        let told = std::iter::from_fn(|| said.recv_timeout(left()).ok());
-        let said = { told }.find(|line| line.starts_with("what comes is no message "));
-        host.kill().unwrap();
-        host.wait().unwrap();
-        let said = said.unwrap_or_else(|| panic!("nothing was said of it"));
+        command.args(arguments);
+        let said = said_until(&mut command, "what comes is no message ");
         eprintln!("after {:.2} s: {said}", started.elapsed().as_secs_f32());
         said
     }

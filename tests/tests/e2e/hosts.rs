@@ -1,9 +1,11 @@
 //! Several host programs reach one debuggee by a line that they share: one of them has it.
 
 use crate::lab::Lab;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Instant;
+use std::process::{Command, Stdio};
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
 use vm_lab::host::{self, Host, Reply};
 use vm_lab::machine::Options;
 use vm_lab::relay::Relay;
@@ -30,6 +32,42 @@ impl AtLine {
         command.env("XDG_STATE_HOME", socket.parent().unwrap());
         Host::run(&mut command).map_err(|error| format!("{error:#}"))
     }
+}
+
+/// Far more than anything takes that is waited for, on a busy machine.
+const SAID_WITHIN: Duration = Duration::from_secs(20);
+
+/// The line with these words that a host program prints, which is killed then.
+#[track_caller]
+pub(crate) fn said_until(command: &mut Command, words: &str) -> String {
+    command.stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut host = command.spawn().unwrap();
+    let (sender, lines) = channel();
+    let outputs: [Box<dyn Read + Send>; 2] = [
+        Box::new(host.stdout.take().unwrap()),
+        Box::new(host.stderr.take().unwrap()),
+    ];
+    for output in outputs {
+        let sender = sender.clone();
+        let lines = BufReader::new(output).lines();
+        std::thread::spawn(move || {
+            lines
+                .map_while(Result::ok)
+                .try_for_each(|line| sender.send(line))
+        });
+    }
+    drop(sender);
+    let started = Instant::now();
+    let left = || SAID_WITHIN.saturating_sub(started.elapsed());
+    let mut others = Vec::new();
+    let found = std::iter::from_fn(|| lines.recv_timeout(left()).ok()).find(|line| {
+        others.push(line.clone());
+        line.contains(words)
+    });
+    host.kill().unwrap();
+    host.wait().unwrap();
+    found.unwrap_or_else(|| panic!("{command:?}: no `{words}` in {others:?}"))
 }
 
 #[track_caller]

@@ -1,10 +1,10 @@
 //! Who is no debuggee at the other end of a line, over every kind of line: the user reads so within seconds.
 
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use crate::hosts::said_until;
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::mpsc::channel;
+use std::process::Command;
 use std::time::{Duration, Instant};
 use vm_lab::host;
 use vm_lab::relay::Relay;
@@ -13,9 +13,6 @@ use wire_protocol::codec::Writer;
 use wire_protocol::limits::MESSAGE_BYTES;
 use wire_protocol::link::{Incoming, Link, Role, Storage, Timing};
 use wire_protocol::packet::{Message, PROTOCOL_VERSION, Reply};
-
-/// Far more than it takes, on a busy machine.
-const SAID_WITHIN: Duration = Duration::from_secs(60);
 
 /// Answers on a line that was opened, until it is closed.
 type Talk = fn(UnixStream) -> std::io::Result<()>;
@@ -122,44 +119,6 @@ fn at_socket(folder: &Path, stranger: &Stranger) -> PathBuf {
     path
 }
 
-/// What a host program at that line says, up to the words that are waited for; then it is killed.
-#[track_caller]
-fn said(program: &Path, kind: &str, place: &str, words: &str) -> String {
-    let mut command = Command::new(program);
-    command.args(["connect", "--batch", kind, place]);
-    command.stdin(Stdio::null());
-    let mut host = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let (sender, lines) = channel();
-    let outputs: [Box<dyn Read + Send>; 2] = [
-        Box::new(host.stdout.take().unwrap()),
-        Box::new(host.stderr.take().unwrap()),
-    ];
-    for output in outputs {
-        let sender = sender.clone();
-        let lines = BufReader::new(output).lines();
-        std::thread::spawn(move || {
-            lines
-                .map_while(Result::ok)
-                .try_for_each(|line| sender.send(line))
-        });
-    }
-    drop(sender);
-    let started = Instant::now();
-    let left = || SAID_WITHIN.saturating_sub(started.elapsed());
-    let mut others = Vec::new();
-    let found = std::iter::from_fn(|| lines.recv_timeout(left()).ok()).find(|line| {
-        others.push(line.clone());
-        line.contains(words)
-    });
-    host.kill().unwrap();
-    host.wait().unwrap();
-    found.unwrap_or_else(|| panic!("{kind}: no `{words}` in {others:?}"))
-}
-
 #[test]
 fn strangers_are_named_over_every_kind_of_line() {
     let folder = tempfile::tempdir().unwrap();
@@ -182,7 +141,9 @@ fn strangers_are_named_over_every_kind_of_line() {
                     ("--serial", "garbage" | "other protocol") => "what comes is no message at ",
                     _ => stranger.words,
                 };
-                (kind, scope.spawn(move || said(program, kind, place, words)))
+                let mut command = Command::new(program);
+                command.args(["connect", "--batch", kind, place]);
+                (kind, scope.spawn(move || said_until(&mut command, words)))
             });
             for (kind, host) in hosts {
                 let line = host.join().unwrap();
