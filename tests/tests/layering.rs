@@ -63,7 +63,7 @@ const ORDERS: [Order; 2] = [
             &["packet", "link", "pack"],
             &["event"],
             &["refusal"],
-            &["bytecode", "frame", "transport", "instruction"],
+            &["bytecode", "frame", "transport", "instruction", "secure"],
             &["register", "branch", "crc", "digest", "pool"],
             &["address", "baud", "closed", "codec", "limits"],
         ],

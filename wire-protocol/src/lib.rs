@@ -8,6 +8,7 @@
 //! stream of bytes), [`link`] (delivers messages once and in order), [`event`] and [`refusal`],
 //! [`codec`] (how numbers are written), [`pack`] (memory contents made shorter), and on top
 //! [`packet`]: requests, replies and notices.
+//! Between link and network, with the feature `secure`, stands the secure channel over datagrams.
 //! Beside them [`bytecode`], the programs that scripts are compiled to, and [`script`], which runs
 //! them; [`print`] makes text of what they print; [`instruction`] knows how long x86 instructions are.
 #![no_std]
@@ -61,6 +62,8 @@ pub mod register;
     )
 )]
 pub mod script;
+#[cfg(feature = "secure")]
+pub mod secure;
 pub mod transport;
 
 #[cfg(test)]
