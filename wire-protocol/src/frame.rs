@@ -31,6 +31,18 @@ pub const BODY_BYTES: usize = HEADER_BYTES + FRAME_PAYLOAD_BYTES + CRC_BYTES;
 /// The longest frame on the wire.
 pub const WIRE_BYTES: usize = BODY_BYTES + BODY_BYTES.div_ceil(254) + 2;
 
+/// The longest payload of a frame that takes no more than so many bytes on the wire, whatever it is.
+#[must_use]
+pub const fn payload_within(wire_bytes: usize) -> usize {
+    let body_bytes = wire_bytes.saturating_sub(2) * 254 / 255;
+    let payload_bytes = body_bytes.saturating_sub(HEADER_BYTES + CRC_BYTES);
+    if payload_bytes < FRAME_PAYLOAD_BYTES {
+        payload_bytes
+    } else {
+        FRAME_PAYLOAD_BYTES
+    }
+}
+
 /// What a frame is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

@@ -271,3 +271,18 @@ proptest! {
         prop_assert_eq!(found(&stream).pop(), Some(Completed::BreakIn));
     }
 }
+
+#[test]
+fn what_fits_in_so_many_bytes_does_so_whatever_it_is() {
+    let mut wire = Box::new([0; WIRE_BYTES]);
+    for room in (9..2000).chain([WIRE_BYTES - 1, WIRE_BYTES, WIRE_BYTES + 1]) {
+        let len = payload_within(room);
+        let payload = [1; FRAME_PAYLOAD_BYTES];
+        let taken = encode(HEADER, SESSION, [&payload[..len], &[], &[]], &mut wire);
+        assert!(taken <= room, "{taken} of {room}");
+        assert!(
+            len == FRAME_PAYLOAD_BYTES || taken + 2 >= room,
+            "{taken} of {room}"
+        );
+    }
+}

@@ -20,10 +20,14 @@
 //! loses much a long one goes in parts, of which any number may be there: the shorter the worse the
 //! line is (`quality`).
 //!
+//! **Datagrams.** Where the transport moves those, each carries one frame, or a part of one that fits in (`cut`): what is lost
+//! is lost whole, so that shorter parts would lose no less.
+//!
 //! **Rate.** Where the transport runs at one that can be changed, both ends look for the highest that the line carries
 //! (`rate`).
 
 mod claim;
+mod cut;
 mod part;
 mod quality;
 mod queue;
@@ -36,6 +40,7 @@ pub use rate::{RateNews, RateState, Rates};
 use crate::frame::{BODY_BYTES, BREAK_IN, Completed, Decoder, Flags, Header, Kind, WIRE_BYTES};
 use crate::limits::{MESSAGE_BYTES, WINDOW_FRAMES};
 use claim::Ownership;
+use cut::Cut;
 use quality::Quality;
 use rate::Pace;
 use receiver::{Ahead, Receiver, Reception};
@@ -62,6 +67,16 @@ pub struct Timing {
     pub answer_us: u64,
     /// Time that one byte takes on the line: 86,806 at 115,200 baud, 0 on a network.
     pub byte_time_ns: u32,
+}
+
+impl Timing {
+    /// Of datagrams on a network: most are there and back within a few milliseconds, and some are lost.
+    pub const NETWORK: Self = Self {
+        retry_us: 60_000,
+        ack_delay_us: 3_000,
+        answer_us: 500_000,
+        byte_time_ns: 0,
+    };
 }
 
 /// Memory of a link.
@@ -181,6 +196,8 @@ pub struct Link<'b> {
     receiver: Receiver<'b>,
     sender: Sender<'b>,
     quality: Quality,
+    /// How frames are cut where datagrams carry them.
+    datagrams: Option<Cut>,
     ownership: Ownership,
     rate: Pace,
 
@@ -234,6 +251,7 @@ impl<'b> Link<'b> {
             receiver: Receiver::new(storage.message),
             sender: Sender::new(storage.queue),
             quality: Quality::default(),
+            datagrams: None,
             ownership: Ownership::default(),
             rate: Pace::new(role),
             session: None,

@@ -36,13 +36,16 @@ impl Link<'_> {
         Some(byte)
     }
 
-    /// As many bytes as there are and fit; returns how many.
+    /// As many bytes as there are and fit; returns how many. Where datagrams carry them, no more than one does.
     pub fn pull_into(&mut self, bytes: &mut [u8], now_us: u64) -> usize {
         let mut count = 0;
         for slot in bytes {
             let Some(byte) = self.pull(now_us) else { break };
             *slot = byte;
             count += 1;
+            if self.datagrams.is_some() && self.wire_at == self.wire_len {
+                break;
+            }
         }
         count
     }
@@ -146,10 +149,11 @@ impl Link<'_> {
         let mut flags = Flags::empty();
         flags.set(Flags::AGAIN, self.again_wanted);
         let acknowledged = self.receiver.expected();
+        let cut = self.cut();
         let outgoing = if self.introduces(now_us) || speaks_of_itself {
             None
         } else {
-            self.sender.take_next(self.quality.cut_bytes())
+            self.sender.take_next(cut)
         };
         let len = if let Some(outgoing) = outgoing {
             self.wire_starts_retry = true;

@@ -1,5 +1,6 @@
 //! The sending half: a window over the queue, go-back-N. What is too long for the line goes in parts.
 
+use super::cut::Cut;
 use super::queue::{Queue, Record};
 use super::{SendError, part};
 use crate::frame::Flags;
@@ -107,19 +108,20 @@ impl<'b> Sender<'b> {
         self.queue.len()
     }
 
-    /// The next frame goes on the wire, or a part of it if it is longer than `cut_bytes`.
-    pub(super) fn take_next(&mut self, cut_bytes: usize) -> Option<Outgoing<'_>> {
+    /// The next frame goes on the wire, or a part of it if it is longer than such a part.
+    pub(super) fn take_next(&mut self, cut: Cut) -> Option<Outgoing<'_>> {
         if self.next as usize >= WINDOW_FRAMES {
             return None;
         }
         let record = self.queue.record(self.next_at)?;
         let len = record.len();
-        let is_whole = self.next_part == 0 && len <= cut_bytes;
-        if !is_whole && self.waiting_bytes() >= WINDOW_FRAMES * cut_bytes {
+        let is_whole = self.next_part == 0 && len <= cut.part_bytes;
+        if !is_whole && self.waiting_bytes() >= cut.window_bytes {
             return None;
         }
         let from = self.next_part;
-        let room = cut_bytes.min(FRAME_PAYLOAD_BYTES - part::HEAD_BYTES);
+        let most = FRAME_PAYLOAD_BYTES - part::HEAD_BYTES;
+        let room = cut.part_bytes.min(most);
         let to = if is_whole { len } else { len.min(from + room) };
         let is_last = to == len;
         let sequence = self.oldest.wrapping_add(self.next);

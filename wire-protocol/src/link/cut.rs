@@ -1,0 +1,46 @@
+//! How long what goes at once may be: the whole of a frame, or a part of it.
+
+use super::{Link, part};
+use crate::frame;
+use crate::limits::{FRAME_PAYLOAD_BYTES, WINDOW_FRAMES};
+
+/// What the sender cuts by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Cut {
+    /// A longer payload goes in parts of so many bytes at most.
+    pub(super) part_bytes: usize,
+    /// As long as so many are on the way, no further part goes out.
+    pub(super) window_bytes: usize,
+}
+
+impl Cut {
+    /// On a line that loses bytes: what is lost is to be short.
+    const fn of_bytes(part_bytes: usize) -> Self {
+        Self {
+            part_bytes,
+            window_bytes: WINDOW_FRAMES * part_bytes,
+        }
+    }
+
+    /// On one that loses datagrams of so many bytes.
+    const fn of_datagrams(room_bytes: usize) -> Self {
+        let part_bytes = frame::payload_within(room_bytes).saturating_sub(part::HEAD_BYTES);
+        Self {
+            part_bytes,
+            window_bytes: WINDOW_FRAMES * FRAME_PAYLOAD_BYTES,
+        }
+    }
+}
+
+impl Link<'_> {
+    /// The transport moves datagrams, each with so many bytes at most: [`Self::pull_into`] gives what one carries. Before
+    /// anything is said.
+    pub fn use_datagrams(&mut self, room_bytes: usize) {
+        self.datagrams = Some(Cut::of_datagrams(room_bytes));
+    }
+
+    pub(super) fn cut(&self) -> Cut {
+        self.datagrams
+            .unwrap_or_else(|| Cut::of_bytes(self.quality.cut_bytes()))
+    }
+}
