@@ -1,12 +1,14 @@
 //! Whole conversations over the secure channel and a network in memory, a thousand of them: each goes as on a good one.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[path = "support/network.rs"]
+mod network;
 mod support;
 
+use network::{Faults, Scene, To};
 use proptest::prelude::RngExt;
 use proptest::test_runner::TestRng;
 use std::collections::BTreeSet;
-use support::network::{Faults, Scene, To};
 use support::scene::message;
 use wire_protocol::secure::{Cause, DATAGRAM_BYTES, Timing};
 

@@ -6,8 +6,6 @@
 )]
 #![allow(unreachable_pub, reason = "shared by test files as a module")]
 
-#[cfg(feature = "secure")]
-pub mod network;
 pub mod scene;
 pub mod values;
 

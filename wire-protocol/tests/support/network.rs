@@ -1,6 +1,8 @@
 //! Two ends of a link over the secure channel, and a network between them that does to datagrams what networks do.
 
-use super::link;
+#![allow(unreachable_pub, reason = "used by one test as a module")]
+
+use super::support::link;
 use proptest::prelude::RngExt;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use std::collections::{BTreeMap, VecDeque};
