@@ -16,8 +16,10 @@ pub struct Trace {
     pub(in crate::exit) is_on: bool,
     /// RIP and RSP after the instruction before.
     pub(super) last: Option<(u64, u64)>,
-    /// RSP of what an interrupt or exception interrupted, until its handler returns.
-    interrupted: Option<u64>,
+    /// RSP of what an interrupt or exception interrupted, until its handler returns; and how many handlers have been
+    /// entered since and not left. One that is left with another RSP has returned as well: to a handler of a signal, or to
+    /// another thread.
+    interrupted: Option<(u64, u32)>,
     /// RSP of the routine whose return is waited for.
     routine: u64,
     /// Instructions since a handler was entered or left.
@@ -89,14 +91,18 @@ impl Trace {
             self.routine = rsp;
             return instrument;
         };
-        if let Some(interrupted) = self.interrupted {
-            if rsp == interrupted {
-                self.interrupted = None;
-            }
+        if let Some((interrupted, depth)) = self.interrupted {
+            let depth = if found.entered_handler {
+                depth.saturating_add(1)
+            } else {
+                depth.saturating_sub(u32::from(found.left_handler))
+            };
+            let is_back = rsp == interrupted || depth == 0;
+            self.interrupted = (!is_back).then_some((interrupted, depth));
             return instrument;
         }
         if found.entered_handler {
-            self.interrupted = Some(last_rsp);
+            self.interrupted = Some((last_rsp, 1));
             return instrument;
         }
         let mut kinds = instrument | TriggerInstance::trace_detail(TraceKind::StepIn);
@@ -164,6 +170,12 @@ mod tests {
             // The routine returns.
             (0x50, stack + 8, RETURN, all | step_in | step_out),
             (0x51, stack + 8, PLAIN, all | step_in),
+            // An exception, an interrupt in its handler, and the handler of a signal, on a stack of its own.
+            (0x900, stack - 0x100, HANDLER, all),
+            (0x980, stack - 0x200, HANDLER, all),
+            (0x901, stack - 0x100, IRET, all),
+            (0x70, stack - 0x4000, IRET, all),
+            (0x71, stack - 0x4000, PLAIN, all | step_in),
             // Another stack.
             (0x60, stack - (1 << 30), PLAIN, all | step_in),
             (
