@@ -2,6 +2,8 @@
 // came of it, with registers and memory. Two runs of the same program print the same, whoever watches.
 #define _GNU_SOURCE
 #include <asm/ldt.h>
+#include <fcntl.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdint.h>
@@ -32,6 +34,9 @@
 #define STOP 0xf4
 #define LONGEST 15
 #define EVENTS_MAX 40
+// Leaves of CPUID that no processor has.
+#define BEGIN 0x10500
+#define END 0x10501
 
 // Kinds of code, as bits.
 enum { C64 = 1, C32 = 2, BASED32 = 4, NARROW = C32 | BASED32, ANY = C64 | NARROW };
@@ -179,8 +184,28 @@ struct event {
 	uint64_t address, trap, error, flags, ip, state;
 };
 
-static struct event events[EVENTS_MAX];
-static int event_count;
+// Where an instruction is tried.
+enum { IN_USUAL_PLACE, TO_THE_END, ACROSS, BEHIND_MOV_SS, STEPPED, BEHIND_MOV_SS_STEPPED };
+static const char *const places[] = {
+	"", " to the end", " across", " behind mov ss", " stepped", " behind mov ss stepped"
+};
+
+// An instruction that has run, and the signals that came of it. They are told when all have run: to tell one takes some
+// ten times as many instructions.
+struct ran {
+	const struct form *form;
+	const char *prefix;
+	int kind, place;
+	uint64_t start;
+	unsigned first, count;
+};
+
+static struct ran rans[8192];
+static unsigned ran_count;
+static struct event events[1 << 16];
+static unsigned event_count;
+// Of the instruction that runs.
+static unsigned first_event;
 static int hides_registers;
 static sigjmp_buf before;
 
@@ -194,8 +219,11 @@ static uint64_t digest(uint64_t so_far, const void *words, size_t count)
 static void on_signal(int signal, siginfo_t *info, void *context)
 {
 	greg_t *registers = ((ucontext_t *)context)->uc_mcontext.gregs;
-	struct event *event = &events[event_count++];
+	struct event *event;
 
+	if (event_count == sizeof(events) / sizeof(*events))
+		_exit(2);
+	event = &events[event_count++];
 	event->signal = signal;
 	event->code = info->si_code;
 	event->address = (uint64_t)info->si_addr;
@@ -210,7 +238,7 @@ static void on_signal(int signal, siginfo_t *info, void *context)
 		event->state = digest(event->state, registers, REG_RSP + 1);
 		event->state = digest(event->state, &(uint64_t){ registers[REG_CSGSFS] & 0xffff }, 1);
 	}
-	if (signal != SIGTRAP || event_count == EVENTS_MAX)
+	if (signal != SIGTRAP || event_count - first_event == EVENTS_MAX)
 		siglongjmp(before, 1);
 }
 
@@ -259,7 +287,7 @@ static uint64_t run_code(int kind, const uint8_t *bytes, unsigned len, unsigned 
 	memcpy(code + offset, bytes, len);
 	memset((void *)DATA, 0x5a, 8 * DATA_WORDS);
 	memset((void *)STACKED, 0, 8 * STACK_WORDS);
-	event_count = 0;
+	first_event = event_count;
 	frame = (struct frame){ (uint32_t)(CODE + offset - bases[kind]), selectors[kind], 2 | flags, STACK_TOP, 0x2b };
 	if (!sigsetjmp(before, 0))
 		enter(&frame, rax);
@@ -267,49 +295,52 @@ static uint64_t run_code(int kind, const uint8_t *bytes, unsigned len, unsigned 
 	return frame.ip;
 }
 
-static void run(const char *name, int kind, const uint8_t *bytes, unsigned len, unsigned offset, uint64_t flags,
-		uint64_t rax)
+static void run(const struct form *form, const char *prefix, int kind, int place, const uint8_t *bytes, unsigned len,
+		unsigned offset)
 {
-	uint64_t start = run_code(kind, bytes, len, offset, flags, rax);
+	uint64_t flags = place >= STEPPED ? TRAP_FLAG : 0;
+	uint64_t start = run_code(kind, bytes, len, offset, flags, form->rax);
 
-	printf("%s %s", kinds[kind], name);
-	for (int i = 0; i < event_count; i++) {
+	if (ran_count == sizeof(rans) / sizeof(*rans))
+		_exit(2);
+	rans[ran_count++] =
+		(struct ran){ form, prefix, kind, place, start, first_event, event_count - first_event };
+}
+
+static void tell(const struct ran *ran)
+{
+	printf("%s %s%s%s%s", kinds[ran->kind], ran->prefix, *ran->prefix ? " " : "", ran->form->name,
+	       places[ran->place]);
+	for (unsigned i = ran->first; i < ran->first + ran->count; i++) {
 		struct event *event = &events[i];
 
 		printf("; signal %d.%d at %llx trap %llx.%llx flags %llx ip %+lld state %llx", event->signal, event->code,
 		       (unsigned long long)event->address, (unsigned long long)event->trap,
 		       (unsigned long long)event->error, (unsigned long long)event->flags,
-		       (long long)(event->ip - start), (unsigned long long)event->state);
+		       (long long)(event->ip - ran->start), (unsigned long long)event->state);
 	}
 	printf("\n");
 }
 
 // In its usual place, up to a page's end, across it, behind MOV SS, and single-stepped.
-static void run_everywhere(const char *name, const struct form *form, int kind, const uint8_t *bytes, unsigned len,
+static void run_everywhere(const struct form *form, const char *prefix, int kind, const uint8_t *bytes, unsigned len,
 			   int is_short)
 {
 	uint8_t behind[2 + LONGEST + 1] = { 0x8e, 0xd5 };
-	char place[96];
 
 	hides_registers = form->where & VARIES;
-	run(name, kind, bytes, len, USUAL, 0, form->rax);
+	run(form, prefix, kind, IN_USUAL_PLACE, bytes, len, USUAL);
 	if (is_short)
 		return;
-	snprintf(place, sizeof(place), "%s to the end", name);
-	run(place, kind, bytes, len, PAGE - len, 0, form->rax);
-	if (len > 1) {
-		snprintf(place, sizeof(place), "%s across", name);
-		run(place, kind, bytes, len, PAGE - len + 1, 0, form->rax);
-	}
+	run(form, prefix, kind, TO_THE_END, bytes, len, PAGE - len);
+	if (len > 1)
+		run(form, prefix, kind, ACROSS, bytes, len, PAGE - len + 1);
 	memcpy(behind + 2, bytes, len);
-	snprintf(place, sizeof(place), "%s behind mov ss", name);
-	run(place, kind, behind, len + 2, USUAL, 0, form->rax);
+	run(form, prefix, kind, BEHIND_MOV_SS, behind, len + 2, USUAL);
 	if (form->where & UNSTEPPED)
 		return;
-	snprintf(place, sizeof(place), "%s stepped", name);
-	run(place, kind, bytes, len, USUAL, TRAP_FLAG, form->rax);
-	snprintf(place, sizeof(place), "%s behind mov ss stepped", name);
-	run(place, kind, behind, len + 2, USUAL, TRAP_FLAG, form->rax);
+	run(form, prefix, kind, STEPPED, bytes, len, USUAL);
+	run(form, prefix, kind, BEHIND_MOV_SS_STEPPED, behind, len + 2, USUAL);
 }
 
 static void run_prefixed(const struct form *form, int kind, int is_short)
@@ -317,7 +348,6 @@ static void run_prefixed(const struct form *form, int kind, int is_short)
 	for (unsigned i = 0; i < sizeof(prefixes) / sizeof(*prefixes); i++) {
 		unsigned len = prefixes[i].len;
 		uint8_t bytes[LONGEST + 1];
-		char name[64];
 
 		if (!(prefixes[i].where & 1 << kind))
 			continue;
@@ -326,14 +356,13 @@ static void run_prefixed(const struct form *form, int kind, int is_short)
 		else
 			memset(bytes, 0x2e, len -= form->len);
 		memcpy(bytes + len, form->bytes, form->len);
-		snprintf(name, sizeof(name), "%s%s%s", prefixes[i].name, len ? " " : "", form->name);
-		run_everywhere(name, form, kind, bytes, len + form->len, is_short);
+		run_everywhere(form, prefixes[i].name, kind, bytes, len + form->len, is_short);
 	}
 }
 
 // CPUID as the last two bytes of a segment of 4 GiB. What comes next is one processor's first byte, and another one's
-// fault; that the program gets a signal is what they agree in.
-static void run_around(void)
+// fault; that the program gets a signal is what they agree in. Returns that.
+static int run_around(void)
 {
 	const uint8_t cpuid[] = { 0x0f, 0xa2 };
 	const unsigned number = 8, kind = 2;
@@ -341,26 +370,42 @@ static void run_around(void)
 	bases[kind] = CODE + USUAL + sizeof(cpuid);
 	selectors[kind] = number << 3 | 7;
 	if (make_segment(number, bases[kind]))
-		return;
+		return 0;
 	run_code(kind, cpuid, sizeof(cpuid), USUAL, 0, 0);
-	printf("cpuid at the end of the segment; signal %d\n", events[0].signal);
+	return events[first_event].signal;
 }
 
-static void wait_for(const char *file)
+// Tells whoever watches CPUID where the instructions begin and end.
+static void mark(unsigned leaf)
 {
-	while (access(file, F_OK))
-		usleep(10000);
+	unsigned a = leaf, c = 0;
+
+	asm volatile("cpuid" : "+a"(a), "+c"(c) : : "ebx", "edx");
 }
 
-// lab-forms [short] [FILE]: runs them all, or each in its usual place only; with FILE, when it is there.
+// Opens a FIFO, which waits for who opens its other end.
+static void meet(const char *fifo, int flags)
+{
+	close(open(fifo, flags));
+}
+
+// lab-forms [short | alone] [GO OVER TELL]: runs all in all places, or each in its usual place only, or there and before
+// all other programs; with the FIFOs' names, when somebody writes to the first. All have run when the second is opened; they
+// are told when somebody writes to the third.
 int main(int argc, char **argv)
 {
-	int is_short = argc > 1 && !strcmp(argv[1], "short");
+	int is_alone = argc > 1 && !strcmp(argv[1], "alone");
+	int is_short = is_alone || (argc > 1 && !strcmp(argv[1], "short"));
+	char **fifos = argc > 3 + is_short ? argv + 1 + is_short : NULL;
 	struct sigaction action = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
 	static uint8_t signal_stack[1 << 16];
 	stack_t stack = { .ss_sp = signal_stack, .ss_size = sizeof(signal_stack) };
 	const int all = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_POPULATE;
+	int around;
 
+	// A traced core is so slow that the kernel's own threads would leave it to no other program.
+	if (is_alone)
+		sched_setscheduler(0, SCHED_FIFO, &(struct sched_param){ .sched_priority = 1 });
 	mmap((void *)CODE, 3 * PAGE, PROT_READ | PROT_WRITE | PROT_EXEC, all, -1, 0);
 	memset((void *)CODE, STOP, 3 * PAGE);
 	mmap((void *)DATA, 2 * PAGE, PROT_READ | PROT_WRITE, all, -1, 0);
@@ -374,10 +419,11 @@ int main(int argc, char **argv)
 		perror("lab-forms");
 		return 1;
 	}
-	if (argc > 1 + is_short) {
+	if (fifos) {
 		printf("pid %x\n", getpid());
 		fflush(stdout);
-		wait_for(argv[1 + is_short]);
+		meet(fifos[0], O_RDONLY);
+		mark(BEGIN);
 	}
 	for (int kind = 0; kind < KINDS; kind++) {
 		for (unsigned i = 0; i < sizeof(prefixed) / sizeof(*prefixed); i++)
@@ -385,9 +431,17 @@ int main(int argc, char **argv)
 				run_prefixed(&prefixed[i], kind, is_short);
 		for (unsigned i = 0; i < sizeof(others) / sizeof(*others); i++)
 			if (others[i].where & 1 << kind)
-				run_everywhere(others[i].name, &others[i], kind, (const uint8_t *)others[i].bytes,
-					       others[i].len, is_short);
+				run_everywhere(&others[i], "", kind, (const uint8_t *)others[i].bytes, others[i].len,
+					       is_short);
 	}
-	run_around();
+	around = run_around();
+	if (fifos) {
+		mark(END);
+		meet(fifos[1], O_WRONLY);
+		meet(fifos[2], O_RDONLY);
+	}
+	for (unsigned i = 0; i < ran_count; i++)
+		tell(&rans[i]);
+	printf("cpuid at the end of the segment; signal %d\n", around);
 	return 0;
 }

@@ -16,7 +16,7 @@ const ALLOWED: Duration = Duration::from_secs(30 * 60);
 /// How long each fuzz target runs.
 const FUZZ_SECONDS: u32 = 6 * 60;
 /// Random changes of events under load.
-const CHANGES: &str = "80000";
+const CHANGES: &str = "40000";
 
 struct Part {
     name: &'static str,
@@ -98,7 +98,7 @@ const PARTS: &[Part] = &[
     },
     Part {
         name: "churn",
-        about: "80,000 random changes of events under load on four cores, other ones each time",
+        about: "40,000 random changes of events under load on four cores, other ones each time",
         work: Work::Other(churn),
     },
     Part {
@@ -123,6 +123,14 @@ const PARTS: &[Part] = &[
         work: Work::Lab(
             "instructions_in_all_forms",
             Some(("STANDSTILL_FORMS", "often")),
+        ),
+    },
+    Part {
+        name: "instructions-traced",
+        about: "every form of instruction in its usual place, while its core is traced",
+        work: Work::Lab(
+            "instructions_in_all_forms",
+            Some(("STANDSTILL_FORMS", "traced")),
         ),
     },
     Part {

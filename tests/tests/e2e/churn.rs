@@ -71,13 +71,15 @@ fn make(changes: usize, churn: &mut Churn, lab: &mut Lab) {
         lab.run(&format!(".script {}", file.display()));
         done += BATCH;
         lab.run("g");
+        if done % (50 * BATCH) == 0 || done >= changes {
+            eprintln!(
+                "{done} changes in {:.0} s, {:.0} s of them for the guest to halt",
+                started.elapsed().as_secs_f32(),
+                halting.as_secs_f32()
+            );
+        }
         std::thread::sleep(BETWEEN);
     }
-    eprintln!(
-        "{done} changes in {:.0} s, {:.0} s of them for the guest to halt",
-        started.elapsed().as_secs_f32(),
-        halting.as_secs_f32()
-    );
 }
 
 #[test]
