@@ -13,6 +13,7 @@ pub mod command;
 pub mod disasm;
 pub mod expression;
 pub mod recording;
+pub mod refusal;
 pub mod render;
 pub mod repl;
 pub mod saved;

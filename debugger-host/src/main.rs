@@ -13,6 +13,9 @@
 //! `docs/contributing.md` the places that an addition touches. Each module says what it is, who calls it, and in which
 //! mode.
 
+#[path = "main/trim.rs"]
+mod trim;
+
 use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use debugger_host::answer::recording::{Row, replayed, rows};
@@ -49,6 +52,8 @@ enum Task {
     Connect(Box<Connect>),
     /// Play a recorded session again: the file is the debuggee, or the host.
     Replay(Box<Replay>),
+    /// Cut a recording from which a debuggee differs to the commands that its first difference needs.
+    Trim(Box<trim::Trim>),
     /// Print what a recording has, a line for each packet.
     Show {
         /// A file that `connect --record` wrote.
@@ -426,6 +431,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().action.unwrap_or_else(alone) {
         Task::Connect(connect) => connect.run(),
         Task::Replay(replay) => replay.run(),
+        Task::Trim(trim) => trim.run(),
         Task::Show { file, json } => show(&file, json),
         Task::Script(tool) => tool.run(&mut std::io::stdout()).map_err(Into::into),
         Task::Commands => {

@@ -79,12 +79,10 @@ fn a_recording_plays_the_host_to_another_debuggee_and_again_to_the_same() {
         assert!(asked.iter().any(|it| it == kind), "{kind}: {asked:?}");
     }
     // What it did then is there, so an event has another number.
-    assert!(
-        difference(&file, &other).contains(
-            "(in the command `!epthook do_sys_openat2`) in its results (EventId(0) then, EventId(2) now): \
+    assert!(difference(&file, &other).contains(
+        "(in the command `!epthook do_sys_openat2`) in its results ([0] then, [2] now): \
              expected EventsAdded #"
-        )
-    );
+    ));
 }
 
 #[test]
@@ -104,7 +102,7 @@ fn the_first_difference_is_named_with_what_was_expected_and_what_came() {
     let said = difference(&file, &other);
     assert!(
         said.contains("(in the command `pause`)")
-            && said.contains("expected Stopped (Stop { halt: 1, cause: BreakIn,")
+            && said.contains("expected Stopped halt=1 cause=break-in ")
             && said.ends_with("seen 80 (a notice that is malformed)"),
         "{said}"
     );
@@ -117,7 +115,7 @@ fn what_does_not_come_is_not_waited_for_for_ever() {
     other.controls.deaf_for.store(u32::MAX, Ordering::Relaxed);
     let said = difference(&file, &other);
     assert!(
-        said.contains("(in the command `pause`): expected Stopped (Stop { halt: 1")
+        said.contains("(in the command `pause`): expected Stopped halt=1")
             && said.contains("seen nothing for "),
         "{said}"
     );

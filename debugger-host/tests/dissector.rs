@@ -1,6 +1,10 @@
 //! The Wireshark dissector, run by tshark on recordings that have every kind of message.
 #![cfg(unix)]
 #![allow(missing_docs, reason = "a test")]
+#![allow(
+    unexpected_cfgs,
+    reason = "features of the wire crate, whose tests have the module, too"
+)]
 
 #[path = "../../wire-protocol/tests/support/mod.rs"]
 mod support;

@@ -18,7 +18,7 @@ const PRINTS: [&str; 8] = [
 ];
 
 /// Who prints. The script tool is a program of its own, without any debuggee.
-const PRINTERS: [&str; 4] = ["main.rs", "render/", "repl/", "script/tool.rs"];
+const PRINTERS: [&str; 5] = ["main.rs", "main/", "render/", "repl/", "script/tool.rs"];
 
 /// Modules from the top down: each uses those of the lines below it only.
 const ORDER: [&[&str]; 12] = [
@@ -32,7 +32,7 @@ const ORDER: [&[&str]; 12] = [
     &["recording"],
     &["transport", "expression"],
     &["script"],
-    &["symbol", "assembler"],
+    &["symbol", "assembler", "refusal"],
     &["timeout", "types", "clock", "size", "saved"],
 ];
 

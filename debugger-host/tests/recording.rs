@@ -146,7 +146,7 @@ fn what_was_not_asked_then_is_one_line() {
     // Another register, and memory as it was before it was changed.
     let line = host.bad("r rbx");
     assert!(
-        line.starts_with("the recording has no answer to ReadRegisters { core: CoreId(0), set: "),
+        line.starts_with("the recording has no answer to ReadRegisters core=0 set=["),
         "{line}"
     );
     assert!(

@@ -7,9 +7,8 @@
 #[allow(dead_code, reason = "the rules of imports use more of it")]
 mod sources;
 
-use sources::{all_files, read, repository};
+use sources::{copy_to, read, repository};
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -17,6 +16,9 @@ const GUIDE: &str = "docs/contributing.md";
 
 /// What a program writes for refusals and commands; a test of the host says when it is out of date.
 const RECORDED: &str = "docs/json.md";
+
+/// The same, for refusals and messages.
+const RECORDED_OF_CONTENT: &str = "docs/recording-content.md";
 
 /// The same, for commands only.
 const RECORDED_OF_COMMANDS: &str = "debugger-host/tests/typing/nothing.txt";
@@ -119,14 +121,14 @@ const EDITS: &[Edit] = &[
     edit(
         Refusal,
         Ends,
-        "debugger-host/src/session/refusal.rs",
+        "debugger-host/src/refusal.rs",
         "        Refusal::NotHalted =>",
         "        Refusal::Dummy { number } => format!(\"dummy {number}\"),\n",
     ),
     edit(
         Refusal,
         Ends,
-        "debugger-host/src/command/problem.rs",
+        "debugger-host/src/recording/told/refusal.rs",
         "    NotHalted {}\n",
         "    Dummy { number }\n",
     ),
@@ -253,6 +255,20 @@ const EDITS: &[Edit] = &[
     ),
     edit(
         Message,
+        Ends,
+        "debugger-host/src/recording/told/message.rs",
+        "    ShortCircuit { on },\n",
+        "    Dummy,\n",
+    ),
+    edit(
+        Message,
+        Ends,
+        "debugger-host/src/recording/told/message.rs",
+        "    MemoryAsExpected,\n",
+        "    Dummy,\n",
+    ),
+    edit(
+        Message,
         Replay,
         "tests/tests/replay/mistakes.rs",
         "        Request::Go => Request::Cores,\n",
@@ -352,8 +368,7 @@ struct Scratch {
 impl Scratch {
     /// With those additions whose places `has` accepts.
     fn with(&self, has: impl Fn(&Edit) -> bool) {
-        for path in all_files() {
-            let mut text = fs::read(repository().join(&path)).expect("readable");
+        copy_to(&self.root, |path, mut text| {
             for edit in EDITS.iter().filter(|edit| edit.file == path && has(edit)) {
                 let whole = String::from_utf8(text).expect("text");
                 let found = whole.matches(edit.before).count();
@@ -361,16 +376,11 @@ impl Scratch {
                 let both = format!("{}{}", edit.text, edit.before);
                 text = whole.replace(edit.before, &both).into_bytes();
             }
-            if path == "Cargo.toml" {
-                text = as_another_version(text);
+            match path {
+                "Cargo.toml" => as_another_version(text),
+                _ => text,
             }
-            let target = self.root.join(&path);
-            if fs::read(&target).is_ok_and(|now| now == text) {
-                continue;
-            }
-            fs::create_dir_all(target.parent().expect("a folder")).expect("writable");
-            fs::write(&target, text).expect("writable");
-        }
+        });
     }
 
     /// Whether cargo succeeds there, and what it says.
@@ -427,6 +437,9 @@ fn additions_are_made_at_the_places_that_the_guide_names() {
         let mut edited: BTreeSet<String> = edits.map(|edit| edit.file.to_owned()).collect();
         if addition != Message {
             edited.insert(RECORDED.to_owned());
+        }
+        if addition != OfCommand {
+            edited.insert(RECORDED_OF_CONTENT.to_owned());
         }
         if addition == OfCommand {
             edited.insert(RECORDED_OF_COMMANDS.to_owned());

@@ -7,6 +7,7 @@ mod fields;
 #[path = "layering/graph.rs"]
 mod graph;
 #[path = "layering/sources.rs"]
+#[allow(dead_code, reason = "additions use more of it")]
 mod sources;
 #[path = "layering/statics.rs"]
 mod statics;

@@ -6,6 +6,10 @@
 #![cfg(unix)]
 #![allow(missing_docs, reason = "a test")]
 
+#[path = "replay/foreign.rs"]
+mod foreign;
+#[path = "replay/handlers.rs"]
+mod handlers;
 #[path = "replay/mistakes.rs"]
 mod mistakes;
 #[path = "replay/transcript.rs"]
@@ -13,11 +17,15 @@ mod transcript;
 
 use debugger_host::recording::describe::{self, Bases};
 use debugger_host::recording::input::Input;
+use debugger_host::recording::trim::{self, Found};
 use debugger_host::recording::{Entry, Packet, Recording};
+use debugger_host::session::How;
+use standstill_tests::core::ending::ENDINGS;
 use standstill_tests::core::recording::{Noted, with_inputs};
-use standstill_tests::core::served::Fault;
-use standstill_tests::core::{STACK_BYTES, played, served, trim};
+use standstill_tests::core::served::Orders;
+use standstill_tests::core::{STACK_BYTES, played, served};
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::fs;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -36,12 +44,21 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("replay")
 }
 
-/// Sessions by their names.
+/// Sessions of the host program by their names.
+fn sessions() -> Vec<String> {
+    named("txt")
+}
+
+/// Recordings by their names.
 fn names() -> Vec<String> {
+    named("pcapng")
+}
+
+fn named(extension: &str) -> Vec<String> {
     let files = fs::read_dir(folder())
         .unwrap()
         .map(|file| file.unwrap().path());
-    let texts = files.filter(|file| file.extension().is_some_and(|it| it == "txt"));
+    let texts = files.filter(|file| file.extension().is_some_and(|it| it == extension));
     let mut names: Vec<String> = texts
         .map(|file| file.file_stem().unwrap().to_str().unwrap().to_owned())
         .collect();
@@ -69,32 +86,37 @@ fn program(place: &Path, arguments: &[&str]) -> Host {
     Host::run(command.current_dir(place).stderr(Stdio::null())).unwrap()
 }
 
-/// The core, which waits for a host, behind a line with that fault.
-fn core(place: &Path, fault: &Fault) -> JoinHandle<Vec<Noted>> {
+/// The core, which waits for a host, to which this happens.
+fn core(place: &Path, orders: &Orders) -> JoinHandle<Vec<Noted>> {
     let listener = UnixListener::bind(place.join("line")).unwrap();
     let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
-    let fault = fault.clone();
-    let serve = move || served::serve(listener, fault).unwrap();
+    let orders = orders.clone();
+    let serve = move || served::serve(listener, orders).unwrap();
     thread.spawn(serve).unwrap()
 }
 
 /// What is typed is typed again.
-fn type_in(host: &mut Host, transcript: &Transcript, fault: &Fault) -> Transcript {
-    let lose = |kind: &str| fault.lose(u8::from_str_radix(kind, 16).unwrap());
+fn type_in(host: &mut Host, transcript: &Transcript, orders: &Orders) -> Transcript {
+    let lose = |kind: &str| orders.lose(u8::from_str_radix(kind, 16).unwrap());
+    let end = |how: &str| {
+        let ending = ENDINGS.iter().find(|(word, _)| *word == how);
+        orders.end(ending.expect("one of the endings").1);
+    };
     transcript.map(
         |command| host.command_within(command, PATIENCE).unwrap(),
         lose,
+        end,
     )
 }
 
 /// Both ends at once: what the program prints, and the recording, with what the core took in.
 fn run(transcript: &Transcript) -> (Transcript, Recording) {
     let place = tempfile::tempdir().unwrap();
-    let fault = Fault::default();
-    let core = core(place.path(), &fault);
+    let orders = Orders::default();
+    let core = core(place.path(), &orders);
     let arguments = ["connect", "--socket", "line", "--record", "recording"];
     let mut host = program(place.path(), &arguments);
-    let printed = type_in(&mut host, transcript, &fault);
+    let printed = type_in(&mut host, transcript, &orders);
     host.finish().unwrap();
     let inputs = core.join().unwrap();
     let recording = Recording::open(&place.path().join("recording")).unwrap();
@@ -114,7 +136,7 @@ fn said(recording: &Recording) -> [Vec<&Entry>; 2] {
 
 #[test]
 fn every_recording_replays_at_both_ends() {
-    for name in names() {
+    for name in sessions() {
         let file = folder().join(format!("{name}.txt"));
         let text = fs::read_to_string(&file).unwrap();
         let transcript = Transcript::read(&text);
@@ -135,7 +157,7 @@ fn every_recording_replays_at_both_ends() {
         let copy = place.path().join("recording");
         fs::write(&copy, recorded.to_bytes()).unwrap();
         let mut host = program(place.path(), &["replay", "recording"]);
-        let printed = type_in(&mut host, &transcript, &Fault::default()).write();
+        let printed = type_in(&mut host, &transcript, &Orders::default()).write();
         for (number, (then, now)) in (1..).zip(text.lines().zip(printed.lines())) {
             assert_eq!(then, now, "{}, line {number}", file.display());
         }
@@ -155,11 +177,29 @@ fn every_recording_replays_at_both_ends() {
     }
 }
 
+/// At the core's end: no program of this version says what that host says.
+#[test]
+fn a_host_of_another_version_is_refused_in_a_replay_too() {
+    let file = folder().join(format!("{}.pcapng", foreign::NAME));
+    if is_recording() {
+        let place = tempfile::tempdir().unwrap();
+        let core = core(place.path(), &Orders::default());
+        let said = foreign::record(&place.path().join("line"), &place.path().join("recording"));
+        let inputs = core.join().unwrap();
+        fs::write(&file, with_inputs(&said, &inputs).to_bytes()).unwrap();
+    }
+    let recorded = recording(foreign::NAME);
+    let played = played::play_aside(&recorded, || None).unwrap();
+    assert_eq!((played.requests, played.compared), (2, 2));
+    let [requests, _] = kinds();
+    assert!(requests.contains("ForeignHello"), "{requests:?}");
+}
+
 /// The host program sends it, over a socket, to a core that runs by itself.
 #[test]
 fn a_recording_plays_the_host_to_a_core_behind_a_line() {
     let place = tempfile::tempdir().unwrap();
-    let core = core(place.path(), &Fault::default());
+    let core = core(place.path(), &Orders::default());
     let mut command = Command::new(host::build().unwrap());
     let file = folder().join("halt.pcapng");
     command
@@ -196,9 +236,6 @@ fn kinds() -> [BTreeSet<String>; 2] {
     kinds
 }
 
-/// What only a driver says whose own code fails or that is unloaded.
-const NOT_RECORDED: [&str; 2] = ["Fault", "Goodbye"];
-
 #[test]
 fn every_kind_of_message_is_in_a_recording() {
     let document = fs::read_to_string(folder().join("../../docs/wire-format.md")).unwrap();
@@ -207,10 +244,7 @@ fn every_kind_of_message_is_in_a_recording() {
     let listed = transcript::kinds_of_messages(&document);
     assert!(listed.len() > 25, "{listed:?}");
     for kind in listed {
-        assert!(
-            all.contains(kind.as_str()) != NOT_RECORDED.contains(&kind.as_str()),
-            "{kind}: {all:?}"
-        );
+        assert!(all.contains(kind.as_str()), "{kind}: {all:?}");
     }
 }
 
@@ -250,31 +284,88 @@ fn a_handler_that_is_written_otherwise_makes_a_replay_diverge() {
     }
 }
 
+/// The first difference of the core with a mistake in what answers `WriteRegister`, or with none.
+fn first_difference(
+    recording: &Recording,
+    is_mistaken: bool,
+) -> Result<Option<Found<How>>, Infallible> {
+    let mistake = move || {
+        is_mistaken.then(|| -> played::Mistake {
+            Box::new(|message, base| mistakes::altered("WriteRegister", message, base))
+        })
+    };
+    let found = played::play_aside(recording, mistake).err();
+    Ok(found.map(|it| Found {
+        packet: it.packet,
+        how: it.how,
+    }))
+}
+
+/// What is typed in a recording.
+fn typed(recording: &Recording) -> Vec<&str> {
+    let commands = recording.packets.iter();
+    let commands = commands.filter_map(|packet| match &packet.entry {
+        Entry::Command(line) => Some(line.as_str()),
+        _ => None,
+    });
+    commands.collect()
+}
+
 #[test]
 fn a_recording_is_cut_to_the_commands_that_a_difference_needs() {
     let recording = recording("halt");
-    let play = |recording: &Recording| {
-        let mistake = || -> Option<played::Mistake> {
-            Some(Box::new(|message, base| {
-                mistakes::altered("WriteRegister", message, base)
-            }))
-        };
-        played::play_aside(recording, mistake).err()
-    };
-    let (trimmed, difference) = trim::trim(&recording, play).unwrap();
-    let commands = trimmed
-        .packets
-        .iter()
-        .filter_map(|packet| match &packet.entry {
-            Entry::Command(line) => Some(line.as_str()),
-            _ => None,
-        });
-    assert_eq!(commands.collect::<Vec<_>>(), ["pause", "r rbx=5", "r rbx"]);
+    let Ok(trimmed) = trim::trim(&recording, |it| first_difference(it, true));
+    let (trimmed, difference) = trimmed.unwrap();
+    assert_eq!(typed(&trimmed), ["pause", "r rbx=5", "r rbx"]);
     // It is a recording, shows the same, and without the mistake nothing.
     assert_eq!(Recording::read(&trimmed.to_bytes()).as_ref(), Ok(&trimmed));
-    assert_eq!(play(&trimmed).unwrap().how, difference.how);
-    played::play_aside(&trimmed, || None).unwrap();
-    assert!(trim::trim(&trimmed, |it| played::play_aside(it, || None).err()).is_none());
+    let Ok(again) = first_difference(&trimmed, true);
+    assert_eq!(again.unwrap().how, difference.how);
+    let Ok(again) = trim::trim(&trimmed, |it| first_difference(it, false));
+    assert_eq!(again, None);
+}
+
+/// The host program cuts it with the core as a program, whose recording says something else here.
+#[test]
+fn the_host_program_cuts_a_recording_by_a_program_that_plays_it() {
+    let mut recording = recording("halt");
+    let command = recording
+        .packets
+        .iter()
+        .position(|packet| matches!(&packet.entry, Entry::Command(line) if line == "r rbx"));
+    let of = recording.packets[command.unwrap()..].iter_mut();
+    let reply = of.filter_map(|packet| match &mut packet.entry {
+        Entry::Message(message) => Some(message),
+        _ => None,
+    });
+    *reply.into_iter().next().unwrap().last_mut().unwrap() ^= 1;
+    let place = tempfile::tempdir().unwrap();
+    let [whole, cut] = ["whole", "cut"].map(|name| place.path().join(name));
+    recording.save(&whole).unwrap();
+    let trim = |file: &Path, new: &Path| {
+        let mut command = Command::new(host::build().unwrap());
+        command.arg("trim").args([file, new]);
+        command.args(["--core", env!("CARGO_BIN_EXE_standstill-core")]);
+        command.output().unwrap()
+    };
+    let output = trim(&whole, &cut);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    assert!(
+        said.contains("(in the command `r rbx`): expected Registers"),
+        "{said}"
+    );
+    let trimmed = Recording::open(&cut).unwrap();
+    assert_eq!(typed(&trimmed), ["pause", "r rbx=5", "r rbx"]);
+    // Nothing is left of the tries, and nothing is cut where nothing differs.
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 2);
+    let good = folder().join("halt.pcapng");
+    let output = trim(&good, &place.path().join("other"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !output.status.success() && said.contains("nothing differs from it"),
+        "{said}"
+    );
 }
 
 /// The replies are computed: where the recording says something else, the core does not.
@@ -336,7 +427,10 @@ fn another_page_or_exit_makes_a_replay_diverge() {
         }
         _ => false,
     });
-    assert!(page.to_string().contains(": expected Stopped ("), "{page}");
+    assert!(
+        page.to_string().contains(": expected Stopped halt="),
+        "{page}"
+    );
     // RAX, which a script prints.
     let exit = first_difference(&mut |input| match input {
         Input::Exit { changes, .. } => changes
@@ -348,8 +442,8 @@ fn another_page_or_exit_makes_a_replay_diverge() {
         _ => false,
     });
     assert!(
-        exit.to_string().contains("seen Messages (")
-            || exit.to_string().contains("expected Messages ("),
+        exit.to_string().contains("seen Messages core=")
+            || exit.to_string().contains("expected Messages core="),
         "{exit}"
     );
 }

@@ -74,6 +74,13 @@ enum What {
     Soak {
         /// One of them, or `all`
         part: Option<String>,
+        /// Again and again with other seeds, until the time is over: of parts that draw what they do; without a name, of all
+        /// of those
+        #[arg(long, value_name = "N")]
+        minutes: Option<u64>,
+        /// The seed to draw from, as an earlier run printed it
+        #[arg(long, value_name = "NUMBER")]
+        seed: Option<u64>,
     },
     /// Make the recordings of `tests/replay` anew, after a change of messages or of what is printed; then read the
     /// differences
@@ -136,8 +143,24 @@ fn run(cli: Cli) -> Result<ExitCode> {
                 fuzz_seconds,
             })));
         }
-        Some(What::Soak { part: None }) => soak::list(),
-        Some(What::Soak { part: Some(part) }) => return Ok(exit_code(soak::run(&part)?)),
+        Some(What::Soak {
+            part: None,
+            minutes: None,
+            seed: None,
+        }) => soak::list(),
+        Some(What::Soak {
+            part,
+            minutes,
+            seed,
+        }) => {
+            let part = part.as_deref();
+            let request = soak::Request {
+                part,
+                minutes,
+                seed,
+            };
+            return Ok(exit_code(soak::run(&request)?));
+        }
         Some(What::Record) => return Ok(exit_code(suite::record()?)),
         Some(What::Bench { filter }) => return Ok(exit_code(suite::bench(filter.as_deref())?)),
         Some(What::Hold(machine)) => background::hold(&machine.options())?,

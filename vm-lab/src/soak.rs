@@ -9,7 +9,7 @@ use crate::{fuzz, miri, repository, run, wireshark};
 use anyhow::{Context, Result, bail};
 use std::io::Write;
 use std::process::Command;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// No part may take longer.
 const ALLOWED: Duration = Duration::from_secs(30 * 60);
@@ -30,6 +30,8 @@ enum Work {
     Miri(&'static str, &'static [&'static str]),
     /// The test on machines of this name, which this setting makes thorough.
     Lab(&'static str, Option<(&'static str, &'static str)>),
+    /// The same, which draws what it does from the seed in this variable.
+    Drawn(&'static str, (&'static str, &'static str), &'static str),
     /// Something else.
     Other(fn(&mut dyn Write) -> Result<Tally>),
 }
@@ -99,7 +101,11 @@ const PARTS: &[Part] = &[
     Part {
         name: "churn",
         about: "40,000 random changes of events under load on four cores, other ones each time",
-        work: Work::Other(churn),
+        work: Work::Drawn(
+            "ten_thousand_random_changes",
+            ("STANDSTILL_CHURN_CHANGES", CHANGES),
+            "STANDSTILL_CHURN_SEED",
+        ),
     },
     Part {
         name: "instructions",
@@ -160,6 +166,11 @@ const PARTS: &[Part] = &[
         work: Work::Other(dissector),
     },
     Part {
+        name: "handlers",
+        about: "a changed line in each handler of a request, which the recordings must find",
+        work: Work::Other(handlers),
+    },
+    Part {
         name: "windows",
         about: "the program for Windows under Wine, over named pipes of either end, TCP and COM",
         work: Work::Lab(
@@ -170,17 +181,19 @@ const PARTS: &[Part] = &[
     Part {
         name: "kills",
         about: "a host program that is killed a hundred times at any point of a command",
-        work: Work::Lab(
+        work: Work::Drawn(
             "killed_host_finds_everything_as_it_was",
-            Some(("STANDSTILL_KILLS", "100")),
+            ("STANDSTILL_KILLS", "100"),
+            "STANDSTILL_KILLS_SEED",
         ),
     },
     Part {
         name: "faults",
-        about: "every fault of a line over every kind of line, with seeds that change, as a table",
-        work: Work::Lab(
+        about: "every fault of a line over every kind of line, and over named pipes under Wine, as a table",
+        work: Work::Drawn(
             "faults_of_lines_and_what_is_read_of_them",
-            Some(("STANDSTILL_FAULTS", "all")),
+            ("STANDSTILL_FAULTS", "all"),
+            "STANDSTILL_FAULTS_SEED",
         ),
     },
     Part {
@@ -191,7 +204,11 @@ const PARTS: &[Part] = &[
 ];
 
 impl Work {
-    fn run(&self, out: &mut dyn Write) -> Result<Tally> {
+    const fn is_drawn(&self) -> bool {
+        matches!(self, Self::Drawn(..))
+    }
+
+    fn run(&self, seed: u64, out: &mut dyn Write) -> Result<Tally> {
         match self {
             Self::Miri(package, arguments) => {
                 toolchain::prepare_nightly()?;
@@ -199,6 +216,9 @@ impl Work {
                 miri::run(package, arguments, out)
             }
             Self::Lab(test, setting) => lab_test(test, setting.as_slice(), out),
+            Self::Drawn(test, setting, variable) => {
+                lab_test(test, &[*setting, (variable, &seed.to_string())], out)
+            }
             Self::Other(run) => run(out),
         }
     }
@@ -218,26 +238,63 @@ pub fn list() {
     }
 }
 
-/// Runs the part called `name`, or `all`; says whether all is well.
-///
-/// # Errors
-/// When there is no such part.
-pub fn run(name: &str) -> Result<bool> {
-    let parts: Vec<&Part> = PARTS
-        .iter()
-        .filter(|part| name == "all" || part.name == name)
-        .collect();
+/// What is wanted of `lab soak`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Request<'r> {
+    /// A part, or `all`. Without one: those that draw from a seed.
+    pub part: Option<&'r str>,
+    /// Again and again with other seeds, until so much time is over.
+    pub minutes: Option<u64>,
+    /// The first seed; without one, one that nobody knows.
+    pub seed: Option<u64>,
+}
+
+/// The parts that are wanted.
+fn parts(request: &Request<'_>) -> Result<Vec<&'static Part>> {
+    let is_drawn = request.minutes.is_some() || request.seed.is_some();
+    let is_wanted = |part: &&Part| match request.part {
+        Some("all") => true,
+        Some(name) => part.name == name,
+        None => part.work.is_drawn(),
+    };
+    let parts: Vec<&Part> = PARTS.iter().filter(is_wanted).collect();
     if parts.is_empty() {
         list();
-        bail!("soak has no part {name}");
+        bail!("soak has no part {}", request.part.unwrap_or_default());
     }
+    if let Some(part) = parts.iter().find(|part| is_drawn && !part.work.is_drawn()) {
+        bail!(
+            "soak {} draws nothing from a seed, and does the same each time",
+            part.name
+        );
+    }
+    Ok(parts)
+}
+
+/// Runs parts; says whether all is well.
+///
+/// # Errors
+/// When there is no such part, or it has no seeds.
+pub fn run(request: &Request<'_>) -> Result<bool> {
+    let parts = parts(request)?;
+    let until = request
+        .minutes
+        .map(|minutes| Duration::from_secs(60 * minutes));
     let mut out = std::io::stdout();
     let mut total = Tally::default();
     let mut seconds = Vec::new();
-    for part in parts {
+    let began = Instant::now();
+    let mut seed = request.seed.unwrap_or_else(|| fastrand::u64(..1 << 32));
+    for part in parts.iter().cycle().take(match until {
+        Some(_) => usize::MAX,
+        None => parts.len(),
+    }) {
         println!("\n== {}", part.name);
+        if part.work.is_drawn() {
+            println!("the same again: cargo lab soak {} --seed {seed}", part.name);
+        }
         let started = Instant::now();
-        total.add(part.work.run(&mut out).unwrap_or_else(|error| {
+        total.add(part.work.run(seed, &mut out).unwrap_or_else(|error| {
             println!("{error:#}");
             Tally::of(false)
         }));
@@ -247,20 +304,14 @@ pub fn run(name: &str) -> Result<bool> {
             total.add(Tally::of(false));
         }
         seconds.push((part.name, took));
+        seed = seed.wrapping_add(1);
+        if until.is_some_and(|until| began.elapsed() >= until) {
+            break;
+        }
     }
     print_seconds(&seconds, &mut out);
     println!("\n{} passed, {} failed", total.passed, total.failed);
     Ok(total.failed == 0)
-}
-
-fn churn(out: &mut dyn Write) -> Result<Tally> {
-    let seed = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-    writeln!(out, "STANDSTILL_CHURN_SEED={seed}")?;
-    let settings = [
-        ("STANDSTILL_CHURN_SEED", &*seed.to_string()),
-        ("STANDSTILL_CHURN_CHANGES", CHANGES),
-    ];
-    lab_test("ten_thousand_random_changes", &settings, out)
 }
 
 /// Runs the test of the dissector, which everybody else ignores.
@@ -272,6 +323,14 @@ fn dissector(out: &mut dyn Write) -> Result<Tally> {
     test.current_dir(repository())
         .env("STANDSTILL_TSHARK", tshark);
     watch(&mut test, out)
+}
+
+/// Runs the test that builds the core with a changed line in each handler, which everybody else ignores.
+fn handlers(out: &mut dyn Write) -> Result<Tally> {
+    let mut test = Command::new("cargo");
+    test.args(["test", "--package", "standstill-tests", "--test", "replay"]);
+    test.args(["--", "--include-ignored", "--nocapture", "one_changed_line"]);
+    watch(test.current_dir(repository()), out)
 }
 
 /// Runs `cargo deny`, which is compiled into the build directory where it is missing.
@@ -305,6 +364,27 @@ mod tests {
             let later = &PARTS[index + 1..];
             assert!(later.iter().all(|other| other.name != part.name));
         }
-        assert!(run("rest").unwrap_err().to_string().contains("rest"));
+        let rest = Request {
+            part: Some("rest"),
+            ..Request::default()
+        };
+        assert!(run(&rest).unwrap_err().to_string().contains("rest"));
+    }
+
+    #[test]
+    fn parts_are_repeated_that_draw_what_they_do() {
+        let names = |part, minutes| {
+            let request = Request {
+                part,
+                minutes,
+                seed: None,
+            };
+            let found = parts(&request).map_err(|why| why.to_string())?;
+            Ok::<_, String>(found.iter().map(|part| part.name).collect::<Vec<_>>())
+        };
+        assert_eq!(names(Some("faults"), Some(1)), Ok(vec!["faults"]));
+        assert_eq!(names(None, Some(1)), Ok(vec!["churn", "kills", "faults"]));
+        assert!(names(Some("deny"), Some(1)).unwrap_err().contains("seed"));
+        assert_eq!(names(Some("deny"), None), Ok(vec!["deny"]));
     }
 }

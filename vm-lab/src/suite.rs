@@ -254,7 +254,13 @@ pub fn bench(filter: Option<&str>) -> Result<bool> {
 pub fn record() -> Result<bool> {
     let mut cargo = cargo(&repository());
     cargo.args(["test", "--workspace", "--profile", &host::own_profile()]);
-    cargo.args(["--test", "replay", "--", "every_recording"]);
+    cargo.args([
+        "--test",
+        "replay",
+        "--",
+        "every_recording",
+        "another_version",
+    ]);
     let mut out = std::io::stdout();
     Ok(watch(cargo.env("STANDSTILL_RECORD", "1"), &mut out)?.failed == 0)
 }

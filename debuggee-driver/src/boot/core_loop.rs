@@ -6,6 +6,7 @@ use super::{BootError, Hypervisor, PAGE, carve};
 use crate::cores::roster::Presence;
 use crate::ept::step_view::{self, StepView};
 use crate::exit::{self, Core, Death, Fault, Flow};
+use crate::halt;
 use crate::hw::launch::{self, Hardware};
 use crate::hw::percore::{self, PerCore};
 use crate::hw::phys::DirectMap;
@@ -14,7 +15,6 @@ use crate::pool::arena::Arena;
 use crate::port::{Cpu, PhysicalMemory};
 use core::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use wire_protocol::address::CoreId;
-use wire_protocol::packet::Notice;
 
 /// One core's own pages in the arena.
 #[derive(Clone, Copy, Debug)]
@@ -193,18 +193,8 @@ pub(super) fn report_fault(core: &PerCore, vector: u16, rip: u64, detail: u64) -
     let core = CoreId(number);
     // SAFETY: what the core was doing, with its seat, was interrupted and never goes on.
     unsafe { hypervisor.shared.rendezvous.give_up(core) };
-    // If it serves a halt itself, the line is its own and goes silent.
     let shared = &hypervisor.shared;
-    shared.hand_over_polling(core);
-    let notice = Notice::Fault {
-        core,
-        vector,
-        rip,
-        detail,
-    };
-    let told = shared.line.try_with(|line| line.send_notice(|_| notice));
-    // Another core that polls sends it; if this was the only one, it does so itself.
-    let alone = told == Some(true) && shared.rendezvous.present().all(|other| other == core);
+    let alone = halt::tell_fault(shared, core, vector, rip, detail);
     loop {
         if alone {
             let now_us = shared.clock.microseconds(launch::tsc());

@@ -11,9 +11,10 @@ use crate::ept::mode::ModeViews;
 use crate::ept::step_view::{PAGES, StepView};
 use crate::ept::table::View;
 use crate::event::Bitmaps;
-use crate::exit::{self, Core, Flow};
+use crate::exit::{self, Core, Death, Flow};
 use crate::facts::Facts;
 use crate::guest::instruction;
+use crate::halt;
 use crate::line::{Buffers, Line};
 use crate::messages::Rings;
 use crate::pool::TableSource;
@@ -333,6 +334,13 @@ impl<P: Ports<Cpu = FakeCpu> + 'static> Machine<P> {
 
     /// A core leaves its guest for this reason, and enters it again.
     pub fn exit(&mut self, core: usize, number: u16) {
+        self.leave(core, number);
+        assert_eq!(self.handle(core), Flow::Enter);
+        self.cores[core].cpu.vmwrite(ro::IDT_VECTORING_INFO, 0);
+    }
+
+    /// A core leaves its guest for this reason, and nothing is done yet.
+    pub fn leave(&mut self, core: usize, number: u16) {
         self.exits += 1;
         assert!(self.exits < 10_000, "the guest makes no progress");
         let cpu = &mut self.cores[core].cpu;
@@ -342,8 +350,24 @@ impl<P: Ports<Cpu = FakeCpu> + 'static> Machine<P> {
         if let Some(observer) = &mut self.observer {
             observer.left(self.cores[core].id, &self.cores[core].cpu);
         }
-        assert_eq!(self.handle(core), Flow::Enter);
-        self.cores[core].cpu.vmwrite(ro::IDT_VECTORING_INFO, 0);
+    }
+
+    /// A turn of a core that has died, while the other one executes nothing.
+    pub fn turn(&mut self, core: usize, death: &mut Death) {
+        let [first, second] = &mut self.cores;
+        let (core, other) = if core == 0 {
+            (first, second)
+        } else {
+            (second, first)
+        };
+        other.seat.wait_for_sipi(|| death.turn(core));
+    }
+
+    /// The hypervisor meets a fault on a core, which stands still from now on.
+    pub fn fault(&mut self, core: usize, vector: u16, rip: u64, detail: u64) {
+        let Core { id, seat, .. } = &self.cores[core];
+        seat.die();
+        halt::tell_fault(self.shared, *id, vector, rip, detail);
     }
 
     /// Handles the exit of a core while the other one executes nothing.

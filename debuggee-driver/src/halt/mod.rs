@@ -19,7 +19,7 @@ use wire_protocol::link::Incoming;
 use wire_protocol::packet::{Reply, Request, RequestError, StopCause};
 use wire_protocol::refusal::Refusal;
 
-pub use session::{greet, say_goodbye, take_line};
+pub use session::{greet, say_goodbye, take_line, tell_fault};
 
 /// What became of an attempt to halt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

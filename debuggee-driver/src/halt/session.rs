@@ -1,9 +1,10 @@
-//! How the driver comes and goes on the line. Called by `exit`, in VMX-root, while the guest runs or leaves.
+//! How the driver comes and goes on the line. Called by `exit` and `boot`, in VMX-root, while the guest runs or leaves.
 
 use super::{drain, serve};
 use crate::line::Line;
 use crate::port::Ports;
 use crate::shared::Shared;
+use wire_protocol::address::CoreId;
 use wire_protocol::packet::Notice;
 
 /// Sets the line's device up for good: no core of the guest reaches it any more.
@@ -27,4 +28,25 @@ pub fn say_goodbye<P: Ports>(cpu: &P::Cpu, shared: &Shared<P>) {
             serve::send_rest(line, cpu, shared);
         }
     });
+}
+
+/// Tells the host that the hypervisor itself met a fault on `core`, which stands still from now on. Another core sends it,
+/// if there is one that polls the line; true if this one has to.
+pub fn tell_fault<P: Ports>(
+    shared: &Shared<P>,
+    core: CoreId,
+    vector: u16,
+    rip: u64,
+    detail: u64,
+) -> bool {
+    // If it serves a halt itself, the line is its own and goes silent.
+    shared.hand_over_polling(core);
+    let notice = Notice::Fault {
+        core,
+        vector,
+        rip,
+        detail,
+    };
+    let told = shared.line.try_with(|line| line.send_notice(|_| notice));
+    told == Some(true) && shared.rendezvous.present().all(|other| other == core)
 }

@@ -1,8 +1,12 @@
 //! Recordings, as `standstill show` and `standstill replay` tell of them. Called by `main`.
 
+use super::{Bytes, Count, Hex};
 use crate::recording::describe::{self, Bases};
+use crate::recording::value::{Parts, Value};
 use crate::recording::{Ending, Entry, Packet, Recording, Side};
+use crate::types::kebab;
 use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
 
 /// A packet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -18,9 +22,9 @@ pub struct Row {
     /// The number of the request that it is or answers.
     pub id: Option<u8>,
     /// What it says.
-    pub content: String,
-    /// The message, hexadecimal.
-    pub message: Option<String>,
+    pub content: Value,
+    /// The message's bytes.
+    pub message: Option<Bytes>,
 }
 
 /// What is told before a recording is played.
@@ -38,6 +42,37 @@ pub struct Replayed {
     pub symbols: Option<String>,
 }
 
+/// Whole: nothing is shortened, and parts without a value are null.
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Nothing => serializer.serialize_none(),
+            Self::Flag(flag) => flag.serialize(serializer),
+            Self::Count(count) => Count(*count).serialize(serializer),
+            Self::Number(number) => number.serialize(serializer),
+            Self::Hex(number) | Self::Address(number) => Hex(*number).serialize(serializer),
+            Self::Text(text) | Self::Word(text) => text.serialize(serializer),
+            Self::Bytes(bytes) => Bytes(bytes.clone()).serialize(serializer),
+            Self::List(values) => values.serialize(serializer),
+            Self::Parts(parts) => map(None, parts, serializer),
+            Self::Kind(name, parts) => map(Some(name), parts, serializer),
+            Self::Read(_, value) => value.serialize(serializer),
+        }
+    }
+}
+
+/// An object. No field of a message is called by the word that names its kind.
+fn map<S: Serializer>(kind: Option<&str>, parts: &Parts, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(None)?;
+    if let Some(kind) = kind {
+        map.serialize_entry("type", &kebab(kind))?;
+    }
+    for (name, value) in parts {
+        map.serialize_entry(name, value)?;
+    }
+    map.end()
+}
+
 /// All packets, in order.
 pub fn rows(recording: &Recording) -> impl Iterator<Item = Row> {
     let mut bases = Bases::default();
@@ -51,9 +86,7 @@ pub fn rows(recording: &Recording) -> impl Iterator<Item = Row> {
 fn row(packet: &Packet, bases: Bases) -> Row {
     let words = describe::packet(packet, bases);
     let message = match &packet.entry {
-        Entry::Request(bytes) | Entry::Message(bytes) => {
-            Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-        }
+        Entry::Request(bytes) | Entry::Message(bytes) => Some(Bytes(bytes.clone())),
         _ => None,
     };
     Row {

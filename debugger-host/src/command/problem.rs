@@ -7,22 +7,18 @@ use crate::answer::{Count, Failure, Field, Hex, Problem, Scalar};
 use crate::assembler::AssemblyError;
 use crate::expression::SyntaxError;
 use crate::expression::eval::EvalError;
+use crate::recording::told::{self, Told};
+use crate::recording::value::Value;
 use crate::saved::SavedError;
 use crate::script::problem::Explained;
 use crate::session::SessionError;
 use crate::sink::SinkError;
 use crate::symbol::modules::ModuleError;
 use crate::timeout::LineState;
-use crate::types::register::spelling;
-use wire_protocol::address::{CoreId, EventId, GuestPhysical, GuestVirtual};
-use wire_protocol::bytecode::program::Reason;
-use wire_protocol::event::PoolClass;
+use crate::types::kebab;
+use wire_protocol::address::GuestVirtual;
 use wire_protocol::link::SendError;
-use wire_protocol::refusal::{
-    BranchObstacle, DetourObstacle, EventOption, EventRefusal, ProcessorFeature, ProgramPart,
-    Refusal,
-};
-use wire_protocol::register::Register;
+use wire_protocol::refusal::{EventRefusal, Refusal};
 
 macro_rules! scalars {
     ($($type:ty: $value:ident => $scalar:expr;)*) => {
@@ -42,39 +38,7 @@ scalars! {
     u32: number => Self::Number(Count((*number).into()));
     usize: number => Self::Number(Count(*number as u64));
     u64: value => Self::Hex(Hex(*value));
-    CoreId: core => Self::Number(Count(core.0.into()));
-    EventId: event => Self::Number(Count(event.0.into()));
     GuestVirtual: address => Self::Hex(Hex(address.0));
-    GuestPhysical: address => Self::Hex(Hex(address.0));
-    PoolClass: class => Self::from(&class.name());
-    EventOption: option => Self::from(&option.name());
-    Register: register => Self::Text(spelling(*register));
-    Reason: reason => Self::from(&reason.text());
-    ProgramPart: part => Self::from(&match part {
-        ProgramPart::Condition => "condition",
-        ProgramPart::Action => "action",
-    });
-    ProcessorFeature: feature => Self::from(&match feature {
-        ProcessorFeature::ModeBasedExecute => "mode-based-execute",
-        ProcessorFeature::AcknowledgeInterrupt => "acknowledge-interrupt",
-    });
-    DetourObstacle: obstacle => Self::from(&match obstacle {
-        DetourObstacle::Processor => "processor",
-        DetourObstacle::NotKernel => "not-kernel",
-        DetourObstacle::EntryCode => "entry-code",
-        DetourObstacle::TooShort => "too-short",
-        DetourObstacle::Instruction => "instruction",
-        DetourObstacle::PageEnd => "page-end",
-        DetourObstacle::OutOfReach => "out-of-reach",
-        DetourObstacle::NoPlace => "no-place",
-    });
-    BranchObstacle: obstacle => Self::from(&match obstacle {
-        BranchObstacle::Processor => "processor",
-        BranchObstacle::Model => "model",
-        BranchObstacle::Exits => "exits",
-        BranchObstacle::Guest => "guest",
-        BranchObstacle::Filter => "filter",
-    });
     Option<String>: text => text.as_ref().map_or(Self::Nothing(()), Self::from);
 }
 
@@ -103,18 +67,6 @@ fn field(name: &str, value: Scalar) -> Field {
 fn with(name: &str, value: Scalar, (kind, mut fields): Parts) -> Parts {
     fields.push(field(name, value));
     (kind, fields)
-}
-
-/// `NoSuchEvent` is `no-such-event`.
-fn kebab(name: &str) -> String {
-    let mut text = String::new();
-    for c in name.chars() {
-        if c.is_ascii_uppercase() && !text.is_empty() {
-            text.push('-');
-        }
-        text.push(c.to_ascii_lowercase());
-    }
-    text
 }
 
 /// Kinds and parts of an enumeration of errors: a variant that is not listed does not compile.
@@ -298,52 +250,41 @@ described!(ModuleError<SessionError> {
     Self::Memory(error) => error.describe(),
 });
 
-described!(Refusal {
-    ProcessNotFound { pid }
-    PoolExhausted { class, reserved, in_use, needed, most, object_bytes, arena_left_bytes, possible, refill_ms }
-    ValueOutOfRange { value, least, most }
-    GlobalLength { has_bytes, asked_bytes }
-    GlobalsFull { free_bytes, free_names, asked_bytes }
-    CoreNotHeld { core }
-    NotPresent { address }
-    PhysicalOutOfRange { address, limit }
-    DebuggerMemory { address }
-    CoreAway { core }
-    CoreDied { core }
-    NoSuchEvent { event }
-    NoSuchCore { core, count }
-    ReadOnlyRegister { register }
-    BadRegisterValue { register, value }
-    TooLong { limit_bytes, asked_bytes }
-    NoBranches { obstacle }
-    NotHalted {}
-    ProtocolVersion { ours }
-    UnknownRequest { kind }
-    Malformed {}
-    AnswerLost {}
-    NotWholePages { address, len_bytes }
-    ArenaTooSmall { class, asked, possible, room }
-} inner {
-    Self::Event(refusal) => refusal.describe(),
-});
+/// The parts of refusals are those that recordings tell, in the forms that answers have.
+macro_rules! refused {
+    ($($name:ident: $shapes:ident;)*) => {
+        $(impl Described for $name {
+            const SHAPES: &'static [Shape] = told::$shapes;
 
-described!(EventRefusal {
-    ConditionTooBig { limit_bytes, asked_bytes }
-    ActionTooBig { limit_bytes, asked_bytes }
-    NoBigEvent { part, regular_bytes, asked_bytes, reserved, object_bytes, arena_left_bytes, possible, refill_ms }
-    BufferOverMessage { limit_bytes, asked_bytes, most_bytes }
-    BufferTooBig { limit_bytes, asked_bytes }
-    BadProgram { part, at, reason }
-    OptionDoesNotFit { option }
-    OwnPort { port }
-    OwnMsr { msr }
-    NoFeature { feature }
-    ClearIncomplete { core, event }
-    TooManyHooksOnPage { limit }
-    NotRam { address }
-    NoDetour { obstacle }
-    PageTaken { event }
-});
+            fn describe(&self) -> Parts {
+                let value = self.told();
+                let kind = kebab(value.kind());
+                let parts = value.into_parts().into_iter();
+                let parts = parts.map(|(name, value)| field(&name, value.into()));
+                (kind, parts.collect())
+            }
+        })*
+    };
+}
+
+refused! {
+    Refusal: REFUSALS;
+    EventRefusal: EVENT_REFUSALS;
+}
+
+impl From<Value> for Scalar {
+    fn from(value: Value) -> Self {
+        match value {
+            Value::Nothing => Self::Nothing(()),
+            Value::Count(number) => Self::Number(Count(number)),
+            Value::Number(number) => Self::Number(Count(number.into())),
+            Value::Hex(value) | Value::Address(value) => Self::Hex(Hex(value)),
+            Value::Text(text) | Value::Word(text) => Self::Text(text),
+            // Refusals have no others.
+            other => Self::Text(other.to_string()),
+        }
+    }
+}
 
 described!(SyntaxError {
     BadNumber { token, base }
@@ -442,8 +383,8 @@ pub fn shapes() -> Vec<(String, &'static [&'static str])> {
         SinkError::SHAPES,
         SavedError::SHAPES,
         ModuleError::<SessionError>::SHAPES,
-        Refusal::SHAPES,
-        EventRefusal::SHAPES,
+        told::REFUSALS,
+        told::EVENT_REFUSALS,
         SyntaxError::SHAPES,
         Explained::SHAPES,
         AssemblyError::SHAPES,
@@ -462,7 +403,7 @@ pub fn shapes() -> Vec<(String, &'static [&'static str])> {
 
 /// The kinds of refusals, of the two lists that make them.
 pub fn refusals() -> impl Iterator<Item = String> {
-    let lists = [Refusal::SHAPES, EventRefusal::SHAPES];
+    let lists = [told::REFUSALS, told::EVENT_REFUSALS];
     lists.into_iter().flatten().map(|(name, _)| kebab(name))
 }
 
@@ -492,6 +433,7 @@ impl From<&CommandError> for Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wire_protocol::address::EventId;
 
     #[test]
     fn a_refusal_has_its_number_and_its_parts() {

@@ -1,10 +1,12 @@
 //! Whether what a debuggee says now is what a recording has. Called by [`crate::session`] when a recording plays the
 //! host, and by whoever plays one to the driver's core.
 
-use super::describe::{self, name_and_rest};
-use std::fmt::{self, Debug};
+use super::describe;
+use super::told::Told;
+use super::value::Value;
+use std::fmt;
 use wire_protocol::address::GuestVirtual;
-use wire_protocol::packet::{Message, Notice, Reply};
+use wire_protocol::packet::{Failure, Message, MessageRecord, Notice, Reply};
 
 /// What of a message must be as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,12 +24,15 @@ pub struct Difference {
     /// What of it differs.
     pub field: &'static str,
     /// What that was then, and what it is now; `None` where it is not there.
-    pub values: [Option<String>; 2],
+    pub values: [Option<Value>; 2],
     /// The recorded message, in words.
     pub expected: String,
     /// The other one.
     pub seen: String,
 }
+
+/// What must be the same, each with its name.
+type Fields = Vec<(&'static str, Value)>;
 
 /// A message with the kernel base that it is read with.
 #[derive(Clone, Copy, Debug)]
@@ -52,12 +57,19 @@ impl Said<'_> {
     }
 
     /// What must be the same, each with its name.
-    fn fields(self, care: Care) -> Vec<(&'static str, String)> {
+    fn fields(self, care: Care) -> Fields {
         match (Message::decode(self.message, self.base), care) {
-            (Ok(message), Care::All) => all(&message),
+            (Ok(message), Care::All) => {
+                let mut fields = all(&message);
+                // What is packed may be the same and come otherwise.
+                if !matches!(message, Message::Notice(Notice::Messages(_))) {
+                    fields.push(("bytes", Value::Bytes(self.message.to_vec())));
+                }
+                fields
+            }
             (Ok(message), Care::Stable) => stable(&message),
             // Bytes that nobody understands are what they are.
-            (Err(_), _) => vec![("bytes", format!("{:02x?}", self.message))],
+            (Err(_), _) => vec![("bytes", Value::Bytes(self.message.to_vec()))],
         }
     }
 }
@@ -87,8 +99,8 @@ impl fmt::Display for Difference {
             write!(
                 f,
                 " in its {field} ({} then, {} now)",
-                shorten(then),
-                shorten(now)
+                shorten(&then.to_string()),
+                shorten(&now.to_string())
             )?;
         }
         write!(
@@ -106,7 +118,7 @@ pub fn difference(expected: Said<'_>, seen: Said<'_>, care: Care) -> Option<Diff
     let (then, now) = (expected.fields(care), seen.fields(care));
     let at = (0..then.len().max(now.len())).find(|at| then.get(*at) != now.get(*at))?;
     let (field, _) = then.get(at).or(now.get(at))?;
-    let value = |of: &[(_, String)]| of.get(at).map(|(_, value)| value.clone());
+    let value = |of: &[(_, Value)]| of.get(at).map(|(_, value)| value.clone());
     Some(Difference {
         field,
         values: [value(&then), value(&now)],
@@ -115,53 +127,58 @@ pub fn difference(expected: Said<'_>, seen: Said<'_>, care: Care) -> Option<Diff
     })
 }
 
-fn name(value: &impl Debug) -> String {
-    name_and_rest(value).0
+fn name(value: &impl Told) -> Value {
+    Value::Word(value.told().kind().to_owned())
 }
 
-fn listed<T>(items: impl Iterator<Item = T>, text: impl Fn(T) -> String) -> String {
-    items.map(text).collect::<Vec<_>>().join(", ")
+fn word(value: impl fmt::Display) -> Value {
+    Value::Word(value.to_string())
+}
+
+fn count(number: usize) -> Value {
+    Value::Count(number as u64)
+}
+
+fn listed<T>(items: impl Iterator<Item = T>, value: impl Fn(T) -> Value) -> Value {
+    Value::List(items.map(value).collect())
 }
 
 /// Everything, but when records were made.
-fn all(message: &Message<'_>) -> Vec<(&'static str, String)> {
+fn all(message: &Message<'_>) -> Fields {
     match message {
         Message::Notice(Notice::Messages(messages)) => vec![
-            ("kind", "Messages".to_owned()),
-            ("core", format!("{:?}", messages.core)),
+            ("kind", word("Messages")),
+            ("core", messages.core.told()),
             (
                 "records",
                 listed(messages.iter(), |record| {
-                    let (source, lost) = (record.source, record.lost);
-                    format!("{source:?} {lost} {:x?}", record.content)
+                    MessageRecord { tsc: 0, ..record }.told()
                 }),
             ),
         ],
-        Message::Notice(notice) => {
-            vec![("kind", name(notice)), ("content", format!("{notice:x?}"))]
-        }
+        Message::Notice(notice) => vec![("kind", name(notice)), ("content", notice.told())],
         Message::Reply { id, reply } => vec![
             ("kind", name(reply)),
-            ("number", id.to_string()),
-            ("content", format!("{reply:x?}")),
+            ("number", id.told()),
+            ("content", reply.told()),
         ],
     }
 }
 
 /// What another run of the machine says, too.
-fn stable(message: &Message<'_>) -> Vec<(&'static str, String)> {
+fn stable(message: &Message<'_>) -> Fields {
     match message {
         Message::Notice(notice) => {
             let mut fields = vec![("kind", name(notice))];
             fields.extend(match notice {
-                Notice::Stopped(stop) => Some(("cause", format!("{:?}", stop.cause))),
-                Notice::Fault { vector, .. } => Some(("vector", vector.to_string())),
+                Notice::Stopped(stop) => Some(("cause", stop.cause.told())),
+                Notice::Fault { vector, .. } => Some(("vector", vector.told())),
                 Notice::Messages(_) | Notice::Goodbye => None,
             });
             fields
         }
         Message::Reply { id, reply } => {
-            let mut fields = vec![("kind", kind(reply).to_owned()), ("number", id.to_string())];
+            let mut fields = vec![("kind", kind(reply)), ("number", id.told())];
             fields.extend(stable_reply(reply));
             fields
         }
@@ -169,54 +186,53 @@ fn stable(message: &Message<'_>) -> Vec<(&'static str, String)> {
 }
 
 /// The kind of a reply; whether memory is what the host expects depends on what it holds.
-fn kind(reply: &Reply<'_>) -> String {
+fn kind(reply: &Reply<'_>) -> Value {
     match reply {
-        Reply::MemoryAsExpected => "Memory".to_owned(),
+        Reply::MemoryAsExpected => word("Memory"),
         _ => name(reply),
     }
 }
 
-fn stable_reply(reply: &Reply<'_>) -> Vec<(&'static str, String)> {
+fn stable_reply(reply: &Reply<'_>) -> Fields {
     match reply {
         Reply::Hello(hello) => vec![
-            ("features", format!("{:?}", hello.features)),
-            ("cores", hello.cores.to_string()),
+            ("features", hello.features.told()),
+            ("cores", hello.cores.told()),
             ("system", name(&hello.system)),
-            ("halt", hello.stop.is_some().to_string()),
+            ("halt", hello.stop.is_some().told()),
         ],
-        Reply::ForeignHello { version, .. } => vec![("version", version.to_string())],
+        Reply::ForeignHello { version, .. } => vec![("version", version.told())],
         Reply::Refused(refusal) => vec![("refusal", name(refusal))],
-        Reply::Cores(states) => vec![("count of cores", states.len().to_string())],
-        Reply::Registers { set, .. } => vec![("set", format!("{set:?}"))],
+        Reply::Cores(states) => vec![("count of cores", count(states.len()))],
+        Reply::Registers { set, .. } => vec![("set", set.told())],
         Reply::EventsAdded { results, .. } => vec![(
             "results",
             listed(results.iter(), |result| match result {
-                Ok(event) => format!("{event:?}"),
+                Ok(event) => event.told(),
                 Err(refusal) => name(&refusal),
             }),
         )],
-        Reply::EventsChanged { count, .. } => vec![("count of events", count.to_string())],
+        Reply::EventsChanged { count, .. } => vec![("count of events", count.told())],
         Reply::Events(entries) => vec![(
             "events",
             listed(entries.iter(), |entry| {
-                let (kind, enabled) = (name(&entry.settings.trigger), entry.enabled);
-                format!("{:?} {kind} {enabled}", entry.id)
+                let kind = entry.settings.trigger.name();
+                let state = if entry.enabled { "enabled" } else { "disabled" };
+                word(format_args!("{} {kind} {state}", entry.id))
             }),
         )],
-        Reply::EventPrograms(programs) => vec![("programs", format!("{:?}", programs.sizes()))],
-        Reply::Pools { lines, .. } => vec![(
-            "classes",
-            listed(lines.iter(), |line| format!("{:?}", line.class)),
-        )],
-        Reply::GlobalsDefined(offsets) => vec![(
-            "offsets",
-            listed(offsets.iter(), |offset| format!("{offset:?}")),
-        )],
+        Reply::EventPrograms(programs) => vec![("programs", programs.sizes().told())],
+        Reply::Pools { lines, .. } => {
+            vec![("classes", listed(lines.iter(), |line| line.class.told()))]
+        }
+        Reply::GlobalsDefined(offsets) => vec![("offsets", offsets.told())],
         Reply::ScriptRan { failure, .. } => vec![(
             "failure",
-            format!("{:?}", failure.map(|failure| (failure.cause, failure.at))),
+            failure.map_or(Value::Nothing, |Failure { cause, at, .. }| {
+                listed([cause.told(), at.told()].into_iter(), |value| value)
+            }),
         )],
-        Reply::Branches { is_on, .. } => vec![("whether it records", is_on.to_string())],
+        Reply::Branches { is_on, .. } => vec![("whether it records", is_on.told())],
         Reply::Done
         | Reply::Memory { .. }
         | Reply::MemoryAsExpected

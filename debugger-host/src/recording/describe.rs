@@ -1,15 +1,12 @@
 //! What packets and messages say, in a line each. Called by `standstill show`, and where a replay
 //! says what it was asked and what the recording has instead.
 
-use super::{Entry, NotOpen, Packet, form};
-use std::fmt::Debug;
+use super::input::Input;
+use super::told::Told;
+use super::value::{Parts, Value};
+use super::{Entry, Packet, form};
 use wire_protocol::address::GuestVirtual;
 use wire_protocol::packet::{Message, MessageError, Reply, Request, RequestError};
-
-/// A longer list of numbers is told by its beginning and its length.
-const LIST_NUMBERS: usize = 16;
-/// How much of a longer one is told.
-const LIST_BEGINNING: usize = 8;
 
 /// What a packet says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +16,7 @@ pub struct Words {
     /// The number of the request that it is or answers.
     pub id: Option<u8>,
     /// What else it holds.
-    pub content: String,
+    pub content: Value,
 }
 
 /// The kernel bases that messages are read with, on the way through a recording.
@@ -78,44 +75,19 @@ pub(super) fn debuggee(message: &[u8]) -> Option<String> {
     }
 }
 
-/// A long list of plain numbers, shortened.
-fn shorten(text: &str) -> String {
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some(open) = rest.find('[') {
-        let (before, list) = rest.split_at(open + 1);
-        out.push_str(before);
-        rest = list;
-        let end = list.find([']', '[', '{', '(', '"']).unwrap_or(list.len());
-        let count = list[..end].split(", ").count();
-        if list[end..].starts_with(']') && count > LIST_NUMBERS {
-            let beginning: Vec<&str> = list[..end].split(", ").take(LIST_BEGINNING).collect();
-            out.push_str(&format!("{}, ... {count} in all", beginning.join(", ")));
-            rest = &list[end..];
-        }
+fn words(id: Option<u8>, value: Value) -> Words {
+    Words {
+        kind: value.kind().to_owned(),
+        id,
+        content: Value::Parts(value.into_parts()),
     }
-    out.push_str(rest);
-    out
-}
-
-/// The name of a value's variant, and what it holds.
-pub(super) fn name_and_rest(value: &impl Debug) -> (String, String) {
-    let text = format!("{value:x?}");
-    let end = text.find(|c: char| !c.is_alphanumeric());
-    let (name, rest) = text.split_at(end.unwrap_or(text.len()));
-    (name.to_owned(), shorten(rest.trim_start()))
-}
-
-fn words(id: Option<u8>, value: &impl Debug) -> Words {
-    let (kind, content) = name_and_rest(value);
-    Words { kind, id, content }
 }
 
 fn unreadable(kind: u8, id: Option<u8>, why: &str) -> Words {
     Words {
         kind: format!("{kind:02x}"),
         id,
-        content: format!("({why})"),
+        content: Value::Word(format!("({why})")),
     }
 }
 
@@ -123,7 +95,7 @@ fn unreadable(kind: u8, id: Option<u8>, why: &str) -> Words {
 #[must_use]
 pub fn request(message: &[u8], base: GuestVirtual) -> Words {
     match Request::decode(message, base) {
-        Ok((id, request)) => words(Some(id), &request),
+        Ok((id, request)) => words(Some(id), request.told()),
         Err(RequestError::Truncated) => unreadable(0, None, "too short for a request"),
         Err(RequestError::Unknown { kind, id }) => {
             unreadable(kind, Some(id), "a request that is not known")
@@ -138,8 +110,8 @@ pub fn request(message: &[u8], base: GuestVirtual) -> Words {
 #[must_use]
 pub fn message(message: &[u8], base: GuestVirtual) -> Words {
     match Message::decode(message, base) {
-        Ok(Message::Reply { id, reply }) => words(Some(id), &reply),
-        Ok(Message::Notice(notice)) => words(None, &notice),
+        Ok(Message::Reply { id, reply }) => words(Some(id), reply.told()),
+        Ok(Message::Notice(notice)) => words(None, notice.told()),
         Err(MessageError::Truncated) => unreadable(0, None, "too short for a message"),
         Err(MessageError::UnknownReply { kind, id }) => {
             unreadable(kind, Some(id), "a reply that is not known")
@@ -159,35 +131,39 @@ pub fn message(message: &[u8], base: GuestVirtual) -> Words {
 /// A packet.
 #[must_use]
 pub fn packet(packet: &Packet, bases: Bases) -> Words {
-    let note = |content: String| Words {
+    let note = |content| Words {
         kind: form::name(&packet.entry).to_owned(),
         id: None,
         content,
     };
+    let named = |name: &str, value| Value::Parts(vec![(name.to_owned(), value)]);
+    let read = |text: String, parts| note(Value::Read(text, Box::new(parts)));
     match &packet.entry {
         Entry::Request(bytes) => request(bytes, bases.sent),
         Entry::Message(bytes) => message(bytes, bases.received),
-        Entry::Start(start) => note(format!(
-            "{}, protocol version {}",
-            start.program, start.protocol
-        )),
-        Entry::Connect { nonce } => note(format!("{nonce:08x}")),
+        Entry::Start(start) => note(start.told()),
+        Entry::Connect { nonce } => read(format!("{nonce:08x}"), named("session", nonce.told())),
         Entry::Unsent { id, why } => Words {
             id: Some(*id),
-            ..note(format!("{why:x?}"))
+            ..note(why.told())
         },
-        Entry::Open(endpoint) => note(endpoint.to_string()),
-        Entry::Lost { why } | Entry::NotOpen(NotOpen { why, .. }) => note(why.clone()),
-        Entry::OtherHost { seconds } => note(match seconds {
-            Some(seconds) => format!("for {seconds} s"),
-            None => "from now on".to_owned(),
-        }),
-        Entry::Reopened { untold } => note(untold.clone().unwrap_or_default()),
-        Entry::Command(line) => note(line.clone()),
-        Entry::Input(input) => note(input.to_string()),
-        Entry::Counts(counts) => note(format!("{:?}", counts.statistics)),
+        Entry::Open(endpoint) => read(endpoint.to_string(), named("line", endpoint.told())),
+        Entry::Lost { why } => read(why.clone(), named("why", why.told())),
+        Entry::NotOpen(not_open) => note(not_open.told()),
+        Entry::OtherHost { seconds } => note(named("seconds", seconds.told())),
+        Entry::Reopened { untold } => note(named("untold", untold.told())),
+        Entry::Command(line) => read(line.clone(), named("line", line.told())),
+        Entry::Input(input @ Input::Unheard { message: bytes }) => {
+            let unheard = message(bytes, bases.received);
+            read(
+                format!("unheard {} {}", unheard.kind, unheard.content),
+                input.told(),
+            )
+        }
+        Entry::Input(input) => note(input.told()),
+        Entry::Counts(counts) => note(counts.told()),
         Entry::Connected | Entry::BreakIn | Entry::Greeting | Entry::CommandEnd | Entry::End => {
-            note(String::new())
+            note(Value::Parts(Parts::new()))
         }
     }
 }
@@ -197,21 +173,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_lists_of_numbers_are_told_by_their_beginning() {
-        let bytes: Vec<u8> = (0..40).collect();
-        assert_eq!(
-            shorten(&format!("{{ bytes: {bytes:x?}, more: [1, 2] }}")),
-            "{ bytes: [0, 1, 2, 3, 4, 5, 6, 7, ... 40 in all], more: [1, 2] }"
-        );
-        assert_eq!(shorten("[[1, 2], Some([3])]"), "[[1, 2], Some([3])]");
-    }
-
-    #[test]
     fn what_cannot_be_read_says_so() {
         let words = request(&[0x9f, 3], GuestVirtual(0));
         assert_eq!(
-            (words.kind.as_str(), words.id, words.content.as_str()),
-            ("9f", Some(3), "(a request that is not known)")
+            (words.kind.as_str(), words.id, words.content.to_string()),
+            ("9f", Some(3), "(a request that is not known)".to_owned())
         );
     }
 }

@@ -36,8 +36,42 @@ pub(super) const KINDS: [(u8, &str); 18] = [
     (17, "OtherHost"),
 ];
 
-/// Of [`Statistics`], in the order of [`numbers`].
-const COUNTS: usize = 12;
+/// Names once what the link counts, in the order in which it stands in packets.
+macro_rules! counts {
+    ($($name:ident),* $(,)?) => {
+        const COUNTS: usize = [$(stringify!($name)),*].len();
+
+        const fn numbers(of: &Statistics) -> [u64; COUNTS] {
+            let Statistics { $($name),* } = *of;
+            [$($name),*]
+        }
+
+        const fn statistics(numbers: [u64; COUNTS]) -> Statistics {
+            let [$($name),*] = numbers;
+            Statistics { $($name),* }
+        }
+
+        /// What the link counts, by name.
+        pub(super) fn named_counts(of: &Statistics) -> impl Iterator<Item = (&'static str, u64)> {
+            [$(stringify!($name)),*].into_iter().zip(numbers(of))
+        }
+    };
+}
+
+counts!(
+    sent_bytes,
+    received_bytes,
+    sent_frames,
+    repeated_frames,
+    received_frames,
+    broken_frames,
+    duplicate_frames,
+    gap_frames,
+    busy_frames,
+    discarded_messages,
+    break_ins,
+    sessions,
+);
 
 /// Why the content of a packet is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,23 +140,6 @@ fn put_optional(out: &mut Vec<u8>, text: Option<&str>) {
     if let Some(text) = text {
         put_text(out, text);
     }
-}
-
-const fn numbers(of: &Statistics) -> [u64; COUNTS] {
-    [
-        of.sent_bytes,
-        of.received_bytes,
-        of.sent_frames,
-        of.repeated_frames,
-        of.received_frames,
-        of.broken_frames,
-        of.duplicate_frames,
-        of.gap_frames,
-        of.busy_frames,
-        of.discarded_messages,
-        of.break_ins,
-        of.sessions,
-    ]
 }
 
 fn put_send_error(out: &mut Vec<u8>, why: SendError) {
@@ -247,37 +264,10 @@ fn send_error(input: &[u8]) -> Parsed<'_, SendError> {
 fn counts(input: &[u8]) -> Parsed<'_, Counts> {
     let (after, numbers) = count(le_u64, COUNTS).parse(input)?;
     let (after, lost) = optional(after)?;
-    let [
-        sent_bytes,
-        received_bytes,
-        sent_frames,
-        repeated_frames,
-        received_frames,
-        broken_frames,
-        duplicate_frames,
-        gap_frames,
-        busy_frames,
-        discarded_messages,
-        break_ins,
-        sessions,
-    ] = numbers[..]
-    else {
+    let Ok(numbers) = numbers.try_into() else {
         return reject(input);
     };
-    let statistics = Statistics {
-        sent_bytes,
-        received_bytes,
-        sent_frames,
-        repeated_frames,
-        received_frames,
-        broken_frames,
-        duplicate_frames,
-        gap_frames,
-        busy_frames,
-        discarded_messages,
-        break_ins,
-        sessions,
-    };
+    let statistics = statistics(numbers);
     // Lines without a rate have no more, nor has what was recorded before there were any.
     let rate = map((le_u32, le_u32), |(baud_hz, failed_hz)| RateState {
         baud_hz,

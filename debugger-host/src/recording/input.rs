@@ -6,7 +6,6 @@ use nom::combinator::{all_consuming, map, rest};
 use nom::error::{Error, ErrorKind};
 use nom::multi::many0;
 use nom::number::complete::{le_u16, le_u32, le_u64, u8};
-use std::fmt;
 
 /// Bytes of a page.
 pub const PAGE_BYTES: usize = 4096;
@@ -14,6 +13,7 @@ pub const PAGE_BYTES: usize = 4096;
 const EXIT: u8 = 0;
 const PAGE: u8 = 1;
 const UNHEARD: u8 = 2;
+const FAULT: u8 = 3;
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +31,17 @@ pub enum Input {
         at: u64,
         /// Its bytes; zeros at its end are left out.
         bytes: Vec<u8>,
+    },
+    /// The hypervisor itself met a fault on a core, which stands still from then on.
+    Fault {
+        /// Which.
+        core: u16,
+        /// Exception vector.
+        vector: u16,
+        /// Where.
+        rip: u64,
+        /// CR2 or error code.
+        detail: u64,
     },
     /// Nothing came in: the core said this, and no host heard it.
     Unheard {
@@ -75,6 +86,18 @@ impl Input {
                 out.extend(at.to_le_bytes());
                 out.extend(bytes);
             }
+            Self::Fault {
+                core,
+                vector,
+                rip,
+                detail,
+            } => {
+                out.push(FAULT);
+                out.extend(core.to_le_bytes());
+                out.extend(vector.to_le_bytes());
+                out.extend(rip.to_le_bytes());
+                out.extend(detail.to_le_bytes());
+            }
             Self::Unheard { message } => {
                 out.push(UNHEARD);
                 out.extend(message);
@@ -105,23 +128,21 @@ impl Input {
                     false => reject(input),
                 }
             }
+            (after, FAULT) => {
+                let fault = (le_u16, le_u16, le_u64, le_u64);
+                let mut fault = map(fault, |(core, vector, rip, detail)| Self::Fault {
+                    core,
+                    vector,
+                    rip,
+                    detail,
+                });
+                fault.parse(after)
+            }
             (after, UNHEARD) => map(rest, |message: &[u8]| Self::Unheard {
                 message: message.to_vec(),
             })
             .parse(after),
             _ => reject(input),
-        }
-    }
-}
-
-impl fmt::Display for Input {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Exit { core, changes } => {
-                write!(f, "exit of core {core}, {} values changed", changes.len())
-            }
-            Self::Unheard { message } => write!(f, "{} bytes that nobody heard", message.len()),
-            Self::Page { at, bytes } => write!(f, "page {at:x}, {} bytes of it", bytes.len()),
         }
     }
 }

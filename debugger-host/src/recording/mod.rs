@@ -4,7 +4,7 @@
 //!
 //! [`Recorder`] writes as it happens, called by the link thread of [`crate::session`];
 //! [`Recording`] is read for [`crate::session`] to play it, and for people by `standstill show`,
-//! in the words of [`describe`]. A recording may also have what the driver's core took in ([`input`]). [`compare`] says whether a debuggee answers now as one did then.
+//! in the words of [`describe`], which are those of [`told`]. A recording may also have what the driver's core took in ([`input`]). [`compare`] says whether a debuggee answers now as one did then.
 
 pub mod compare;
 pub mod describe;
@@ -13,6 +13,9 @@ pub mod input;
 mod reader;
 #[cfg(test)]
 mod tests;
+pub mod told;
+pub mod trim;
+pub mod value;
 mod writer;
 
 pub use reader::{Damage, Ending, Recording, RecordingError};

@@ -144,6 +144,14 @@ impl Recording {
         }
         bytes
     }
+
+    /// Into a new file, which only its owner can read.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn save(&self, path: &Path) -> std::io::Result<()> {
+        open(path)?.write_all(&self.to_bytes())
+    }
 }
 
 /// A new file that only its owner can read; what is no file (a pipe to Wireshark, say) as it is.

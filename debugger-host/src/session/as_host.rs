@@ -77,25 +77,76 @@ pub enum How {
     Reloaded,
 }
 
+impl Divergence {
+    /// The command that was under way, if one was.
+    #[must_use]
+    pub fn under_way(&self) -> String {
+        self.command.as_ref().map_or_else(String::new, |command| {
+            format!(" (in the command `{}`)", command.replace('\n', "\\n"))
+        })
+    }
+}
+
 impl fmt::Display for Divergence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the debuggee differs from packet {}", self.packet)?;
-        if let Some(command) = &self.command {
-            write!(f, " (in the command `{}`)", command.replace('\n', "\\n"))?;
-        }
-        match &self.how {
-            How::Other(difference) => difference.fmt(f),
-            How::Nothing { expected, waited } => {
+        let Self { packet, how, .. } = self;
+        let command = self.under_way();
+        write!(f, "the debuggee differs from packet {packet}{command}{how}")
+    }
+}
+
+impl fmt::Display for How {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Other(difference) => difference.fmt(f),
+            Self::Nothing { expected, waited } => {
                 write!(f, ": expected {expected}, seen nothing")?;
                 match waited.as_secs() {
                     0 => Ok(()),
                     seconds => write!(f, " for {seconds} s"),
                 }
             }
-            How::Page { at } => write!(f, ": page {at:x} is looked at, which was not then"),
-            How::More { seen } => write!(f, ": expected nothing before it, seen {seen}"),
-            How::Reloaded => write!(f, ": the driver was loaded anew"),
+            Self::Page { at } => write!(f, ": page {at:x} is looked at, which was not then"),
+            Self::More { seen } => write!(f, ": expected nothing before it, seen {seen}"),
+            Self::Reloaded => write!(f, ": the driver was loaded anew"),
         }
+    }
+}
+
+/// What of a difference two tries have in common with the same debuggee: not what depends on its boot, nor on time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Essence(Kind);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Kind {
+    Other {
+        field: &'static str,
+        expected: String,
+    },
+    Nothing {
+        expected: String,
+    },
+    More,
+    Page(u64),
+    Reloaded,
+}
+
+impl From<&How> for Essence {
+    fn from(how: &How) -> Self {
+        Self(match how {
+            How::Other(Difference {
+                field, expected, ..
+            }) => Kind::Other {
+                field,
+                expected: expected.clone(),
+            },
+            How::Nothing { expected, .. } => Kind::Nothing {
+                expected: expected.clone(),
+            },
+            How::More { .. } => Kind::More,
+            How::Page { at } => Kind::Page(*at),
+            How::Reloaded => Kind::Reloaded,
+        })
     }
 }
 

@@ -8,7 +8,7 @@ use wire_protocol::refusal::Refusal;
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum SessionError {
     /// The debuggee refused; nothing was changed.
-    #[error("{}", super::refusal(.0))]
+    #[error("{}", crate::refusal::refusal(.0))]
     Refused(Refusal),
     /// The debuggee did not answer in time.
     #[error(

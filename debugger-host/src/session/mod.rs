@@ -16,19 +16,17 @@ mod peer;
 mod pending;
 mod presence;
 mod recorded;
-mod refusal;
 mod register;
 mod run;
 mod script;
 mod tape;
 
-pub use as_host::{Divergence, How, PlayError, Played};
+pub use as_host::{Divergence, Essence, How, PlayError, Played};
 pub use cache::Space;
 pub use error::SessionError;
 pub use event::{Added, Carved, NewCondition, NewEvent, Pools};
 pub use identity::{Halt, Identity, System};
 pub use news::{MessageContent, News, ProgramMessage};
-pub use refusal::refusal;
 pub use script::{Flushed, RunResult, Script};
 
 use crate::symbol::image::Image;

@@ -7,6 +7,19 @@ pub mod number;
 pub mod register;
 pub mod vector;
 
+/// The name that a variant of the code's has for users: `NoSuchEvent` is `no-such-event`.
+#[must_use]
+pub fn kebab(name: &str) -> String {
+    let mut text = String::new();
+    for c in name.chars() {
+        if c.is_ascii_uppercase() && !text.is_empty() {
+            text.push('-');
+        }
+        text.push(c.to_ascii_lowercase());
+    }
+    text
+}
+
 /// Why text is no expression.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SyntaxError {

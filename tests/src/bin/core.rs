@@ -3,13 +3,12 @@
 //! ```text
 //! standstill-core serve SOCKET            wait for a host, and be its debuggee until it goes
 //! standstill-core play FILE               play a recording to the core, and tell the first difference
-//! standstill-core trim FILE NEW           cut a recording to what its first difference needs
 //! ```
 
 use debugger_host::recording::Recording;
-use standstill_tests::core::served::Fault;
-use standstill_tests::core::{STACK_BYTES, played, served, trim};
-use std::io::Write;
+use debugger_host::recording::trim::Report;
+use standstill_tests::core::served::Orders;
+use standstill_tests::core::{STACK_BYTES, played, served};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::ExitCode;
@@ -19,7 +18,7 @@ fn run(arguments: &[String]) -> Result<(), String> {
         [word, socket] if word == "serve" => {
             let listener = UnixListener::bind(socket).map_err(|why| format!("{socket}: {why}"))?;
 
-            let inputs = served::serve(listener, Fault::default())
+            let inputs = served::serve(listener, Orders::default())
                 .map_err(|why| format!("{socket}: {why}"))?;
             println!("{} exits and pages taken in", inputs.len());
             Ok(())
@@ -27,29 +26,22 @@ fn run(arguments: &[String]) -> Result<(), String> {
         [word, file] if word == "play" => {
             let recording =
                 Recording::open(Path::new(file)).map_err(|why| format!("{file}: {why}"))?;
-            let played = played::play(&recording, None).map_err(|why| format!("{file}: {why}"))?;
+            let played = played::play(&recording, None).map_err(|why| {
+                // For `standstill trim`.
+                let report = Report {
+                    packet: why.packet,
+                    difference: format!("{}{}", why.under_way(), why.how),
+                };
+                println!("{}", report.to_line());
+                format!("{file}: {why}")
+            })?;
             println!(
                 "the core answers as it was recorded: {} requests sent, {} messages compared",
                 played.requests, played.compared
             );
             Ok(())
         }
-        [word, file, new] if word == "trim" => {
-            let recording =
-                Recording::open(Path::new(file)).map_err(|why| format!("{file}: {why}"))?;
-            let play = |recording: &Recording| played::play(recording, None).err();
-            let Some((trimmed, difference)) = trim::trim(&recording, play) else {
-                return Err(format!("{file}: the core answers as it was recorded"));
-            };
-            let (before, after) = (recording.packets.len(), trimmed.packets.len());
-            let mut file = std::fs::OpenOptions::new();
-            let file = file.write(true).create_new(true).open(new);
-            let written = file.and_then(|mut file| file.write_all(&trimmed.to_bytes()));
-            written.map_err(|why| format!("{new}: {why}"))?;
-            println!("{before} packets cut to {after}: {difference}");
-            Ok(())
-        }
-        _ => Err("serve SOCKET, play FILE, or trim FILE NEW".to_owned()),
+        _ => Err("serve SOCKET, or play FILE".to_owned()),
     }
 }
 

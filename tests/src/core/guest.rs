@@ -4,6 +4,7 @@
 use super::Made;
 use super::line::Host;
 use super::memory::GuestMemory;
+use debuggee_driver::exit::hypercall;
 use debuggee_driver::fake::FlatMemory;
 use debuggee_driver::fake::cpu::Place;
 use debuggee_driver::fake::machine::{Does, Machine, RAM, WRITES};
@@ -14,7 +15,7 @@ use debuggee_driver::port::{Cpu, PhysicalMemory, gpr};
 use debuggee_driver::vmx::{guest as field, reason, ro};
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
-use wire_protocol::address::{Extent, GuestVirtual};
+use wire_protocol::address::{Extent, GuestVirtual, PAGE_BYTES};
 
 /// Where the kernel is.
 pub(super) const KERNEL: u64 = 0xffff_ffff_8100_0000;
@@ -32,6 +33,9 @@ const STORE_CODE: [u8; 3] = [0x48, 0x89, 0x03];
 /// CPUID
 const ASK: u64 = KERNEL + 0x3000;
 const ASK_CODE: [u8; 2] = [0x0f, 0xa2];
+/// Where the driver's own code is, as far as it makes calls: VMCALL.
+const CALL: u64 = KERNEL + 0x4000;
+const CALL_CODE: [u8; 3] = [0x0f, 0x01, 0xc1];
 /// What is stored to.
 const DATA: u64 = KERNEL + 0x10_0000;
 
@@ -43,6 +47,24 @@ pub(super) fn space() -> KernelSpace {
         cr3: TABLES,
         cr4: 0,
     }
+}
+
+/// The page of the driver.
+pub(super) fn driver() -> Extent<GuestVirtual> {
+    Extent::new(GuestVirtual(CALL), PAGE_BYTES).unwrap_or_default()
+}
+
+/// The guest calls the driver to leave, as all cores do at once.
+pub(super) fn ask_to_leave<H: Host + 'static>(machine: &mut Machine<Made<H>>) {
+    let token = machine.shared.facts.token;
+    let cpu = &mut machine.cores[0].cpu;
+    cpu.vmwrite(field::RIP, CALL);
+    let registers = cpu.registers_mut();
+    registers[gpr::RAX] = hypercall::MAGIC;
+    registers[gpr::RCX] = hypercall::LEAVE;
+    registers[gpr::RSI] = token;
+    cpu.vmwrite(ro::VMEXIT_INSTRUCTION_LEN, CALL_CODE.len() as u64);
+    machine.leave(0, reason::VMCALL);
 }
 
 /// What the guest's memory holds.
@@ -66,6 +88,7 @@ impl Image {
             (WORK, &WORK_CODE[..]),
             (STORE, &STORE_CODE),
             (ASK, &ASK_CODE),
+            (CALL, &CALL_CODE),
             (DATA, b"what the guest has here"),
         ] {
             memory.write(at - KERNEL + RAM, code);

@@ -4,13 +4,13 @@
 //! Used by `standstill-core` and by tests. All that the core takes in from its machine goes through [`memory`] and the
 //! exits of [`guest`]; both can be written down, and played again.
 
+pub mod ending;
 mod guest;
 mod line;
 mod memory;
 pub mod played;
 pub mod recording;
 pub mod served;
-pub mod trim;
 
 use debuggee_driver::fake::cpu::FakeCpu;
 use debuggee_driver::fake::machine::{Machine, furnish, line_over};
@@ -22,7 +22,7 @@ use memory::{GuestMemory, Observed};
 use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::rc::Rc;
-use wire_protocol::address::{Extent, GuestVirtual};
+use wire_protocol::address::GuestVirtual;
 use wire_protocol::limits;
 
 /// Stack of a thread that runs a machine: its parts are moved into their places.
@@ -56,7 +56,7 @@ fn machine<H: Host + 'static>(
         let facts = &mut parts.facts;
         facts.kernel_base = GuestVirtual(guest::KERNEL);
         facts.layout.kernel = guest::space();
-        facts.driver_image = Extent::default();
+        facts.driver_image = guest::driver();
         facts.banner[..BANNER.len()].copy_from_slice(BANNER);
         facts.banner_bytes = BANNER.len();
         parts.fixed.branches = Ok(Layout::Legacy {

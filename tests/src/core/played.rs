@@ -1,6 +1,7 @@
 //! A core whose host is a recording: what the host sent and what the core took in then comes again, in the core's own
 //! order; what it says is computed, and must be what it said then.
 
+use super::ending::End;
 use super::line::{Heard, Host, HostEnd, go};
 use super::memory::GuestMemory;
 use super::recording::place;
@@ -36,8 +37,30 @@ enum What {
     Connect(u32),
     Request(Vec<u8>),
     BreakIn,
-    Exit { core: u16, changes: Vec<Change> },
-    Page { at: u64, bytes: Vec<u8> },
+    Exit {
+        core: u16,
+        changes: Vec<Change>,
+    },
+    Page {
+        at: u64,
+        bytes: Vec<u8>,
+    },
+    Fault {
+        core: u16,
+        vector: u16,
+        rip: u64,
+        detail: u64,
+    },
+}
+
+impl What {
+    /// Whether the machine does it by itself.
+    const fn is_own(&self) -> bool {
+        matches!(
+            self,
+            Self::Exit { .. } | Self::Page { .. } | Self::Fault { .. }
+        )
+    }
 }
 
 /// A message that it sends.
@@ -104,6 +127,17 @@ fn steps(recording: &Recording) -> (VecDeque<Step>, VecDeque<Expected>) {
                 let what = match input.clone() {
                     Input::Exit { core, changes } => What::Exit { core, changes },
                     Input::Page { at, bytes } => What::Page { at, bytes },
+                    Input::Fault {
+                        core,
+                        vector,
+                        rip,
+                        detail,
+                    } => What::Fault {
+                        core,
+                        vector,
+                        rip,
+                        detail,
+                    },
                     Input::Unheard { message } => {
                         unheard.push((taken, expected.len()));
                         expected.push_back(Expected {
@@ -222,9 +256,7 @@ impl Player {
 
     /// Whether the next thing that happens is one that the machine does by itself, and it is time.
     fn takes_own_step(&mut self) -> Option<What> {
-        let is_own = |step: &mut Step| {
-            step.sent <= self.sent && matches!(step.what, What::Exit { .. } | What::Page { .. })
-        };
+        let is_own = |step: &mut Step| step.sent <= self.sent && step.what.is_own();
         let step = self.steps.pop_front_if(is_own)?;
         self.looks = 0;
         Some(step.what)
@@ -250,9 +282,7 @@ impl Host for Player {
             end.send(&self.go);
             return;
         }
-        let is_due = |step: &mut Step| {
-            step.sent <= self.sent && !matches!(step.what, What::Exit { .. } | What::Page { .. })
-        };
+        let is_due = |step: &mut Step| step.sent <= self.sent && !step.what.is_own();
         let Some(step) = self.steps.pop_front_if(is_due) else {
             return;
         };
@@ -266,7 +296,7 @@ impl Host for Player {
                 let other = mistake.and_then(|change| change(&message, self.now.sent));
                 end.send(other.as_ref().unwrap_or(&message));
             }
-            What::Exit { .. } | What::Page { .. } => {}
+            What::Exit { .. } | What::Page { .. } | What::Fault { .. } => {}
         }
     }
 
@@ -332,6 +362,7 @@ pub fn play(recording: &Recording, mistake: Option<Mistake>) -> Result<Played, B
         left,
     };
     let mut machine = machine(&player, pages);
+    let mut end = End::default();
     while player.borrow().divergence.is_none() {
         let step = player.borrow_mut().takes_own_step();
         match step {
@@ -345,14 +376,30 @@ pub fn play(recording: &Recording, mistake: Option<Mistake>) -> Result<Played, B
                         known.cpu.change(place, change.value);
                     }
                 }
-                machine.handle(core);
+                end.handle(&mut machine, core);
             }
             Some(What::Page { at, bytes }) => machine.shared.memory.replace(at, &bytes),
+            Some(What::Fault {
+                core,
+                vector,
+                rip,
+                detail,
+            }) => {
+                let core = usize::from(core).min(machine.cores.len() - 1);
+                machine.fault(core, vector, rip, detail);
+            }
             Some(What::Connect(_) | What::Request(_) | What::BreakIn) => {}
             None if player.borrow().is_over => break,
-            None => {
-                machine.look_at_line(0);
+            None if end.has_left => {
+                let mut player = player.borrow_mut();
+                // What the host says from then on, nobody hears.
+                player.steps.retain(|step| step.what.is_own());
+                if !player.is_through() {
+                    player.give_up();
+                }
+                break;
             }
+            None => end.look(&mut machine),
         }
     }
     let mut player = player.borrow_mut();

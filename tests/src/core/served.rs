@@ -1,5 +1,6 @@
 //! A core whose host is a program at the other end of a socket, as a driver's is at the other end of a serial line.
 
+use super::ending::{End, Ending};
 use super::guest::{Guest, Image};
 use super::line::{Heard, Host, HostEnd, go, link};
 use super::machine;
@@ -11,8 +12,7 @@ use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use wire_protocol::link::{Incoming, Link, Role};
 
@@ -25,24 +25,41 @@ const ACK_DELAY_US: u64 = 3_000;
 /// Whoever closed the line may come back within this.
 const COMES_BACK: Duration = Duration::from_millis(500);
 
-/// What the line does to messages, as bad lines and other programs do. All copies are one.
+/// What is to happen to a debuggee, as with bad lines and machines that end. All copies are one.
 #[derive(Clone, Default)]
-pub struct Fault(Arc<AtomicU8>);
+pub struct Orders(Arc<Mutex<Order>>);
 
-impl Fault {
-    /// The next message that begins with this byte, the number of its kind, gets lost.
-    pub fn lose(&self, kind: u8) {
-        self.0.store(kind, Ordering::Relaxed);
+#[derive(Default)]
+struct Order {
+    /// The next message that begins with this byte gets lost.
+    lost: Option<u8>,
+    ending: Option<Ending>,
+}
+
+impl Orders {
+    fn with<R>(&self, work: impl FnOnce(&mut Order) -> R) -> R {
+        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether this one does.
+    /// The next message that begins with this byte, the number of its kind, gets lost.
+    pub fn lose(&self, kind: u8) {
+        self.with(|order| order.lost = Some(kind));
+    }
+
+    /// The machine ends so when its guest runs.
+    pub fn end(&self, ending: Ending) {
+        self.with(|order| order.ending = Some(ending));
+    }
+
+    /// Whether this message gets lost.
     fn takes(&self, message: &[u8]) -> bool {
-        let kind = self.0.load(Ordering::Relaxed);
-        let is_taken = kind != 0 && message.first() == Some(&kind);
-        if is_taken {
-            self.0.store(0, Ordering::Relaxed);
-        }
-        is_taken
+        self.with(|order| {
+            let is_taken = order.lost.is_some() && message.first() == order.lost.as_ref();
+            if is_taken {
+                order.lost = None;
+            }
+            is_taken
+        })
     }
 }
 
@@ -59,11 +76,11 @@ struct Served {
     is_idle: bool,
     /// The host is gone.
     is_closed: bool,
-    fault: Fault,
+    orders: Orders,
 }
 
 impl Served {
-    fn new(listener: UnixListener, log: Log, fault: Fault) -> std::io::Result<Self> {
+    fn new(listener: UnixListener, log: Log, orders: Orders) -> std::io::Result<Self> {
         let (stream, _) = listener.accept()?;
         stream.set_read_timeout(Some(LOOK))?;
         listener.set_nonblocking(true)?;
@@ -77,7 +94,7 @@ impl Served {
             sessions: 0,
             is_idle: false,
             is_closed: false,
-            fault,
+            orders,
         })
     }
 
@@ -117,9 +134,41 @@ impl Served {
     }
 }
 
+impl Served {
+    fn now_us(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// The core is gone: what it said last still comes to the host, until that goes.
+    fn outlast(&mut self) {
+        let mut byte = [0];
+        let mut is_silent = false;
+        loop {
+            let now_us = self.now_us();
+            is_silent |= self.waiting.is_empty() && self.link.is_idle();
+            if !is_silent {
+                self.write(now_us);
+            }
+            match self.stream.read(&mut byte) {
+                Ok(0) => return,
+                // Nobody is there any more who would agree to a session.
+                Ok(_) if is_silent => {}
+                Ok(_) => {
+                    self.link.push(byte[0], now_us);
+                    self.link.release();
+                }
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut => {}
+                    _ => return,
+                },
+            }
+        }
+    }
+}
+
 impl Host for Served {
     fn look(&mut self, end: &mut HostEnd) {
-        let now_us = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let now_us = self.now_us();
         self.write(now_us);
         self.is_idle = end.is_idle();
         if !self.is_idle {
@@ -172,7 +221,7 @@ impl Host for Served {
     fn hear(&mut self, heard: Heard) {
         if let Heard::Message(message) = heard {
             self.log.said(&message);
-            if !self.fault.takes(&message) {
+            if !self.orders.takes(&message) {
                 self.waiting.push_back(message);
             }
         }
@@ -197,9 +246,13 @@ impl<M: GuestMemory> GuestMemory for NotedPages<M> {
 ///
 /// # Errors
 /// The line cannot be used.
-pub fn serve(listener: UnixListener, fault: Fault) -> std::io::Result<Vec<Noted>> {
+pub fn serve(listener: UnixListener, orders: Orders) -> std::io::Result<Vec<Noted>> {
     let log = Log::default();
-    let served = Rc::new(RefCell::new(Served::new(listener, log.clone(), fault)?));
+    let served = Rc::new(RefCell::new(Served::new(
+        listener,
+        log.clone(),
+        orders.clone(),
+    )?));
     let memory = NotedPages {
         memory: Image::new(),
         log: log.clone(),
@@ -213,13 +266,26 @@ pub fn serve(listener: UnixListener, fault: Fault) -> std::io::Result<Vec<Noted>
     let exits = Exits::new(log.clone(), &cores);
     machine.observer = Some(Box::new(exits));
     let mut guest = Guest::default();
+    let mut end = End::default();
+    let mut is_over = false;
     while !served.borrow().is_closed {
-        machine.look_at_line(0);
+        if end.has_left {
+            served.borrow_mut().outlast();
+            break;
+        }
+        end.look(&mut machine);
         // What the core says is on its way at once, before the guest does anything more: else what goes together would
         // depend on time.
         let queued = machine.shared.line.try_with(|line| line.queued_bytes());
-        if queued == Some(0) && served.borrow().is_idle {
-            guest.go_on(&mut machine);
+        if queued != Some(0) || !served.borrow().is_idle || is_over {
+            continue;
+        }
+        match orders.with(|order| order.ending.take()) {
+            Some(ending) => {
+                is_over = true;
+                end.begin(ending, &mut machine, &log);
+            }
+            None => guest.go_on(&mut machine),
         }
     }
     Ok(log.notes())

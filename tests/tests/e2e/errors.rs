@@ -7,7 +7,9 @@ mod wire;
 use crate::lab::Lab;
 use debugger_host::answer::{Problem, Scalar};
 use debugger_host::command::{CommandError, problem};
-use debugger_host::session::{SessionError, refusal};
+use debugger_host::recording::told::Told;
+use debugger_host::refusal::refusal;
+use debugger_host::session::SessionError;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
@@ -42,27 +44,33 @@ fn closed_sets() -> [(&'static str, &'static str, Vec<Scalar>); 5] {
         (
             "pool-exhausted",
             "class",
-            PoolClass::ALL.map(|it| Scalar::from(&it)).to_vec(),
+            PoolClass::ALL.map(|it| Scalar::from(it.told())).to_vec(),
         ),
         (
             "no-big-event",
             "part",
-            ProgramPart::ALL.map(|it| Scalar::from(&it)).to_vec(),
+            ProgramPart::ALL.map(|it| Scalar::from(it.told())).to_vec(),
         ),
         (
             "no-detour",
             "obstacle",
-            DetourObstacle::ALL.map(|it| Scalar::from(&it)).to_vec(),
+            DetourObstacle::ALL
+                .map(|it| Scalar::from(it.told()))
+                .to_vec(),
         ),
         (
             "no-branches",
             "obstacle",
-            BranchObstacle::ALL.map(|it| Scalar::from(&it)).to_vec(),
+            BranchObstacle::ALL
+                .map(|it| Scalar::from(it.told()))
+                .to_vec(),
         ),
         (
             "no-feature",
             "feature",
-            ProcessorFeature::ALL.map(|it| Scalar::from(&it)).to_vec(),
+            ProcessorFeature::ALL
+                .map(|it| Scalar::from(it.told()))
+                .to_vec(),
         ),
     ]
 }

@@ -6,7 +6,8 @@ use std::process::{Command, Output};
 use vm_lab::machine::{Machine, Options};
 
 /// Which command differs, and how, once there is an event that was not there then.
-const DIFFERENCE: &str = "(in the command `!epthook vmlinux!__x64_sys_getsid`) in its results (EventId(0) then, EventId(";
+const DIFFERENCE: &str =
+    "(in the command `!epthook vmlinux!__x64_sys_getsid`) in its results ([0] then, [";
 
 /// A short session with something of every kind: questions, changes, refusals, scripts, and halts that were asked for and
 /// that the guest brought about.

@@ -54,6 +54,20 @@ pub(crate) fn all_files() -> Vec<String> {
     found
 }
 
+/// A copy of the sources, some of them changed; it is written only where it differs, so that cargo knows what it has built.
+pub(crate) fn copy_to(root: &Path, change: impl Fn(&str, Vec<u8>) -> Vec<u8>) {
+    for path in all_files() {
+        let bytes = fs::read(repository().join(&path)).expect("readable");
+        let bytes = change(&path, bytes);
+        let target = root.join(&path);
+        if fs::read(&target).is_ok_and(|now| now == bytes) {
+            continue;
+        }
+        fs::create_dir_all(target.parent().expect("a folder")).expect("writable");
+        fs::write(&target, bytes).expect("writable");
+    }
+}
+
 /// The Rust sources below a directory.
 pub(crate) fn sources(directory: &str) -> Vec<Source> {
     all_files()

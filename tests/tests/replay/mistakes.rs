@@ -34,9 +34,8 @@ fn mistaken(request: Request<'_>) -> Request<'_> {
         Request::Hello { .. } => Request::Hello {
             features: Features::empty(),
         },
-        Request::ForeignHello { version, body } => Request::ForeignHello {
-            version: version + 1,
-            body,
+        Request::ForeignHello { .. } => Request::Hello {
+            features: Features::empty(),
         },
         Request::Go => Request::Cores,
         Request::Cores => Request::Pools,

@@ -1,5 +1,6 @@
 //! What is typed in a session and what is printed, as a text: `> ` begins a command, all else is output, which ends with
-//! `(failed)` when the command does. After `% lose KIND` the line loses the next message of that number.
+//! `(failed)` when the command does. After `% lose KIND` the line loses the next message of that number, after
+//! `% end HOW` the machine ends.
 
 use vm_lab::host::Reply;
 
@@ -13,7 +14,14 @@ pub(crate) struct Transcript(Vec<(Step, String)>);
 enum Step {
     Command(String),
     Lose(String),
+    End(String),
 }
+
+/// Makes a step of what stands behind its first words.
+type Order = fn(String) -> Step;
+
+/// What may be written between commands.
+const ORDERS: [(&str, Order); 2] = [("% lose ", Step::Lose), ("% end ", Step::End)];
 
 impl Transcript {
     pub(crate) fn read(text: &str) -> Self {
@@ -22,7 +30,9 @@ impl Transcript {
             let command = line
                 .strip_prefix("> ")
                 .map(|it| Step::Command(it.to_owned()));
-            command.or_else(|| Some(Step::Lose(line.strip_prefix("% lose ")?.to_owned())))
+            let order =
+                |(begins, step): &(&str, Order)| Some(step(line.strip_prefix(*begins)?.to_owned()));
+            command.or_else(|| ORDERS.iter().find_map(order))
         };
         for line in text.lines() {
             match (step(line), steps.last_mut()) {
@@ -42,12 +52,17 @@ impl Transcript {
         &self,
         mut run: impl FnMut(&str) -> Reply,
         mut lose: impl FnMut(&str),
+        mut end: impl FnMut(&str),
     ) -> Self {
         let step = |(step, _): &(Step, String)| {
             let command = match step {
                 Step::Command(command) => command,
                 Step::Lose(kind) => {
                     lose(kind);
+                    return (step.clone(), String::new());
+                }
+                Step::End(how) => {
+                    end(how);
                     return (step.clone(), String::new());
                 }
             };
@@ -64,6 +79,7 @@ impl Transcript {
         let step = |(step, printed): &(Step, String)| match step {
             Step::Command(command) => format!("> {command}\n{printed}"),
             Step::Lose(kind) => format!("% lose {kind}\n"),
+            Step::End(how) => format!("% end {how}\n"),
         };
         self.0.iter().map(step).collect()
     }

@@ -1,4 +1,5 @@
-//! What a refusal means: what was not done, why, and what to do. One line each.
+//! What a refusal means: what was not done, why, and what to do. One line each. Called by [`crate::session`] for its
+//! errors, and by [`crate::recording`].
 
 mod pool;
 

@@ -1,0 +1,153 @@
+//! Requests, replies and notices.
+
+use super::super::value::Value;
+use super::refusal::read;
+use super::{Told, addressed, counted, flags, told};
+use wire_protocol::address::EventId;
+use wire_protocol::digest::{Digest, DigestKey};
+use wire_protocol::pack;
+use wire_protocol::packet::{
+    Constants, CoreState, Features, GuestSystem, Hello, LinuxLayout, MemoryAt, Notice,
+    RegisterValues, Reply, Request, Stop, StopCause,
+};
+use wire_protocol::register::RegisterSet;
+
+flags!(Features);
+
+told!(enum Request<'_> {
+    Hello { features },
+    ForeignHello { version, body },
+    Go,
+    Cores,
+    ShortCircuit { on },
+    ReadRegisters { core, set },
+    WriteRegister { core, register, value: addressed },
+    ReadMemory { at, len_bytes: counted, expected },
+    WriteMemory { at, bytes },
+    Translate { core, address },
+    AddEvents { core, all_or_nothing, events },
+    ChangeEvents { change, event: or_all },
+    ListEvents { from },
+    EventPrograms { event },
+    Prealloc { class, count: counted },
+    Pools,
+    DefineGlobals(names),
+    RunScript { core, program },
+    Flush,
+    MessageCounts,
+    ChangeBranches { order, filter },
+    ReadBranches { core },
+    DigestMemory { address, len_bytes: counted },
+});
+
+told!(enum Reply<'_> {
+    Hello(hello),
+    ForeignHello { version, body },
+    Done,
+    Cores(states),
+    MemoryAsExpected,
+    Physical { address, page_bytes: counted },
+    EventsAdded { results, free, digest },
+    EventsChanged { count: counted, free, digest },
+    Events(entries),
+    EventPrograms(programs),
+    Carved { ready: counted, queued: counted, free: counted, arena_left_bytes: counted },
+    Pools { lines, arena_carved_bytes: counted, arena_left_bytes: counted },
+    GlobalsDefined(offsets),
+    ScriptRan { value, failure },
+    Branches { is_on, branches },
+    MessageCounts(counts),
+    Digest(digest),
+} by {
+    Self::Refused(refusal) => Value::Kind("Refused", vec![("refusal".to_owned(), read(refusal))]),
+    Self::Registers { set, values } => Value::Kind("Registers", registers(*set, values)),
+    Self::Memory { len_bytes, compressed, bytes } => memory(*len_bytes, *compressed, bytes),
+});
+
+told!(enum Notice<'_> {
+    Stopped(stop),
+    Fault { core, vector, rip: addressed, detail },
+    Messages(messages),
+    Goodbye,
+});
+
+fn or_all(event: &Option<EventId>) -> Value {
+    match event {
+        Some(event) => event.told(),
+        None => Value::Read("all".to_owned(), Box::new(Value::Nothing)),
+    }
+}
+
+fn registers(set: RegisterSet, values: &RegisterValues<'_>) -> Vec<(String, Value)> {
+    let names = set.iter().map(crate::types::register::spelling);
+    names.zip(values.iter().map(Value::Address)).collect()
+}
+
+/// The content itself, however it came; what cannot be unpacked as it came.
+fn memory(len_bytes: u32, compressed: bool, bytes: &[u8]) -> Value {
+    let came = Value::Bytes(bytes.to_vec());
+    let (content, unreadable) = match compressed {
+        true => {
+            let mut content = vec![0; len_bytes as usize];
+            match pack::unpack(bytes, &mut vec![0; pack::WORK_BYTES], &mut content) {
+                true => (Value::Bytes(content), Value::Nothing),
+                false => (Value::Nothing, came),
+            }
+        }
+        false => (came, Value::Nothing),
+    };
+    let parts = [
+        ("len_bytes", counted(&len_bytes)),
+        ("compressed", Value::Flag(compressed)),
+        ("bytes", content),
+        ("unreadable", unreadable),
+    ];
+    let named = parts.map(|(name, value)| (name.to_owned(), value));
+    Value::Kind("Memory", named.into())
+}
+
+told!(enum MemoryAt {
+    Virtual { core, address },
+    Physical { address },
+});
+
+impl Told for Digest {
+    fn told(&self) -> Value {
+        Value::Word(format!("{:032x}", self.0))
+    }
+}
+
+impl Told for DigestKey {
+    fn told(&self) -> Value {
+        Value::Bytes(self.0.to_vec())
+    }
+}
+
+told!(struct Stop<'_> { halt, cause, core, rip, code, missing_cores, hits });
+told!(enum StopCause {
+    BreakIn,
+    Event { event },
+    CoreDied { reason, detail },
+});
+told!(enum CoreState {
+    Halted { rip },
+    WaitForSipi,
+    Missing,
+    Offline,
+    Died { rip },
+    Lost,
+});
+
+told!(struct Hello<'_> {
+    features, session, key, cores: counted, kernel_base, direct_map_base, driver_image, tsc_khz: counted, system,
+    constants, banner, ram, stop,
+});
+told!(struct Constants { arena_bytes: counted, prealloc_only_bytes: counted, hide_time, poll_hz: counted });
+told!(enum GuestSystem<'_> {
+    Linux(layout),
+    Unknown { tag, layout },
+});
+told!(struct LinuxLayout {
+    list_head: addressed, list, name, base, size, kallsyms, kallsyms_symtab, kallsyms_count, kallsyms_strtab,
+    init_task: addressed, task_tasks, task_tgid, task_comm, bpf_head: addressed, bpf_list, bpf_start, bpf_end, bpf_name,
+});
