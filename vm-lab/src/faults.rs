@@ -3,7 +3,9 @@
 //! Called by `line` for each direction. What happens to a byte depends on the seed and the byte's position only, never
 //! on how the stream was cut into chunks, so a failing run can be repeated.
 
-/// How often what goes wrong; each rate is the probability per byte, but the last.
+use std::time::Duration;
+
+/// How often what goes wrong; each rate is the probability per byte, but the last two.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Faults {
     /// Where the pseudo-random sequence starts.
@@ -20,6 +22,8 @@ pub struct Faults {
     pub hole: f64,
     /// Of a run of sixteen bytes: it goes behind the next one.
     pub reorder: f64,
+    /// Of a run of sixteen bytes: it comes late, by up to this long.
+    pub delay: Duration,
 }
 
 const MEMORY: usize = 16;
@@ -111,6 +115,7 @@ mod tests {
         duplicate: 0.02,
         hole: 0.01,
         reorder: 0.01,
+        delay: Duration::ZERO,
     };
 
     fn damaged(faults: Faults, direction: u64, chunk: usize) -> Vec<u8> {

@@ -11,6 +11,7 @@ pub mod cache;
 pub mod comment;
 pub mod console;
 mod cpio;
+mod delay;
 pub mod document;
 pub mod driver;
 mod emulator;

@@ -5,6 +5,7 @@
 //! are counted as they arrive, before any injected damage. What the emulator says of its UART's rate goes no further; with
 //! a [`Cable`] it decides what each end sees of the other's bytes.
 
+use crate::delay::Delay;
 use crate::faults::{Damage, Faults};
 use crate::rates::{Direction, Ends, Reader, Said};
 use anyhow::Result;
@@ -96,6 +97,7 @@ impl Line {
             host: None,
             control: Arc::clone(&control),
             damage: None,
+            late: None,
             reader: Reader::default(),
             cable: None,
             debuggee_hz: None,
@@ -172,6 +174,8 @@ struct Relay {
     control: Arc<Control>,
     /// Towards the debuggee, towards the host.
     damage: Option<(Damage, Damage)>,
+    /// The same, where bytes come late.
+    late: Option<(Delay, Delay)>,
     reader: Reader,
     cable: Option<Cable>,
     /// What the emulator said last.
@@ -215,6 +219,7 @@ impl Relay {
                 self.host = None;
             }
             self.rest();
+            self.let_come();
             self.accept();
             self.flush();
         }
@@ -244,7 +249,9 @@ impl Relay {
             ));
         }
         let is_waiting = self.directions.0.is_waiting() || self.directions.1.is_waiting();
-        let limit: Option<Timespec> = is_waiting.then_some(REST).and_then(|it| it.try_into().ok());
+        let rest = is_waiting.then_some(REST);
+        let limit = rest.into_iter().chain(self.next_late()).min();
+        let limit: Option<Timespec> = limit.and_then(|it| it.try_into().ok());
         match poll(&mut fds, limit.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error),
@@ -280,6 +287,28 @@ impl Relay {
 
     fn set_faults(&mut self, faults: Option<Faults>) {
         self.damage = faults.map(|faults| (Damage::new(faults, 0), Damage::new(faults, 1)));
+        if let Some((to_debuggee, to_host)) = self.late.take() {
+            to_debuggee.end(&mut self.for_debuggee);
+            to_host.end(&mut self.for_host);
+        }
+        let late = faults.filter(|faults| !faults.delay.is_zero());
+        self.late = late.map(|faults| (Delay::new(faults, 0), Delay::new(faults, 1)));
+    }
+
+    /// Time until something comes that is late.
+    fn next_late(&self) -> Option<Duration> {
+        let (to_debuggee, to_host) = self.late.as_ref()?;
+        let next = to_debuggee.next().into_iter().chain(to_host.next()).min()?;
+        Some(next.saturating_duration_since(Instant::now()))
+    }
+
+    /// What was late and is due goes on.
+    fn let_come(&mut self) {
+        if let Some((to_debuggee, to_host)) = &mut self.late {
+            let now = Instant::now();
+            to_debuggee.take(now, &mut self.for_debuggee);
+            to_host.take(now, &mut self.for_host);
+        }
     }
 
     fn is_cut(&self) -> bool {
@@ -322,7 +351,10 @@ impl Relay {
         let (sent, read) = (self.debuggee_hz, self.host_hz());
         match self.ends(sent, read) {
             Some(ends) => (self.directions.1).pass(ends, &damaged, &mut self.for_host),
-            None => self.for_host.extend(damaged),
+            None => match &mut self.late {
+                Some((_, late)) => late.put(&damaged, Instant::now()),
+                None => self.for_host.extend(damaged),
+            },
         }
         self.passed_at = Instant::now();
     }
@@ -370,7 +402,10 @@ impl Relay {
         let (sent, read) = (self.host_hz(), self.debuggee_hz);
         match self.ends(sent, read) {
             Some(ends) => (self.directions.0).pass(ends, &damaged, &mut self.for_debuggee),
-            None => self.for_debuggee.extend(damaged),
+            None => match &mut self.late {
+                Some((late, _)) => late.put(&damaged, Instant::now()),
+                None => self.for_debuggee.extend(damaged),
+            },
         }
         self.passed_at = Instant::now();
         true

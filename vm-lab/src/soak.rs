@@ -189,7 +189,7 @@ const PARTS: &[Part] = &[
     },
     Part {
         name: "faults",
-        about: "every fault of a line over every kind of line, and over named pipes under Wine, as a table",
+        about: "every fault of a line over every kind of line, with the seed that is printed, as a table",
         work: Work::Drawn(
             "faults_of_lines_and_what_is_read_of_them",
             ("STANDSTILL_FAULTS", "all"),

@@ -1,13 +1,15 @@
 //! Every fault of a line, over every kind of line: what the user reads, and how the session goes on. Damage is done by one
 //! relay, whatever kind of line leads to it, from a seed.
 //!
-//! Every run tries each fault once, on one kind of line or another; `cargo lab soak faults` tries all on all.
+//! Every run tries each fault once, on one kind of line or another; `cargo lab soak faults` tries all on all, with the
+//! seed in `STANDSTILL_FAULTS_SEED`.
 
+use crate::churn::setting;
 use crate::hosts::AtLine;
 use crate::lab::Lab;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use vm_lab::faults::Faults;
 use vm_lab::host::Host;
 use vm_lab::machine::Options;
@@ -38,9 +40,10 @@ const NONE: Faults = Faults {
     duplicate: 0.0,
     hole: 0.0,
     reorder: 0.0,
+    delay: Duration::ZERO,
 };
 
-const FAULTS: [Fault; 11] = [
+const FAULTS: [Fault; 12] = [
     Fault::Damage(
         "corrupt",
         Faults {
@@ -73,6 +76,13 @@ const FAULTS: [Fault; 11] = [
         "reorder",
         Faults {
             reorder: 0.02,
+            ..NONE
+        },
+    ),
+    Fault::Damage(
+        "delay",
+        Faults {
+            delay: Duration::from_millis(400),
             ..NONE
         },
     ),
@@ -241,10 +251,7 @@ fn relay(fault: Fault, line: &str, socket: &Path) -> (Option<Relay>, String) {
 #[test]
 fn faults_of_lines_and_what_is_read_of_them() {
     let all = std::env::var_os(ALL).is_some();
-    let seed = match all {
-        true => SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs(),
-        false => 7,
-    };
+    let seed = setting("STANDSTILL_FAULTS_SEED", 7);
     let mut lab = Lab::with(&Options::default());
     lab.kill_host();
     let program = AtLine::of(&lab);
