@@ -13,6 +13,8 @@
 //! `docs/contributing.md` the places that an addition touches. Each module says what it is, who calls it, and in which
 //! mode.
 
+#[path = "main/key.rs"]
+mod key;
 #[path = "main/trim.rs"]
 mod trim;
 
@@ -28,8 +30,9 @@ use debugger_host::script::tool::Tool;
 use debugger_host::session::{Session, SessionError};
 use debugger_host::symbol::{self, resolve::Symbols};
 use debugger_host::timeout::{Interrupts, Timeout, Wait};
-use debugger_host::transport::Endpoint;
+use debugger_host::transport::{Endpoint, NetKey, listen_address};
 use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
@@ -54,6 +57,9 @@ enum Task {
     Replay(Box<Replay>),
     /// Cut a recording from which a debuggee differs to the commands that its first difference needs.
     Trim(Box<trim::Trim>),
+    /// Keys to debuggees on a network.
+    #[command(subcommand)]
+    Key(key::KeyTask),
     /// Print what a recording has, a line for each packet.
     Show {
         /// A file that `connect --record` wrote.
@@ -139,6 +145,20 @@ struct Place {
     /// Leave the serial line at that speed.
     #[arg(long, requires = "serial")]
     baud_fixed: bool,
+    /// The key of a debuggee on the network, or @ and a file that has it; `standstill key new` makes one.
+    #[arg(
+        long,
+        value_name = "KEY",
+        requires = "net",
+        conflicts_with = "key_file"
+    )]
+    key: Option<String>,
+    /// A file with the key of a debuggee on the network: whoever lists processes sees it not.
+    #[arg(long, value_name = "FILE", requires = "net")]
+    key_file: Option<PathBuf>,
+    /// Answer a debuggee on the network though its clock says an earlier time than when it called last.
+    #[arg(long, requires = "net")]
+    accept_older_clock: bool,
 }
 
 #[derive(Args, Default)]
@@ -159,11 +179,14 @@ struct Line {
     /// Windows named pipe that this program serves.
     #[arg(long, value_name = "NAME")]
     pipe_server: Option<String>,
+    /// UDP port at which a debuggee on the network calls, with --key.
+    #[arg(long, value_name = "[ADDRESS:]PORT", value_parser = listen_address)]
+    net: Option<SocketAddr>,
 }
 
 impl Place {
     /// The one that was named.
-    fn endpoint(&self) -> Option<Endpoint> {
+    fn endpoint(&self) -> anyhow::Result<Option<Endpoint>> {
         let line = &self.line;
         let device = line.serial.clone();
         let serial = device.map(|device| Endpoint::Serial {
@@ -176,7 +199,26 @@ impl Place {
         let pipe = line.pipe.clone().map(|name| Endpoint::Pipe { name });
         let server = line.pipe_server.clone();
         let server = server.map(|name| Endpoint::PipeServer { name });
-        serial.or(socket).or(tcp).or(pipe).or(server)
+        let byte_line = serial.or(socket).or(tcp).or(pipe).or(server);
+        Ok(match line.net {
+            Some(address) => Some(Endpoint::Net {
+                address,
+                key: self.key()?,
+            }),
+            None => byte_line,
+        })
+    }
+
+    fn key(&self) -> anyhow::Result<NetKey> {
+        let mut key = match (&self.key, &self.key_file) {
+            (Some(key), _) => NetKey::given(key)?,
+            (None, Some(file)) => NetKey::in_file(file)?,
+            (None, None) => {
+                bail!("--net takes --key or --key-file; `standstill key new` makes a key")
+            }
+        };
+        key.accepts_older_clock = self.accept_older_clock;
+        Ok(key)
     }
 }
 
@@ -201,10 +243,11 @@ impl Connect {
 
     /// Opens the line, if one was named.
     fn begin(&self, session: &mut Session) -> anyhow::Result<()> {
-        if let Some(recorder) = self.recorder(self.place.endpoint())? {
+        let endpoint = self.place.endpoint()?;
+        if let Some(recorder) = self.recorder(endpoint.clone())? {
             session.record(recorder);
         }
-        let Some(endpoint) = self.place.endpoint() else {
+        let Some(endpoint) = endpoint else {
             return Ok(());
         };
         if self.take_over {
@@ -256,7 +299,7 @@ impl Replay {
     }
 
     fn run(&self) -> anyhow::Result<()> {
-        match self.place.endpoint() {
+        match self.place.endpoint()? {
             Some(endpoint) if self.as_host => self.as_host(endpoint),
             Some(_) => bail!("a line is of use with --as-host only: else the file is the debuggee"),
             None => self.front.run(self.break_in, |session| self.begin(session)),
@@ -433,6 +476,7 @@ fn main() -> ExitCode {
         Task::Replay(replay) => replay.run(),
         Task::Trim(trim) => trim.run(),
         Task::Show { file, json } => show(&file, json),
+        Task::Key(task) => task.run(),
         Task::Script(tool) => tool.run(&mut std::io::stdout()).map_err(Into::into),
         Task::Commands => {
             print!("{}", reference());

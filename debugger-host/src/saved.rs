@@ -16,6 +16,7 @@
 //!
 //! The last line has the XXH64 of all before it. For `.script` all but the commands is comment.
 
+use crate::private;
 use nom::branch::alt;
 use nom::bytes::complete::{tag, take_while1};
 use nom::character::complete::{digit1, line_ending, not_line_ending};
@@ -24,8 +25,7 @@ use nom::multi::{count, many0};
 use nom::sequence::{delimited, preceded, terminated};
 use nom::{IResult, Parser};
 use std::fmt::Write as _;
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use xxhash_rust::xxh64::xxh64;
 
@@ -229,41 +229,17 @@ impl Saved {
             }
             _ => {}
         }
-        let mut half = path.as_os_str().to_owned();
-        half.push(".half");
-        let half = PathBuf::from(half);
-        write_new(&half, self.text().as_bytes())
-            .and_then(|()| std::fs::rename(&half, path))
-            .map_err(|why| SavedError::SessionFile {
-                path: shown(),
-                why: why.to_string(),
-            })
+        private::replace(path, self.text().as_bytes()).map_err(|why| SavedError::SessionFile {
+            path: shown(),
+            why: why.to_string(),
+        })
     }
-}
-
-fn write_new(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    // Of a program that died.
-    let _ = std::fs::remove_file(path);
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)?.write_all(bytes)
 }
 
 /// Where what is set on `target` is kept, and makes the directory, which its owner alone can look into.
 #[must_use]
 pub fn place_of(target: &str) -> Option<PathBuf> {
-    let folders = directories::ProjectDirs::from("", "", "standstill")?;
-    let folder = folders
-        .state_dir()
-        .unwrap_or_else(|| folders.data_local_dir());
-    let folder = folder.join("sessions");
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(&folder).ok()?;
+    let folder = private::folder("sessions")?;
     Some(folder.join(format!("{:016x}", xxh64(target.as_bytes(), 0))))
 }
 

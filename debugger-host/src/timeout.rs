@@ -1,5 +1,6 @@
 //! How long anything may take: Ctrl+C, time limits, and who is told of what is being waited for. Made by `main`, used by every wait in [`crate::session`] and [`crate::command`].
 
+use crate::dropped::DropNews;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -53,6 +54,8 @@ pub enum Wait {
     },
     /// For the debuggee, which may be at another rate.
     Rate(RateNews),
+    /// For the debuggee, while datagrams come that change nothing.
+    Dropped(DropNews),
     /// For a line that cannot be opened yet.
     Line {
         /// Which.

@@ -21,7 +21,7 @@ const PRINTS: [&str; 8] = [
 const PRINTERS: [&str; 5] = ["main.rs", "main/", "render/", "repl/", "script/tool.rs"];
 
 /// Modules from the top down: each uses those of the lines below it only.
-const ORDER: [&[&str]; 12] = [
+const ORDER: [&[&str]; 13] = [
     &["main"],
     &["repl"],
     &["render"],
@@ -33,7 +33,8 @@ const ORDER: [&[&str]; 12] = [
     &["transport", "expression"],
     &["script"],
     &["symbol", "assembler", "refusal"],
-    &["timeout", "types", "clock", "size", "saved"],
+    &["saved", "timeout"],
+    &["types", "clock", "size", "private", "dropped"],
 ];
 
 fn rank(module: &str) -> Option<usize> {

@@ -406,7 +406,7 @@ fn a_session_is_begun_and_closed_by_command() {
 fn a_line_by_command_is_written_as_people_write_it() {
     let (mut host, _) = Host::start(&[]);
     let usage = ".debug remote [pause] [take-over] (serial BAUD [fixed] DEVICE | namedpipe NAME | pipeserver NAME | \
-                 tcp HOST:PORT | socket PATH) | close";
+                 tcp HOST:PORT | socket PATH | net UDP-PORT [accept-older-clock] (KEY | @FILE)) | close";
     let missing = |what: &str| format!("{what} is missing; usage: {usage}\n");
     for (line, text) in [
         (".debug", missing("`remote` or `close`")),
@@ -414,6 +414,21 @@ fn a_line_by_command_is_written_as_people_write_it() {
         (".debug remote serial", missing("BAUD")),
         (".debug remote serial 9600", missing("DEVICE")),
         (".debug remote tcp", missing("HOST:PORT")),
+        (".debug remote net", missing("UDP-PORT")),
+        (".debug remote net 50000", missing("KEY or @FILE")),
+        (
+            ".debug remote net host:50000 @key",
+            "`host:50000` is not PORT or ADDRESS:PORT, as 50000 or 192.0.2.1:50000\n".to_owned(),
+        ),
+        (
+            ".debug remote net 50000 @/nosuch",
+            "the key's file /nosuch: No such file or directory (os error 2)\n".to_owned(),
+        ),
+        (
+            ".debug remote net 50000 1.2.3",
+            "a key has 4 groups of 13 characters with dots between them; this has 3; `standstill key new` makes one\n"
+                .to_owned(),
+        ),
         (
             ".debug remote serial fast COM3",
             "`fast` is not a speed in decimal, as 115200\n".to_owned(),
@@ -424,7 +439,7 @@ fn a_line_by_command_is_written_as_people_write_it() {
         ),
         (
             ".debug remote usb x",
-            "`usb` is not serial, namedpipe, pipeserver, tcp or socket\n".to_owned(),
+            "`usb` is not serial, namedpipe, pipeserver, tcp, socket or net\n".to_owned(),
         ),
         (
             r".debug remote namedpipe \\.\pipe\debug",

@@ -1,8 +1,9 @@
 //! What the debuggee says by itself, and what programs print. Made by [`crate::command`].
 
 use super::event::{StandingName, Trigger};
-use super::status::Status;
+use super::status::{DropCause, Status};
 use super::{Address, Count, Hex, Instruction, Problem};
+use crate::dropped::DropNews;
 use crate::script::lines::Line;
 use crate::timeout::{LineState, Wait};
 use schemars::JsonSchema;
@@ -129,6 +130,17 @@ pub enum News {
         /// The one at which it goes on.
         now: u32,
     },
+    /// Datagrams came that change nothing.
+    DatagramsDropped {
+        /// Why.
+        cause: DropCause,
+        /// Where the last one came from.
+        from: String,
+        /// How many for this cause, so far.
+        count: Count,
+        /// In words, with what helps.
+        text: String,
+    },
     /// Nothing is recorded any more; the session goes on.
     RecordingEnded {
         /// What the operating system says.
@@ -160,6 +172,17 @@ impl From<RateNews> for News {
     }
 }
 
+impl From<DropNews> for News {
+    fn from(news: DropNews) -> Self {
+        Self::DatagramsDropped {
+            cause: news.cause.into(),
+            from: news.from.to_string(),
+            count: Count(news.count),
+            text: news.to_string(),
+        }
+    }
+}
+
 impl From<&Wait> for News {
     fn from(wait: &Wait) -> Self {
         match wait {
@@ -180,6 +203,7 @@ impl From<&Wait> for News {
                 },
             },
             Wait::Rate(news) => Self::from(*news),
+            Wait::Dropped(news) => Self::from(*news),
             Wait::Line { line, seconds, why } => Self::WaitingForLine {
                 line: line.clone(),
                 seconds: Count(*seconds),

@@ -3,6 +3,7 @@
 use super::{Address, Count, Hex};
 use schemars::JsonSchema;
 use serde::Serialize;
+use wire_protocol::secure::Cause;
 
 /// The session and the debuggee.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -58,6 +59,55 @@ pub struct Line {
     pub duplicate_frames: Count,
     /// Frames that came after a gap.
     pub gap_frames: Count,
+    /// Datagrams that changed nothing, for each reason of which there were any.
+    pub dropped: Vec<Dropped>,
+}
+
+/// Datagrams that changed nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Dropped {
+    /// Why.
+    pub cause: DropCause,
+    /// How many.
+    pub count: Count,
+}
+
+/// Why a datagram changed nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DropCause {
+    /// It was no debuggee's.
+    Foreign,
+    /// Its end was missing.
+    Truncated,
+    /// This program's own came back.
+    Reflected,
+    /// It was a call under another key.
+    WrongKey,
+    /// It did not authenticate.
+    Forged,
+    /// It came before.
+    Replayed,
+    /// It was a call at an earlier time than the last one.
+    OlderClock,
+    /// It was of a session that is over.
+    UnknownSession,
+}
+
+impl From<Cause> for DropCause {
+    fn from(cause: Cause) -> Self {
+        match cause {
+            Cause::Foreign => Self::Foreign,
+            Cause::Truncated => Self::Truncated,
+            Cause::Reflected => Self::Reflected,
+            Cause::WrongKey => Self::WrongKey,
+            Cause::Forged => Self::Forged,
+            Cause::Replayed => Self::Replayed,
+            Cause::OlderClock => Self::OlderClock,
+            Cause::UnknownSession => Self::UnknownSession,
+        }
+    }
 }
 
 /// What a line is.
@@ -92,6 +142,13 @@ pub enum Endpoint {
     PipeServer {
         /// Its name.
         name: String,
+    },
+    /// A debuggee on the network.
+    Net {
+        /// Where it is listened for: `ADDRESS:PORT`.
+        address: String,
+        /// What its key is known by.
+        key: String,
     },
 }
 

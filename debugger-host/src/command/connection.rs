@@ -5,7 +5,7 @@ use super::kept::Kept;
 use super::{Action, Arguments, CommandError, Debugger, ParseError};
 use crate::answer::Answer;
 use crate::session::SessionError;
-use crate::transport::Endpoint;
+use crate::transport::{Endpoint, NetKey, listen_address};
 use wire_protocol::event::EventEntry;
 
 type Parsed = Result<Box<dyn Action>, ParseError>;
@@ -67,10 +67,24 @@ fn endpoint(arguments: &mut Arguments<'_>) -> Result<Endpoint, ParseError> {
         "socket" => Endpoint::Socket {
             path: arguments.path("PATH")?.into(),
         },
+        "net" => {
+            let word = arguments.required_word("UDP-PORT")?;
+            let address = listen_address(word).map_err(|_| ParseError::BadWord {
+                word: word.to_owned(),
+                expected: "PORT or ADDRESS:PORT, as 50000 or 192.0.2.1:50000",
+            })?;
+            let accepts_older_clock = arguments.keyword("accept-older-clock");
+            let key = arguments.path("KEY or @FILE")?;
+            let mut key = NetKey::given(key).map_err(|error| ParseError::BadKey {
+                why: error.to_string(),
+            })?;
+            key.accepts_older_clock = accepts_older_clock;
+            Endpoint::Net { address, key }
+        }
         _ => {
             return Err(ParseError::BadWord {
                 word: kind.to_owned(),
-                expected: "serial, namedpipe, pipeserver, tcp or socket",
+                expected: "serial, namedpipe, pipeserver, tcp, socket or net",
             });
         }
     })

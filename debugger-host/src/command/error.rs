@@ -66,6 +66,12 @@ pub enum ParseError {
         /// Why, and what to do.
         help: &'static str,
     },
+    /// A key that is none.
+    #[error("{why}")]
+    BadKey {
+        /// What is wrong.
+        why: String,
+    },
     /// An option that the command does not have, or one that it needs.
     #[error("`{option}` {why}")]
     Unfit {

@@ -75,6 +75,7 @@ impl Debugger {
                 session::News::LineLost { why } => News::LineLost { why },
                 session::News::LineBack { untold } => News::LineBack { why: untold },
                 session::News::Rate(news) => News::from(news),
+                session::News::Dropped(news) => News::from(news),
                 session::News::UnknownNotice { kind } => News::UnknownNotice { notice: kind },
                 session::News::MalformedNotice { kind } => News::MalformedNotice { notice: kind },
                 session::News::RecordingEnded { why } => News::RecordingEnded { why },

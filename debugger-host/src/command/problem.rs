@@ -140,6 +140,7 @@ described!(ParseError {
     Exclusive { one, other, help }
     Unfit { option, why }
     BadBlock { option, why }
+    BadKey { why }
     TooManyOutputs { count, limit }
     OutputTwice { name }
     OpenBlock {}

@@ -1,10 +1,11 @@
 //! The session and the debuggee, as `.status` and a new session tell of them.
 
-use crate::answer::status::{Constants, Endpoint, KernelSymbols, Line, State, Status};
+use crate::answer::status::{Constants, Dropped, Endpoint, KernelSymbols, Line, State, Status};
 use crate::answer::{Count, Hex};
 use crate::session::{Session, SessionError};
 use crate::symbol::resolve::Symbols;
 use crate::transport;
+use wire_protocol::secure::Cause;
 
 fn endpoint(endpoint: transport::Endpoint) -> Endpoint {
     match endpoint {
@@ -23,6 +24,10 @@ fn endpoint(endpoint: transport::Endpoint) -> Endpoint {
         transport::Endpoint::Tcp { address } => Endpoint::Tcp { address },
         transport::Endpoint::Pipe { name } => Endpoint::Pipe { name },
         transport::Endpoint::PipeServer { name } => Endpoint::PipeServer { name },
+        transport::Endpoint::Net { address, key } => Endpoint::Net {
+            address: address.to_string(),
+            key: key.id,
+        },
     }
 }
 
@@ -56,6 +61,15 @@ pub(super) fn status(session: &Session, symbols: &Symbols) -> Result<Status, Ses
             broken_frames: Count(link.broken_frames),
             duplicate_frames: Count(link.duplicate_frames),
             gap_frames: Count(link.gap_frames),
+            dropped: Cause::ALL
+                .map(|cause| (cause, health.dropped.of(cause)))
+                .into_iter()
+                .filter(|(_, count)| *count > 0)
+                .map(|(cause, count)| Dropped {
+                    cause: cause.into(),
+                    count: Count(count),
+                })
+                .collect(),
         },
         banner: identity.banner.clone(),
         session: Hex(identity.session),

@@ -87,7 +87,7 @@ impl Trim {
 
     pub(super) fn run(&self) -> anyhow::Result<()> {
         let whole = recording(&self.file)?;
-        let trimmed = match (&self.core, self.place.endpoint()) {
+        let trimmed = match (&self.core, self.place.endpoint()?) {
             (Some(program), _) => self.by_program(&whole, program)?,
             (None, Some(endpoint)) => self.on_line(&whole, &endpoint)?,
             (None, None) => {

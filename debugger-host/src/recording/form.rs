@@ -4,13 +4,14 @@ use super::input::Input;
 use super::{Counts, Entry, FORM, Moment, NotOpen, NotOpenCause, Packet, Start};
 use crate::transport::Endpoint;
 use nom::bytes::complete::take;
-use nom::combinator::{map, opt, rest, verify};
+use nom::combinator::{all_consuming, map, map_opt, opt, rest, verify};
 use nom::error::{Error, ErrorKind};
 use nom::multi::count;
 use nom::number::complete::{le_u16, le_u32, le_u64, u8};
 use nom::{IResult, Parser};
 use wire_protocol::crc::Crc32;
 use wire_protocol::link::{RateState, SendError, Statistics};
+use wire_protocol::secure::{Cause, Dropped};
 
 type Parsed<'a, T> = IResult<&'a [u8], T>;
 
@@ -72,6 +73,9 @@ counts!(
     break_ins,
     sessions,
 );
+
+/// For each of which the dropped datagrams are counted.
+const CAUSES: usize = Cause::ALL.len();
 
 /// Why the content of a packet is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -208,6 +212,9 @@ pub(super) fn write(packet: &Packet) -> Vec<u8> {
             if counts.rate != RateState::default() {
                 out.extend([baud_hz, failed_hz].map(u32::to_le_bytes).concat());
             }
+            if counts.dropped.total() != 0 {
+                out.extend(counts.dropped.counts().map(u64::to_le_bytes).concat());
+            }
         }
         Entry::Connected | Entry::BreakIn | Entry::Greeting | Entry::CommandEnd | Entry::End => {}
     }
@@ -268,6 +275,11 @@ fn counts(input: &[u8]) -> Parsed<'_, Counts> {
         return reject(input);
     };
     let statistics = statistics(numbers);
+    let said = |dropped: &[u64; CAUSES]| dropped.iter().any(|count| *count != 0);
+    let each = map_opt(count(le_u64, CAUSES), |counts: Vec<u64>| {
+        counts.try_into().ok()
+    });
+    let (after, dropped) = opt(all_consuming(verify(each, said))).parse(after)?;
     // Lines without a rate have no more, nor has what was recorded before there were any.
     let rate = map((le_u32, le_u32), |(baud_hz, failed_hz)| RateState {
         baud_hz,
@@ -279,6 +291,7 @@ fn counts(input: &[u8]) -> Parsed<'_, Counts> {
         statistics,
         lost,
         rate: rate.unwrap_or_default(),
+        dropped: dropped.map_or_else(Dropped::default, Dropped::from_counts),
     };
     Ok((after, counts))
 }

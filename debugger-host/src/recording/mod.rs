@@ -26,6 +26,7 @@ use input::Input;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use wire_protocol::link::{RateState, SendError, Statistics};
+use wire_protocol::secure::Dropped;
 
 /// Of what stands in packets. A recording of another form is not read.
 pub const FORM: u16 = 1;
@@ -55,6 +56,8 @@ pub struct Counts {
     pub lost: Option<String>,
     /// How fast it is.
     pub rate: RateState,
+    /// Datagrams that changed nothing.
+    pub dropped: Dropped,
 }
 
 /// What one packet tells.

@@ -9,6 +9,7 @@ use std::io::Write;
 use std::sync::{Arc, Mutex};
 use wire_protocol::link::{RateState, SendError, Statistics};
 use wire_protocol::packet::PROTOCOL_VERSION;
+use wire_protocol::secure::Dropped;
 
 /// A file in memory, of so many bytes at most.
 #[derive(Clone)]
@@ -108,6 +109,7 @@ fn entries() -> Vec<Entry> {
             },
             lost: Some("pulled".to_owned()),
             rate: RateState::default(),
+            dropped: Dropped::from_counts([0, 1, 2, 3, 4, 5, 6, 1 << 40]),
         })),
         Entry::Counts(Box::new(Counts {
             rate: RateState {

@@ -360,6 +360,7 @@ impl Player<'_> {
             // A line that is lost is opened again, or runs at another rate; what does not come meanwhile is waited for.
             Event::Lost { .. }
             | Event::Rate(_)
+            | Event::Dropped(_)
             | Event::OpenAgain { .. }
             | Event::Open
             | Event::NotOpen { .. }

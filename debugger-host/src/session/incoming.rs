@@ -1,5 +1,6 @@
 //! What comes to the session, from the link thread or from the recording that stands in its place.
 
+use crate::dropped::DropNews;
 use crate::recording::{Counts, Moment};
 use std::time::Duration;
 use wire_protocol::link::{RateNews, SendError};
@@ -32,6 +33,8 @@ pub(super) enum Event {
     Unsent { id: u8, why: SendError },
     /// Something about the line's rate.
     Rate(RateNews),
+    /// Datagrams came that change nothing.
+    Dropped(DropNews),
     /// The recording that is replayed has no answer to the request of this number, or no halt where
     /// one was asked for.
     Missing { id: Option<u8>, gap: Gap },

@@ -15,10 +15,13 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use wire_protocol::link::{Incoming, Link, Role, Storage, Timing};
 
-/// First repetition of an unanswered frame, beyond the time it takes on the line.
-const RETRY_US: u64 = 1_000_000;
-/// An acknowledgement waits so long for a request that carries it.
-const ACK_DELAY_US: u64 = 3_000;
+/// Of a line of bytes: the debuggee may be in the middle of a long frame.
+const SERIAL: Timing = Timing {
+    retry_us: 1_000_000,
+    ack_delay_us: 3_000,
+    answer_us: 500_000,
+    byte_time_ns: 0,
+};
 /// Between attempts to open the line.
 const OPEN_EVERY: Duration = Duration::from_millis(300);
 /// A loss that lasts longer is told before it is over.
@@ -133,7 +136,10 @@ impl LinkThread {
     pub(super) fn next(&self, limit: Duration) -> Option<Event> {
         let event = self.events.recv_timeout(limit).ok()?;
         if let Some(recorder) = &self.recorder
-            && !matches!(event, Event::NotOpen { .. } | Event::Open | Event::Rate(_))
+            && !matches!(
+                event,
+                Event::NotOpen { .. } | Event::Open | Event::Rate(_) | Event::Dropped(_)
+            )
         {
             recorder.took();
         }
@@ -163,9 +169,11 @@ fn entry(event: &Event) -> Option<Entry> {
         Event::OtherHost { seconds } => Entry::OtherHost { seconds: *seconds },
         Event::Unsent { id, why } => Entry::Unsent { id: *id, why: *why },
         // What is recorded is what came in frames, at whatever rate.
-        Event::NotOpen { .. } | Event::Open | Event::Missing { .. } | Event::Rate(_) => {
-            return None;
-        }
+        Event::NotOpen { .. }
+        | Event::Open
+        | Event::Missing { .. }
+        | Event::Rate(_)
+        | Event::Dropped(_) => return None,
     })
 }
 
@@ -302,15 +310,17 @@ impl Worker {
         let Some(storage) = Storage::carve(&mut memory) else {
             return;
         };
-        let timing = Timing {
-            retry_us: RETRY_US,
-            ack_delay_us: ACK_DELAY_US,
-            answer_us: 500_000,
-            byte_time_ns: 0,
+        let datagram_bytes = self.transport.datagram_bytes();
+        let timing = match datagram_bytes {
+            Some(_) => Timing::NETWORK,
+            None => SERIAL,
         };
         let mut link = Link::new(Role::Initiator, storage, timing);
         if let Some(rates) = self.transport.rates() {
             link.use_rates(rates);
+        }
+        if let Some(room_bytes) = datagram_bytes {
+            link.use_datagrams(room_bytes);
         }
         let mut opened = self.opened;
         loop {
@@ -328,6 +338,9 @@ impl Worker {
             self.write_out(&mut link);
             while let Some(news) = link.take_rate_news() {
                 self.tell(Event::Rate(news));
+            }
+            while let Some(news) = self.transport.news() {
+                self.tell(Event::Dropped(news));
             }
             self.report(&link);
             let limit = match (&self.writer, link.next_deadline_us()) {
@@ -453,6 +466,7 @@ impl Worker {
         if let Ok(mut health) = self.health.lock() {
             health.rate = link.rate_state();
             health.statistics = link.statistics();
+            health.dropped = self.transport.dropped();
             health.lost = self.lost.as_ref().map(|loss| loss.why.clone());
         }
     }

@@ -258,6 +258,7 @@ impl Session {
                 return self.news.push_back(News::LineBack { untold });
             }
             Event::Rate(news) => return self.hear_of_rate(news),
+            Event::Dropped(news) => return self.hear_of_dropped(news),
             // Whoever opened it waited for these.
             Event::Open | Event::NotOpen { .. } => return,
         };

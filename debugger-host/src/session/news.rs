@@ -1,6 +1,7 @@
 //! What the debuggee says by itself, until somebody takes it.
 
 use super::identity::Halt;
+use crate::dropped::DropNews;
 use crate::recording::Moment;
 use crate::script::lines::Line;
 use wire_protocol::address::CoreId;
@@ -57,6 +58,8 @@ pub enum News {
     },
     /// Something about the line's rate.
     Rate(RateNews),
+    /// Datagrams came that change nothing.
+    Dropped(DropNews),
     /// A notice of a kind that this program does not know.
     UnknownNotice {
         /// Its first byte.

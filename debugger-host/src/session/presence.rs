@@ -3,6 +3,7 @@
 //! until it is taken.
 
 use super::{News, Session, SessionError, draw_nonce};
+use crate::dropped::DropNews;
 use crate::timeout::Wait;
 use wire_protocol::address::GuestVirtual;
 use wire_protocol::link::RateNews;
@@ -77,6 +78,15 @@ impl Session {
             self.timeout.explain(&Wait::Rate(news));
         } else {
             self.news.push_back(News::Rate(news));
+        }
+    }
+
+    /// Datagrams changed nothing. While nobody answers, that may be why.
+    pub(super) fn hear_of_dropped(&mut self, news: DropNews) {
+        if self.base.0 == 0 {
+            self.timeout.explain(&Wait::Dropped(news));
+        } else {
+            self.news.push_back(News::Dropped(news));
         }
     }
 

@@ -1,6 +1,7 @@
-//! Ways to reach the debuggee: a serial device, a Unix socket, TCP, a Windows named pipe of either end. Each is one file
+//! Ways to reach the debuggee: a serial device, a Unix socket, TCP, a Windows named pipe of either end, a network. Each is one file
 //! behind [`Transport`]. Opened, and opened again after a loss, by the link thread of [`crate::session`].
 
+mod net;
 #[cfg(windows)]
 mod overlapped;
 mod pipe;
@@ -9,12 +10,16 @@ mod serial;
 mod socket;
 mod tcp;
 
+use crate::dropped::DropNews;
+pub use net::{NetKey, NetKeyError, listen_address, new_key};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io::{Error, ErrorKind, Read, Result, Write};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use wire_protocol::link::Rates;
+use wire_protocol::secure::Dropped;
 
 /// No read and no write waits longer: the threads look this often whether they are wanted.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -51,6 +56,13 @@ pub enum Endpoint {
     PipeServer {
         /// Its name, with or without `\\.\pipe\`.
         name: String,
+    },
+    /// A debuggee on the network, which calls.
+    Net {
+        /// Where it is listened for, by UDP.
+        address: SocketAddr,
+        /// The key that it has, too.
+        key: NetKey,
     },
 }
 
@@ -99,6 +111,21 @@ pub trait Transport: Send {
     fn rates(&self) -> Option<Rates> {
         None
     }
+
+    /// How many bytes go in one datagram, where it moves those: what is written at once goes in one.
+    fn datagram_bytes(&self) -> Option<usize> {
+        None
+    }
+
+    /// Datagrams that changed nothing, by the reason.
+    fn dropped(&self) -> Dropped {
+        Dropped::default()
+    }
+
+    /// What a user should know of them, and was not told.
+    fn news(&mut self) -> Option<DropNews> {
+        None
+    }
 }
 
 impl Endpoint {
@@ -129,6 +156,7 @@ impl Endpoint {
             Self::Tcp { address } => Box::new(tcp::Tcp { address }),
             Self::Pipe { name } => Box::new(pipe::Pipe { name }),
             Self::PipeServer { name } => Box::new(pipe_server::PipeServer::new(name)),
+            Self::Net { address, key } => Box::new(net::Net::new(address, key)),
         }
     }
 }
@@ -141,6 +169,7 @@ impl fmt::Display for Endpoint {
             Self::Tcp { address } => write!(f, "tcp {address}"),
             Self::Pipe { name } => write!(f, "pipe {name}"),
             Self::PipeServer { name } => write!(f, "pipe {name}, served here"),
+            Self::Net { address, key } => write!(f, "network port {address}, key {}", key.id),
         }
     }
 }

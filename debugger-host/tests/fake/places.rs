@@ -46,6 +46,9 @@ fn meaning(word: &str) -> Meaning {
         "BAUD" => "115200",
         "DEVICE" | "PATH" => "/nosuch",
         "HOST:PORT" => "127.0.0.1:1",
+        // In decimal, too.
+        "UDP-PORT" => "50000",
+        "KEY" | "@FILE" => "@/nosuch",
         "BLOCK" => "{ 1 }",
         _ => panic!("say here what `{word}` takes"),
     })

@@ -2,16 +2,20 @@
 //!
 //! ```text
 //! standstill-core serve SOCKET            wait for a host, and be its debuggee until it goes
+//! standstill-core serve --net HOST:PORT --key KEY    call a host on the network with that key, or @ and a file, and be its
+//!                                                    debuggee, until it is killed
 //! standstill-core play FILE               play a recording to the core, and tell the first difference
 //! ```
 
 use debugger_host::recording::Recording;
 use debugger_host::recording::trim::Report;
+use debugger_host::transport::NetKey;
 use standstill_tests::core::served::Orders;
 use standstill_tests::core::{STACK_BYTES, played, served};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 fn run(arguments: &[String]) -> Result<(), String> {
     match arguments {
@@ -21,6 +25,14 @@ fn run(arguments: &[String]) -> Result<(), String> {
             let inputs = served::serve(listener, Orders::default())
                 .map_err(|why| format!("{socket}: {why}"))?;
             println!("{} exits and pages taken in", inputs.len());
+            Ok(())
+        }
+        [word, net, host, option, key]
+            if word == "serve" && net == "--net" && option == "--key" =>
+        {
+            let key = NetKey::given(key).map_err(|why| why.to_string())?;
+            served::serve_net(host, &key, Arc::default())
+                .map_err(|why| format!("{host}: {why}"))?;
             Ok(())
         }
         [word, file] if word == "play" => {
@@ -41,7 +53,7 @@ fn run(arguments: &[String]) -> Result<(), String> {
             );
             Ok(())
         }
-        _ => Err("serve SOCKET, or play FILE".to_owned()),
+        _ => Err("serve SOCKET, serve --net HOST:PORT --key KEY, or play FILE".to_owned()),
     }
 }
 

@@ -37,16 +37,20 @@ pub struct HostEnd {
 }
 
 /// A link that lives as long as the program; a machine's core does so, too.
-pub(super) fn link(role: Role, ack_delay_us: u64) -> Link<'static> {
+pub(super) fn link(role: Role, timing: Timing) -> Link<'static> {
     let memory = Box::leak(vec![0; Storage::BYTES].into_boxed_slice());
     let storage = Storage::carve(memory).expect("as much as is asked for");
-    let timing = Timing {
+    Link::new(role, storage, timing)
+}
+
+/// Of a line that loses nothing.
+pub(super) const fn reliable(ack_delay_us: u64) -> Timing {
+    Timing {
         retry_us: 1_000_000,
         ack_delay_us,
         answer_us: 500_000,
         byte_time_ns: 0,
-    };
-    Link::new(role, storage, timing)
+    }
 }
 
 /// What lets a core go.
@@ -88,7 +92,7 @@ pub struct InnerLine<H> {
 impl<H> InnerLine<H> {
     pub(super) fn new(host: Rc<RefCell<H>>) -> Self {
         // Nothing is won by waiting where nothing is lost.
-        let link = link(Role::Initiator, 0);
+        let link = link(Role::Initiator, reliable(0));
         Self {
             end: HostEnd { link, now_us: 0 },
             host,

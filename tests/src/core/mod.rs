@@ -1,5 +1,5 @@
 //! The driver's core as a program: its processor and its memory are made up, its host is a program behind a socket
-//! ([`served`]) or a recording ([`played`]).
+//! or on the network ([`served`]) or a recording ([`played`]).
 //!
 //! Used by `standstill-core` and by tests. All that the core takes in from its machine goes through [`memory`] and the
 //! exits of [`guest`]; both can be written down, and played again.
@@ -11,6 +11,7 @@ mod memory;
 pub mod played;
 pub mod recording;
 pub mod served;
+mod way;
 
 use debuggee_driver::fake::cpu::FakeCpu;
 use debuggee_driver::fake::machine::{Machine, furnish, line_over};

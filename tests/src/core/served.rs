@@ -1,29 +1,26 @@
-//! A core whose host is a program at the other end of a socket, as a driver's is at the other end of a serial line.
+//! A core whose host is a program at the other end of a socket, as a driver's is at the other end of a serial line, or on
+//! the network.
 
 use super::ending::{End, Ending};
 use super::guest::{Guest, Image};
-use super::line::{Heard, Host, HostEnd, go, link};
+use super::line::{Heard, Host, HostEnd, go, link, reliable};
 use super::machine;
 use super::memory::GuestMemory;
 use super::recording::{Exits, Log, Noted};
+use super::way::{Looked, Network, Socket, Way};
 use debugger_host::recording::input::Input;
+use debugger_host::transport::NetKey;
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::rc::Rc;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
-use wire_protocol::link::{Incoming, Link, Role};
-
-/// A look at the line takes no longer when nothing is there.
-const LOOK: Duration = Duration::from_millis(1);
+use std::time::Instant;
+use wire_protocol::link::{Incoming, Link, Role, Timing};
 
 /// An acknowledgement waits so long for a reply that carries it.
 const ACK_DELAY_US: u64 = 3_000;
-
-/// Whoever closed the line may come back within this.
-const COMES_BACK: Duration = Duration::from_millis(500);
 
 /// What is to happen to a debuggee, as with bad lines and machines that end. All copies are one.
 #[derive(Clone, Default)]
@@ -65,8 +62,7 @@ impl Orders {
 
 /// The line to the program.
 struct Served {
-    listener: UnixListener,
-    stream: UnixStream,
+    way: Box<dyn Way>,
     link: Link<'static>,
     started: Instant,
     log: Log,
@@ -80,14 +76,19 @@ struct Served {
 }
 
 impl Served {
-    fn new(listener: UnixListener, log: Log, orders: Orders) -> std::io::Result<Self> {
-        let (stream, _) = listener.accept()?;
-        stream.set_read_timeout(Some(LOOK))?;
-        listener.set_nonblocking(true)?;
-        Ok(Self {
-            listener,
-            stream,
-            link: link(Role::Responder, ACK_DELAY_US),
+    fn new(way: Box<dyn Way>, log: Log, orders: Orders) -> Self {
+        let datagram_bytes = way.datagram_bytes();
+        let timing = match datagram_bytes {
+            Some(_) => Timing::NETWORK,
+            None => reliable(ACK_DELAY_US),
+        };
+        let mut link = link(Role::Responder, timing);
+        if let Some(room_bytes) = datagram_bytes {
+            link.use_datagrams(room_bytes);
+        }
+        Self {
+            way,
+            link,
             started: Instant::now(),
             log,
             waiting: VecDeque::new(),
@@ -95,24 +96,7 @@ impl Served {
             is_idle: false,
             is_closed: false,
             orders,
-        })
-    }
-
-    /// Waits a moment for the next host.
-    fn reopen(&mut self) {
-        let since = Instant::now();
-        while since.elapsed() < COMES_BACK {
-            match self.listener.accept() {
-                Ok((stream, _)) => {
-                    self.is_closed = stream.set_nonblocking(false).is_err()
-                        || stream.set_read_timeout(Some(LOOK)).is_err();
-                    self.stream = stream;
-                    return;
-                }
-                Err(_) => std::thread::sleep(LOOK),
-            }
         }
-        self.is_closed = true;
     }
 
     fn write(&mut self, now_us: u64) {
@@ -123,13 +107,12 @@ impl Served {
             };
         }
         let mut bytes = [0; 4096];
-        loop {
+        while self.way.is_open() {
             let count = self.link.pull_into(&mut bytes, now_us);
             if count == 0 {
                 return;
             }
-            // That nobody is there, the next look finds out.
-            let _ = self.stream.write_all(&bytes[..count]);
+            self.way.send(&bytes[..count], now_us);
         }
     }
 }
@@ -141,7 +124,6 @@ impl Served {
 
     /// The core is gone: what it said last still comes to the host, until that goes.
     fn outlast(&mut self) {
-        let mut byte = [0];
         let mut is_silent = false;
         loop {
             let now_us = self.now_us();
@@ -149,18 +131,15 @@ impl Served {
             if !is_silent {
                 self.write(now_us);
             }
-            match self.stream.read(&mut byte) {
-                Ok(0) => return,
+            match self.way.look(now_us) {
+                Looked::Gone => return,
                 // Nobody is there any more who would agree to a session.
-                Ok(_) if is_silent => {}
-                Ok(_) => {
-                    self.link.push(byte[0], now_us);
+                Looked::Byte(_) if is_silent => {}
+                Looked::Byte(byte) => {
+                    self.link.push(byte, now_us);
                     self.link.release();
                 }
-                Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock | ErrorKind::TimedOut => {}
-                    _ => return,
-                },
+                Looked::Nothing => {}
             }
         }
     }
@@ -174,27 +153,20 @@ impl Host for Served {
         if !self.is_idle {
             return;
         }
-        // A byte at a time: what stands behind a message is for a later look.
-        let mut byte = [0];
         loop {
-            let is_read = match self.stream.read(&mut byte) {
-                Ok(count) => count > 0,
-                Err(error) => match error.kind() {
-                    ErrorKind::WouldBlock | ErrorKind::TimedOut => return,
-                    _ => false,
-                },
+            let byte = match self.way.look(now_us) {
+                Looked::Byte(byte) => byte,
+                Looked::Nothing => return,
+                Looked::Gone => {
+                    self.is_closed = !self.way.next_host();
+                    if self.is_closed {
+                        // A core that stands still would do so for ever.
+                        end.send(&go());
+                    }
+                    return;
+                }
             };
-            if !is_read {
-                self.reopen();
-            }
-            if self.is_closed {
-                // A core that stands still would do so for ever.
-                end.send(&go());
-            }
-            if !is_read {
-                return;
-            }
-            let Some(incoming) = self.link.push(byte[0], now_us) else {
+            let Some(incoming) = self.link.push(byte, now_us) else {
                 continue;
             };
             match incoming {
@@ -247,12 +219,23 @@ impl<M: GuestMemory> GuestMemory for NotedPages<M> {
 /// # Errors
 /// The line cannot be used.
 pub fn serve(listener: UnixListener, orders: Orders) -> std::io::Result<Vec<Noted>> {
+    Ok(run(Box::new(Socket::accept(listener)?), &orders))
+}
+
+/// Runs a machine that calls its host at `HOST:PORT`, until whoever started it wants it to end. On a stack of
+/// [`super::STACK_BYTES`].
+///
+/// # Errors
+/// There is no such host, or no key.
+pub fn serve_net(host: &str, key: &NetKey, ends: Arc<AtomicBool>) -> std::io::Result<Vec<Noted>> {
+    let network = Network::new(host, key, ends)?;
+    Ok(run(Box::new(network), &Orders::default()))
+}
+
+fn run(way: Box<dyn Way>, orders: &Orders) -> Vec<Noted> {
     let log = Log::default();
-    let served = Rc::new(RefCell::new(Served::new(
-        listener,
-        log.clone(),
-        orders.clone(),
-    )?));
+    let served = Served::new(way, log.clone(), orders.clone());
+    let served = Rc::new(RefCell::new(served));
     let memory = NotedPages {
         memory: Image::new(),
         log: log.clone(),
@@ -288,5 +271,5 @@ pub fn serve(listener: UnixListener, orders: Orders) -> std::io::Result<Vec<Note
             None => guest.go_on(&mut machine),
         }
     }
-    Ok(log.notes())
+    log.notes()
 }

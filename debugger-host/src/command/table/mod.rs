@@ -212,13 +212,14 @@ static HOST: &[Command] = &[
     Command {
         names: &[".debug", "debug"],
         syntax: ".debug remote [pause] [take-over] (serial BAUD [fixed] DEVICE | namedpipe NAME | pipeserver NAME | \
-            tcp HOST:PORT | socket PATH) | close",
+            tcp HOST:PORT | socket PATH | net UDP-PORT [accept-older-clock] (KEY | @FILE)) | close",
         summary: "connect to a debuggee, or let it run and end the session",
         details: "`remote` does what `standstill connect` does, `pause` halts the debuggee then. What is not there\n\
             yet is waited for. `take-over` takes a debuggee from the host program that has it, which is told.\n\
             BAUD is decimal, and where the line begins: then it goes as fast as it can, unless it is `fixed`.\n\
             `namedpipe` is a Windows pipe that another program serves, `pipeserver` one that this program\n\
-            serves, for hypervisors that are clients. `close` lets the debuggee run; its events stay. `exit`\n\
+            serves, for hypervisors that are clients. `net` listens at a UDP port for a debuggee that has the\n\
+            KEY, or that in the file. `close` lets the debuggee run; its events stay. `exit`\n\
             leaves it as it is, halted or running.",
         examples: &[
             ".debug remote pause serial 115200 COM3",

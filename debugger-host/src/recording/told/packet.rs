@@ -6,6 +6,7 @@ use super::super::{Counts, NotOpen, NotOpenCause, Start, form};
 use super::{Told, addressed, counted, told};
 use crate::transport::Endpoint;
 use wire_protocol::link::{RateState, SendError};
+use wire_protocol::secure::Cause;
 
 /// As users name it, and by its parts.
 impl Told for Endpoint {
@@ -28,6 +29,13 @@ impl Told for Endpoint {
             Self::Tcp { address } => ("Tcp", vec![text("address", address.clone())]),
             Self::Pipe { name } => ("Pipe", vec![text("name", name.clone())]),
             Self::PipeServer { name } => ("PipeServer", vec![text("name", name.clone())]),
+            Self::Net { address, key } => {
+                let parts = vec![
+                    text("address", address.to_string()),
+                    text("key", key.id.clone()),
+                ];
+                ("Net", parts)
+            }
         };
         Value::Read(self.to_string(), Box::new(Value::Kind(kind, parts)))
     }
@@ -64,12 +72,25 @@ told!(
     }
 );
 
+/// What datagrams were dropped for, in the order of [`Cause::ALL`].
+const DROPPED: [&str; Cause::ALL.len()] = [
+    "foreign",
+    "truncated",
+    "reflected",
+    "wrong_key",
+    "forged",
+    "replayed",
+    "older_clock",
+    "unknown_session",
+];
+
 impl Told for Counts {
     fn told(&self) -> Value {
         let Self {
             statistics,
             lost,
             rate,
+            dropped,
         } = self;
         let counts = form::named_counts(statistics)
             .map(|(name, number)| (name.to_owned(), counted(&number)));
@@ -78,6 +99,11 @@ impl Told for Counts {
         // A line without a rate has none.
         let rate = (*rate != RateState::default()).then_some(*rate);
         parts.push(("rate".to_owned(), rate.told()));
+        if dropped.total() > 0 {
+            let causes = DROPPED.into_iter().zip(dropped.counts());
+            let causes = causes.map(|(name, count)| (name.to_owned(), counted(&count)));
+            parts.push(("dropped".to_owned(), Value::Parts(causes.collect())));
+        }
         Value::Parts(parts)
     }
 }

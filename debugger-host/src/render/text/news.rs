@@ -106,6 +106,7 @@ pub fn news(news: &News) -> String {
         News::LowerBaud { baud, now } => {
             format!("the line does not carry {baud} baud any more, and goes on at {now}")
         }
+        News::DatagramsDropped { text, .. } => text.clone(),
         News::RecordingEnded { why } => {
             format!("warning: the recording ends here, the session goes on: {why}")
         }

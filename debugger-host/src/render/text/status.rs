@@ -2,7 +2,7 @@
 
 use super::address;
 use crate::answer::status::{
-    Core, CoreState, Endpoint, Line, Messages, Output, State, Status, Target,
+    Core, CoreState, DropCause, Dropped, Endpoint, Line, Messages, Output, State, Status, Target,
 };
 use crate::size::bytes;
 
@@ -44,6 +44,7 @@ fn endpoint(endpoint: &Endpoint) -> String {
         Endpoint::Tcp { address } => format!("tcp {address}"),
         Endpoint::Pipe { name } => format!("pipe {name}"),
         Endpoint::PipeServer { name } => format!("pipe {name}, served here"),
+        Endpoint::Net { address, key } => format!("network port {address}, key {key}"),
     }
 }
 
@@ -58,6 +59,24 @@ fn rate(line: &Line) -> String {
         .failed_baud
         .map_or_else(String::new, |baud| format!("; {baud} did not get through"));
     now + &failed
+}
+
+/// `2 forged, 1 replayed`
+fn dropped(dropped: &[Dropped]) -> String {
+    let words = dropped.iter().map(|Dropped { cause, count }| {
+        let cause = match cause {
+            DropCause::Foreign => "no debuggee's",
+            DropCause::Truncated => "without their end",
+            DropCause::Reflected => "sent back",
+            DropCause::WrongKey => "under another key",
+            DropCause::Forged => "forged or damaged",
+            DropCause::Replayed => "replayed or doubled",
+            DropCause::OlderClock => "at an earlier time",
+            DropCause::UnknownSession => "of a session that is over",
+        };
+        format!("{count} {cause}")
+    });
+    words.collect::<Vec<_>>().join(", ")
 }
 
 /// Lines of `.status`.
@@ -89,8 +108,12 @@ pub(super) fn status(status: &Status, messages: Option<&Messages>) -> String {
             )
         },
     );
-    [
-        format!("line        {} ({open}{})", endpoint(&line.endpoint), rate(line)),
+    let mut lines = vec![
+        format!(
+            "line        {} ({open}{})",
+            endpoint(&line.endpoint),
+            rate(line)
+        ),
         format!("debuggee    {}", status.banner),
         format!(
             "session     {:016x}, {} cores, kernel at {:016x}, TSC {} kHz",
@@ -102,7 +125,11 @@ pub(super) fn status(status: &Status, messages: Option<&Messages>) -> String {
             "constants   arena {}, {} of it for prealloc alone; halted time {}; {} polls/s",
             bytes(constants.arena_bytes.0),
             bytes(constants.prealloc_only_bytes.0),
-            if constants.hides_time { "hidden" } else { "shown" },
+            if constants.hides_time {
+                "hidden"
+            } else {
+                "shown"
+            },
             constants.poll_hz
         ),
         format!("messages    {messages}"),
@@ -119,8 +146,11 @@ pub(super) fn status(status: &Status, messages: Option<&Messages>) -> String {
             line.duplicate_frames,
             line.gap_frames
         ),
-    ]
-    .join("\n")
+    ];
+    if !line.dropped.is_empty() {
+        lines.push(format!("dropped     {}", dropped(&line.dropped)));
+    }
+    lines.join("\n")
 }
 
 /// Lines of `~`.
