@@ -36,6 +36,13 @@ macro_rules! constants {
         impl Constants {
             /// The documented defaults.
             pub const DEFAULT: Self = Self { $($name: $default,)* };
+
+            /// The values in the order of [`TABLE`].
+            #[must_use]
+            pub fn of_words(words: [u64; TABLE.len()]) -> Self {
+                let mut words = words.into_iter();
+                Self { $($name: words.next().unwrap_or_default(),)* }
+            }
         }
     };
 }

@@ -13,6 +13,7 @@ mod handlers;
 #[path = "replay/mistakes.rs"]
 mod mistakes;
 #[path = "replay/transcript.rs"]
+#[allow(dead_code, reason = "what only the recordings of the lab need")]
 mod transcript;
 
 use debugger_host::recording::describe::{self, Bases};
@@ -20,6 +21,7 @@ use debugger_host::recording::input::Input;
 use debugger_host::recording::trim::{self, Found};
 use debugger_host::recording::{Entry, Packet, Recording};
 use debugger_host::session::How;
+use flate2::read::GzDecoder;
 use standstill_tests::core::ending::ENDINGS;
 use standstill_tests::core::recording::{Noted, with_inputs};
 use standstill_tests::core::served::Orders;
@@ -27,6 +29,7 @@ use standstill_tests::core::{STACK_BYTES, played, served};
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::fs;
+use std::io::Read;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -36,7 +39,7 @@ use transcript::Transcript;
 use vm_lab::host::{self, Host};
 
 /// Longest wait for one command.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 const SYMBOLS: &str = "System.map";
 
 /// The folder with the recordings.
@@ -44,18 +47,23 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("replay")
 }
 
-/// Sessions of the host program by their names.
+/// The folder with those of the lab.
+fn of_the_lab() -> PathBuf {
+    folder().join("lab")
+}
+
+/// Sessions of the host program with the core alone, by their names.
 fn sessions() -> Vec<String> {
-    named("txt")
+    named(&folder(), "txt")
 }
 
 /// Recordings by their names.
 fn names() -> Vec<String> {
-    named("pcapng")
+    named(&folder(), "pcapng")
 }
 
-fn named(extension: &str) -> Vec<String> {
-    let files = fs::read_dir(folder())
+fn named(folder: &Path, extension: &str) -> Vec<String> {
+    let files = fs::read_dir(folder)
         .unwrap()
         .map(|file| file.unwrap().path());
     let texts = files.filter(|file| file.extension().is_some_and(|it| it == extension));
@@ -68,7 +76,19 @@ fn named(extension: &str) -> Vec<String> {
 }
 
 fn recording(name: &str) -> Recording {
-    let file = folder().join(format!("{name}.pcapng"));
+    recording_in(&folder(), name)
+}
+
+fn recording_in(folder: &Path, name: &str) -> Recording {
+    let file = folder.join(format!("{name}.pcapng"));
+    let packed = folder.join(format!("{name}.pcapng.gz"));
+    if packed.exists() {
+        let mut bytes = Vec::new();
+        let mut packed = GzDecoder::new(fs::File::open(packed).unwrap());
+        packed.read_to_end(&mut bytes).unwrap();
+        let recording = Recording::read(&bytes);
+        return recording.unwrap_or_else(|why| panic!("{}: {why}", file.display()));
+    }
     Recording::open(&file).unwrap_or_else(|why| panic!("{}: {why}", file.display()))
 }
 
@@ -77,8 +97,13 @@ fn is_recording() -> bool {
 }
 
 /// The host program in a folder of its own, so that names of files are always the same.
-fn program(place: &Path, arguments: &[&str]) -> Host {
-    fs::copy(folder().join(SYMBOLS), place.join(SYMBOLS)).unwrap();
+fn program(symbols: &Path, place: &Path, arguments: &[&str]) -> Host {
+    fs::copy(symbols.join(SYMBOLS), place.join(SYMBOLS)).unwrap();
+    let scenarios = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+    for scenario in fs::read_dir(scenarios).unwrap() {
+        let scenario = scenario.unwrap();
+        fs::copy(scenario.path(), place.join(scenario.file_name())).unwrap();
+    }
     let mut command = Command::new(host::build().unwrap());
     command
         .args(arguments)
@@ -115,7 +140,7 @@ fn run(transcript: &Transcript) -> (Transcript, Recording) {
     let orders = Orders::default();
     let core = core(place.path(), &orders);
     let arguments = ["connect", "--socket", "line", "--record", "recording"];
-    let mut host = program(place.path(), &arguments);
+    let mut host = program(&folder(), place.path(), &arguments);
     let printed = type_in(&mut host, transcript, &orders);
     host.finish().unwrap();
     let inputs = core.join().unwrap();
@@ -149,32 +174,46 @@ fn every_recording_replays_at_both_ends() {
             )
             .unwrap();
         }
-        let text = fs::read_to_string(&file).unwrap();
-        let recorded = recording(&name);
-
-        // The host's end, byte for byte.
-        let place = tempfile::tempdir().unwrap();
-        let copy = place.path().join("recording");
-        fs::write(&copy, recorded.to_bytes()).unwrap();
-        let mut host = program(place.path(), &["replay", "recording"]);
-        let printed = type_in(&mut host, &transcript, &Orders::default()).write();
-        for (number, (then, now)) in (1..).zip(text.lines().zip(printed.lines())) {
-            assert_eq!(then, now, "{}, line {number}", file.display());
-        }
-        assert_eq!(text, printed);
-
-        // The core's end: what it says is computed.
-        let played = played::play_aside(&recorded, || None);
-        let played = played.unwrap_or_else(|why| panic!("{name}: {why}"));
-        let [requests, messages] = said(&recorded);
-        let requests = requests.iter().filter(|it| matches!(it, Entry::Request(_)));
-        assert_eq!(played.requests, requests.count());
-        assert!(played.compared >= messages.len());
-        println!(
-            "{name}: {} requests, {} messages",
-            played.requests, played.compared
-        );
+        replays_at_both_ends(&folder(), &name);
     }
+}
+
+/// The real driver said it on a real machine, which is not there any more.
+#[test]
+fn every_recording_of_the_lab_replays_at_both_ends() {
+    for name in named(&of_the_lab(), "txt") {
+        replays_at_both_ends(&of_the_lab(), &name);
+    }
+}
+
+fn replays_at_both_ends(folder: &Path, name: &str) {
+    let file = folder.join(format!("{name}.txt"));
+    let text = fs::read_to_string(&file).unwrap();
+    let transcript = Transcript::read(&text);
+    let recorded = recording_in(folder, name);
+
+    // The host's end, byte for byte.
+    let place = tempfile::tempdir().unwrap();
+    let copy = place.path().join("recording");
+    fs::write(&copy, recorded.to_bytes()).unwrap();
+    let mut host = program(folder, place.path(), &["replay", "recording"]);
+    let printed = type_in(&mut host, &transcript, &Orders::default()).write();
+    for (number, (then, now)) in (1..).zip(text.lines().zip(printed.lines())) {
+        assert_eq!(then, now, "{}, line {number}", file.display());
+    }
+    assert_eq!(text, printed);
+
+    // The core's end: what it says is computed.
+    let played = played::play_aside(&recorded, || None);
+    let played = played.unwrap_or_else(|why| panic!("{name}: {why}"));
+    let [requests, messages] = said(&recorded);
+    let requests = requests.iter().filter(|it| matches!(it, Entry::Request(_)));
+    assert_eq!(played.requests, requests.count());
+    assert!(played.compared >= messages.len());
+    println!(
+        "{name}: {} requests, {} messages",
+        played.requests, played.compared
+    );
 }
 
 /// At the core's end: no program of this version says what that host says.

@@ -42,6 +42,9 @@ const OWN_MEMORY_MIB: u32 = 2048;
 const PIECES: u32 = 8192;
 const PIECE_KIB: u32 = 128;
 
+/// Names the socket of who is told of VM exits.
+const EXITS: &str = "BOCHS_VMEXITS";
+
 /// What the emulator is told.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -57,6 +60,8 @@ pub(crate) struct Settings {
     pub(crate) disc: PathBuf,
     /// Root of the unpacked firmware packages.
     pub(crate) tree: PathBuf,
+    /// Who is told of VM exits, if anybody: see [`crate::exits`].
+    pub(crate) exits: Option<PathBuf>,
 }
 
 impl Settings {
@@ -173,6 +178,9 @@ impl Bochs {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--"]);
         command.arg(&settings.program).arg("-q").args(arguments);
+        if let Some(exits) = &settings.exits {
+            command.env(EXITS, exits);
+        }
         command
             .current_dir(dir)
             .stdin(Stdio::null())
@@ -241,11 +249,16 @@ impl Bochs {
     /// # Errors
     /// What `look` reports, or that the emulator does not stop.
     pub(crate) fn while_stopped<R>(&self, look: impl FnOnce(i32) -> Result<R>) -> Result<R> {
-        let process = self.group.as_raw_nonzero().get();
+        let process = self.process();
         rustix::process::kill_process_group(self.group, rustix::process::Signal::STOP)?;
         let looked = wait_until_stopped(process).and_then(|()| look(process));
         rustix::process::kill_process_group(self.group, rustix::process::Signal::CONT)?;
         looked
+    }
+
+    /// The id of the emulator's process.
+    pub(crate) fn process(&self) -> i32 {
+        self.group.as_raw_nonzero().get()
     }
 
     /// Ends the emulator, if it has not ended.
@@ -320,6 +333,7 @@ mod tests {
             memory_mib: 128,
             disc: "/d.iso".into(),
             tree: "/t".into(),
+            exits: None,
         }
     }
 

@@ -15,6 +15,7 @@ mod delay;
 pub mod document;
 pub mod driver;
 mod emulator;
+pub mod exits;
 pub mod faults;
 mod fuzz;
 pub mod host;

@@ -8,7 +8,7 @@ use crate::faults::Faults;
 use crate::host::{self, Host};
 use crate::image::{self, GuestFile};
 use crate::line::{Cable, Line, LineCount};
-use crate::memory::Memory;
+use crate::memory::{Live, Memory};
 use crate::progress::phase;
 use crate::provision::{Provisions, provision};
 use crate::snapshot::{self, Snapshot};
@@ -87,6 +87,8 @@ pub struct Options {
     pub faults: Option<Faults>,
     /// What the disc has besides the lab's own programs.
     pub files: Vec<GuestFile>,
+    /// The socket of who is told of VM exits, if anybody: see [`crate::exits`].
+    pub exits: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -101,6 +103,7 @@ impl Default for Options {
             starts_driver: false,
             faults: None,
             files: Vec::new(),
+            exits: None,
         }
     }
 }
@@ -152,6 +155,7 @@ impl Machine {
                 options.load_driver || options.starts_driver,
             )?,
             tree: provisions.tree.clone(),
+            exits: options.exits.clone(),
         };
         let cores = options.cpus;
         if options.starts_driver {
@@ -436,6 +440,17 @@ impl Machine {
             .bochs
             .while_stopped(|process| Memory::copy(process, memory_bytes, block_bytes));
         copied.context("reading the emulator's memory")
+    }
+
+    /// The debuggee's memory as it is whenever it is looked at.
+    ///
+    /// # Errors
+    /// As [`Self::memory`].
+    pub fn live_memory(&self) -> Result<Live> {
+        let memory_bytes = u64::from(self.settings.memory_mib) << 20;
+        let block_bytes = u64::from(self.settings.piece_kib()) << 10;
+        Live::of(self.bochs.process(), memory_bytes, block_bytes)
+            .context("reading the emulator's memory")
     }
 
     /// The kernel's log.

@@ -37,34 +37,14 @@ impl Memory {
     /// # Errors
     /// When the process can't be read, or holds no such memory.
     pub(crate) fn copy(process: i32, len_bytes: u64, block_bytes: u64) -> Result<Self> {
-        let maps = fs::read_to_string(format!("/proc/{process}/maps"))?;
-        let file = File::open(format!("/proc/{process}/mem")).context("opening its memory")?;
-        let stretches = writable(&maps);
-        let large = |stretch: &&Range<u64>| stretch.end - stretch.start >= len_bytes;
-        let mut holding = stretches.iter().filter(large);
-        let (Some(ram), None) = (holding.next(), holding.next()) else {
-            bail!("the emulator has not one stretch of {len_bytes:#x} bytes:\n{maps}");
-        };
-        let count = usize::try_from(len_bytes / block_bytes)?;
-        let mut tables = Vec::new();
-        for stretch in stretches.iter().filter(|stretch| *stretch != ram) {
-            let len_bytes = usize::try_from(stretch.end - stretch.start)?;
-            let mut bytes = vec![0; len_bytes];
-            // Some kinds of memory have no contents to read.
-            if file.read_exact_at(&mut bytes, stretch.start).is_ok() {
-                tables.extend(find_tables(&words(&bytes), ram, block_bytes, count));
-            }
-        }
-        let [table] = tables.as_slice() else {
-            bail!("the emulator has {} tables of its blocks", tables.len());
-        };
-        let mut blocks = Vec::with_capacity(count);
-        for at in table {
-            blocks.push(if *at == 0 {
+        let live = Live::of(process, len_bytes, block_bytes)?;
+        let mut blocks = Vec::with_capacity(live.count);
+        for at in live.table()? {
+            blocks.push(if at == 0 {
                 None
             } else {
                 let mut block = vec![0; usize::try_from(block_bytes)?];
-                file.read_exact_at(&mut block, *at)?;
+                live.file.read_exact_at(&mut block, at)?;
                 Some(block.into())
             });
         }
@@ -122,6 +102,80 @@ impl Memory {
     }
 }
 
+/// Memory as the emulator holds it now. It is to stand still, or what is read is not to change.
+#[derive(Debug)]
+pub struct Live {
+    file: File,
+    /// Where the table of blocks is.
+    table_at: u64,
+    block_bytes: u64,
+    count: usize,
+}
+
+impl Live {
+    /// The `len_bytes` of memory that the emulator with this process id holds in blocks of `block_bytes`.
+    ///
+    /// # Errors
+    /// As [`Memory::copy`].
+    pub(crate) fn of(process: i32, len_bytes: u64, block_bytes: u64) -> Result<Self> {
+        let maps = fs::read_to_string(format!("/proc/{process}/maps"))?;
+        let file = File::open(format!("/proc/{process}/mem")).context("opening its memory")?;
+        let stretches = writable(&maps);
+        let large = |stretch: &&Range<u64>| stretch.end - stretch.start >= len_bytes;
+        let mut holding = stretches.iter().filter(large);
+        let (Some(ram), None) = (holding.next(), holding.next()) else {
+            bail!("the emulator has not one stretch of {len_bytes:#x} bytes:\n{maps}");
+        };
+        let count = usize::try_from(len_bytes / block_bytes)?;
+        let mut tables = Vec::new();
+        for stretch in stretches.iter().filter(|stretch| *stretch != ram) {
+            let mut bytes = vec![0; usize::try_from(stretch.end - stretch.start)?];
+            // Some kinds of memory have no contents to read.
+            if file.read_exact_at(&mut bytes, stretch.start).is_ok() {
+                let found = find_tables(&words(&bytes), ram, block_bytes, count);
+                let places = found.into_iter().map(|at| stretch.start + at * WORD_BYTES);
+                tables.extend(places);
+            }
+        }
+        let [table_at] = tables[..] else {
+            bail!("the emulator has {} tables of its blocks", tables.len());
+        };
+        Ok(Self {
+            file,
+            table_at,
+            block_bytes,
+            count,
+        })
+    }
+
+    fn table(&self) -> Result<Vec<u64>> {
+        let mut bytes = vec![0; self.count * WORD_BYTES as usize];
+        self.file.read_exact_at(&mut bytes, self.table_at)?;
+        Ok(words(&bytes))
+    }
+
+    /// Bytes from a physical address on, all in one block; zeroes where the machine used none, or has no memory.
+    ///
+    /// # Errors
+    /// When the emulator is gone.
+    pub fn read(&self, at: u64, out: &mut [u8]) -> Result<()> {
+        out.fill(0);
+        let block = at / self.block_bytes;
+        if block >= self.count as u64 {
+            return Ok(());
+        }
+        let mut place = [0; WORD_BYTES as usize];
+        self.file
+            .read_exact_at(&mut place, self.table_at + block * WORD_BYTES)?;
+        match u64::from_ne_bytes(place) {
+            0 => Ok(()),
+            place => Ok(self
+                .file
+                .read_exact_at(out, place + at % self.block_bytes)?),
+        }
+    }
+}
+
 /// Private memory that the process can write, from the text of its list of mappings.
 fn writable(maps: &str) -> Vec<Range<u64>> {
     let lines = maps.lines().filter_map(|line| line.split_once(' '));
@@ -140,16 +194,22 @@ fn words(bytes: &[u8]) -> Vec<u64> {
     words.iter().map(|word| u64::from_ne_bytes(*word)).collect()
 }
 
-/// Every table of `count` blocks in `ram`. One begins behind a word that can't be in it, with the block at address 0, which
-/// every machine uses.
-fn find_tables(words: &[u64], ram: &Range<u64>, block_bytes: u64, count: usize) -> Vec<Vec<u64>> {
+/// Where in `words` every table of `count` blocks in `ram` begins. One begins behind a word that can't be in it, with the
+/// block at address 0, which every machine uses.
+fn find_tables(words: &[u64], ram: &Range<u64>, block_bytes: u64, count: usize) -> Vec<u64> {
     let fits = |word: &u64| *word == 0 || ram.contains(word) && word.is_multiple_of(BLOCK_ALIGN);
-    let runs = words.split(|word| !fits(word));
-    let tables = runs.filter_map(|run| run.get(..count));
+    let mut tables = Vec::new();
+    let mut start = 0;
+    for run in words.split(|word| !fits(word)) {
+        if run
+            .get(..count)
+            .is_some_and(|table| is_table(table, block_bytes))
+        {
+            tables.push(start);
+        }
+        start += run.len() as u64 + 1;
+    }
     tables
-        .filter(|table| is_table(table, block_bytes))
-        .map(<[u64]>::to_vec)
-        .collect()
 }
 
 fn is_table(table: &[u64], block_bytes: u64) -> bool {
@@ -194,10 +254,12 @@ mod tests {
     #[test]
     fn table_is_found_by_what_is_in_it() {
         let table = table();
-        assert_eq!(
-            find_tables(&among_others(&table), &RAM, BLOCK_BYTES, COUNT),
-            [table]
-        );
+        let among = among_others(&table);
+        let found = find_tables(&among, &RAM, BLOCK_BYTES, COUNT);
+        let [at] = found[..] else {
+            panic!("{found:?}");
+        };
+        assert_eq!(among[at as usize..][..COUNT], table);
     }
 
     #[test]

@@ -197,6 +197,14 @@ const PARTS: &[Part] = &[
         ),
     },
     Part {
+        name: "beside",
+        about: "scenarios with the driver's core beside the machine, which says what the driver says",
+        work: Work::Lab(
+            "core_beside_the_machine",
+            Some(("STANDSTILL_BESIDE", "all")),
+        ),
+    },
+    Part {
         name: "deny",
         about: "licences, bans and sources of all dependencies, by cargo-deny",
         work: Work::Other(deny),

@@ -247,11 +247,16 @@ pub fn bench(filter: Option<&str>) -> Result<bool> {
     Ok(lab_tests("bench", filter.as_slice(), &[], &mut std::io::stdout())?.failed == 0)
 }
 
-/// Makes the recordings of the tests crate anew, and plays them.
+/// Makes the recordings of the tests crate anew, those of the lab first, and plays them.
 ///
 /// # Errors
 /// When that can't be started.
 pub fn record() -> Result<bool> {
+    let settings = [("STANDSTILL_BESIDE", "all"), ("STANDSTILL_RECORD", "1")];
+    let beside = ["--include-ignored", "core_beside_the_machine"];
+    if lab_tests("e2e", &beside, &settings, &mut std::io::stdout())?.failed > 0 {
+        return Ok(false);
+    }
     let mut cargo = cargo(&repository());
     cargo.args(["test", "--workspace", "--profile", &host::own_profile()]);
     cargo.args([

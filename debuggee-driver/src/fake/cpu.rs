@@ -4,6 +4,7 @@ extern crate std;
 
 use crate::port::{CodeCall, CodeEnd, Cpu, Gprs, LiveRegister};
 use crate::vmx::branch::LBR_DEPTH;
+use std::boxed::Box;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::vec::Vec;
@@ -65,6 +66,10 @@ pub struct FakeCpu {
     pub ended: u32,
     /// Interrupts that were raised.
     pub raised: Vec<u8>,
+    /// Who is told that an NMI is sent to the core with this local APIC id, if anybody.
+    pub sends_nmi: Option<Box<dyn Fn(u32) + Send>>,
+    /// Who is told of a look at the counter, if anybody.
+    pub looks_at_time: Option<Box<dyn Fn() + Send>>,
 }
 
 impl FakeCpu {
@@ -155,6 +160,9 @@ impl Cpu for FakeCpu {
     }
     fn end_nmi_blocking(&mut self) {}
     fn tsc(&self) -> u64 {
+        if let Some(look) = &self.looks_at_time {
+            look();
+        }
         let ticks = self.ticks.get();
         self.ticks.set(ticks + self.ticks_per_look);
         self.tsc + ticks
@@ -184,5 +192,9 @@ impl Cpu for FakeCpu {
     fn timer_vector(&self) -> u8 {
         TIMER_VECTOR
     }
-    fn send_nmi(&self, _: u32) {}
+    fn send_nmi(&self, apic_id: u32) {
+        if let Some(send) = &self.sends_nmi {
+            send(apic_id);
+        }
+    }
 }

@@ -10,7 +10,6 @@ use crate::ept::entry::{Entry, Level, Mode, Permissions};
 use crate::ept::mode::ModeViews;
 use crate::ept::step_view::{PAGES, StepView};
 use crate::ept::table::View;
-use crate::event::Bitmaps;
 use crate::exit::{self, Core, Death, Flow};
 use crate::facts::Facts;
 use crate::guest::instruction;
@@ -18,10 +17,11 @@ use crate::halt;
 use crate::line::{Buffers, Line};
 use crate::messages::Rings;
 use crate::pool::TableSource;
-use crate::port::{Cpu, PhysicalMemory, PortRange, Ports};
+use crate::port::{Cpu, PhysicalMemory, Ports};
 use crate::shared::{Fixed, Local, Parts, Shared};
 use crate::transport::uart16550::{Speed, Uart};
 use crate::vmx::{control_field, guest, reason, ro};
+use core::sync::atomic::Ordering::SeqCst;
 use core::sync::atomic::{AtomicPtr, AtomicU64};
 use std::boxed::Box;
 use std::cell::RefCell;
@@ -47,16 +47,6 @@ pub const DRIVER: u64 = 0x1000;
 
 /// What the driver's calls have to know.
 pub const TOKEN: u64 = 0x746f_6b65_6e00_0001;
-/// Four pages that nothing else uses.
-pub const BITMAPS: Bitmaps = Bitmaps {
-    msr: 24 * MIB,
-    own_msr: 24 * MIB + 0x1000,
-    io: 24 * MIB + 0x2000,
-    owned_ports: PortRange {
-        first: 0x3f8,
-        count: 8,
-    },
-};
 /// "Monitor trap flag" of the primary controls.
 const MTF: u64 = 1 << 27;
 const VALID: u64 = 1 << 31;
@@ -240,66 +230,87 @@ pub fn map_guest(mem: &mut FlatMemory) {
     }
 }
 
+/// All that cores share, and they themselves.
+pub type Built<P> = (&'static Shared<P>, Vec<Core<'static, P>>);
+
+/// The cores of a machine of these parts, the last of them changed.
+pub fn cores_of<P: Ports<Cpu = FakeCpu> + 'static>(
+    world: World,
+    memory: impl FnOnce(FlatMemory) -> P::Memory,
+    line: Line<P::Transport>,
+    change: impl FnOnce(&mut Parts<P>),
+) -> Built<P> {
+    let World {
+        mut mem,
+        mut installed,
+        sink_page,
+        bitmaps,
+        cores,
+        ..
+    } = world;
+    let views = *installed.views();
+    let view =
+        |pages: &mut dyn TableSource| StepView::new([(); PAGES].map(|()| pages.take().unwrap()));
+    let arena = installed.pools_mut().arena_mut();
+    let own: Vec<_> = (0..cores).map(|_| view(arena)).collect();
+    let mode_views = ModeViews::build(&views.hooked, &mut mem, arena);
+    let mut parts = Parts {
+        installed: *installed,
+        line,
+        messages: Rings::default(),
+        locals: [const { Local::NONE }; limits::CORES],
+        variables: keep(Box::new([const { AtomicU64::new(0) }; _])),
+        memory: memory(mem),
+        facts: no_facts(),
+        fixed: Fixed {
+            script_operations: 1000,
+            code_instructions: 0,
+            halts_without_session: false,
+            eptp_hooked: views.hooked.eptp(),
+            eptp_clean: views.clean.eptp(),
+            trampoline: None,
+            sink_page,
+            bitmaps,
+            cr4_allowed: u64::MAX,
+            can_take_interrupts: true,
+            branches: Err(BranchObstacle::Processor),
+            mode_views,
+            preemption_timer_shift: 0,
+        },
+    };
+    change(&mut parts);
+    let shared: &Shared<P> = keep(Box::new(Shared::new(parts)));
+    let cores = (0..).zip(own).map(|(number, view)| {
+        let seat = shared.rendezvous.seat(CoreId(number));
+        shared.apic_ids[usize::from(number)].store(u32::from(number), SeqCst);
+        let mut core = Core::new(seat.unwrap(), FakeCpu::default(), shared, view);
+        core.cpu.vmwrite(guest::CR3, TABLES);
+        core.cpu.vmwrite(guest::CS_ACCESS_RIGHTS, 1 << 13);
+        core.cpu.vmwrite(guest::RFLAGS, 1 << 9);
+        core.cpu
+            .vmwrite(control_field::EPTP_FULL, views.hooked.eptp());
+        core.cpu.vmwrite(guest::RIP, RAM);
+        core
+    });
+    (shared, cores.collect())
+}
+
 impl<P: Ports<Cpu = FakeCpu> + 'static> Machine<P> {
-    /// A machine of these parts, the last of them changed.
+    /// A machine of two cores, of these parts, the last of them changed.
     pub fn assemble(
         world: World,
         memory: impl FnOnce(FlatMemory) -> P::Memory,
         line: Line<P::Transport>,
         change: impl FnOnce(&mut Parts<P>),
     ) -> Self {
-        let World {
-            mut mem,
-            mut installed,
-            sink_page,
-            ..
-        } = world;
-        let views = *installed.views();
-        let view = |pages: &mut dyn TableSource| {
-            StepView::new([(); PAGES].map(|()| pages.take().unwrap()))
+        Self::of(cores_of(world, memory, line, change))
+    }
+
+    /// A machine of two cores that were made.
+    pub fn of((shared, cores): Built<P>) -> Self {
+        let Ok(cores) = <[Core<'static, P>; 2]>::try_from(cores) else {
+            panic!("the machine has two cores");
         };
-        let arena = installed.pools_mut().arena_mut();
-        let own = [view(arena), view(arena)];
-        let mode_views = ModeViews::build(&views.hooked, &mut mem, arena);
-        let mut parts = Parts {
-            installed: *installed,
-            line,
-            messages: Rings::default(),
-            locals: [const { Local::NONE }; limits::CORES],
-            variables: keep(Box::new([const { AtomicU64::new(0) }; _])),
-            memory: memory(mem),
-            facts: no_facts(),
-            fixed: Fixed {
-                script_operations: 1000,
-                code_instructions: 0,
-                halts_without_session: false,
-                eptp_hooked: views.hooked.eptp(),
-                eptp_clean: views.clean.eptp(),
-                trampoline: None,
-                sink_page,
-                bitmaps: BITMAPS,
-                cr4_allowed: u64::MAX,
-                can_take_interrupts: true,
-                branches: Err(BranchObstacle::Processor),
-                mode_views,
-                preemption_timer_shift: 0,
-            },
-        };
-        change(&mut parts);
-        let shared: &Shared<P> = keep(Box::new(Shared::new(parts)));
-        let mut number = 0..;
-        let mut cores = own.map(|view| {
-            let seat = shared.rendezvous.seat(CoreId(number.next().unwrap()));
-            Core::new(seat.unwrap(), FakeCpu::default(), shared, view)
-        });
-        for core in &mut cores {
-            core.cpu.vmwrite(guest::CR3, TABLES);
-            core.cpu.vmwrite(guest::CS_ACCESS_RIGHTS, 1 << 13);
-            core.cpu.vmwrite(guest::RFLAGS, 1 << 9);
-            core.cpu
-                .vmwrite(control_field::EPTP_FULL, views.hooked.eptp());
-            core.cpu.vmwrite(guest::RIP, RAM);
-        }
         Self {
             shared,
             cores,

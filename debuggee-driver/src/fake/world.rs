@@ -5,12 +5,14 @@ extern crate std;
 use super::FlatMemory;
 use crate::ept::mtrr::{RawMtrrs, VARIABLE_MAX};
 use crate::ept::view::{HiddenChunks, MapRequest, Views};
-use crate::event::Installed;
+use crate::event::{Bitmaps, Installed};
 use crate::pool::TableSource;
 use crate::pool::arena::Arena;
 use crate::pool::budget::Design;
+use crate::port::PortRange;
 use std::boxed::Box;
 use std::sync::OnceLock;
+use wire_protocol::address::PAGE_BYTES;
 
 /// Bytes.
 pub const GIB: u64 = 1 << 30;
@@ -38,12 +40,28 @@ pub fn mtrrs() -> RawMtrrs {
 /// Where the chunks of the arena are: under a 1 GiB leaf, and one alone under another.
 pub const CHUNKS: [u64; 3] = [128 * MIB, 256 * MIB, GIB + 512 * MIB];
 
+/// Four pages that nothing else uses.
+pub const BITMAPS: Bitmaps = Bitmaps {
+    msr: 24 * MIB,
+    own_msr: 24 * MIB + 0x1000,
+    io: 24 * MIB + 0x2000,
+    owned_ports: PortRange {
+        first: 0x3f8,
+        count: 8,
+    },
+};
+
 /// All of them, and nothing taken.
 #[must_use]
 pub fn arena() -> Arena {
+    arena_of(&CHUNKS)
+}
+
+/// An arena of these chunks, and nothing taken.
+fn arena_of(chunks: &[u64]) -> Arena {
     let mut arena = Arena::new();
-    for chunk in CHUNKS {
-        arena.add_chunk(chunk).unwrap();
+    for chunk in chunks {
+        arena.add_chunk(*chunk).unwrap();
     }
     arena
 }
@@ -58,6 +76,10 @@ pub struct World {
     pub zero_page: u64,
     /// Where writes to it go.
     pub sink_page: u64,
+    /// Pages of bitmaps.
+    pub bitmaps: Bitmaps,
+    /// Cores that there can be.
+    pub cores: u16,
 }
 
 /// No part of the arena is kept for `prealloc`; a handful of objects are reserved at load.
@@ -80,14 +102,14 @@ struct Built {
     pages: u64,
 }
 
-fn build(has_1gib_leaves: bool) -> Built {
-    let mut mem = FlatMemory::new(8 * GIB);
-    let mut arena = arena();
+fn build(has_1gib_leaves: bool, arena: &mut Arena, limits: [u64; 2]) -> Built {
+    let [limit, mapped] = limits;
+    let mut mem = FlatMemory::new(limit);
     let zero_page = arena.take().unwrap();
     let sink_page = arena.take().unwrap();
     let hidden = HiddenChunks::new(arena.chunks());
     let request = MapRequest {
-        limit: if cfg!(miri) { 2 * GIB } else { 6 * GIB },
+        limit: mapped,
         mtrrs: &mtrrs(),
         has_1gib_leaves,
         hidden: &hidden,
@@ -95,7 +117,7 @@ fn build(has_1gib_leaves: bool) -> Built {
         sink_page,
         has_view_switching: false,
     };
-    let views = Views::build(&request, &mut mem, &mut arena).unwrap();
+    let views = Views::build(&request, &mut mem, arena).unwrap();
     Built {
         mem,
         views,
@@ -110,7 +132,8 @@ pub fn world(has_1gib_leaves: bool, design: Design) -> World {
     static SMALL: OnceLock<Built> = OnceLock::new();
     static LARGE: OnceLock<Built> = OnceLock::new();
     let place = if has_1gib_leaves { &LARGE } else { &SMALL };
-    let built = place.get_or_init(|| build(has_1gib_leaves));
+    let mapped = if cfg!(miri) { 2 * GIB } else { 6 * GIB };
+    let built = place.get_or_init(|| build(has_1gib_leaves, &mut arena(), [8 * GIB, mapped]));
     let mut arena = arena();
     for _ in 0..built.pages {
         arena.take().unwrap();
@@ -122,5 +145,32 @@ pub fn world(has_1gib_leaves: bool, design: Design) -> World {
         installed,
         zero_page: built.zero_page,
         sink_page: built.sink_page,
+        bitmaps: BITMAPS,
+        cores: 2,
+    }
+}
+
+/// A machine whose arena has these chunks, and whose physical addresses end at `limit`.
+#[must_use]
+pub fn world_of(chunks: &[u64], limit: u64, cores: u16, design: Design) -> World {
+    let mut arena = arena_of(chunks);
+    let built = build(true, &mut arena, [limit, limit]);
+    let [msr, own_msr] = [(); 2].map(|()| arena.take().unwrap());
+    let io = arena.carve(2 * PAGE_BYTES as u32, PAGE_BYTES as u32);
+    let io = io.unwrap().start().0;
+    let mut installed = Box::new(Installed::new());
+    installed.init(arena, design, built.views, cores).unwrap();
+    World {
+        mem: built.mem,
+        installed,
+        zero_page: built.zero_page,
+        sink_page: built.sink_page,
+        bitmaps: Bitmaps {
+            msr,
+            own_msr,
+            io,
+            ..BITMAPS
+        },
+        cores,
     }
 }

@@ -14,6 +14,11 @@ const EXIT: u8 = 0;
 const PAGE: u8 = 1;
 const UNHEARD: u8 = 2;
 const FAULT: u8 = 3;
+const LINE: u8 = 4;
+const FACTS: u8 = 5;
+
+/// Bytes of a line of memory.
+pub const LINE_BYTES: usize = 64;
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +53,16 @@ pub enum Input {
         /// The message.
         message: Vec<u8>,
     },
+    /// What a line of memory, a small part of a page, holds when the core looks at it first, or again and the guest
+    /// changed it.
+    Line {
+        /// Its address.
+        at: u64,
+        /// Its bytes; zeros at its end are left out.
+        bytes: Vec<u8>,
+    },
+    /// What the platform told the core at its load, as the platform lays it out.
+    Facts(Vec<u8>),
 }
 
 /// A value of the processor's that is not what it was.
@@ -65,9 +80,15 @@ impl Input {
     /// A page without the zeros at its end.
     #[must_use]
     pub fn page(at: u64, bytes: &[u8]) -> Self {
-        let end = bytes.iter().rposition(|byte| *byte != 0);
-        let bytes = bytes[..end.map_or(0, |end| end + 1)].to_vec();
+        let bytes = without_zeros(bytes);
         Self::Page { at, bytes }
+    }
+
+    /// A line without the zeros at its end.
+    #[must_use]
+    pub fn line(at: u64, bytes: &[u8]) -> Self {
+        let bytes = without_zeros(bytes);
+        Self::Line { at, bytes }
     }
 
     pub(super) fn write(&self, out: &mut Vec<u8>) {
@@ -102,6 +123,15 @@ impl Input {
                 out.push(UNHEARD);
                 out.extend(message);
             }
+            Self::Line { at, bytes } => {
+                out.push(LINE);
+                out.extend(at.to_le_bytes());
+                out.extend(bytes);
+            }
+            Self::Facts(facts) => {
+                out.push(FACTS);
+                out.extend(facts);
+            }
         }
     }
 
@@ -119,11 +149,7 @@ impl Input {
             }
             (after, PAGE) => {
                 let (after, (at, bytes)) = (le_u64, rest).parse(after)?;
-                // Whoever wrote a page knows how long it is, and where it ends.
-                let is_page = at.is_multiple_of(PAGE_BYTES as u64)
-                    && bytes.len() <= PAGE_BYTES
-                    && bytes.last() != Some(&0);
-                match is_page {
+                match is_piece(at, bytes, PAGE_BYTES) {
                     true => Ok((after, Self::page(at, bytes))),
                     false => reject(input),
                 }
@@ -138,6 +164,14 @@ impl Input {
                 });
                 fault.parse(after)
             }
+            (after, LINE) => {
+                let (after, (at, bytes)) = (le_u64, rest).parse(after)?;
+                match is_piece(at, bytes, LINE_BYTES) {
+                    true => Ok((after, Self::line(at, bytes))),
+                    false => reject(input),
+                }
+            }
+            (after, FACTS) => map(rest, |facts: &[u8]| Self::Facts(facts.to_vec())).parse(after),
             (after, UNHEARD) => map(rest, |message: &[u8]| Self::Unheard {
                 message: message.to_vec(),
             })
@@ -145,4 +179,14 @@ impl Input {
             _ => reject(input),
         }
     }
+}
+
+fn without_zeros(bytes: &[u8]) -> Vec<u8> {
+    let end = bytes.iter().rposition(|byte| *byte != 0);
+    bytes[..end.map_or(0, |end| end + 1)].to_vec()
+}
+
+/// Whoever wrote a page or a line knows where it can be and how long it is, and where it ends.
+fn is_piece(at: u64, bytes: &[u8], len_bytes: usize) -> bool {
+    at.is_multiple_of(len_bytes as u64) && bytes.len() <= len_bytes && bytes.last() != Some(&0)
 }

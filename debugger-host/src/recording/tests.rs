@@ -101,6 +101,8 @@ fn entries() -> Vec<Entry> {
         }),
         Entry::Input(Input::page(0x1000, &[0x90, 0, 7, 0, 0])),
         Entry::Input(Input::page(0x2000, &[0; 4096])),
+        Entry::Input(Input::line(0x1fc0, &[7, 0, 0x90, 0])),
+        Entry::Input(Input::Facts(vec![8, 0, 0, 0, 0, 0, 0, 0])),
         Entry::Counts(Box::new(Counts {
             statistics: Statistics {
                 sent_bytes: 7,

@@ -47,8 +47,11 @@ fn units(packets: &[Packet]) -> Vec<Unit> {
     let (mut unit, mut depth) = (Unit::new(), 0_u32);
     for packet in packets {
         depth += u32::from(matches!(packet.entry, Entry::Command(_)));
-        let is_page = matches!(packet.entry, Entry::Input(Input::Page { .. }));
-        if depth > 0 && !is_page {
+        let is_memory = matches!(
+            packet.entry,
+            Entry::Input(Input::Page { .. } | Input::Line { .. })
+        );
+        if depth > 0 && !is_memory {
             unit.insert(packet.number);
         }
         if matches!(packet.entry, Entry::CommandEnd) {

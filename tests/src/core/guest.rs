@@ -3,7 +3,7 @@
 
 use super::Made;
 use super::line::Host;
-use super::memory::GuestMemory;
+use super::memory::{GuestMemory, Piece};
 use debuggee_driver::exit::hypercall;
 use debuggee_driver::fake::FlatMemory;
 use debuggee_driver::fake::cpu::Place;
@@ -98,8 +98,13 @@ impl Image {
 }
 
 impl GuestMemory for Image {
-    fn page(&mut self, at: u64) -> Vec<u8> {
-        self.0.bytes(at, 4096)
+    fn first(&mut self, line: u64) -> Piece {
+        let at = line & !(PAGE_BYTES - 1);
+        Piece {
+            at,
+            len_bytes: PAGE_BYTES as usize,
+            bytes: self.0.bytes(at, PAGE_BYTES as usize),
+        }
     }
 }
 
@@ -125,7 +130,7 @@ pub(super) struct Guest {
 
 impl Guest {
     /// Goes on with one instruction, if the guest is not through.
-    pub(super) fn go_on<H: Host + 'static>(&mut self, machine: &mut Machine<Made<H>>) {
+    pub(super) fn go_on<H: Host>(&mut self, machine: &mut Machine<Made<H>>) {
         let halts = machine.shared.halts.load(Ordering::SeqCst);
         if halts != self.halts && self.left.is_empty() {
             self.left.extend(ROUND);
@@ -160,7 +165,7 @@ impl Guest {
 }
 
 /// Runs an instruction until it is through, or was skipped, or the user went on elsewhere.
-fn run<H: Host + 'static>(machine: &mut Machine<Made<H>>, at: u64, does: &[Does], next: u64) {
+fn run<H: Host>(machine: &mut Machine<Made<H>>, at: u64, does: &[Does], next: u64) {
     while !machine.try_run(0, does, next) {
         if machine.cores[0].cpu.vmread(field::RIP) != at {
             return;

@@ -2,8 +2,8 @@
 //! host deals with messages.
 
 use debuggee_driver::port::{HostTransport, Owned};
-use std::cell::RefCell;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use wire_protocol::address::GuestVirtual;
 use wire_protocol::codec::Writer;
 use wire_protocol::link::{Incoming, Link, Role, Storage, Timing};
@@ -23,11 +23,20 @@ pub enum Heard {
 }
 
 /// Who plays the host.
-pub trait Host {
+pub trait Host: Send + 'static {
     /// The core looks at its line: the time to say something.
     fn look(&mut self, end: &mut HostEnd);
     /// The core said something.
     fn hear(&mut self, heard: Heard);
+    /// How long the core is to wait until it looks again.
+    fn rest(&self) -> Option<Duration> {
+        None
+    }
+}
+
+/// The host, which several threads deal with.
+pub(super) fn lock<H>(host: &Mutex<H>) -> MutexGuard<'_, H> {
+    host.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The host's end of the link.
@@ -86,11 +95,11 @@ impl HostEnd {
 /// See the module.
 pub struct InnerLine<H> {
     end: HostEnd,
-    host: Rc<RefCell<H>>,
+    host: Arc<Mutex<H>>,
 }
 
 impl<H> InnerLine<H> {
-    pub(super) fn new(host: Rc<RefCell<H>>) -> Self {
+    pub(super) fn new(host: Arc<Mutex<H>>) -> Self {
         // Nothing is won by waiting where nothing is lost.
         let link = link(Role::Initiator, reliable(0));
         Self {
@@ -103,7 +112,13 @@ impl<H> InnerLine<H> {
 impl<H: Host> Transport for InnerLine<H> {
     fn receive(&mut self, into: &mut [u8]) -> usize {
         self.end.now_us += 1;
-        self.host.borrow_mut().look(&mut self.end);
+        let mut host = lock(&self.host);
+        host.look(&mut self.end);
+        let rest = host.rest();
+        drop(host);
+        if let Some(rest) = rest {
+            std::thread::sleep(rest);
+        }
         self.end.link.pull_into(into, self.end.now_us)
     }
 
@@ -123,7 +138,7 @@ impl<H: Host> Transport for InnerLine<H> {
                 Some(Incoming::Connected) => Heard::Connected,
                 Some(Incoming::BreakIn | Incoming::Busy | Incoming::TakenOver) | None => continue,
             };
-            self.host.borrow_mut().hear(heard);
+            lock(&self.host).hear(heard);
         }
     }
 

@@ -1,83 +1,50 @@
 //! A core whose host is a recording: what the host sent and what the core took in then comes again, in the core's own
 //! order; what it says is computed, and must be what it said then.
 
+mod steps;
+
+use super::cores::{Cores, Waits, with_nmi};
 use super::ending::End;
-use super::line::{Heard, Host, HostEnd, go};
-use super::memory::GuestMemory;
+use super::facts::RawFacts;
+use super::line::{Heard, Host, HostEnd, go, lock};
+use super::memory::{GuestMemory, Observed, Piece, Skims};
 use super::recording::place;
-use super::{STACK_BYTES, machine};
+use super::skims_through;
+use super::{Made, STACK_BYTES, made_up, told};
+use debuggee_driver::fake::cpu::Place;
+use debuggee_driver::fake::machine::Machine;
 use debugger_host::recording::compare::{Care, Said, difference};
 use debugger_host::recording::describe::Bases;
-use debugger_host::recording::input::{Change, Input};
+use debugger_host::recording::input::{Change, LINE_BYTES, PAGE_BYTES};
 use debugger_host::recording::{Entry, Recording};
 use debugger_host::session::{Divergence, How, Played};
-use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::panic::resume_unwind;
-use std::rc::Rc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use steps::{Expected, Step, What, facts, first_pieces, steps};
 use wire_protocol::address::GuestVirtual;
 
 /// A core that looked at its line so often and said nothing says nothing more.
-const LOOKS: u32 = 5_000;
+const LOOKS: u32 = 100_000;
+
+/// One that waits for others, in threads of their own, has to look for so long, too: a busy machine keeps those from
+/// coming.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One that has said all looks so often once more, to see whether it says something else.
 const LAST_LOOKS: u32 = 50;
 
-/// Something that happens to the core.
-struct Step {
-    /// Number of its packet.
-    packet: u32,
-    /// Messages that it has sent before.
-    sent: usize,
-    what: What,
-}
-
-enum What {
-    Connect(u32),
-    Request(Vec<u8>),
-    BreakIn,
-    Exit {
-        core: u16,
-        changes: Vec<Change>,
-    },
-    Page {
-        at: u64,
-        bytes: Vec<u8>,
-    },
-    Fault {
-        core: u16,
-        vector: u16,
-        rip: u64,
-        detail: u64,
-    },
-}
-
-impl What {
-    /// Whether the machine does it by itself.
-    const fn is_own(&self) -> bool {
-        matches!(
-            self,
-            Self::Exit { .. } | Self::Page { .. } | Self::Fault { .. }
-        )
-    }
-}
-
-/// A message that it sends.
-struct Expected {
-    packet: u32,
-    command: Option<String>,
-    message: Vec<u8>,
-    base: GuestVirtual,
-}
-
 /// What changes a request on its way to the core: as if what answers it were written otherwise.
-pub type Mistake = Box<dyn FnMut(&[u8], GuestVirtual) -> Option<Vec<u8>>>;
+pub type Mistake = Box<dyn FnMut(&[u8], GuestVirtual) -> Option<Vec<u8>> + Send>;
 
 struct Player {
     steps: VecDeque<Step>,
-    /// What each page held when the core looked at it first, however far the steps have come.
-    pages: HashMap<u64, Vec<u8>>,
+    /// Where what the guest changes goes, once there is a machine.
+    memory: Option<Observed>,
+    skims: Skims,
+    /// A page that the core looked at now, and not then.
+    missing: Arc<Mutex<Option<u64>>>,
     expected: VecDeque<Expected>,
     sent: usize,
     requests: usize,
@@ -86,8 +53,10 @@ struct Player {
     last: u32,
     /// The request of that name.
     go: Vec<u8>,
-    /// Looks since something happened.
+    /// Looks since something happened, and when that was.
     looks: u32,
+    since: Instant,
+    patience: Duration,
     mistake: Option<Mistake>,
     /// The first difference. Nothing counts any more once there is one.
     divergence: Option<Box<Divergence>>,
@@ -95,107 +64,13 @@ struct Player {
     is_over: bool,
 }
 
-/// The core's own order of what happened to it.
-fn steps(recording: &Recording) -> (VecDeque<Step>, VecDeque<Expected>) {
-    let (mut of_host, mut inputs) = (Vec::new(), VecDeque::new());
-    let mut expected = VecDeque::new();
-    // With how much of the host's the core had taken, and its place among all messages.
-    let mut unheard = Vec::new();
-    let mut bases = Bases::default();
-    let mut command = None;
-    // Number of the last session's first packet among those of the host, and the base before it.
-    let mut before = None;
-    for packet in &recording.packets {
-        let what = match &packet.entry {
-            Entry::Connect { nonce } => Some(What::Connect(*nonce)),
-            Entry::Request(message) => Some(What::Request(message.clone())),
-            Entry::BreakIn => Some(What::BreakIn),
-            _ => None,
-        };
-        let step = |what| Step {
-            packet: packet.number,
-            sent: expected.len(),
-            what,
-        };
-        if matches!(what, Some(What::Connect(_))) {
-            before = Some((of_host.len(), bases.received));
-        }
-        match (&packet.entry, what) {
-            (_, Some(what)) => of_host.push(step(what)),
-            (Entry::Input(input), _) => {
-                let taken = packet.taken as usize;
-                let what = match input.clone() {
-                    Input::Exit { core, changes } => What::Exit { core, changes },
-                    Input::Page { at, bytes } => What::Page { at, bytes },
-                    Input::Fault {
-                        core,
-                        vector,
-                        rip,
-                        detail,
-                    } => What::Fault {
-                        core,
-                        vector,
-                        rip,
-                        detail,
-                    },
-                    Input::Unheard { message } => {
-                        unheard.push((taken, expected.len()));
-                        expected.push_back(Expected {
-                            packet: packet.number,
-                            command: command.clone(),
-                            message,
-                            // It may be of the session before.
-                            base: match before {
-                                Some((connect, base)) if taken <= connect => base,
-                                _ => bases.received,
-                            },
-                        });
-                        continue;
-                    }
-                };
-                inputs.push_back((taken, step(what)));
-            }
-            (Entry::Message(message), _) => expected.push_back(Expected {
-                packet: packet.number,
-                command: command.clone(),
-                message: message.clone(),
-                base: bases.received,
-            }),
-            (Entry::Command(line), _) => command = Some(line.clone()),
-            (Entry::CommandEnd, _) => command = None,
-            _ => {}
-        }
-        bases.pass(&packet.entry);
-    }
-    let mut steps = VecDeque::new();
-    for (heard, mut step) in of_host.into_iter().enumerate() {
-        for (taken, place) in &unheard {
-            if *taken <= heard {
-                step.sent = step.sent.max(place + 1);
-            }
-        }
-        while let Some((_, input)) = inputs.pop_front_if(|(taken, _)| *taken <= heard) {
-            steps.push_back(input);
-        }
-        steps.push_back(step);
-    }
-    steps.extend(inputs.into_iter().map(|(_, input)| input));
-    (steps, expected)
-}
-
 impl Player {
     fn new(recording: &Recording, mistake: Option<Mistake>) -> Self {
-        let (mut steps, expected) = steps(recording);
-        let mut pages = HashMap::new();
-        steps.retain(|step| match &step.what {
-            What::Page { at, bytes } if !pages.contains_key(at) => {
-                pages.insert(*at, bytes.clone());
-                false
-            }
-            _ => true,
-        });
+        let (steps, expected) = steps(recording);
         Self {
-            pages,
+            memory: None,
+            skims: Skims::default(),
+            missing: Arc::default(),
             go: go(),
             last: recording.packets.last().map_or(0, |packet| packet.number),
             steps,
@@ -204,10 +79,18 @@ impl Player {
             requests: 0,
             now: Bases::default(),
             looks: 0,
+            since: Instant::now(),
+            patience: Duration::ZERO,
             mistake,
             divergence: None,
             is_over: false,
         }
+    }
+
+    /// Something happens.
+    fn happens(&mut self) {
+        self.looks = 0;
+        self.since = Instant::now();
     }
 
     fn diverge(&mut self, packet: u32, command: Option<String>, how: How) {
@@ -254,12 +137,58 @@ impl Player {
         self.diverge(packet, None, how);
     }
 
-    /// Whether the next thing that happens is one that the machine does by itself, and it is time.
+    /// The next thing that happens, if it is one that the machine does by itself, and it is time.
     fn takes_own_step(&mut self) -> Option<What> {
-        let is_own = |step: &mut Step| step.sent <= self.sent && step.what.is_own();
+        let sent = self.sent;
+        let is_own = |step: &mut Step| step.sent <= sent && step.what.is_own();
         let step = self.steps.pop_front_if(is_own)?;
-        self.looks = 0;
+        self.happens();
+        self.takes_pieces();
         Some(step.what)
+    }
+
+    /// The exit that is next, if it is one of these cores.
+    fn takes_exit_of(&mut self, cores: &[usize]) -> Option<(usize, Vec<Change>)> {
+        let is_it = |step: &mut Step| match step.what {
+            What::Exit { core, .. } => cores.contains(&usize::from(core)),
+            _ => false,
+        };
+        let step = self.steps.pop_front_if(is_it)?;
+        self.takes_pieces();
+        match step.what {
+            What::Exit { core, changes } => Some((usize::from(core), changes)),
+            _ => None,
+        }
+    }
+
+    /// What the core looked at while it dealt with what comes now.
+    fn takes_pieces(&mut self) {
+        let is_line = |step: &mut Step| matches!(step.what, What::Piece { len_bytes, .. } if len_bytes == LINE_BYTES);
+        while let Some(step) = self.steps.pop_front_if(is_line) {
+            self.replace(&step.what);
+        }
+    }
+
+    fn replace(&self, what: &What) {
+        if let (
+            Some(memory),
+            What::Piece {
+                at,
+                len_bytes,
+                bytes,
+            },
+        ) = (&self.memory, what)
+        {
+            memory.replace(*at, *len_bytes, bytes);
+        }
+    }
+
+    /// Whether the core looked at what it did not look at then.
+    fn looks_elsewhere(&mut self) {
+        let page = lock(&self.missing).take();
+        if let Some(at) = page {
+            self.diverge_before_next(How::Page { at });
+        }
     }
 
     fn is_through(&self) -> bool {
@@ -270,7 +199,8 @@ impl Player {
 impl Host for Player {
     fn look(&mut self, end: &mut HostEnd) {
         self.looks += 1;
-        if self.looks > LOOKS && !self.is_over {
+        let is_lost = self.looks > LOOKS && self.since.elapsed() >= self.patience;
+        if is_lost && !self.is_over {
             self.give_up();
         }
         if !end.is_idle() {
@@ -282,29 +212,33 @@ impl Host for Player {
             end.send(&self.go);
             return;
         }
-        let is_due = |step: &mut Step| step.sent <= self.sent && !step.what.is_own();
+        let sent = self.sent;
+        let is_due = |step: &mut Step| step.sent <= sent && !step.what.is_own();
         let Some(step) = self.steps.pop_front_if(is_due) else {
             return;
         };
-        self.looks = 0;
+        self.happens();
+        self.takes_pieces();
         match step.what {
             What::Connect(nonce) => end.connect(nonce),
             What::BreakIn => end.break_in(),
             What::Request(message) => {
                 self.requests += 1;
+                self.skims.set(skims_through(&message));
                 let mistake = self.mistake.as_mut();
                 let other = mistake.and_then(|change| change(&message, self.now.sent));
                 end.send(other.as_ref().unwrap_or(&message));
             }
-            What::Exit { .. } | What::Page { .. } | What::Fault { .. } => {}
+            What::Exit { .. } | What::Piece { .. } | What::Fault { .. } => {}
         }
     }
 
     fn hear(&mut self, heard: Heard) {
+        self.looks_elsewhere();
         if self.is_over || self.divergence.is_some() {
             return;
         }
-        self.looks = 0;
+        self.happens();
         let message = match heard {
             Heard::Connected => return self.now = Bases::default(),
             Heard::Message(message) => message,
@@ -329,22 +263,142 @@ impl Host for Player {
     }
 }
 
-/// The guest's pages, as the core saw them first.
-struct Pages {
-    player: Rc<RefCell<Player>>,
-    left: HashMap<u64, Vec<u8>>,
+/// The guest's memory, as the core saw it first.
+struct Pieces {
+    left: HashMap<u64, (usize, Vec<u8>)>,
+    /// A page that it did not look at then.
+    missing: Arc<Mutex<Option<u64>>>,
 }
 
-impl GuestMemory for Pages {
-    fn page(&mut self, at: u64) -> Vec<u8> {
-        match self.left.remove(&at) {
-            Some(bytes) => bytes,
-            None => {
-                self.player
-                    .borrow_mut()
-                    .diverge_before_next(How::Page { at });
-                Vec::new()
+impl GuestMemory for Pieces {
+    fn first(&mut self, line: u64) -> Piece {
+        let page = line & !(PAGE_BYTES as u64 - 1);
+        for at in [line, page] {
+            if let Some((len_bytes, bytes)) = self.left.remove(&at) {
+                return Piece {
+                    at,
+                    len_bytes,
+                    bytes,
+                };
             }
+        }
+        lock(&self.missing).get_or_insert(page);
+        Piece {
+            at: line,
+            len_bytes: LINE_BYTES,
+            bytes: Vec::new(),
+        }
+    }
+}
+
+/// Where changes go.
+fn values(changes: &[Change]) -> Vec<(Place, u64)> {
+    let values = changes.iter();
+    values
+        .filter_map(|change| Some((place(change)?, change.value)))
+        .collect()
+}
+
+/// A recording on its way to the cores.
+struct Director {
+    cores: Cores<Player>,
+    player: Arc<Mutex<Player>>,
+}
+
+impl Director {
+    /// Waits until what was begun is done.
+    fn settle(&self) {
+        loop {
+            lock(&self.player).looks_elsewhere();
+            match self.cores.wait(PATIENCE) {
+                Waits::Idle => return,
+                Waits::ForCores(asked) => {
+                    let given = lock(&self.player).takes_exit_of(&asked);
+                    let (core, mut values, is_nmi) = match given {
+                        Some((core, changes)) => (core, values(&changes), false),
+                        None => (asked[0], Vec::new(), true),
+                    };
+                    if is_nmi {
+                        with_nmi(&mut values);
+                    }
+                    self.cores.exit(core, values, None);
+                }
+                Waits::Busy if lock(&self.player).since.elapsed() >= PATIENCE => {
+                    return lock(&self.player).give_up();
+                }
+                // In a halt this lasts as long as the host wants; it looks at the line all the while.
+                Waits::Busy => {}
+            }
+        }
+    }
+
+    fn run(&self) {
+        loop {
+            if lock(&self.player).divergence.is_some() {
+                break;
+            }
+            let step = lock(&self.player).takes_own_step();
+            match step {
+                Some(What::Exit { core, changes }) => {
+                    self.cores.exit(usize::from(core), values(&changes), None);
+                    self.settle();
+                }
+                Some(piece) => lock(&self.player).replace(&piece),
+                None if lock(&self.player).is_over => break,
+                None => {
+                    self.cores.look();
+                    self.settle();
+                }
+            }
+            if self.cores.any_ended() {
+                let seen = "a core that left".to_owned();
+                lock(&self.player).diverge_before_next(How::More { seen });
+            }
+        }
+    }
+}
+
+/// A made-up machine, which is played by one thread.
+fn run_alone(mut machine: Machine<Made<Player>>, player: &Mutex<Player>) {
+    let mut end = End::default();
+    loop {
+        lock(player).looks_elsewhere();
+        if lock(player).divergence.is_some() {
+            return;
+        }
+        let step = lock(player).takes_own_step();
+        match step {
+            Some(What::Exit { core, changes }) => {
+                let core = usize::from(core);
+                let Some(known) = machine.cores.get_mut(core) else {
+                    continue;
+                };
+                for (place, value) in values(&changes) {
+                    known.cpu.change(place, value);
+                }
+                end.handle(&mut machine, core);
+            }
+            Some(What::Fault {
+                core,
+                vector,
+                rip,
+                detail,
+            }) => {
+                let core = usize::from(core).min(machine.cores.len() - 1);
+                machine.fault(core, vector, rip, detail);
+            }
+            Some(other) => lock(player).replace(&other),
+            None if lock(player).is_over => return,
+            None if end.has_left => {
+                let mut player = lock(player);
+                // What the host says from then on, nobody hears.
+                player.steps.retain(|step| step.what.is_own());
+                if !player.is_through() {
+                    player.give_up();
+                }
+                return;
+            }
+            None => end.look(&mut machine),
         }
     }
 }
@@ -355,54 +409,27 @@ impl GuestMemory for Pages {
 /// The first difference.
 pub fn play(recording: &Recording, mistake: Option<Mistake>) -> Result<Played, Box<Divergence>> {
     let compared = steps(recording).1.len();
-    let player = Rc::new(RefCell::new(Player::new(recording, mistake)));
-    let left = std::mem::take(&mut player.borrow_mut().pages);
-    let pages = Pages {
-        player: Rc::clone(&player),
-        left,
-    };
-    let mut machine = machine(&player, pages);
-    let mut end = End::default();
-    while player.borrow().divergence.is_none() {
-        let step = player.borrow_mut().takes_own_step();
-        match step {
-            Some(What::Exit { core, changes }) => {
-                let core = usize::from(core);
-                let Some(known) = machine.cores.get_mut(core) else {
-                    continue;
-                };
-                for change in &changes {
-                    if let Some(place) = place(change) {
-                        known.cpu.change(place, change.value);
-                    }
-                }
-                end.handle(&mut machine, core);
-            }
-            Some(What::Page { at, bytes }) => machine.shared.memory.replace(at, &bytes),
-            Some(What::Fault {
-                core,
-                vector,
-                rip,
-                detail,
-            }) => {
-                let core = usize::from(core).min(machine.cores.len() - 1);
-                machine.fault(core, vector, rip, detail);
-            }
-            Some(What::Connect(_) | What::Request(_) | What::BreakIn) => {}
-            None if player.borrow().is_over => break,
-            None if end.has_left => {
-                let mut player = player.borrow_mut();
-                // What the host says from then on, nobody hears.
-                player.steps.retain(|step| step.what.is_own());
-                if !player.is_through() {
-                    player.give_up();
-                }
-                break;
-            }
-            None => end.look(&mut machine),
+    let mut player = Player::new(recording, mistake);
+    let left = first_pieces(&mut player.steps);
+    let missing = Arc::clone(&player.missing);
+    let skims = player.skims.clone();
+    let player = Arc::new(Mutex::new(player));
+    let pieces = Pieces { left, missing };
+    match facts(recording) {
+        Some(facts) => {
+            lock(&player).patience = PATIENCE;
+            let cores = Cores::start(told(&facts, &player, skims, pieces));
+            lock(&player).memory = Some(cores.shared.memory.clone());
+            let player = Arc::clone(&player);
+            Director { cores, player }.run();
+        }
+        None => {
+            let machine = Machine::of(made_up(&player, skims, pieces));
+            lock(&player).memory = Some(machine.shared.memory.clone());
+            run_alone(machine, &player);
         }
     }
-    let mut player = player.borrow_mut();
+    let mut player = lock(&player);
     match player.divergence.take() {
         None => Ok(Played {
             requests: player.requests,

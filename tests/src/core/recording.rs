@@ -5,10 +5,10 @@ use debuggee_driver::fake::machine::Observer;
 use debuggee_driver::vmx::{reason, ro};
 use debugger_host::recording::input::{Change, Input};
 use debugger_host::recording::{Entry, Packet, Recording};
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
-use wire_protocol::address::CoreId;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use wire_protocol::address::{CoreId, GuestVirtual};
+use wire_protocol::packet::{Message, Notice, Request};
 
 /// One thing that a core took in or said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,15 +26,19 @@ enum What {
 
 /// What a core takes in and says, as it does. All copies are one.
 #[derive(Clone, Default)]
-pub(super) struct Log(Rc<RefCell<(u32, Vec<Noted>)>>);
+pub(super) struct Log(Arc<Mutex<(u32, Vec<Noted>)>>);
 
 impl Log {
+    fn inner(&self) -> MutexGuard<'_, (u32, Vec<Noted>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn heard(&self) {
-        self.0.borrow_mut().0 += 1;
+        self.inner().0 += 1;
     }
 
     fn note(&self, what: What) {
-        let (heard, notes) = &mut *self.0.borrow_mut();
+        let (heard, notes) = &mut *self.inner();
         notes.push(Noted {
             heard: *heard,
             what,
@@ -50,12 +54,12 @@ impl Log {
     }
 
     pub(super) fn notes(&self) -> Vec<Noted> {
-        self.0.borrow().1.clone()
+        self.inner().1.clone()
     }
 }
 
 /// Numbers of places in recordings.
-const fn change(place: Place, value: u64) -> Change {
+pub(super) const fn change(place: Place, value: u64) -> Change {
     let (kind, number) = match place {
         Place::Field(number) => (0, number),
         Place::Register(number) => (1, number as u32),
@@ -136,6 +140,36 @@ impl Packets {
     fn push(&mut self, packet: Packet) {
         let number = self.0.len() as u32;
         self.0.push(Packet { number, ..packet });
+    }
+}
+
+/// A recording in which the host asks for each halt once, as often as it did.
+#[must_use]
+pub fn without_repeats(host: &Recording) -> Recording {
+    let (mut is_to_halt, mut is_halted) = (false, false);
+    let mut packets = host.packets.clone();
+    packets.retain(|packet| {
+        match &packet.entry {
+            Entry::BreakIn => return !std::mem::replace(&mut is_to_halt, true) && !is_halted,
+            Entry::Message(message) => {
+                let decoded = Message::decode(message, GuestVirtual(0));
+                if let Ok(Message::Notice(Notice::Stopped(_))) = decoded {
+                    (is_to_halt, is_halted) = (false, true);
+                }
+            }
+            Entry::Request(message) => {
+                let decoded = Request::decode(message, GuestVirtual(0));
+                if let Ok((_, Request::Go)) = decoded {
+                    (is_to_halt, is_halted) = (false, false);
+                }
+            }
+            _ => {}
+        }
+        true
+    });
+    Recording {
+        packets,
+        ..host.clone()
     }
 }
 

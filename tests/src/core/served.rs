@@ -3,19 +3,17 @@
 
 use super::ending::{End, Ending};
 use super::guest::{Guest, Image};
-use super::line::{Heard, Host, HostEnd, go, link, reliable};
+use super::line::{Heard, Host, HostEnd, go, link, lock, reliable};
 use super::machine;
-use super::memory::GuestMemory;
+use super::memory::{GuestMemory, Piece};
 use super::recording::{Exits, Log, Noted};
 use super::way::{Looked, Network, Socket, Way};
 use debugger_host::recording::input::Input;
 use debugger_host::transport::NetKey;
-use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::os::unix::net::UnixListener;
-use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use wire_protocol::link::{Incoming, Link, Role, Timing};
 
@@ -35,7 +33,7 @@ struct Order {
 
 impl Orders {
     fn with<R>(&self, work: impl FnOnce(&mut Order) -> R) -> R {
-        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut lock(&self.0))
     }
 
     /// The next message that begins with this byte, the number of its kind, gets lost.
@@ -207,10 +205,10 @@ struct NotedPages<M> {
 }
 
 impl<M: GuestMemory> GuestMemory for NotedPages<M> {
-    fn page(&mut self, at: u64) -> Vec<u8> {
-        let bytes = self.memory.page(at);
-        self.log.took(Input::page(at, &bytes));
-        bytes
+    fn first(&mut self, line: u64) -> Piece {
+        let piece = self.memory.first(line);
+        self.log.took(Input::page(piece.at, &piece.bytes));
+        piece
     }
 }
 
@@ -235,7 +233,7 @@ pub fn serve_net(host: &str, key: &NetKey, ends: Arc<AtomicBool>) -> std::io::Re
 fn run(way: Box<dyn Way>, orders: &Orders) -> Vec<Noted> {
     let log = Log::default();
     let served = Served::new(way, log.clone(), orders.clone());
-    let served = Rc::new(RefCell::new(served));
+    let served = Arc::new(Mutex::new(served));
     let memory = NotedPages {
         memory: Image::new(),
         log: log.clone(),
@@ -251,16 +249,16 @@ fn run(way: Box<dyn Way>, orders: &Orders) -> Vec<Noted> {
     let mut guest = Guest::default();
     let mut end = End::default();
     let mut is_over = false;
-    while !served.borrow().is_closed {
+    while !lock(&served).is_closed {
         if end.has_left {
-            served.borrow_mut().outlast();
+            lock(&served).outlast();
             break;
         }
         end.look(&mut machine);
         // What the core says is on its way at once, before the guest does anything more: else what goes together would
         // depend on time.
         let queued = machine.shared.line.try_with(|line| line.queued_bytes());
-        if queued != Some(0) || !served.borrow().is_idle || is_over {
+        if queued != Some(0) || !lock(&served).is_idle || is_over {
             continue;
         }
         match orders.with(|order| order.ending.take()) {

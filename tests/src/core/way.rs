@@ -26,7 +26,7 @@ pub(super) enum Looked {
 }
 
 /// See the module.
-pub(super) trait Way {
+pub(super) trait Way: Send {
     /// The next byte: what stands behind a message is for a later look.
     fn look(&mut self, now_us: u64) -> Looked;
     /// Waits a moment for the next host. False if none comes.

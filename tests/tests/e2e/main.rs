@@ -30,6 +30,7 @@ mod paths;
 mod pools;
 mod programs;
 mod protection;
+mod recorded;
 mod refusals;
 mod replays;
 mod resets;

@@ -1,10 +1,12 @@
-//! What is typed in a session and what is printed, as a text: `> ` begins a command, all else is output, which ends with
-//! `(failed)` when the command does. After `% lose KIND` the line loses the next message of that number, after
-//! `% end HOW` the machine ends.
+//! What is typed in a session and what is printed, as a text: `> ` begins a command, `| ` goes on with it, all else is output,
+//! which ends with `(failed)` when the command does. After `% lose KIND` the line loses the next message of that number,
+//! after `% end HOW` the machine ends.
 
 use vm_lab::host::Reply;
 
 const FAILED: &str = "(failed)\n";
+/// Begins the further lines of a command.
+const GOES_ON: &str = "| ";
 
 /// See the module.
 pub(crate) struct Transcript(Vec<(Step, String)>);
@@ -24,6 +26,16 @@ type Order = fn(String) -> Step;
 const ORDERS: [(&str, Order); 2] = [("% lose ", Step::Lose), ("% end ", Step::End)];
 
 impl Transcript {
+    /// Commands of which nothing is known yet.
+    pub(crate) fn of(commands: impl IntoIterator<Item = String>) -> Self {
+        let steps = commands.into_iter();
+        Self(
+            steps
+                .map(|command| (Step::Command(command), String::new()))
+                .collect(),
+        )
+    }
+
     pub(crate) fn read(text: &str) -> Self {
         let mut steps: Vec<(Step, String)> = Vec::new();
         let step = |line: &str| {
@@ -37,6 +49,12 @@ impl Transcript {
         for line in text.lines() {
             match (step(line), steps.last_mut()) {
                 (Some(step), _) => steps.push((step, String::new())),
+                (None, Some((Step::Command(command), printed)))
+                    if printed.is_empty() && line.starts_with(GOES_ON) =>
+                {
+                    command.push('\n');
+                    command.push_str(&line[GOES_ON.len()..]);
+                }
                 (None, Some((_, printed))) => {
                     printed.push_str(line);
                     printed.push('\n');
@@ -77,7 +95,10 @@ impl Transcript {
 
     pub(crate) fn write(&self) -> String {
         let step = |(step, printed): &(Step, String)| match step {
-            Step::Command(command) => format!("> {command}\n{printed}"),
+            Step::Command(command) => {
+                let command = command.replace('\n', &format!("\n{GOES_ON}"));
+                format!("> {command}\n{printed}")
+            }
             Step::Lose(kind) => format!("% lose {kind}\n"),
             Step::End(how) => format!("% end {how}\n"),
         };

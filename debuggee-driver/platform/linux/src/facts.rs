@@ -1,8 +1,14 @@
 //! What the shim tells at load, as `facts.h` lays it out.
 
-use debuggee_driver::constants::TABLE;
+use debuggee_driver::constants::{Constants, TABLE};
+use debuggee_driver::facts::Facts;
+use debuggee_driver::guest::kernel::KernelSpace;
+use debuggee_driver::guest::layout::{GuestLayout, SystemLayout};
+use debuggee_driver::guest::linux::LinuxLayout;
 use debuggee_driver::hw::host_pages::ImagePage;
+use wire_protocol::address::{Address, Extent, GuestPhysical, GuestVirtual};
 use wire_protocol::limits;
+use wire_protocol::packet;
 
 const CHUNKS: usize = 256;
 
@@ -94,4 +100,78 @@ pub(crate) struct RawFacts {
     pub(crate) ram: [Ram; limits::RAM_RANGES],
     pub(crate) banner_bytes: u64,
     pub(crate) banner: [u8; limits::BANNER_BYTES],
+}
+
+impl RawFacts {
+    /// As the core has them.
+    pub(crate) fn for_core(&self) -> Facts {
+        let raw = self;
+        let mut ram = [Extent::default(); limits::RAM_RANGES];
+        for (slot, range) in ram.iter_mut().zip(raw.ram) {
+            *slot = extent(GuestPhysical(range.start), range.len_bytes);
+        }
+        Facts {
+            session: raw.session,
+            token: raw.token,
+            core_count: raw.core_count as u16,
+            tsc_khz: raw.tsc_khz as u32,
+            kernel_base: GuestVirtual(raw.kernel_base),
+            entry_code: extent(GuestVirtual(raw.entry_base), raw.entry_bytes),
+            driver_image: extent(GuestVirtual(raw.image_base), raw.image_bytes),
+            layout: GuestLayout {
+                kernel: KernelSpace {
+                    direct_map: extent(GuestVirtual(raw.direct_map_base), raw.physical_limit),
+                    image: extent(GuestVirtual(raw.kernel_base), raw.kernel_bytes),
+                    cr3: raw.kernel_cr3,
+                    cr4: raw.kernel_cr4,
+                },
+                system: SystemLayout::Linux(linux(raw)),
+            },
+            constants: Constants::of_words(raw.constants).for_host(),
+            banner: raw.banner,
+            banner_bytes: raw.banner_bytes as usize,
+            ram,
+        }
+    }
+}
+
+/// What the kernel says ends before the last address; what does not is nothing.
+fn extent<A: Address + Default>(start: A, len_bytes: u64) -> Extent<A> {
+    Extent::new(start, len_bytes).unwrap_or_default()
+}
+
+fn linux(raw: &RawFacts) -> LinuxLayout {
+    LinuxLayout {
+        core_selector: raw.core_selector as u16,
+        current_task_slot: raw.current_task_slot,
+        init_task: raw.init_task,
+        task_tasks: raw.task_tasks as u32,
+        task_tgid: raw.task_tgid as u32,
+        task_pid: raw.task_pid as u32,
+        task_mm: raw.task_mm as u32,
+        task_active_mm: raw.task_active_mm as u32,
+        task_leader: raw.task_leader as u32,
+        task_comm: raw.task_comm as u32,
+        mm_pgd: raw.mm_pgd as u32,
+        for_host: packet::LinuxLayout {
+            list_head: raw.modules_head,
+            list: raw.module_list as u32,
+            name: raw.module_name as u32,
+            base: raw.module_base as u32,
+            size: raw.module_size as u32,
+            kallsyms: raw.module_kallsyms as u32,
+            kallsyms_symtab: raw.kallsyms_symtab as u32,
+            kallsyms_count: raw.kallsyms_count as u32,
+            kallsyms_strtab: raw.kallsyms_strtab as u32,
+            init_task: raw.init_task,
+            task_tasks: raw.task_tasks as u32,
+            task_tgid: raw.task_tgid as u32,
+            task_comm: raw.task_comm as u32,
+            bpf_head: raw.bpf_head,
+            bpf_list: raw.bpf_list as u32,
+            bpf_start: raw.bpf_start as u32,
+            bpf_end: raw.bpf_end as u32,
+            bpf_name: raw.bpf_name as u32,
+        },
+    }
 }

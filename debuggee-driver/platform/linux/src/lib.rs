@@ -9,19 +9,12 @@ use core::fmt::{self, Write};
 use debuggee_driver::boot::{self, Hypervisor, Plan, UartPlan};
 use debuggee_driver::constants::Constants;
 use debuggee_driver::exit::hypercall;
-use debuggee_driver::facts::Facts;
-use debuggee_driver::guest::kernel::KernelSpace;
-use debuggee_driver::guest::layout::{GuestLayout, SystemLayout};
-use debuggee_driver::guest::linux::LinuxLayout;
 use debuggee_driver::hw::launch;
 use debuggee_driver::hw::phys::DirectMap;
 use debuggee_driver::transport::choice::{self, Wish};
 use debuggee_driver::transport::place::Place;
 use debuggee_driver::transport::uart16550::Speed;
 use facts::{RawFacts, RawLine, RawWish};
-use wire_protocol::address::{Address, Extent, GuestPhysical, GuestVirtual};
-use wire_protocol::limits;
-use wire_protocol::packet;
 
 /// Nothing in the driver panics on purpose; should it happen, the core takes an exception that is
 /// reported, in the kernel as an oops, in VMX-root to the host.
@@ -189,7 +182,7 @@ unsafe extern "C" fn build_here(job: *mut c_void) -> u64 {
 /// # Safety
 /// The facts are true.
 unsafe fn plan(raw: &RawFacts) -> Plan<'_> {
-    let constants = constants(raw);
+    let constants = Constants::of_words(raw.constants);
     let image_count = raw.image_page_count as usize;
     Plan {
         chunks: raw.chunks.get(..raw.chunk_count as usize).unwrap_or(&[]),
@@ -208,7 +201,7 @@ unsafe fn plan(raw: &RawFacts) -> Plan<'_> {
             },
         },
         constants,
-        facts: facts_for_core(raw, &constants),
+        facts: raw.for_core(),
     }
 }
 
@@ -221,81 +214,6 @@ fn place(line: &RawLine) -> Place {
         stride => Place::Memory {
             base: line.base,
             stride: stride as u8,
-        },
-    }
-}
-
-fn constants(raw: &RawFacts) -> Constants {
-    // SAFETY: both are as many 64-bit words; any value is valid.
-    unsafe { core::mem::transmute_copy(&raw.constants) }
-}
-
-fn facts_for_core(raw: &RawFacts, constants: &Constants) -> Facts {
-    let mut ram = [Extent::default(); limits::RAM_RANGES];
-    for (slot, range) in ram.iter_mut().zip(raw.ram) {
-        *slot = extent(GuestPhysical(range.start), range.len_bytes);
-    }
-    Facts {
-        session: raw.session,
-        token: raw.token,
-        core_count: raw.core_count as u16,
-        tsc_khz: raw.tsc_khz as u32,
-        kernel_base: GuestVirtual(raw.kernel_base),
-        entry_code: extent(GuestVirtual(raw.entry_base), raw.entry_bytes),
-        driver_image: extent(GuestVirtual(raw.image_base), raw.image_bytes),
-        layout: GuestLayout {
-            kernel: KernelSpace {
-                direct_map: extent(GuestVirtual(raw.direct_map_base), raw.physical_limit),
-                image: extent(GuestVirtual(raw.kernel_base), raw.kernel_bytes),
-                cr3: raw.kernel_cr3,
-                cr4: raw.kernel_cr4,
-            },
-            system: SystemLayout::Linux(linux(raw)),
-        },
-        constants: constants.for_host(),
-        banner: raw.banner,
-        banner_bytes: raw.banner_bytes as usize,
-        ram,
-    }
-}
-
-/// What the kernel says ends before the last address; what does not is nothing.
-fn extent<A: Address + Default>(start: A, len_bytes: u64) -> Extent<A> {
-    Extent::new(start, len_bytes).unwrap_or_default()
-}
-
-fn linux(raw: &RawFacts) -> LinuxLayout {
-    LinuxLayout {
-        core_selector: raw.core_selector as u16,
-        current_task_slot: raw.current_task_slot,
-        init_task: raw.init_task,
-        task_tasks: raw.task_tasks as u32,
-        task_tgid: raw.task_tgid as u32,
-        task_pid: raw.task_pid as u32,
-        task_mm: raw.task_mm as u32,
-        task_active_mm: raw.task_active_mm as u32,
-        task_leader: raw.task_leader as u32,
-        task_comm: raw.task_comm as u32,
-        mm_pgd: raw.mm_pgd as u32,
-        for_host: packet::LinuxLayout {
-            list_head: raw.modules_head,
-            list: raw.module_list as u32,
-            name: raw.module_name as u32,
-            base: raw.module_base as u32,
-            size: raw.module_size as u32,
-            kallsyms: raw.module_kallsyms as u32,
-            kallsyms_symtab: raw.kallsyms_symtab as u32,
-            kallsyms_count: raw.kallsyms_count as u32,
-            kallsyms_strtab: raw.kallsyms_strtab as u32,
-            init_task: raw.init_task,
-            task_tasks: raw.task_tasks as u32,
-            task_tgid: raw.task_tgid as u32,
-            task_comm: raw.task_comm as u32,
-            bpf_head: raw.bpf_head,
-            bpf_list: raw.bpf_list as u32,
-            bpf_start: raw.bpf_start as u32,
-            bpf_end: raw.bpf_end as u32,
-            bpf_name: raw.bpf_name as u32,
         },
     }
 }

@@ -1,9 +1,10 @@
 //! What makes a core exit for an event: who is served, and what the guest gets.
 
-use super::machine::{BITMAPS, DRIVER, Machine, RAM, TOKEN};
+use super::machine::{DRIVER, Machine, RAM, TOKEN};
 use crate::event::Facts;
 use crate::exit::{self, Flow, hypercall};
 use crate::fake::cpu::FakeCpu;
+use crate::fake::world::BITMAPS;
 use crate::port::{Cpu, LiveRegister, PhysicalMemory, gpr};
 use crate::vmx::control::efer;
 use crate::vmx::{control_field, guest, interruptibility, msr, reason, ro};

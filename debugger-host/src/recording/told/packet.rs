@@ -141,4 +141,6 @@ told!(enum Input {
     Page { at, bytes },
     Fault { core, vector, rip: addressed, detail },
     Unheard { message },
+    Line { at, bytes },
+    Facts(bytes),
 });
