@@ -33,6 +33,7 @@ use std::io::Read;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 use std::thread::JoinHandle;
 use std::time::Duration;
 use transcript::Transcript;
@@ -96,6 +97,12 @@ fn is_recording() -> bool {
     std::env::var_os("STANDSTILL_RECORD").is_some()
 }
 
+/// The host program, built once.
+fn host_program() -> &'static Path {
+    static BUILT: LazyLock<PathBuf> = LazyLock::new(|| host::build().unwrap());
+    &BUILT
+}
+
 /// The host program in a folder of its own, so that names of files are always the same.
 fn program(symbols: &Path, place: &Path, arguments: &[&str]) -> Host {
     fs::copy(symbols.join(SYMBOLS), place.join(SYMBOLS)).unwrap();
@@ -104,7 +111,7 @@ fn program(symbols: &Path, place: &Path, arguments: &[&str]) -> Host {
         let scenario = scenario.unwrap();
         fs::copy(scenario.path(), place.join(scenario.file_name())).unwrap();
     }
-    let mut command = Command::new(host::build().unwrap());
+    let mut command = Command::new(host_program());
     command
         .args(arguments)
         .args(["--batch", "--symbols", SYMBOLS]);
@@ -239,7 +246,7 @@ fn a_host_of_another_version_is_refused_in_a_replay_too() {
 fn a_recording_plays_the_host_to_a_core_behind_a_line() {
     let place = tempfile::tempdir().unwrap();
     let core = core(place.path(), &Orders::default());
-    let mut command = Command::new(host::build().unwrap());
+    let mut command = Command::new(host_program());
     let file = folder().join("halt.pcapng");
     command
         .arg("replay")
@@ -382,7 +389,7 @@ fn the_host_program_cuts_a_recording_by_a_program_that_plays_it() {
     let [whole, cut] = ["whole", "cut"].map(|name| place.path().join(name));
     recording.save(&whole).unwrap();
     let trim = |file: &Path, new: &Path| {
-        let mut command = Command::new(host::build().unwrap());
+        let mut command = Command::new(host_program());
         command.arg("trim").args([file, new]);
         command.args(["--core", env!("CARGO_BIN_EXE_standstill-core")]);
         command.output().unwrap()

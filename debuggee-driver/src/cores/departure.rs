@@ -21,6 +21,11 @@ impl Departure {
         self.waiting.fetch_or(bit(core), SeqCst);
     }
 
+    /// Whether any core waits.
+    pub fn any_waits(&self) -> bool {
+        self.waiting.load(SeqCst) != 0
+    }
+
     /// Whether all of these cores wait, so that each of them leaves.
     pub fn is_complete(&self, present: u64) -> bool {
         is_complete(self.waiting.load(SeqCst), present)

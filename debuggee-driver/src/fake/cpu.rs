@@ -2,8 +2,9 @@
 
 extern crate std;
 
-use crate::port::{CodeCall, CodeEnd, Cpu, Gprs, LiveRegister};
+use crate::port::{CodeCall, CodeEnd, Cpu, Gprs, LiveRegister, gpr};
 use crate::vmx::branch::LBR_DEPTH;
+use crate::vmx::guest;
 use std::boxed::Box;
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -70,7 +71,12 @@ pub struct FakeCpu {
     pub sends_nmi: Option<Box<dyn Fn(u32) + Send>>,
     /// Who is told of a look at the counter, if anybody.
     pub looks_at_time: Option<Box<dyn Fn() + Send>>,
+    /// Who runs machine code, if anybody does.
+    pub runs_code: Option<RunsCode>,
 }
+
+/// Runs machine code, at most so many instructions of it, with the guest's general registers, RSP among them.
+pub type RunsCode = Box<dyn FnMut(&[u8], &CodeCall, u64, &mut Gprs) -> CodeEnd + Send>;
 
 impl FakeCpu {
     /// What it holds now.
@@ -179,8 +185,18 @@ impl Cpu for FakeCpu {
     fn take_machine_check(&mut self) -> bool {
         false
     }
-    /// Machine code here is one byte: CCh faults, any other is what it returns.
-    fn run_code(&mut self, code: &[u8], _: &CodeCall, _: u64) -> CodeEnd {
+    /// Where nobody runs it, machine code is one byte: CCh faults, any other is what it returns.
+    fn run_code(&mut self, code: &[u8], call: &CodeCall, instructions: u64) -> CodeEnd {
+        if let Some(run) = &mut self.runs_code {
+            let unused = self.registers[gpr::RSP];
+            let mut registers = self.registers;
+            registers[gpr::RSP] = self.fields.get(&guest::RSP).copied().unwrap_or(0);
+            let end = run(code, call, instructions, &mut registers);
+            self.fields.insert(guest::RSP, registers[gpr::RSP]);
+            self.registers = registers;
+            self.registers[gpr::RSP] = unused;
+            return end;
+        }
         match code {
             [0xcc] => CodeEnd::Exception { vector: 3, at: 0 },
             [value] => CodeEnd::Returned {

@@ -5,8 +5,8 @@ use super::Made;
 use super::line::Host;
 use super::recording::{Log, change};
 use debuggee_driver::cores::roster::Presence;
-use debuggee_driver::exit::{self, Core, Flow};
-use debuggee_driver::fake::cpu::{FakeCpu, Place, State};
+use debuggee_driver::exit::{self, Core, Death, Flow};
+use debuggee_driver::fake::cpu::{FakeCpu, Place};
 use debuggee_driver::fake::machine::Built;
 use debuggee_driver::port::Cpu;
 use debuggee_driver::shared::Shared;
@@ -28,8 +28,10 @@ const REST: Duration = Duration::from_millis(6);
 
 /// What a core is given.
 enum Order {
-    /// It leaves its guest with these values, and what of them is new is written down.
-    Exit(Vec<(Place, u64)>, Option<Log>),
+    /// It leaves its guest with these values.
+    Exit(Vec<(Place, u64)>),
+    /// The same, and what of them is new is written down. The sender goes when that is done.
+    NotedExit(Vec<(Place, u64)>, Log, Sender<()>),
     /// Its timer runs out: it looks at the line, if it is the one that does.
     Look,
 }
@@ -41,8 +43,8 @@ struct Known {
     is_busy: bool,
     /// Another core has sent it an NMI, which it was not given yet.
     is_asked: bool,
-    /// It will not enter its guest again.
-    has_ended: bool,
+    /// It has left the hypervisor.
+    has_left: bool,
 }
 
 #[derive(Default)]
@@ -124,9 +126,17 @@ impl<H: Host> Cores<H> {
         let _ = orders.send(order);
     }
 
-    /// A core leaves its guest.
-    pub(super) fn exit(&self, core: usize, values: Vec<(Place, u64)>, log: Option<Log>) {
-        self.give(core, Order::Exit(values, log));
+    /// A core that is not at work leaves its guest.
+    pub(super) fn exit(&self, core: usize, values: Vec<(Place, u64)>) {
+        self.give(core, Order::Exit(values));
+    }
+
+    /// The same, written down before other cores are given anything.
+    pub(super) fn noted_exit(&self, core: usize, values: Vec<(Place, u64)>, log: Log) {
+        let (noted, is_noted) = channel();
+        self.give(core, Order::NotedExit(values, log, noted));
+        // Nothing is sent: it is done, or the core is gone.
+        let _ = is_noted.recv();
     }
 
     /// The core that polls looks at the line, if it runs its guest.
@@ -156,15 +166,24 @@ impl<H: Host> Cores<H> {
         waits(&cores)
     }
 
-    /// Whether a core deals with an exit, and is not held.
-    pub(super) fn is_at_work(&self, core: usize) -> bool {
-        let is_busy = self.board.cores().get(core).is_some_and(|it| it.is_busy);
-        is_busy && self.shared.rendezvous.presence(CoreId(core as u16)) != Presence::Held
+    /// Whether a core deals with an exit, or is held while it does.
+    pub(super) fn is_busy(&self, core: usize) -> bool {
+        self.board.cores().get(core).is_some_and(|it| it.is_busy)
     }
 
-    /// Whether a core will not enter its guest again.
-    pub(super) fn any_ended(&self) -> bool {
-        self.board.cores().iter().any(|known| known.has_ended)
+    /// Whether a core deals with an exit, and is not held.
+    pub(super) fn is_at_work(&self, core: usize) -> bool {
+        self.is_busy(core) && self.shared.rendezvous.presence(CoreId(core as u16)) != Presence::Held
+    }
+
+    /// Whether cores wait to leave, together with all others.
+    pub(super) fn any_leaves(&self) -> bool {
+        self.shared.departure.any_waits()
+    }
+
+    /// Whether all have left.
+    pub(super) fn all_have_left(&self) -> bool {
+        self.board.cores().iter().all(|known| known.has_left)
     }
 }
 
@@ -200,51 +219,66 @@ fn run<H: Host>(
     orders: &Receiver<Order>,
     board: &Board,
 ) {
-    let mut entered = core.cpu.state();
+    let mut death = None;
     while let Ok(order) = orders.recv() {
         core.cpu.looks_at_time = Some(rests());
         match order {
-            Order::Exit(values, log) => {
-                take(&mut core.cpu, &values, &entered, log.as_ref(), core.id);
+            // One that has died has left its guest for the last time, and takes part in halts only.
+            Order::Exit(_) if death.is_some() => {}
+            Order::Exit(values) => take(&mut core.cpu, &values),
+            Order::NotedExit(values, log, noted) => {
+                let values = match death {
+                    Some(_) => Vec::new(),
+                    None => values,
+                };
+                note(&core.cpu, &values, &log, core.id);
+                drop(noted);
+                take(&mut core.cpu, &values);
             }
             Order::Look => {
                 let reason = u64::from(reason::PREEMPTION_TIMER);
                 core.cpu.vmwrite(ro::EXIT_REASON, reason);
             }
         }
-        let flow = exit::handle(&mut core);
-        entered = core.cpu.state();
+        let mut has_left = false;
+        if death.is_none() {
+            match exit::handle(&mut core) {
+                Flow::Enter => {}
+                Flow::Leave => has_left = true,
+                Flow::Dead(fault) => death = Some(Death::new(&core, fault)),
+            }
+        }
+        if let Some(death) = &mut death {
+            death.turn(&mut core);
+        }
         board.set(number, |known| {
             known.is_busy = false;
-            known.has_ended = flow != Flow::Enter;
+            known.has_left = has_left;
         });
     }
 }
 
 /// Gives a core the values that it leaves its guest with.
-fn take(
-    cpu: &mut FakeCpu,
-    values: &[(Place, u64)],
-    entered: &State,
-    log: Option<&Log>,
-    core: CoreId,
-) {
-    if let Some(log) = log {
-        let is_new = |(place, value): &&(Place, u64)| {
-            *place == Place::Field(ro::EXIT_REASON)
-                || entered.get(place).copied().unwrap_or_default() != *value
-        };
-        let changes = values.iter().filter(is_new);
-        log.took(Input::Exit {
-            core: core.0,
-            changes: changes
-                .map(|(place, value)| change(*place, *value))
-                .collect(),
-        });
-    }
+fn take(cpu: &mut FakeCpu, values: &[(Place, u64)]) {
     for (place, value) in values {
         cpu.change(*place, *value);
     }
+}
+
+/// Writes down what of them is not what the core entered its guest with, since when it has done nothing.
+fn note(cpu: &FakeCpu, values: &[(Place, u64)], log: &Log, core: CoreId) {
+    let entered = cpu.state();
+    let is_new = |(place, value): &&(Place, u64)| {
+        *place == Place::Field(ro::EXIT_REASON)
+            || entered.get(place).copied().unwrap_or_default() != *value
+    };
+    let changes = values.iter().filter(is_new);
+    log.took(Input::Exit {
+        core: core.0,
+        changes: changes
+            .map(|(place, value)| change(*place, *value))
+            .collect(),
+    });
 }
 
 /// Values with which a core leaves its guest that nothing happened to but an NMI.

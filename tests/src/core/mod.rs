@@ -5,6 +5,7 @@
 //! exits of `guest`, or of a real machine beside which it runs ([`beside`]); both can be written down, and played again.
 
 pub mod beside;
+mod code;
 mod cores;
 pub mod ending;
 mod facts;
@@ -17,6 +18,7 @@ pub mod served;
 mod way;
 mod wire;
 
+use code::Code;
 use debuggee_driver::constants::Constants;
 use debuggee_driver::fake::FlatMemory;
 use debuggee_driver::fake::cpu::FakeCpu;
@@ -122,6 +124,13 @@ fn told<H: Host>(
     });
     for core in &mut cores {
         begin(&mut core.cpu);
+        let mut code = Code {
+            memory: shared.memory.clone(),
+            direct_map: raw.direct_map_base,
+        };
+        core.cpu.runs_code = Some(Box::new(move |bytes, call, instructions, registers| {
+            code.run(bytes, call, instructions, registers)
+        }));
     }
     shared.poll.set_on(true);
     (shared, cores)

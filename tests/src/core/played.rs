@@ -15,7 +15,7 @@ use debuggee_driver::fake::cpu::Place;
 use debuggee_driver::fake::machine::Machine;
 use debugger_host::recording::compare::{Care, Said, difference};
 use debugger_host::recording::describe::Bases;
-use debugger_host::recording::input::{Change, LINE_BYTES, PAGE_BYTES};
+use debugger_host::recording::input::{Change, Input, LINE_BYTES, PAGE_BYTES};
 use debugger_host::recording::{Entry, Recording};
 use debugger_host::session::{Divergence, How, Played};
 use std::collections::{HashMap, VecDeque};
@@ -31,6 +31,13 @@ const LOOKS: u32 = 100_000;
 /// One that waits for others, in threads of their own, has to look for so long, too: a busy machine keeps those from
 /// coming.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A core that was to come then is asked to within this.
+const NOT_ASKED: Duration = Duration::from_secs(2);
+const SOON: Duration = Duration::from_micros(50);
+
+/// Whoever waits for cores looks again after this.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// One that has said all looks so often once more, to see whether it says something else.
 const LAST_LOOKS: u32 = 50;
@@ -138,48 +145,50 @@ impl Player {
     }
 
     /// The next thing that happens, if it is one that the machine does by itself, and it is time.
-    fn takes_own_step(&mut self) -> Option<What> {
+    fn takes_own_step(&mut self) -> Option<Input> {
         let sent = self.sent;
         let is_own = |step: &mut Step| step.sent <= sent && step.what.is_own();
         let step = self.steps.pop_front_if(is_own)?;
         self.happens();
+        self.replace(&step.what);
         self.takes_pieces();
-        Some(step.what)
+        match step.what {
+            What::Own(input) => Some(input),
+            _ => None,
+        }
     }
 
     /// The exit that is next, if it is one of these cores.
     fn takes_exit_of(&mut self, cores: &[usize]) -> Option<(usize, Vec<Change>)> {
         let is_it = |step: &mut Step| match step.what {
-            What::Exit { core, .. } => cores.contains(&usize::from(core)),
+            What::Own(Input::Exit { core, .. }) => cores.contains(&usize::from(core)),
             _ => false,
         };
         let step = self.steps.pop_front_if(is_it)?;
         self.takes_pieces();
         match step.what {
-            What::Exit { core, changes } => Some((usize::from(core), changes)),
+            What::Own(Input::Exit { core, changes }) => Some((usize::from(core), changes)),
             _ => None,
         }
     }
 
+    /// Whether an exit is next.
+    fn exits_next(&self) -> bool {
+        let next = self.steps.front();
+        next.is_some_and(|step| matches!(step.what, What::Own(Input::Exit { .. })))
+    }
+
     /// What the core looked at while it dealt with what comes now.
     fn takes_pieces(&mut self) {
-        let is_line = |step: &mut Step| matches!(step.what, What::Piece { len_bytes, .. } if len_bytes == LINE_BYTES);
+        let is_line = |step: &mut Step| matches!(step.what, What::Own(Input::Line { .. }));
         while let Some(step) = self.steps.pop_front_if(is_line) {
             self.replace(&step.what);
         }
     }
 
     fn replace(&self, what: &What) {
-        if let (
-            Some(memory),
-            What::Piece {
-                at,
-                len_bytes,
-                bytes,
-            },
-        ) = (&self.memory, what)
-        {
-            memory.replace(*at, *len_bytes, bytes);
+        if let (Some(memory), Some(piece)) = (&self.memory, what.piece()) {
+            memory.replace(piece.at, piece.len_bytes, piece.bytes);
         }
     }
 
@@ -188,6 +197,15 @@ impl Player {
         let page = lock(&self.missing).take();
         if let Some(at) = page {
             self.diverge_before_next(How::Page { at });
+        }
+    }
+
+    /// The driver has left.
+    fn ends(&mut self) {
+        // What the host says from then on, nobody hears.
+        self.steps.retain(|step| step.what.is_own());
+        if !self.is_through() {
+            self.give_up();
         }
     }
 
@@ -229,7 +247,7 @@ impl Host for Player {
                 let other = mistake.and_then(|change| change(&message, self.now.sent));
                 end.send(other.as_ref().unwrap_or(&message));
             }
-            What::Exit { .. } | What::Piece { .. } | What::Fault { .. } => {}
+            What::Own(_) => {}
         }
     }
 
@@ -308,20 +326,33 @@ struct Director {
 impl Director {
     /// Waits until what was begun is done.
     fn settle(&self) {
+        // Another core is to come first, which nobody has asked yet.
+        let mut unasked = Instant::now();
         loop {
             lock(&self.player).looks_elsewhere();
-            match self.cores.wait(PATIENCE) {
+            match self.cores.wait(LOOK) {
                 Waits::Idle => return,
+                // The others are to leave with it.
+                Waits::Busy if self.cores.any_leaves() => return,
                 Waits::ForCores(asked) => {
-                    let given = lock(&self.player).takes_exit_of(&asked);
-                    let (core, mut values, is_nmi) = match given {
-                        Some((core, changes)) => (core, values(&changes), false),
-                        None => (asked[0], Vec::new(), true),
-                    };
-                    if is_nmi {
-                        with_nmi(&mut values);
+                    let mut player = lock(&self.player);
+                    let given = player.takes_exit_of(&asked);
+                    if given.is_none() && player.exits_next() && unasked.elapsed() < NOT_ASKED {
+                        drop(player);
+                        std::thread::sleep(SOON);
+                        continue;
                     }
-                    self.cores.exit(core, values, None);
+                    drop(player);
+                    let (core, values) = given.map_or_else(
+                        || {
+                            let mut values = Vec::new();
+                            with_nmi(&mut values);
+                            (asked[0], values)
+                        },
+                        |(core, changes)| (core, values(&changes)),
+                    );
+                    self.cores.exit(core, values);
+                    unasked = Instant::now();
                 }
                 Waits::Busy if lock(&self.player).since.elapsed() >= PATIENCE => {
                     return lock(&self.player).give_up();
@@ -339,21 +370,31 @@ impl Director {
             }
             let step = lock(&self.player).takes_own_step();
             match step {
-                Some(What::Exit { core, changes }) => {
-                    self.cores.exit(usize::from(core), values(&changes), None);
+                Some(Input::Exit { core, changes }) => {
+                    self.cores.exit(usize::from(core), values(&changes));
                     self.settle();
                 }
-                Some(piece) => lock(&self.player).replace(&piece),
+                Some(_) => {}
                 None if lock(&self.player).is_over => break,
+                None if self.cores.all_have_left() => {
+                    lock(&self.player).ends();
+                    break;
+                }
+                None if self.cores.any_leaves() => self.settle_or_leave(),
                 None => {
                     self.cores.look();
                     self.settle();
                 }
             }
-            if self.cores.any_ended() {
-                let seen = "a core that left".to_owned();
-                lock(&self.player).diverge_before_next(How::More { seen });
-            }
+        }
+    }
+
+    /// Waits for cores that all leave, or give it up.
+    fn settle_or_leave(&self) {
+        let is_busy = self.cores.wait(LOOK) == Waits::Busy;
+        let mut player = lock(&self.player);
+        if is_busy && player.since.elapsed() >= PATIENCE {
+            player.give_up();
         }
     }
 }
@@ -368,7 +409,7 @@ fn run_alone(mut machine: Machine<Made<Player>>, player: &Mutex<Player>) {
         }
         let step = lock(player).takes_own_step();
         match step {
-            Some(What::Exit { core, changes }) => {
+            Some(Input::Exit { core, changes }) => {
                 let core = usize::from(core);
                 let Some(known) = machine.cores.get_mut(core) else {
                     continue;
@@ -378,7 +419,7 @@ fn run_alone(mut machine: Machine<Made<Player>>, player: &Mutex<Player>) {
                 }
                 end.handle(&mut machine, core);
             }
-            Some(What::Fault {
+            Some(Input::Fault {
                 core,
                 vector,
                 rip,
@@ -387,17 +428,9 @@ fn run_alone(mut machine: Machine<Made<Player>>, player: &Mutex<Player>) {
                 let core = usize::from(core).min(machine.cores.len() - 1);
                 machine.fault(core, vector, rip, detail);
             }
-            Some(other) => lock(player).replace(&other),
+            Some(_) => {}
             None if lock(player).is_over => return,
-            None if end.has_left => {
-                let mut player = lock(player);
-                // What the host says from then on, nobody hears.
-                player.steps.retain(|step| step.what.is_own());
-                if !player.is_through() {
-                    player.give_up();
-                }
-                return;
-            }
+            None if end.has_left => return lock(player).ends(),
             None => end.look(&mut machine),
         }
     }

@@ -2,6 +2,7 @@
 
 use super::line::{link, reliable};
 use std::io::{self, ErrorKind, Read, Write};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
 use wire_protocol::link::{Incoming, Link, Role};
@@ -38,6 +39,19 @@ impl Wire {
             started: Instant::now(),
             rest: Vec::new(),
         })
+    }
+
+    /// Hangs up.
+    pub(super) fn hang_up(&self) -> io::Result<()> {
+        self.stream.shutdown(Shutdown::Both)
+    }
+
+    /// The other end has come again; the session goes on.
+    pub(super) fn reopen(&mut self, stream: UnixStream) -> io::Result<()> {
+        stream.set_nonblocking(true)?;
+        self.stream = stream;
+        self.rest.clear();
+        Ok(())
     }
 
     /// Sends what is to be sent and gives what came in. `None` at the other end's end.

@@ -5,7 +5,7 @@
 
 #[path = "../replay/transcript.rs"]
 #[allow(dead_code, reason = "what only replays need")]
-mod transcript;
+pub(crate) mod transcript;
 
 use anyhow::{Context, Result, bail};
 use debugger_host::recording::Recording;
@@ -19,12 +19,13 @@ use standstill_tests::core::{STACK_BYTES, played};
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use transcript::Transcript;
 use vm_lab::exits::{Exit, Exits};
 use vm_lab::host::{self, Host, Reply};
@@ -34,6 +35,10 @@ use vm_lab::script;
 
 /// Longest wait for one command of the host program.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(240);
+/// Of the guest: each exit that it takes waits for the core.
+const GUEST_TIMEOUT: Duration = Duration::from_secs(900);
+/// Programs of another run have their stacks where those of this one have them.
+pub(crate) const FIXED_ADDRESSES: &str = "echo 0 > /proc/sys/kernel/randomize_va_space";
 const LOOK: Duration = Duration::from_millis(1);
 const PAGE_BYTES: usize = 4096;
 
@@ -130,6 +135,7 @@ fn facts(memory: &Live, options: &Options) -> Result<Vec<u8>> {
 struct Ends<'m> {
     machine: &'m mut Machine,
     host: &'m mut Host,
+    unplugs: Sender<()>,
     typed: Vec<String>,
 }
 
@@ -139,12 +145,17 @@ impl script::Ends for Ends<'_> {
         self.host.command_within(command, COMMAND_TIMEOUT)
     }
     fn guest(&mut self, command: &str) -> Result<String> {
-        self.machine.guest(command)
+        let answer = self.machine.try_guest(command, GUEST_TIMEOUT)?;
+        Ok(answer.output)
     }
     fn guest_background(&mut self, command: &str) -> Result<()> {
         self.machine.guest_background(command)
     }
-    fn unplug(&mut self, _time: Duration) {}
+    fn unplug(&mut self, time: Duration) {
+        // Whoever waits for it is gone, and says why.
+        let _ = self.unplugs.send(());
+        std::thread::sleep(time);
+    }
 }
 
 /// A scenario that was run on a machine with the core beside it.
@@ -156,19 +167,21 @@ struct Recorded {
     ran: Ran,
 }
 
-fn record(file: &str, options: &Options) -> Result<Recorded> {
+fn record(scenario: &Scenario) -> Result<Recorded> {
     let place = tempfile::tempdir()?;
     let exits = place.path().join("exits");
     let options = Options {
         exits: Some(exits.clone()),
-        ..options.clone()
+        ..scenario.options()
     };
     let passing = Passing::start(Exits::listen(&exits)?);
     let mut machine = Machine::boot(&options)?;
+    machine.guest(FIXED_ADDRESSES)?;
     let memory = machine.live_memory()?;
     let facts = facts(&memory, &options)?;
     let (exits, last) = passing.end()?;
     let socket = place.path().join("line");
+    let (unplugs, unplugged) = channel();
     let parts = beside::Parts {
         machine: Emulated(exits),
         memory: Box::new(move |at, out| {
@@ -178,6 +191,7 @@ fn record(file: &str, options: &Options) -> Result<Recorded> {
         facts,
         last: last.into_values().collect(),
         listener: UnixListener::bind(&socket)?,
+        unplugs: unplugged,
         line: UnixStream::connect(machine.socket_path())?,
     };
     let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
@@ -191,10 +205,11 @@ fn record(file: &str, options: &Options) -> Result<Recorded> {
     command.arg("--batch").arg("--record").arg(&file_recorded);
     command.env("XDG_STATE_HOME", place.path());
     let mut host = Host::run(&mut command)?;
-    let script = script::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(file))?;
+    let script = scenario.script()?;
     let mut ends = Ends {
         machine: &mut machine,
         host: &mut host,
+        unplugs,
         typed: Vec::new(),
     };
     let mut session = Vec::new();
@@ -297,21 +312,24 @@ fn by_core(mut printed: Vec<String>) -> Vec<String> {
 }
 
 /// Records a scenario, plays it, and keeps it if that is wanted.
-fn scenario(name: &str, options: &Options) -> Result<()> {
+fn record_and_play(scenario: &Scenario) -> Result<()> {
+    let name = scenario.name;
+    let began = Instant::now();
     let Recorded {
         recording,
         typed,
         symbols,
         ran,
-    } = record(&format!("scenarios/{name}.ds"), options)?;
+    } = record(scenario)?;
     let bytes = recording.to_bytes();
     let [core, driver] = ran.printed.map(by_core);
     println!(
-        "{name}: the core was given {} exits and said what the driver says, {} messages and {} printed; {} KiB",
+        "{name}: the core was given {} exits and said what the driver says, {} messages and {} printed; {} KiB in {} s",
         ran.exits,
         ran.compared,
         core.len(),
         bytes.len() >> 10,
+        began.elapsed().as_secs(),
     );
     assert_eq!(core, driver, "{name}: what scripts printed");
     let place = tempfile::tempdir()?;
@@ -321,7 +339,7 @@ fn scenario(name: &str, options: &Options) -> Result<()> {
     std::fs::write(&map, &symbols)?;
     let printed = transcript(&file, &map, &typed)?;
     if std::env::var_os("STANDSTILL_RECORD").is_some() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("replay/lab");
+        let folder = folder();
         std::fs::create_dir_all(&folder)?;
         let packed = std::fs::File::create(folder.join(format!("{name}.pcapng.gz")))?;
         let mut packed = GzEncoder::new(packed, Compression::best());
@@ -336,29 +354,121 @@ fn scenario(name: &str, options: &Options) -> Result<()> {
     }
 }
 
-/// Scenarios, each with the cores that its machine has.
-const SCENARIOS: [(&str, u32); 4] = [
-    ("refusals", 2),
-    ("05-instant-events", 2),
-    ("07-who-writes", 2),
-    ("08-system-calls", 2),
+/// Where the recordings are.
+pub(crate) fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("replay/lab")
+}
+
+/// A scenario, and its machine.
+pub(crate) struct Scenario {
+    /// Name of the recording.
+    pub(crate) name: &'static str,
+    file: &'static str,
+    cpus: u32,
+    /// Parameters of the driver.
+    params: &'static [(&'static str, &'static str)],
+    /// It halts, and goes on with this line: what is before needs what no such core can do.
+    from: Option<&'static str>,
+    /// From this line on it is about an address that is another one in another run.
+    pub(crate) is_own_from: Option<&'static str>,
+}
+
+impl Scenario {
+    const fn of(name: &'static str, file: &'static str) -> Self {
+        Self {
+            name,
+            file,
+            cpus: 2,
+            params: &[],
+            from: None,
+            is_own_from: None,
+        }
+    }
+
+    pub(crate) fn options(&self) -> Options {
+        let params = self.params.iter();
+        Options {
+            cpus: self.cpus,
+            params: params
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+            ..Options::default()
+        }
+    }
+
+    pub(crate) fn script(&self) -> Result<script::Script> {
+        self.part(None)
+    }
+
+    /// What another run of the machine can be asked, too.
+    pub(crate) fn for_another_run(&self) -> Result<script::Script> {
+        self.part(self.is_own_from)
+    }
+
+    /// Without what begins with the line `until`.
+    fn part(&self, until: Option<&str>) -> Result<script::Script> {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(self.file);
+        if self.from.or(until).is_none() {
+            return script::read(&file);
+        }
+        let text = std::fs::read_to_string(&file)?;
+        let place = |line: &str| text.find(line).context("the scenario has changed");
+        let begin = self.from.map(place).transpose()?;
+        let end = until.map(place).transpose()?;
+        let text = &text[begin.unwrap_or(0)..end.unwrap_or(text.len())];
+        let halts = if begin.is_some() { "pause\n" } else { "" };
+        let folder = tempfile::tempdir()?;
+        let part = folder.path().join("part.ds");
+        std::fs::write(&part, format!("{halts}{text}"))?;
+        script::read(&part)
+    }
+}
+
+/// All that are recorded.
+pub(crate) const SCENARIOS: [Scenario; 10] = [
+    Scenario::of("first-steps", "tests/scripts/first-steps.txt"),
+    Scenario::of("refusals", "scenarios/refusals.ds"),
+    Scenario::of("05-instant-events", "scenarios/05-instant-events.ds"),
+    Scenario::of("06-conditional-stop", "scenarios/06-conditional-stop.ds"),
+    Scenario {
+        is_own_from: Some("# One word, with the guest's own account"),
+        ..Scenario::of("07-who-writes", "scenarios/07-who-writes.ds")
+    },
+    Scenario::of("08-system-calls", "scenarios/08-system-calls.ds"),
+    Scenario {
+        cpus: 4,
+        ..Scenario::of("09-count", "scenarios/09-count.ds")
+    },
+    Scenario::of("11-instructions", "scenarios/11-instructions.ds"),
+    Scenario {
+        params: &[("arena_bytes", "4194304"), ("replenish_ms", "0")],
+        ..Scenario::of("12-pools", "scenarios/12-pools.ds")
+    },
+    Scenario {
+        from: Some("# A core without page tables"),
+        ..Scenario::of("13-a-core-dies", "scenarios/13-what-changes-underneath.ds")
+    },
 ];
+
+/// Those that a variable names, each by its name or all of them.
+pub(crate) fn wanted(variable: &str, otherwise: &str) -> Vec<&'static Scenario> {
+    let words = std::env::var(variable).unwrap_or_else(|_| otherwise.to_owned());
+    let scenarios = SCENARIOS.iter();
+    let is_wanted = |scenario: &&Scenario| {
+        words
+            .split(' ')
+            .any(|it| it == scenario.name || it == "all")
+    };
+    scenarios.filter(is_wanted).collect()
+}
 
 /// All of them, or those that `STANDSTILL_BESIDE` names.
 #[test]
 #[ignore = "it takes minutes; `cargo lab soak beside` runs it"]
 fn core_beside_the_machine_says_what_the_driver_says() {
-    let wanted = std::env::var("STANDSTILL_BESIDE").unwrap_or_else(|_| "all".to_owned());
-    for (name, cpus) in SCENARIOS {
-        if !wanted.split(' ').any(|word| word == name || word == "all") {
-            continue;
-        }
-        let options = Options {
-            cpus,
-            ..Options::default()
-        };
-        if let Err(error) = scenario(name, &options) {
-            panic!("{name}: {error:?}");
+    for scenario in wanted("STANDSTILL_BESIDE", "all") {
+        if let Err(error) = record_and_play(scenario) {
+            panic!("{}: {error:?}", scenario.name);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What the shim tells at load, as `facts.h` lays it out.
 
+use core::{array, ptr};
 use debuggee_driver::constants::{Constants, TABLE};
 use debuggee_driver::facts::Facts;
 use debuggee_driver::guest::kernel::KernelSpace;
@@ -12,94 +13,149 @@ use wire_protocol::packet;
 
 const CHUNKS: usize = 256;
 
-/// `struct ss_ram`.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) struct Ram {
-    pub(crate) start: u64,
-    pub(crate) len_bytes: u64,
+/// Part of a structure that C lays out without gaps. It is read from bytes where what the shim told is looked at from outside,
+/// in the memory of the machine.
+#[allow(dead_code, reason = "the driver has the structures themselves")]
+pub(crate) trait Raw {
+    /// From its bytes, one after the other.
+    fn read(next: &mut impl FnMut() -> u8) -> Self;
 }
 
-/// `struct ss_line_wish`.
-#[repr(C)]
-pub(crate) struct RawWish {
-    pub(crate) com: u64,
-    pub(crate) io: u64,
-    pub(crate) mmio: u64,
-    pub(crate) stride: u64,
-    pub(crate) acpi: u64,
-    pub(crate) dbg2: *const u8,
-    pub(crate) dbg2_bytes: u64,
-    pub(crate) spcr: *const u8,
-    pub(crate) spcr_bytes: u64,
+impl Raw for u8 {
+    fn read(next: &mut impl FnMut() -> u8) -> Self {
+        next()
+    }
 }
 
-/// `struct ss_line`.
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-pub(crate) struct RawLine {
-    pub(crate) base: u64,
-    pub(crate) len_bytes: u64,
-    pub(crate) stride: u64,
-    pub(crate) clock_hz: u64,
+impl Raw for u64 {
+    fn read(next: &mut impl FnMut() -> u8) -> Self {
+        Self::from_le_bytes(Raw::read(next))
+    }
 }
 
-/// `struct ss_facts`; see `facts.h` for the fields.
-#[repr(C)]
-pub(crate) struct RawFacts {
-    pub(crate) size_bytes: u64,
-    pub(crate) chunk_count: u64,
-    pub(crate) chunks: [u64; CHUNKS],
-    pub(crate) image_page_count: u64,
-    pub(crate) image_pages: *const ImagePage,
-    pub(crate) image_base: u64,
-    pub(crate) image_bytes: u64,
-    pub(crate) direct_map_base: u64,
-    pub(crate) physical_limit: u64,
-    pub(crate) kernel_base: u64,
-    pub(crate) kernel_bytes: u64,
-    pub(crate) kernel_cr3: u64,
-    pub(crate) kernel_cr4: u64,
-    pub(crate) core_count: u64,
-    pub(crate) tsc_khz: u64,
-    pub(crate) line: RawLine,
-    pub(crate) line_linear: u64,
-    pub(crate) clock_hz: u64,
-    pub(crate) baud_hz: u64,
-    pub(crate) baud_fixed: u64,
-    pub(crate) session: u64,
-    pub(crate) token: u64,
-    pub(crate) entry_base: u64,
-    pub(crate) entry_bytes: u64,
-    pub(crate) core_selector: u64,
-    pub(crate) constants: [u64; TABLE.len()],
-    pub(crate) current_task_slot: [u64; limits::CORES],
-    pub(crate) init_task: u64,
-    pub(crate) task_tasks: u64,
-    pub(crate) task_tgid: u64,
-    pub(crate) task_pid: u64,
-    pub(crate) task_mm: u64,
-    pub(crate) task_active_mm: u64,
-    pub(crate) task_leader: u64,
-    pub(crate) task_comm: u64,
-    pub(crate) mm_pgd: u64,
-    pub(crate) modules_head: u64,
-    pub(crate) module_list: u64,
-    pub(crate) module_name: u64,
-    pub(crate) module_base: u64,
-    pub(crate) module_size: u64,
-    pub(crate) module_kallsyms: u64,
-    pub(crate) kallsyms_symtab: u64,
-    pub(crate) kallsyms_count: u64,
-    pub(crate) kallsyms_strtab: u64,
-    pub(crate) bpf_head: u64,
-    pub(crate) bpf_list: u64,
-    pub(crate) bpf_start: u64,
-    pub(crate) bpf_end: u64,
-    pub(crate) bpf_name: u64,
-    pub(crate) ram: [Ram; limits::RAM_RANGES],
-    pub(crate) banner_bytes: u64,
-    pub(crate) banner: [u8; limits::BANNER_BYTES],
+/// It leads nowhere outside.
+impl<T> Raw for *const T {
+    fn read(next: &mut impl FnMut() -> u8) -> Self {
+        u64::read(next);
+        ptr::null()
+    }
+}
+
+impl<T: Raw, const COUNT: usize> Raw for [T; COUNT] {
+    fn read(next: &mut impl FnMut() -> u8) -> Self {
+        array::from_fn(|_| T::read(next))
+    }
+}
+
+/// A structure of the shim's.
+macro_rules! raw {
+    ($(#[$about:meta])* $name:ident { $($field:ident: $kind:ty,)* }) => {
+        $(#[$about])*
+        #[repr(C)]
+        pub(crate) struct $name {
+            $(pub(crate) $field: $kind,)*
+        }
+
+        impl Raw for $name {
+            fn read(next: &mut impl FnMut() -> u8) -> Self {
+                Self { $($field: Raw::read(next),)* }
+            }
+        }
+    };
+}
+
+raw! {
+    /// `struct ss_ram`.
+    #[derive(Clone, Copy)]
+    Ram {
+        start: u64,
+        len_bytes: u64,
+    }
+}
+
+raw! {
+    /// `struct ss_line_wish`.
+    RawWish {
+        com: u64,
+        io: u64,
+        mmio: u64,
+        stride: u64,
+        acpi: u64,
+        dbg2: *const u8,
+        dbg2_bytes: u64,
+        spcr: *const u8,
+        spcr_bytes: u64,
+    }
+}
+
+raw! {
+    /// `struct ss_line`.
+    #[derive(Clone, Copy, Default)]
+    RawLine {
+        base: u64,
+        len_bytes: u64,
+        stride: u64,
+        clock_hz: u64,
+    }
+}
+
+raw! {
+    /// `struct ss_facts`; see `facts.h` for the fields.
+    RawFacts {
+        size_bytes: u64,
+        chunk_count: u64,
+        chunks: [u64; CHUNKS],
+        image_page_count: u64,
+        image_pages: *const ImagePage,
+        image_base: u64,
+        image_bytes: u64,
+        direct_map_base: u64,
+        physical_limit: u64,
+        kernel_base: u64,
+        kernel_bytes: u64,
+        kernel_cr3: u64,
+        kernel_cr4: u64,
+        core_count: u64,
+        tsc_khz: u64,
+        line: RawLine,
+        line_linear: u64,
+        clock_hz: u64,
+        baud_hz: u64,
+        baud_fixed: u64,
+        session: u64,
+        token: u64,
+        entry_base: u64,
+        entry_bytes: u64,
+        core_selector: u64,
+        constants: [u64; TABLE.len()],
+        current_task_slot: [u64; limits::CORES],
+        init_task: u64,
+        task_tasks: u64,
+        task_tgid: u64,
+        task_pid: u64,
+        task_mm: u64,
+        task_active_mm: u64,
+        task_leader: u64,
+        task_comm: u64,
+        mm_pgd: u64,
+        modules_head: u64,
+        module_list: u64,
+        module_name: u64,
+        module_base: u64,
+        module_size: u64,
+        module_kallsyms: u64,
+        kallsyms_symtab: u64,
+        kallsyms_count: u64,
+        kallsyms_strtab: u64,
+        bpf_head: u64,
+        bpf_list: u64,
+        bpf_start: u64,
+        bpf_end: u64,
+        bpf_name: u64,
+        ram: [Ram; limits::RAM_RANGES],
+        banner_bytes: u64,
+        banner: [u8; limits::BANNER_BYTES],
+    }
 }
 
 impl RawFacts {

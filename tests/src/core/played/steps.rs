@@ -2,7 +2,7 @@
 
 use super::RawFacts;
 use debugger_host::recording::describe::Bases;
-use debugger_host::recording::input::{Change, Input, LINE_BYTES, PAGE_BYTES};
+use debugger_host::recording::input::{Input, LINE_BYTES, PAGE_BYTES};
 use debugger_host::recording::{Entry, Recording};
 use std::collections::{HashMap, VecDeque};
 use wire_protocol::address::GuestVirtual;
@@ -20,31 +20,36 @@ pub(super) enum What {
     Connect(u32),
     Request(Vec<u8>),
     BreakIn,
-    Exit {
-        core: u16,
-        changes: Vec<Change>,
-    },
-    Piece {
-        at: u64,
-        len_bytes: usize,
-        bytes: Vec<u8>,
-    },
-    Fault {
-        core: u16,
-        vector: u16,
-        rip: u64,
-        detail: u64,
-    },
+    /// The machine does it by itself.
+    Own(Input),
 }
 
 impl What {
     /// Whether the machine does it by itself.
     pub(super) const fn is_own(&self) -> bool {
-        matches!(
-            self,
-            Self::Exit { .. } | Self::Piece { .. } | Self::Fault { .. }
-        )
+        matches!(self, Self::Own(_))
     }
+
+    /// The piece of memory that it is about, if it is about one.
+    pub(super) fn piece(&self) -> Option<PieceOf<'_>> {
+        let (at, len_bytes, bytes) = match self {
+            Self::Own(Input::Page { at, bytes }) => (*at, PAGE_BYTES, bytes),
+            Self::Own(Input::Line { at, bytes }) => (*at, LINE_BYTES, bytes),
+            _ => return None,
+        };
+        Some(PieceOf {
+            at,
+            len_bytes,
+            bytes,
+        })
+    }
+}
+
+/// Memory that the guest has changed, or that the core looked at first.
+pub(super) struct PieceOf<'s> {
+    pub(super) at: u64,
+    pub(super) len_bytes: usize,
+    pub(super) bytes: &'s [u8],
 }
 
 /// A message that it sends.
@@ -84,30 +89,8 @@ pub(super) fn steps(recording: &Recording) -> (VecDeque<Step>, VecDeque<Expected
             (_, Some(what)) => of_host.push(step(what)),
             (Entry::Input(input), _) => {
                 let taken = packet.taken as usize;
-                let what = match input.clone() {
-                    Input::Exit { core, changes } => What::Exit { core, changes },
-                    Input::Fault {
-                        core,
-                        vector,
-                        rip,
-                        detail,
-                    } => What::Fault {
-                        core,
-                        vector,
-                        rip,
-                        detail,
-                    },
-                    Input::Page { at, bytes } => What::Piece {
-                        at,
-                        len_bytes: PAGE_BYTES,
-                        bytes,
-                    },
-                    Input::Line { at, bytes } => What::Piece {
-                        at,
-                        len_bytes: LINE_BYTES,
-                        bytes,
-                    },
-                    Input::Facts(_) => continue,
+                match input.clone() {
+                    Input::Facts(_) => {}
                     Input::Unheard { message } => {
                         unheard.push((taken, expected.len()));
                         expected.push_back(Expected {
@@ -120,10 +103,9 @@ pub(super) fn steps(recording: &Recording) -> (VecDeque<Step>, VecDeque<Expected
                                 _ => bases.received,
                             },
                         });
-                        continue;
                     }
-                };
-                inputs.push_back((taken, step(what)));
+                    input => inputs.push_back((taken, step(What::Own(input)))),
+                }
             }
             (Entry::Message(message), _) => expected.push_back(Expected {
                 packet: packet.number,
@@ -156,13 +138,13 @@ pub(super) fn steps(recording: &Recording) -> (VecDeque<Step>, VecDeque<Expected
 /// What each piece of memory held when the core looked at it first, however far the steps have come; they go from these.
 pub(super) fn first_pieces(steps: &mut VecDeque<Step>) -> HashMap<u64, (usize, Vec<u8>)> {
     let mut pieces = HashMap::new();
-    steps.retain(|step| match &step.what {
-        What::Piece {
+    steps.retain(|step| match step.what.piece() {
+        Some(PieceOf {
             at,
             len_bytes,
             bytes,
-        } if !pieces.contains_key(at) => {
-            pieces.insert(*at, (*len_bytes, bytes.clone()));
+        }) if !pieces.contains_key(&at) => {
+            pieces.insert(at, (len_bytes, bytes.to_vec()));
             false
         }
         _ => true,
@@ -174,7 +156,7 @@ pub(super) fn first_pieces(steps: &mut VecDeque<Step>) -> HashMap<u64, (usize, V
 pub(super) fn facts(recording: &Recording) -> Option<RawFacts> {
     let packets = recording.packets.iter();
     let facts = packets.filter_map(|packet| match &packet.entry {
-        Entry::Input(Input::Facts(facts)) => RawFacts::read(facts),
+        Entry::Input(Input::Facts(facts)) => RawFacts::from_bytes(facts),
         _ => None,
     });
     facts.take(1).next()
