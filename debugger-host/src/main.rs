@@ -105,6 +105,10 @@ struct Replay {
     /// otherwise.
     #[arg(long, requires = "Line", conflicts_with_all = ["break_in", "symbols", "script", "batch", "json"])]
     as_host: bool,
+    /// Tell each command that was typed then, and wait for a line of standard input before it is played: the time to do on
+    /// the debuggee what was done there then.
+    #[arg(long, requires = "as_host")]
+    confirm: bool,
     #[command(flatten)]
     place: Place,
     /// Halt the debuggee once connected.
@@ -292,7 +296,14 @@ impl Replay {
         let explain = |wait: &Wait| eprintln!("{}", text::news(&News::from(wait)));
         let mut session = Session::new(Timeout::new(interrupts, Some(UNATTENDED_LIMIT), explain));
         let line = endpoint.to_string();
-        let played = session.play_host(&recording, endpoint);
+        let mut begins = |command: &str| {
+            if self.confirm {
+                println!("next: {}", command.replace('\n', "\\n"));
+                // At its end all is confirmed.
+                let _ = std::io::stdin().read_line(&mut String::new());
+            }
+        };
+        let played = session.play_host(&recording, endpoint, &mut begins);
         let played = played.with_context(|| self.file.display().to_string())?;
         println!("{}", text::recording::played(&line, played));
         Ok(())

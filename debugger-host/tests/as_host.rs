@@ -7,8 +7,9 @@ mod fake;
 
 use fake::host::{recorded, standstill};
 use fake::{Debuggee, ToldStop};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::Ordering;
 
 /// One of each: questions, changes, refusals, halts that were asked for and that came by themselves.
@@ -83,6 +84,40 @@ fn a_recording_plays_the_host_to_another_debuggee_and_again_to_the_same() {
         "(in the command `!epthook do_sys_openat2`) in its results ([0] then, [2] now): \
              expected EventsAdded #"
     ));
+}
+
+/// `standstill replay --as-host --confirm`.
+fn confirmed(file: &Path, debuggee: &Debuggee) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_standstill"));
+    command.args(["replay", "--as-host", "--confirm", "--socket"]);
+    command.arg(&debuggee.socket).arg(file);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    command
+}
+
+#[test]
+fn commands_wait_for_a_line_where_that_is_wanted() {
+    let (_first, file) = recorded(&COMMANDS);
+    let other = Debuggee::start();
+    let mut program = confirmed(&file, &other).spawn().expect("it starts");
+    let mut input = program.stdin.take().expect("piped");
+    let mut lines = BufReader::new(program.stdout.take().expect("piped")).lines();
+    for command in COMMANDS {
+        let line = lines.next().expect("a line").expect("text");
+        assert_eq!(line, format!("next: {command}"));
+        if command == "g" {
+            assert!(!other.take_requests().iter().any(|it| it == "Go"));
+        }
+        writeln!(input).expect("it waits");
+    }
+    let last = lines.next().expect("a line").expect("text");
+    assert!(last.contains(" answers as it was recorded: "), "{last}");
+    assert!(program.wait().expect("it ends").success());
+
+    // Without anybody who says so, all goes on.
+    let another = Debuggee::start();
+    let output = confirmed(&file, &another).stdin(Stdio::null()).output();
+    assert!(output.expect("it starts").status.success());
 }
 
 #[test]

@@ -205,6 +205,14 @@ const PARTS: &[Part] = &[
         ),
     },
     Part {
+        name: "as-host",
+        about: "the recordings of scenarios as the host of a machine, which answers as then",
+        work: Work::Lab(
+            "recorded_scenarios_play_the_host",
+            Some(("STANDSTILL_AS_HOST", "all")),
+        ),
+    },
+    Part {
         name: "deny",
         about: "licences, bans and sources of all dependencies, by cargo-deny",
         work: Work::Other(deny),

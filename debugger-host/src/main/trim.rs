@@ -42,14 +42,18 @@ impl Trim {
         let interrupts = count_interrupts()?;
         let explain = |wait: &Wait| eprintln!("{}", text::news(&News::from(wait)));
         let mut session = Session::new(Timeout::new(interrupts, Some(UNATTENDED_LIMIT), explain));
-        let mut told = None;
+        let (mut told, mut tries) = (None, 0);
         let mut play = |recording: &Recording| {
             if let Some(reset) = &self.reset {
+                if tries > 0 {
+                    let_go(&mut session, endpoint);
+                }
                 session.close();
                 run_in_shell(reset)?;
             }
+            tries += 1;
             let packets = recording.packets.len();
-            match session.play_host(recording, endpoint.clone()) {
+            match session.play_host(recording, endpoint.clone(), &mut |_| {}) {
                 Ok(_) => {
                     eprintln!("{packets} packets: it answers as it was recorded");
                     Ok(None)
@@ -111,6 +115,18 @@ impl Trim {
 
 /// What is left, and which difference it shows, if there is one.
 type Trimmed = Option<(Recording, String)>;
+
+/// A try that ended in a halt has left the debuggee in it, where it can do nothing for the next one.
+fn let_go(session: &mut Session, endpoint: &Endpoint) {
+    session.close();
+    let greeted = session
+        .open(endpoint.clone())
+        .and_then(|()| session.shake_hands());
+    if greeted.is_ok() && session.halt().is_some() {
+        // One that cannot go on is for the command to bring back.
+        let _ = session.go();
+    }
+}
 
 fn run_in_shell(command: &str) -> anyhow::Result<()> {
     let (shell, option) = match cfg!(windows) {

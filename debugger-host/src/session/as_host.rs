@@ -199,6 +199,10 @@ struct Player<'s> {
     session: &'s mut Session,
     endpoint: Endpoint,
     played: Played,
+    /// Told of each command that was typed then, before it is played; it goes on when that returns.
+    begins: &'s mut dyn FnMut(&str),
+    /// Commands that are under way: a file of commands is one, and so is each in it.
+    depth: u32,
     command: Option<String>,
     /// Of the packet that is played.
     packet: u32,
@@ -213,7 +217,8 @@ struct Player<'s> {
 }
 
 impl Session {
-    /// Plays the host of a recording to the debuggee at `endpoint`.
+    /// Plays the host of a recording to the debuggee at `endpoint`. `begins` is told of each command that was typed then, before
+    /// it is played.
     ///
     /// # Errors
     /// It cannot be reached, or does something else: the first difference. It is left as it is then.
@@ -221,6 +226,7 @@ impl Session {
         &mut self,
         recording: &Recording,
         endpoint: Endpoint,
+        begins: &mut dyn FnMut(&str),
     ) -> Result<Played, PlayError> {
         let packets = &recording.packets;
         if !packets
@@ -234,6 +240,8 @@ impl Session {
             session: self,
             endpoint,
             played: Played::default(),
+            begins,
+            depth: 0,
             command: None,
             packet: 0,
             then: Bases::default(),
@@ -273,8 +281,17 @@ impl Player<'_> {
             }
             Entry::BreakIn => self.session.connected_link()?.break_in(),
             Entry::Message(message) => self.await_message(message, took)?,
-            Entry::Command(line) => self.command = Some(line.clone()),
-            Entry::CommandEnd => self.command = None,
+            Entry::Command(line) => {
+                if self.depth == 0 {
+                    (self.begins)(line);
+                }
+                self.depth += 1;
+                self.command = Some(line.clone());
+            }
+            Entry::CommandEnd => {
+                self.depth = self.depth.saturating_sub(1);
+                self.command = None;
+            }
             // They are of that line, or of that driver's start.
             Entry::Start(_)
             | Entry::Greeting

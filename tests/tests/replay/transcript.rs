@@ -93,6 +93,22 @@ impl Transcript {
         Self(self.0.iter().map(step).collect())
     }
 
+    /// What was typed, and what came of it.
+    pub(crate) fn replies(&self) -> Vec<(String, Reply)> {
+        let replies = self.0.iter().filter_map(|(step, printed)| match step {
+            Step::Command(command) => {
+                let output = printed.strip_suffix(FAILED);
+                let reply = Reply {
+                    ok: output.is_none(),
+                    output: output.unwrap_or(printed).to_owned(),
+                };
+                Some((command.clone(), reply))
+            }
+            Step::Lose(_) | Step::End(_) => None,
+        });
+        replies.collect()
+    }
+
     pub(crate) fn write(&self) -> String {
         let step = |(step, printed): &(Step, String)| match step {
             Step::Command(command) => {
