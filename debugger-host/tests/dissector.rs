@@ -10,8 +10,10 @@
 mod support;
 
 use debugger_host::recording::describe::{self, Bases};
-use debugger_host::recording::input::Input;
-use debugger_host::recording::{Entry, Moment, NotOpen, NotOpenCause, Recorder, Recording, Start};
+use debugger_host::recording::input::{Change, Input};
+use debugger_host::recording::{
+    Counts, Entry, Moment, NotOpen, NotOpenCause, Recorder, Recording, Start,
+};
 use debugger_host::transport::Endpoint;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
@@ -22,7 +24,8 @@ use support::values;
 use wire_protocol::address::GuestVirtual;
 use wire_protocol::codec::{EncodeError, Writer};
 use wire_protocol::limits::MESSAGE_BYTES;
-use wire_protocol::packet::{Message, PROTOCOL_VERSION};
+use wire_protocol::link::{RateState, SendError};
+use wire_protocol::packet::{Message, Notice, PROTOCOL_VERSION};
 
 /// Of the kernel.
 const BASE: GuestVirtual = GuestVirtual(0xffff_ffff_8100_0000);
@@ -89,11 +92,61 @@ fn record(file: &Path) {
         Entry::Lost {
             why: "pulled".to_owned(),
         },
-        Entry::Input(Input::page(0x1000, &[0x90])),
+        Entry::Reopened {
+            untold: Some("a cable".to_owned()),
+        },
+        Entry::Unsent {
+            id: 3,
+            why: SendError::NotConnected,
+        },
+        Entry::Counts(Box::default()),
+        Entry::Counts(Box::new(Counts {
+            lost: Some("pulled".to_owned()),
+            rate: RateState {
+                baud_hz: 115_200,
+                failed_hz: 0,
+            },
+            ..Counts::default()
+        })),
     ] {
         note(entry);
     }
+    for (_, input) in inputs() {
+        note(Entry::Input(input));
+    }
     recorder.finish();
+}
+
+/// What a core took in, of each kind, with what the dissector calls it.
+fn inputs() -> [(&'static str, Input); 6] {
+    let change = |kind, number| Change {
+        kind,
+        number,
+        value: 0x1234,
+    };
+    let changes = vec![
+        change(0, 0x4402),
+        change(1, 15),
+        change(2, 0),
+        change(3, 0xc000_0080),
+    ];
+    let stopped = encoded(|out| Notice::Goodbye.encode(BASE, out));
+    [
+        ("Exit", Input::Exit { core: 1, changes }),
+        ("Page", Input::page(0x1000, &[0x90])),
+        ("Unheard", Input::Unheard { message: stopped }),
+        (
+            "Fault",
+            Input::Fault {
+                core: 0,
+                vector: 13,
+                rip: 1,
+                detail: 2,
+            },
+        ),
+        ("Line", Input::line(0x40, &[1])),
+        ("Facts", Input::Facts(vec![1, 2, 3])),
+    ]
 }
 
 fn tshark(file: &Path, arguments: &[&str]) -> Vec<String> {
@@ -162,6 +215,66 @@ fn tshark_reads_every_message() {
     };
     let names = names_of_messages(&file, bases);
     assert!(names.len() > 35, "kinds are missing: {names:?}");
+    let seen = tshark(
+        &file,
+        &[
+            "-Y",
+            "standstill.input",
+            "-T",
+            "fields",
+            "-e",
+            "standstill.input",
+        ],
+    );
+    assert_eq!(seen, inputs().map(|(name, _)| name));
+    let exit = tshark(
+        &file,
+        &["-Y", "standstill.input == \"Exit\"", "-O", "standstill"],
+    );
+    for value in [
+        "core: 0x1",
+        "VMCS field 0x4402: 0x1234",
+        "r15: 0x1234",
+        "cr2: 0x1234",
+        "MSR 0xc0000080: 0x1234",
+    ] {
+        assert!(
+            exit.iter().any(|line| line.ends_with(value)),
+            "{value}: {exit:?}"
+        );
+    }
+}
+
+/// Lists are shown item by item, and no part of a message as bytes alone that has parts of its own.
+#[test]
+#[ignore = "it needs tshark; `cargo lab soak dissector` brings it and runs this"]
+fn tshark_shows_the_items_of_lists() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/replay");
+    let shown = |name: &str, message: &str| {
+        let filter = format!("standstill.name == \"{message}\"");
+        let file = folder.join(format!("{name}.pcapng"));
+        tshark(&file, &["-Y", &filter, "-O", "standstill"])
+    };
+    for (name, message, value) in [
+        ("events", "AddEvents", "trigger: EptHook"),
+        ("events", "AddEvents", "event[0]"),
+        ("events", "EventsAdded", "event: 0x0"),
+        ("events", "EventsAdded", "free of RegularEvent: 0x3"),
+        ("events", "Events", "standing: Active"),
+        ("events", "Messages", "record[0]"),
+        ("halt", "Cores", "state: waits-for-sipi"),
+        ("halt", "Registers", "rbx: 0x5"),
+        ("halt", "Refused", "refusal: NotPresent"),
+        ("halt", "Stopped", "cause: break-in"),
+        ("pools", "Pools", "class: EptHook"),
+        ("scripts", "GlobalsDefined", "offset: 0x0"),
+        ("scripts", "ScriptRan", "cause: Division"),
+    ] {
+        let lines = shown(name, message);
+        let field = format!("Field: {value}");
+        let is_there = lines.iter().any(|line| line.trim().starts_with(&field));
+        assert!(is_there, "{message}, {value}: {}", lines.join("\n"));
+    }
 }
 
 #[test]
@@ -174,6 +287,22 @@ fn tshark_reads_the_recordings_of_whole_sessions() {
     let names = recordings.map(|file| names_of_messages(&file, Bases::default()));
     let names: BTreeSet<String> = names.flatten().collect();
     assert!(names.len() > 30, "kinds are missing: {names:?}");
+}
+
+/// With what the driver's core took in of real machines.
+#[test]
+#[ignore = "it needs tshark; `cargo lab soak dissector` brings it and runs this"]
+fn tshark_reads_the_recordings_of_the_lab() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/replay/lab");
+    let files = std::fs::read_dir(folder).expect("it is there");
+    let files = files.map(|file| file.expect("readable").path());
+    let packed: Vec<_> = files
+        .filter(|file| file.extension().is_some_and(|it| it == "gz"))
+        .collect();
+    assert!(packed.len() > 5, "{packed:?}");
+    for file in packed {
+        assert_eq!(tshark(&file, &["-Y", WRONG]), [""; 0], "{}", file.display());
+    }
 }
 
 #[test]

@@ -123,65 +123,130 @@ local REFUSALS = {
     [52] = "PageTaken",
 }
 
--- What stands in a message's body, in order. `num` is a LEB128 number, `addr` a signed distance to
--- the kernel base, `size` a number of bytes, `run` a length and so many bytes, `rest` all to the end.
-local REQUEST_BODIES = {
-    Hello = { { "num", "version" }, { "rest", "of that version" } },
-    ShortCircuit = { { "byte", "on" } },
-    ReadRegisters = { { "num", "core" }, { "num", "set" } },
-    WriteRegister = { { "num", "core" }, { "byte", "register" }, { "rest", "value" } },
-    ReadMemory = { { "place", "place" }, { "num", "length" }, { "digest", "expected digest" } },
-    WriteMemory = { { "place", "place" }, { "rest", "bytes" } },
-    Translate = { { "num", "core" }, { "addr", "address" } },
-    DigestMemory = { { "size", "physical address" }, { "size", "length" } },
-    AddEvents = { { "num", "core" }, { "num", "count * 2 + all or nothing" }, { "rest", "events" } },
-    ChangeEvents = { { "byte", "change" }, { "optional", "event" } },
-    ListEvents = { { "num", "lowest event" } },
-    EventPrograms = { { "num", "event" } },
-    Prealloc = { { "byte", "class" }, { "num", "count" } },
-    DefineGlobals = { { "num", "count" }, { "rest", "names" } },
-    RunScript = { { "num", "core" }, { "run", "program" } },
-    ChangeBranches = { { "byte", "order" }, { "num", "filter" } },
-    ReadBranches = { { "num", "core" } },
+local REFUSAL_FIELDS = {
+    [0] = "number (pid)",
+    [1] = "byte (class), number (reserved), number (in use), number (needed), number (most), number (object bytes), size (arena left bytes), number (possible), number (refill ms)",
+    [2] = "core, event",
+    [3] = "core",
+    [4] = "address",
+    [5] = "physical, size (limit)",
+    [6] = "physical",
+    [7] = "number (limit)",
+    [8] = "core",
+    [9] = "event",
+    [10] = "core, number (count)",
+    [11] = "byte (register)",
+    [12] = "byte (register), number (value)",
+    [13] = "size (limit bytes), size (asked bytes)",
+    [15] = "number (ours)",
+    [16] = "byte (kind)",
+    [18] = "byte (class), number (asked), number (possible), number (room)",
+    [19] = "number (limit bytes), number (asked bytes)",
+    [20] = "number (limit bytes), number (asked bytes)",
+    [21] = "number (limit bytes), number (asked bytes), number (most bytes)",
+    [22] = "number (limit bytes), number (asked bytes)",
+    [23] = "byte (part), number (regular bytes), number (asked bytes), number (reserved), number (object bytes), size (arena left bytes), number (possible), number (refill ms)",
+    [24] = "byte (part), number (at), byte (reason)",
+    [25] = "byte (option)",
+    [26] = "number (value), number (least), number (most)",
+    [27] = "number (port)",
+    [28] = "number (msr)",
+    [29] = "byte (feature)",
+    [32] = "physical, number (len bytes)",
+    [38] = "core",
+    [39] = "byte (branch obstacle)",
+    [40] = "number (has bytes), number (asked bytes)",
+    [41] = "number (free bytes), number (asked bytes), number (free names)",
+    [50] = "physical",
+    [51] = "byte (obstacle)",
+    [52] = "event",
 }
 
-local REPLY_BODIES = {
-    Hello = { { "num", "version" }, { "rest", "of that version" } },
-    Refused = { { "refusal", "refusal" }, { "rest", "fields" } },
-    Cores = { { "num", "count" }, { "rest", "states" } },
-    Registers = { { "num", "set" }, { "rest", "values" } },
-    Memory = { { "num", "length * 2 + packed" }, { "rest", "content" } },
-    Physical = { { "byte", "page bits" }, { "num", "physical address" } },
-    Digest = { { "fixed64", "digest" } },
-    EventsAdded = { { "num", "count" }, { "rest", "results" } },
-    EventsChanged = { { "num", "count" }, { "rest", "after" } },
-    Events = { { "num", "count" }, { "rest", "entries" } },
-    EventPrograms = {
-        { "byte", "condition" },
-        { "run", "condition" },
-        { "run", "script" },
-        { "run", "code" },
-    },
-    Carved = { { "rest", "pool" } },
-    Pools = { { "num", "count" }, { "rest", "classes" } },
-    GlobalsDefined = { { "num", "count" }, { "rest", "offsets" } },
-    ScriptRan = { { "byte", "failed" }, { "num", "value" }, { "rest", "failure" } },
-    MessageCounts = {
-        { "num", "produced" },
-        { "num", "delivered" },
-        { "num", "dropped" },
-        { "num", "flushed" },
-        { "num", "waiting" },
-        { "num", "told" },
-    },
-    Branches = { { "byte", "on" }, { "num", "count" }, { "rest", "branches" } },
+local TRIGGERS = {
+    [0] = "EptHook",
+    [1] = "EptHook2",
+    [2] = "Monitor",
+    [3] = "Syscall, told by bytes",
+    [4] = "Syscall, told by range",
+    [5] = "Sysret, told by bytes",
+    [6] = "Sysret, told by range",
+    [7] = "Cpuid",
+    [8] = "MsrRead",
+    [9] = "MsrWrite",
+    [10] = "IoIn",
+    [11] = "IoOut",
+    [12] = "Exception",
+    [13] = "Interrupt",
+    [14] = "Tsc",
+    [15] = "Pmc",
+    [16] = "Vmcall",
+    [17] = "Dr",
+    [18] = "CrWrite",
+    [19] = "Xsetbv",
+    [20] = "Mode",
+    [21] = "Trace",
+    [22] = "SyscallEntry",
 }
 
-local NOTICE_BODIES = {
-    Stopped = { { "byte", "cause" }, { "rest", "stop" } },
-    Fault = { { "num", "core" }, { "num", "vector" }, { "addr", "RIP" }, { "num", "detail" } },
-    Messages = { { "num", "core" }, { "rest", "records" } },
+local POOL_CLASSES = {
+    [0] = "RegularEvent",
+    [1] = "BigEvent",
+    [2] = "RegularSafeBuffer",
+    [3] = "BigSafeBuffer",
+    [4] = "EptHook",
+    [5] = "EptHook2",
+    [6] = "Monitor",
+    [7] = "ThreadInterception",
 }
+
+local FAILURES = {
+    [0] = "Operations",
+    [1] = "Depth",
+    [2] = "Broken",
+    [3] = "Instructions",
+    [4] = "Exception",
+    [5] = "Division",
+    [6] = "Read",
+    [7] = "Write",
+    [8] = "Variable",
+    [9] = "Register",
+}
+
+-- What is in an Input.
+local INPUTS = {
+    [0] = "Exit",
+    [1] = "Page",
+    [2] = "Unheard",
+    [3] = "Fault",
+    [4] = "Line",
+    [5] = "Facts",
+}
+
+-- Bytes that stand for one of several.
+local function in_order(words)
+    local names, number = {}, 0
+    for word in words:gmatch("[^ ]+") do
+        names[number] = word
+        number = number + 1
+    end
+    return names
+end
+
+local REGISTERS = in_order("rax rcx rdx rbx rsp rbp rsi rdi r8 r9 r10 r11 r12 r13 r14 r15 rip rflags"
+    .. " es cs ss ds fs gs cr0 cr2 cr3 cr4 cr8 dr0 dr1 dr2 dr3 dr6 dr7 fs.base gs.base kernel-gs.base efer"
+    .. " gdtr.base gdtr.limit idtr.base idtr.limit ldtr tr")
+local GENERAL = in_order("rax rcx rdx rbx rsp rbp rsi rdi r8 r9 r10 r11 r12 r13 r14 r15")
+local LIVE = in_order("cr2 cr8 dr0 dr1 dr2 dr3 dr6 kernel-gs.base tsc-deadline apic-base star lstar fmask")
+local STANDINGS = in_order("Active Breakpoint Covered Replaced Unmapped Ended Crowded")
+local CORE_STATES = in_order("halted waits-for-sipi missing offline died lost")
+local CHANGES = in_order("enable disable clear")
+local ORDERS = in_order("enable disable flush filter")
+local CONDITIONS = in_order("always script code")
+local STAGES = in_order("pre post all")
+local CAUSES = in_order("break-in event core-died")
+local COUNTS = "sent_bytes received_bytes sent_frames repeated_frames received_frames broken_frames duplicate_frames"
+    .. " gap_frames busy_frames discarded_messages break_ins sessions"
+local BRANCHES_ON = in_order("off on")
 
 local HEAD_BYTES = 13
 
@@ -205,12 +270,13 @@ local fields = {
     protocol = ProtoField.uint16("standstill.protocol", "Protocol version"),
     program = ProtoField.string("standstill.program", "Program"),
     endpoint = ProtoField.string("standstill.endpoint", "Line"),
+    input = ProtoField.string("standstill.input", "Input"),
 }
 
 standstill.fields = {
     fields.crc, fields.number, fields.taken, fields.packet, fields.kind, fields.name, fields.id,
     fields.reply_in, fields.request_in, fields.text, fields.nonce, fields.value, fields.bytes,
-    fields.form, fields.protocol, fields.program, fields.endpoint,
+    fields.form, fields.protocol, fields.program, fields.endpoint, fields.input,
 }
 
 local malformed = ProtoExpert.new(
@@ -226,158 +292,752 @@ function standstill.init()
     request_of, reply_of, asked, names = {}, {}, {}, {}
 end
 
--- A number, and where the next field begins; nothing if there is none.
-local function leb128(buffer, at)
-    local value = UInt64(0, 0)
-    local shift = 0
-    while at < buffer:len() and shift < 70 do
-        local byte = buffer(at, 1):uint()
+-- Reads one field after the other and shows each. What is not there raises an error that names it.
+local Cursor = {}
+Cursor.__index = Cursor
+
+function Cursor.new(buffer, tree)
+    return setmetatable({ buffer = buffer, tree = tree, at = 0, previous = "the base" }, Cursor)
+end
+
+function Cursor:left()
+    return self.buffer:len() - self.at
+end
+
+function Cursor:cut(label)
+    error({ cut = label }, 0)
+end
+
+function Cursor:take(count, label)
+    if count > self:left() then
+        self:cut(label)
+    end
+    self.at = self.at + count
+    return self.at - count
+end
+
+-- Shows what stands from there to here. A field of no bytes is not shown.
+function Cursor:put(from, label, text)
+    if self.at > from then
+        self.tree:add(fields.value, self.buffer(from, self.at - from), label .. ": " .. text)
+    end
+end
+
+-- LEB128.
+function Cursor:leb128(label)
+    local value, shift = UInt64(0, 0), 0
+    while shift < 70 do
+        local byte = self.buffer(self:take(1, label), 1):uint()
         value = value:bor(UInt64(byte % 128, 0):lshift(shift))
-        at = at + 1
         if byte < 128 then
-            return value, at
+            return value
         end
         shift = shift + 7
     end
+    self:cut(label)
 end
 
 local function is_odd(value)
     return value:band(1):lower() == 1
 end
 
+local function hex(value)
+    return "0x" .. value:tohex(16):gsub("^0+(.)", "%1")
+end
+
 -- A distance that may be negative.
 local function zigzag(value)
     local half = value:rshift(1)
     if is_odd(value) then
-        return "-" .. "0x" .. (half + UInt64(1, 0)):tohex(16)
+        return "-" .. hex(half + UInt64(1, 0))
     end
-    return "0x" .. half:tohex(16)
+    return hex(half)
 end
 
-local readers = {}
-
-function readers.byte(buffer, at)
-    if at < buffer:len() then
-        return tostring(buffer(at, 1):uint()), at + 1
-    end
+-- Whether bit `place` is set.
+local function has_bit(value, place)
+    return is_odd(value:rshift(place))
 end
 
-function readers.refusal(buffer, at)
-    if at < buffer:len() then
-        local number = buffer(at, 1):uint()
-        return REFUSALS[number] or ("number " .. number), at + 1
-    end
+-- As Lua counts.
+local function count_of(value)
+    return math.floor(value:tonumber())
 end
 
-function readers.num(buffer, at)
-    local value, after = leb128(buffer, at)
-    if value then
-        return "0x" .. value:tohex(16):gsub("^0+(.)", "%1"), after
-    end
+local function named(number, names)
+    return names and names[number] or tostring(number)
 end
 
-function readers.optional(buffer, at)
-    if at == buffer:len() then
-        return "none", at
-    end
-    return readers.num(buffer, at)
+function Cursor:byte(label, names)
+    local from = self:take(1, label)
+    local value = self.buffer(from, 1):uint()
+    self:put(from, label, named(value, names))
+    return value
 end
 
-function readers.addr(buffer, at)
-    local value, after = leb128(buffer, at)
-    if value then
-        return zigzag(value) .. " from the base", after
-    end
+function Cursor:num(label)
+    local from = self.at
+    local value = self:leb128(label)
+    self:put(from, label, hex(value))
+    return value
 end
 
-function readers.size(buffer, at)
-    local first, after = leb128(buffer, at)
-    if first and is_odd(first) then
-        local pages, behind = leb128(buffer, after)
-        if not pages then
-            return nil
-        end
-        local low = first:rshift(1)
+-- One more than its value, 0 for none.
+function Cursor:optional(label)
+    local from = self.at
+    local value = self:leb128(label)
+    local is_there = value ~= UInt64(0, 0)
+    self:put(from, label, is_there and hex(value - UInt64(1, 0)) or "any")
+end
+
+function Cursor:signed(label)
+    local from = self.at
+    self:put(from, label, zigzag(self:leb128(label)))
+end
+
+-- In a list it has the one before it as its base.
+function Cursor:addr(label)
+    local from = self.at
+    local distance = zigzag(self:leb128(label))
+    self:put(from, label, distance .. " from " .. self.previous)
+end
+
+function Cursor:size(label)
+    local from = self.at
+    local first = self:leb128(label)
+    local bytes
+    if is_odd(first) then
+        local pages, low = self:leb128(label), first:rshift(1)
         local swapped = low:rshift(6):bor(low:band(63):lshift(6))
-        return "0x" .. pages:lshift(12):bor(swapped):tohex(16), behind
-    elseif first then
-        return "0x" .. first:rshift(1):lshift(12):tohex(16), after
+        bytes = pages:lshift(12):bor(swapped)
+    else
+        bytes = first:rshift(1):lshift(12)
     end
+    self:put(from, label, hex(bytes))
 end
 
-function readers.run(buffer, at)
-    local length, after = leb128(buffer, at)
-    if not length then
-        return nil
-    end
-    length = length:tonumber()
-    if after + length <= buffer:len() then
-        return length .. " bytes", after + length
-    end
+function Cursor:fixed(count, label)
+    local from = self:take(count, label)
+    local range = self.buffer(from, count)
+    local text = count == 8 and hex(range:le_uint64()) or count <= 4 and string.format("0x%x", range:le_uint())
+    self:put(from, label, text or tostring(range:bytes()))
+    return range
 end
 
-function readers.rest(buffer, at)
-    return (buffer:len() - at) .. " bytes", buffer:len()
+function Cursor:bytes(count, label)
+    local from = self:take(count, label)
+    self:put(from, label, count .. " bytes")
+    return count > 0 and self.buffer(from, count) or nil
 end
 
-function readers.fixed64(buffer, at)
-    if at + 8 <= buffer:len() then
-        return "0x" .. buffer(at, 8):le_uint64():tohex(16), at + 8
+function Cursor:run(label)
+    local from = self.at
+    local count = count_of(self:leb128(label))
+    self:take(count, label)
+    self:put(from, label, count .. " bytes")
+end
+
+function Cursor:rest(label)
+    return self:bytes(self:left(), label)
+end
+
+-- What `read` shows stands below a line of its own.
+function Cursor:group(label, read)
+    local from, above = self.at, self.tree
+    if self:left() == 0 then
+        return read()
     end
+    self.tree = above:add(fields.value, self.buffer(from, 1), label)
+    read()
+    self.tree:set_len(math.max(self.at - from, 1))
+    self.tree = above
+end
+
+function Cursor:items(count, label, read)
+    local before = self.previous
+    for number = 0, count - 1 do
+        if self:left() == 0 then
+            self:cut(label)
+        end
+        self:group(string.format("%s[%d]", label, number), read)
+    end
+    self.previous = before
+end
+
+function Cursor:list(label, read)
+    self:group(label, function()
+        local count = count_of(self:num("count"))
+        self:items(count, label, read)
+    end)
 end
 
 -- Core and flags, then an address; the flags say whether a digest follows later.
-function readers.place(buffer, at, state)
-    local head, after = leb128(buffer, at)
-    if not head then
-        return nil
-    end
+function Cursor:place()
+    local from = self.at
+    local head = self:leb128("place")
     local flags = head:band(3):lower()
-    state.has_digest = flags >= 2
+    local text
     if flags % 2 == 1 then
-        local value, behind = leb128(buffer, after)
-        return value and "physical 0x" .. value:tohex(16), behind
+        text = "physical " .. hex(self:leb128("place"))
+    else
+        text = "core " .. count_of(head:rshift(2)) .. ", " .. zigzag(self:leb128("place")) .. " from the base"
     end
-    local text, behind = readers.addr(buffer, after)
-    return text and "core " .. head:rshift(2):tonumber() .. ", " .. text, behind
+    self:put(from, "place", text)
+    return flags >= 2
 end
 
-function readers.digest(buffer, at, state)
-    if not state.has_digest then
-        return "none", at
-    end
-    if at + 16 <= buffer:len() then
-        return tostring(buffer(at, 16):bytes()), at + 16
-    end
-end
-
-local function body(buffer, tree, layout)
-    local at, state = 0, {}
-    for _, field in ipairs(layout or {}) do
-        local text, after = readers[field[1]](buffer, at, state)
-        if not text or not after then
-            tree:add_proto_expert_info(malformed, field[2] .. " is cut")
-            return
-        end
-        if after > at then
-            tree:add(fields.value, buffer(at, after - at), field[2] .. ": " .. text)
-        end
-        at = after
-    end
-    if at < buffer:len() then
-        tree:add_proto_expert_info(malformed, (buffer:len() - at) .. " bytes too many")
+-- Of a form that the document of the wire format names: `number (pid)`, `core`.
+function Cursor:formed(form)
+    local kind, label = form:match("^(%w+) %((.*)%)$")
+    kind, label = kind or form, label or form
+    if kind == "byte" then
+        local names = label == "class" and POOL_CLASSES or label == "register" and REGISTERS or nil
+        self:byte(label, names)
+    elseif kind == "size" then
+        self:size(label)
+    elseif kind == "address" then
+        self:addr(label)
+    else
+        self:num(label)
     end
 end
 
--- There is no body: all that could stand in it may be left out.
-local function missing(tree, layout)
-    for _, field in ipairs(layout or {}) do
-        if field[1] ~= "rest" and field[1] ~= "optional" then
-            tree:add_proto_expert_info(malformed, field[2] .. " is missing")
-            return
+function Cursor:refusal()
+    local number = self:byte("refusal", REFUSALS)
+    local forms = REFUSAL_FIELDS[number]
+    if forms then
+        for form in (forms .. ", "):gmatch("(.-), ") do
+            self:formed(form)
         end
+    elseif not REFUSALS[number] then
+        self:rest("fields")
     end
 end
+
+function Cursor:failure()
+    self:num("at")
+    self:byte("cause", FAILURES)
+    self:num("detail")
+end
+
+-- An access, then an address of either kind.
+local function monitored(c)
+    local access = c:byte("access")
+    if access >= 8 then
+        c:num("physical")
+    else
+        c:addr("address")
+        c.previous = "the one before"
+    end
+    c:num("length")
+end
+
+local function hooked(c)
+    c:addr("address")
+    c.previous = "the one before"
+end
+
+local function one(label)
+    return function(c)
+        c:optional(label)
+    end
+end
+
+-- By number of the trigger.
+local PARAMETERS = {
+    [0] = hooked,
+    [1] = hooked,
+    [2] = monitored,
+    [3] = one("rax"),
+    [4] = one("rax"),
+    [7] = one("leaf"),
+    [8] = one("msr"),
+    [9] = one("msr"),
+    [10] = one("port"),
+    [11] = one("port"),
+    [12] = one("vector"),
+    [13] = function(c)
+        c:byte("vector")
+    end,
+    [18] = function(c)
+        c:byte("register")
+        c:num("inverted mask")
+    end,
+    [19] = one("xcr"),
+    [20] = function(c)
+        c:byte("to")
+    end,
+    [21] = function(c)
+        c:byte("kind")
+    end,
+    [22] = one("rax"),
+}
+
+-- An event without its programs; which of these there are.
+function Cursor:settings()
+    local from = self:take(1, "trigger")
+    local head = self.buffer(from, 1):uint()
+    local number = head % 32
+    if not TRIGGERS[number] then
+        self:cut("trigger")
+    end
+    self:put(from, "trigger", TRIGGERS[number])
+    local options, actions = 0, 1
+    if head >= 128 then
+        options = self:byte("options")
+        actions = self:byte("actions")
+    end
+    local parameters = PARAMETERS[number]
+    if parameters then
+        parameters(self)
+    end
+    if head % 64 >= 32 then
+        self:num("process")
+    end
+    if head % 128 >= 64 then
+        self:num("core")
+    end
+    if options % 32 >= 16 then
+        self:num("bytes of the buffer")
+    end
+    if options % 64 >= 32 then
+        self:byte("bytes before the hook")
+    end
+    local programs = {}
+    if actions >= 8 then
+        programs[1] = "condition (" .. named(math.floor(actions / 8), CONDITIONS) .. ")"
+    end
+    if actions % 8 >= 4 then
+        programs[#programs + 1] = "script"
+    end
+    if actions % 4 >= 2 then
+        programs[#programs + 1] = "code"
+    end
+    return programs
+end
+
+function Cursor:event()
+    for _, program in ipairs(self:settings()) do
+        self:run(program)
+    end
+end
+
+function Cursor:entry()
+    self:num("event * 2 + enabled")
+    local programs = self:settings()
+    for _, program in ipairs(programs) do
+        self:num("bytes of the " .. program)
+    end
+    if #programs > 0 then
+        self:fixed(4, "checksum")
+    end
+    self:byte("standing", STANDINGS)
+    self:num("hits")
+end
+
+-- After a change of events.
+function Cursor:after()
+    local concerned = self:byte("classes")
+    for class = 0, 7 do
+        if math.floor(concerned / 2 ^ class) % 2 == 1 then
+            self:num("free of " .. POOL_CLASSES[class])
+        end
+    end
+    self:fixed(2, "digest")
+end
+
+function Cursor:stop()
+    local from = self:take(1, "cause")
+    local flags = self.buffer(from, 1):uint()
+    local cause = flags % 16
+    self:put(from, "cause", named(cause, CAUSES))
+    if cause == 1 then
+        self:num("event")
+    elseif cause == 2 then
+        self:num("exit reason")
+        self:num("detail")
+    end
+    self:num("halts")
+    self:num("core")
+    self:addr("rip")
+    self:run("code")
+    if flags % 32 >= 16 then
+        self:num("missing cores")
+    end
+    if flags >= 32 then
+        self:list("hits", function()
+            self:num("event")
+            self:num("hits")
+        end)
+    end
+end
+
+-- What a program printed, or what became of it.
+function Cursor:record()
+    local from = self.at
+    local source = self:leb128("source")
+    local number = count_of(source:rshift(1))
+    self:put(from, "source", number == 0 and "a request" or "event " .. number - 1)
+    if is_odd(source) then
+        self:num("lost before it")
+    end
+    self:num("ticks since")
+    from = self.at
+    local head = self:leb128("content")
+    local kind, value = head:band(3):lower(), head:rshift(2)
+    if kind == 0 then
+        self:put(from, "print at", hex(value))
+        local shape, count = self:num("shape of its arguments"), 0
+        for place = 0, 31 do
+            if has_bit(shape, place) then
+                count = place
+            end
+        end
+        for place = 0, count - 1 do
+            if has_bit(shape, place) then
+                self:run("argument")
+            else
+                self:signed("argument")
+            end
+        end
+    elseif kind == 1 then
+        self:put(from, "traced", count_of(value) .. " bytes")
+        self:bytes(count_of(value), "code")
+        self:signed("rip")
+    elseif kind == 2 then
+        self:put(from, "failure at", hex(value))
+        self:byte("cause", FAILURES)
+        self:num("detail")
+    else
+        self:put(from, "standing", named(count_of(value), STANDINGS))
+    end
+end
+
+-- A value of so few bytes as give it back by extending its sign.
+function Cursor:short_value(count, label)
+    local from = self:take(count, label)
+    if count == 0 then
+        self.tree:add(fields.value, label .. ": 0x0")
+        return
+    end
+    local is_negative = self.buffer(from + count - 1, 1):uint() >= 128
+    local value = UInt64(0, 0)
+    if is_negative and count < 8 then
+        value = UInt64(0xffffffff, 0xffffffff):lshift(8 * count)
+    end
+    for place = 0, count - 1 do
+        local byte = UInt64(self.buffer(from + place, 1):uint(), 0)
+        value = value:bor(byte:lshift(8 * place))
+    end
+    self:put(from, label, hex(value))
+end
+
+-- Which registers, and their values: a nibble with each one's length, then the values.
+function Cursor:registers()
+    local set, asked = self:set(), {}
+    for place = 0, 63 do
+        if has_bit(set, place) then
+            asked[#asked + 1] = place
+        end
+    end
+    local lengths = self:take(math.ceil(#asked / 2), "lengths")
+    for index, register in ipairs(asked) do
+        local pair = self.buffer(lengths + math.floor((index - 1) / 2), 1):uint()
+        local count = index % 2 == 1 and pair % 16 or math.floor(pair / 16)
+        local name = named(register, REGISTERS)
+        self:short_value(count, name)
+    end
+end
+
+function Cursor:set()
+    local from = self.at
+    local set, names = self:leb128("set"), {}
+    for place = 0, 63 do
+        if has_bit(set, place) then
+            names[#names + 1] = named(place, REGISTERS)
+        end
+    end
+    self:put(from, "set", table.concat(names, " "))
+    return set
+end
+
+-- What stands in a message's body. A message that is not here has none.
+local REQUEST_BODIES = {
+    Hello = function(c)
+        if count_of(c:num("version")) == 3 then
+            c:num("features")
+        else
+            c:rest("of that version")
+        end
+    end,
+    ShortCircuit = function(c)
+        c:byte("on")
+    end,
+    ReadRegisters = function(c)
+        c:num("core")
+        c:set()
+    end,
+    WriteRegister = function(c)
+        c:num("core")
+        c:byte("register", REGISTERS)
+        c:short_value(math.min(c:left(), 8), "value")
+    end,
+    ReadMemory = function(c)
+        local has_digest = c:place()
+        c:num("length")
+        if has_digest then
+            c:fixed(16, "expected digest")
+        end
+    end,
+    WriteMemory = function(c)
+        c:place()
+        c:rest("bytes")
+    end,
+    Translate = function(c)
+        c:num("core")
+        c:addr("address")
+    end,
+    DigestMemory = function(c)
+        c:size("physical address")
+        c:size("length")
+    end,
+    AddEvents = function(c)
+        c:num("core")
+        local head = c:num("count * 2 + all or nothing")
+        c:items(count_of(head:rshift(1)), "event", function()
+            c:event()
+        end)
+    end,
+    ChangeEvents = function(c)
+        local from = c:take(1, "change")
+        local change = c.buffer(from, 1):uint()
+        c:put(from, "change", named(change % 16, CHANGES))
+        if change >= 16 then
+            c:num("event")
+        end
+    end,
+    ListEvents = function(c)
+        c:num("lowest event")
+    end,
+    EventPrograms = function(c)
+        c:num("event")
+    end,
+    Prealloc = function(c)
+        c:byte("class", POOL_CLASSES)
+        c:num("count")
+    end,
+    DefineGlobals = function(c)
+        c:list("names", function()
+            c:fixed(8, "hash")
+            c:num("bytes")
+        end)
+    end,
+    RunScript = function(c)
+        c:num("core")
+        c:run("program")
+    end,
+    ChangeBranches = function(c)
+        c:byte("order", ORDERS)
+        c:num("filter")
+    end,
+    ReadBranches = function(c)
+        c:num("core")
+    end,
+}
+
+local function linux(c)
+    c:addr("modules")
+    for label in ("list name base size kallsyms symtab count strtab"):gmatch("%a+") do
+        c:num(label)
+    end
+    c:addr("first task")
+    for label in ("tasks tgid comm"):gmatch("%a+") do
+        c:num(label)
+    end
+    c:addr("BPF programs")
+    for label in ("lnode start end name"):gmatch("%a+") do
+        c:num(label)
+    end
+end
+
+local REPLY_BODIES = {
+    Hello = function(c)
+        if count_of(c:num("version")) ~= 3 then
+            return c:rest("of that version")
+        end
+        c:num("features")
+        c:fixed(8, "session")
+        if c:byte("key") == 1 then
+            c:bytes(16, "key of digests")
+        end
+        c:num("cores")
+        c:signed("kernel base")
+        c:signed("direct map")
+        c:addr("driver")
+        c:size("driver's length")
+        c:num("ticks in a millisecond")
+        local system = c:byte("system")
+        local length = count_of(c:num("length of its layout"))
+        local behind = c.at + length
+        if system == 1 then
+            c:group("Linux", function()
+                linux(c)
+            end)
+        else
+            c:bytes(length, "layout")
+        end
+        if c.at ~= behind then
+            c:cut("layout")
+        end
+        c:size("arena")
+        c:size("for prealloc only")
+        c:byte("time is hidden")
+        c:num("polls a second")
+        c:run("banner")
+        c:list("RAM", function()
+            c:size("start")
+            c:size("length")
+        end)
+        if c:byte("halted") == 1 then
+            c:group("stop", function()
+                c:stop()
+            end)
+        end
+    end,
+    Refused = function(c)
+        c:refusal()
+    end,
+    Cores = function(c)
+        c:list("cores", function()
+            local state = c:byte("state", CORE_STATES)
+            if state == 0 or state == 4 then
+                c:addr("rip")
+                c.previous = "the one before"
+            end
+        end)
+    end,
+    Registers = function(c)
+        c:registers()
+    end,
+    Memory = function(c)
+        c:num("length * 2 + packed")
+        c:rest("content")
+    end,
+    Physical = function(c)
+        c:byte("page bits")
+        c:num("physical address")
+    end,
+    Digest = function(c)
+        c:fixed(8, "digest")
+    end,
+    EventsAdded = function(c)
+        c:list("results", function()
+            local from = c.at
+            local head = c:leb128("result")
+            if is_odd(head) then
+                c:refusal()
+            else
+                c:put(from, "event", hex(head:rshift(1)))
+            end
+        end)
+        c:after()
+    end,
+    EventsChanged = function(c)
+        c:num("count")
+        c:after()
+    end,
+    Events = function(c)
+        c:list("events", function()
+            c:entry()
+        end)
+    end,
+    EventPrograms = function(c)
+        c:byte("condition is", CONDITIONS)
+        c:run("condition")
+        c:run("script")
+        c:run("code")
+    end,
+    Carved = function(c)
+        if is_odd(c:num("ready * 2 + queued are there")) then
+            c:num("queued")
+        end
+        c:num("free")
+        c:size("arena left")
+    end,
+    Pools = function(c)
+        c:list("pools", function()
+            c:byte("class", POOL_CLASSES)
+            c:num("bytes of an object")
+            c:num("reserved")
+            c:num("in use")
+        end)
+        c:size("arena carved")
+        c:size("arena left")
+    end,
+    GlobalsDefined = function(c)
+        c:list("offsets", function()
+            c:num("offset")
+        end)
+    end,
+    ScriptRan = function(c)
+        local failed = c:byte("failed")
+        c:signed("value")
+        if failed == 1 then
+            c:failure()
+        end
+    end,
+    MessageCounts = function(c)
+        for label in ("produced delivered dropped flushed waiting told"):gmatch("%a+") do
+            c:num(label)
+        end
+    end,
+    Branches = function(c)
+        c:byte("recording is", BRANCHES_ON)
+        c:list("branches", function()
+            c:addr("from")
+            c.previous = "the one before"
+            c:signed("to, since from")
+            c:num("notes")
+        end)
+    end,
+}
+
+local NOTICE_BODIES = {
+    Stopped = function(c)
+        c:stop()
+    end,
+    Fault = function(c)
+        c:num("core")
+        c:num("vector")
+        c:addr("rip")
+        c:num("detail")
+    end,
+    Messages = function(c)
+        c:num("core")
+        local number = 0
+        while c:left() > 0 do
+            c:group(string.format("record[%d]", number), function()
+                c:record()
+            end)
+            number = number + 1
+        end
+    end,
+}
+
+-- Shows what `read` reads of all of a buffer.
+local function read_all(buffer, tree, read)
+    local cursor = Cursor.new(buffer, tree)
+    local is_good, why = pcall(read, cursor)
+    if not is_good and type(why) == "table" then
+        tree:add_proto_expert_info(malformed, why.cut .. " is cut")
+    elseif not is_good then
+        error(why, 0)
+    elseif cursor:left() > 0 then
+        tree:add_proto_expert_info(malformed, cursor:left() .. " bytes too many")
+    end
+end
+
+local function nothing() end
 
 -- A message; what stands in the list of packets about it.
 local function message(buffer, pinfo, tree, kinds, bodies, is_reply)
@@ -423,11 +1083,10 @@ local function message(buffer, pinfo, tree, kinds, bodies, is_reply)
         end
     end
     if from < buffer:len() then
-        local rest = buffer(from):tvb()
-        body(rest, tree, bodies[name])
+        read_all(buffer(from):tvb(), tree, bodies[name] or nothing)
         tree:add(fields.bytes, buffer(from))
-    else
-        missing(tree, bodies[name])
+    elseif bodies[name] then
+        tree:add_proto_expert_info(malformed, "the body is missing")
     end
     return text
 end
@@ -443,6 +1102,125 @@ local function text16(buffer, at)
     end
     return buffer(at + 2, length), at + 2 + length
 end
+
+-- A message of the debuggee's.
+local function said(buffer, pinfo, tree)
+    if buffer:len() > 0 and buffer(0, 1):uint() >= 0x80 then
+        return message(buffer, pinfo, tree, NOTICES, NOTICE_BODIES, true)
+    end
+    return message(buffer, pinfo, tree, REPLIES, REPLY_BODIES, true)
+end
+
+-- A value of a core's, which an exit has changed.
+local function change(c)
+    local kind = c.buffer(c:take(1, "change"), 1):uint()
+    local number = c.buffer(c:take(4, "change"), 4):le_uint()
+    local value = c.buffer(c:take(8, "change"), 8):le_uint64()
+    local name = string.format("VMCS field 0x%04x", number)
+    if kind == 1 then
+        name = named(number, GENERAL)
+    elseif kind == 2 then
+        name = named(number, LIVE)
+    elseif kind == 3 then
+        name = string.format("MSR 0x%x", number)
+    end
+    c:put(c.at - 13, name, hex(value))
+end
+
+local function memory(c)
+    c:fixed(8, "address")
+    c:rest("content")
+end
+
+local INPUT_BODIES = {
+    Exit = function(c)
+        c:fixed(2, "core")
+        while c:left() > 0 do
+            change(c)
+        end
+    end,
+    Page = memory,
+    Line = memory,
+    Fault = function(c)
+        c:fixed(2, "core")
+        c:fixed(2, "vector")
+        c:fixed(8, "rip")
+        c:fixed(8, "detail")
+    end,
+    Facts = function(c)
+        c:rest("of the platform")
+    end,
+}
+
+-- What the driver's core took in; what stands in the list of packets about it.
+local function input(buffer, pinfo, tree)
+    local number = buffer(0, 1):uint()
+    local name = INPUTS[number]
+    if not name then
+        tree:add_proto_expert_info(unknown)
+        return "Input " .. number
+    end
+    tree:add(fields.input, buffer(0, 1), name)
+    local content = buffer:len() > 1 and buffer(1):tvb() or nil
+    if not content then
+        tree:add_proto_expert_info(malformed, "what the core took in is cut")
+    elseif name == "Unheard" then
+        return "Input Unheard " .. said(content, pinfo, tree)
+    else
+        read_all(content, tree, INPUT_BODIES[name])
+    end
+    if content and name == "Exit" and content:len() >= 2 then
+        return string.format("Input Exit of core %d", content(0, 2):le_uint())
+    elseif content and (name == "Page" or name == "Line") and content:len() >= 8 then
+        return "Input " .. name .. " " .. hex(content(0, 8):le_uint64())
+    end
+    return "Input " .. name
+end
+
+-- Bytes of a text with its length before it.
+function Cursor:text(label)
+    local from = self.at
+    local count = self.buffer(self:take(2, label), 2):le_uint()
+    self:take(count, label)
+    self:put(from, label, count > 0 and self.buffer(from + 2, count):string() or "")
+end
+
+function Cursor:optional_text(label)
+    if self.buffer(self:take(1, label), 1):uint() == 1 then
+        self:text(label)
+    end
+end
+
+-- Packets that are no messages, and show no text.
+local PACKET_BODIES = {
+    Unsent = function(c)
+        c:byte("request")
+        c:byte("why", in_order("not-connected no-room too-long"))
+        c:fixed(8, "wanted, or the limit")
+        c:fixed(8, "free, or wanted")
+    end,
+    Reopened = function(c)
+        c:optional_text("why it was gone")
+    end,
+    Counts = function(c)
+        for label in COUNTS:gmatch("[^ ]+") do
+            c:fixed(8, label)
+        end
+        c:optional_text("why it is not open")
+        -- Eight bytes, then 64, each if they are there.
+        if c:left() % 64 == 8 then
+            c:fixed(4, "rate")
+            c:fixed(4, "lowest rate that failed")
+        end
+        while c:left() > 0 do
+            c:fixed(8, "dropped")
+        end
+    end,
+    OtherHost = function(c)
+        c:byte("no session came about")
+        c:fixed(4, "seconds")
+    end,
+}
 
 local function start(buffer, tree)
     tree:add_le(fields.form, buffer(0, 2))
@@ -488,11 +1266,9 @@ function standstill.dissector(buffer, pinfo, tree)
         text = message(content, pinfo, whole, REQUESTS, REQUEST_BODIES, false)
     elseif name == "Message" and content then
         pinfo.cols.src, pinfo.cols.dst = "debuggee", "host"
-        if content(0, 1):uint() < 0x80 then
-            text = message(content, pinfo, whole, REPLIES, REPLY_BODIES, true)
-        else
-            text = message(content, pinfo, whole, NOTICES, NOTICE_BODIES, true)
-        end
+        text = said(content, pinfo, whole)
+    elseif name == "Input" and content then
+        text = input(content, pinfo, whole)
     elseif name == "Start" and content and content:len() >= 6 then
         text = name .. " " .. start(content, whole)
     elseif name == "Connect" and content and content:len() == 4 then
@@ -511,6 +1287,8 @@ function standstill.dissector(buffer, pinfo, tree)
         else
             whole:add_proto_expert_info(malformed, "the text is cut")
         end
+    elseif content and PACKET_BODIES[name] then
+        read_all(content, whole, PACKET_BODIES[name])
     elseif content then
         whole:add(fields.bytes, content())
     end

@@ -84,6 +84,21 @@ fn refusals_are_those_of_the_code() {
 }
 
 #[test]
+fn the_dissector_knows_what_the_document_has() {
+    assert_eq!(dissected("TRIGGERS"), table("number", "trigger"));
+    assert_eq!(dissected("POOL_CLASSES"), table("number", "pool class"));
+    assert_eq!(dissected("FAILURES"), table("cause", "failure"));
+    for (number, fields) in dissected("REFUSAL_FIELDS") {
+        let begins = format!("\n| {number} | ");
+        let has_it = |rest: &str| rest.split(" | ").nth(1) == Some(&fields);
+        assert!(
+            DOCUMENT.split(&*begins).skip(1).any(has_it),
+            "refusal {number}: {fields}"
+        );
+    }
+}
+
+#[test]
 fn closed_sets_are_those_of_the_code() {
     assert_eq!(table("number", "pool class"), numbered(&PoolClass::ALL));
     assert_eq!(table("cause", "failure"), numbered(&FailureCause::ALL));
