@@ -30,8 +30,8 @@ use crate::pool::arena::{Arena, CHUNK_BYTES};
 use crate::port::HostTransport;
 use crate::shared::{Fixed, Parts, Shared};
 use crate::transport::place::Place;
-use crate::transport::uart16550::{Speed, Uart, UartError};
-use crate::vmx::capability::Unsupported;
+use crate::transport::uart16550::{self, Speed, Uart, UartError};
+use crate::vmx::capability::{self, Finding, Unsupported};
 use buffers::{build_line, build_locals, build_messages, build_variables};
 use core::fmt;
 pub use core_loop::start_core;
@@ -135,6 +135,36 @@ fn carve(
     arena
         .carve(len_bytes, PAGE)
         .map_err(|_| BootError::ArenaTooSmall(what))
+}
+
+/// How it stands with the number-th thing that this core's processor must have, or that some events need; `None` behind the
+/// last one. What [`build`] refuses is found here, and nothing is changed.
+///
+/// # Safety
+/// CPL 0 in the kernel's context, on a core that is not under the hypervisor.
+#[must_use]
+pub unsafe fn examine(number: usize) -> Option<Finding> {
+    // SAFETY: at CPL 0 in the kernel's context, by contract.
+    let raw = unsafe { vmx_cpu::raw_capabilities() };
+    capability::examine(&raw).nth(number)
+}
+
+/// Whether there is a UART, which is left as it was.
+///
+/// # Errors
+/// What the user is told if there is none.
+///
+/// # Safety
+/// CPL 0 in the kernel's context; the UART's registers are nobody else's meanwhile, and mapped at `linear` if they are in
+/// memory.
+pub unsafe fn look_for_uart(place: Place, linear: u64) -> Result<(), BootError> {
+    // SAFETY: nobody else's and mapped, by contract.
+    let mut io = unsafe { Registers::new(place, linear) };
+    if uart16550::is_there(&mut io) {
+        Ok(())
+    } else {
+        Err(BootError::NoUart(place))
+    }
 }
 
 /// Builds everything in the arena. Nothing of the processor is changed.

@@ -47,6 +47,7 @@ impl MachineArguments {
             params: self.params.clone(),
             load_driver: !self.no_driver && !self.start_driver,
             starts_driver: self.start_driver,
+            kernel_words: Vec::new(),
             exits: None,
             faults: None,
             files: Vec::new(),

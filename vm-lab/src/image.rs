@@ -75,7 +75,7 @@ pub(crate) fn build(
     let _lock = provisions.cache.lock("image")?;
     let programs = programs(provisions)?;
     let guest = guest_directory();
-    let mut inputs = vec![guest.join("init"), guest.join("shell")];
+    let mut inputs = vec![guest.join("init"), guest.join("shell"), doctor()];
     inputs.extend(programs.iter().cloned());
     inputs.extend(modules.iter().cloned());
     inputs.push(provisions.kernel_image());
@@ -95,6 +95,11 @@ pub(crate) fn build(
         })?;
     }
     Ok(disc.join("disc.iso"))
+}
+
+/// The script that says what stands in the driver's way.
+fn doctor() -> PathBuf {
+    driver::source().join("package/standstill-doctor")
 }
 
 fn guest_directory() -> PathBuf {
@@ -168,6 +173,7 @@ fn ramdisk(
     for name in ["init", "shell"] {
         archive.file(name, &fs::read(guest.join(name))?);
     }
+    archive.file("bin/standstill-doctor", &fs::read(doctor())?);
     for module in modules {
         let name = module.file_name().context("a module has a name")?;
         archive.file(&name.to_string_lossy(), &fs::read(module)?);

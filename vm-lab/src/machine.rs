@@ -83,6 +83,8 @@ pub struct Options {
     /// The guest's own start loads the driver instead, and does so again after each reset. Such a machine is booted for
     /// good each time, which takes five seconds.
     pub starts_driver: bool,
+    /// More words of the kernel's line.
+    pub kernel_words: Vec<String>,
     /// Damage to the debug line.
     pub faults: Option<Faults>,
     /// What the disc has besides the lab's own programs.
@@ -101,10 +103,19 @@ impl Default for Options {
             params: Vec::new(),
             load_driver: true,
             starts_driver: false,
+            kernel_words: Vec::new(),
             faults: None,
             files: Vec::new(),
             exits: None,
         }
+    }
+}
+
+impl Options {
+    /// Whether the machine stands still in the middle of its start until a host lets it go.
+    fn halts_at_load(&self) -> bool {
+        let halts = |(name, value): &(String, String)| name == "halt" && value != "0";
+        self.starts_driver && self.params.iter().any(halts)
     }
 }
 
@@ -138,6 +149,9 @@ impl Machine {
     /// As for [`Machine::boot`].
     pub fn boot_with(provisions: &Provisions, options: &Options) -> Result<Self> {
         let mut line = options.kernel_line.text();
+        for word in &options.kernel_words {
+            line.push_str(&format!(" {word}"));
+        }
         if options.starts_driver {
             // The kernel hands what it does not know to its first process.
             let words = parameters(&options.params);
@@ -161,7 +175,9 @@ impl Machine {
         if options.starts_driver {
             return phase(format!("booting {cores} cores"), |_| {
                 let mut machine = Self::start(provisions, settings, None, options.faults)?;
-                machine.wait_for_start()?;
+                if !options.halts_at_load() {
+                    machine.wait_for_start()?;
+                }
                 Ok(machine)
             });
         }
@@ -219,8 +235,12 @@ impl Machine {
         })
     }
 
-    /// Waits until the guest has started, with the driver if it is the guest that loads it.
-    fn wait_for_start(&mut self) -> Result<()> {
+    /// Waits until the guest has started, with the driver if it is the guest that loads it. One whose driver halts at load does
+    /// not before a host has let it go.
+    ///
+    /// # Errors
+    /// When it does not start within three minutes.
+    pub fn wait_for_start(&mut self) -> Result<()> {
         self.console.wait_ready(BOOT_TIMEOUT).map_err(|error| {
             error.context(format!(
                 "booting; the emulator says:\n{}",

@@ -76,6 +76,13 @@ struct ss_facts {
 
 /* Chooses the UART. 0 if there is none, with a reason; else its name for the log is in the reason's place. */
 u64 standstill_choose_line(const struct ss_line_wish *wish, struct ss_line *line, char *reason, size_t reason_bytes);
+/*
+ * How it stands with the number-th thing that this core's processor must have: an `enum verdict` of doctor.h and what there is
+ * to say, in zeroed bytes; 0 behind the last one.
+ */
+u64 standstill_examine(u64 number, char *said, size_t said_bytes);
+/* Whether there is a UART, which is left as it was; 0 with a reason. Its registers are the caller's. */
+u64 standstill_look_for_uart(const struct ss_line *line, u64 linear, char *reason, size_t reason_bytes);
 /* Builds the hypervisor on the given stack; NULL with a reason if it cannot. */
 void *standstill_build(const struct ss_facts *facts, unsigned long stack_top, char *reason, size_t reason_bytes);
 /* On the core, interrupts off. 0, or the code of a failed launch. */

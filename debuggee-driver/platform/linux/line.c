@@ -19,6 +19,7 @@
 #include <linux/string.h>
 #include <linux/version.h>
 
+#include "doctor.h"
 #include "facts.h"
 #include "line.h"
 
@@ -156,38 +157,87 @@ static void give_to_kernel(void)
 	is_taken = false;
 }
 
-int line_take(const struct ss_line *place, const char *name, line_lookup lookup, bool force)
+/* The port that the kernel's driver has there, if that can be asked for it. The driver stays until it is given back. */
+static struct uart_8250_port *ask_kernel(const struct ss_line *place, line_lookup lookup)
 {
-	const struct uart_8250_port *port;
-
 	find_symbol = lookup;
 	/* Keeps the driver's module, too. */
 	get_port = symbol_get(serial8250_get_port);
 	register_port = (void *)lookup("serial8250_register_8250_port");
 	unregister_port = (void *)lookup("serial8250_unregister_port");
-	port = register_port && unregister_port ? find(place) : NULL;
-	if (!force && is_console(port ? &port->port : NULL, place)) {
-		pr_err("%s is the kernel's console; choose another port, or take it all the same with force=1\n", name);
-		line_give_back();
-		return -EBUSY;
-	}
-	if (port)
-		take_from_kernel(port);
+	return register_port && unregister_port ? find(place) : NULL;
+}
+
+/* Not if it is the kernel's console; then with a reason. */
+static int may_take(const struct uart_8250_port *port, const struct ss_line *place, const char *name, bool force,
+		    char *why, size_t why_bytes)
+{
+	if (force || !is_console(port ? &port->port : NULL, place))
+		return 0;
+	scnprintf(why, why_bytes, "%s is the kernel's console; choose another port, or take it all the same with force=1", name);
+	return -EBUSY;
+}
+
+/* Claims what is nobody's; else with a reason. */
+static int claim(const struct ss_line *place, const char *name, char *why, size_t why_bytes)
+{
 	if (!__request_region(all_of(place), place->base, place->len_bytes, "standstill", 0)) {
-		pr_err("%s is in use by \"%s\"; unload that first, or choose another port\n", name, claimant(place));
-		line_give_back();
+		scnprintf(why, why_bytes, "%s is in use by \"%s\"; unload that first, or choose another port", name,
+			  claimant(place));
 		return -EBUSY;
 	}
 	claimed = *place;
 	if (place->stride) {
 		mapped = ioremap(place->base, place->len_bytes);
 		if (!mapped) {
-			pr_err("%s cannot be mapped\n", name);
-			line_give_back();
+			scnprintf(why, why_bytes, "%s cannot be mapped", name);
 			return -ENOMEM;
 		}
 	}
 	return 0;
+}
+
+int line_take(const struct ss_line *place, const char *name, line_lookup lookup, bool force)
+{
+	const struct uart_8250_port *port = ask_kernel(place, lookup);
+	char why[SS_REASON] = "";
+	int error = may_take(port, place, name, force, why, sizeof(why));
+
+	if (!error) {
+		if (port)
+			take_from_kernel(port);
+		error = claim(place, name, why, sizeof(why));
+	}
+	if (error) {
+		pr_err("%s\n", why);
+		line_give_back();
+	}
+	return error;
+}
+
+void line_examine(const struct ss_line *place, const char *name, line_lookup lookup, bool force)
+{
+	const struct uart_8250_port *port = ask_kernel(place, lookup);
+	enum verdict verdict = FINE;
+	char why[SS_REASON] = "";
+
+	if (may_take(port, place, name, force, why, sizeof(why))) {
+		verdict = CHANGE;
+	} else if (!port) {
+		if (claim(place, name, why, sizeof(why)) ||
+		    !standstill_look_for_uart(place, line_linear(), why, sizeof(why)))
+			verdict = CHANGE;
+		else
+			scnprintf(why, sizeof(why), "%s is there, and nobody's", name);
+	} else if (port->port.state && port->port.state->port.count) {
+		verdict = NOTE;
+		scnprintf(why, sizeof(why), "%s is ttyS%u, which a program has open; that is hung up at load", name,
+			  port->port.line);
+	} else {
+		scnprintf(why, sizeof(why), "%s is there; it is ttyS%u, which is given back at unload", name, port->port.line);
+	}
+	doctor_say(verdict, "line", why);
+	line_give_back();
 }
 
 u64 line_linear(void)

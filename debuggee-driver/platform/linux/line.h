@@ -14,6 +14,8 @@ typedef unsigned long (*line_lookup)(const char *name);
  * has changed.
  */
 int line_take(const struct ss_line *line, const char *name, line_lookup lookup, bool force);
+/* Says whether it could be taken, and takes nothing. */
+void line_examine(const struct ss_line *line, const char *name, line_lookup lookup, bool force);
 /* Frequency of the port's clock, of which it makes baud rates; 0 if the kernel does not know the port. */
 u32 line_clock_hz(void);
 /* Where registers in memory are mapped, uncached; 0 for ports. */

@@ -30,6 +30,7 @@
 #include <asm/processor.h>
 #include <asm/tsc.h>
 
+#include "doctor.h"
 #include "facts.h"
 #include "line.h"
 
@@ -64,6 +65,9 @@ MODULE_PARM_DESC(baud_fixed, "1: the line stays at that rate");
 static bool force;
 module_param(force, bool, 0444);
 MODULE_PARM_DESC(force, "take the port even if it is the kernel's console");
+static bool doctor;
+module_param(doctor, bool, 0444);
+MODULE_PARM_DESC(doctor, "1: say in the log what stands in the way, and load nothing");
 
 #define CONSTANT_IN(variable, name, value) \
 	static ulong variable = value; \
@@ -148,10 +152,7 @@ static int choose_line(void)
 		acpi_put_table(dbg2);
 	if (spcr)
 		acpi_put_table(spcr);
-	if (is_chosen)
-		return 0;
-	pr_err("%s\n", line_name);
-	return -EINVAL;
+	return is_chosen ? 0 : -EINVAL;
 }
 
 static int take_line(void)
@@ -176,20 +177,22 @@ static void free_chunks(void)
 	facts->chunk_count = 0;
 }
 
-static int allocate_chunks(void)
+static int allocate_chunks(char *why, size_t why_bytes)
 {
 	u64 wanted = arena_bytes >> 21;
 
 	if (!wanted || wanted > SS_CHUNKS || arena_bytes & ((1 << 21) - 1)) {
-		pr_err("arena_bytes=%lu must be a multiple of 2097152, at most %u of them\n", arena_bytes, SS_CHUNKS);
+		scnprintf(why, why_bytes, "arena_bytes=%lu must be a multiple of 2097152, at most %u of them", arena_bytes,
+			  SS_CHUNKS);
 		return -EINVAL;
 	}
 	while (facts->chunk_count < wanted) {
 		struct page *page = alloc_pages(GFP_KERNEL | __GFP_ZERO | __GFP_NOWARN, CHUNK_ORDER);
 
 		if (!page) {
-			pr_err("no contiguous memory for the arena (%llu of %llu MiB found); load earlier after the boot or with a smaller arena_bytes\n",
-			       facts->chunk_count * 2, wanted * 2);
+			scnprintf(why, why_bytes,
+				  "no contiguous memory for the arena (%llu of %llu MiB found); load earlier after the boot or with a smaller arena_bytes",
+				  facts->chunk_count * 2, wanted * 2);
 			free_chunks();
 			return -ENOMEM;
 		}
@@ -324,7 +327,29 @@ static void gather_layout(void)
 #endif
 }
 
-static int gather_facts(void)
+/* What of the kernel itself stands in the way, in words. */
+static int look_at_kernel(char *why, size_t why_bytes)
+{
+	int error;
+
+	if (nr_cpu_ids > SS_CORES) {
+		scnprintf(why, why_bytes, "%u cores are more than the %u this driver supports; boot with nr_cpus=%u", nr_cpu_ids,
+			  SS_CORES, SS_CORES);
+		return -E2BIG;
+	}
+	error = find_lookup();
+	if (error) {
+		scnprintf(why, why_bytes, "the kernel has no kprobes, which finding its symbols needs (error %d)", error);
+		return error;
+	}
+	if (!lookup("init_mm") || !lookup("_text")) {
+		scnprintf(why, why_bytes, "the kernel lists no symbols (CONFIG_KALLSYMS_ALL)");
+		return -ENOENT;
+	}
+	return 0;
+}
+
+static int gather_facts(char *why, size_t why_bytes)
 {
 	const ulong constants[SS_CONSTANTS] = {
 		arena_bytes, prealloc_only_bytes, regular_events, big_events, ept_hooks, ept_hooks2, monitors,
@@ -337,23 +362,15 @@ static int gather_facts(void)
 	int i, error;
 
 	error = choose_line();
+	if (error) {
+		strscpy(why, line_name, why_bytes);
+		return error;
+	}
+	error = look_at_kernel(why, why_bytes);
 	if (error)
 		return error;
-	if (nr_cpu_ids > SS_CORES) {
-		pr_err("%u cores are more than the %u this driver supports\n", nr_cpu_ids, SS_CORES);
-		return -E2BIG;
-	}
-	error = find_lookup();
-	if (error) {
-		pr_err("the kernel has no kprobes, which finding its symbols needs (error %d)\n", error);
-		return error;
-	}
 	kernel_mm = (struct mm_struct *)lookup("init_mm");
 	facts->kernel_base = lookup("_text");
-	if (!kernel_mm || !facts->kernel_base) {
-		pr_err("the kernel lists no symbols (CONFIG_KALLSYMS_ALL)\n");
-		return -ENOENT;
-	}
 	facts->kernel_bytes = lookup("_end") - facts->kernel_base;
 	facts->entry_base = lookup("__entry_text_start");
 	facts->entry_bytes = lookup("__entry_text_end") - facts->entry_base;
@@ -530,19 +547,50 @@ static int build(void)
 	return -ENODEV;
 }
 
+/* All that loading would ask, each answer a line of the log. */
+static int examine(void)
+{
+	char why[SS_REASON] = "";
+	bool has_symbols;
+
+	doctor_processor();
+	has_symbols = !look_at_kernel(why, sizeof(why));
+	if (has_symbols)
+		scnprintf(why, sizeof(why), "%u cores of at most %u, and the symbols it takes", nr_cpu_ids, SS_CORES);
+	doctor_say(has_symbols ? FINE : CHANGE, "kernel", why);
+	doctor_signature();
+	if (allocate_chunks(why, sizeof(why))) {
+		doctor_say(CHANGE, "memory", why);
+	} else {
+		scnprintf(why, sizeof(why), "%lu MiB for the arena", arena_bytes >> 20);
+		doctor_say(FINE, "memory", why);
+		free_chunks();
+	}
+	if (choose_line())
+		doctor_say(CHANGE, "line", line_name);
+	else if (has_symbols)
+		line_examine(&facts->line, line_name, lookup, force);
+	return doctor_end() ? -ENODEV : -ECANCELED;
+}
+
 static int __init standstill_init(void)
 {
+	char why[SS_REASON] = "";
 	int error;
 
 	facts = kvzalloc(sizeof(*facts), GFP_KERNEL);
 	if (!facts)
 		return -ENOMEM;
-	error = gather_facts();
-	if (error)
+	if (doctor) {
+		error = examine();
 		goto free_facts;
-	error = allocate_chunks();
-	if (error)
+	}
+	error = gather_facts(why, sizeof(why)) ?: allocate_chunks(why, sizeof(why));
+	if (error) {
+		if (*why)
+			pr_err("%s\n", why);
 		goto free_facts;
+	}
 	error = take_line();
 	if (error)
 		goto free_arena;

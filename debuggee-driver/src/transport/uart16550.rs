@@ -110,7 +110,7 @@ impl<Io: RegisterIo> Uart<Io> {
             baud_hz,
             rates: baud::Rates { clock_hz },
         })?;
-        if !answers(&mut io) {
+        if !is_there(&mut io) {
             return Err(UartError::Missing);
         }
         let mut uart = Self {
@@ -288,8 +288,9 @@ impl<Io: RegisterIo> HostTransport for Uart<Io> {
     }
 }
 
-/// Whether the scratch register keeps what is written to it, and the line status is possible.
-fn answers(io: &mut impl RegisterIo) -> bool {
+/// Whether there is a UART: its scratch register keeps what is written to it, and the line status is possible. It is left as it
+/// was.
+pub fn is_there(io: &mut impl RegisterIo) -> bool {
     let before = io.read(SCRATCH);
     let keeps = [0x5a, 0xa5].into_iter().all(|value| {
         io.write(SCRATCH, value);

@@ -132,83 +132,256 @@ const fn can_be_one(capability: u64, control: u32) -> bool {
     (capability >> 32) as u32 & control == control
 }
 
-fn require(
-    capability: u64,
-    wanted: u32,
-    optional: u32,
-    missing: &'static str,
-) -> Result<u32, Unsupported> {
-    let value = adjust(capability, wanted | optional);
-    if value & wanted == wanted {
-        Ok(value)
-    } else {
-        Err(Unsupported::Control(missing))
+/// One thing that the processor must have.
+#[derive(Clone, Copy, Debug)]
+struct Need {
+    /// What it is, for a list of all.
+    name: &'static str,
+    is_met: fn(&RawCapabilities) -> bool,
+    /// What a user is told without it.
+    why_not: Unsupported,
+}
+
+const fn need(
+    name: &'static str,
+    is_met: fn(&RawCapabilities) -> bool,
+    why_not: Unsupported,
+) -> Need {
+    Need {
+        name,
+        is_met,
+        why_not,
     }
 }
 
-/// EPT and VPID capabilities that must be there: bit of IA32_VMX_EPT_VPID_CAP, and what to say
-/// ("VPID and EPT Capabilities", A.10).
-const EPT_NEEDS: [(u32, &str); 7] = [
-    (
-        0,
-        "this processor's EPT has no execute-only pages, which hidden hooks need",
+const PIN: PinbasedControls = PinbasedControls::NMI_EXITING
+    .union(PinbasedControls::VIRTUAL_NMIS)
+    .union(PinbasedControls::VMX_PREEMPTION_TIMER);
+const PRIMARY: PrimaryControls = PrimaryControls::USE_MSR_BITMAPS
+    .union(PrimaryControls::USE_IO_BITMAPS)
+    .union(PrimaryControls::SECONDARY_CONTROLS)
+    .union(PrimaryControls::USE_TSC_OFFSETTING);
+const SECONDARY: SecondaryControls =
+    SecondaryControls::ENABLE_EPT.union(SecondaryControls::UNRESTRICTED_GUEST);
+const EXIT: ExitControls = ExitControls::HOST_ADDRESS_SPACE_SIZE
+    .union(ExitControls::SAVE_DEBUG_CONTROLS)
+    .union(ExitControls::SAVE_IA32_EFER)
+    .union(ExitControls::LOAD_IA32_EFER)
+    .union(ExitControls::SAVE_IA32_PAT)
+    .union(ExitControls::LOAD_IA32_PAT);
+const ENTRY: EntryControls = EntryControls::IA32E_MODE_GUEST
+    .union(EntryControls::LOAD_DEBUG_CONTROLS)
+    .union(EntryControls::LOAD_IA32_EFER)
+    .union(EntryControls::LOAD_IA32_PAT);
+
+const fn has_ept(raw: &RawCapabilities, bit: u32) -> bool {
+    raw.ept_vpid >> bit & 1 != 0
+}
+
+/// All that the processor must have. What comes first is asked for first: without it the rest says nothing. EPT and VPID are
+/// bits of IA32_VMX_EPT_VPID_CAP ("VPID and EPT Capabilities", A.10).
+const NEEDS: &[Need] = &[
+    need(
+        "VT-x",
+        |raw| raw.cpuid_1_ecx & 1 << 5 != 0,
+        Unsupported::NoVmx,
     ),
-    (6, "this processor's EPT has no 4-level walk"),
-    (14, "this processor's EPT tables cannot be write-back"),
-    (16, "this processor's EPT has no 2 MiB pages"),
-    (25, "this processor cannot invalidate EPT for one context"),
-    (26, "this processor cannot invalidate EPT for all contexts"),
-    (42, "this processor cannot invalidate VPID for all contexts"),
+    need(
+        "VT-x is nobody else's",
+        |raw| raw.cr4 & super::control::cr4::VMXE == 0,
+        Unsupported::AnotherHypervisor,
+    ),
+    need(
+        "VT-x is enabled by the firmware",
+        |raw| {
+            raw.feature_control & FEATURE_CONTROL_LOCK == 0
+                || raw.feature_control & FEATURE_CONTROL_VMX != 0
+        },
+        Unsupported::LockedByFirmware,
+    ),
+    need(
+        "NMI exiting",
+        |raw| can_be_one(raw.pin, PinbasedControls::NMI_EXITING.bits()),
+        Unsupported::Control("this processor lacks NMI exiting"),
+    ),
+    need(
+        "virtual NMIs",
+        |raw| can_be_one(raw.pin, PinbasedControls::VIRTUAL_NMIS.bits()),
+        Unsupported::Control("this processor lacks virtual NMIs"),
+    ),
+    need(
+        "VMX preemption timer",
+        |raw| can_be_one(raw.pin, PinbasedControls::VMX_PREEMPTION_TIMER.bits()),
+        Unsupported::Control("this processor lacks the VMX preemption timer"),
+    ),
+    need(
+        "MSR and I/O bitmaps",
+        |raw| can_be_one(raw.primary, PRIMARY.bits()),
+        Unsupported::Control(
+            "this processor lacks MSR bitmaps, I/O bitmaps, secondary controls or TSC offsetting",
+        ),
+    ),
+    need(
+        "monitor trap flag",
+        |raw| can_be_one(raw.primary, PrimaryControls::MONITOR_TRAP_FLAG.bits()),
+        Unsupported::Control(
+            "this processor has no monitor trap flag, which stepping over hooks needs",
+        ),
+    ),
+    need(
+        "EPT",
+        |raw| can_be_one(raw.secondary, SecondaryControls::ENABLE_EPT.bits()),
+        Unsupported::Control("this processor has no EPT"),
+    ),
+    need(
+        "unrestricted guest",
+        |raw| can_be_one(raw.secondary, SecondaryControls::UNRESTRICTED_GUEST.bits()),
+        Unsupported::Control("this processor has no unrestricted guest"),
+    ),
+    need(
+        "EFER and PAT on a VM exit",
+        |raw| can_be_one(raw.exit, EXIT.bits()),
+        Unsupported::Control("this processor cannot switch EFER and PAT on a VM exit"),
+    ),
+    need(
+        "EFER and PAT on a VM entry",
+        |raw| can_be_one(raw.entry, ENTRY.bits()),
+        Unsupported::Control("this processor cannot switch EFER and PAT on a VM entry"),
+    ),
+    need(
+        "execute-only pages",
+        |raw| has_ept(raw, 0),
+        Unsupported::Ept("this processor's EPT has no execute-only pages, which hidden hooks need"),
+    ),
+    need(
+        "EPT of 4 levels",
+        |raw| has_ept(raw, 6),
+        Unsupported::Ept("this processor's EPT has no 4-level walk"),
+    ),
+    need(
+        "EPT in write-back memory",
+        |raw| has_ept(raw, 14),
+        Unsupported::Ept("this processor's EPT tables cannot be write-back"),
+    ),
+    need(
+        "2 MiB pages of EPT",
+        |raw| has_ept(raw, 16),
+        Unsupported::Ept("this processor's EPT has no 2 MiB pages"),
+    ),
+    need(
+        "INVEPT for one context",
+        |raw| has_ept(raw, 25),
+        Unsupported::Ept("this processor cannot invalidate EPT for one context"),
+    ),
+    need(
+        "INVEPT for all contexts",
+        |raw| has_ept(raw, 26),
+        Unsupported::Ept("this processor cannot invalidate EPT for all contexts"),
+    ),
+    need(
+        "INVVPID for all contexts",
+        |raw| has_ept(raw, 42),
+        Unsupported::Ept("this processor cannot invalidate VPID for all contexts"),
+    ),
 ];
+
+/// What was found of something that is needed, or that some events need.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What it is.
+    pub name: &'static str,
+    /// How it stands.
+    pub state: State,
+}
+
+/// How it stands with something that was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It is there.
+    Fine,
+    /// It is not there, and only what is said is not possible.
+    Without(&'static str),
+    /// It is not there, and must be.
+    Missing(Unsupported),
+}
+
+/// What only some events need: its name, whether it is there, and what is not possible without.
+type Extra = (&'static str, fn(&RawCapabilities) -> bool, &'static str);
+
+const EXTRAS: &[Extra] = &[
+    (
+        "VMFUNC",
+        switches_views,
+        "detours are refused (!epthook2); !epthook does the same at the price of VM exits",
+    ),
+    (
+        "mode-based execute control",
+        |raw| can_be_one(raw.secondary, MODE_BASED_EXECUTE),
+        "!mode is refused",
+    ),
+    (
+        "acknowledged interrupts",
+        takes_interrupts,
+        "!interrupt is refused",
+    ),
+    (
+        "last-branch records",
+        |raw| Layout::of(&raw.branches, raw.exit, raw.entry).is_ok(),
+        "!lbr is refused",
+    ),
+];
+
+/// How it stands with each need, and with what some events need. Without VT-x the rest cannot be known, and is left out.
+pub fn examine(raw: &RawCapabilities) -> impl Iterator<Item = Finding> {
+    let has_vmx = unmet(raw).is_none_or(|need| need.why_not != Unsupported::NoVmx);
+    let count = if has_vmx { NEEDS.len() } else { 1 };
+    let needs = NEEDS.iter().take(count).map(|need| Finding {
+        name: need.name,
+        state: if (need.is_met)(raw) {
+            State::Fine
+        } else {
+            State::Missing(need.why_not)
+        },
+    });
+    let extras = EXTRAS.iter().take(if has_vmx { EXTRAS.len() } else { 0 });
+    needs.chain(extras.map(|&(name, is_there, without)| Finding {
+        name,
+        state: if is_there(raw) {
+            State::Fine
+        } else {
+            State::Without(without)
+        },
+    }))
+}
+
+fn unmet(raw: &RawCapabilities) -> Option<&'static Need> {
+    NEEDS.iter().find(|need| !(need.is_met)(raw))
+}
+
+const fn switches_views(raw: &RawCapabilities) -> bool {
+    raw.vm_functions & EPTP_SWITCHING != 0
+        && can_be_one(raw.secondary, SecondaryControls::ENABLE_VM_FUNCTIONS.bits())
+}
+
+const fn takes_interrupts(raw: &RawCapabilities) -> bool {
+    can_be_one(raw.pin, PinbasedControls::EXTERNAL_INTERRUPT_EXITING.bits())
+        && can_be_one(raw.exit, ExitControls::ACK_INTERRUPT_ON_EXIT.bits())
+        && can_be_one(
+            raw.primary,
+            PrimaryControls::INTERRUPT_WINDOW_EXITING.bits(),
+        )
+}
 
 /// Checks everything and chooses the controls.
 ///
 /// # Errors
 /// The first thing that is missing.
 pub fn check(raw: &RawCapabilities) -> Result<ControlValues, Unsupported> {
-    if raw.cpuid_1_ecx & 1 << 5 == 0 {
-        return Err(Unsupported::NoVmx);
+    if let Some(need) = unmet(raw) {
+        return Err(need.why_not);
     }
-    if raw.cr4 & 1 << 13 != 0 {
-        return Err(Unsupported::AnotherHypervisor);
-    }
-    if raw.feature_control & FEATURE_CONTROL_LOCK != 0
-        && raw.feature_control & FEATURE_CONTROL_VMX == 0
-    {
-        return Err(Unsupported::LockedByFirmware);
-    }
-    let pin = require(
-        raw.pin,
-        (PinbasedControls::NMI_EXITING
-            | PinbasedControls::VIRTUAL_NMIS
-            | PinbasedControls::VMX_PREEMPTION_TIMER)
-            .bits(),
-        0,
-        "this processor lacks NMI exiting, virtual NMIs or the VMX preemption timer",
-    )?;
-    let primary = require(
-        raw.primary,
-        (PrimaryControls::USE_MSR_BITMAPS
-            | PrimaryControls::USE_IO_BITMAPS
-            | PrimaryControls::SECONDARY_CONTROLS
-            | PrimaryControls::USE_TSC_OFFSETTING)
-            .bits(),
-        0,
-        "this processor lacks MSR bitmaps, I/O bitmaps, secondary controls or TSC offsetting",
-    )?;
-    if (raw.primary >> 32) as u32 & PrimaryControls::MONITOR_TRAP_FLAG.bits() == 0 {
-        return Err(Unsupported::Control(
-            "this processor has no monitor trap flag, which stepping over hooks needs",
-        ));
-    }
-    let secondary = require(
-        raw.secondary,
-        (SecondaryControls::ENABLE_EPT | SecondaryControls::UNRESTRICTED_GUEST).bits(),
-        0,
-        "this processor has no EPT or no unrestricted guest",
-    )?;
-    let view_switching = raw.vm_functions & EPTP_SWITCHING != 0
-        && can_be_one(raw.secondary, SecondaryControls::ENABLE_VM_FUNCTIONS.bits());
+    let view_switching = switches_views(raw);
+    let secondary = adjust(raw.secondary, SECONDARY.bits());
     let secondary = if view_switching {
         secondary | SecondaryControls::ENABLE_VM_FUNCTIONS.bits()
     } else {
@@ -227,42 +400,17 @@ pub fn check(raw: &RawCapabilities) -> Result<ControlValues, Unsupported> {
                 | SecondaryControls::ENABLE_USER_WAIT_PAUSE)
                 .bits(),
         );
-    let exit = require(
-        raw.exit,
-        (ExitControls::HOST_ADDRESS_SPACE_SIZE
-            | ExitControls::SAVE_DEBUG_CONTROLS
-            | ExitControls::SAVE_IA32_EFER
-            | ExitControls::LOAD_IA32_EFER
-            | ExitControls::SAVE_IA32_PAT
-            | ExitControls::LOAD_IA32_PAT)
-            .bits(),
-        0,
-        "this processor cannot switch EFER and PAT on a VM exit",
-    )?;
-    let entry = require(
-        raw.entry,
-        (EntryControls::IA32E_MODE_GUEST
-            | EntryControls::LOAD_DEBUG_CONTROLS
-            | EntryControls::LOAD_IA32_EFER
-            | EntryControls::LOAD_IA32_PAT)
-            .bits(),
-        0,
-        "this processor cannot switch EFER and PAT on a VM entry",
-    )?;
+    let exit = adjust(raw.exit, EXIT.bits());
+    let entry = adjust(raw.entry, ENTRY.bits());
     let branches = Layout::of(&raw.branches, raw.exit, raw.entry);
     let (exit, entry) = match branches {
         // What runs in VMX-root stays out of the records, whoever wants them.
         Ok(Layout::Architectural { .. }) => (exit | CLEAR_ON_EXIT, entry | LOAD_ON_ENTRY),
         _ => (exit, entry),
     };
-    for (bit, missing) in EPT_NEEDS {
-        if raw.ept_vpid & 1 << bit == 0 {
-            return Err(Unsupported::Ept(missing));
-        }
-    }
     Ok(ControlValues {
-        pin,
-        primary,
+        pin: adjust(raw.pin, PIN.bits()),
+        primary: adjust(raw.primary, PRIMARY.bits()),
         secondary,
         exit,
         entry,
@@ -272,17 +420,13 @@ pub fn check(raw: &RawCapabilities) -> Result<ControlValues, Unsupported> {
         mode_based_execute: can_be_one(raw.secondary, MODE_BASED_EXECUTE),
         branches,
         view_switching,
-        interrupts: can_be_one(raw.pin, PinbasedControls::EXTERNAL_INTERRUPT_EXITING.bits())
-            && can_be_one(raw.exit, ExitControls::ACK_INTERRUPT_ON_EXIT.bits())
-            && can_be_one(
-                raw.primary,
-                PrimaryControls::INTERRUPT_WINDOW_EXITING.bits(),
-            ),
+        interrupts: takes_interrupts(raw),
     })
 }
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
     use super::*;
 
     fn capable() -> RawCapabilities {
@@ -368,6 +512,11 @@ mod tests {
         );
         assert!(without(|r| r.secondary = 0).text().contains("EPT"));
         assert!(
+            without(|r| r.secondary &= !(1 << 39))
+                .text()
+                .contains("unrestricted guest")
+        );
+        assert!(
             without(|r| r.ept_vpid &= !1)
                 .text()
                 .contains("execute-only")
@@ -376,6 +525,39 @@ mod tests {
             without(|r| r.pin &= !(1 << 38))
                 .text()
                 .contains("preemption timer")
+        );
+    }
+
+    #[test]
+    fn what_stops_the_driver_is_what_examining_finds_missing() {
+        let all: std::vec::Vec<Finding> = examine(&capable()).collect();
+        assert_eq!(all.len(), NEEDS.len() + EXTRAS.len());
+        assert!(all[..NEEDS.len()].iter().all(|it| it.state == State::Fine));
+        let changes: [fn(&mut RawCapabilities); 5] = [
+            |raw| raw.cr4 |= 1 << 13,
+            |raw| raw.feature_control = 1,
+            |raw| raw.pin &= !(1 << 38),
+            |raw| raw.ept_vpid &= !1,
+            |raw| raw.primary &= !(1 << 59),
+        ];
+        for change in changes {
+            let mut raw = capable();
+            change(&mut raw);
+            let mut missing = examine(&raw).filter_map(|it| match it.state {
+                State::Missing(why) => Some(why),
+                _ => None,
+            });
+            assert_eq!(missing.next(), check(&raw).err());
+            assert_eq!(missing.next(), None, "one line for each");
+        }
+        let none: std::vec::Vec<Finding> = examine(&RawCapabilities::default()).collect();
+        let state = State::Missing(Unsupported::NoVmx);
+        assert_eq!(
+            none,
+            [Finding {
+                name: "VT-x",
+                state
+            }]
         );
     }
 

@@ -1,5 +1,6 @@
 //! The driver comes and goes, or says why it does not come.
 
+use crate::doctor::examined;
 use crate::lab::{Lab, assert_log_is_clean};
 use vm_lab::machine::{self, KernelLine, Options};
 
@@ -112,13 +113,35 @@ fn other_ports_are_refused(lab: &mut Lab) {
 fn processor_without_vtx_is_refused() {
     let mut lab = without_driver_on("zambezi", KernelLine::Lean);
     refuses_with(&mut lab, &[], "this processor has no VT-x");
+    let (said, is_well) = examined(&mut lab, "com=2");
+    assert!(!is_well && said.contains("change: processor: this processor has no VT-x, or "));
+    assert_eq!(
+        said.matches(": processor: ").count(),
+        1,
+        "the rest cannot be known"
+    );
     assert_log_is_clean(&lab.guest("dmesg"));
 }
 
 #[test]
 fn processor_of_the_first_vtx_generation_is_refused() {
     let mut lab = without_driver_on("core2_penryn_t9600", KernelLine::Lean);
-    refuses_with(&mut lab, &[], "this processor lacks NMI exiting");
+    refuses_with(
+        &mut lab,
+        &[],
+        "this processor lacks the VMX preemption timer",
+    );
+    let (said, is_well) = examined(&mut lab, "com=2");
+    assert!(!is_well);
+    for line in [
+        "fine: processor: VT-x\n",
+        "fine: processor: NMI exiting\n",
+        "change: processor: this processor lacks the VMX preemption timer\n",
+        "change: processor: this processor has no EPT\n",
+        "change: processor: this processor's EPT has no execute-only pages, ",
+    ] {
+        assert!(said.contains(line), "{line} is not in:\n{said}");
+    }
     assert_log_is_clean(&lab.guest("dmesg"));
 }
 

@@ -9,6 +9,7 @@ mod code;
 mod cores;
 mod costs;
 mod detours;
+mod doctor;
 mod documents;
 mod edges;
 mod ends;

@@ -19,7 +19,8 @@
 //             the key makes or not, and fails if it gives another value than it should
 //   send      write "nmi N" or "ipi N": sends core 1 so many NMIs or interrupts, each when the one before was handled;
 //             read: "sent N handled M"
-//   vmxe      write 1 or 0: sets or clears CR4.VMXE on every core, as another hypervisor does first
+//   vmxe      write 1 or 0: sets or clears CR4.VMXE on every core, as another hypervisor does first; 2: sets it on core 1
+//             alone
 //   x2apic    write N: every core puts its local APIC into x2APIC mode and spins with interrupts off for N ms. The kernel
 //             knows nothing of it and is of no use afterwards
 //   touch     read: "virtual V physical P word W" of four pages of the module's own, one behind the other in memory, and
@@ -146,7 +147,9 @@ static int vmxe_set(const char *value, const struct kernel_param *kp)
 	u64 on;
 	int error = kstrtou64(value, 0, &on);
 
-	if (!error)
+	if (!error && on == 2)
+		error = smp_call_function_single(1, vmxe_one, &on, 1);
+	else if (!error)
 		on_each_cpu(vmxe_one, &on, 1);
 	return error;
 }

@@ -14,6 +14,7 @@ use debuggee_driver::hw::phys::DirectMap;
 use debuggee_driver::transport::choice::{self, Wish};
 use debuggee_driver::transport::place::Place;
 use debuggee_driver::transport::uart16550::Speed;
+use debuggee_driver::vmx::capability::State;
 use facts::{RawFacts, RawLine, RawWish};
 
 /// Nothing in the driver panics on purpose; should it happen, the core takes an exception that is
@@ -121,6 +122,75 @@ unsafe fn table<'t>(bytes: *const u8, len_bytes: u64) -> &'t [u8] {
     }
     // SAFETY: as many bytes, by contract.
     unsafe { core::slice::from_raw_parts(bytes, len_bytes as usize) }
+}
+
+/// What [`standstill_examine`] answers besides 0.
+const FINE: u64 = 1;
+const NOTE: u64 = 2;
+const CHANGE: u64 = 3;
+
+/// Says how it stands with the number-th thing that this core's processor must have: `enum verdict` of `doctor.h`. 0: there are
+/// no more.
+///
+/// # Safety
+/// Called by the shim on a core that is not under the hypervisor and cannot be left meanwhile; `said` has `said_bytes` zeroed
+/// bytes.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn standstill_examine(number: u64, said: *mut u8, said_bytes: usize) -> u64 {
+    // SAFETY: the shim passes as many bytes, zeroed, which nobody else uses until this returns.
+    let buffer = unsafe { core::slice::from_raw_parts_mut(said, said_bytes) };
+    let mut said = Reason {
+        buffer,
+        len_bytes: 0,
+    };
+    // SAFETY: at CPL 0 in the kernel's context, on a core that is not under the hypervisor, by contract.
+    let Some(finding) = (unsafe { boot::examine(number as usize) }) else {
+        return 0;
+    };
+    match finding.state {
+        State::Fine => {
+            let _ = said.write_str(finding.name);
+            FINE
+        }
+        State::Without(what) => {
+            let _ = write!(said, "no {}: {what}", finding.name);
+            NOTE
+        }
+        State::Missing(why) => {
+            let _ = said.write_str(why.text());
+            CHANGE
+        }
+    }
+}
+
+/// Whether there is a UART; if not, with a reason. It is left as it was.
+///
+/// # Safety
+/// Called by the shim at module load: `line` came from [`standstill_choose_line`], its registers are the caller's and mapped at
+/// `linear` if they are in memory; `reason` has `reason_bytes` zeroed bytes.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn standstill_look_for_uart(
+    line: *const RawLine,
+    linear: u64,
+    reason: *mut u8,
+    reason_bytes: usize,
+) -> u64 {
+    // SAFETY: the shim passes as many bytes, zeroed, which nobody else uses until this returns.
+    let buffer = unsafe { core::slice::from_raw_parts_mut(reason, reason_bytes) };
+    let mut reason = Reason {
+        buffer,
+        len_bytes: 0,
+    };
+    // SAFETY: the shim passes a line that lives until this returns.
+    let line = unsafe { &*line };
+    // SAFETY: at CPL 0, with registers that are the caller's and mapped, by contract.
+    match unsafe { boot::look_for_uart(place(line), linear) } {
+        Ok(()) => 1,
+        Err(error) => {
+            let _ = write!(reason, "{error}");
+            0
+        }
+    }
 }
 
 /// Builds the hypervisor. Null, with a reason, if it cannot be.

@@ -1,0 +1,185 @@
+//! The driver says what stands in its way, each line with what to change; and when that is changed, the line is gone.
+
+use crate::lab::{Lab, assert_log_is_clean};
+use vm_lab::machine::Options;
+
+/// Where the disc has the driver.
+const MODULE: &str = "/standstill.ko";
+
+/// A machine without the driver, with these words on its kernel's line.
+#[track_caller]
+fn patient(kernel_words: &[&str]) -> Lab {
+    Lab::with(&Options {
+        load_driver: false,
+        kernel_words: kernel_words.iter().map(|&word| word.to_owned()).collect(),
+        ..Options::default()
+    })
+}
+
+/// What the script says of loading with these parameters, and whether it finds nothing to change.
+#[track_caller]
+fn examined_for(lab: &mut Lab, module: &str, parameters: &str) -> (String, bool) {
+    let command = format!("STANDSTILL_MODULE={module} standstill-doctor {parameters}");
+    let answer = lab.guest(&format!("{command}; echo exit $?"));
+    let (said, code) = answer.trim_end().rsplit_once("exit ").expect("its code");
+    eprintln!("--- {parameters}\n{said}");
+    let has_change = said.lines().any(|line| line.starts_with("change: "));
+    assert_eq!(code == "0", !has_change, "{answer}");
+    (said.to_owned(), code == "0")
+}
+
+#[track_caller]
+pub(crate) fn examined(lab: &mut Lab, parameters: &str) -> (String, bool) {
+    examined_for(lab, MODULE, parameters)
+}
+
+/// With `parameters` one line says so, beginning with `line`, and without them none does.
+#[track_caller]
+fn is_said_of(lab: &mut Lab, parameters: &str, line: &str) {
+    let (said, is_well) = examined(lab, parameters);
+    let lines = said.lines().filter(|it| it.starts_with(line)).count();
+    assert_eq!(lines, 1, "{line}");
+    assert_eq!(is_well, !line.starts_with("change: "));
+    is_well_again(lab, line);
+}
+
+/// As at first: nothing is to be changed, and no line is as the one before.
+#[track_caller]
+fn is_well_again(lab: &mut Lab, line: &str) {
+    let (said, is_well) = examined(lab, "com=2");
+    assert!(
+        is_well && !said.lines().any(|it| it.starts_with(line)),
+        "{said}"
+    );
+}
+
+#[track_caller]
+fn probe(lab: &mut Lab, parameter: &str, value: &str) {
+    lab.guest(&format!(
+        "echo {value} > /sys/module/lab_probe/parameters/{parameter}"
+    ));
+}
+
+#[test]
+fn each_line_of_doctor_is_there_until_what_it_names_is_changed() {
+    let mut lab = patient(&[]);
+    lab.load_probe();
+    lab.guest("echo 'lab: loading the driver' > /dev/kmsg");
+    let (said, is_well) = examined(&mut lab, "com=2");
+    assert!(is_well);
+    for line in [
+        "fine: driver: /standstill.ko",
+        "fine: signature: none is wanted",
+        "fine: processor: VT-x\n",
+        "fine: processor: monitor trap flag",
+        "fine: processor: execute-only pages",
+        "fine: processor: VMFUNC",
+        "note: processor: no last-branch records: !lbr is refused",
+        "fine: kernel: 2 cores of at most 64, ",
+        "fine: memory: 16 MiB for the arena",
+        "fine: line: com2 (I/O port 0x2f8) is there; it is ttyS1, which is given back at unload",
+    ] {
+        assert!(said.contains(line), "{line} is not in:\n{said}");
+    }
+    ports(&mut lab);
+    hypervisors(&mut lab);
+    let arena = "change: memory: arena_bytes=1 must be a multiple of 2097152";
+    is_said_of(&mut lab, "arena_bytes=1", arena);
+    drivers(&mut lab);
+    // Nothing has changed by all of that.
+    let vmx = lab.guest("cat /sys/module/lab_probe/parameters/vmx");
+    assert_eq!(vmx, "core 0 vmxe=0\ncore 1 vmxe=0\n");
+    lab.guest("stty -F /dev/ttyS1 9600 && echo x > /dev/ttyS1");
+    assert!(lab.guest("lab-check 1").contains("check ok cores 2"));
+    assert_log_is_clean(&lab.guest("dmesg"));
+}
+
+/// A port that is not there, that is the console, that another driver or a program has.
+fn ports(lab: &mut Lab) {
+    is_said_of(
+        lab,
+        "com=9",
+        "change: line: com=9: the serial ports are 1 to 4",
+    );
+    is_said_of(
+        lab,
+        "com=4",
+        "change: line: no serial port at I/O port 0x2e8; choose another with com=N",
+    );
+    let console =
+        "change: line: com1 (I/O port 0x3f8) is the kernel's console; choose another port, or ";
+    is_said_of(lab, "com=1", console);
+    probe(lab, "claim", "2e8");
+    let held = "change: line: com4 (I/O port 0x2e8) is in use by \"lab_probe\"; unload that first";
+    is_said_of(lab, "com=4", held);
+    probe(lab, "claim", "0");
+    let (said, _) = examined(lab, "com=4");
+    assert!(!said.contains("lab_probe"), "{said}");
+    lab.guest("sleep 1000 < /dev/ttyS1 & echo $! > /tmp/sleeper");
+    let (said, is_well) = examined(lab, "com=2");
+    assert!(is_well, "it is hung up");
+    assert!(
+        said.contains(" (sleep) has /dev/ttyS1 open, and is hung up "),
+        "{said}"
+    );
+    assert!(
+        said.contains("note: line: com2 (I/O port 0x2f8) is ttyS1, which a program has open"),
+        "{said}"
+    );
+    lab.guest("kill $(cat /tmp/sleeper)");
+    is_well_again(lab, "note: line");
+}
+
+/// Another hypervisor, on all cores or on one.
+fn hypervisors(lab: &mut Lab) {
+    for (value, line) in [
+        ("1", "change: processor: another hypervisor has VT-x on"),
+        ("2", "change: core "),
+    ] {
+        probe(lab, "vmxe", value);
+        let (said, is_well) = examined(lab, "com=2");
+        assert!(
+            !is_well && said.lines().any(|it| it.starts_with(line)),
+            "{said}"
+        );
+        probe(lab, "vmxe", "0");
+        is_well_again(lab, line);
+    }
+}
+
+/// A driver that is not there, and one that is loaded already.
+fn drivers(lab: &mut Lab) {
+    let (said, is_well) = examined_for(lab, "/nothing.ko", "com=2");
+    assert!(
+        !is_well && said.contains("change: driver: none for kernel 6."),
+        "{said}"
+    );
+    lab.load_driver(&[]);
+    let (said, is_well) = examined(lab, "com=2");
+    assert!(
+        !is_well && said.contains("change: driver: it is loaded"),
+        "{said}"
+    );
+    lab.unload_driver();
+    is_well_again(lab, "change: driver");
+}
+
+/// What a kernel wants that is started otherwise. `cargo lab soak packages` has it.
+#[test]
+#[ignore = "two more machines; part of `cargo lab soak packages`"]
+fn packages_doctor_on_kernels_that_want_more() {
+    let words = ["module.sig_enforce=1", "lockdown=integrity"];
+    for word in words {
+        let mut lab = patient(&[word]);
+        let (said, is_well) = examined(&mut lab, "com=2");
+        assert!(
+            !is_well && said.contains("change: signature: the kernel "),
+            "{word}: {said}"
+        );
+    }
+    let mut lab = patient(&["possible_cpus=65"]);
+    let (said, is_well) = examined(&mut lab, "com=2");
+    let line =
+        "change: kernel: 65 cores are more than the 64 this driver supports; boot with nr_cpus=64";
+    assert!(!is_well && said.contains(line), "{said}");
+}
