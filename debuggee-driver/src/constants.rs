@@ -92,7 +92,7 @@ constants! {
     poll_hz = 1000;
     /// 1: time spent halted is taken out of the guest's time-stamp counter. 0: the guest sees it.
     hide_time = 1;
-    /// 1: a break-in counts also while no host is in a session. 0: only within one.
+    /// 1: the machine halts at load until a host lets it go, and a break-in counts also while no host is in a session. 0: only within one.
     halt = 0;
 }
 

@@ -17,6 +17,7 @@ use crate::vmx::guest;
 use crate::vmx::interruption::UNDEFINED_OPCODE;
 use crate::vmx::privilege::is_kernel;
 use wire_protocol::event::EventChange;
+use wire_protocol::packet::StopCause;
 
 /// RAX of the driver's calls.
 pub const MAGIC: u64 = 0x5374_616e_6473_7469;
@@ -25,7 +26,7 @@ pub const MAGIC: u64 = 0x5374_616e_6473_7469;
 /// ask until they are out. From then on nobody polls the line.
 pub const LEAVE: u64 = 1;
 
-/// RCX: begin to poll the line.
+/// RCX: begin to poll the line, after a halt if the driver was loaded with `halt=1`.
 pub const ARM: u64 = 2;
 
 /// RCX: how many chunks of memory the arena wants, answered in RAX. First what the arena itself
@@ -76,13 +77,7 @@ pub fn handle<P: Ports>(core: &mut Core<'_, P>) -> Outcome {
             Outcome::Leave
         }
         LEAVE => answer(core, REFUSED),
-        ARM => {
-            // Every core meets no device at the line's ports by now: what they left there before is done with.
-            halt::take_line(core.shared);
-            core.shared.poll.set_on(true);
-            halt::greet(core.shared);
-            Outcome::Advance
-        }
+        ARM => arm(core),
         WANTED_CHUNKS => {
             if core
                 .seat
@@ -141,6 +136,31 @@ pub fn handle<P: Ports>(core: &mut Core<'_, P>) -> Outcome {
             answer(core, u64::from(any_detour))
         }
         _ => Outcome::Inject(UNDEFINED_OPCODE),
+    }
+}
+
+/// Begins to listen to the line. If that is wanted, the machine stands still until a host has let it go: what comes next is
+/// seen from its first instruction on.
+fn arm<P: Ports>(core: &mut Core<'_, P>) -> Outcome {
+    // Every core meets no device at the line's ports by now: what they left there before is done with.
+    halt::take_line(core.shared);
+    halt::greet(core.shared);
+    let rip = core.cpu.vmread(guest::RIP);
+    if core.shared.fixed.halts_without_session {
+        // Nobody else can halt: no core polls yet, and there are no events.
+        halt::stop(
+            &mut core.seat,
+            &mut core.cpu,
+            core.shared,
+            StopCause::BreakIn,
+            None,
+        );
+    }
+    core.shared.poll.set_on(true);
+    if core.cpu.vmread(guest::RIP) == rip {
+        Outcome::Advance
+    } else {
+        Outcome::Stay
     }
 }
 

@@ -169,7 +169,18 @@ fn break_in_counts_within_a_session_only(lab: &mut Lab) {
     break_in_from_nowhere(lab);
     assert!((0..3).all(|_| lab.guest_answers()), "no host is there");
     lab.unload_driver();
-    lab.load_driver(&[("halt".into(), "1".into())]);
+    // It halts at load, until a host has come and let it go; and later for anybody.
+    lab.guest_background("insmod /standstill.ko com=2 halt=1");
+    // Loading takes some seconds of the guest's.
+    assert!(
+        (0..500).any(|_| !lab.guest_answers()),
+        "it waits for a host"
+    );
+    lab.connect();
+    assert!(lab.run(".status").contains("state       halted"));
+    lab.go();
+    lab.guest("wait; test -d /sys/module/standstill");
+    lab.kill_host();
     break_in_from_nowhere(lab);
     assert!((0..20).any(|_| !lab.guest_answers()), "it was asked for");
     lab.connect();

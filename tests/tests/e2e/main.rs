@@ -2,6 +2,7 @@
 
 mod actors;
 mod baud;
+mod boot;
 mod budget;
 mod changing;
 mod churn;

@@ -2,10 +2,14 @@
 
 extern crate std;
 
-use super::machine::{Machine, line};
+use super::machine::{DRIVER, Machine, TOKEN, line};
 use super::on_a_large_stack;
-use crate::exit::{Death, Fault};
+use crate::exit::core::Outcome;
+use crate::exit::{Death, Fault, hypercall};
 use crate::halt::{self, Stopped};
+use crate::port::{Cpu, gpr};
+use crate::vmx::guest;
+use core::sync::atomic::Ordering::SeqCst;
 use std::vec;
 use std::vec::Vec;
 use wire_protocol::address::{CoreId, GuestVirtual};
@@ -114,6 +118,31 @@ fn a_break_in_that_arrives_in_a_halt_is_answered_by_the_stop() {
         assert_eq!(unheard(&[false, false]), one, "it is under way");
         assert_eq!(unheard(&[true]), none);
         assert_eq!(unheard(&[true, false]), one, "it is told again");
+    });
+}
+
+#[test]
+fn a_driver_that_halts_at_load_listens_once_a_host_has_let_it_go() {
+    on_a_large_stack(|| {
+        for halts in [false, true] {
+            let mut machine = Machine::with(|parts| {
+                parts.line = line(&conversation(&[]));
+                parts.facts.kernel_base = KERNEL;
+                parts.fixed.halts_without_session = halts;
+            });
+            let shared = machine.shared;
+            let [core, other] = &mut machine.cores;
+            core.cpu.ticks_per_look = shared.clock.timeout_ticks() / 10;
+            core.cpu.vmwrite(guest::RIP, DRIVER);
+            let registers = core.cpu.registers_mut();
+            registers[gpr::RAX] = hypercall::MAGIC;
+            registers[gpr::RCX] = hypercall::ARM;
+            registers[gpr::RSI] = TOKEN;
+            let outcome = other.seat.wait_for_sipi(|| hypercall::handle(core));
+            assert!(matches!(outcome, Outcome::Advance));
+            assert_eq!(shared.halts.load(SeqCst), u32::from(halts));
+            assert!(shared.poll.is_by(CoreId(0)));
+        }
     });
 }
 
