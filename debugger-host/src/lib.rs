@@ -11,6 +11,7 @@ pub mod assembler;
 mod clock;
 pub mod command;
 pub mod disasm;
+pub mod doctor;
 pub mod dropped;
 pub mod expression;
 pub mod private;

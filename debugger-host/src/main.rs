@@ -13,17 +13,23 @@
 //! `docs/contributing.md` the places that an addition touches. Each module says what it is, who calls it, and in which
 //! mode.
 
+#[path = "main/doctor.rs"]
+mod doctor;
 #[path = "main/key.rs"]
 mod key;
+#[path = "main/papers.rs"]
+mod papers;
+#[path = "main/show.rs"]
+mod show;
 #[path = "main/trim.rs"]
 mod trim;
 
 use anyhow::{Context, bail};
-use clap::{Args, Parser, Subcommand};
-use debugger_host::answer::recording::{Row, replayed, rows};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use debugger_host::answer::recording::replayed;
 use debugger_host::answer::{Form, News, Report, Response};
 use debugger_host::command::{COMMANDS, Debugger, find, run_line, script, system};
-use debugger_host::recording::{Ending, Recorder, Recording, Start};
+use debugger_host::recording::{Recorder, Recording, Start};
 use debugger_host::render::{Output, Screen, json, text};
 use debugger_host::repl::{batch, interactive};
 use debugger_host::script::tool::Tool;
@@ -31,7 +37,7 @@ use debugger_host::session::{Session, SessionError};
 use debugger_host::symbol::{self, resolve::Symbols};
 use debugger_host::timeout::{Interrupts, Timeout, Wait};
 use debugger_host::transport::{Endpoint, NetKey, listen_address};
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -55,6 +61,8 @@ enum Task {
     Connect(Box<Connect>),
     /// Play a recorded session again: the file is the debuggee, or the host.
     Replay(Box<Replay>),
+    /// Look whether this machine's end of a line is as it should be, and say what to change.
+    Doctor(Box<doctor::Doctor>),
     /// Cut a recording from which a debuggee differs to the commands that its first difference needs.
     Trim(Box<trim::Trim>),
     /// Keys to debuggees on a network.
@@ -78,6 +86,12 @@ enum Task {
     /// Check or try a script without any debuggee.
     #[command(subcommand)]
     Script(Tool),
+    /// Write the manual's pages and completions for shells into a folder, for packages.
+    #[command(hide = true)]
+    Papers {
+        /// The folder.
+        folder: PathBuf,
+    },
 }
 
 #[derive(Args, Default)]
@@ -432,31 +446,6 @@ impl Front {
     }
 }
 
-/// Prints a recording.
-fn show(path: &Path, is_json: bool) -> anyhow::Result<()> {
-    let recording = recording(path)?;
-    let mut out = std::io::stdout().lock();
-    let print = |row: &Row| match is_json {
-        true => serde_json::to_string(row).map_err(Into::into),
-        false => Ok(text::recording::row(row)),
-    };
-    for row in rows(&recording) {
-        let line: anyhow::Result<String> = print(&row);
-        // Whoever reads it may have seen enough.
-        if writeln!(out, "{}", line?).is_err() {
-            return Ok(());
-        }
-    }
-    match text::recording::ending(&recording.ending) {
-        Some(line) if matches!(recording.ending, Ending::Damaged(_)) => {
-            bail!("{}: {line}", path.display())
-        }
-        Some(line) => eprintln!("{}: {line}", path.display()),
-        None => {}
-    }
-    Ok(())
-}
-
 /// All commands as a Markdown document.
 fn reference() -> String {
     let commands: Vec<_> = COMMANDS.iter().map(|row| system::help_of(row)).collect();
@@ -486,7 +475,8 @@ fn main() -> ExitCode {
         Task::Connect(connect) => connect.run(),
         Task::Replay(replay) => replay.run(),
         Task::Trim(trim) => trim.run(),
-        Task::Show { file, json } => show(&file, json),
+        Task::Show { file, json } => show::show(&file, json),
+        Task::Doctor(doctor) => doctor.run(),
         Task::Key(task) => task.run(),
         Task::Script(tool) => tool.run(&mut std::io::stdout()).map_err(Into::into),
         Task::Commands => {
@@ -494,6 +484,7 @@ fn main() -> ExitCode {
             Ok(())
         }
         Task::Schema { command } => schema(command.as_deref()),
+        Task::Papers { folder } => papers::write(Cli::command(), &folder),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -29,7 +29,7 @@ const ORDER: [&[&str]; 13] = [
     &["sink", "disasm"],
     &["answer"],
     &["session"],
-    &["recording"],
+    &["recording", "doctor"],
     &["transport", "expression"],
     &["script"],
     &["symbol", "assembler", "refusal"],
