@@ -201,6 +201,25 @@ impl Apt {
         Ok(apt)
     }
 
+    /// The `sources.list` of a machine of this one's release.
+    ///
+    /// # Errors
+    /// When apt's configuration cannot be read.
+    pub(crate) fn release() -> Result<String> {
+        Ok(configured()?.iter().map(|own| own.line("deb")).collect())
+    }
+
+    /// The main repository of this machine's own release.
+    ///
+    /// # Errors
+    /// When apt's configuration names none.
+    pub(crate) fn mirror() -> Result<Source> {
+        let own = configured()?.into_iter();
+        let mut main = own.filter(|source| !source.suite.contains('-'));
+        main.next()
+            .context("apt's configuration names no Debian mirror for this release")
+    }
+
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         let at = |name: &str| self.root.join(name).display().to_string();

@@ -14,6 +14,10 @@ use std::process::Command;
 
 /// Name of the module.
 pub const NAME: &str = "standstill";
+/// The lock of whoever builds it.
+pub(crate) const LOCK: &str = "driver";
+/// What its `Kbuild` file calls the Rust part, without `.o`.
+pub(crate) const OBJECT: &str = "core";
 /// What the platform package compiles to.
 const LIBRARY: &str = "libstandstill_linux.a";
 
@@ -42,19 +46,39 @@ pub fn build_from(
     provisions: &Provisions,
     headers: Option<&Path>,
 ) -> Result<PathBuf> {
-    let _lock = provisions.cache.lock("driver")?;
-    let target = repository().join("target/driver");
-    let library = compile(source, &target)?;
-    let object = link(source, &library, &target)?;
+    let _lock = provisions.cache.lock(LOCK)?;
+    let parts = parts(source)?;
     let own = provisions.headers();
     let module = Module {
         name: NAME,
-        files: platform_files(source)?,
-        object: Some(("core", &object)),
+        files: parts.files,
+        object: Some((OBJECT, &parts.object)),
         headers: headers.unwrap_or(&own),
         library_path: &provisions.library_path(),
     };
     kbuild::build(&module, &provisions.cache)
+}
+
+/// What the kernel's build joins, for any kernel.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    /// The Rust part, as one object.
+    pub(crate) object: Vec<u8>,
+    /// The files of the C part, the `Kbuild` file among them.
+    pub(crate) files: Vec<PathBuf>,
+}
+
+/// Compiles the Rust part of the package in directory `source`. Whoever calls holds the cache's lock [`LOCK`].
+///
+/// # Errors
+/// With the end of the failing tool's output.
+pub(crate) fn parts(source: &Path) -> Result<Parts> {
+    let target = repository().join("target/driver");
+    let library = compile(source, &target)?;
+    Ok(Parts {
+        object: link(source, &library, &target)?,
+        files: platform_files(source)?,
+    })
 }
 
 fn compile(source: &Path, target: &Path) -> Result<PathBuf> {

@@ -1,16 +1,17 @@
 //! The lab's command line: `cargo lab [COMMAND]`.
 
 use anyhow::{Context, Result, bail};
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use vm_lab::arguments::MachineArguments;
+use vm_lab::config::{self, HostSystem, Hypervisor, Subject};
 use vm_lab::host::{self, Host, Reply};
 use vm_lab::progress::phase;
-use vm_lab::{Machine, background, document, driver, provision, script, soak, suite};
+use vm_lab::{Machine, background, document, driver, package, provision, script, soak, suite};
 
 /// Boots a real kernel on emulated VT-x and connects the debugger to it.
 #[derive(Parser)]
@@ -35,6 +36,25 @@ enum What {
         /// Header directory of the kernel; for the running one, /lib/modules/$(uname -r)/build
         #[arg(long)]
         headers: Option<PathBuf>,
+    },
+    /// Print what to set in a virtual machine of your own, and the two commands that connect
+    Config {
+        /// Whose machine it is
+        hypervisor: Hypervisor,
+        /// Name of the machine
+        #[arg(long, default_value = "debuggee")]
+        name: String,
+        /// The system that the hypervisor runs on
+        #[arg(long)]
+        host: Option<HostSystem>,
+        /// Socket or pipe of the serial port
+        #[arg(long, value_name = "PATH")]
+        line: Option<String>,
+    },
+    /// Make packages of the release: `deb` of the driver and of the host program, `zip` of the host program for Windows
+    Package {
+        /// Which
+        kind: PackageKind,
     },
     /// Boot a machine and leave it running
     Boot(MachineArguments),
@@ -95,6 +115,14 @@ enum What {
     Hold(MachineArguments),
 }
 
+#[derive(Clone, Copy, ValueEnum)]
+enum PackageKind {
+    /// Debian packages
+    Deb,
+    /// A zip for Windows
+    Zip,
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli) {
@@ -118,6 +146,24 @@ fn run(cli: Cli) -> Result<ExitCode> {
         Some(What::Driver { headers }) => {
             let module = driver::build(&provision::provision()?, headers.as_deref())?;
             println!("{}", module.display());
+        }
+        Some(What::Config {
+            hypervisor,
+            name,
+            host,
+            line,
+        }) => {
+            let text = config::text(hypervisor, &Subject { name, host, line });
+            print!("{}", text.map_err(anyhow::Error::msg)?);
+        }
+        Some(What::Package { kind }) => {
+            let made = match kind {
+                PackageKind::Deb => package::deb()?,
+                PackageKind::Zip => vec![package::zip()?],
+            };
+            for path in made {
+                println!("{}", path.display());
+            }
         }
         Some(What::Boot(machine)) => boot(&machine)?,
         Some(What::Guest { command }) => {

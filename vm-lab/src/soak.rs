@@ -213,6 +213,11 @@ const PARTS: &[Part] = &[
         ),
     },
     Part {
+        name: "packages",
+        about: "the packages in a clean Debian, for which it takes root, and doctor on kernels that want more of a driver",
+        work: Work::Lab("packages_", None),
+    },
+    Part {
         name: "deny",
         about: "licences, bans and sources of all dependencies, by cargo-deny",
         work: Work::Other(deny),

@@ -25,6 +25,8 @@ const LINKER: [&str; 3] = [
 const NOT_NEEDED: [&str; 2] = ["usr/lib/gcc/x86_64-w64-mingw32/12-win32/lto1", "usr/share"];
 const GCC: &str = "usr/bin/x86_64-w64-mingw32-gcc-win32";
 
+const STRIP: &str = "usr/bin/x86_64-w64-mingw32-strip";
+
 /// Wine without what draws, plays and prints.
 const WINE: [&str; 4] = ["wine64", "libwine", "libunwind8", "libz-mingw-w64"];
 /// In those packages.
@@ -101,6 +103,17 @@ pub fn build(profile: &str) -> Result<PathBuf> {
         other => other,
     };
     Ok(target.join(TARGET).join(profile))
+}
+
+/// A copy of a program in `folder`, without what only debuggers read.
+///
+/// # Errors
+/// When it cannot be made.
+pub(crate) fn stripped(program: &Path, folder: &Path) -> Result<PathBuf> {
+    let copy = folder.join(program.file_name().context("a program has a name")?);
+    let mut strip = Command::new(linker()?.join(STRIP));
+    run::output(strip.arg("-o").arg(&copy).arg(program)).context("stripping the program")?;
+    Ok(copy)
 }
 
 /// Wine, with a Windows of its own. One at a time; dropping it ends all that runs in it.

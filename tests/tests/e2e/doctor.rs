@@ -176,6 +176,13 @@ fn packages_doctor_on_kernels_that_want_more() {
             !is_well && said.contains("change: signature: the kernel "),
             "{word}: {said}"
         );
+        // Where the system can be asked, the driver is not tried at all.
+        lab.guest("mount -t securityfs security /sys/kernel/security");
+        let (said, is_well) = examined(&mut lab, "com=2");
+        assert!(
+            !is_well && said.contains("; standstill-sign signs it"),
+            "{said}"
+        );
     }
     let mut lab = patient(&["possible_cpus=65"]);
     let (said, is_well) = examined(&mut lab, "com=2");
