@@ -87,6 +87,9 @@ fn failed(what: impl Into<String>) -> io::Error {
     io::Error::other(what.into())
 }
 
+/// What a core leaves its guest with.
+type Values = Vec<(Place, u64)>;
+
 /// See the module.
 struct Beside<M> {
     machine: M,
@@ -97,8 +100,14 @@ struct Beside<M> {
     latest: Vec<Latest>,
     /// The core whose exit the machine stands still at.
     held: Option<usize>,
+    /// The last exit that was given is a call of the driver's.
+    is_call: bool,
+    /// Exits of cores that are wanted, with which they do not come if the driver dealt with them before it halted.
+    early: BTreeMap<usize, Vec<Values>>,
+    /// Exits to be given once no core halts.
+    late: VecDeque<(usize, Values)>,
     /// Cores that ask to leave the hypervisor, with what they left their guests with.
-    leaving: BTreeMap<usize, Vec<(Place, u64)>>,
+    leaving: BTreeMap<usize, Values>,
     /// All did.
     has_left: bool,
     listener: UnixListener,
@@ -164,6 +173,9 @@ pub fn run<M: Machine>(parts: Parts<M>) -> io::Result<Ran> {
         log,
         latest: latest.collect(),
         held: None,
+        is_call: false,
+        early: BTreeMap::new(),
+        late: VecDeque::new(),
         leaving: BTreeMap::new(),
         has_left: false,
         listener: parts.listener,
@@ -320,6 +332,12 @@ impl<M: Machine> Beside<M> {
     fn turn(&mut self) -> io::Result<()> {
         self.hear_host()?;
         self.hear_driver()?;
+        while !self.is_halted
+            && let Some((core, values)) = self.late.pop_front()
+        {
+            self.give(core, values, false)?;
+            self.drain()?;
+        }
         if self.held.is_none() {
             self.held = self.hear_machine()?;
         }

@@ -36,6 +36,7 @@ impl<M: Machine> Beside<M> {
         is_held: bool,
     ) -> io::Result<()> {
         self.exits += 1;
+        self.is_call = is_held && self.latest[core].calls();
         self.memory.guest_runs();
         for latest in &mut self.latest {
             latest.has_come = false;
@@ -69,37 +70,69 @@ impl<M: Machine> Beside<M> {
 
     /// Cores are wanted where another one halts: one of them is given the exit with which it comes.
     fn gather(&mut self, asked: &[usize]) -> io::Result<()> {
+        if self.is_call {
+            // What the driver's part in the guest asks for changes nothing that a core shows: it need not be waited for.
+            self.latest[asked[0]].may_repeat();
+            return self.comes(asked[0]);
+        }
         let since = Instant::now();
         let base = self.base;
-        let core = loop {
+        loop {
             if let Some(core) = asked.iter().find(|core| self.latest[**core].has_come) {
-                break *core;
+                return self.comes(*core);
             }
             let has_halted = self.driver_said.iter().any(|it| cause(it, base).is_some());
             match self.held {
-                Some(held) if asked.contains(&held) => break held,
+                Some(held) if asked.contains(&held) => {
+                    let values = self.latest[held].for_core();
+                    let early = self.early.entry(held).or_default();
+                    if early.last() == Some(&values) {
+                        // It leaves its guest in the same way again: the driver's halt is over.
+                        return self.comes_unseen(asked[0]);
+                    }
+                    early.push(values);
+                    self.held = None;
+                    self.machine.go_on()?;
+                }
                 // Nobody has asked it yet.
                 Some(held) if !self.cores.is_busy(held) => return Ok(()),
-                // Where the driver has halted, or goes on, the others have come without an exit of their own.
-                Some(_) => break asked[0],
-                None if has_halted || since.elapsed() > PATIENCE => break asked[0],
+                // Where the driver has halted, or goes on, the others have come without an NMI.
+                Some(_) => return self.comes_unseen(asked[0]),
+                None if has_halted || since.elapsed() > PATIENCE => {
+                    return self.comes_unseen(asked[0]);
+                }
                 None => {}
             }
             self.hear_driver()?;
             self.held = self.hear_machine()?;
-        };
-        let mut values = self.latest[core].for_core();
-        if self.held != Some(core) {
-            with_nmi(&mut values);
-            self.cores.noted_exit(core, values, self.log.clone());
-            return Ok(());
         }
-        self.held = None;
+    }
+
+    /// A core comes by an NMI: in the driver it had dealt with its exits since the one of the core that halts. Here it does so
+    /// after the halt.
+    fn comes(&mut self, core: usize) -> io::Result<()> {
+        let early = self.early.remove(&core).unwrap_or_default();
+        self.late
+            .extend(early.into_iter().map(|values| (core, values)));
+        let mut values = self.latest[core].for_core();
+        with_nmi(&mut values);
+        self.cores.noted_exit(core, values, self.log.clone());
+        Ok(())
+    }
+
+    /// A core that was in the hypervisor already when it was wanted, for the last exit that it has told.
+    fn comes_unseen(&mut self, core: usize) -> io::Result<()> {
+        let mut early = self.early.remove(&core).unwrap_or_default();
+        let Some(values) = early.pop() else {
+            return self.comes(core);
+        };
+        self.late
+            .extend(early.into_iter().map(|values| (core, values)));
         self.cores.noted_exit(core, values, self.log.clone());
         while self.cores.is_at_work(core) {
             std::thread::sleep(REST);
         }
-        self.machine.go_on()
+        Ok(())
     }
 
     /// The core stands still, and so does the driver before the host hears of it.

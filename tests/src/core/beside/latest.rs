@@ -30,11 +30,23 @@ const ENTRY_FIELDS: [u32; 3] = [
     control_field::VMENTRY_INSTRUCTION_LEN,
 ];
 
+/// Whether an exit will come again, since the driver does not deal with one while another core halts.
+#[derive(Default)]
+enum Doubt {
+    #[default]
+    None,
+    /// The next one may.
+    Next,
+    /// This one may.
+    Last(Vec<Change>),
+}
+
 /// See the module.
 pub(super) struct Latest {
     values: Vec<Change>,
     /// It is known to have come where it halts.
     pub(super) has_come: bool,
+    doubt: Doubt,
     /// The core has its values that only the driver changes.
     is_begun: bool,
 }
@@ -44,6 +56,7 @@ impl Latest {
         Self {
             values,
             has_come: false,
+            doubt: Doubt::None,
             is_begun: false,
         }
     }
@@ -51,9 +64,40 @@ impl Latest {
     /// It left its guest once more. Whether the core beside it is to know: timers and NMIs are the machine's own affair.
     pub(super) fn leaves(&mut self, values: Vec<Change>) -> bool {
         self.values = values;
-        let is_nmi = self.is_nmi();
-        self.has_come |= is_nmi;
-        !is_nmi && self.reason() != reason::PREEMPTION_TIMER
+        if self.is_nmi() {
+            self.has_come = true;
+            self.doubt = Doubt::None;
+            return false;
+        }
+        if self.reason() == reason::PREEMPTION_TIMER {
+            return false;
+        }
+        match std::mem::take(&mut self.doubt) {
+            Doubt::None => true,
+            Doubt::Next => {
+                self.doubt = Doubt::Last(self.place());
+                true
+            }
+            Doubt::Last(before) => before != self.place(),
+        }
+    }
+
+    /// Another core halts for a moment, in the driver as well, but nobody knows until when.
+    pub(super) fn may_repeat(&mut self) {
+        self.doubt = Doubt::Next;
+    }
+
+    /// What is the same when an instruction leaves its guest again that did nothing.
+    fn place(&self) -> Vec<Change> {
+        let fields = [ro::EXIT_REASON, guest::RIP, guest::RSP, guest::RFLAGS];
+        let is_part =
+            |value: &&Change| value.kind == 1 || value.kind == 0 && fields.contains(&value.number);
+        self.values.iter().filter(is_part).copied().collect()
+    }
+
+    /// It calls the driver.
+    pub(super) fn calls(&self) -> bool {
+        self.reason() == reason::VMCALL
     }
 
     fn value(&self, field: u32) -> u64 {
@@ -78,7 +122,7 @@ impl Latest {
             let is_it = |value: &&Change| value.kind == 1 && value.number == wanted as u32;
             values.find(is_it).map(|value| value.value)
         };
-        self.reason() == reason::VMCALL
+        self.calls()
             && register(gpr::RAX) == Some(hypercall::MAGIC)
             && register(gpr::RCX) == Some(hypercall::LEAVE)
     }
