@@ -3,6 +3,7 @@
 //! One of them, a named pipe that another program serves, is tried by every run; `cargo lab soak windows` tries all.
 
 use crate::lab::Lab;
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::Instant;
 use vm_lab::host::{self, Host};
@@ -67,10 +68,25 @@ fn comes_back(lab: &mut Lab, line: &str, join: impl Fn() -> Child) {
 }
 
 /// Joins a pipe of Wine's with the machine's line, as a hypervisor does.
-fn join(wine: &Wine, programs: &std::path::Path, role: &str, pipe: &str, line: &str) -> Child {
+fn join(wine: &Wine, programs: &Path, role: &str, pipe: &str, line: &str) -> Child {
     let mut join = wine.command(&programs.join("examples/join.exe"));
     join.args([role, pipe, line]).stdin(Stdio::null());
     join.spawn().unwrap()
+}
+
+/// What the program says of a line that it only looks at.
+#[track_caller]
+fn is_examined(wine: &Wine, program: &Path, line: &[&str], begins: &str) {
+    let output = wine
+        .command(program)
+        .arg("doctor")
+        .args(line)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    eprintln!("{said}");
+    assert!(said.starts_with(begins), "{said}");
+    assert_eq!(output.status.success(), begins.starts_with("fine"));
 }
 
 #[test]
@@ -90,6 +106,9 @@ fn windows_program_connects_breaks_in_and_leaves() {
     let (_tcp, address) = Relay::tcp(&socket).unwrap();
     let address = address.to_string();
     let pipe = r"\\.\pipe\standstill-lab";
+    let program = programs.join("standstill.exe");
+    is_examined(&wine, &program, &["--pipe", pipe], "change: pipe ");
+    is_examined(&wine, &program, &["--tcp", &address], "fine: tcp ");
     // It is not there yet, and is waited for.
     let mut other_end = join(&wine, &programs, "serve", pipe, &address);
     scenario(&mut lab, &format!("namedpipe {pipe}"));
