@@ -3,12 +3,12 @@
 
 use crc::{CRC_32_ISO_HDLC, Crc, Digest, Table};
 
-const ISO_HDLC: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
-static TABLE: Crc<u32, Table<1>> = ISO_HDLC;
+/// Sixteen bytes at once.
+static TABLE: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISO_HDLC);
 
 /// A checksum over bytes that come in pieces.
 #[derive(Clone)]
-pub struct Crc32(Digest<'static, u32, Table<1>>);
+pub struct Crc32(Digest<'static, u32, Table<16>>);
 
 impl Crc32 {
     /// Of no byte yet.

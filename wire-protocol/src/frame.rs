@@ -234,6 +234,17 @@ impl<'b> Cobs<'b> {
         }
     }
 
+    /// Bytes of the group that is open, which has room for them.
+    fn put_all(&mut self, bytes: &[u8]) {
+        if let Some(room) = self.wire.get_mut(self.len..self.len + bytes.len()) {
+            room.copy_from_slice(bytes);
+            self.len += bytes.len();
+            self.code = self
+                .code
+                .saturating_add(u8::try_from(bytes.len()).unwrap_or(u8::MAX));
+        }
+    }
+
     fn open_group(&mut self) {
         self.group_at = self.len;
         self.code = 1;
@@ -247,18 +258,25 @@ impl<'b> Cobs<'b> {
     }
 
     fn bytes(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
+        let mut rest = bytes;
+        while !rest.is_empty() {
             if self.code == 0xff {
                 self.close_group();
                 self.open_group();
             }
-            if byte == 0 {
-                self.close_group();
-                self.open_group();
-            } else {
-                self.put(byte);
-                self.code += 1;
-            }
+            let room = usize::from(0xff - self.code).min(rest.len());
+            let (next, behind) = rest.split_at(room);
+            let end = next.iter().position(|byte| *byte == 0);
+            let (run, from_zero) = next.split_at(end.unwrap_or(room));
+            self.put_all(run);
+            rest = match from_zero {
+                [] => behind,
+                _ => {
+                    self.close_group();
+                    self.open_group();
+                    rest.get(run.len() + 1..).unwrap_or_default()
+                }
+            };
         }
     }
 

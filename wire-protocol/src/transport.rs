@@ -17,6 +17,14 @@ pub struct Rates {
 /// A line that is gone for good behaves like a quiet one: it gives nothing and takes nothing. A
 /// transport that can tell says so on its own type.
 pub trait Transport {
+    /// The time, at each turn: for what is due besides the bytes that others send.
+    fn turn(&mut self, _now_us: u64) {}
+
+    /// How many bytes go in one datagram, where it moves those: what is sent at once goes in one.
+    fn datagram_bytes(&self) -> Option<usize> {
+        None
+    }
+
     /// Bytes that have arrived, into the front of `into`; returns how many. 0 if there is none.
     fn receive(&mut self, into: &mut [u8]) -> usize;
 

@@ -21,7 +21,11 @@ const fn place(space: Space, address: u64) -> MemoryAt {
     }
 }
 
-fn unpack(packed: &[u8], len: usize) -> Option<Vec<u8>> {
+fn unpack(packed: &[u8], len: usize, features: Features) -> Option<Vec<u8>> {
+    if features.contains(Features::REPEATED_MEMORY) {
+        let [byte] = packed else { return None };
+        return Some(vec![*byte; len]);
+    }
     let mut content = vec![0; len];
     pack::unpack(packed, &mut vec![0; pack::WORK_BYTES], &mut content).then_some(content)
 }
@@ -86,6 +90,7 @@ impl Session {
             len_bytes: len as u32,
             expected: expected.as_ref().map(|(digest, _)| *digest),
         };
+        let features = self.identity.features;
         self.ask("read memory", &request, |reply| match reply {
             Reply::MemoryAsExpected => expected.map(|(_, bytes)| bytes),
             Reply::Memory {
@@ -98,7 +103,7 @@ impl Session {
                     return None;
                 }
                 let bytes = if compressed {
-                    unpack(bytes, unpacked)?
+                    unpack(bytes, unpacked, features)?
                 } else {
                     bytes.to_vec()
                 };

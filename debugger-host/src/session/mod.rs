@@ -31,6 +31,7 @@ pub use script::{Flushed, RunResult, Script};
 
 use crate::symbol::image::Image;
 use crate::timeout::{Timeout, Wait};
+use crate::transport::Endpoint;
 use cache::Cache;
 use connection::Connection;
 use event::Mirror;
@@ -131,7 +132,11 @@ impl Session {
     }
 
     fn say_hello(&mut self) -> Result<(), SessionError> {
-        let features = Features::COMPRESSED_MEMORY | Features::EXPECTED_MEMORY;
+        let packing = match self.endpoint() {
+            Some(Endpoint::Net { .. }) => Features::REPEATED_MEMORY,
+            _ => Features::COMPRESSED_MEMORY,
+        };
+        let features = packing | Features::EXPECTED_MEMORY;
         let request = Request::Hello { features };
         let reply = self.exchange("connect", &request)?;
         match Message::decode(&reply, GuestVirtual(0)) {

@@ -1,6 +1,6 @@
 //! How long what goes at once may be: the whole of a frame, or a part of it.
 
-use super::{Link, part};
+use super::{Link, Timing, part};
 use crate::frame;
 use crate::limits::{FRAME_PAYLOAD_BYTES, WINDOW_FRAMES};
 
@@ -37,6 +37,17 @@ impl Link<'_> {
     /// anything is said.
     pub fn use_datagrams(&mut self, room_bytes: usize) {
         self.datagrams = Some(Cut::of_datagrams(room_bytes));
+    }
+
+    /// The transport goes another way from now on, with datagrams of so many bytes if it has them there. What was on its way
+    /// is lost, and comes again.
+    pub fn go_by(&mut self, timing: Timing, datagram_bytes: Option<usize>) {
+        self.timing = timing;
+        self.datagrams = datagram_bytes.map(Cut::of_datagrams);
+        self.wire_at = self.wire_len;
+        self.sender.rewind();
+        self.retry_at_us = None;
+        self.back_off = 0;
     }
 
     pub(super) fn cut(&self) -> Cut {

@@ -20,32 +20,44 @@ impl Timing {
 impl Link<'_> {
     /// Gives the next byte for the line; `None` when there is nothing to say now.
     pub fn pull(&mut self, now_us: u64) -> Option<u8> {
-        if self.wire_at == self.wire_len {
-            self.begin_frame(now_us)?;
+        let mut byte = [0];
+        let count = self.pull_from_frame(&mut byte, now_us);
+        let [byte] = byte;
+        (count == 1).then_some(byte)
+    }
+
+    /// As many bytes as there are and fit; returns how many. Where datagrams carry them, no more than one does.
+    pub fn pull_into(&mut self, bytes: &mut [u8], now_us: u64) -> usize {
+        let mut count = 0;
+        while let Some(room) = bytes.get_mut(count..).filter(|room| !room.is_empty()) {
+            let more = self.pull_from_frame(room, now_us);
+            count += more;
+            if more == 0 || self.datagrams.is_some() && self.wire_at == self.wire_len {
+                break;
+            }
         }
-        let byte = self.wire.get(self.wire_at).copied()?;
-        self.wire_at += 1;
-        self.statistics.sent_bytes += 1;
+        count
+    }
+
+    /// As many bytes of one frame as there are and fit.
+    fn pull_from_frame(&mut self, bytes: &mut [u8], now_us: u64) -> usize {
+        if self.wire_at == self.wire_len && self.begin_frame(now_us).is_none() {
+            return 0;
+        }
+        let left = self.wire.get(self.wire_at..self.wire_len);
+        let left = left.unwrap_or_default();
+        let count = left.len().min(bytes.len());
+        if let (Some(to), Some(from)) = (bytes.get_mut(..count), left.get(..count)) {
+            to.copy_from_slice(from);
+        }
+        self.wire_at += count;
+        self.statistics.sent_bytes += count as u64;
         if self.wire_at == self.wire_len && self.wire_starts_retry {
             let waiting = self.sender.waiting_bytes();
             self.retry_at_us = Some(self.timing.retry_at_us(now_us, waiting, self.back_off));
         }
         if self.wire_at == self.wire_len {
             self.asked(now_us);
-        }
-        Some(byte)
-    }
-
-    /// As many bytes as there are and fit; returns how many. Where datagrams carry them, no more than one does.
-    pub fn pull_into(&mut self, bytes: &mut [u8], now_us: u64) -> usize {
-        let mut count = 0;
-        for slot in bytes {
-            let Some(byte) = self.pull(now_us) else { break };
-            *slot = byte;
-            count += 1;
-            if self.datagrams.is_some() && self.wire_at == self.wire_len {
-                break;
-            }
         }
         count
     }

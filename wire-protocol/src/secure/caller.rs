@@ -96,10 +96,30 @@ impl Caller {
         }
     }
 
+    /// In the place of one that was lost, whose last call had this time.
+    #[must_use]
+    pub fn after(self, clock_us: u64) -> Self {
+        Self { clock_us, ..self }
+    }
+
     /// There is a session.
     #[must_use]
     pub const fn is_connected(&self) -> bool {
         self.established.is_some()
+    }
+
+    /// The host of the session is not heard for so long that it is called anew.
+    #[must_use]
+    pub fn is_lost(&self, now_us: u64) -> bool {
+        self.established.as_ref().is_none_or(|established| {
+            now_us.saturating_sub(established.heard_us) >= self.timing.lost_us
+        })
+    }
+
+    /// The time that the last call had, in microseconds since 1970; 0 before the first.
+    #[must_use]
+    pub const fn clock_us(&self) -> u64 {
+        self.clock_us
     }
 
     /// What was dropped.
@@ -108,34 +128,49 @@ impl Caller {
         self.dropped
     }
 
+    /// [`Self::poll`] has something to write.
+    #[must_use]
+    pub fn is_due(&self, now_us: u64) -> bool {
+        self.may_call(now_us) && self.must_call(now_us) || self.must_speak(now_us)
+    }
+
     /// Writes what is due besides the link's bytes, and returns its length; 0 if nothing is. Once more until it is 0.
     ///
     /// `clock_us` is the time since 1970, as the machine knows it: the later one of it and of the last one that was used
     /// counts.
     pub fn poll(&mut self, now_us: u64, clock_us: u64, random: &Random, out: &mut [u8]) -> usize {
-        let may_call = self
-            .called_us
-            .is_none_or(|called_us| now_us.saturating_sub(called_us) >= self.timing.call_us);
-        if may_call && self.must_call(now_us) {
+        if self.may_call(now_us) && self.must_call(now_us) {
             self.called_us = Some(now_us);
             return self.call(clock_us, random, out).unwrap_or(0);
+        }
+        if !self.must_speak(now_us) {
+            return 0;
         }
         let Some(established) = &mut self.established else {
             return 0;
         };
-        let quiet_us = now_us.saturating_sub(established.said_us);
-        if !self.alive_wanted && quiet_us < self.timing.alive_us {
-            return 0;
-        }
         self.alive_wanted = false;
         established.said_us = now_us;
         let sealed = established.session.seal(Content::Alive, random, out);
         sealed.unwrap_or(0)
     }
 
+    fn may_call(&self, now_us: u64) -> bool {
+        self.called_us
+            .is_none_or(|called_us| now_us.saturating_sub(called_us) >= self.timing.call_us)
+    }
+
+    /// The host has heard nothing for a while, or waits for a first word.
+    fn must_speak(&self, now_us: u64) -> bool {
+        self.established.as_ref().is_some_and(|established| {
+            let quiet_us = now_us.saturating_sub(established.said_us);
+            self.alive_wanted || quiet_us >= self.timing.alive_us
+        })
+    }
+
     fn must_call(&self, now_us: u64) -> bool {
         self.established.as_ref().is_none_or(|established| {
-            now_us.saturating_sub(established.heard_us) >= self.timing.lost_us
+            self.is_lost(now_us)
                 || now_us.saturating_sub(established.since_us) >= self.timing.rekey_us
                 || established.session.is_worn()
         })

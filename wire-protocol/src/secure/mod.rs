@@ -14,7 +14,7 @@
 //!
 //! **What is restored from a snapshot** has its keys and its counter again, and goes on from there with other data: under a
 //! nonce of a counter alone it would give away both. So the 128 bits are a keyed hash (under a key of their own) of
-//! fresh random bits *and* of what is sealed. Random bits alone would do where the processor draws them; where they come from
+//! fresh random bits *and* of a digest of what is sealed (a universal hash under another key). Random bits alone would do where the processor draws them; where they come from
 //! a seed that was restored, too, the same nonce comes out only for the same data, and then the whole datagram is the same:
 //! all that it tells is that. In the same way the ephemeral key of a handshake is a keyed hash of random bits and of the
 //! handshake so far, the time included. What a restored end has forgotten is which datagrams it took since: those that were
@@ -26,6 +26,7 @@
 mod caller;
 mod datagram;
 mod dropped;
+mod entropy;
 mod key;
 mod listener;
 mod noise;
@@ -38,6 +39,7 @@ mod window;
 pub use caller::{Caller, Taken, Timing};
 pub use datagram::{DATAGRAM_BYTES, ROOM_BYTES};
 pub use dropped::{Cause, Dropped};
+pub use entropy::Entropy;
 pub use key::{Key, KeyError, KeyText};
 pub use listener::{Heard, Listener, OlderClock};
 pub use secret::Random;

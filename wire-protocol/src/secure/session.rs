@@ -7,6 +7,7 @@ use super::secret::{Random, Secret};
 use super::window::Window;
 use chacha20poly1305::aead::AeadInOut;
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305};
+use poly1305::Poly1305;
 
 /// After so many datagrams of either end new keys are agreed on.
 pub(super) const REKEY_AFTER: u64 = 1 << 24;
@@ -15,6 +16,7 @@ pub(super) const REKEY_AFTER: u64 = 1 << 24;
 const LAST: u64 = 1 << 28;
 
 const NONCE_PURPOSE: &[u8; 16] = b"standstill nonce";
+const DIGEST_PURPOSE: &[u8; 16] = b"standstill bytes";
 const COUNTER_BYTES: usize = 8;
 
 /// What is sealed.
@@ -67,8 +69,10 @@ pub(super) struct Session {
     /// Of what this end sends.
     kind: Kind,
     send_key: Secret,
-    /// Nonces are made with it.
+    /// Nonces are made with these: what is sealed is digested by a universal hash under a key of its own, which no other than
+    /// the keyed hash ever sees.
     nonce_key: Secret,
+    digest_key: Secret,
     next_counter: u64,
     receive_key: Secret,
     window: Window,
@@ -90,6 +94,7 @@ impl Session {
             id: [a, b, c, d],
             kind,
             nonce_key: send_key.derive(NONCE_PURPOSE),
+            digest_key: send_key.derive(DIGEST_PURPOSE),
             send_key,
             next_counter: 0,
             receive_key,
@@ -118,7 +123,8 @@ impl Session {
         let head = self.kind.head(out.len());
         let counter = self.next_counter.to_le_bytes();
         let number = [content.number()];
-        let hash = self.nonce_key.mac(&[random, &counter, &number, bytes]);
+        let digest = Poly1305::new((&*self.digest_key.0).into()).compute_unpadded(bytes);
+        let hash = self.nonce_key.mac(&[random, &counter, &number, &digest]);
         let mut nonce = [0; NONCE_BYTES];
         let (counted, hashed) = nonce.split_at_mut(COUNTER_BYTES);
         counted.copy_from_slice(&counter);

@@ -26,6 +26,9 @@ bitflags! {
         const COMPRESSED_MEMORY = 1;
         /// A memory read may name the content that is expected by digest.
         const EXPECTED_MEMORY = 2;
+        /// In the place of compressed memory, for a line on which a byte costs less than packing it: memory that is one byte
+        /// over and over is told by that byte, and all else as it is.
+        const REPEATED_MEMORY = 4;
     }
 }
 
@@ -351,7 +354,7 @@ mod tests {
     #[test]
     fn request_is_version_and_features() {
         let features = Features::all();
-        assert_eq!(request_body(Request::Hello { features }), [3, 3]);
+        assert_eq!(request_body(Request::Hello { features }), [3, 7]);
     }
 
     #[test]
