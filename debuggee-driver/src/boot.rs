@@ -13,6 +13,7 @@ mod detours;
 mod entries;
 mod host;
 mod views;
+mod ways;
 
 use crate::constants::Constants;
 use crate::ept::entry::Mode;
@@ -30,7 +31,7 @@ use crate::pool::arena::{Arena, CHUNK_BYTES};
 use crate::port::HostTransport;
 use crate::shared::{Fixed, Parts, Shared};
 use crate::transport::place::Place;
-use crate::transport::uart16550::{self, Speed, Uart, UartError};
+use crate::transport::uart16550::{self, Speed};
 use crate::vmx::capability::{self, Finding, Unsupported};
 use buffers::{build_line, build_locals, build_messages, build_variables};
 use core::fmt;
@@ -38,7 +39,9 @@ pub use core_loop::start_core;
 use core_loop::{CorePages, build_core};
 use detours::build_detours;
 use host::{build_codes, build_host_pages};
-use views::{build_mode_views, build_views, hide_device};
+use views::{build_mode_views, build_views, hide_devices};
+pub use ways::NetworkPlan;
+use ways::{build_ways, device_pages};
 use wire_protocol::address::{Extent, GuestPhysical, PAGE_BYTES};
 use wire_protocol::baud::Rates;
 use wire_protocol::limits;
@@ -51,8 +54,10 @@ pub struct Plan<'a> {
     pub image: &'a [ImagePage],
     /// All physical memory, RAM and devices.
     pub memory: DirectMap,
-    /// The UART.
-    pub uart: UartPlan,
+    /// The UART, if there is a serial line.
+    pub uart: Option<UartPlan>,
+    /// The network, if there is one.
+    pub network: Option<NetworkPlan>,
     /// Design constants.
     pub constants: Constants,
     /// What the platform found out.
@@ -77,6 +82,8 @@ pub enum BootError {
     Unsupported(Unsupported),
     /// No UART answers there.
     NoUart(Place),
+    /// Neither a serial line nor a network was asked for.
+    NoWay,
     /// A baud rate that the UART's clock cannot make, and those that it can.
     BaudRate(u32, Rates),
     /// The arena is too small for what must be in it.
@@ -97,6 +104,7 @@ impl fmt::Display for BootError {
                 f,
                 "no serial port at address {base:#x}; choose another with mmio=ADDRESS, or stride=4"
             ),
+            Self::NoWay => f.write_str("there is no way to the host; com= or net= names one"),
             Self::BaudRate(baud, rates) => write!(
                 f,
                 "baud={baud}: with its clock of {} Hz this port makes {rates}",
@@ -173,18 +181,11 @@ pub unsafe fn look_for_uart(place: Place, linear: u64) -> Result<(), BootError> 
 /// Why not.
 ///
 /// # Safety
-/// CPL 0 in the kernel's context, on a stack of at least 16 MiB. The UART of `plan` is nobody else's, and mapped where it
+/// CPL 0 in the kernel's context, on a stack of at least 16 MiB. The devices of `plan` are nobody else's, and mapped where it
 /// says. The chunks of `plan` are zeroed memory that is nobody else's as long as the hypervisor lives, and mapped by `plan.memory`.
 pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
     // SAFETY: at CPL 0 in the kernel's context, by contract.
     let controls = unsafe { vmx_cpu::check() }.map_err(BootError::Unsupported)?;
-    // SAFETY: the platform took the UART from its system and mapped it, and `build_host_pages` maps it likewise.
-    let io = unsafe { Registers::new(plan.uart.place, plan.uart.linear) };
-    let uart = Uart::init(io, plan.uart.speed).map_err(|error| match error {
-        UartError::Missing => BootError::NoUart(plan.uart.place),
-        UartError::BadSpeed { baud_hz, rates } => BootError::BaudRate(baud_hz, rates),
-    })?;
-    let owned = uart.owns();
     let mut memory = plan.memory;
     let mut arena = Arena::new();
     for chunk in plan.chunks {
@@ -194,6 +195,9 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
     }
     let growth = plan.constants.growth_bytes() / CHUNK_BYTES;
     arena.allow_growth(u32::try_from(growth).unwrap_or(u32::MAX));
+    // SAFETY: at CPL 0, with devices that are nobody else's, by contract.
+    let ways = unsafe { build_ways(plan, &mut arena, &memory) }?;
+    let owned = ways.owns();
     let zero_page = carve(&mut arena, PAGE, "the zero page")?.start().0;
     let sink_page = carve(&mut arena, PAGE, "the sink page")?.start().0;
     let bitmaps = Bitmaps {
@@ -210,11 +214,12 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
         zero_page,
         sink_page,
     )?;
-    hide_device(&views, owned.memory, &mut arena, &mut memory, sink_page)?;
+    hide_devices(&views, &owned.memory, &mut arena, &mut memory, sink_page)?;
     let detours = build_detours(plan, &views, &mut arena, &mut memory)?;
     let mode_views = build_mode_views(&controls, &views, &mut arena, &mut memory)?;
     let codes = build_codes(plan, &mut arena, &memory)?;
-    let host_cr3 = build_host_pages(plan, &codes, owned.memory, &mut arena, &mut memory)?;
+    let devices = device_pages(plan, &ways);
+    let host_cr3 = build_host_pages(plan, &codes, &devices, &mut arena, &mut memory)?;
     let common = VmcsPlan {
         controls,
         eptp: views.hooked.eptp(),
@@ -236,7 +241,7 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
         let common = VmcsPlan { code, ..common };
         *slot = Some(build_core(&mut arena, &mut memory, common, number)?);
     }
-    let line = build_line(uart, &mut arena, &memory)?;
+    let line = build_line(ways, &mut arena, &memory)?;
     let messages = build_messages(plan, &mut arena, &memory)?;
     let locals = build_locals(plan, &mut arena, &memory)?;
     let variables = build_variables(&mut arena, &memory)?;

@@ -2,6 +2,7 @@
 //! so it exists only under the feature `fake` and in tests.
 
 pub mod cpu;
+pub mod lan;
 pub mod machine;
 pub mod tables;
 pub mod world;
@@ -12,7 +13,7 @@ use crate::port::{Hidden, Owned, PhysicalMemory, PortRange, RegisterIo};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
-use wire_protocol::address::{Extent, GuestPhysical, PAGE_BYTES};
+use wire_protocol::address::{GuestPhysical, PAGE_BYTES};
 use wire_protocol::transport::Transport;
 
 /// Pages of a region: 2 MiB.
@@ -331,7 +332,7 @@ impl RegisterIo for FakePorts {
                 first: self.base_port,
                 count: 8,
             },
-            memory: Extent::EMPTY,
+            ..Owned::default()
         }
     }
 }

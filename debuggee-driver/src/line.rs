@@ -12,8 +12,10 @@ use wire_protocol::link::{Incoming, Link, Role, SendError, Storage, Timing};
 use wire_protocol::packet::Notice;
 use wire_protocol::transport::Transport;
 
-/// Bytes taken from the transport in one turn, so that a turn is bounded; and given to it at once.
+/// Bytes taken from the transport at once, so that a turn is bounded.
 const CHUNK_BYTES: usize = 64;
+/// Bytes given to it at once: a datagram, where it moves those.
+const SENT_BYTES: usize = 1400;
 
 /// Timing of the driver's end: it repeats a frame patiently, and leaves acknowledging to its replies.
 /// An emulated debuggee's clock may run many times faster than the host's, hence the patience.
@@ -37,6 +39,9 @@ pub struct Line<T: Transport> {
     transport: T,
     link: Link<'static>,
     arrived: Chunk,
+    leaving: [u8; SENT_BYTES],
+    /// How many bytes go in a datagram, on the way that the transport goes now.
+    datagram_bytes: Option<usize>,
     /// Since when the rate is to be another one.
     rate_due_us: Option<u64>,
     /// See [`Buffers`].
@@ -75,22 +80,34 @@ impl Chunk {
     }
 }
 
-impl<T: Transport> Line<T> {
-    /// A line over a transport that is set up.
-    pub fn new(transport: T, storage: Storage<'static>, buffers: Buffers) -> Self {
-        let timing = Timing {
+fn timing_of(transport: &impl Transport) -> Timing {
+    match transport.datagram_bytes() {
+        Some(_) => Timing::NETWORK,
+        None => Timing {
             retry_us: RETRY_US,
             ack_delay_us: ACK_DELAY_US,
             answer_us: ANSWER_US,
             byte_time_ns: transport.byte_time_ns(),
-        };
-        let mut link = Link::new(Role::Responder, storage, timing);
+        },
+    }
+}
+
+impl<T: Transport> Line<T> {
+    /// A line over a transport that is set up.
+    pub fn new(transport: T, storage: Storage<'static>, buffers: Buffers) -> Self {
+        let datagram_bytes = transport.datagram_bytes();
+        let mut link = Link::new(Role::Responder, storage, timing_of(&transport));
+        if let Some(room_bytes) = datagram_bytes {
+            link.use_datagrams(room_bytes.min(SENT_BYTES));
+        }
         if let Some(rates) = transport.rates() {
             link.use_rates(rates);
         }
         Self {
             transport,
             arrived: Chunk::EMPTY,
+            leaving: [0; SENT_BYTES],
+            datagram_bytes,
             rate_due_us: None,
             link,
             buffers,
@@ -101,6 +118,8 @@ impl<T: Transport> Line<T> {
     /// Moves bytes in both directions, as many as the transport has and takes right now, until
     /// something came in.
     pub fn turn(&mut self, now_us: u64) -> Option<Incoming> {
+        self.transport.turn(now_us);
+        self.follow_transport();
         self.transmit(now_us);
         self.arrived.refill(&mut self.transport);
         while let Some(byte) = self.arrived.next() {
@@ -114,15 +133,27 @@ impl<T: Transport> Line<T> {
         None
     }
 
+    /// The transport may go another way from one turn to the next.
+    fn follow_transport(&mut self) {
+        let datagram_bytes = self.transport.datagram_bytes();
+        if datagram_bytes == self.datagram_bytes {
+            return;
+        }
+        self.datagram_bytes = datagram_bytes;
+        self.arrived = Chunk::EMPTY;
+        let room_bytes = datagram_bytes.map(|room_bytes| room_bytes.min(SENT_BYTES));
+        self.link.go_by(timing_of(&self.transport), room_bytes);
+    }
+
     /// Gives the transport what it takes; false once there is nothing left to send.
     pub fn transmit(&mut self, now_us: u64) -> bool {
         self.change_rate(now_us);
-        let mut chunk = [0; CHUNK_BYTES];
-        let room = self.transport.room().min(CHUNK_BYTES);
-        let taken = chunk.get_mut(..room).unwrap_or_default();
+        let room = self.transport.room().min(SENT_BYTES);
+        let taken = self.leaving.get_mut(..room).unwrap_or_default();
         let count = self.link.pull_into(taken, now_us);
         self.transport.send(taken.get(..count).unwrap_or_default());
-        count == room
+        // A datagram ends with its frame.
+        count == room || count > 0 && self.datagram_bytes.is_some()
     }
 
     /// Changes the rate if that is due, once the transmitter is empty; it is not waited for here.

@@ -58,13 +58,43 @@ pub trait HostTransport: Transport {
     fn mend(&mut self);
 }
 
-/// What a device of the driver's takes of the machine.
+/// What a network needs of the machine besides its card. VMX-root safe.
+pub trait Senses {
+    /// A number that the processor drew and nobody else knows; `None` if it cannot.
+    fn random(&self) -> Option<u64>;
+    /// The time-stamp counter.
+    fn tsc(&self) -> u64;
+    /// Microseconds since 1970, as the machine's clock has them.
+    fn clock_us(&mut self) -> u64;
+}
+
+/// What the driver's devices take of the machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Owned {
-    /// Its I/O ports.
+    /// I/O ports.
     pub ports: PortRange,
-    /// Its registers and buffers in memory, in whole pages.
-    pub memory: Extent<GuestPhysical>,
+    /// Registers and buffers in memory, in whole pages; empty ones are unused.
+    pub memory: OwnedMemory,
+}
+
+/// Pieces of memory of one owner: the registers of a UART, those of a network card and what that reads and writes by itself.
+pub type OwnedMemory = [Extent<GuestPhysical>; 3];
+
+impl Owned {
+    /// What both have.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let ports = match self.ports.count {
+            0 => other.ports,
+            _ => self.ports,
+        };
+        let mut memory = OwnedMemory::default();
+        let pieces = self.memory.into_iter().chain(other.memory);
+        for (slot, piece) in memory.iter_mut().zip(pieces.filter(|it| !it.is_empty())) {
+            *slot = piece;
+        }
+        Self { ports, memory }
+    }
 }
 
 /// Consecutive I/O ports.

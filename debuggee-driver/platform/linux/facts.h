@@ -8,6 +8,7 @@
 #define SS_BANNER 192
 #define SS_CONSTANTS 23
 #define SS_REASON 256
+#define SS_KEY 128
 
 struct ss_image_page {
 	u64 linear;
@@ -39,6 +40,28 @@ struct ss_line {
 	u64 clock_hz; /* 0 if the firmware does not say */
 };
 
+/* A network card that was taken. */
+struct ss_card {
+	u64 vendor, device;
+	u64 registers, registers_bytes; /* physical */
+	u64 registers_linear; /* where they are mapped, uncached */
+	u64 memory, memory_bytes; /* that the card reads and writes; physical */
+	u64 memory_address; /* as the card has to name it */
+};
+
+struct ss_text {
+	const char *bytes;
+	u64 len_bytes;
+};
+
+/* The network, as the loader wrote it; none if `net` is empty. */
+struct ss_net {
+	struct ss_text net, key, ip, gateway, mac;
+	struct ss_card card;
+	u8 seed[32];
+	u64 epoch_us; /* since 1970 when the time-stamp counter was at 0 */
+};
+
 struct ss_facts {
 	u64 size_bytes; /* of this structure: both sides must agree */
 	u64 chunk_count;
@@ -55,7 +78,7 @@ struct ss_facts {
 	u64 kernel_cr4;
 	u64 core_count;
 	u64 tsc_khz;
-	struct ss_line line;
+	struct ss_line line; /* none if it has no bytes */
 	u64 line_linear; /* where registers in memory are mapped, uncached */
 	u64 clock_hz, baud_hz, baud_fixed;
 	u64 session;
@@ -83,8 +106,12 @@ u64 standstill_choose_line(const struct ss_line_wish *wish, struct ss_line *line
 u64 standstill_examine(u64 number, char *said, size_t said_bytes);
 /* Whether there is a UART, which is left as it was; 0 with a reason. Its registers are the caller's. */
 u64 standstill_look_for_uart(const struct ss_line *line, u64 linear, char *reason, size_t reason_bytes);
+/* 1 if the network can be used as the loader wrote it; 0 with a reason if not. */
+u64 standstill_check_net(const struct ss_net *net, char *reason, size_t reason_bytes);
+/* Bytes that a card of this kind reads and writes by itself; 0 if the driver does not know it. */
+u64 standstill_knows_card(u64 vendor, u64 device);
 /* Builds the hypervisor on the given stack; NULL with a reason if it cannot. */
-void *standstill_build(const struct ss_facts *facts, unsigned long stack_top, char *reason, size_t reason_bytes);
+void *standstill_build(const struct ss_facts *facts, const struct ss_net *net, unsigned long stack_top, char *reason, size_t reason_bytes);
 /* On the core, interrupts off. 0, or the code of a failed launch. */
 u64 standstill_start_core(void *hypervisor, u64 core);
 /* On a core that was started, each with the token of this load. */

@@ -6,12 +6,16 @@
 #include <linux/bpf.h>
 #include <linux/cpu.h>
 #include <linux/cpuhotplug.h>
+#include <linux/file.h>
+#include <linux/fs.h>
 #include <linux/delay.h>
 #include <linux/gfp.h>
 #include <linux/ioport.h>
 #include <linux/kernel.h>
 #include <linux/kprobes.h>
 #include <linux/kthread.h>
+#include <linux/ktime.h>
+#include <linux/math64.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/nmi.h>
@@ -30,6 +34,7 @@
 #include <asm/processor.h>
 #include <asm/tsc.h>
 
+#include "card.h"
 #include "doctor.h"
 #include "facts.h"
 #include "line.h"
@@ -62,6 +67,24 @@ MODULE_PARM_DESC(baud, "baud rate of the line, until the host finds a higher one
 static bool baud_fixed;
 module_param(baud_fixed, bool, 0444);
 MODULE_PARM_DESC(baud_fixed, "1: the line stays at that rate");
+static char *net = "";
+module_param(net, charp, 0444);
+MODULE_PARM_DESC(net, "the host's IPv4 address and port, to reach it over a network card of the driver's own; with com= the serial port stands by");
+static char *key = "";
+module_param(key, charp, 0);
+MODULE_PARM_DESC(key, "key of both ends, from `standstill key new`; or @FILE");
+static char *ip = "";
+module_param(ip, charp, 0444);
+MODULE_PARM_DESC(ip, "the debuggee's IPv4 address and prefix, as in 192.0.2.7/24; else the network gives one (DHCP)");
+static char *gateway = "";
+module_param(gateway, charp, 0444);
+MODULE_PARM_DESC(gateway, "with ip=: who passes datagrams on to other networks");
+static char *mac = "";
+module_param(mac, charp, 0444);
+MODULE_PARM_DESC(mac, "another address for the network card");
+static char *nic = "";
+module_param(nic, charp, 0444);
+MODULE_PARM_DESC(nic, "the network card, as lspci -D names it; else the first that the driver knows");
 static bool force;
 module_param(force, bool, 0444);
 MODULE_PARM_DESC(force, "take the port even if it is the kernel's console");
@@ -155,15 +178,88 @@ static int choose_line(void)
 	return is_chosen ? 0 : -EINVAL;
 }
 
+/* Whoever has a network and names no port wants no serial line. */
+static bool wants_line(void)
+{
+	return !*net || com || io || mmio || acpi;
+}
+
 static int take_line(void)
 {
-	int error = line_take(&facts->line, line_name, lookup, force);
+	int error;
 
+	if (!facts->line.len_bytes)
+		return 0;
+	error = line_take(&facts->line, line_name, lookup, force);
 	if (error)
 		return error;
 	facts->line_linear = line_linear();
 	facts->clock_hz = clock ?: line_clock_hz() ?: facts->line.clock_hz ?: CLOCK_HZ;
 	return 0;
+}
+
+/* --- the network --- */
+
+static struct ss_net network;
+/* The key, from its file if one is named. */
+static char key_text[SS_KEY];
+
+static void forget_key(void)
+{
+	memzero_explicit(key_text, sizeof(key_text));
+	memzero_explicit(network.seed, sizeof(network.seed));
+}
+
+static int read_key(char *why, size_t why_bytes)
+{
+	struct file *file;
+	loff_t at = 0;
+	ssize_t len;
+
+	if (*key != '@') {
+		strscpy(key_text, key, sizeof(key_text));
+		memzero_explicit(key, strlen(key));
+		return 0;
+	}
+	file = filp_open(key + 1, O_RDONLY, 0);
+	if (IS_ERR(file)) {
+		scnprintf(why, why_bytes, "key=%s: the file cannot be opened (error %ld)", key, PTR_ERR(file));
+		return PTR_ERR(file);
+	}
+	len = kernel_read(file, key_text, sizeof(key_text) - 1, &at);
+	filp_close(file, NULL);
+	if (len < 0)
+		scnprintf(why, why_bytes, "key=%s: the file cannot be read (error %zd)", key, len);
+	return len < 0 ? len : 0;
+}
+
+static struct ss_text text(const char *bytes)
+{
+	return (struct ss_text){ bytes, strlen(bytes) };
+}
+
+static int choose_net(char *why, size_t why_bytes)
+{
+	int error;
+
+	if (!*net)
+		return 0;
+	error = read_key(why, why_bytes);
+	if (error)
+		return error;
+	network.net = text(net);
+	network.key = text(key_text);
+	network.ip = text(ip);
+	network.gateway = text(gateway);
+	network.mac = text(mac);
+	get_random_bytes(network.seed, sizeof(network.seed));
+	network.epoch_us = ktime_get_real_ns() / NSEC_PER_USEC - mul_u64_u64_div_u64(rdtsc_ordered(), USEC_PER_MSEC, tsc_khz);
+	return standstill_check_net(&network, why, why_bytes) ? 0 : -EINVAL;
+}
+
+static int take_card(void)
+{
+	return *net ? card_take(nic, &network.card) : 0;
 }
 
 /* --- the arena --- */
@@ -361,7 +457,7 @@ static int gather_facts(char *why, size_t why_bytes)
 	struct mm_struct *kernel_mm;
 	int i, error;
 
-	error = choose_line();
+	error = wants_line() ? choose_line() : 0;
 	if (error) {
 		strscpy(why, line_name, why_bytes);
 		return error;
@@ -392,7 +488,8 @@ static int gather_facts(char *why, size_t why_bytes)
 							      init_utsname()->release, init_utsname()->version));
 	gather_memory();
 	gather_layout();
-	return gather_image();
+	error = choose_net(why, why_bytes);
+	return error ?: gather_image();
 }
 
 /* --- cores --- */
@@ -539,7 +636,10 @@ static int build(void)
 
 	if (!stack)
 		return -ENOMEM;
-	hypervisor = standstill_build(facts, (unsigned long)stack + BOOT_STACK_BYTES, reason, sizeof(reason));
+	hypervisor = standstill_build(facts, &network, (unsigned long)stack + BOOT_STACK_BYTES, reason, sizeof(reason));
+	/* The key was there. */
+	if (*net)
+		memzero_explicit(stack, BOOT_STACK_BYTES);
 	vfree(stack);
 	if (hypervisor)
 		return 0;
@@ -566,10 +666,14 @@ static int examine(void)
 		doctor_say(FINE, "memory", why);
 		free_chunks();
 	}
-	if (choose_line())
+	if (wants_line() && choose_line())
 		doctor_say(CHANGE, "line", line_name);
-	else if (has_symbols)
+	else if (wants_line() && has_symbols)
 		line_examine(&facts->line, line_name, lookup, force);
+	if (*net && choose_net(why, sizeof(why)))
+		doctor_say(CHANGE, "network", why);
+	else if (*net)
+		card_examine(nic);
 	return doctor_end() ? -ENODEV : -ECANCELED;
 }
 
@@ -594,22 +698,33 @@ static int __init standstill_init(void)
 	error = take_line();
 	if (error)
 		goto free_arena;
+	error = take_card();
+	if (error)
+		goto give_line_back;
 	error = build();
 	if (error)
-		goto give_line_back;
+		goto give_card_back;
 	error = start_all();
 	if (error)
-		goto give_line_back;
+		goto give_card_back;
+	forget_key();
 	start_replenisher();
-	pr_info("%u cores under the hypervisor, line on %s at %u baud, arena %lu MiB\n", num_online_cpus(), line_name,
-		baud, arena_bytes >> 20);
+	if (*line_name)
+		pr_info("%u cores under the hypervisor, line on %s at %u baud, arena %lu MiB\n", num_online_cpus(),
+			line_name, baud, arena_bytes >> 20);
+	if (*net)
+		pr_info("%u cores under the hypervisor, calling the host at %s, arena %lu MiB\n", num_online_cpus(), net,
+			arena_bytes >> 20);
 	return 0;
 
+give_card_back:
+	card_give_back();
 give_line_back:
 	line_give_back();
 free_arena:
 	free_chunks();
 free_facts:
+	forget_key();
 	kfree(image_pages);
 	kvfree(facts);
 	return error;
@@ -657,6 +772,7 @@ static void __exit standstill_exit(void)
 	stop_all();
 	for_each_cpu(core, &woken)
 		remove_cpu(core);
+	card_give_back();
 	line_give_back();
 	free_chunks();
 	kfree(image_pages);

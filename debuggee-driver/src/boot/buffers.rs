@@ -2,15 +2,14 @@
 //!
 //! Called by [`super::build`], in the kernel's context.
 
+use super::ways::WaysHere;
 use super::{BootError, LISTS_BYTES, Plan, RING_BYTES_MAX, carve};
-use crate::hw::io::Registers;
 use crate::hw::launch;
 use crate::hw::phys::DirectMap;
 use crate::line::{Buffers, Line};
 use crate::messages::Rings;
 use crate::pool::arena::Arena;
 use crate::shared::{Local, Variables};
-use crate::transport::uart16550::Uart;
 use wire_protocol::address::CoreId;
 use wire_protocol::bytecode::GLOBAL_BYTES;
 use wire_protocol::limits;
@@ -18,10 +17,10 @@ use wire_protocol::link::Storage;
 use wire_protocol::script::Workspace;
 
 pub(super) fn build_line(
-    uart: Uart<Registers>,
+    ways: WaysHere,
     arena: &mut Arena,
     memory: &DirectMap,
-) -> Result<Line<Uart<Registers>>, BootError> {
+) -> Result<Line<WaysHere>, BootError> {
     const WHAT: &str = "the line's buffers";
     let storage = carve(arena, Storage::BYTES as u32, WHAT)?;
     let message = carve(arena, limits::MESSAGE_BYTES as u32, WHAT)?;
@@ -37,7 +36,7 @@ pub(super) fn build_line(
         lists: unsafe { launch::bytes(memory, &lists) },
     };
     let storage = Storage::carve(storage).ok_or(BootError::ArenaTooSmall(WHAT))?;
-    Ok(Line::new(uart, storage, buffers))
+    Ok(Line::new(ways, storage, buffers))
 }
 
 pub(super) fn build_messages(

@@ -74,6 +74,7 @@ pub(super) fn build_core(
         code_vector: 0,
         code_rip: 0,
         code_arguments: [0; 3],
+        apart_rsp: 0,
     };
     // SAFETY: carved above, for this alone: a page, which a `PerCore` fits in.
     let core = unsafe { launch::place(memory, &core_block, core) };

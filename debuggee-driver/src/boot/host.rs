@@ -39,10 +39,16 @@ pub(super) fn build_codes(
     Ok(codes)
 }
 
+/// Registers in memory, and where the kernel maps them.
+pub(super) struct DevicePages {
+    pub(super) physical: Extent<GuestPhysical>,
+    pub(super) linear: u64,
+}
+
 pub(super) fn build_host_pages(
     plan: &Plan<'_>,
     codes: &[CodePlace],
-    device: Extent<GuestPhysical>,
+    devices: &[Option<DevicePages>],
     arena: &mut Arena,
     memory: &mut DirectMap,
 ) -> Result<u64, BootError> {
@@ -55,13 +61,15 @@ pub(super) fn build_host_pages(
     for page in plan.image {
         pages.map_image(page).map_err(failed)?;
     }
-    if !device.is_empty() {
-        let page = ImagePage {
-            linear: plan.uart.linear & !(PAGE_BYTES - 1),
-            physical: device.start().0,
-            kind: ImagePage::DEVICE,
-        };
-        pages.map_image(&page).map_err(failed)?;
+    for device in devices.iter().flatten() {
+        for offset in (0..device.physical.len_bytes()).step_by(PAGE as usize) {
+            let page = ImagePage {
+                linear: (device.linear & !(PAGE_BYTES - 1)) + offset,
+                physical: device.physical.start().0 + offset,
+                kind: ImagePage::DEVICE,
+            };
+            pages.map_image(&page).map_err(failed)?;
+        }
     }
     for code in codes {
         for offset in (0..u64::from(code.len_bytes)).step_by(PAGE as usize) {

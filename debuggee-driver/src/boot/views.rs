@@ -11,7 +11,7 @@ use crate::hw::host_pages::ImagePage;
 use crate::hw::launch;
 use crate::hw::phys::DirectMap;
 use crate::pool::arena::Arena;
-use crate::port::PhysicalMemory;
+use crate::port::{OwnedMemory, PhysicalMemory};
 use crate::vmx::capability::ControlValues;
 use wire_protocol::address::{Extent, GuestPhysical, PAGE_BYTES};
 
@@ -71,26 +71,32 @@ pub(super) fn build_views(
     Ok(views)
 }
 
-/// The page of the line's device, if it is in memory, as the guest finds it: no device answers. What other devices have
+/// The pages of the line's devices that are in memory, as the guest finds them: no device answers. What other devices have
 /// there is out of its reach, too.
-pub(super) fn hide_device(
+pub(super) fn hide_devices(
     views: &Views,
-    device: Extent<GuestPhysical>,
+    devices: &OwnedMemory,
     arena: &mut Arena,
     memory: &mut DirectMap,
     sink_page: u64,
 ) -> Result<(), BootError> {
-    const WHAT: &str = "the page of the line's device";
-    if device.is_empty() {
+    const WHAT: &str = "the pages of the line's devices";
+    if devices.iter().all(Extent::is_empty) {
         return Ok(());
     }
     let ones_page = carve(arena, PAGE, WHAT)?.start().0;
     for offset in (0..PAGE_BYTES).step_by(8) {
         memory.write_u64(ones_page + offset, u64::MAX);
     }
-    views
-        .make_absent(memory, arena, device.start(), [ones_page, sink_page])
-        .map_err(|_| BootError::ArenaTooSmall(WHAT))
+    for device in devices {
+        for offset in (0..device.len_bytes()).step_by(PAGE as usize) {
+            let page = GuestPhysical(device.start().0 + offset);
+            views
+                .make_absent(memory, arena, page, [ones_page, sink_page])
+                .map_err(|_| BootError::ArenaTooSmall(WHAT))?;
+        }
+    }
+    Ok(())
 }
 
 /// The views for one mode alone, if the processor can tell modes apart. The hooked view is complete.

@@ -89,7 +89,9 @@ pub fn read<'s, P: Ports>(
     {
         return Ok(Reply::MemoryAsExpected);
     }
-    let packed = if shared.host_can(Features::COMPRESSED_MEMORY) {
+    let packed = if shared.host_can(Features::REPEATED_MEMORY) {
+        repeated(bytes)
+    } else if shared.host_can(Features::COMPRESSED_MEMORY) {
         shorter(bytes, rest)
     } else {
         None
@@ -112,6 +114,13 @@ fn shorter<'s>(bytes: &[u8], room: &'s mut [u8]) -> Option<&'s [u8]> {
     let (work, out) = room.split_at_mut_checked(pack::WORK_BYTES)?;
     let len = pack::pack(bytes, work, out.get_mut(..bytes.len() - 1)?)?;
     out.get(..len)
+}
+
+/// The byte that `bytes` are, if there are several and all of them are the same.
+fn repeated(bytes: &[u8]) -> Option<&[u8]> {
+    let (first, behind) = bytes.split_first_chunk::<1>()?;
+    // Each is like the one before it.
+    (!behind.is_empty() && behind == bytes.get(..behind.len())?).then_some(first)
 }
 
 /// What may not be written: the arena, and the driver's code as well, which may be read.

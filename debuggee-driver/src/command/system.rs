@@ -20,11 +20,7 @@ pub fn hello<'s, P: Ports>(
     let (for_banner, for_ram) = scratch.split_at_mut(scratch.len().min(facts.banner().len()));
     for_banner.copy_from_slice(facts.banner().as_bytes());
     Reply::Hello(Hello {
-        features: if key.is_some() {
-            Features::COMPRESSED_MEMORY | Features::EXPECTED_MEMORY
-        } else {
-            Features::COMPRESSED_MEMORY
-        },
+        features: offered(features, key.is_some()),
         session: facts.session,
         key,
         cores: facts.core_count,
@@ -43,6 +39,13 @@ pub fn hello<'s, P: Ports>(
         .unwrap_or(RamRanges::EMPTY),
         stop,
     })
+}
+
+/// What this end can do of what a host can.
+fn offered(by_host: Features, has_key: bool) -> Features {
+    let mut features = by_host & (Features::COMPRESSED_MEMORY | Features::REPEATED_MEMORY);
+    features.set(Features::EXPECTED_MEMORY, has_key);
+    features
 }
 
 /// The answer to a host of another version.

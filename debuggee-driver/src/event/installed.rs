@@ -12,7 +12,7 @@ use crate::guest::kernel::KernelSpace;
 use crate::pool::Pools;
 use crate::pool::arena::Arena;
 use crate::pool::budget::Design;
-use crate::port::{Hidden, PhysicalMemory};
+use crate::port::{Hidden, OwnedMemory, PhysicalMemory};
 use wire_protocol::address::{EventId, Extent, GuestPhysical, PAGE_BYTES};
 use wire_protocol::event::{EventEntry, Standing, Trigger};
 use wire_protocol::packet;
@@ -29,8 +29,8 @@ pub struct Installed {
     pub(super) detours: Detours,
     pub(super) views: Views,
     pub(super) core_count: u16,
-    /// Memory of the line's device.
-    owned: Extent<GuestPhysical>,
+    /// Memory of the line's devices.
+    owned: OwnedMemory,
 }
 
 impl Default for Installed {
@@ -51,7 +51,7 @@ impl Installed {
             detours: Detours::NONE,
             views: Views::NONE,
             core_count: 1,
-            owned: Extent::EMPTY,
+            owned: [Extent::EMPTY; 3],
         }
     }
 
@@ -72,15 +72,14 @@ impl Installed {
         self.pools.init(arena, design)
     }
 
-    /// Counts memory of the line's device as the debugger's own. Once, at load.
-    pub const fn hide(&mut self, owned: Extent<GuestPhysical>) {
+    /// Counts memory of the line's devices as the debugger's own. Once, at load.
+    pub const fn hide(&mut self, owned: OwnedMemory) {
         self.owned = owned;
     }
 
-    /// Memory of the line's device.
-    #[must_use]
-    pub const fn owned(&self) -> &Extent<GuestPhysical> {
-        &self.owned
+    /// Memory of the line's devices.
+    pub fn owned(&self) -> impl Iterator<Item = &Extent<GuestPhysical>> {
+        self.owned.iter().take_while(|piece| !piece.is_empty())
     }
 
     /// Says where detours lead. Once, at load, where the processor can carry them.
@@ -231,6 +230,6 @@ impl Installed {
 
 impl Hidden for Installed {
     fn hides(&self, page: GuestPhysical) -> bool {
-        self.pools.arena().hides(page) || self.owned.contains(page)
+        self.pools.arena().hides(page) || self.owned().any(|piece| piece.contains(page))
     }
 }

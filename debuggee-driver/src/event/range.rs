@@ -116,8 +116,8 @@ pub(super) fn check(
     if installed.hides(span.at.page()) {
         return Err(Refusal::DebuggerMemory { address: span.at });
     }
-    let owned = installed.owned();
-    if Extent::new(span.at, span.len_bytes).is_some_and(|watched| watched.overlaps(owned)) {
+    let watched = Extent::new(span.at, span.len_bytes).unwrap_or_default();
+    if let Some(owned) = installed.owned().find(|piece| watched.overlaps(piece)) {
         let address = owned.start();
         return Err(Refusal::DebuggerMemory { address });
     }

@@ -295,11 +295,32 @@ pub fn cpuid(leaf: u32, subleaf: u32) -> [u32; 4] {
     [r.eax, r.ebx, r.ecx, r.edx]
 }
 
-/// A random number of the processor's own source; `None` if it has none to give just now.
+/// The processor has RDRAND: ECX of CPUID leaf 1.
+const RDRAND: u32 = 1 << 30;
+/// A draw that fails so often in a row will not succeed (SDM volume 1, "Random Number Generator
+/// Instructions", 7.3.17).
+const RDRAND_TRIES: u32 = 10;
+
+/// Whether the processor has RDRAND.
+#[must_use]
+pub fn has_rdrand() -> bool {
+    let [_, _, features, _] = cpuid(1, 0);
+    features & RDRAND != 0
+}
+
+/// A random number of the processor's own source; `None` if it has none to give.
 ///
 /// # Safety
-/// The processor has RDRAND: CPUID leaf 1, ECX bit 30.
+/// [`has_rdrand`].
 pub unsafe fn rdrand() -> Option<u64> {
+    // SAFETY: the processor has the instruction by contract.
+    let draw = || unsafe { rdrand_once() };
+    (0..RDRAND_TRIES).find_map(|_| draw())
+}
+
+/// # Safety
+/// [`has_rdrand`].
+unsafe fn rdrand_once() -> Option<u64> {
     let value: u64;
     let is_given: u8;
     // SAFETY: the instruction exists by contract; it touches two registers and the flags.
@@ -313,4 +334,13 @@ pub unsafe fn rdrand() -> Option<u64> {
         );
     }
     (is_given != 0).then_some(value)
+}
+
+/// The selector in ES.
+#[must_use]
+pub fn es() -> u16 {
+    let selector: u16;
+    // SAFETY: reading a segment register changes nothing.
+    unsafe { asm!("mov {:x}, es", out(reg) selector, options(nomem, nostack, preserves_flags)) };
+    selector
 }

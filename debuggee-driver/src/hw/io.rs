@@ -1,6 +1,6 @@
 //! Registers of a device, in I/O ports or in memory.
 
-use crate::port::{Owned, PortRange, RegisterIo};
+use crate::port::{Owned, OwnedMemory, PortRange, RegisterIo};
 use crate::transport::place::{Place, REGISTERS};
 use wire_protocol::address::{Extent, GuestPhysical, PAGE_BYTES};
 
@@ -74,11 +74,15 @@ impl RegisterIo for Registers {
                     first,
                     count: REGISTERS,
                 },
-                memory: Extent::EMPTY,
+                memory: OwnedMemory::default(),
             },
             Place::Memory { base, .. } => Owned {
                 ports: PortRange::default(),
-                memory: Extent::new(GuestPhysical(base).page(), PAGE_BYTES).unwrap_or_default(),
+                memory: [
+                    Extent::new(GuestPhysical(base).page(), PAGE_BYTES).unwrap_or_default(),
+                    Extent::EMPTY,
+                    Extent::EMPTY,
+                ],
             },
         }
     }
@@ -107,8 +111,9 @@ mod tests {
             };
             assert_eq!(found, expected);
             let owned = registers.owns();
-            assert_eq!(owned.memory.start(), GuestPhysical(0xfe00_0000));
-            assert_eq!(owned.memory.len_bytes(), PAGE_BYTES);
+            let [page, ..] = owned.memory;
+            assert_eq!(page.start(), GuestPhysical(0xfe00_0000));
+            assert_eq!(page.len_bytes(), PAGE_BYTES);
             assert!(!owned.ports.contains(0));
         }
     }

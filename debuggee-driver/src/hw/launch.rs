@@ -5,12 +5,14 @@
 
 use super::instructions as ins;
 use super::io::Registers;
+use super::network::NetworkLine;
 use super::percore::{self, PerCore};
 use super::phys::DirectMap;
 use super::vmx_cpu::VmxCpu;
 use crate::ept::mtrr::{RawMtrrs, VARIABLE_MAX};
 use crate::port::Ports;
 use crate::transport::uart16550::Uart;
+use crate::transport::ways::Ways;
 use core::sync::atomic::AtomicU64;
 use wire_protocol::address::{Extent, GuestPhysical};
 use x86::msr;
@@ -21,7 +23,7 @@ pub struct Hardware;
 impl Ports for Hardware {
     type Cpu = VmxCpu;
     type Memory = DirectMap;
-    type Transport = Uart<Registers>;
+    type Transport = Ways<Uart<Registers>, NetworkLine>;
 }
 
 /// A block of the arena as bytes.

@@ -52,6 +52,8 @@ pub struct PerCore {
     pub code_rip: u64,
     /// RCX, RDX and R8 at its start.
     pub code_arguments: [u64; 3],
+    /// The stack pointer to go back to from what runs apart; 0 if nothing does.
+    pub apart_rsp: u64,
 }
 
 /// See [`PerCore::code_vector`].
@@ -79,6 +81,7 @@ impl PerCore {
 global_asm!(
     include_str!("vmx_entry.S"),
     include_str!("code.S"),
+    include_str!("apart.S"),
     GUEST_RSP = const offset_of!(PerCore, guest_rsp),
     GUEST_RIP = const offset_of!(PerCore, guest_rip),
     STACK_TOP = const offset_of!(PerCore, stack_top),
@@ -91,6 +94,7 @@ global_asm!(
     CODE_VECTOR = const offset_of!(PerCore, code_vector),
     CODE_RIP = const offset_of!(PerCore, code_rip),
     CODE_ARGUMENTS = const offset_of!(PerCore, code_arguments),
+    APART_RSP = const offset_of!(PerCore, apart_rsp),
 );
 
 unsafe extern "C" {
@@ -109,6 +113,14 @@ unsafe extern "C" {
     ) -> u64;
     /// Runs machine code of the user's; what it leaves in RAX.
     pub(super) fn standstill_run_code(core: *mut PerCore, entry: u64, stack_top: u64) -> u64;
+    /// Calls a function on another stack, which may be left; 0, or 1 if it was.
+    pub(super) fn standstill_run_apart(
+        argument: *mut core::ffi::c_void,
+        stack_top: u64,
+        function: unsafe extern "C" fn(*mut core::ffi::c_void),
+    ) -> u64;
+    /// Leaves that stack.
+    pub(super) fn standstill_leave_apart() -> !;
     fn standstill_debug();
     fn standstill_vm_exit();
     fn standstill_nmi();
@@ -135,6 +147,19 @@ pub(super) unsafe fn run_guest(registers: *mut Gprs, launched: u64) -> u64 {
         );
     }
     failed
+}
+
+/// Whether this core runs on the stack that [`standstill_run_apart`] went to.
+///
+/// # Safety
+/// VMX-root, where FS leads to the core's own memory.
+pub(super) unsafe fn is_apart() -> bool {
+    let rsp: u64;
+    // SAFETY: a field of the core's own memory, to which FS leads, by contract.
+    unsafe {
+        asm!("mov {}, fs:[{}]", out(reg) rsp, const offset_of!(PerCore, apart_rsp), options(nostack, readonly));
+    }
+    rsp != 0
 }
 
 /// Host RIP of the VMCS.

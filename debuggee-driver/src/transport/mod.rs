@@ -3,5 +3,7 @@
 
 pub mod choice;
 pub mod firmware;
+pub mod net;
 pub mod place;
 pub mod uart16550;
+pub mod ways;

@@ -7,6 +7,7 @@ use debuggee_driver::guest::kernel::KernelSpace;
 use debuggee_driver::guest::layout::{GuestLayout, SystemLayout};
 use debuggee_driver::guest::linux::LinuxLayout;
 use debuggee_driver::hw::host_pages::ImagePage;
+use debuggee_driver::hw::network::CardPlan;
 use wire_protocol::address::{Address, Extent, GuestPhysical, GuestVirtual};
 use wire_protocol::limits;
 use wire_protocol::packet;
@@ -96,6 +97,55 @@ raw! {
         len_bytes: u64,
         stride: u64,
         clock_hz: u64,
+    }
+}
+
+raw! {
+    /// `struct ss_card`.
+    #[derive(Clone, Copy)]
+    RawCard {
+        vendor: u64,
+        device: u64,
+        registers: u64,
+        registers_bytes: u64,
+        registers_linear: u64,
+        memory: u64,
+        memory_bytes: u64,
+        memory_address: u64,
+    }
+}
+
+impl RawCard {
+    /// As the core has it.
+    pub(crate) fn for_core(&self) -> CardPlan {
+        CardPlan {
+            registers: extent(GuestPhysical(self.registers), self.registers_bytes),
+            registers_linear: self.registers_linear,
+            memory: extent(GuestPhysical(self.memory), self.memory_bytes),
+            memory_address: self.memory_address,
+        }
+    }
+}
+
+raw! {
+    /// `struct ss_text`.
+    RawText {
+        bytes: *const u8,
+        len_bytes: u64,
+    }
+}
+
+raw! {
+    /// `struct ss_net`.
+    RawNet {
+        net: RawText,
+        key: RawText,
+        ip: RawText,
+        gateway: RawText,
+        mac: RawText,
+        card: RawCard,
+        seed: [u8; 32],
+        epoch_us: u64,
     }
 }
 

@@ -6,21 +6,24 @@ mod facts;
 
 use core::ffi::c_void;
 use core::fmt::{self, Write};
-use debuggee_driver::boot::{self, Hypervisor, Plan, UartPlan};
+use debuggee_driver::boot::{self, Hypervisor, NetworkPlan, Plan, UartPlan};
 use debuggee_driver::constants::Constants;
 use debuggee_driver::exit::hypercall;
-use debuggee_driver::hw::launch;
 use debuggee_driver::hw::phys::DirectMap;
+use debuggee_driver::hw::{apart, launch};
 use debuggee_driver::transport::choice::{self, Wish};
+use debuggee_driver::transport::net;
+use debuggee_driver::transport::net::settings::{self, Settings, SettingsError};
 use debuggee_driver::transport::place::Place;
 use debuggee_driver::transport::uart16550::Speed;
 use debuggee_driver::vmx::capability::State;
-use facts::{RawFacts, RawLine, RawWish};
+use facts::{RawFacts, RawLine, RawNet, RawText, RawWish};
 
-/// Nothing in the driver panics on purpose; should it happen, the core takes an exception that is
+/// Nothing in the driver panics on purpose, and what may runs apart: it is left. Should it happen all the same, the core takes an exception that is
 /// reported, in the kernel as an oops, in VMX-root to the host.
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    apart::leave();
     loop {
         // SAFETY: it does not return: the core raises #UD, which the kernel and VMX-root report.
         unsafe { core::arch::asm!("ud2") }
@@ -30,6 +33,7 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
 /// Argument and result of [`build_here`], which runs on another stack.
 struct Job<'a> {
     facts: &'a RawFacts,
+    net: &'a RawNet,
     reason: Reason<'a>,
     built: Option<&'static Hypervisor>,
 }
@@ -112,7 +116,61 @@ unsafe extern "C" fn standstill_choose_line(
     }
 }
 
-/// A table of the firmware's; empty if there is none.
+/// Looks whether the network can be used as the loader wrote it; 0 with a reason if not.
+///
+/// # Safety
+/// Called by the shim at module load: `raw` and its texts can be read, `reason_bytes` zeroed bytes at `reason` can be written.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn standstill_check_net(
+    raw: *const RawNet,
+    reason: *mut u8,
+    reason_bytes: usize,
+) -> u64 {
+    // SAFETY: the shim passes what lives until this returns.
+    let raw = unsafe { &*raw };
+    // SAFETY: the shim passes as many bytes, zeroed, which nobody else uses until this returns.
+    let buffer = unsafe { core::slice::from_raw_parts_mut(reason, reason_bytes) };
+    // SAFETY: the shim's texts can be read.
+    match unsafe { settings(raw) } {
+        Ok(_) => 1,
+        Err(error) => {
+            let mut reason = Reason {
+                buffer,
+                len_bytes: 0,
+            };
+            let _ = write!(reason, "{error}");
+            0
+        }
+    }
+}
+
+/// Bytes that a card of this kind reads and writes by itself; 0 if there is no driver for it.
+///
+/// # Safety
+/// None is needed.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn standstill_knows_card(vendor: u64, device: u64) -> u64 {
+    net::card_memory_bytes(vendor as u16, device as u16) as u64
+}
+
+/// # Safety
+/// The texts can be read.
+unsafe fn settings(raw: &RawNet) -> Result<Option<Settings>, SettingsError> {
+    // SAFETY: the text can be read by contract.
+    let text = |raw: &RawText| unsafe { table(raw.bytes, raw.len_bytes) };
+    let [host, key, ip, gateway, mac] = [&raw.net, &raw.key, &raw.ip, &raw.gateway, &raw.mac]
+        .map(|it| core::str::from_utf8(text(it)).unwrap_or("?"));
+    let wish = settings::Wish {
+        net: host,
+        key,
+        ip,
+        gateway,
+        mac,
+    };
+    wish.settings()
+}
+
+/// A table of the firmware's, or a text; empty if there is none.
 ///
 /// # Safety
 /// There are as many bytes, or the pointer is null.
@@ -196,21 +254,25 @@ unsafe extern "C" fn standstill_look_for_uart(
 /// Builds the hypervisor. Null, with a reason, if it cannot be.
 ///
 /// # Safety
-/// Called by the shim at module load: `facts` is complete and true, `stack_top` ends a stack of
+/// Called by the shim at module load: `facts` and `net` are complete and true, `stack_top` ends a stack of
 /// 16 MiB, `reason` has `reason_bytes` zeroed bytes.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn standstill_build(
     facts: *const RawFacts,
+    net: *const RawNet,
     stack_top: u64,
     reason: *mut u8,
     reason_bytes: usize,
 ) -> *const Hypervisor {
     // SAFETY: the shim passes facts that are complete and live until this returns.
     let facts = unsafe { &*facts };
+    // SAFETY: the shim passes what lives until this returns.
+    let net = unsafe { &*net };
     // SAFETY: the shim passes as many bytes, zeroed, which nobody else uses until this returns.
     let buffer = unsafe { core::slice::from_raw_parts_mut(reason, reason_bytes) };
     let mut job = Job {
         facts,
+        net,
         reason: Reason {
             buffer,
             len_bytes: 0,
@@ -235,7 +297,7 @@ unsafe extern "C" fn build_here(job: *mut c_void) -> u64 {
         return 1;
     }
     // SAFETY: the shim's facts are true.
-    let plan = unsafe { plan(job.facts) };
+    let plan = unsafe { plan(job.facts, job.net) };
     // SAFETY: at module load, on a stack of 16 MiB; the chunks are the module's own.
     match unsafe { boot::build(&plan) } {
         Ok(hypervisor) => {
@@ -251,9 +313,17 @@ unsafe extern "C" fn build_here(job: *mut c_void) -> u64 {
 
 /// # Safety
 /// The facts are true.
-unsafe fn plan(raw: &RawFacts) -> Plan<'_> {
+unsafe fn plan<'f>(raw: &'f RawFacts, net: &RawNet) -> Plan<'f> {
     let constants = Constants::of_words(raw.constants);
     let image_count = raw.image_page_count as usize;
+    // SAFETY: the facts' texts can be read; they were looked at before.
+    let settings = unsafe { settings(net) }.unwrap_or(None);
+    let network = settings.map(|settings| NetworkPlan {
+        card: net.card.for_core(),
+        settings,
+        seed: net.seed,
+        epoch_us: net.epoch_us,
+    });
     Plan {
         chunks: raw.chunks.get(..raw.chunk_count as usize).unwrap_or(&[]),
         // SAFETY: the shim's array has as many elements.
@@ -261,7 +331,7 @@ unsafe fn plan(raw: &RawFacts) -> Plan<'_> {
         // SAFETY: the shim asked the kernel where it maps all physical memory, and `build` repeats that for
         // the host.
         memory: unsafe { DirectMap::new(raw.direct_map_base, raw.physical_limit) },
-        uart: UartPlan {
+        uart: (raw.line.len_bytes != 0).then(|| UartPlan {
             place: place(&raw.line),
             linear: raw.line_linear,
             speed: Speed {
@@ -269,7 +339,8 @@ unsafe fn plan(raw: &RawFacts) -> Plan<'_> {
                 baud_hz: raw.baud_hz as u32,
                 is_fixed: raw.baud_fixed != 0,
             },
-        },
+        }),
+        network,
         constants,
         facts: raw.for_core(),
     }

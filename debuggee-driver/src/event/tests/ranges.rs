@@ -84,7 +84,8 @@ fn what_cannot_be_watched_is_refused_as_a_whole() {
     assert_eq!(own, Err(Refusal::DebuggerMemory { address }));
     // The memory of a device that carries the line, in the middle of a large page.
     let address = GuestPhysical(GIB + 5 * MIB);
-    world.installed.hide(Extent::new(address, 4096).unwrap());
+    let page = Extent::new(address, 4096).unwrap();
+    world.installed.hide([page, Extent::EMPTY, Extent::EMPTY]);
     let devices = world.monitor(GIB + 4 * MIB, 2 * MIB, Access::READ);
     assert_eq!(devices, Err(Refusal::DebuggerMemory { address }));
     let hook = world.hook(address.0 + 8);

@@ -151,7 +151,8 @@ impl VmxCpu {
             (host::SS_SELECTOR, u64::from(percore::HOST_SS)),
             (host::TR_SELECTOR, u64::from(percore::HOST_TR)),
             (host::DS_SELECTOR, 0),
-            (host::ES_SELECTOR, 0),
+            // By which VMX-root is told from the kernel.
+            (host::ES_SELECTOR, u64::from(percore::HOST_SS)),
             (host::FS_SELECTOR, 0),
             (host::GS_SELECTOR, 0),
             (host::FS_BASE, self.core as u64),

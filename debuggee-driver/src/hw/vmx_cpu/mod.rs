@@ -16,12 +16,6 @@ use crate::vmx::control::cr4;
 use crate::vmx::{guest, ro};
 use x86::msr;
 
-/// The processor has RDRAND: ECX of CPUID leaf 1.
-const RDRAND: u32 = 1 << 30;
-/// A draw that fails so often in a row will not succeed (SDM volume 1, "Random Number Generator
-/// Instructions", 7.3.17).
-const RDRAND_TRIES: u32 = 10;
-
 /// Physical addresses and values that go into every core's VMCS.
 #[derive(Clone, Copy, Debug)]
 pub struct VmcsPlan {
@@ -454,13 +448,11 @@ impl Cpu for VmxCpu {
     }
 
     fn random(&self) -> Option<u64> {
-        let [_, _, features, _] = self.cpuid(1, 0);
-        if features & RDRAND == 0 {
+        if !ins::has_rdrand() {
             return None;
         }
         // SAFETY: the processor has the instruction.
-        let draw = || unsafe { ins::rdrand() };
-        (0..RDRAND_TRIES).find_map(|_| draw())
+        unsafe { ins::rdrand() }
     }
 
     fn root_nmis(&self) -> u64 {

@@ -1,0 +1,112 @@
+//! The ways to the host: a serial line, a network, or both.
+//!
+//! Called by [`super::build`], in the kernel's context.
+
+use super::host::DevicePages;
+use super::{BootError, PAGE, Plan, UartPlan, carve};
+use crate::hw::apart;
+use crate::hw::instructions;
+use crate::hw::io::Registers;
+use crate::hw::network::{
+    CardAccess, CardPlan, MEMORY_BYTES, Machine, NETWORK_BYTES, NetworkLine, Place,
+};
+use crate::hw::phys::DirectMap;
+use crate::pool::arena::Arena;
+use crate::port::HostTransport;
+use crate::transport::net::settings::Settings;
+use crate::transport::uart16550::{Uart, UartError};
+use crate::transport::ways::Ways;
+use wire_protocol::secure::Entropy;
+
+/// The network, if there is to be one.
+#[derive(Clone, Debug)]
+pub struct NetworkPlan {
+    /// The card, which is nobody else's from now on.
+    pub card: CardPlan,
+    /// What the loader said.
+    pub settings: Settings,
+    /// Random bits of the operating system.
+    pub seed: [u8; 32],
+    /// Microseconds since 1970 when the time-stamp counter was at 0.
+    pub epoch_us: u64,
+}
+
+pub(super) type WaysHere = Ways<Uart<Registers>, NetworkLine>;
+
+/// # Safety
+/// CPL 0. Devices are nobody else's, and mapped where the plan says.
+pub(super) unsafe fn build_ways(
+    plan: &Plan<'_>,
+    arena: &mut Arena,
+    memory: &DirectMap,
+) -> Result<WaysHere, BootError> {
+    // SAFETY: the UART is as promised.
+    let serial = plan.uart.map(|uart| unsafe { build_uart(&uart) });
+    let network = plan.network.as_ref().map(|network| {
+        // SAFETY: the card is as promised, and this is CPL 0.
+        unsafe { build_network(network, plan.facts.tsc_khz, arena, memory) }
+    });
+    match (serial.transpose()?, network.transpose()?) {
+        (Some(serial), Some(network)) => Ok(Ways::Both { serial, network }),
+        (Some(serial), None) => Ok(Ways::Serial(serial)),
+        (None, Some(network)) => Ok(Ways::Network(network)),
+        (None, None) => Err(BootError::NoWay),
+    }
+}
+
+/// # Safety
+/// The UART is nobody else's, and mapped where the plan says.
+unsafe fn build_uart(plan: &UartPlan) -> Result<Uart<Registers>, BootError> {
+    // SAFETY: the platform took the UART from its system and mapped it, and `build_host_pages` maps it likewise.
+    let io = unsafe { Registers::new(plan.place, plan.linear) };
+    Uart::init(io, plan.speed).map_err(|error| match error {
+        UartError::Missing => BootError::NoUart(plan.place),
+        UartError::BadSpeed { baud_hz, rates } => BootError::BaudRate(baud_hz, rates),
+    })
+}
+
+/// # Safety
+/// CPL 0. The card is nobody else's, and mapped where the plan says.
+unsafe fn build_network(
+    plan: &NetworkPlan,
+    tsc_khz: u32,
+    arena: &mut Arena,
+    memory: &DirectMap,
+) -> Result<NetworkLine, BootError> {
+    const WHAT: &str = "the network";
+    let mut carve = |len_bytes: u32| {
+        let block = carve(arena, len_bytes.next_multiple_of(PAGE), WHAT)?;
+        Ok(memory.address_of(block.start().0))
+    };
+    let network = carve(NETWORK_BYTES)?;
+    let sockets = carve(MEMORY_BYTES)?;
+    let stack = carve(apart::STACK_BYTES)?;
+    // SAFETY: carved right now, for this alone, as large as is asked for; the arena is mapped in VMX-root.
+    let place = unsafe { Place::new(network, sockets, stack) };
+    // SAFETY: the platform took the card from its system and mapped it, and `build_host_pages` maps it likewise.
+    let access = unsafe { CardAccess::new(plan.card, *memory) };
+    // SAFETY: at CPL 0 by contract.
+    let machine = unsafe { Machine::new(instructions::has_rdrand(), tsc_khz, plan.epoch_us) };
+    let entropy = Entropy::new(plan.seed);
+    let settings = plan.settings.clone();
+    Ok(NetworkLine::new(place, access, machine, settings, entropy))
+}
+
+/// Registers of the devices that are in memory.
+pub(super) fn device_pages(plan: &Plan<'_>, line: &WaysHere) -> [Option<DevicePages>; 2] {
+    let serial = match line {
+        Ways::Serial(serial) | Ways::Both { serial, .. } => {
+            let [physical, ..] = serial.owns().memory;
+            plan.uart.map(|uart| DevicePages {
+                physical,
+                linear: uart.linear,
+            })
+        }
+        Ways::Network(_) => None,
+    };
+    let network = plan.network.as_ref().map(|network| DevicePages {
+        physical: network.card.registers,
+        linear: network.card.registers_linear,
+    });
+    [serial, network]
+}

@@ -1,0 +1,342 @@
+//! The network card's registers and memory, the machine's clock and random bits, and the network itself, which is run apart
+//! and made anew when it panicked.
+//!
+//! Made by `boot`; then in VMX-root by the core that has the line.
+
+use super::apart;
+use super::instructions as ins;
+use super::phys::DirectMap;
+use crate::port::{HostTransport, Owned, PhysicalMemory, Senses};
+use crate::transport::net::Memory;
+use crate::transport::net::card::{Card, CardIo};
+use crate::transport::net::e1000::E1000;
+use crate::transport::net::network::{Network, Parts};
+use crate::transport::net::settings::Settings;
+use crate::transport::ways::Answered;
+use wire_protocol::address::{Extent, GuestPhysical};
+use wire_protocol::secure::{Entropy, ROOM_BYTES};
+use wire_protocol::transport::Transport;
+
+/// The card, as the platform found it. All of it is nobody else's from now on.
+#[derive(Clone, Copy, Debug)]
+pub struct CardPlan {
+    /// Its registers, in whole pages.
+    pub registers: Extent<GuestPhysical>,
+    /// Where the kernel maps them, uncached.
+    pub registers_linear: u64,
+    /// The memory that it reads and writes by itself, in whole pages.
+    pub memory: Extent<GuestPhysical>,
+    /// What the card has to say to reach that: its address on the bus.
+    pub memory_address: u64,
+}
+
+/// Registers and memory of a card.
+#[derive(Clone, Copy)]
+pub struct CardAccess {
+    plan: CardPlan,
+    memory: DirectMap,
+}
+
+impl CardAccess {
+    /// # Safety
+    /// The registers are those of a network card that nobody else drives, mapped where the plan says in the kernel and in
+    /// VMX-root. The card's memory is nobody else's, and the only one that the card can be told to use.
+    #[must_use]
+    pub const unsafe fn new(plan: CardPlan, memory: DirectMap) -> Self {
+        Self { plan, memory }
+    }
+
+    fn register_at(&self, at: u32) -> Option<u64> {
+        let is_there = u64::from(at) + 4 <= self.plan.registers.len_bytes() && at.is_multiple_of(4);
+        is_there.then(|| self.plan.registers_linear.wrapping_add(u64::from(at)))
+    }
+
+    /// Where bytes of the memory are, if all are.
+    fn place(&self, at: usize, len_bytes: usize) -> Option<u64> {
+        let end = at.checked_add(len_bytes)? as u64;
+        (end <= self.plan.memory.len_bytes()).then(|| self.plan.memory.start().0 + at as u64)
+    }
+}
+
+impl CardIo for CardAccess {
+    fn register(&self, at: u32) -> u32 {
+        let Some(at) = self.register_at(at) else {
+            return u32::MAX;
+        };
+        // SAFETY: a register of the card, aligned and mapped, by contract of `new`.
+        unsafe { (at as *const u32).read_volatile() }
+    }
+
+    fn set_register(&mut self, at: u32, value: u32) {
+        let Some(at) = self.register_at(at) else {
+            return;
+        };
+        // SAFETY: a register of the card, aligned and mapped, by contract of `new`. All the memory that it can be told to use
+        // is the card's.
+        unsafe { (at as *mut u32).write_volatile(value) }
+    }
+
+    fn memory_address(&self) -> u64 {
+        self.plan.memory_address
+    }
+
+    fn word(&self, at: usize) -> u64 {
+        let place = self.place(at, size_of::<u64>());
+        place.map_or(0, |place| self.memory.read_u64(place))
+    }
+
+    fn set_word(&mut self, at: usize, value: u64) {
+        if let Some(place) = self.place(at, size_of::<u64>()) {
+            self.memory.write_u64(place, value);
+        }
+    }
+
+    fn read(&self, at: usize, out: &mut [u8]) {
+        match self.place(at, out.len()) {
+            Some(place) => self.memory.read(place, out),
+            None => out.fill(0),
+        }
+    }
+
+    fn write(&mut self, at: usize, bytes: &[u8]) {
+        if let Some(place) = self.place(at, bytes.len()) {
+            self.memory.write(place, bytes);
+        }
+    }
+
+    fn owns(&self) -> Owned {
+        Owned {
+            memory: [self.plan.registers, self.plan.memory, Extent::EMPTY],
+            ..Owned::default()
+        }
+    }
+}
+
+/// What the machine has besides.
+#[derive(Clone, Copy, Debug)]
+pub struct Machine {
+    has_rdrand: bool,
+    /// Ticks of the time-stamp counter in a millisecond.
+    tsc_khz: u32,
+    /// Microseconds since 1970 when the time-stamp counter was at 0, by the operating system's clock at load.
+    epoch_us: u64,
+}
+
+impl Machine {
+    /// # Safety
+    /// CPL 0. `has_rdrand` is what CPUID says.
+    #[must_use]
+    pub const unsafe fn new(has_rdrand: bool, tsc_khz: u32, epoch_us: u64) -> Self {
+        Self {
+            has_rdrand,
+            tsc_khz,
+            epoch_us,
+        }
+    }
+}
+
+impl Senses for Machine {
+    fn random(&self) -> Option<u64> {
+        if !self.has_rdrand {
+            return None;
+        }
+        // SAFETY: the processor has the instruction, by contract of `new`.
+        unsafe { ins::rdrand() }
+    }
+
+    fn tsc(&self) -> u64 {
+        // SAFETY: at CPL 0 by contract of `new`, where CR4.TSD does not matter.
+        unsafe { x86::time::rdtsc() }
+    }
+
+    fn clock_us(&mut self) -> u64 {
+        let clock = crate::clock::Clock::new(self.tsc_khz);
+        self.epoch_us.saturating_add(clock.microseconds(self.tsc()))
+    }
+}
+
+type Driven = Network<E1000<CardAccess>, Machine>;
+
+/// Memory of a network, and the stack that it runs on.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// Room for [`NETWORK_BYTES`].
+    network: *mut Driven,
+    memory: *mut Memory,
+    stack_top: u64,
+}
+
+/// See [`Place`].
+pub const NETWORK_BYTES: u32 = size_of::<Driven>() as u32;
+/// See [`Place`].
+pub const MEMORY_BYTES: u32 = size_of::<Memory>() as u32;
+
+impl Place {
+    /// # Safety
+    /// These are pieces of memory of [`NETWORK_BYTES`], [`MEMORY_BYTES`] and [`apart::STACK_BYTES`], aligned to pages, mapped in
+    /// VMX-root, and nobody else's.
+    #[must_use]
+    pub const unsafe fn new(network: u64, memory: u64, stack: u64) -> Self {
+        Self {
+            network: network as *mut Driven,
+            memory: memory as *mut Memory,
+            stack_top: stack + apart::STACK_BYTES as u64,
+        }
+    }
+}
+
+/// See the module.
+pub struct NetworkLine {
+    place: Place,
+    access: CardAccess,
+    machine: Machine,
+    settings: Settings,
+    entropy: Entropy,
+    /// None before it begins, and if it cannot be made.
+    network: Option<&'static mut Driven>,
+    /// The time that the last call had.
+    clock_us: u64,
+    now_us: u64,
+    /// Networks that panicked.
+    lost: u64,
+}
+
+impl NetworkLine {
+    /// One that does nothing before it begins.
+    #[must_use]
+    pub const fn new(
+        place: Place,
+        access: CardAccess,
+        machine: Machine,
+        settings: Settings,
+        entropy: Entropy,
+    ) -> Self {
+        Self {
+            place,
+            access,
+            machine,
+            settings,
+            entropy,
+            network: None,
+            clock_us: 0,
+            now_us: 0,
+            lost: 0,
+        }
+    }
+
+    /// Does something with the network; where it panics, there is a new one afterwards.
+    fn with<R>(&mut self, work: impl FnOnce(&mut Driven) -> R) -> Option<R> {
+        let network = self.network.take()?;
+        // SAFETY: in VMX-root, where transports are used; the stack is free, since only the core that has the line comes here.
+        let done = unsafe { apart::run(self.place.stack_top, || (work(network), network)) };
+        match done {
+            Some((result, network)) => {
+                self.clock_us = network.clock_us();
+                self.network = Some(network);
+                Some(result)
+            }
+            None => {
+                self.lost += 1;
+                self.renew();
+                None
+            }
+        }
+    }
+
+    /// Networks that panicked, and were made anew.
+    #[must_use]
+    pub const fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Sets the card up anew and makes a network, in the place of one that was lost or never was.
+    fn renew(&mut self) {
+        let seed = self.entropy.draw(&self.machine.tsc().to_le_bytes());
+        let Self {
+            place,
+            access,
+            machine,
+            settings,
+            clock_us,
+            now_us,
+            ..
+        } = self;
+        let make = || {
+            let mut card = E1000::new(*access, settings.mac);
+            card.begin();
+            // SAFETY: this memory is nobody else's by contract of `Place::new`, and what used it was left for good.
+            unsafe { place.memory.write(Memory::new()) };
+            // SAFETY: as above; it is written and nobody else has it.
+            let memory = unsafe { &mut *place.memory };
+            let network = Network::new(Parts {
+                memory,
+                card,
+                settings,
+                entropy: Entropy::new(seed),
+                senses: *machine,
+                clock_us: *clock_us,
+                now_us: *now_us,
+            });
+            // SAFETY: this memory is nobody else's by contract of `Place::new`, and what used it was left for good.
+            unsafe { place.network.write(network) };
+        };
+        // SAFETY: in VMX-root, where transports are used; the stack is free, since only the core that has the line comes here.
+        let made = unsafe { apart::run(place.stack_top, make) };
+        self.network = made.map(|()| {
+            // SAFETY: it was made right now, and nobody else has it.
+            unsafe { &mut *self.place.network }
+        });
+    }
+}
+
+impl Transport for NetworkLine {
+    fn turn(&mut self, now_us: u64) {
+        self.now_us = now_us;
+        self.with(|network| network.turn(now_us));
+    }
+
+    fn datagram_bytes(&self) -> Option<usize> {
+        Some(ROOM_BYTES)
+    }
+
+    fn receive(&mut self, into: &mut [u8]) -> usize {
+        let network = self.network.as_mut();
+        network.map_or(0, |network| network.receive(into))
+    }
+
+    fn room(&mut self) -> usize {
+        let network = self.network.as_ref();
+        network.map_or(0, |network| network.room())
+    }
+
+    fn send(&mut self, from: &[u8]) {
+        if !from.is_empty() {
+            self.with(|network| network.send(from));
+        }
+    }
+
+    fn byte_time_ns(&self) -> u32 {
+        0
+    }
+}
+
+impl Answered for NetworkLine {
+    fn is_answered(&self) -> bool {
+        let network = self.network.as_ref();
+        network.is_some_and(|network| network.is_answered())
+    }
+}
+
+impl HostTransport for NetworkLine {
+    fn owns(&self) -> Owned {
+        self.access.owns()
+    }
+
+    fn begin(&mut self) {
+        self.renew();
+    }
+
+    fn mend(&mut self) {
+        self.with(Network::mend);
+    }
+}

@@ -1,0 +1,49 @@
+//! Network cards, polled: what their drivers offer, and what they stand on.
+//!
+//! In VMX-root, by the core that has the line; pure but for what is passed in.
+
+use crate::port::Owned;
+
+/// An Ethernet frame of the usual length, without the checksum at its end.
+pub const FRAME_BYTES: usize = 1514;
+
+/// An Ethernet address.
+pub type Mac = [u8; 6];
+
+/// A card that one driver of this folder knows. No call waits, but [`Card::begin`] for a reset: some microseconds.
+pub trait Card {
+    /// Resets it and sets it up anew: what it had received or was to send is lost. False if it does not answer.
+    fn begin(&mut self) -> bool;
+    /// It is still as [`Card::begin`] left it.
+    fn is_in_order(&self) -> bool;
+    /// Its address on the network.
+    fn mac(&self) -> Mac;
+    /// Takes the frame that came first, and says how long it is. Damaged and longer ones are thrown away.
+    fn receive(&mut self, into: &mut [u8; FRAME_BYTES]) -> Option<usize>;
+    /// [`Card::send`] takes a frame now.
+    fn can_send(&self) -> bool;
+    /// Sends a frame of [`FRAME_BYTES`] at most; a longer one is thrown away.
+    fn send(&mut self, frame: &[u8]);
+    /// What belongs to it.
+    fn owns(&self) -> Owned;
+}
+
+/// A card's registers, and the memory that it reads and writes by itself. VMX-root safe.
+pub trait CardIo {
+    /// Reads the register of four bytes at this distance from the first.
+    fn register(&self, at: u32) -> u32;
+    /// Writes one, after all that was written to the memory before.
+    fn set_register(&mut self, at: u32, value: u32);
+    /// Address of the memory, as the card has to name it.
+    fn memory_address(&self) -> u64;
+    /// Reads eight bytes of the memory, at a multiple of eight; 0 beyond its end.
+    fn word(&self, at: usize) -> u64;
+    /// Writes eight bytes, likewise; beyond its end nothing.
+    fn set_word(&mut self, at: usize, value: u64);
+    /// Copies bytes out of the memory; zeros where they are not all in it.
+    fn read(&self, at: usize, out: &mut [u8]);
+    /// Copies bytes in, if there is room for all.
+    fn write(&mut self, at: usize, bytes: &[u8]);
+    /// What belongs to it.
+    fn owns(&self) -> Owned;
+}

@@ -1,0 +1,251 @@
+//! Intel's gigabit cards of the 8254x family, with legacy descriptors, polled, without interrupts.
+//!
+//! Source: Intel, "PCI/PCI-X Family of Gigabit Ethernet Controllers Software Developer's Manual" (8254x): "Receive
+//! Initialization" 14.4, "Transmit Initialization" 14.5, "Receive Descriptor Format" 3.2.3, "Legacy Transmit Descriptor
+//! Format" 3.3.3, "Register Descriptions" 13.
+
+use super::card::{Card, CardIo, FRAME_BYTES, Mac};
+use crate::port::Owned;
+
+/// Intel, on the PCI bus.
+pub const VENDOR: u16 = 0x8086;
+/// Cards that this was seen to drive: 82540EM (the lab's, VirtualBox's and QEMU's), and 82545EM (VMware's), which is the same to
+/// a driver.
+pub const DEVICES: [u16; 2] = [0x100e, 0x100f];
+
+const CTRL: u32 = 0x0000;
+const STATUS: u32 = 0x0008;
+const ICR: u32 = 0x00c0;
+const IMC: u32 = 0x00d8;
+const RCTL: u32 = 0x0100;
+const TCTL: u32 = 0x0400;
+const TIPG: u32 = 0x0410;
+const RDBAL: u32 = 0x2800;
+const RDBAH: u32 = 0x2804;
+const RDLEN: u32 = 0x2808;
+const RDH: u32 = 0x2810;
+const RDT: u32 = 0x2818;
+const TDBAL: u32 = 0x3800;
+const TDBAH: u32 = 0x3804;
+const TDLEN: u32 = 0x3808;
+const TDH: u32 = 0x3810;
+const TDT: u32 = 0x3818;
+const MTA: u32 = 0x5200;
+const MTA_REGISTERS: u32 = 128;
+const RAL0: u32 = 0x5400;
+const RAH0: u32 = 0x5404;
+
+const CTRL_ASDE: u32 = 1 << 5;
+const CTRL_SLU: u32 = 1 << 6;
+const CTRL_RST: u32 = 1 << 26;
+const RCTL_EN: u32 = 1 << 1;
+/// Broadcasts, too; buffers of 2,048 bytes.
+const RCTL_BAM: u32 = 1 << 15;
+/// Without the checksum at the end of each frame.
+const RCTL_SECRC: u32 = 1 << 26;
+const RECEIVING: u32 = RCTL_EN | RCTL_BAM | RCTL_SECRC;
+const TCTL_EN: u32 = 1 << 1;
+/// Short frames are made as long as they have to be.
+const TCTL_PSP: u32 = 1 << 3;
+/// Collision threshold 15, collision distance 64: full duplex.
+const SENDING: u32 = TCTL_EN | TCTL_PSP | 0x0f << 4 | 0x40 << 12;
+/// Gaps between frames that the manual recommends for copper.
+const GAPS: u32 = 10 | 8 << 10 | 6 << 20;
+const RAH_VALID: u32 = 1 << 31;
+/// What a card reads that is not there.
+const NOBODY: u32 = u32::MAX;
+
+/// Of a descriptor's second word: the card is done with it; it ends a frame.
+const DONE: u64 = 1 << 32;
+const END_OF_PACKET: u64 = 1 << 33;
+/// Of what was received: wrong checksum of the frame, symbol, sequence, carrier extension or data errors. Those of
+/// the checksums inside are for who reads them.
+const DAMAGED: u64 = 0x97 << 40;
+/// Of what is sent: the end of a packet, with a checksum at its end, and tell when it is sent.
+const SEND: u64 = 0x0b << 24;
+
+const RECEIVE_COUNT: usize = 64;
+const SEND_COUNT: usize = 32;
+const DESCRIPTOR_BYTES: usize = 16;
+const BUFFER_BYTES: usize = 2048;
+const _: () = assert!(FRAME_BYTES <= BUFFER_BYTES);
+/// Where in the memory what is. Rings begin at multiples of 128 and are as long.
+const RECEIVE_RING: usize = 0;
+const SEND_RING: usize = RECEIVE_RING + RECEIVE_COUNT * DESCRIPTOR_BYTES;
+const RECEIVE_BUFFERS: usize = 4096;
+const SEND_BUFFERS: usize = RECEIVE_BUFFERS + RECEIVE_COUNT * BUFFER_BYTES;
+/// Bytes of the memory that the card needs.
+pub const MEMORY_BYTES: usize = SEND_BUFFERS + SEND_COUNT * BUFFER_BYTES;
+
+/// Looks for the end of a reset. Each reads a register of the card, which takes about a microsecond; the manual says that it is
+/// over after one.
+const RESET_LOOKS: u32 = 10_000;
+
+/// See the module.
+pub struct E1000<I> {
+    io: I,
+    mac: Mac,
+    next_received: usize,
+    next_sent: usize,
+}
+
+impl<I: CardIo> E1000<I> {
+    /// The card behind these registers, with an address of its own or the one that is in it. It does nothing before it begins.
+    pub fn new(io: I, mac: Option<Mac>) -> Self {
+        let mac = mac.unwrap_or_else(|| {
+            let [a, b, c, d] = io.register(RAL0).to_le_bytes();
+            let [e, f, ..] = io.register(RAH0).to_le_bytes();
+            [a, b, c, d, e, f]
+        });
+        Self {
+            io,
+            mac,
+            next_received: 0,
+            next_sent: 0,
+        }
+    }
+
+    fn reset(&mut self) -> bool {
+        self.io.set_register(IMC, u32::MAX);
+        self.io.set_register(RCTL, 0);
+        self.io.set_register(TCTL, TCTL_PSP);
+        let control = self.io.register(CTRL);
+        self.io.set_register(CTRL, control | CTRL_RST);
+        let is_over = (0..RESET_LOOKS).any(|_| self.io.register(CTRL) & CTRL_RST == 0);
+        self.io.set_register(IMC, u32::MAX);
+        self.io.register(ICR);
+        is_over && self.io.register(STATUS) != NOBODY
+    }
+
+    fn place_rings(&mut self) {
+        let start = self.io.memory_address();
+        let rings = [
+            (RDBAL, RDBAH, RDLEN, RDH, RECEIVE_RING, RECEIVE_COUNT),
+            (TDBAL, TDBAH, TDLEN, TDH, SEND_RING, SEND_COUNT),
+        ];
+        for (low, high, len, head, at, count) in rings {
+            let address = start.wrapping_add(at as u64);
+            self.io.set_register(low, address as u32);
+            self.io.set_register(high, (address >> 32) as u32);
+            self.io.set_register(len, (count * DESCRIPTOR_BYTES) as u32);
+            self.io.set_register(head, 0);
+        }
+        for index in 0..RECEIVE_COUNT {
+            let buffer = start.wrapping_add(receive_buffer(index) as u64);
+            self.io.set_word(receive_descriptor(index), buffer);
+            self.io.set_word(receive_descriptor(index) + 8, 0);
+        }
+        for index in 0..SEND_COUNT {
+            let buffer = start.wrapping_add(send_buffer(index) as u64);
+            self.io.set_word(send_descriptor(index), buffer);
+            self.io.set_word(send_descriptor(index) + 8, DONE);
+        }
+        self.next_received = 0;
+        self.next_sent = 0;
+    }
+
+    fn is_sent(&self, index: usize) -> bool {
+        self.io.word(send_descriptor(index % SEND_COUNT) + 8) & DONE != 0
+    }
+}
+
+const fn receive_descriptor(index: usize) -> usize {
+    RECEIVE_RING + index * DESCRIPTOR_BYTES
+}
+
+const fn receive_buffer(index: usize) -> usize {
+    RECEIVE_BUFFERS + index * BUFFER_BYTES
+}
+
+const fn send_descriptor(index: usize) -> usize {
+    SEND_RING + index * DESCRIPTOR_BYTES
+}
+
+const fn send_buffer(index: usize) -> usize {
+    SEND_BUFFERS + index * BUFFER_BYTES
+}
+
+impl<I: CardIo> Card for E1000<I> {
+    fn begin(&mut self) -> bool {
+        if !self.reset() {
+            return false;
+        }
+        let [a, b, c, d, e, f] = self.mac;
+        self.io.set_register(RAL0, u32::from_le_bytes([a, b, c, d]));
+        self.io
+            .set_register(RAH0, u32::from_le_bytes([e, f, 0, 0]) | RAH_VALID);
+        for register in 0..MTA_REGISTERS {
+            self.io.set_register(MTA + 4 * register, 0);
+        }
+        let control = self.io.register(CTRL);
+        self.io.set_register(CTRL, control | CTRL_SLU | CTRL_ASDE);
+        self.place_rings();
+        self.io.set_register(TIPG, GAPS);
+        self.io.set_register(TDT, 0);
+        self.io.set_register(TCTL, SENDING);
+        self.io.set_register(RCTL, RECEIVING);
+        // All but one, since a ring whose head and tail are the same is empty.
+        self.io.set_register(RDT, RECEIVE_COUNT as u32 - 1);
+        true
+    }
+
+    fn is_in_order(&self) -> bool {
+        let start = self.io.memory_address().wrapping_add(RECEIVE_RING as u64);
+        self.io.register(RCTL) == RECEIVING
+            && self.io.register(TCTL) == SENDING
+            && self.io.register(RDBAL) == start as u32
+    }
+
+    fn mac(&self) -> Mac {
+        self.mac
+    }
+
+    fn receive(&mut self, into: &mut [u8; FRAME_BYTES]) -> Option<usize> {
+        // As many as the ring has: then each was looked at once.
+        for _ in 0..RECEIVE_COUNT {
+            let index = self.next_received;
+            let told = self.io.word(receive_descriptor(index) + 8);
+            if told & DONE == 0 {
+                return None;
+            }
+            let len = usize::from(told as u16);
+            let is_whole = told & END_OF_PACKET != 0 && told & DAMAGED == 0;
+            let taken = into.get_mut(..len).filter(|_| is_whole);
+            let is_taken = taken.is_some();
+            if let Some(taken) = taken {
+                self.io.read(receive_buffer(index), taken);
+            }
+            self.io.set_word(receive_descriptor(index) + 8, 0);
+            self.io.set_register(RDT, index as u32);
+            self.next_received = (index + 1) % RECEIVE_COUNT;
+            if is_taken {
+                return Some(len);
+            }
+        }
+        None
+    }
+
+    fn can_send(&self) -> bool {
+        // The one behind it stays free: a ring that is full would look empty.
+        self.is_sent(self.next_sent) && self.is_sent(self.next_sent + 1)
+    }
+
+    fn send(&mut self, frame: &[u8]) {
+        if frame.len() > FRAME_BYTES || !self.can_send() {
+            return;
+        }
+        let index = self.next_sent;
+        self.io.write(send_buffer(index), frame);
+        self.io
+            .set_word(send_descriptor(index) + 8, frame.len() as u64 | SEND);
+        self.next_sent = (index + 1) % SEND_COUNT;
+        self.io.set_register(TDT, self.next_sent as u32);
+    }
+
+    fn owns(&self) -> Owned {
+        self.io.owns()
+    }
+}
+
+#[cfg(test)]
+mod tests;

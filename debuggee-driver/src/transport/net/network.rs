@@ -1,0 +1,202 @@
+//! The network as a way to the host: bytes of the link, sealed, in datagrams. It calls the host until that answers.
+//!
+//! In VMX-root, by the core that has the line, in steps that end. What is here may panic, since it stands on libraries: it is
+//! run apart (`hw/apart.rs`), and made anew when it did.
+
+use super::card::Card;
+use super::settings::Settings;
+use super::stack::{Memory, Stack};
+use crate::port::{Owned, Senses};
+use wire_protocol::secure::{
+    Caller, DATAGRAM_BYTES, Dropped, Entropy, ROOM_BYTES, Random, Taken, Timing,
+};
+
+/// What is due at once is at most a call and a sign of life.
+const DUE_PER_TURN: usize = 4;
+/// Datagrams that are opened in one turn until one has something for the link.
+const OPENED_PER_TURN: usize = 16;
+
+/// See the module.
+pub struct Network<C, S> {
+    stack: Stack<C>,
+    caller: Caller,
+    senses: S,
+    entropy: Entropy,
+    now_us: u64,
+    datagram: [u8; DATAGRAM_BYTES],
+    /// Bytes for the link that came in one datagram, and those of them that were handed out.
+    arrived: [u8; ROOM_BYTES],
+    arrived_bytes: usize,
+    taken_bytes: usize,
+}
+
+/// What a network is made of.
+pub struct Parts<'p, C, S> {
+    /// Nobody else's from now on.
+    pub memory: &'static mut Memory,
+    /// Set up.
+    pub card: C,
+    /// What the loader said.
+    pub settings: &'p Settings,
+    /// Nobody else draws from it.
+    pub entropy: Entropy,
+    /// Of the machine.
+    pub senses: S,
+    /// The time that the last call had, in microseconds since 1970; 0 if there was none.
+    pub clock_us: u64,
+    /// Now, as the turns will have it.
+    pub now_us: u64,
+}
+
+impl<C: Card, S: Senses> Network<C, S> {
+    /// One that has not called yet.
+    #[must_use]
+    pub fn new(parts: Parts<'_, C, S>) -> Self {
+        let Parts {
+            memory,
+            card,
+            settings,
+            mut entropy,
+            senses,
+            clock_us,
+            now_us,
+        } = parts;
+        let [a, b, c, d, e, f, g, h, ..] = draw(&mut entropy, &senses);
+        let seed = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+        Self {
+            stack: Stack::new(memory, card, settings, seed, now_us),
+            caller: Caller::new(settings.key.clone(), Timing::USUAL).after(clock_us),
+            senses,
+            entropy,
+            now_us,
+            datagram: [0; DATAGRAM_BYTES],
+            arrived: [0; ROOM_BYTES],
+            arrived_bytes: 0,
+            taken_bytes: 0,
+        }
+    }
+
+    /// Sets the card up anew.
+    pub fn begin(&mut self) {
+        self.stack.card().begin();
+    }
+
+    /// Does so if it is not as it was.
+    pub fn mend(&mut self) {
+        let card = self.stack.card();
+        if !card.is_in_order() {
+            card.begin();
+        }
+    }
+
+    /// Takes what has come, and does what is due.
+    pub fn turn(&mut self, now_us: u64) {
+        self.now_us = now_us;
+        self.stack.turn(now_us);
+        for _ in 0..OPENED_PER_TURN {
+            if self.taken_bytes < self.arrived_bytes || !self.open_next() {
+                break;
+            }
+        }
+        for _ in 0..DUE_PER_TURN {
+            if !self.caller.is_due(now_us) || !self.stack.can_send() {
+                break;
+            }
+            let random = draw(&mut self.entropy, &self.senses);
+            let clock_us = self.senses.clock_us();
+            let len = self
+                .caller
+                .poll(now_us, clock_us, &random, &mut self.datagram);
+            self.put(len);
+        }
+    }
+
+    /// Opens the datagram that came first. False if there is none.
+    fn open_next(&mut self) -> bool {
+        let Some(len) = self.stack.receive(&mut self.datagram) else {
+            return false;
+        };
+        let datagram = self.datagram.get_mut(..len).unwrap_or_default();
+        if let Taken::Bytes(bytes) = self.caller.take(datagram, self.now_us) {
+            let room = self.arrived.get_mut(..bytes.len());
+            if let Some(room) = room {
+                room.copy_from_slice(bytes);
+                self.arrived_bytes = bytes.len();
+                self.taken_bytes = 0;
+            }
+        }
+        true
+    }
+
+    /// Bytes for the link, into the front of `into`.
+    pub fn receive(&mut self, into: &mut [u8]) -> usize {
+        let left = self.arrived.get(self.taken_bytes..self.arrived_bytes);
+        let left = left.unwrap_or_default();
+        let count = left.len().min(into.len());
+        for (to, from) in into.iter_mut().zip(left) {
+            *to = *from;
+        }
+        self.taken_bytes += count;
+        count
+    }
+
+    /// How many bytes [`Self::send`] takes: as many as go in a datagram, or none.
+    pub fn room(&self) -> usize {
+        match self.caller.is_connected() && self.stack.can_send() {
+            true => ROOM_BYTES,
+            false => 0,
+        }
+    }
+
+    /// Sends bytes of the link in one datagram.
+    pub fn send(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let random = draw(&mut self.entropy, &self.senses);
+        let len = self
+            .caller
+            .seal(bytes, self.now_us, &random, &mut self.datagram);
+        self.put(len);
+    }
+
+    fn put(&mut self, len: usize) {
+        let datagram = self.datagram.get(..len).unwrap_or_default();
+        if !datagram.is_empty() {
+            self.stack.send(datagram, self.now_us);
+        }
+    }
+
+    /// A host has answered, and was heard not long ago.
+    pub fn is_answered(&self) -> bool {
+        !self.caller.is_lost(self.now_us)
+    }
+
+    /// The time that the last call had.
+    pub const fn clock_us(&self) -> u64 {
+        self.caller.clock_us()
+    }
+
+    /// Datagrams that changed nothing.
+    pub const fn dropped(&self) -> Dropped {
+        self.caller.dropped()
+    }
+
+    /// What belongs to its card.
+    pub fn owns(&mut self) -> Owned {
+        self.stack.card().owns()
+    }
+}
+
+/// Random bits of the processor's, where it has them, and of what the operating system drew at load.
+fn draw(entropy: &mut Entropy, senses: &impl Senses) -> Random {
+    let mut fresh = [0; 40];
+    let numbers = core::iter::once(senses.tsc()).chain((0..4).filter_map(|_| senses.random()));
+    for (place, number) in fresh.chunks_exact_mut(8).zip(numbers) {
+        place.copy_from_slice(&number.to_le_bytes());
+    }
+    entropy.draw(&fresh)
+}
+
+#[cfg(test)]
+mod tests;
