@@ -3,14 +3,15 @@
 #![cfg(unix)]
 #![allow(missing_docs, reason = "a test")]
 
+#[allow(dead_code, reason = "what only the tests with a machine need")]
 #[path = "net/relay.rs"]
 mod relay;
 
 use debugger_host::recording::{Entry, Recording};
 use debugger_host::transport::NetKey;
-use relay::Relay;
+use relay::{Relay, assert_differ, has};
 use standstill_tests::core::{STACK_BYTES, served};
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, UdpSocket};
@@ -192,10 +193,6 @@ fn said(recording: &Recording) -> Vec<&[u8]> {
     .collect()
 }
 
-fn has(part: &[u8], whole: &[u8]) -> bool {
-    whole.windows(part.len()).any(|window| window == part)
-}
-
 #[test]
 fn a_script_goes_over_a_bad_network_as_over_a_good_one_and_nothing_in_the_clear() {
     let script = script();
@@ -238,19 +235,6 @@ fn a_script_goes_over_a_bad_network_as_over_a_good_one_and_nothing_in_the_clear(
     let mut host = Host::run(command.stderr(Stdio::null())).unwrap();
     assert_eq!(transcript(&mut host, &script), clean);
     host.finish().unwrap();
-}
-
-/// No public key of a handshake is there twice, and no nonce in the same session and direction.
-fn assert_differ(captured: &[Vec<u8>]) {
-    let uses: Vec<_> = captured
-        .iter()
-        .map(|datagram| match datagram[0] {
-            0x91 | 0x92 => &datagram[7..39],
-            _ => &datagram[..31],
-        })
-        .collect();
-    let different: BTreeSet<_> = uses.iter().collect();
-    assert_eq!(different.len(), uses.len());
 }
 
 #[test]

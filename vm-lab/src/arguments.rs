@@ -23,6 +23,9 @@ pub struct MachineArguments {
     /// Memory of the machine; of 4096 the guest sees 3072, since devices are in the place of the rest
     #[arg(long, value_name = "MIB", default_value_t = 256)]
     pub memory: u32,
+    /// A machine with a network card, which the driver reaches the host by; `--param com=2` lets the serial line stand by
+    #[arg(long)]
+    pub net: bool,
     /// Leave the driver out
     #[arg(long)]
     pub no_driver: bool,
@@ -45,6 +48,7 @@ impl MachineArguments {
             },
             memory_mib: self.memory,
             params: self.params.clone(),
+            network: self.net,
             load_driver: !self.no_driver && !self.start_driver,
             starts_driver: self.start_driver,
             kernel_words: Vec::new(),
@@ -67,6 +71,7 @@ impl MachineArguments {
                 .iter()
                 .map(|(name, value)| format!("--param={name}={value}")),
         );
+        words.extend(self.net.then(|| "--net".to_owned()));
         words.extend(self.stock.then(|| "--stock".to_owned()));
         words.extend(self.no_driver.then(|| "--no-driver".to_owned()));
         words.extend(self.start_driver.then(|| "--start-driver".to_owned()));

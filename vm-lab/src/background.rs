@@ -34,11 +34,7 @@ pub fn hold(options: &Options) -> Result<()> {
         stream.read_to_string(&mut request)?;
         let answer = match request.split_once(' ') {
             Some(("guest", command)) => machine.guest(command),
-            _ if request == "where" => Ok(format!(
-                "{}\n{}",
-                machine.socket_path().display(),
-                machine.kernel_image().display()
-            )),
+            _ if request == "where" => Ok(machine.host_arguments().join(" ")),
             _ if request == "shutdown" => {
                 fs::remove_file(&path)?;
                 drop(machine);

@@ -2,7 +2,7 @@
 //!
 //! Called by `machine`.
 
-use crate::cache;
+use crate::{cache, network};
 use anyhow::{Context, Result, bail};
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -60,6 +60,8 @@ pub(crate) struct Settings {
     pub(crate) disc: PathBuf,
     /// Root of the unpacked firmware packages.
     pub(crate) tree: PathBuf,
+    /// It has a network card.
+    pub(crate) has_card: bool,
     /// Who is told of VM exits, if anybody: see [`crate::exits`].
     pub(crate) exits: Option<PathBuf>,
 }
@@ -82,8 +84,12 @@ impl Settings {
         let own_memory_mib = OWN_MEMORY_MIB.min(*memory_mib);
         let piece_kib = self.piece_kib();
         let (share, disc, log) = (share.display(), self.disc.display(), log.display());
+        let (card, card_lines) = match self.has_card {
+            true => (format!(", {}", network::DEVICE), network::CONFIGURATION),
+            false => (String::new(), ""),
+        };
         format!(
-            "plugin_ctrl: {DEVICES}\n\
+            "plugin_ctrl: {DEVICES}{card}\n\
              config_interface: textconfig\n\
              display_library: nogui\n\
              romimage: file={share}/bochs/BIOS-bochs-latest\n\
@@ -95,6 +101,7 @@ impl Settings {
              boot: cdrom\n\
              com1: enabled=1, mode=socket-client, dev=127.0.0.1:{console}\n\
              com2: enabled=1, mode=socket-client, dev=127.0.0.1:{line}\n\
+             {card_lines}\
              clock: sync=none\n\
              log: {log}\n\
              panic: action=fatal\n\
@@ -333,6 +340,7 @@ mod tests {
             memory_mib: 128,
             disc: "/d.iso".into(),
             tree: "/t".into(),
+            has_card: false,
             exits: None,
         }
     }
@@ -347,10 +355,15 @@ mod tests {
             program: "/q".into(),
             ..settings()
         };
+        let card = Settings {
+            has_card: true,
+            ..settings()
+        };
         let name = |settings: &Settings| settings.name().unwrap();
         assert_eq!(name(&settings()), name(&settings()));
         assert_ne!(name(&settings()), name(&disc));
         assert_ne!(name(&settings()), name(&program));
+        assert_ne!(name(&settings()), name(&card));
     }
 
     #[test]

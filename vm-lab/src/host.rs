@@ -71,19 +71,19 @@ pub(crate) fn build_in(profile: &str) -> Result<PathBuf> {
     Ok(target.join(directory).join(PROGRAM))
 }
 
-/// The host program's command line for a debuggee's line and kernel.
+/// The host program's command line for a way to a debuggee, and its kernel.
 #[must_use]
-pub fn arguments(socket: &Path, symbols: &Path) -> Vec<String> {
-    let show = |path: &Path| path.display().to_string();
-    [
-        "connect",
-        "--socket",
-        &show(socket),
-        "--symbols",
-        &show(symbols),
-    ]
-    .map(str::to_owned)
-    .to_vec()
+pub fn arguments(way: Vec<String>, symbols: &Path) -> Vec<String> {
+    let mut words = vec!["connect".to_owned()];
+    words.extend(way);
+    words.extend(["--symbols".to_owned(), symbols.display().to_string()]);
+    words
+}
+
+/// The words for a line at the other end of this socket.
+#[must_use]
+pub fn to_socket(socket: &Path) -> Vec<String> {
+    vec!["--socket".to_owned(), socket.display().to_string()]
 }
 
 /// A host program in batch mode; dropping it ends it.
@@ -95,15 +95,15 @@ pub struct Host {
 }
 
 impl Host {
-    /// Starts `program` and waits until it is connected.
+    /// Starts `program` with these arguments and waits until it is connected.
     ///
     /// # Errors
     /// When it can't be started, or says that it could not connect.
-    pub fn start(program: &Path, socket: &Path, symbols: &Path) -> Result<Self> {
+    pub fn start(program: &Path, arguments: Vec<String>, place: &Path) -> Result<Self> {
         let mut command = Command::new(program);
-        command.args(arguments(socket, symbols)).arg("--batch");
+        command.args(arguments).arg("--batch");
         // What is set is kept for later sessions, with the machine and not among a person's.
-        command.env("XDG_STATE_HOME", socket.parent().unwrap_or(socket));
+        command.env("XDG_STATE_HOME", place);
         Self::run(&mut command)
     }
 
@@ -250,7 +250,7 @@ pub(crate) mod tests {
 
     fn start() -> (tempfile::TempDir, Host) {
         let dir = tempfile::tempdir().unwrap();
-        let host = Host::start(&fake(dir.path()), Path::new("s"), Path::new("k")).unwrap();
+        let host = Host::start(&fake(dir.path()), Vec::new(), Path::new("k")).unwrap();
         (dir, host)
     }
 

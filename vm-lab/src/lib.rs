@@ -27,6 +27,7 @@ pub mod line;
 pub mod machine;
 pub mod memory;
 mod miri;
+pub mod network;
 pub mod package;
 pub mod progress;
 pub mod provision;

@@ -9,6 +9,7 @@ use crate::host::{self, Host};
 use crate::image::{self, GuestFile};
 use crate::line::{Cable, Line, LineCount};
 use crate::memory::{Live, Memory};
+use crate::network::Network;
 use crate::progress::phase;
 use crate::provision::{Provisions, provision};
 use crate::snapshot::{self, Snapshot};
@@ -78,6 +79,8 @@ pub struct Options {
     pub memory_mib: u32,
     /// Parameters of the driver's module.
     pub params: Vec<(String, String)>,
+    /// A network card, which the driver is to use instead of the line.
+    pub network: bool,
     /// Whether to load the driver after booting.
     pub load_driver: bool,
     /// The guest's own start loads the driver instead, and does so again after each reset. Such a machine is booted for
@@ -101,6 +104,7 @@ impl Default for Options {
             kernel_line: KernelLine::Lean,
             memory_mib: 256,
             params: Vec::new(),
+            network: false,
             load_driver: true,
             starts_driver: false,
             kernel_words: Vec::new(),
@@ -127,6 +131,7 @@ pub struct Machine {
     console: Console,
     line: Line,
     socket: PathBuf,
+    network: Option<Network>,
     kernel: PathBuf,
     settings: Settings,
     /// What it was started from, if it was not booted for good.
@@ -154,7 +159,7 @@ impl Machine {
         }
         if options.starts_driver {
             // The kernel hands what it does not know to its first process.
-            let words = parameters(&options.params);
+            let words = parameters(None, &options.params);
             line.push_str(&format!(" {START_DRIVER}=\"{words}\""));
         }
         let settings = Settings {
@@ -169,6 +174,7 @@ impl Machine {
                 options.load_driver || options.starts_driver,
             )?,
             tree: provisions.tree.clone(),
+            has_card: options.network,
             exits: options.exits.clone(),
         };
         let cores = options.cpus;
@@ -223,11 +229,16 @@ impl Machine {
         let dir = tempfile::Builder::new().prefix("standstill-").tempdir()?;
         let (bochs, console, line) = switch_on(&settings, saved.as_ref(), dir.path())?;
         let socket = dir.path().join("line");
+        let network = match settings.has_card {
+            true => Some(Network::new(&Self::host_program()?, dir.path())?),
+            false => None,
+        };
         Ok(Self {
             bochs,
             console: Console::new(console)?,
             line: Line::start(line, &socket, faults)?,
             socket,
+            network,
             kernel: provisions.kernel_image(),
             settings,
             saved,
@@ -314,12 +325,40 @@ impl Machine {
         &self.socket
     }
 
+    /// The network, if the machine has a card.
+    #[must_use]
+    pub const fn network(&self) -> Option<&Network> {
+        self.network.as_ref()
+    }
+
+    /// What the driver sends, once it is loaded, comes to another port of this machine than the one at which the host program
+    /// listens: somebody stands between.
+    pub fn call_through(&mut self, port: u16) {
+        if let Some(network) = &mut self.network {
+            network.calls_port = port;
+        }
+    }
+
+    /// The host program's arguments: the way to the debuggee, and its kernel.
+    #[must_use]
+    pub fn host_arguments(&self) -> Vec<String> {
+        let way = match &self.network {
+            Some(network) => network.arguments(),
+            None => host::to_socket(&self.socket),
+        };
+        host::arguments(way, &self.kernel)
+    }
+
     /// Connects the host program in batch mode, building it first if this process has not done so yet.
     ///
     /// # Errors
     /// When it can't be built, started or connected.
     pub fn connect_host(&self) -> Result<Host> {
-        Host::start(&Self::host_program()?, &self.socket, &self.kernel)
+        Host::start(
+            &Self::host_program()?,
+            self.host_arguments(),
+            self.dir.path(),
+        )
     }
 
     /// As [`Self::connect_host`], with what it says and hears recorded in `file`.
@@ -328,7 +367,7 @@ impl Machine {
     /// As there, and when the file cannot be made.
     pub fn record_host(&self, file: &Path) -> Result<Host> {
         let mut command = Command::new(Self::host_program()?);
-        command.args(host::arguments(&self.socket, &self.kernel));
+        command.args(self.host_arguments());
         Host::run(command.arg("--batch").arg("--record").arg(file))
     }
 
@@ -399,7 +438,8 @@ impl Machine {
     /// # Errors
     /// With the kernel log's last lines.
     pub fn load_driver(&mut self, params: &[(String, String)]) -> Result<()> {
-        let command = format!("insmod /standstill.ko {}", parameters(params));
+        let way = self.network.as_ref().map(Network::parameters);
+        let command = format!("insmod /standstill.ko {}", parameters(way, params));
         let marked = format!("echo '{LOADING}' > /dev/kmsg; {command}");
         let answer = self.try_guest(&marked, COMMAND_TIMEOUT)?;
         if answer.status != 0 {
@@ -506,12 +546,12 @@ fn switch_on(
     }
 }
 
-/// What the driver is told: the debug line, and `params`.
-fn parameters(params: &[(String, String)]) -> String {
+/// What the driver is told: the way to the host, by default the debug line, and `params`.
+fn parameters(way: Option<String>, params: &[(String, String)]) -> String {
     let params = params
         .iter()
         .map(|(name, value)| format!(" {name}={value}"));
-    std::iter::once("com=2 baud=115200".to_owned())
+    std::iter::once(way.unwrap_or_else(|| "com=2 baud=115200".to_owned()))
         .chain(params)
         .collect()
 }

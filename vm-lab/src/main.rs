@@ -237,10 +237,7 @@ fn connect(machine: &MachineArguments) -> Result<ExitCode> {
         Arc::new(AtomicBool::new(false)),
     )?;
     let status = Command::new(&program)
-        .args(host::arguments(
-            machine.socket_path(),
-            machine.kernel_image(),
-        ))
+        .args(machine.host_arguments())
         .arg("--break-in")
         .status()
         .with_context(|| format!("starting {}", program.display()))?;
@@ -253,11 +250,7 @@ fn boot(machine: &MachineArguments) -> Result<()> {
     provision::provision()?;
     let program = phase("building the host program", |_| host::build())?;
     background::start(&machine.words())?;
-    let place = background::ask("where")?;
-    let (socket, kernel) = place
-        .split_once('\n')
-        .context("the machine did not say where it is")?;
-    let words = host::arguments(socket.as_ref(), kernel.as_ref()).join(" ");
+    let words = background::ask("where")?;
     println!("attach with:  {} {words}", program.display());
     println!("its console:  cargo lab guest COMMAND");
     println!("stop it with: cargo lab shutdown");
@@ -295,11 +288,11 @@ fn run_script(file: &Path, keep_going: bool, machine: &MachineArguments) -> Resu
         }]
     };
     let provisions = provision::provision()?;
-    let program = phase("building the host program", |_| host::build())?;
+    phase("building the host program", |_| Machine::host_program())?;
     let mut failures = 0;
     for part in parts {
         let machine = Machine::boot_with(&provisions, &part.machine.options())?;
-        let host = Host::start(&program, machine.socket_path(), machine.kernel_image())?;
+        let host = machine.connect_host()?;
         let mut ends = Both { host, machine };
         failures += script::run(&part.script, &mut ends, keep_going, &mut std::io::stdout())?;
         if failures > 0 && !keep_going {

@@ -4,6 +4,7 @@
 //! A function each, which the fuzz target of its name calls (`fuzz_targets`), and the test of what was kept (`corpus`): an
 //! input that once did harm is put there, and is a test from then on.
 
+mod frames;
 mod net;
 #[path = "../../../wire-protocol/tests/support/scripts.rs"]
 mod programs;
@@ -11,6 +12,7 @@ mod recordings;
 mod symbol_files;
 mod wire;
 
+pub use frames::net_frame;
 pub use net::{net_datagram, net_handshake};
 pub use recordings::recording;
 pub use symbol_files::symbols;
@@ -20,12 +22,13 @@ pub use wire::{frame, handshake, link, message, pack};
 pub type Target = fn(&[u8]);
 
 /// All targets with their names.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("frame", frame),
     ("handshake", handshake),
     ("link", link),
     ("message", message),
     ("net_datagram", net_datagram),
+    ("net_frame", net_frame),
     ("net_handshake", net_handshake),
     ("pack", pack),
     ("recording", recording),

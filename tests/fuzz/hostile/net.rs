@@ -13,7 +13,7 @@ struct Ends {
 }
 
 /// Bytes of an input that belong together: `[choices][length][bytes]`.
-fn pieces(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+pub(super) fn pieces(bytes: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     let mut rest = bytes;
     std::iter::from_fn(move || {
         let [choices, len, after @ ..] = rest else {

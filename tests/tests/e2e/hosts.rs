@@ -27,7 +27,7 @@ impl AtLine {
     /// Connects, if it is let in; else what it says.
     pub(crate) fn connect(&self, socket: &Path, more: &[&str]) -> Result<Host, String> {
         let mut command = Command::new(&self.program);
-        command.args(host::arguments(socket, &self.kernel));
+        command.args(host::arguments(host::to_socket(socket), &self.kernel));
         command.arg("--batch").args(more);
         command.env("XDG_STATE_HOME", socket.parent().unwrap());
         Host::run(&mut command).map_err(|error| format!("{error:#}"))

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use vm_lab::host::{Host, Reply};
+use vm_lab::host::{self, Host, Reply};
 use vm_lab::machine::{KernelLine, Machine, Options};
 use vm_lab::script;
 
@@ -110,6 +110,19 @@ impl Lab {
     #[track_caller]
     pub(crate) fn connect(&mut self) {
         match self.machine.connect_host() {
+            Ok(host) => self.host = Some(host),
+            Err(error) => panic!("connecting the host program: {error:#}"),
+        }
+    }
+
+    /// Starts the host program and connects it by the serial line, whatever else there is.
+    #[track_caller]
+    pub(crate) fn connect_by_line(&mut self) {
+        let socket = host::to_socket(self.machine.socket_path());
+        let arguments = host::arguments(socket, self.machine.kernel_image());
+        let place = self.machine.socket_path().with_file_name("");
+        let program = Machine::host_program().and_then(|it| Host::start(&it, arguments, &place));
+        match program {
             Ok(host) => self.host = Some(host),
             Err(error) => panic!("connecting the host program: {error:#}"),
         }

@@ -28,6 +28,7 @@ mod link;
 mod loading;
 mod messages;
 mod monitors;
+mod network;
 mod packages;
 mod paths;
 mod pools;

@@ -201,7 +201,7 @@ fn record(scenario: &Scenario) -> Result<Recorded> {
     let map = place.path().join(SYMBOLS_FILE);
     let symbols = symbols(machine.kernel_image())?;
     std::fs::write(&map, &symbols)?;
-    command.args(host::arguments(&socket, &map));
+    command.args(host::arguments(host::to_socket(&socket), &map));
     command.arg("--batch").arg("--record").arg(&file_recorded);
     command.env("XDG_STATE_HOME", place.path());
     let mut host = Host::run(&mut command)?;

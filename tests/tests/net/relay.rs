@@ -1,6 +1,7 @@
 //! A network between a core and its host: passes datagrams on, and does to them what networks do. Keeps a copy of all that
 //! came.
 
+use std::collections::BTreeSet;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -27,6 +28,7 @@ struct Shared {
     core: Mutex<Option<SocketAddr>>,
     captured: Mutex<Vec<Vec<u8>>>,
     is_bad: AtomicBool,
+    is_cut: AtomicBool,
     ends: AtomicBool,
 }
 
@@ -48,6 +50,7 @@ impl Relay {
             core: Mutex::new(None),
             captured: Mutex::default(),
             is_bad: AtomicBool::new(is_bad),
+            is_cut: AtomicBool::new(false),
             ends: AtomicBool::new(false),
         });
         let directions: [fn(&Shared); 2] = [Shared::to_host, Shared::to_core];
@@ -60,6 +63,16 @@ impl Relay {
             threads: threads.into(),
             address,
         }
+    }
+
+    /// Begins to do what bad networks do, or ends.
+    pub(crate) fn set_bad(&self, is_bad: bool) {
+        self.shared.is_bad.store(is_bad, Ordering::Relaxed);
+    }
+
+    /// Passes nothing on, or does again.
+    pub(crate) fn cut(&self, is_cut: bool) {
+        self.shared.is_cut.store(is_cut, Ordering::Relaxed);
     }
 
     /// All that came so far, from either end.
@@ -97,6 +110,9 @@ impl Shared {
                 continue;
             };
             let datagram = bytes[..len].to_vec();
+            if self.is_cut.load(Ordering::Relaxed) {
+                continue;
+            }
             self.captured.lock().unwrap().push(datagram.clone());
             if self.is_bad.load(Ordering::Relaxed) {
                 mishaps
@@ -172,4 +188,22 @@ impl Mishaps {
         passed.extend(held);
         passed
     }
+}
+
+/// Whether the bytes of `part` are somewhere in `whole`.
+pub(crate) fn has(part: &[u8], whole: &[u8]) -> bool {
+    whole.windows(part.len()).any(|window| window == part)
+}
+
+/// No public key of a handshake is there twice, and no nonce in the same session and direction.
+pub(crate) fn assert_differ(captured: &[Vec<u8>]) {
+    let uses: Vec<_> = captured
+        .iter()
+        .map(|datagram| match datagram[0] {
+            0x91 | 0x92 => &datagram[7..39],
+            _ => &datagram[..31],
+        })
+        .collect();
+    let different: BTreeSet<_> = uses.iter().collect();
+    assert_eq!(different.len(), uses.len());
 }

@@ -1,0 +1,260 @@
+//! The driver's own network card: a real kernel on a machine with an 82540EM, which the driver drives while all stands still.
+
+#[allow(dead_code, reason = "what only the tests without a machine need")]
+#[path = "../net/relay.rs"]
+mod relay;
+
+use crate::lab::{Lab, assert_log_is_clean};
+use crate::link::transcript_of_two_hundred;
+use relay::{Relay, assert_differ, has};
+use std::time::Duration;
+use vm_lab::machine::{KernelLine, Options};
+
+fn options() -> Options {
+    Options {
+        network: true,
+        ..Options::default()
+    }
+}
+
+/// A machine whose driver calls the host program through a relay.
+fn through_a_relay(options: &Options) -> (Lab, Relay) {
+    let mut lab = Lab::with(&Options {
+        load_driver: false,
+        ..options.clone()
+    });
+    let port = lab.machine.network().unwrap().listens_port;
+    let relay = Relay::to(port, false);
+    lab.machine.call_through(relay.address.port());
+    lab.load_driver(&options.params);
+    lab.connect();
+    (lab, relay)
+}
+
+#[test]
+fn two_hundred_commands_over_a_bad_network_have_the_transcript_of_a_good_one() {
+    let (mut lab, relay) = through_a_relay(&options());
+    lab.run("pause");
+    let clean = transcript_of_two_hundred(&mut lab);
+    lab.kill_host();
+    relay.set_bad(true);
+    lab.connect();
+    let bad = transcript_of_two_hundred(&mut lab);
+    for (clean, bad) in clean.iter().zip(&bad) {
+        assert_eq!(clean, bad);
+    }
+    let status = lab.run(".status");
+    assert!(status.contains("\ndropped     "), "{status}");
+    lab.go();
+    let captured = relay.captured();
+    println!("{} datagrams\n{status}", captured.len());
+    assert_differ(&captured);
+    for word in [&b"Linux 6.1"[..], b"vmlinux", b"GenuineIntel"] {
+        assert!(!captured.iter().any(|datagram| has(word, datagram)));
+    }
+}
+
+#[test]
+fn what_is_no_datagram_of_the_session_changes_nothing_and_is_not_answered() {
+    let (mut lab, relay) = through_a_relay(&options());
+    lab.run("pause");
+    let before = lab.run("r");
+    let captured = relay.captured();
+    let of = |kind: u8| captured.iter().rfind(|it| it[0] == kind).unwrap().clone();
+    let [hello, welcome, to_host, to_debuggee] = [0x91, 0x92, 0x93, 0x94].map(of);
+    let mut forged = to_debuggee.clone();
+    *forged.last_mut().unwrap() ^= 1;
+    // The counter is one that did not come yet, or it would be taken for a replay.
+    forged[8] = 0xff;
+    let sent = relay.captured().len();
+    for _ in 0..20 {
+        let bad: [&[u8]; 8] = [
+            b"",
+            b"GET / HTTP/1.1",
+            &hello,
+            &welcome,
+            &to_host,
+            &to_debuggee,
+            &to_debuggee[..to_debuggee.len() - 1],
+            &forged,
+        ];
+        for datagram in bad {
+            relay.bring_to_core(datagram);
+        }
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    // What was on its way, and signs of life: both ends say one a second when there is nothing else, the debuggee's seconds
+    // being shorter.
+    let more = relay.captured().split_off(sent);
+    let more: Vec<_> = more.iter().map(|it| (it[0], it.len())).collect();
+    assert!(more.len() < 20, "{more:x?}");
+    lab.run("~");
+    assert_eq!(lab.run("r"), before);
+    lab.go();
+}
+
+#[test]
+fn a_guest_that_hangs_or_has_panicked_is_halted() {
+    let mut lab = Lab::with(&options());
+    lab.load_probe();
+    lab.guest_background("echo 20000 > /sys/module/lab_probe/parameters/spin_ms");
+    std::thread::sleep(Duration::from_secs(1));
+    lab.run("pause");
+    for core in 0..2 {
+        lab.run(&format!("~ {core}"));
+        assert_eq!(lab.value("@rflags & 0x200"), 0, "core {core}");
+    }
+    lab.run("g");
+    lab.guest("true");
+    // Whatever the guest's own network did, it does no longer.
+    lab.guest_background("echo c > /proc/sysrq-trigger");
+    std::thread::sleep(Duration::from_secs(2));
+    lab.run("pause");
+    let console = lab.machine.console_transcript();
+    assert!(console.contains("end Kernel panic"), "{console}");
+    assert!(lab.run("db vmlinux!linux_banner l 10").contains("Linux"));
+    lab.run("!epthook vmlinux!do_sys_openat2");
+    lab.run("g");
+    lab.run("pause");
+}
+
+#[test]
+fn the_card_is_nobody_elses_until_it_is_given_back() {
+    const CARD: &str = "/sys/bus/pci/devices/0000:00:02.0";
+    let mut lab = Lab::with(&options());
+    lab.load_probe();
+    let driver = |lab: &mut Lab| lab.guest(&format!("readlink {CARD}/driver || true"));
+    assert!(driver(&mut lab).trim_end().ends_with("/standstill"));
+    let key = std::fs::read_to_string(&lab.machine.network().unwrap().key_file).unwrap();
+    let told = lab.guest("grep -r . /sys/module/standstill/parameters 2>/dev/null; dmesg");
+    assert!(!told.contains(key.trim()), "{told}");
+    assert!(told.contains("is the debugger's network card until this module is unloaded"));
+    for _ in 0..3 {
+        lab.run("pause");
+        lab.run("g");
+        lab.kill_host();
+        lab.unload_driver();
+        assert_eq!(driver(&mut lab).trim_end(), "");
+        let enabled = lab.guest(&format!("cat {CARD}/enable"));
+        assert_eq!(enabled.trim_end(), "0");
+        lab.load_driver(&[]);
+        lab.connect();
+    }
+    lab.run("pause");
+    lab.go();
+    assert_log_is_clean(&lab.guest("dmesg"));
+}
+
+#[test]
+fn a_network_that_cannot_be_is_refused_and_says_why() {
+    let mut lab = Lab::with(&Options {
+        load_driver: false,
+        ..options()
+    });
+    let refuses = |lab: &mut Lab, params: &[(&str, &str)], reason: &str| {
+        let params: Vec<_> = params
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        let error = lab.machine.load_driver(&params).unwrap_err();
+        let error = format!("{error:#}");
+        assert!(error.contains(reason), "{params:?}: {error}");
+    };
+    refuses(
+        &mut lab,
+        &[("net", "host:50000")],
+        "net= wants the IPv4 address",
+    );
+    refuses(&mut lab, &[("key", "1.2.3")], "key=: a key has 4 groups");
+    refuses(
+        &mut lab,
+        &[("key", "@/nowhere")],
+        "the file cannot be opened",
+    );
+    refuses(&mut lab, &[("ip", "10.0.2.15")], "ip= wants an address and");
+    refuses(
+        &mut lab,
+        &[("gateway", "10.0.2.2")],
+        "gateway= goes with ip=",
+    );
+    refuses(
+        &mut lab,
+        &[("mac", "01:00:00:00:00:00")],
+        "mac= wants six bytes",
+    );
+    refuses(
+        &mut lab,
+        &[("nic", "0000:00:1f.7")],
+        "there is no such device",
+    );
+    refuses(
+        &mut lab,
+        &[("nic", "0000:00:00.0")],
+        "is no network card that the driver knows",
+    );
+    let doctor = |lab: &mut Lab, params: &[(&str, &str)], line: &str| {
+        let words: Vec<_> = params
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        let said = lab.guest(&format!(
+            "dmesg -c > /dev/null; insmod /standstill.ko doctor=1 {} 2> /dev/null || dmesg",
+            words.join(" ")
+        ));
+        assert!(said.contains(line), "{said}");
+    };
+    let good = std::fs::read_to_string(&lab.machine.network().unwrap().key_file).unwrap();
+    let net = [("net", "10.0.2.2:5000"), ("key", good.trim())];
+    doctor(
+        &mut lab,
+        &net,
+        "doctor: fine: network: 0000:00:02.0 (driver: nobody) would be",
+    );
+    doctor(
+        &mut lab,
+        &net[..1],
+        "doctor: change: network: net= wants key=",
+    );
+    let [net, key] = net;
+    doctor(
+        &mut lab,
+        &[net, key, ("nic", "0000:00:00.0")],
+        "doctor: change: network: nic=0000:00:00.0: ",
+    );
+    // Nothing of all that is left, and addresses that are given are used.
+    lab.machine
+        .load_driver(&[
+            ("ip".to_owned(), "10.0.2.77/24".to_owned()),
+            ("mac".to_owned(), "02:00:00:00:00:77".to_owned()),
+        ])
+        .unwrap();
+    lab.connect();
+    lab.run("pause");
+    lab.go();
+}
+
+/// On the kernel as it is distributed, and with the serial line standing by: a host that comes over that is answered, too.
+#[test]
+fn the_serial_line_stands_by_for_a_network_that_died() {
+    let (mut lab, relay) = through_a_relay(&Options {
+        kernel_line: KernelLine::Stock,
+        params: vec![("com".to_owned(), "2".to_owned())],
+        ..options()
+    });
+    lab.run("pause");
+    lab.run("!epthook vmlinux!__x64_sys_getsid");
+    relay.cut(true);
+    lab.kill_host();
+    lab.connect_by_line();
+    assert!(lab.run("events").contains("getsid"));
+    assert!(lab.run("db vmlinux!linux_banner l 10").contains("Linux"));
+    lab.run("g");
+    lab.run("pause");
+    lab.kill_host();
+    // And back.
+    relay.cut(false);
+    lab.connect();
+    assert!(lab.run("events").contains("getsid"));
+    lab.run("events c all");
+    lab.go();
+}
