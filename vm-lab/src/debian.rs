@@ -104,7 +104,7 @@ impl CleanDebian {
         run::output(&mut inside(&self.root, line))
     }
 
-    /// Every file, folder and link, with what it holds, but for [what may change](MAY_CHANGE).
+    /// Every file, folder and link, with what it holds, but for what may change.
     ///
     /// # Errors
     /// When one cannot be read.

@@ -60,6 +60,7 @@ struct ss_net {
 	struct ss_card card;
 	u8 seed[32];
 	u64 epoch_us; /* since 1970 when the time-stamp counter was at 0 */
+	u64 panic_every; /* frames; 0: never */
 };
 
 struct ss_facts {

@@ -85,6 +85,9 @@ MODULE_PARM_DESC(mac, "another address for the network card");
 static char *nic = "";
 module_param(nic, charp, 0444);
 MODULE_PARM_DESC(nic, "the network card, as lspci -D names it; else the first that the driver knows");
+static uint net_panics;
+module_param(net_panics, uint, 0444);
+MODULE_PARM_DESC(net_panics, "for tests: the code of the network panics at each so many-th frame; 0: never");
 static bool force;
 module_param(force, bool, 0444);
 MODULE_PARM_DESC(force, "take the port even if it is the kernel's console");
@@ -252,6 +255,7 @@ static int choose_net(char *why, size_t why_bytes)
 	network.ip = text(ip);
 	network.gateway = text(gateway);
 	network.mac = text(mac);
+	network.panic_every = net_panics;
 	get_random_bytes(network.seed, sizeof(network.seed));
 	network.epoch_us = ktime_get_real_ns() / NSEC_PER_USEC - mul_u64_u64_div_u64(rdtsc_ordered(), USEC_PER_MSEC, tsc_khz);
 	return standstill_check_net(&network, why, why_bytes) ? 0 : -EINVAL;

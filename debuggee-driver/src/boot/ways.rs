@@ -29,6 +29,8 @@ pub struct NetworkPlan {
     pub seed: [u8; 32],
     /// Microseconds since 1970 when the time-stamp counter was at 0.
     pub epoch_us: u64,
+    /// For tests: the network's code panics at each so many-th frame; 0: never.
+    pub panic_every: u32,
 }
 
 pub(super) type WaysHere = Ways<Uart<Registers>, NetworkLine>;
@@ -89,7 +91,8 @@ unsafe fn build_network(
     let machine = unsafe { Machine::new(instructions::has_rdrand(), tsc_khz, plan.epoch_us) };
     let entropy = Entropy::new(plan.seed);
     let settings = plan.settings.clone();
-    Ok(NetworkLine::new(place, access, machine, settings, entropy))
+    let line = NetworkLine::new(place, access, machine, settings, entropy);
+    Ok(line.panicking(plan.panic_every))
 }
 
 /// Registers of the devices that are in memory.

@@ -120,6 +120,7 @@ pub fn network(card: &FakeCard, key: Key, addresses: Addresses) -> Network<FakeC
         senses: NoSenses,
         clock_us: 0,
         now_us: 0,
+        panic_every: 0,
     })
 }
 

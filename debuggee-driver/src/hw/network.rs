@@ -199,6 +199,8 @@ pub struct NetworkLine {
     now_us: u64,
     /// Networks that panicked.
     lost: u64,
+    /// For tests: at each so many-th frame; 0: never.
+    panic_every: u32,
 }
 
 impl NetworkLine {
@@ -221,6 +223,16 @@ impl NetworkLine {
             clock_us: 0,
             now_us: 0,
             lost: 0,
+            panic_every: 0,
+        }
+    }
+
+    /// The same, with code that panics at each so many-th frame; 0: never.
+    #[must_use]
+    pub fn panicking(self, panic_every: u32) -> Self {
+        Self {
+            panic_every,
+            ..self
         }
     }
 
@@ -259,6 +271,7 @@ impl NetworkLine {
             settings,
             clock_us,
             now_us,
+            panic_every,
             ..
         } = self;
         let make = || {
@@ -276,6 +289,7 @@ impl NetworkLine {
                 senses: *machine,
                 clock_us: *clock_us,
                 now_us: *now_us,
+                panic_every: *panic_every,
             });
             // SAFETY: this memory is nobody else's by contract of `Place::new`, and what used it was left for good.
             unsafe { place.network.write(network) };

@@ -118,6 +118,36 @@ fn a_guest_that_hangs_or_has_panicked_is_halted() {
     lab.run("pause");
 }
 
+/// Libraries may panic. Here the code that stands on them does so at each thirtieth frame that comes: the network is made anew
+/// each time, and the halt, the events and the guest know nothing of it.
+#[test]
+fn a_network_that_panics_in_the_middle_of_a_frame_is_made_anew() {
+    let (mut lab, relay) = through_a_relay(&Options {
+        params: vec![("net_panics".to_owned(), "30".to_owned())],
+        ..options()
+    });
+    lab.run("pause");
+    lab.run("!epthook vmlinux!__x64_sys_getsid");
+    let [memory, cores] = ["!digest", "~"].map(|command| lab.run(command));
+    let greeted = || relay.captured().iter().filter(|it| it[0] == 0x92).count();
+    let before = greeted();
+    for at in 0..40 {
+        lab.run(&format!("db (vmlinux!_text + {:x}) l 40", at * 0x1_3000));
+    }
+    assert_eq!([lab.run("!digest"), lab.run("~")], [memory, cores]);
+    assert!(
+        greeted() >= before + 2,
+        "{before} sessions, then {}",
+        greeted()
+    );
+    lab.run("g");
+    lab.guest_background("lab-calls 1 1");
+    assert!(lab.run(".wait 0n40").contains("event 0 hit on core 1"));
+    lab.run("events c all");
+    lab.go();
+    assert_log_is_clean(&lab.guest("dmesg"));
+}
+
 #[test]
 fn the_card_is_nobody_elses_until_it_is_given_back() {
     const CARD: &str = "/sys/bus/pci/devices/0000:00:02.0";

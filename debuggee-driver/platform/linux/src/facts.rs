@@ -146,6 +146,7 @@ raw! {
         card: RawCard,
         seed: [u8; 32],
         epoch_us: u64,
+        panic_every: u64,
     }
 }
 

@@ -323,6 +323,7 @@ unsafe fn plan<'f>(raw: &'f RawFacts, net: &RawNet) -> Plan<'f> {
         settings,
         seed: net.seed,
         epoch_us: net.epoch_us,
+        panic_every: net.panic_every as u32,
     });
     Plan {
         chunks: raw.chunks.get(..raw.chunk_count as usize).unwrap_or(&[]),

@@ -46,6 +46,8 @@ pub struct Parts<'p, C, S> {
     pub clock_us: u64,
     /// Now, as the turns will have it.
     pub now_us: u64,
+    /// For tests: it panics at each so many-th frame; 0: never.
+    pub panic_every: u32,
 }
 
 impl<C: Card, S: Senses> Network<C, S> {
@@ -60,11 +62,12 @@ impl<C: Card, S: Senses> Network<C, S> {
             senses,
             clock_us,
             now_us,
+            panic_every,
         } = parts;
         let [a, b, c, d, e, f, g, h, ..] = draw(&mut entropy, &senses);
         let seed = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
         Self {
-            stack: Stack::new(memory, card, settings, seed, now_us),
+            stack: Stack::new(memory, card, settings, seed, now_us).panicking(panic_every),
             caller: Caller::new(settings.key.clone(), Timing::USUAL).after(clock_us),
             senses,
             entropy,

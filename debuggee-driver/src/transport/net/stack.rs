@@ -84,6 +84,8 @@ impl<C: Card> Stack<C> {
             local_port,
             has_dhcp: settings.addresses == Addresses::Dhcp,
             frame: [0; FRAME_BYTES],
+            received: 0,
+            panic_every: 0,
         };
         let mut interface = Interface::new(config, &mut port, instant(now_us));
         let received =
@@ -113,6 +115,12 @@ impl<C: Card> Stack<C> {
             dhcp,
             host: settings.host,
         }
+    }
+
+    /// The same, but it panics at each so many-th frame; 0: never.
+    pub(super) fn panicking(mut self, panic_every: u32) -> Self {
+        self.port.panic_every = panic_every;
+        self
     }
 
     /// Looks at frames that have come, and does what is due.
@@ -201,6 +209,8 @@ struct Port<C> {
     local_port: u16,
     has_dhcp: bool,
     frame: [u8; FRAME_BYTES],
+    received: u32,
+    panic_every: u32,
 }
 
 impl<C: Card> Device for Port<C> {
@@ -215,6 +225,10 @@ impl<C: Card> Device for Port<C> {
 
     fn receive(&mut self, _: Instant) -> Option<(Received<'_>, Free<'_, C>)> {
         let len = self.card.receive(&mut self.frame)?;
+        self.received = self.received.wrapping_add(1);
+        if self.panic_every != 0 && self.received.is_multiple_of(self.panic_every) {
+            panic_for_a_test();
+        }
         let frame = self.frame.get(..len).unwrap_or_default();
         // What nobody here waits for is not even answered by saying so.
         let frame = match is_wanted(frame, self.local_port, self.has_dhcp) {
@@ -234,6 +248,13 @@ impl<C: Card> Device for Port<C> {
         capabilities.max_transmission_unit = FRAME_BYTES;
         capabilities
     }
+}
+
+/// As the library could on a frame that it does not bear.
+#[cold]
+#[allow(clippy::panic, reason = "it is what the test is about")]
+fn panic_for_a_test() -> ! {
+    panic!("as a test wants");
 }
 
 /// Address resolution, and datagrams for one of the sockets here: to any other the library would answer that nobody is there.
