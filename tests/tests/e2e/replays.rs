@@ -44,7 +44,8 @@ const COMMANDS: [&str; 34] = [
     "prealloc epthook 3",
     "? .count = 5;",
     "? printf(\"%d\\n\", .count / 0);",
-    "r @rbx = @rbx",
+    // What is written then is written when it is played, too, whatever the core is about: nothing that it uses.
+    "r @dr0 = 0",
     "eb @rsp @@rsp",
     "g",
     ".wait 0n30",
