@@ -12,7 +12,6 @@ use smoltcp::wire::{
     ArpOperation, ArpPacket, ArpRepr, EthernetAddress, EthernetFrame, EthernetProtocol,
     EthernetRepr, IpAddress, IpProtocol, Ipv4Packet, Ipv4Repr, UdpPacket, UdpRepr,
 };
-use std::boxed::Box;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -106,9 +105,14 @@ impl Senses for NoSenses {
 
 /// The debuggee's network over that card.
 #[must_use]
-pub fn network(card: &FakeCard, key: Key, addresses: Addresses) -> Network<FakeCard, NoSenses> {
+pub fn network<'m>(
+    memory: &'m mut Memory<'m>,
+    card: &FakeCard,
+    key: Key,
+    addresses: Addresses,
+) -> Network<'m, FakeCard, NoSenses> {
     Network::new(Parts {
-        memory: Box::leak(Box::new(Memory::new())),
+        memory,
         card: card.clone(),
         settings: &Settings {
             host: HOST,

@@ -155,21 +155,22 @@ impl Senses for Machine {
     }
 }
 
-type Driven = Network<E1000<CardAccess>, Machine>;
+type Driven = Network<'static, E1000<CardAccess>, Machine>;
+type SocketMemory = Memory<'static>;
 
 /// Memory of a network, and the stack that it runs on.
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
     /// Room for [`NETWORK_BYTES`].
     network: *mut Driven,
-    memory: *mut Memory,
+    memory: *mut SocketMemory,
     stack_top: u64,
 }
 
 /// See [`Place`].
 pub const NETWORK_BYTES: u32 = size_of::<Driven>() as u32;
 /// See [`Place`].
-pub const MEMORY_BYTES: u32 = size_of::<Memory>() as u32;
+pub const MEMORY_BYTES: u32 = size_of::<SocketMemory>() as u32;
 
 impl Place {
     /// # Safety
@@ -179,7 +180,7 @@ impl Place {
     pub const unsafe fn new(network: u64, memory: u64, stack: u64) -> Self {
         Self {
             network: network as *mut Driven,
-            memory: memory as *mut Memory,
+            memory: memory as *mut SocketMemory,
             stack_top: stack + apart::STACK_BYTES as u64,
         }
     }

@@ -56,14 +56,6 @@ impl<S: HostTransport, N: HostTransport + Answered> Ways<S, N> {
             },
         }
     }
-
-    fn both(&mut self) -> (Option<&mut S>, Option<&mut N>) {
-        match self {
-            Self::Serial(serial) => (Some(serial), None),
-            Self::Network(network) => (None, Some(network)),
-            Self::Both { serial, network } => (Some(serial), Some(network)),
-        }
-    }
 }
 
 /// The same of whichever way is used.
@@ -76,15 +68,25 @@ macro_rules! of_used {
     };
 }
 
+/// The same of each way there is.
+macro_rules! of_each {
+    ($ways:expr, $way:ident => $work:expr) => {
+        match $ways {
+            Ways::Serial($way) => $work,
+            Ways::Network($way) => $work,
+            Ways::Both { serial, network } => {
+                let $way = serial;
+                $work;
+                let $way = network;
+                $work;
+            }
+        }
+    };
+}
+
 impl<S: HostTransport, N: HostTransport + Answered> Transport for Ways<S, N> {
     fn turn(&mut self, now_us: u64) {
-        let (serial, network) = self.both();
-        if let Some(serial) = serial {
-            serial.turn(now_us);
-        }
-        if let Some(network) = network {
-            network.turn(now_us);
-        }
+        of_each!(self, way => way.turn(now_us));
     }
 
     fn datagram_bytes(&self) -> Option<usize> {
@@ -130,22 +132,101 @@ impl<S: HostTransport, N: HostTransport + Answered> HostTransport for Ways<S, N>
     }
 
     fn begin(&mut self) {
-        let (serial, network) = self.both();
-        if let Some(serial) = serial {
-            serial.begin();
-        }
-        if let Some(network) = network {
-            network.begin();
-        }
+        of_each!(self, way => way.begin());
     }
 
     fn mend(&mut self) {
-        let (serial, network) = self.both();
-        if let Some(serial) = serial {
-            serial.mend();
+        of_each!(self, way => way.mend());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A way that notes what it was given.
+    #[derive(Default)]
+    struct Noted {
+        is_answered: bool,
+        datagram_bytes: Option<usize>,
+        turns: u32,
+        begun: u32,
+        mended: u32,
+        sent_bytes: usize,
+    }
+
+    impl Transport for Noted {
+        fn turn(&mut self, _: u64) {
+            self.turns += 1;
         }
-        if let Some(network) = network {
-            network.mend();
+
+        fn datagram_bytes(&self) -> Option<usize> {
+            self.datagram_bytes
+        }
+
+        fn receive(&mut self, _: &mut [u8]) -> usize {
+            0
+        }
+
+        fn room(&mut self) -> usize {
+            8
+        }
+
+        fn send(&mut self, from: &[u8]) {
+            self.sent_bytes += from.len();
+        }
+
+        fn byte_time_ns(&self) -> u32 {
+            0
+        }
+    }
+
+    impl Answered for Noted {
+        fn is_answered(&self) -> bool {
+            self.is_answered
+        }
+    }
+
+    impl HostTransport for Noted {
+        fn owns(&self) -> Owned {
+            Owned::default()
+        }
+
+        fn begin(&mut self) {
+            self.begun += 1;
+        }
+
+        fn mend(&mut self) {
+            self.mended += 1;
+        }
+    }
+
+    #[test]
+    fn bytes_go_over_the_network_while_it_is_answered_and_both_are_looked_after() {
+        let network = Noted {
+            datagram_bytes: Some(1000),
+            ..Noted::default()
+        };
+        let mut ways = Ways::Both {
+            serial: Noted::default(),
+            network,
+        };
+        for is_answered in [false, true, false] {
+            if let Ways::Both { network, .. } = &mut ways {
+                network.is_answered = is_answered;
+            }
+            ways.turn(1);
+            ways.mend();
+            ways.begin();
+            ways.send(&[0; 3]);
+            assert_eq!(ways.datagram_bytes().is_some(), is_answered);
+        }
+        let Ways::Both { serial, network } = ways else {
+            return;
+        };
+        assert_eq!([serial.sent_bytes, network.sent_bytes], [6, 3]);
+        for way in [serial, network] {
+            assert_eq!([way.turns, way.begun, way.mended], [3; 3]);
         }
     }
 }

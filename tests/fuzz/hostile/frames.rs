@@ -4,6 +4,7 @@ use super::net::pieces;
 use debuggee_driver::fake::lan::{
     FakeCard, NoSenses, answer_who_has, datagram_in, frame_with, given, network,
 };
+use debuggee_driver::transport::net::Memory;
 use debuggee_driver::transport::net::network::Network;
 use debuggee_driver::transport::net::settings::Addresses;
 use wire_protocol::secure::{DATAGRAM_BYTES, Heard, Key, Listener, OlderClock, Timing};
@@ -15,19 +16,19 @@ const DHCP_CLIENT: u16 = 68;
 const PORTS_AT: usize = 34;
 const PAYLOAD_AT: usize = 42;
 
-struct Debuggee {
+struct Debuggee<'m> {
     card: FakeCard,
-    network: Network<FakeCard, NoSenses>,
+    network: Network<'m, FakeCard, NoSenses>,
     now_us: u64,
     /// The last that it sent with a port of its own.
     sent: Vec<u8>,
 }
 
-impl Debuggee {
-    fn new(addresses: Addresses) -> Self {
+impl<'m> Debuggee<'m> {
+    fn new(memory: &'m mut Memory<'m>, addresses: Addresses) -> Self {
         let card = FakeCard::default();
         Self {
-            network: network(&card, Key::new(KEY), addresses),
+            network: network(memory, &card, Key::new(KEY), addresses),
             card,
             now_us: 0,
             sent: Vec::new(),
@@ -73,7 +74,8 @@ pub fn net_frame(bytes: &[u8]) {
     };
     let is_given = first & 1 != 0;
     let addresses = if is_given { given() } else { Addresses::Dhcp };
-    let mut debuggee = Debuggee::new(addresses);
+    let mut memory = Memory::new();
+    let mut debuggee = Debuggee::new(&mut memory, addresses);
     debuggee.turn();
     debuggee.turn();
     for (choices, piece) in pieces(rest) {
@@ -103,7 +105,7 @@ pub fn net_frame(bytes: &[u8]) {
     }
 }
 
-fn connect(debuggee: &mut Debuggee) {
+fn connect(debuggee: &mut Debuggee<'_>) {
     let mut listener = Listener::new(Key::new(KEY), None, OlderClock::Accepted);
     for drawn in 0..40 {
         for frame in debuggee.turn() {

@@ -190,10 +190,18 @@ impl<I: CardIo> Card for E1000<I> {
     }
 
     fn is_in_order(&self) -> bool {
-        let start = self.io.memory_address().wrapping_add(RECEIVE_RING as u64);
-        self.io.register(RCTL) == RECEIVING
-            && self.io.register(TCTL) == SENDING
-            && self.io.register(RDBAL) == start as u32
+        let start = self.io.memory_address();
+        let is_on = |at, bit| {
+            let value = self.io.register(at);
+            value != NOBODY && value & bit != 0
+        };
+        let is_at =
+            |low, ring: usize| self.io.register(low) == start.wrapping_add(ring as u64) as u32;
+        // Other bits may read as something else than what was written, by the chip.
+        is_on(RCTL, RCTL_EN)
+            && is_on(TCTL, TCTL_EN)
+            && is_at(RDBAL, RECEIVE_RING)
+            && is_at(TDBAL, SEND_RING)
     }
 
     fn mac(&self) -> Mac {

@@ -17,8 +17,8 @@ const DUE_PER_TURN: usize = 4;
 const OPENED_PER_TURN: usize = 16;
 
 /// See the module.
-pub struct Network<C, S> {
-    stack: Stack<C>,
+pub struct Network<'m, C, S> {
+    stack: Stack<'m, C>,
     caller: Caller,
     senses: S,
     entropy: Entropy,
@@ -31,9 +31,9 @@ pub struct Network<C, S> {
 }
 
 /// What a network is made of.
-pub struct Parts<'p, C, S> {
+pub struct Parts<'m, 'p, C, S> {
     /// Nobody else's from now on.
-    pub memory: &'static mut Memory,
+    pub memory: &'m mut Memory<'m>,
     /// Set up.
     pub card: C,
     /// What the loader said.
@@ -50,10 +50,10 @@ pub struct Parts<'p, C, S> {
     pub panic_every: u32,
 }
 
-impl<C: Card, S: Senses> Network<C, S> {
+impl<'m, C: Card, S: Senses> Network<'m, C, S> {
     /// One that has not called yet.
     #[must_use]
-    pub fn new(parts: Parts<'_, C, S>) -> Self {
+    pub fn new(parts: Parts<'m, '_, C, S>) -> Self {
         let Parts {
             memory,
             card,

@@ -28,15 +28,15 @@ const DHCP_CLIENT_PORT: u16 = 68;
 const FIRST_PORT: u16 = 49152;
 
 /// Memory of the sockets.
-pub struct Memory {
-    storage: [SocketStorage<'static>; SOCKETS],
+pub struct Memory<'m> {
+    storage: [SocketStorage<'m>; SOCKETS],
     received: [udp::PacketMetadata; WAITING],
     received_bytes: [u8; WAITING * DATAGRAM_BYTES],
     sent: [udp::PacketMetadata; WAITING],
     sent_bytes: [u8; WAITING * DATAGRAM_BYTES],
 }
 
-impl Memory {
+impl Memory<'_> {
     /// Nothing in it.
     #[must_use]
     pub const fn new() -> Self {
@@ -50,27 +50,27 @@ impl Memory {
     }
 }
 
-impl Default for Memory {
+impl Default for Memory<'_> {
     fn default() -> Self {
         Self::new()
     }
 }
 
 /// See the module.
-pub(super) struct Stack<C> {
+pub(super) struct Stack<'m, C> {
     port: Port<C>,
     interface: Interface,
-    sockets: SocketSet<'static>,
+    sockets: SocketSet<'m>,
     udp: SocketHandle,
     /// Where addresses come from, if they are not given.
     dhcp: Option<SocketHandle>,
     host: SocketAddrV4,
 }
 
-impl<C: Card> Stack<C> {
+impl<'m, C: Card> Stack<'m, C> {
     /// One without an address yet, unless one is given.
     pub(super) fn new(
-        memory: &'static mut Memory,
+        memory: &'m mut Memory<'m>,
         card: C,
         settings: &Settings,
         seed: u64,

@@ -247,7 +247,7 @@ fn damaged_cut_and_longer_frames_are_thrown_away() {
 
 #[test]
 fn a_card_that_somebody_changed_is_not_in_order() {
-    for at in [RCTL, TCTL, RDBAL] {
+    for at in [RCTL, TCTL, RDBAL, TDBAL] {
         let (mut card, mut model) = card();
         assert!(card.begin());
         model.set_register(at, 0);

@@ -4,6 +4,7 @@ extern crate std;
 use crate::fake::lan::{
     FakeCard, NoSenses, answer_who_has, datagram_in, frame_with, given, network,
 };
+use crate::transport::net::Memory;
 use crate::transport::net::network::Network;
 use crate::transport::net::settings::Addresses;
 use proptest::prelude::*;
@@ -15,9 +16,9 @@ use wire_protocol::secure::{
 const KEY: [u8; 32] = [0x4b; 32];
 
 /// Both ends, and the time.
-struct Pair {
+struct Pair<'m> {
     card: FakeCard,
-    network: Network<FakeCard, NoSenses>,
+    network: Network<'m, FakeCard, NoSenses>,
     listener: Listener,
     /// The debuggee's port, once it was seen.
     port: Option<u16>,
@@ -26,11 +27,11 @@ struct Pair {
     drawn: u8,
 }
 
-impl Pair {
-    fn new(host_key: [u8; 32]) -> Self {
+impl<'m> Pair<'m> {
+    fn new(memory: &'m mut Memory<'m>, host_key: [u8; 32]) -> Self {
         let card = FakeCard::default();
         Self {
-            network: network(&card, Key::new(KEY), given()),
+            network: network(memory, &card, Key::new(KEY), given()),
             card,
             listener: Listener::new(Key::new(host_key), None, OlderClock::Refused),
             port: None,
@@ -85,8 +86,8 @@ impl Pair {
         self.card.arrive(&frame);
     }
 
-    fn connected() -> Self {
-        let mut pair = Self::new(KEY);
+    fn connected(memory: &'m mut Memory<'m>) -> Self {
+        let mut pair = Self::new(memory, KEY);
         for _ in 0..10 {
             pair.turn();
         }
@@ -97,7 +98,8 @@ impl Pair {
 
 #[test]
 fn bytes_go_both_ways_once_the_host_has_answered() {
-    let mut pair = Pair::connected();
+    let mut memory = Memory::new();
+    let mut pair = Pair::connected(&mut memory);
     assert_eq!(pair.network.room(), ROOM_BYTES);
     for len in [1, 300, ROOM_BYTES] {
         let bytes: Vec<u8> = (0..len).map(|n| n as u8).collect();
@@ -120,7 +122,8 @@ fn bytes_go_both_ways_once_the_host_has_answered() {
 
 #[test]
 fn what_comes_together_is_handed_out_one_after_the_other() {
-    let mut pair = Pair::connected();
+    let mut memory = Memory::new();
+    let mut pair = Pair::connected(&mut memory);
     let said: Vec<Vec<u8>> = (1..40).map(|n| std::vec![n; 10]).collect();
     for bytes in &said[..12] {
         pair.say(bytes);
@@ -139,7 +142,8 @@ fn what_comes_together_is_handed_out_one_after_the_other() {
 #[test]
 #[cfg_attr(miri, ignore = "thousands of turns")]
 fn nothing_is_sent_before_anybody_answered_but_calls_and_few_of_those() {
-    let mut pair = Pair::new([0x4c; 32]);
+    let mut memory = Memory::new();
+    let mut pair = Pair::new(&mut memory, [0x4c; 32]);
     let mut calls = 0;
     for turn in 0..5000 {
         pair.turn();
@@ -155,7 +159,8 @@ fn nothing_is_sent_before_anybody_answered_but_calls_and_few_of_those() {
 #[test]
 #[cfg_attr(miri, ignore = "thousands of turns")]
 fn a_host_that_is_gone_is_called_again() {
-    let mut pair = Pair::connected();
+    let mut memory = Memory::new();
+    let mut pair = Pair::connected(&mut memory);
     let before = pair.network.clock_us();
     pair.listener = Listener::new(Key::new(KEY), Some(before), OlderClock::Refused);
     for _ in 0..8000 {
@@ -178,7 +183,8 @@ proptest! {
         flip in proptest::option::of((any::<proptest::sample::Index>(), 1_u8..)),
         to_other_port: bool,
     ) {
-        let mut pair = Pair::connected();
+        let mut memory = Memory::new();
+        let mut pair = Pair::connected(&mut memory);
         let port = pair.port.unwrap();
         let port = if to_other_port { port ^ 1 } else { port };
         let mut frame = match shape {
@@ -206,7 +212,8 @@ proptest! {
 #[test]
 fn without_an_address_it_asks_for_one_and_calls_nobody() {
     let card = FakeCard::default();
-    let mut network = network(&card, Key::new(KEY), Addresses::Dhcp);
+    let mut memory = Memory::new();
+    let mut network = network(&mut memory, &card, Key::new(KEY), Addresses::Dhcp);
     for turn in 0..3000 {
         network.turn(turn * 1000);
     }
