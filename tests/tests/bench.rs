@@ -13,5 +13,7 @@ mod interpreter;
 )]
 #[path = "e2e/lab.rs"]
 mod lab;
+#[path = "bench/network.rs"]
+mod network;
 #[path = "../../wire-protocol/tests/support/variables.rs"]
 mod variables;

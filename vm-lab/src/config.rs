@@ -61,7 +61,8 @@ struct Guide {
     more: &'static [&'static str],
 }
 
-const CARD: &str = "or, for a line over the network by a driver that drives such a card, one for the debugger alone:";
+const CARD: &str =
+    "or, to reach the debuggee over the network (docs/network.md), a card for the debugger alone:";
 
 const VMWARE: Guide = Guide {
     title: "VMware",
@@ -85,7 +86,7 @@ const VMWARE: Guide = Guide {
         say: CARD,
         lines: &[
             "ethernet1.present = \"TRUE\"",
-            "ethernet1.virtualDev = \"e1000e\"",
+            "ethernet1.virtualDev = \"e1000\"",
             "ethernet1.connectionType = \"nat\"",
         ],
     },
@@ -113,7 +114,7 @@ const HYPER_V: Guide = Guide {
         lines: &["Set-VMComPort -VMName {name} -Number 2 -Path {line}"],
     },
     card: Step {
-        say: "There is no network card in such a machine that a driver like this drives: the line is the port.",
+        say: "There is no network card in such a machine that the driver knows: the line is the port.",
         lines: &[],
     },
     more: &[
@@ -139,7 +140,7 @@ const QEMU: Guide = Guide {
     },
     card: Step {
         say: CARD,
-        lines: &["-netdev user,id=debugger -device e1000e,netdev=debugger"],
+        lines: &["-netdev user,id=debugger -device e1000,netdev=debugger"],
     },
     more: &[
         "Ports count as they are written: what comes second is com2. The debuggee must be a PC (-machine q35 or pc).",
@@ -194,7 +195,7 @@ const LIBVIRT: Guide = Guide {
         lines: &[
             "<interface type='network'>",
             "  <source network='default'/>",
-            "  <model type='e1000e'/>",
+            "  <model type='e1000'/>",
             "</interface>",
         ],
     },

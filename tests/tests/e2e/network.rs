@@ -7,6 +7,7 @@ mod relay;
 use crate::lab::{Lab, assert_log_is_clean};
 use crate::link::transcript_of_two_hundred;
 use relay::{Relay, assert_differ, has};
+use std::process::Command;
 use std::time::Duration;
 use vm_lab::machine::{KernelLine, Options};
 
@@ -98,20 +99,30 @@ fn a_guest_that_hangs_or_has_panicked_is_halted() {
     let mut lab = Lab::with(&options());
     lab.load_probe();
     lab.guest_background("echo 20000 > /sys/module/lab_probe/parameters/spin_ms");
-    std::thread::sleep(Duration::from_secs(1));
-    lab.run("pause");
-    for core in 0..2 {
-        lab.run(&format!("~ {core}"));
-        assert_eq!(lab.value("@rflags & 0x200"), 0, "core {core}");
-    }
+    let hangs = (0..50).any(|_| {
+        std::thread::sleep(Duration::from_millis(100));
+        lab.run("pause");
+        let hangs = (0..2).all(|core| {
+            lab.run(&format!("~ {core}"));
+            lab.value("@rflags & 0x200") == 0
+        });
+        if !hangs {
+            lab.run("g");
+        }
+        hangs
+    });
+    assert!(hangs, "the guest does not hang");
     lab.run("g");
     lab.guest("true");
     // Whatever the guest's own network did, it does no longer.
     lab.guest_background("echo c > /proc/sysrq-trigger");
-    std::thread::sleep(Duration::from_secs(2));
+    let has_panicked = (0..300).any(|_| {
+        std::thread::sleep(Duration::from_millis(100));
+        let console = lab.machine.console_transcript();
+        console.contains("end Kernel panic")
+    });
+    assert!(has_panicked, "the kernel does not panic");
     lab.run("pause");
-    let console = lab.machine.console_transcript();
-    assert!(console.contains("end Kernel panic"), "{console}");
     assert!(lab.run("db vmlinux!linux_banner l 10").contains("Linux"));
     lab.run("!epthook vmlinux!do_sys_openat2");
     lab.run("g");
@@ -287,4 +298,19 @@ fn the_serial_line_stands_by_for_a_network_that_died() {
     assert!(lab.run("events").contains("getsid"));
     lab.run("events c all");
     lab.go();
+}
+
+/// The ciphers that the network takes are often built on vector registers, which hold the guest's values in VMX-root.
+#[test]
+fn no_instruction_of_the_driver_touches_a_vector_register() {
+    let provisions = vm_lab::provision::provision().unwrap();
+    let module = vm_lab::driver::build(&provisions, None).unwrap();
+    let mut objdump = Command::new("objdump");
+    objdump.args(["-d", "--no-show-raw-insn"]).arg(module);
+    let text = vm_lab::run::output(&mut objdump).unwrap();
+    assert!(text.lines().count() > 100_000);
+    let vectors = ["%xmm", "%ymm", "%zmm", "%mm", "%st"];
+    let touches = |line: &&str| vectors.iter().any(|name| line.contains(name));
+    let found: Vec<&str> = text.lines().filter(touches).collect();
+    assert!(found.is_empty(), "{found:?}");
 }

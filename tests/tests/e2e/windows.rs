@@ -129,3 +129,21 @@ fn windows_program_connects_breaks_in_and_leaves() {
     });
     scenario(&mut lab, &format!("serial 115200 COM{COM}"));
 }
+
+#[test]
+fn windows_program_debugs_over_a_network() {
+    let programs = windows::build(&host::own_profile()).unwrap();
+    let mut lab = Lab::with(&Options {
+        network: true,
+        ..Options::default()
+    });
+    lab.kill_host();
+    let network = lab.machine.network().unwrap().clone();
+    let wine = Wine::start(&[]).unwrap();
+    let mut program = wine.command(&programs.join("standstill.exe"));
+    program.args(["connect", "--batch", "--symbols"]);
+    program.arg(lab.machine.kernel_image());
+    lab.use_host(Host::run(&mut program).unwrap());
+    let (port, key) = (network.listens_port, network.key_file.display());
+    scenario(&mut lab, &format!("net 127.0.0.1:{port} @{key}"));
+}
