@@ -199,8 +199,8 @@ fn cell(lab: &mut Lab, user: &mut User<'_>, fault: Fault, seed: u64) -> Vec<Stri
         Fault::SwitchedOff => {
             lab.machine.power_cycle().unwrap();
             lab.load_driver(&[]);
-            // Where the driver's greeting got lost with the machine, the next command finds out.
-            if let Err(said) = user.try_run("pause") {
+            // Where the driver's greeting got lost with the machine, the next command that asks it anything finds out.
+            if let Err(said) = user.try_run("pools") {
                 user.read.extend(said.lines().map(str::to_owned));
             }
             for _ in 0..200 {
