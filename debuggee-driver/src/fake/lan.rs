@@ -2,7 +2,7 @@
 
 extern crate std;
 
-use crate::port::{Owned, Senses};
+use crate::port::Senses;
 use crate::transport::net::Memory;
 use crate::transport::net::card::{Card, FRAME_BYTES, Mac};
 use crate::transport::net::network::{Network, Parts};
@@ -78,10 +78,6 @@ impl Card for FakeCard {
 
     fn send(&mut self, frame: &[u8]) {
         self.0.borrow_mut().from_card.push_back(frame.to_vec());
-    }
-
-    fn owns(&self) -> Owned {
-        Owned::default()
     }
 }
 

@@ -46,6 +46,14 @@ impl CardAccess {
         Self { plan, memory }
     }
 
+    /// What belongs to the card.
+    fn owns(&self) -> Owned {
+        Owned {
+            memory: [self.plan.registers, self.plan.memory, Extent::EMPTY],
+            ..Owned::default()
+        }
+    }
+
     fn register_at(&self, at: u32) -> Option<u64> {
         let is_there = u64::from(at) + 4 <= self.plan.registers.len_bytes() && at.is_multiple_of(4);
         is_there.then(|| self.plan.registers_linear.wrapping_add(u64::from(at)))
@@ -101,13 +109,6 @@ impl CardIo for CardAccess {
     fn write(&mut self, at: usize, bytes: &[u8]) {
         if let Some(place) = self.place(at, bytes.len()) {
             self.memory.write(place, bytes);
-        }
-    }
-
-    fn owns(&self) -> Owned {
-        Owned {
-            memory: [self.plan.registers, self.plan.memory, Extent::EMPTY],
-            ..Owned::default()
         }
     }
 }
@@ -198,8 +199,6 @@ pub struct NetworkLine {
     /// The time that the last call had.
     clock_us: u64,
     now_us: u64,
-    /// Networks that panicked.
-    lost: u64,
     /// For tests: at each so many-th frame; 0: never.
     panic_every: u32,
 }
@@ -223,7 +222,6 @@ impl NetworkLine {
             network: None,
             clock_us: 0,
             now_us: 0,
-            lost: 0,
             panic_every: 0,
         }
     }
@@ -249,17 +247,10 @@ impl NetworkLine {
                 Some(result)
             }
             None => {
-                self.lost += 1;
                 self.renew();
                 None
             }
         }
-    }
-
-    /// Networks that panicked, and were made anew.
-    #[must_use]
-    pub const fn lost(&self) -> u64 {
-        self.lost
     }
 
     /// Sets the card up anew and makes a network, in the place of one that was lost or never was.

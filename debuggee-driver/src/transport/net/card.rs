@@ -2,8 +2,6 @@
 //!
 //! In VMX-root, by the core that has the line; pure but for what is passed in.
 
-use crate::port::Owned;
-
 /// An Ethernet frame of the usual length, without the checksum at its end.
 pub const FRAME_BYTES: usize = 1514;
 
@@ -24,8 +22,6 @@ pub trait Card {
     fn can_send(&self) -> bool;
     /// Sends a frame of [`FRAME_BYTES`] at most; a longer one is thrown away.
     fn send(&mut self, frame: &[u8]);
-    /// What belongs to it.
-    fn owns(&self) -> Owned;
 }
 
 /// A card's registers, and the memory that it reads and writes by itself. VMX-root safe.
@@ -44,6 +40,4 @@ pub trait CardIo {
     fn read(&self, at: usize, out: &mut [u8]);
     /// Copies bytes in, if there is room for all.
     fn write(&mut self, at: usize, bytes: &[u8]);
-    /// What belongs to it.
-    fn owns(&self) -> Owned;
 }

@@ -5,7 +5,6 @@
 //! Format" 3.3.3, "Register Descriptions" 13.
 
 use super::card::{Card, CardIo, FRAME_BYTES, Mac};
-use crate::port::Owned;
 
 /// Intel, on the PCI bus.
 pub const VENDOR: u16 = 0x8086;
@@ -248,10 +247,6 @@ impl<I: CardIo> Card for E1000<I> {
             .set_word(send_descriptor(index) + 8, frame.len() as u64 | SEND);
         self.next_sent = (index + 1) % SEND_COUNT;
         self.io.set_register(TDT, self.next_sent as u32);
-    }
-
-    fn owns(&self) -> Owned {
-        self.io.owns()
     }
 }
 

@@ -6,10 +6,8 @@
 use super::card::Card;
 use super::settings::Settings;
 use super::stack::{Memory, Stack};
-use crate::port::{Owned, Senses};
-use wire_protocol::secure::{
-    Caller, DATAGRAM_BYTES, Dropped, Entropy, ROOM_BYTES, Random, Taken, Timing,
-};
+use crate::port::Senses;
+use wire_protocol::secure::{Caller, DATAGRAM_BYTES, Entropy, ROOM_BYTES, Random, Taken, Timing};
 
 /// What is due at once is at most a call and a sign of life.
 const DUE_PER_TURN: usize = 4;
@@ -178,16 +176,6 @@ impl<'m, C: Card, S: Senses> Network<'m, C, S> {
     /// The time that the last call had.
     pub const fn clock_us(&self) -> u64 {
         self.caller.clock_us()
-    }
-
-    /// Datagrams that changed nothing.
-    pub const fn dropped(&self) -> Dropped {
-        self.caller.dropped()
-    }
-
-    /// What belongs to its card.
-    pub fn owns(&mut self) -> Owned {
-        self.stack.card().owns()
     }
 }
 

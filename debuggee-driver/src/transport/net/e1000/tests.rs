@@ -126,10 +126,6 @@ impl CardIo for Shared {
     fn write(&mut self, at: usize, bytes: &[u8]) {
         self.0.borrow_mut().memory[at..at + bytes.len()].copy_from_slice(bytes);
     }
-
-    fn owns(&self) -> Owned {
-        Owned::default()
-    }
 }
 
 fn card() -> (E1000<Shared>, Shared) {
