@@ -28,7 +28,8 @@ use crate::hw::launch::{self, Hardware};
 use crate::hw::phys::DirectMap;
 use crate::hw::vmx_cpu::{self, VmcsPlan};
 use crate::pool::arena::{Arena, CHUNK_BYTES};
-use crate::port::HostTransport;
+use crate::port::{HostTransport, PortRange};
+use crate::rtc;
 use crate::shared::{Fixed, Parts, Shared};
 use crate::transport::place::Place;
 use crate::transport::uart16550::{self, Speed};
@@ -41,7 +42,7 @@ use detours::build_detours;
 use host::{build_codes, build_host_pages};
 use views::{build_mode_views, build_views, hide_devices};
 pub use ways::NetworkPlan;
-use ways::{build_ways, device_pages};
+use ways::{build_rtc, build_ways, device_pages};
 use wire_protocol::address::{Extent, GuestPhysical, PAGE_BYTES};
 use wire_protocol::baud::Rates;
 use wire_protocol::limits;
@@ -195,8 +196,9 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
     }
     let growth = plan.constants.growth_bytes() / CHUNK_BYTES;
     arena.allow_growth(u32::try_from(growth).unwrap_or(u32::MAX));
+    let rtc = build_rtc(plan, &mut arena, &memory)?;
     // SAFETY: at CPL 0, with devices that are nobody else's, by contract.
-    let ways = unsafe { build_ways(plan, &mut arena, &memory) }?;
+    let ways = unsafe { build_ways(plan, &mut arena, &memory, rtc) }?;
     let owned = ways.owns();
     let zero_page = carve(&mut arena, PAGE, "the zero page")?.start().0;
     let sink_page = carve(&mut arena, PAGE, "the sink page")?.start().0;
@@ -205,6 +207,7 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
         own_msr: carve(&mut arena, PAGE, "the MSR bitmap")?.start().0,
         io: carve(&mut arena, 2 * PAGE, "the I/O bitmaps")?.start().0,
         owned_ports: owned.ports,
+        clock_ports: rtc.map_or_else(PortRange::default, |_| rtc::PORTS),
     };
     let views = build_views(
         plan,
@@ -268,6 +271,7 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
         locals,
         variables,
         memory,
+        rtc,
         facts: plan.facts,
         fixed: Fixed {
             script_operations: plan.constants.script_operations,

@@ -4,6 +4,7 @@
 pub mod cpu;
 pub mod lan;
 pub mod machine;
+pub mod rtc;
 pub mod tables;
 pub mod world;
 

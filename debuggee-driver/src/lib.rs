@@ -46,6 +46,7 @@ pub mod poll;
 pub mod pool;
 pub mod port;
 pub mod published;
+pub mod rtc;
 pub mod run;
 pub mod shared;
 pub mod transport;

@@ -268,4 +268,6 @@ pub trait Ports {
     type Memory: PhysicalMemory + Clone;
     /// The way to the host.
     type Transport: HostTransport;
+    /// Index and data of the real-time clock.
+    type ClockRegisters: RegisterIo + 'static;
 }

@@ -20,6 +20,7 @@ use crate::messages::Rings;
 use crate::poll::Poll;
 use crate::port::{Cpu, Hidden, PhysicalMemory, Ports};
 use crate::published::Published;
+use crate::rtc::Rtc;
 use crate::vmx::guest;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::SeqCst};
 use host::HostSession;
@@ -61,6 +62,8 @@ pub struct Shared<P: Ports> {
     pub facts: Facts,
     /// What was made and chosen then.
     pub fixed: Fixed,
+    /// The real-time clock, if anybody here wants to know it: then the guest's accesses to its ports are carried out.
+    pub rtc: Option<&'static Exclusive<Rtc<P::ClockRegisters>>>,
     /// Held by the core that copies pages into their shadows.
     refreshing: Exclusive<()>,
     /// What every core loads for the events.
@@ -149,6 +152,8 @@ pub struct Parts<P: Ports> {
     pub variables: &'static Variables,
     /// See [`Shared::memory`].
     pub memory: P::Memory,
+    /// See [`Shared::rtc`].
+    pub rtc: Option<&'static Exclusive<Rtc<P::ClockRegisters>>>,
     /// See [`Shared::facts`].
     pub facts: Facts,
     /// See [`Shared::fixed`].
@@ -161,7 +166,7 @@ impl<P: Ports> Shared<P> {
         let published = Published::default();
         published.publish(&parts.installed.controls());
         let mut memory = parts.memory.clone();
-        parts.fixed.bitmaps.keep_line(&mut memory);
+        parts.fixed.bitmaps.keep_own_ports(&mut memory);
         let clock = Clock::new(parts.facts.tsc_khz);
         let poll_hz = u64::from(parts.facts.constants.poll_hz);
         Self {
@@ -173,6 +178,7 @@ impl<P: Ports> Shared<P> {
             variables: parts.variables,
             changes: Changes::default(),
             memory: parts.memory,
+            rtc: parts.rtc,
             facts: parts.facts,
             fixed: parts.fixed,
             published,

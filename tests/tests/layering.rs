@@ -52,7 +52,7 @@ const ORDERS: [Order; 2] = [
             &["event"],
             &["ept"],
             &["cores", "guest", "pool"],
-            &["vmx"],
+            &["vmx", "rtc"],
             &["port"],
         ],
         outside: &["fake"],

@@ -60,6 +60,8 @@ struct ss_net {
 	struct ss_card card;
 	u8 seed[32];
 	u64 epoch_us; /* since 1970 when the time-stamp counter was at 0 */
+	u64 has_rtc; /* a real-time clock at ports 70h and 71h */
+	u64 rtc_century; /* where the firmware says that the century is in it, or 0 */
 	u64 panic_every; /* frames; 0: never */
 };
 

@@ -16,6 +16,7 @@
 #include <linux/kthread.h>
 #include <linux/ktime.h>
 #include <linux/math64.h>
+#include <linux/mc146818rtc.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/nmi.h>
@@ -258,6 +259,8 @@ static int choose_net(char *why, size_t why_bytes)
 	network.panic_every = net_panics;
 	get_random_bytes(network.seed, sizeof(network.seed));
 	network.epoch_us = ktime_get_real_ns() / NSEC_PER_USEC - mul_u64_u64_div_u64(rdtsc_ordered(), USEC_PER_MSEC, tsc_khz);
+	network.has_rtc = x86_platform.legacy.rtc;
+	network.rtc_century = acpi_disabled ? 0 : acpi_gbl_FADT.century;
 	return standstill_check_net(&network, why, why_bytes) ? 0 : -EINVAL;
 }
 
@@ -567,6 +570,18 @@ static void stop_all(void)
 		touch_clocksource();
 }
 
+/* Which index of the real-time clock is chosen, nobody can read: the hypervisor knows it once it was written. */
+static void show_rtc(void)
+{
+	unsigned long flags;
+
+	if (!network.has_rtc)
+		return;
+	spin_lock_irqsave(&rtc_lock, flags);
+	CMOS_READ(RTC_VALID);
+	spin_unlock_irqrestore(&rtc_lock, flags);
+}
+
 static int start_all(void)
 {
 	unsigned int core;
@@ -582,6 +597,7 @@ static int start_all(void)
 		return error;
 	}
 	hotplug_state = error;
+	show_rtc();
 	standstill_arm(token);
 	return 0;
 }

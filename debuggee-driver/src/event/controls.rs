@@ -116,12 +116,14 @@ pub struct Bitmaps {
     pub io: u64,
     /// Ports of the line, which always leave the guest: it meets no device there.
     pub owned_ports: PortRange,
+    /// Ports of the real-time clock, if they leave the guest, too: see [`crate::rtc`].
+    pub clock_ports: PortRange,
 }
 
 impl Bitmaps {
-    /// Lets every access to the line's ports leave the guest. At boot that is all there is in the bitmaps.
-    pub fn keep_line(&self, mem: &mut impl PhysicalMemory) {
-        for port in self.owned_ports.iter() {
+    /// Lets every access to the line's ports, and the clock's, leave the guest. At boot that is all there is in the bitmaps.
+    pub fn keep_own_ports(&self, mem: &mut impl PhysicalMemory) {
+        for port in self.owned_ports.iter().chain(self.clock_ports.iter()) {
             set_bit(mem, self.io, u64::from(port), true);
         }
     }
@@ -188,7 +190,7 @@ impl Installed {
                 _ => {}
             }
         }
-        bitmaps.keep_line(mem);
+        bitmaps.keep_own_ports(mem);
     }
 }
 

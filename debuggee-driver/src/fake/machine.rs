@@ -3,6 +3,7 @@
 extern crate std;
 
 use super::cpu::FakeCpu;
+use super::rtc::FakeRtc;
 use super::tables::{GuestTables, PRESENT, WRITE, no_processes};
 use super::world::{GIB, MIB, World, design, world};
 use super::{FakePorts, FlatMemory};
@@ -96,6 +97,7 @@ impl Ports for Fake {
     type Cpu = FakeCpu;
     type Memory = Memory;
     type Transport = Uart<FakePorts>;
+    type ClockRegisters = FakeRtc;
 }
 
 /// A machine with two cores.
@@ -261,6 +263,7 @@ pub fn cores_of<P: Ports<Cpu = FakeCpu> + 'static>(
         locals: [const { Local::NONE }; limits::CORES],
         variables: keep(Box::new([const { AtomicU64::new(0) }; _])),
         memory: memory(mem),
+        rtc: None,
         facts: no_facts(),
         fixed: Fixed {
             script_operations: 1000,

@@ -49,6 +49,7 @@ pub const BITMAPS: Bitmaps = Bitmaps {
         first: 0x3f8,
         count: 8,
     },
+    clock_ports: PortRange { first: 0, count: 0 },
 };
 
 /// All of them, and nothing taken.

@@ -24,6 +24,7 @@ impl Ports for Hardware {
     type Cpu = VmxCpu;
     type Memory = DirectMap;
     type Transport = Ways<Uart<Registers>, NetworkLine>;
+    type ClockRegisters = Registers;
 }
 
 /// A block of the arena as bytes.

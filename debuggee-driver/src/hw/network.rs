@@ -5,8 +5,11 @@
 
 use super::apart;
 use super::instructions as ins;
+use super::io::Registers;
 use super::phys::DirectMap;
+use crate::cores::exclusive::Exclusive;
 use crate::port::{HostTransport, Owned, PhysicalMemory, Senses};
+use crate::rtc::Rtc;
 use crate::transport::net::Memory;
 use crate::transport::net::card::{Card, CardIo};
 use crate::transport::net::e1000::E1000;
@@ -114,24 +117,34 @@ impl CardIo for CardAccess {
 }
 
 /// What the machine has besides.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Machine {
     has_rdrand: bool,
     /// Ticks of the time-stamp counter in a millisecond.
     tsc_khz: u32,
     /// Microseconds since 1970 when the time-stamp counter was at 0, by the operating system's clock at load.
     epoch_us: u64,
+    rtc: Option<&'static RtcHere>,
 }
+
+/// The machine's real-time clock.
+pub type RtcHere = Exclusive<Rtc<Registers>>;
 
 impl Machine {
     /// # Safety
     /// CPL 0. `has_rdrand` is what CPUID says.
     #[must_use]
-    pub const unsafe fn new(has_rdrand: bool, tsc_khz: u32, epoch_us: u64) -> Self {
+    pub const unsafe fn new(
+        has_rdrand: bool,
+        tsc_khz: u32,
+        epoch_us: u64,
+        rtc: Option<&'static RtcHere>,
+    ) -> Self {
         Self {
             has_rdrand,
             tsc_khz,
             epoch_us,
+            rtc,
         }
     }
 }
@@ -152,7 +165,13 @@ impl Senses for Machine {
 
     fn clock_us(&mut self) -> u64 {
         let clock = crate::clock::Clock::new(self.tsc_khz);
-        self.epoch_us.saturating_add(clock.microseconds(self.tsc()))
+        let system_us = self.epoch_us.saturating_add(clock.microseconds(self.tsc()));
+        // The time-stamp counter of a machine that was restored is that of then; its real-time clock is not.
+        let now_us = self.rtc.and_then(|rtc| {
+            let read = rtc.try_with(|rtc| rtc.now_us(system_us));
+            read.flatten()
+        });
+        now_us.map_or(system_us, |now_us| now_us.max(system_us))
     }
 }
 
@@ -161,19 +180,19 @@ type SocketMemory = Memory<'static>;
 
 /// Memory of a network, and the stack that it runs on.
 #[derive(Clone, Copy, Debug)]
-pub struct Place {
+pub struct NetworkPlace {
     /// Room for [`NETWORK_BYTES`].
     network: *mut Driven,
     memory: *mut SocketMemory,
     stack_top: u64,
 }
 
-/// See [`Place`].
+/// See [`NetworkPlace`].
 pub const NETWORK_BYTES: u32 = size_of::<Driven>() as u32;
-/// See [`Place`].
+/// See [`NetworkPlace`].
 pub const MEMORY_BYTES: u32 = size_of::<SocketMemory>() as u32;
 
-impl Place {
+impl NetworkPlace {
     /// # Safety
     /// These are pieces of memory of [`NETWORK_BYTES`], [`MEMORY_BYTES`] and [`apart::STACK_BYTES`], aligned to pages, mapped in
     /// VMX-root, and nobody else's.
@@ -189,7 +208,7 @@ impl Place {
 
 /// See the module.
 pub struct NetworkLine {
-    place: Place,
+    place: NetworkPlace,
     access: CardAccess,
     machine: Machine,
     settings: Settings,
@@ -207,7 +226,7 @@ impl NetworkLine {
     /// One that does nothing before it begins.
     #[must_use]
     pub const fn new(
-        place: Place,
+        place: NetworkPlace,
         access: CardAccess,
         machine: Machine,
         settings: Settings,
@@ -269,7 +288,7 @@ impl NetworkLine {
         let make = || {
             let mut card = E1000::new(*access, settings.mac);
             card.begin();
-            // SAFETY: this memory is nobody else's by contract of `Place::new`, and what used it was left for good.
+            // SAFETY: this memory is nobody else's by contract of `NetworkPlace::new`, and what used it was left for good.
             unsafe { place.memory.write(Memory::new()) };
             // SAFETY: as above; it is written and nobody else has it.
             let memory = unsafe { &mut *place.memory };
@@ -283,7 +302,7 @@ impl NetworkLine {
                 now_us: *now_us,
                 panic_every: *panic_every,
             });
-            // SAFETY: this memory is nobody else's by contract of `Place::new`, and what used it was left for good.
+            // SAFETY: this memory is nobody else's by contract of `NetworkPlace::new`, and what used it was left for good.
             unsafe { place.network.write(network) };
         };
         // SAFETY: in VMX-root, where transports are used; the stack is free, since only the core that has the line comes here.

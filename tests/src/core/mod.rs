@@ -23,6 +23,7 @@ use debuggee_driver::constants::Constants;
 use debuggee_driver::fake::FlatMemory;
 use debuggee_driver::fake::cpu::FakeCpu;
 use debuggee_driver::fake::machine::{Built, Machine, cores_of, furnish, line_over};
+use debuggee_driver::fake::rtc::FakeRtc;
 use debuggee_driver::fake::world::{BITMAPS, CHUNKS, design, world, world_of};
 use debuggee_driver::port::{PortRange, Ports};
 use debuggee_driver::vmx::branch::{Format, Layout};
@@ -55,6 +56,7 @@ impl<H: Host> Ports for Made<H> {
     type Cpu = FakeCpu;
     type Memory = Observed;
     type Transport = InnerLine<H>;
+    type ClockRegisters = FakeRtc;
 }
 
 /// Two cores with a made-up guest, of which the second waits to be started.

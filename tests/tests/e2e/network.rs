@@ -1,5 +1,7 @@
 //! The driver's own network card: a real kernel on a machine with an 82540EM, which the driver drives while all stands still.
 
+#[path = "network/clock.rs"]
+mod clock;
 #[allow(dead_code, reason = "what only the tests without a machine need")]
 #[path = "../net/relay.rs"]
 mod relay;

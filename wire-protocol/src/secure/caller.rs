@@ -131,15 +131,21 @@ impl Caller {
     /// [`Self::poll`] has something to write.
     #[must_use]
     pub fn is_due(&self, now_us: u64) -> bool {
-        self.may_call(now_us) && self.must_call(now_us) || self.must_speak(now_us)
+        self.is_to_call(now_us) || self.must_speak(now_us)
+    }
+
+    /// That is a call, which has a time.
+    #[must_use]
+    pub fn is_to_call(&self, now_us: u64) -> bool {
+        self.may_call(now_us) && self.must_call(now_us)
     }
 
     /// Writes what is due besides the link's bytes, and returns its length; 0 if nothing is. Once more until it is 0.
     ///
     /// `clock_us` is the time since 1970, as the machine knows it: the later one of it and of the last one that was used
-    /// counts.
+    /// counts. Nobody asks for it but where [`Self::is_to_call`] says so.
     pub fn poll(&mut self, now_us: u64, clock_us: u64, random: &Random, out: &mut [u8]) -> usize {
-        if self.may_call(now_us) && self.must_call(now_us) {
+        if self.is_to_call(now_us) {
             self.called_us = Some(now_us);
             return self.call(clock_us, random, out).unwrap_or(0);
         }

@@ -146,6 +146,8 @@ raw! {
         card: RawCard,
         seed: [u8; 32],
         epoch_us: u64,
+        has_rtc: u64,
+        rtc_century: u64,
         panic_every: u64,
     }
 }

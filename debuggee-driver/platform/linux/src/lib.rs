@@ -323,6 +323,7 @@ unsafe fn plan<'f>(raw: &'f RawFacts, net: &RawNet) -> Plan<'f> {
         settings,
         seed: net.seed,
         epoch_us: net.epoch_us,
+        rtc_century: (net.has_rtc != 0).then_some(net.rtc_century as u8),
         panic_every: net.panic_every as u32,
     });
     Plan {

@@ -28,7 +28,8 @@ pub(in crate::exit) struct PortAccess {
     pub(in crate::exit) port: u16,
     /// How many there are.
     pub(in crate::exit) size_bytes: u16,
-    is_string: bool,
+    /// INS or OUTS.
+    pub(in crate::exit) is_string: bool,
     is_repeated: bool,
 }
 

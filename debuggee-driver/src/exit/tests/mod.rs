@@ -5,6 +5,7 @@ extern crate std;
 mod arrivals;
 mod branches;
 mod calls;
+mod clock;
 mod detours;
 mod ends;
 mod events;

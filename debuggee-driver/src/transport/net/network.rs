@@ -104,7 +104,11 @@ impl<'m, C: Card, S: Senses> Network<'m, C, S> {
                 break;
             }
             let random = draw(&mut self.entropy, &self.senses);
-            let clock_us = self.senses.clock_us();
+            // It is asked for no more often than it is needed.
+            let clock_us = match self.caller.is_to_call(now_us) {
+                true => self.senses.clock_us(),
+                false => 0,
+            };
             let len = self
                 .caller
                 .poll(now_us, clock_us, &random, &mut self.datagram);
