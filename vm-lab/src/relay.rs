@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{OptionalActions, speed, tcgetattr, tcsetattr};
 use std::fs::File;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -67,9 +67,32 @@ impl Relay {
     /// When the socket cannot be made, or the machine is gone.
     pub fn shared(line: &Path, path: &Path) -> Result<Self> {
         let listener = UnixListener::bind(path)?;
+        Self::share(line, listener, |listener| Ok(listener.accept()?.0))
+    }
+
+    /// The same at a port of this machine.
+    ///
+    /// # Errors
+    /// When there is no port, or the machine is gone.
+    pub fn shared_tcp(line: &Path) -> Result<(Self, SocketAddr)> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let address = listener.local_addr()?;
+        let relay = Self::share(line, listener, |listener| {
+            let (host, _) = listener.accept()?;
+            host.set_nodelay(true)?;
+            Ok(host)
+        })?;
+        Ok((relay, address))
+    }
+
+    fn share<L, H>(line: &Path, listener: L, accept: fn(&L) -> io::Result<H>) -> Result<Self>
+    where
+        L: AsFd + Send + 'static,
+        H: AsFd + Read + Write + 'static,
+    {
         let mut line = UnixStream::connect(line)?;
         Ok(Self::start(move |end| {
-            let mut hosts: Vec<UnixStream> = Vec::new();
+            let mut hosts: Vec<H> = Vec::new();
             while !end.load(Ordering::Relaxed) {
                 let mut fds = vec![
                     PollFd::new(&listener, PollFlags::IN),
@@ -90,7 +113,7 @@ impl Relay {
                     return;
                 }
                 if ready[0]
-                    && let Ok((host, _)) = listener.accept()
+                    && let Ok(host) = accept(&listener)
                 {
                     hosts.push(host);
                 }
@@ -132,17 +155,17 @@ impl Relay {
 }
 
 /// Everybody hears the same; who does not is dropped when it is read from.
-struct All<'h>(&'h mut [UnixStream]);
+struct All<'h, H>(&'h mut [H]);
 
-impl Write for All<'_> {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+impl<H: Write> Write for All<'_, H> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         for host in &mut *self.0 {
             let _ = host.write_all(bytes);
         }
         Ok(bytes.len())
     }
 
-    fn flush(&mut self) -> std::io::Result<()> {
+    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }

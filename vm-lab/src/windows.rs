@@ -6,6 +6,7 @@
 use crate::apt::Apt;
 use crate::cache::{self, Cache};
 use crate::progress::phase;
+use crate::toolchain::{self, Tier};
 use crate::{repository, run};
 use anyhow::{Context, Result};
 use std::fs;
@@ -81,9 +82,10 @@ fn entry(what: &str, names: &[&str]) -> String {
 /// Builds the host program, and the program that joins two lines; the directory that has both and its `examples`.
 ///
 /// # Errors
-/// When the linker can't be had; with the compiler's messages.
+/// When the linker or the target can't be had; with the compiler's messages.
 pub fn build(profile: &str) -> Result<PathBuf> {
     let root = repository();
+    toolchain::prepare(Tier::Test)?;
     let tree = linker()?;
     let mut paths = vec![tree.join("usr/bin")];
     paths.extend(std::env::split_paths(

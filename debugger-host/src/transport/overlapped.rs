@@ -10,13 +10,26 @@ use tokio::net::windows::named_pipe::{ClientOptions, NamedPipeServer, ServerOpti
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 
+/// Each instance that a pipe has is in use: `ERROR_PIPE_BUSY` of the System Error Codes.
+fn is_busy(why: &Error) -> bool {
+    const ERROR_PIPE_BUSY: i32 = 231;
+    why.raw_os_error() == Some(ERROR_PIPE_BUSY)
+}
+
 /// Opens a pipe that another program serves.
 pub(super) fn connect(path: &str) -> Result<Line> {
     let runtime = runtime()?;
     let client = {
         let _entered = runtime.enter();
-        ClientOptions::new().open(path)?
+        ClientOptions::new().open(path)
     };
+    let client = client.map_err(|why| match is_busy(&why) {
+        true => Error::new(
+            ErrorKind::ResourceBusy,
+            "another program has it open; close that one",
+        ),
+        false => why,
+    })?;
     Ok(both_ways(runtime, client))
 }
 
@@ -45,12 +58,14 @@ impl Waiting {
             let _entered = runtime.enter();
             options.create(path)
         };
-        let server = server.map_err(|why| match why.kind() {
-            ErrorKind::PermissionDenied => Error::new(
+        // Windows denies what Wine finds busy.
+        let is_served = |why: &Error| why.kind() == ErrorKind::PermissionDenied || is_busy(why);
+        let server = server.map_err(|why| match is_served(&why) {
+            true => Error::new(
                 ErrorKind::AddrInUse,
                 format!("another program serves it: {why}"),
             ),
-            _ => why,
+            false => why,
         })?;
         Ok(Self { server, runtime })
     }

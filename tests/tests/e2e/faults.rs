@@ -5,21 +5,31 @@
 //! seed in `STANDSTILL_FAULTS_SEED`.
 
 use crate::churn::setting;
-use crate::hosts::AtLine;
+use crate::hosts::{AtLine, said_until};
 use crate::lab::Lab;
-use std::path::Path;
+use crate::windows::join;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use vm_lab::faults::Faults;
-use vm_lab::host::Host;
+use vm_lab::host::{self, Host};
 use vm_lab::machine::Options;
 use vm_lab::relay::Relay;
+use vm_lab::windows::{self, Wine};
 
 /// Wants every cell.
 const ALL: &str = "STANDSTILL_FAULTS";
 
 /// Kinds of line: the words of `connect` for each.
 const LINES: [&str; 3] = ["--socket", "--tcp", "--serial"];
+/// Those that only the program for Windows has.
+const PIPES: [&str; 2] = ["--pipe", "--pipe-server"];
+const PIPE: &str = r"\\.\pipe\standstill-faults";
+/// Between two looks at the program that joins a pipe with the machine's line.
+const SLICE: Duration = Duration::from_millis(20);
 
 #[derive(Clone, Copy)]
 enum Fault {
@@ -108,33 +118,80 @@ impl Fault {
     }
 }
 
+/// The host programs of both systems. The one for Windows is there when all is tried.
+struct Programs {
+    own: AtLine,
+    windows: Option<(Arc<Wine>, PathBuf)>,
+}
+
+impl Programs {
+    fn of(lab: &Lab, all: bool) -> Self {
+        let windows = all.then(|| {
+            let programs = windows::build(&host::own_profile()).unwrap();
+            (Arc::new(Wine::start(&[]).unwrap()), programs)
+        });
+        Self {
+            own: AtLine::of(lab),
+            windows,
+        }
+    }
+
+    /// The one that has such a line, about to connect.
+    fn command(&self, (kind, place): (&str, &str)) -> Command {
+        let mut command = match &self.windows {
+            Some((wine, programs)) if PIPES.contains(&kind) => {
+                wine.command(&programs.join("standstill.exe"))
+            }
+            _ => Command::new(&self.own.program),
+        };
+        command.args(["connect", kind, place, "--batch", "--symbols"]);
+        command.arg(&self.own.kernel);
+        command.env(
+            "XDG_STATE_HOME",
+            std::env::temp_dir().join("standstill-faults"),
+        );
+        command
+    }
+}
+
 /// A host program on a line, and what it printed that no command asked for.
 struct User<'l> {
     host: Option<Host>,
-    program: &'l AtLine,
+    programs: &'l Programs,
     line: (&'static str, &'l str),
     read: Vec<String>,
 }
 
 impl<'l> User<'l> {
-    fn connect(program: &'l AtLine, line: (&'static str, &'l str)) -> Self {
+    fn connect(programs: &'l Programs, line: (&'static str, &'l str)) -> Self {
         Self {
-            host: Some(Self::start(program, line).unwrap()),
-            program,
+            host: Some(Self::start(programs, line).unwrap()),
+            programs,
             line,
             read: Vec::new(),
         }
     }
 
-    fn start(program: &AtLine, (kind, place): (&str, &str)) -> Result<Host, String> {
-        let mut command = Command::new(&program.program);
-        command.args(["connect", kind, place, "--batch", "--symbols"]);
-        command.arg(&program.kernel);
-        command.env(
-            "XDG_STATE_HOME",
-            std::env::temp_dir().join("standstill-faults"),
-        );
-        Host::run(&mut command).map_err(|error| format!("{error:#}"))
+    fn start(programs: &Programs, line: (&str, &str)) -> Result<Host, String> {
+        Host::run(&mut programs.command(line)).map_err(|error| format!("{error:#}"))
+    }
+
+    /// What somebody else reads who wants the debuggee, too: of the host that has it, or of the line where two cannot share it.
+    fn second_host(&self) -> String {
+        let words = match self.line.0 {
+            "--serial" | "--pipe" => "another program has it open",
+            "--pipe-server" => "another program serves it",
+            _ => {
+                let told = Self::start(self.programs, self.line).map(drop).unwrap_err();
+                let line = told.lines().last().unwrap_or_default();
+                assert!(
+                    line.contains("another host program has the debuggee"),
+                    "{told}"
+                );
+                return line.to_owned();
+            }
+        };
+        said_until(&mut self.programs.command(self.line), words)
     }
 
     /// Lines of the session itself are kept apart from the command's.
@@ -185,16 +242,11 @@ fn cell(lab: &mut Lab, user: &mut User<'_>, fault: Fault, seed: u64) -> Vec<Stri
             // That it does not answer in time is what is wanted.
             let _ = host.command_within("dq vmlinux!_text l 4000", later);
             drop(host);
-            user.host = Some(User::start(user.program, user.line).unwrap());
+            user.host = Some(User::start(user.programs, user.line).unwrap());
         }
         Fault::SecondHost => {
-            let told = User::start(user.program, user.line).map(drop).unwrap_err();
-            let line = told.lines().last().unwrap_or_default();
-            assert!(
-                line.contains("another host program has the debuggee"),
-                "{told}"
-            );
-            user.read.push(line.to_owned());
+            let told = user.second_host();
+            user.read.push(told);
         }
         Fault::SwitchedOff => {
             lab.machine.power_cycle().unwrap();
@@ -226,25 +278,90 @@ fn cell(lab: &mut Lab, user: &mut User<'_>, fault: Fault, seed: u64) -> Vec<Stri
     std::mem::take(&mut user.read)
 }
 
-/// A line of that kind, and where it is.
-fn relay(fault: Fault, line: &str, socket: &Path) -> (Option<Relay>, String) {
-    match line {
-        // Two share it.
-        _ if matches!(fault, Fault::SecondHost) => {
-            let path = socket.with_file_name("shared");
-            let _ = std::fs::remove_file(&path);
-            let relay = Relay::shared(socket, &path).unwrap();
-            (Some(relay), path.display().to_string())
+/// Joins a pipe with the machine's line, again and again, as a hypervisor does.
+struct Joined {
+    ends: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Joined {
+    fn start((wine, programs): (Arc<Wine>, PathBuf), role: &'static str, line: String) -> Self {
+        let ends = Arc::<AtomicBool>::default();
+        let has_ended = Arc::clone(&ends);
+        let thread = std::thread::spawn(move || {
+            while !has_ended.load(Ordering::Relaxed) {
+                let mut join = join(&wine, &programs, role, PIPE, &line);
+                while !has_ended.load(Ordering::Relaxed) && join.try_wait().unwrap().is_none() {
+                    std::thread::sleep(SLICE);
+                }
+                // It has ended, or is not wanted any more.
+                let _ = join.kill();
+                join.wait().unwrap();
+            }
+        });
+        Self {
+            ends,
+            thread: Some(thread),
         }
-        "--tcp" => {
-            let (relay, address) = Relay::tcp(socket).unwrap();
-            (Some(relay), address.to_string())
+    }
+}
+
+impl Drop for Joined {
+    fn drop(&mut self) {
+        self.ends.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
         }
-        "--serial" => {
-            let (relay, device, _) = Relay::terminal(socket).unwrap();
-            (Some(relay), device.display().to_string())
+    }
+}
+
+/// A line of some kind; dropping it ends what leads to the machine.
+struct Way {
+    place: String,
+    _joined: Option<Joined>,
+    _relay: Option<Relay>,
+}
+
+impl Way {
+    fn to(socket: &Path, line: &str, fault: Fault, programs: &Programs) -> Self {
+        let mut joined = None;
+        let shares = matches!(fault, Fault::SecondHost);
+        let (relay, place) = match line {
+            "--socket" if shares => {
+                let path = socket.with_file_name("shared");
+                let _ = std::fs::remove_file(&path);
+                let relay = Relay::shared(socket, &path).unwrap();
+                (Some(relay), path.display().to_string())
+            }
+            "--socket" => (None, socket.display().to_string()),
+            "--serial" => {
+                let (relay, device, _) = Relay::terminal(socket).unwrap();
+                (Some(relay), device.display().to_string())
+            }
+            "--tcp" if shares => {
+                let (relay, address) = Relay::shared_tcp(socket).unwrap();
+                (Some(relay), address.to_string())
+            }
+            "--tcp" => {
+                let (relay, address) = Relay::tcp(socket).unwrap();
+                (Some(relay), address.to_string())
+            }
+            pipe => {
+                let (relay, address) = Relay::tcp(socket).unwrap();
+                let windows = programs.windows.clone().unwrap();
+                let role = match pipe {
+                    "--pipe" => "serve",
+                    _ => "open",
+                };
+                joined = Some(Joined::start(windows, role, address.to_string()));
+                (Some(relay), PIPE.to_owned())
+            }
+        };
+        Self {
+            place,
+            _joined: joined,
+            _relay: relay,
         }
-        _ => (None, socket.display().to_string()),
     }
 }
 
@@ -254,32 +371,27 @@ fn faults_of_lines_and_what_is_read_of_them() {
     let seed = setting("STANDSTILL_FAULTS_SEED", 7);
     let mut lab = Lab::with(&Options::default());
     lab.kill_host();
-    let program = AtLine::of(&lab);
+    let programs = Programs::of(&lab, all);
     let socket = lab.machine.socket_path().to_owned();
     println!("seed {seed}");
-    println!("{:<16}{:<10}{:>6}  what is read", "fault", "line", "s");
+    println!("{:<16}{:<13}{:>6}  what is read", "fault", "line", "s");
     for (number, fault) in FAULTS.into_iter().enumerate() {
-        for (at, line) in LINES.into_iter().enumerate() {
-            if !all && number % LINES.len() != at {
-                continue;
-            }
-            // Two programs share no serial device, and a server of TCP does as one of sockets.
-            let line = match fault {
-                Fault::SecondHost if at > 0 && all => continue,
-                Fault::SecondHost => "--socket",
-                _ => line,
-            };
+        let lines: Vec<&str> = match all {
+            true => LINES.into_iter().chain(PIPES).collect(),
+            false => vec![LINES[number % LINES.len()]],
+        };
+        for line in lines {
             // The machine's line is one relay's at a time.
-            let (_relay, place) = relay(fault, line, &socket);
+            let way = Way::to(&socket, line, fault, &programs);
             let started = Instant::now();
-            let mut user = User::connect(&program, (line, &place));
+            let mut user = User::connect(&programs, (line, &way.place));
             let read = cell(&mut lab, &mut user, fault, seed);
             let read = match read.is_empty() {
                 true => "nothing; all is as before".to_owned(),
                 false => read.join(" / "),
             };
             let took = started.elapsed().as_secs_f32();
-            println!("{:<16}{:<10}{took:>6.1}  {read}", fault.name(), &line[2..]);
+            println!("{:<16}{:<13}{took:>6.1}  {read}", fault.name(), &line[2..]);
             user.host.take().unwrap().finish().unwrap();
         }
     }

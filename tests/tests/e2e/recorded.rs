@@ -235,7 +235,7 @@ fn record(scenario: &Scenario) -> Result<Recorded> {
 }
 
 /// Symbols that scenarios name, and what the kernel's own ends need. The whole table would be larger than all recordings.
-const SYMBOLS: [&str; 16] = [
+const SYMBOLS: [&str; 17] = [
     "_text",
     "_stext",
     "_etext",
@@ -248,6 +248,7 @@ const SYMBOLS: [&str; 16] = [
     "jiffies_64",
     "mwait_idle",
     "panic",
+    "panic_timeout",
     "user_path_at_empty",
     "vfs_read",
     "__x64_sys_getsid",
@@ -369,8 +370,6 @@ pub(crate) struct Scenario {
     params: &'static [(&'static str, &'static str)],
     /// It halts, and goes on with this line: what is before needs what no such core can do.
     from: Option<&'static str>,
-    /// From this line on it is about an address that is another one in another run.
-    pub(crate) is_own_from: Option<&'static str>,
 }
 
 impl Scenario {
@@ -381,7 +380,6 @@ impl Scenario {
             cpus: 2,
             params: &[],
             from: None,
-            is_own_from: None,
         }
     }
 
@@ -397,29 +395,15 @@ impl Scenario {
     }
 
     pub(crate) fn script(&self) -> Result<script::Script> {
-        self.part(None)
-    }
-
-    /// What another run of the machine can be asked, too.
-    pub(crate) fn for_another_run(&self) -> Result<script::Script> {
-        self.part(self.is_own_from)
-    }
-
-    /// Without what begins with the line `until`.
-    fn part(&self, until: Option<&str>) -> Result<script::Script> {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(self.file);
-        if self.from.or(until).is_none() {
+        let Some(from) = self.from else {
             return script::read(&file);
-        }
+        };
         let text = std::fs::read_to_string(&file)?;
-        let place = |line: &str| text.find(line).context("the scenario has changed");
-        let begin = self.from.map(place).transpose()?;
-        let end = until.map(place).transpose()?;
-        let text = &text[begin.unwrap_or(0)..end.unwrap_or(text.len())];
-        let halts = if begin.is_some() { "pause\n" } else { "" };
+        let begin = text.find(from).context("the scenario has changed")?;
         let folder = tempfile::tempdir()?;
         let part = folder.path().join("part.ds");
-        std::fs::write(&part, format!("{halts}{text}"))?;
+        std::fs::write(&part, format!("pause\n{}", &text[begin..]))?;
         script::read(&part)
     }
 }
@@ -430,10 +414,7 @@ pub(crate) const SCENARIOS: [Scenario; 10] = [
     Scenario::of("refusals", "scenarios/refusals.ds"),
     Scenario::of("05-instant-events", "scenarios/05-instant-events.ds"),
     Scenario::of("06-conditional-stop", "scenarios/06-conditional-stop.ds"),
-    Scenario {
-        is_own_from: Some("# One word, with the guest's own account"),
-        ..Scenario::of("07-who-writes", "scenarios/07-who-writes.ds")
-    },
+    Scenario::of("07-who-writes", "scenarios/07-who-writes.ds"),
     Scenario::of("08-system-calls", "scenarios/08-system-calls.ds"),
     Scenario {
         cpus: 4,

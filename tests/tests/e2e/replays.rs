@@ -239,13 +239,8 @@ impl Ends {
         Ok(line)
     }
 
-    /// What the host program says in the end, or of what it would play next.
-    fn finish(mut self, is_whole: bool) -> Result<String> {
-        if !is_whole {
-            let next = self.line()?;
-            ensure!(next.starts_with(NEXT), "it has ended: {next}");
-            return Ok(format!("as it was recorded up to {}", next.trim_end()));
-        }
+    /// What the host program says in the end.
+    fn finish(mut self) -> Result<String> {
         drop(self.input.take());
         let last = self.line()?;
         let status = self.program.wait()?;
@@ -308,15 +303,14 @@ fn plays_as_host(scenario: &Scenario) -> Result<(String, usize)> {
     machine.guest(FIXED_ADDRESSES)?;
     let mut ends = Ends::start(machine, &file, then)?;
     let mut session = Vec::new();
-    let others = script::run(&scenario.for_another_run()?, &mut ends, true, &mut session);
+    let others = script::run(&scenario.script()?, &mut ends, true, &mut session);
     let session = String::from_utf8_lossy(&session).into_owned();
     let others = others.with_context(|| session.clone())?;
     if others > 0 {
         let told = session.lines().filter(|line| line.starts_with("***"));
         told.for_each(|line| println!("{}: {line}", scenario.name));
     }
-    let is_whole = scenario.is_own_from.is_none();
-    Ok((ends.finish(is_whole).context(session)?, others))
+    Ok((ends.finish().context(session)?, others))
 }
 
 /// One of them, or those that `STANDSTILL_AS_HOST` names: `cargo lab soak as-host` plays all.

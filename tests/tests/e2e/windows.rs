@@ -68,7 +68,7 @@ fn comes_back(lab: &mut Lab, line: &str, join: impl Fn() -> Child) {
 }
 
 /// Joins a pipe of Wine's with the machine's line, as a hypervisor does.
-fn join(wine: &Wine, programs: &Path, role: &str, pipe: &str, line: &str) -> Child {
+pub(crate) fn join(wine: &Wine, programs: &Path, role: &str, pipe: &str, line: &str) -> Child {
     let mut join = wine.command(&programs.join("examples/join.exe"));
     join.args([role, pipe, line]).stdin(Stdio::null());
     join.spawn().unwrap()
