@@ -73,15 +73,16 @@ pub trait Senses {
 pub struct Owned {
     /// I/O ports.
     pub ports: PortRange,
-    /// Registers and buffers in memory, in whole pages; empty ones are unused.
+    /// Registers and buffers in memory, in whole pages; empty ones are unused, and come last.
     pub memory: OwnedMemory,
 }
 
-/// Pieces of memory of one owner: the registers of a UART, those of a network card and what that reads and writes by itself.
-pub type OwnedMemory = [Extent<GuestPhysical>; 3];
+/// Pieces of memory of one owner: the registers of a UART, both windows of a network card's and what that reads and writes by
+/// itself.
+pub type OwnedMemory = [Extent<GuestPhysical>; 4];
 
 impl Owned {
-    /// What both have.
+    /// What both have, without gaps.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         let ports = match self.ports.count {

@@ -1,25 +1,21 @@
-//! The emulator's process: its configuration text, starting it, and making sure it never outlives the lab.
+//! The emulator: its configuration text, and what can be done with its process.
 //!
 //! Called by `machine`.
 
+use crate::kept::Kept;
 use crate::{cache, network};
-use anyhow::{Context, Result, bail};
-use std::fs::{self, File};
-use std::io::ErrorKind;
+use anyhow::{Result, bail};
+use rustix::process::Signal;
+use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::symlink;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
-use std::sync::mpsc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Emulated instructions per emulated second. Low: serial bytes, sleeps and timeouts then cost few instructions, and
 /// the debug line is quick in real time. At two million the kernel starts to report stalls.
 pub(crate) const INSTRUCTIONS_PER_SECOND: u32 = 10_000_000;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 /// Longest wait for a machine to be saved.
 const SAVE_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -123,12 +119,7 @@ impl Settings {
 
 /// A running emulator; dropping it kills it.
 #[derive(Debug)]
-pub(crate) struct Bochs {
-    group: rustix::process::Pid,
-    keeper: Option<JoinHandle<()>>,
-    ended: mpsc::Receiver<Option<ExitStatus>>,
-    log: PathBuf,
-}
+pub(crate) struct Bochs(Kept);
 
 impl Bochs {
     /// Powers a machine on, with the emulator's files in `dir`; returns it with its two serial lines: console, debug
@@ -178,65 +169,15 @@ impl Bochs {
         let ports = (console.local_addr()?.port(), line.local_addr()?.port());
         let text = settings.configuration(ports.0, ports.1, &log);
         fs::write(dir.join(configuration), text)?;
-        let output = dir.join("bochs.out");
-        let out = File::create(&output)?;
-        // setpriv asks the kernel to kill the emulator when the thread that started it ends, however that comes about;
-        // so the thread waits for the emulator and for nothing else.
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--"]);
-        command.arg(&settings.program).arg("-q").args(arguments);
+        let mut command = Kept::command(&settings.program);
+        command.arg("-q").args(arguments).current_dir(dir);
         if let Some(exits) = &settings.exits {
             command.env(EXITS, exits);
         }
-        command
-            .current_dir(dir)
-            .stdin(Stdio::null())
-            .stderr(out.try_clone()?)
-            .stdout(out);
-        command.process_group(0);
-        let (started, start) = mpsc::channel();
-        let (ends, ended) = mpsc::channel();
-        let keeper = std::thread::spawn(move || match command.spawn() {
-            Ok(mut child) => {
-                let _ = started.send(Ok(child.id()));
-                let _ = ends.send(child.wait().ok());
-            }
-            Err(error) => drop(started.send(Err(error))),
-        });
-        let id = start.recv()?.context("starting the emulator")?;
-        let group = i32::try_from(id)
-            .ok()
-            .and_then(rustix::process::Pid::from_raw)
-            .context("the emulator has no process id")?;
-        let bochs = Self {
-            group,
-            keeper: Some(keeper),
-            ended,
-            log: output,
-        };
-        let console = bochs.accept(&console)?;
-        let line = bochs.accept(&line)?;
+        let bochs = Self(Kept::start(command, &dir.join("bochs.out"))?);
+        let console = bochs.0.accept(&console)?;
+        let line = bochs.0.accept(&line)?;
         Ok((bochs, console, line))
-    }
-
-    fn accept(&self, listener: &TcpListener) -> Result<TcpStream> {
-        listener.set_nonblocking(true)?;
-        let deadline = Instant::now() + CONNECT_TIMEOUT;
-        loop {
-            match listener.accept() {
-                Ok((stream, _)) => {
-                    stream.set_nonblocking(false)?;
-                    stream.set_nodelay(true)?;
-                    return Ok(stream);
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error.into()),
-            }
-            if Instant::now() > deadline || self.has_ended() {
-                bail!("the emulator did not start:\n{}", self.words());
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
     }
 
     /// Saves the machine in the directory it was powered on in, for [`Bochs::restore`], and ends it.
@@ -244,9 +185,9 @@ impl Bochs {
     /// # Errors
     /// When the emulator does not do so within a minute.
     pub(crate) fn save(self) -> Result<()> {
-        rustix::process::kill_process_group(self.group, rustix::process::Signal::USR1)?;
-        match self.ended.recv_timeout(SAVE_TIMEOUT) {
-            Ok(Some(status)) if status.success() => Ok(()),
+        self.0.signal(Signal::USR1)?;
+        match self.0.status(SAVE_TIMEOUT) {
+            Some(status) if status.success() => Ok(()),
             _ => bail!("the emulator did not save the machine:\n{}", self.words()),
         }
     }
@@ -257,43 +198,32 @@ impl Bochs {
     /// What `look` reports, or that the emulator does not stop.
     pub(crate) fn while_stopped<R>(&self, look: impl FnOnce(i32) -> Result<R>) -> Result<R> {
         let process = self.process();
-        rustix::process::kill_process_group(self.group, rustix::process::Signal::STOP)?;
+        self.0.signal(Signal::STOP)?;
         let looked = wait_until_stopped(process).and_then(|()| look(process));
-        rustix::process::kill_process_group(self.group, rustix::process::Signal::CONT)?;
+        self.0.signal(Signal::CONT)?;
         looked
     }
 
     /// The id of the emulator's process.
     pub(crate) fn process(&self) -> i32 {
-        self.group.as_raw_nonzero().get()
+        self.0.process()
     }
 
     /// Ends the emulator, if it has not ended.
     pub(crate) fn end(&mut self) {
-        // The keeper has not collected the process unless it ended, so the number can't belong to another one yet.
-        if self
-            .keeper
-            .as_ref()
-            .is_some_and(|keeper| !keeper.is_finished())
-        {
-            let _ = rustix::process::kill_process_group(self.group, rustix::process::Signal::KILL);
-        }
-        if let Some(keeper) = self.keeper.take() {
-            let _ = keeper.join();
-        }
+        self.0.end();
     }
 
     /// Whether the emulator is gone.
     #[must_use]
     pub(crate) fn has_ended(&self) -> bool {
-        !matches!(self.ended.try_recv(), Err(mpsc::TryRecvError::Empty))
+        self.0.has_ended()
     }
 
     /// The end of what the emulator printed.
     #[must_use]
     pub(crate) fn words(&self) -> String {
-        let text = fs::read(&self.log).unwrap_or_default();
-        crate::run::tail(&String::from_utf8_lossy(&text), 12)
+        self.0.words()
     }
 }
 
@@ -320,12 +250,6 @@ fn is_stopped(process: i32) -> Result<bool> {
         }
     }
     Ok(true)
-}
-
-impl Drop for Bochs {
-    fn drop(&mut self) {
-        self.end();
-    }
 }
 
 #[cfg(test)]

@@ -59,6 +59,33 @@ pub fn build_from(
     kbuild::build(&module, &provisions.cache)
 }
 
+/// The lab's module that drives network cards with the driver's own code, for the lab's kernel.
+const CARDS: &str = "lab_cards";
+
+/// Builds that; returns the path of the `.ko`.
+///
+/// # Errors
+/// With the end of the failing tool's output.
+pub(crate) fn build_cards(provisions: &Provisions) -> Result<PathBuf> {
+    let _lock = provisions.cache.lock(LOCK)?;
+    let platform = source();
+    let own = repository().join("vm-lab/guest/cards");
+    let target = repository().join("target/driver");
+    let library = compile(&platform, &target)?;
+    let roots = own.join("link.args");
+    let object = link(&roots, &library, &target.join("cards.o"))?;
+    let mut files = vec![own.join("Kbuild"), own.join("module.c")];
+    files.extend(["card.c", "card.h", "doctor.h", "facts.h"].map(|name| platform.join(name)));
+    let module = Module {
+        name: CARDS,
+        files,
+        object: Some((OBJECT, &object)),
+        headers: &provisions.headers(),
+        library_path: &provisions.library_path(),
+    };
+    kbuild::build(&module, &provisions.cache)
+}
+
 /// What the kernel's build joins, for any kernel.
 #[derive(Debug)]
 pub(crate) struct Parts {
@@ -76,7 +103,7 @@ pub(crate) fn parts(source: &Path) -> Result<Parts> {
     let target = repository().join("target/driver");
     let library = compile(source, &target)?;
     Ok(Parts {
-        object: link(source, &library, &target)?,
+        object: link(&source.join("link.args"), &library, &target.join("core.o"))?,
         files: platform_files(source)?,
     })
 }
@@ -102,15 +129,14 @@ fn compile(source: &Path, target: &Path) -> Result<PathBuf> {
     Ok(target.join("x86_64-unknown-none/release").join(LIBRARY))
 }
 
-/// Joins the library's objects, keeping what the roots in `link.args` reach, and makes every call direct.
-fn link(source: &Path, library: &Path, target: &Path) -> Result<Vec<u8>> {
-    let object = target.join("core.o");
+/// Joins the library's objects in `object`, keeping what the roots in a file of arguments reach, and makes every call direct.
+fn link(roots: &Path, library: &Path, object: &Path) -> Result<Vec<u8>> {
     run::output(
         Command::new("ld")
             .args(["-r", "--gc-sections"])
-            .arg(format!("@{}", source.join("link.args").display()))
+            .arg(format!("@{}", roots.display()))
             .arg("-o")
-            .arg(&object)
+            .arg(object)
             .arg(library),
     )?;
     run::output(
@@ -124,9 +150,9 @@ fn link(source: &Path, library: &Path, target: &Path) -> Result<Vec<u8>> {
                 "-R",
                 ".comment",
             ])
-            .arg(&object),
+            .arg(object),
     )?;
-    let mut bytes = fs::read(&object)?;
+    let mut bytes = fs::read(object)?;
     relax::relax(&mut bytes).context("making the driver's calls direct")?;
     Ok(bytes)
 }

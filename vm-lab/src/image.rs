@@ -97,6 +97,15 @@ pub(crate) fn build(
     Ok(disc.join("disc.iso"))
 }
 
+/// The ramdisk of a machine without the driver: the lab's programs, and these modules.
+///
+/// # Errors
+/// With the end of the failing tool's output.
+pub(crate) fn ramdisk_with(provisions: &Provisions, modules: &[PathBuf]) -> Result<Vec<u8>> {
+    let _lock = provisions.cache.lock("image")?;
+    ramdisk(provisions, &programs(provisions)?, modules, &[])
+}
+
 /// The script that says what stands in the driver's way.
 fn doctor() -> PathBuf {
     driver::source().join("package/standstill-doctor")

@@ -179,6 +179,11 @@ const PARTS: &[Part] = &[
         ),
     },
     Part {
+        name: "nics",
+        about: "10,000 datagrams over each network card of QEMU's, over a bad network, behind an IOMMU, too",
+        work: Work::Lab("a_card_of_qemus", Some(("STANDSTILL_CARDS", "all"))),
+    },
+    Part {
         name: "kills",
         about: "a host program that is killed a hundred times at any point of a command",
         work: Work::Drawn(

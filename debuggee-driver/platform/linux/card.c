@@ -22,7 +22,6 @@
 #include "facts.h"
 
 #define NAME "standstill"
-#define REGISTERS 0 /* the base address register */
 
 static struct pci_dev *taken;
 static struct ss_card found;
@@ -77,42 +76,70 @@ static void unmap_memory(struct pci_dev *device)
 	memory = NULL;
 }
 
+static int map_registers(struct pci_dev *device, struct ss_window *window)
+{
+	int error;
+
+	if (window->bar == SS_NO_BAR)
+		return 0;
+	/* Nothing else may be in the same pages, which nobody but the debugger reaches. */
+	if (!(pci_resource_flags(device, window->bar) & IORESOURCE_MEM) ||
+	    (pci_resource_start(device, window->bar) | pci_resource_len(device, window->bar)) & ~PAGE_MASK)
+		return -ENXIO;
+	error = pci_request_region(device, window->bar, NAME);
+	if (error)
+		return error;
+	window->physical = pci_resource_start(device, window->bar);
+	window->bytes = pci_resource_len(device, window->bar);
+	window->linear = (u64)ioremap(window->physical, window->bytes);
+	if (window->linear)
+		return 0;
+	pci_release_region(device, window->bar);
+	return -ENOMEM;
+}
+
+static void unmap_registers(struct pci_dev *device)
+{
+	struct ss_window *window;
+
+	for (window = found.windows; window < found.windows + SS_WINDOWS; window++) {
+		if (!window->linear)
+			continue;
+		iounmap((void __iomem *)window->linear);
+		pci_release_region(device, window->bar);
+		window->linear = 0;
+	}
+}
+
 static int probe(struct pci_dev *device, const struct pci_device_id *unused)
 {
-	void __iomem *mapped;
+	int i;
 
 	why = pci_enable_device_mem(device);
 	if (why)
 		return why;
-	why = pci_request_region(device, REGISTERS, NAME);
-	if (why)
-		goto disable;
-	found.registers = pci_resource_start(device, REGISTERS);
-	found.registers_bytes = pci_resource_len(device, REGISTERS);
-	mapped = ioremap(found.registers, found.registers_bytes);
-	why = mapped ? map_memory(device) : -ENOMEM;
-	if (why)
-		goto unmap;
-	found.registers_linear = (u64)mapped;
+	for (i = 0; i < SS_WINDOWS && !why; i++)
+		why = map_registers(device, &found.windows[i]);
+	if (!why)
+		why = map_memory(device);
+	if (why) {
+		unmap_registers(device);
+		pci_disable_device(device);
+		return why;
+	}
 	pci_intx(device, 0);
 	pci_set_master(device);
 	return 0;
-unmap:
-	if (mapped)
-		iounmap(mapped);
-	pci_release_region(device, REGISTERS);
-disable:
-	pci_disable_device(device);
-	return why;
 }
 
 static void remove(struct pci_dev *device)
 {
+	standstill_end_card(&found);
 	/* From now on the card touches no memory, whatever it was about to do. */
 	pci_clear_master(device);
+	pci_intx(device, 1);
 	unmap_memory(device);
-	iounmap((void __iomem *)found.registers_linear);
-	pci_release_region(device, REGISTERS);
+	unmap_registers(device);
 	pci_disable_device(device);
 }
 
@@ -124,22 +151,50 @@ static bool is_wanted(const struct pci_dev *device, const char *slot)
 	return *slot ? !strcmp(pci_name(device), slot) : standstill_knows_card(device->vendor, device->device);
 }
 
-/* The card, or in words why there is none. */
+/* The card, or in words why there is none. Of several cards none is taken that was not named: the system may need it. */
 static struct pci_dev *find(const char *slot, char *reason, size_t reason_bytes)
 {
-	struct pci_dev *device = NULL;
+	struct pci_dev *device = NULL, *wanted = NULL;
+	unsigned int count = 0;
+	size_t len = 0;
 
-	for_each_pci_dev(device)
-		if (is_wanted(device, slot))
-			break;
-	if (!device && *slot)
+	for_each_pci_dev(device) {
+		if (!is_wanted(device, slot))
+			continue;
+		if (!count++)
+			wanted = pci_dev_get(device);
+		len += scnprintf(reason + len, reason_bytes - len, "%s%s", len ? ", " : "", pci_name(device));
+	}
+	if (count == 1)
+		return wanted;
+	if (count)
+		scnprintf(reason + len, reason_bytes - len, ": nic= names which of these network cards is to be the debugger's");
+	else if (*slot)
 		scnprintf(reason, reason_bytes, "nic=%s: there is no such device; `lspci -D` lists them", slot);
-	else if (!device)
+	else
 		scnprintf(reason, reason_bytes, "no network card that the driver knows; docs/network.md lists them");
-	if (!device || standstill_knows_card(device->vendor, device->device))
+	pci_dev_put(wanted);
+	return NULL;
+}
+
+/* Finds it, and what it needs; or in words why it cannot be driven. */
+static struct pci_dev *look(const char *slot, bool has_other_mac, char *reason, size_t reason_bytes)
+{
+	struct pci_dev *device = find(slot, reason, reason_bytes);
+	char said[SS_REASON] = "";
+	u32 word;
+	int at;
+
+	if (!device)
+		return NULL;
+	memset(&found, 0, sizeof(found));
+	for (at = 0; at < sizeof(found.config); at += sizeof(word)) {
+		pci_read_config_dword(device, at, &word);
+		memcpy(found.config + at, &word, sizeof(word));
+	}
+	if (standstill_look_at_card(&found, has_other_mac, said, sizeof(said)))
 		return device;
-	scnprintf(reason, reason_bytes, "nic=%s: %04x:%04x is no network card that the driver knows; docs/network.md lists them",
-		  slot, device->vendor, device->device);
+	scnprintf(reason, reason_bytes, "nic=%s: %04x:%04x is %s", pci_name(device), device->vendor, device->device, said);
 	pci_dev_put(device);
 	return NULL;
 }
@@ -149,10 +204,10 @@ static const char *owner_of(const struct pci_dev *device)
 	return device->dev.driver ? device->dev.driver->name : "nobody";
 }
 
-void card_examine(const char *slot)
+void card_examine(const char *slot, bool has_other_mac)
 {
 	char said[SS_REASON];
-	struct pci_dev *device = find(slot, said, sizeof(said));
+	struct pci_dev *device = look(slot, has_other_mac, said, sizeof(said));
 
 	if (!device) {
 		doctor_say(CHANGE, "network", said);
@@ -171,18 +226,15 @@ static void give_to_kernel(void)
 		pr_warn("%s does not come back to its driver\n", pci_name(taken));
 }
 
-int card_take(const char *slot, struct ss_card *card)
+int card_take(const char *slot, bool has_other_mac, struct ss_card *card)
 {
 	char reason[SS_REASON];
 
-	taken = find(slot, reason, sizeof(reason));
+	taken = look(slot, has_other_mac, reason, sizeof(reason));
 	if (!taken) {
 		pr_err("%s\n", reason);
 		return -ENODEV;
 	}
-	found.memory_bytes = standstill_knows_card(taken->vendor, taken->device);
-	found.vendor = taken->vendor;
-	found.device = taken->device;
 	pr_info("%s (driver: %s) is the debugger's network card until this module is unloaded; the system has no network there\n",
 		pci_name(taken), owner_of(taken));
 	device_release_driver(&taken->dev);

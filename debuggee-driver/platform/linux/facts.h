@@ -40,13 +40,22 @@ struct ss_line {
 	u64 clock_hz; /* 0 if the firmware does not say */
 };
 
+#define SS_WINDOWS 2
+#define SS_NO_BAR 0xff
+
+/* Registers of a network card. */
+struct ss_window {
+	u64 bar; /* the base address register that leads there; SS_NO_BAR if there is no such window */
+	u64 physical, bytes;
+	u64 linear; /* where they are mapped, uncached */
+};
+
 /* A network card that was taken. */
 struct ss_card {
-	u64 vendor, device;
-	u64 registers, registers_bytes; /* physical */
-	u64 registers_linear; /* where they are mapped, uncached */
+	struct ss_window windows[SS_WINDOWS];
 	u64 memory, memory_bytes; /* that the card reads and writes; physical */
 	u64 memory_address; /* as the card has to name it */
+	u8 config[256]; /* its configuration space */
 };
 
 struct ss_text {
@@ -111,8 +120,15 @@ u64 standstill_examine(u64 number, char *said, size_t said_bytes);
 u64 standstill_look_for_uart(const struct ss_line *line, u64 linear, char *reason, size_t reason_bytes);
 /* 1 if the network can be used as the loader wrote it; 0 with a reason if not. */
 u64 standstill_check_net(const struct ss_net *net, char *reason, size_t reason_bytes);
-/* Bytes that a card of this kind reads and writes by itself; 0 if the driver does not know it. */
+/* 1 if there is a driver for such a card. */
 u64 standstill_knows_card(u64 vendor, u64 device);
+/*
+ * Says by the card's configuration space in which windows it has registers, and how many bytes it reads and writes by itself.
+ * 0 with a reason if it cannot be driven as it is, or not with another address than its own.
+ */
+u64 standstill_look_at_card(struct ss_card *card, u64 has_other_mac, char *reason, size_t reason_bytes);
+/* Puts a card at rest that was taken, and that nobody drives any more. */
+void standstill_end_card(const struct ss_card *card);
 /* Builds the hypervisor on the given stack; NULL with a reason if it cannot. */
 void *standstill_build(const struct ss_facts *facts, const struct ss_net *net, unsigned long stack_top, char *reason, size_t reason_bytes);
 /* On the core, interrupts off. 0, or the code of a failed launch. */

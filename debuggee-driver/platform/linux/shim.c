@@ -85,7 +85,7 @@ module_param(mac, charp, 0444);
 MODULE_PARM_DESC(mac, "another address for the network card");
 static char *nic = "";
 module_param(nic, charp, 0444);
-MODULE_PARM_DESC(nic, "the network card, as lspci -D names it; else the first that the driver knows");
+MODULE_PARM_DESC(nic, "the network card, as lspci -D names it, where there are several that the driver knows");
 static uint net_panics;
 module_param(net_panics, uint, 0444);
 MODULE_PARM_DESC(net_panics, "for tests: the code of the network panics at each so many-th frame; 0: never");
@@ -266,7 +266,7 @@ static int choose_net(char *why, size_t why_bytes)
 
 static int take_card(void)
 {
-	return *net ? card_take(nic, &network.card) : 0;
+	return *net ? card_take(nic, *mac, &network.card) : 0;
 }
 
 /* --- the arena --- */
@@ -693,7 +693,7 @@ static int examine(void)
 	if (*net && choose_net(why, sizeof(why)))
 		doctor_say(CHANGE, "network", why);
 	else if (*net)
-		card_examine(nic);
+		card_examine(nic, *mac);
 	return doctor_end() ? -ENODEV : -ECANCELED;
 }
 

@@ -16,6 +16,7 @@ use crate::hw::phys::DirectMap;
 use crate::pool::arena::Arena;
 use crate::port::HostTransport;
 use crate::rtc::{self, Rtc};
+use crate::transport::net::card::WINDOWS;
 use crate::transport::net::settings::Settings;
 use crate::transport::place::Place;
 use crate::transport::uart16550::{Uart, UartError};
@@ -129,8 +130,8 @@ unsafe fn build_network(
     Ok(line.panicking(plan.panic_every))
 }
 
-/// Registers of the devices that are in memory.
-pub(super) fn device_pages(plan: &Plan<'_>, line: &WaysHere) -> [Option<DevicePages>; 2] {
+/// Registers of the devices that are in memory: the UART's and the card's.
+pub(super) fn device_pages(plan: &Plan<'_>, line: &WaysHere) -> [Option<DevicePages>; 1 + WINDOWS] {
     let serial = match line {
         Ways::Serial(serial) | Ways::Both { serial, .. } => {
             let [physical, ..] = serial.owns().memory;
@@ -141,9 +142,12 @@ pub(super) fn device_pages(plan: &Plan<'_>, line: &WaysHere) -> [Option<DevicePa
         }
         Ways::Network(_) => None,
     };
-    let network = plan.network.as_ref().map(|network| DevicePages {
-        physical: network.card.registers,
-        linear: network.card.registers_linear,
+    let windows = plan.network.as_ref().map(|network| network.card.windows);
+    let [first, second] = windows.unwrap_or_default().map(|window| {
+        (!window.physical.is_empty()).then_some(DevicePages {
+            physical: window.physical,
+            linear: window.linear,
+        })
     });
-    [serial, network]
+    [serial, first, second]
 }

@@ -51,7 +51,7 @@ impl Installed {
             detours: Detours::NONE,
             views: Views::NONE,
             core_count: 1,
-            owned: [Extent::EMPTY; 3],
+            owned: [Extent::EMPTY; 4],
         }
     }
 

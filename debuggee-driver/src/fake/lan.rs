@@ -57,7 +57,11 @@ impl Card for FakeCard {
         true
     }
 
-    fn is_in_order(&self) -> bool {
+    fn end(&mut self) {
+        self.0.borrow_mut().to_card.clear();
+    }
+
+    fn is_in_order(&mut self) -> bool {
         true
     }
 

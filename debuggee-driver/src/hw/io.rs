@@ -82,6 +82,7 @@ impl RegisterIo for Registers {
                     Extent::new(GuestPhysical(base).page(), PAGE_BYTES).unwrap_or_default(),
                     Extent::EMPTY,
                     Extent::EMPTY,
+                    Extent::EMPTY,
                 ],
             },
         }

@@ -11,8 +11,8 @@ use crate::cores::exclusive::Exclusive;
 use crate::port::{HostTransport, Owned, PhysicalMemory, Senses};
 use crate::rtc::Rtc;
 use crate::transport::net::Memory;
-use crate::transport::net::card::{Card, CardIo};
-use crate::transport::net::e1000::E1000;
+use crate::transport::net::card::{Card, CardIo, SECOND_WINDOW, WINDOWS};
+use crate::transport::net::kinds::{AnyCard, Kind};
 use crate::transport::net::network::{Network, Parts};
 use crate::transport::net::settings::Settings;
 use crate::transport::ways::Answered;
@@ -20,13 +20,22 @@ use wire_protocol::address::{Extent, GuestPhysical};
 use wire_protocol::secure::{Entropy, ROOM_BYTES};
 use wire_protocol::transport::Transport;
 
+/// Registers of a card, as the platform found and mapped them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Window {
+    /// In whole pages; empty if there is none.
+    pub physical: Extent<GuestPhysical>,
+    /// Where the kernel maps them, uncached.
+    pub linear: u64,
+}
+
 /// The card, as the platform found it. All of it is nobody else's from now on.
 #[derive(Clone, Copy, Debug)]
 pub struct CardPlan {
-    /// Its registers, in whole pages.
-    pub registers: Extent<GuestPhysical>,
-    /// Where the kernel maps them, uncached.
-    pub registers_linear: u64,
+    /// What it is.
+    pub kind: Kind,
+    /// Its registers.
+    pub windows: [Window; WINDOWS],
     /// The memory that it reads and writes by itself, in whole pages.
     pub memory: Extent<GuestPhysical>,
     /// What the card has to say to reach that: its address on the bus.
@@ -51,15 +60,22 @@ impl CardAccess {
 
     /// What belongs to the card.
     fn owns(&self) -> Owned {
-        Owned {
-            memory: [self.plan.registers, self.plan.memory, Extent::EMPTY],
+        let [first, second] = self.plan.windows.map(|window| window.physical);
+        let pieces = Owned {
+            memory: [first, second, self.plan.memory, Extent::EMPTY],
             ..Owned::default()
-        }
+        };
+        // Without gaps: what is behind an empty one nobody would look at.
+        pieces.and(Owned::default())
     }
 
-    fn register_at(&self, at: u32) -> Option<u64> {
-        let is_there = u64::from(at) + 4 <= self.plan.registers.len_bytes() && at.is_multiple_of(4);
-        is_there.then(|| self.plan.registers_linear.wrapping_add(u64::from(at)))
+    /// Where a register of so many bytes is mapped.
+    fn register_at(&self, at: u32, len_bytes: u32) -> Option<u64> {
+        let window = self.plan.windows.get((at / SECOND_WINDOW) as usize)?;
+        let offset = at % SECOND_WINDOW;
+        let end = u64::from(offset) + u64::from(len_bytes);
+        let is_there = end <= window.physical.len_bytes() && at.is_multiple_of(len_bytes);
+        is_there.then(|| window.linear.wrapping_add(u64::from(offset)))
     }
 
     /// Where bytes of the memory are, if all are.
@@ -69,23 +85,32 @@ impl CardAccess {
     }
 }
 
-impl CardIo for CardAccess {
-    fn register(&self, at: u32) -> u32 {
-        let Some(at) = self.register_at(at) else {
-            return u32::MAX;
-        };
-        // SAFETY: a register of the card, aligned and mapped, by contract of `new`.
-        unsafe { (at as *const u32).read_volatile() }
-    }
+/// A register of one width: how it is read and written.
+macro_rules! registers {
+    ($value:ty, $read:ident, $write:ident) => {
+        fn $read(&self, at: u32) -> $value {
+            let Some(at) = self.register_at(at, size_of::<$value>() as u32) else {
+                return <$value>::MAX;
+            };
+            // SAFETY: a register of the card, aligned and mapped, by contract of `new`.
+            unsafe { (at as *const $value).read_volatile() }
+        }
 
-    fn set_register(&mut self, at: u32, value: u32) {
-        let Some(at) = self.register_at(at) else {
-            return;
-        };
-        // SAFETY: a register of the card, aligned and mapped, by contract of `new`. All the memory that it can be told to use
-        // is the card's.
-        unsafe { (at as *mut u32).write_volatile(value) }
-    }
+        fn $write(&mut self, at: u32, value: $value) {
+            let Some(at) = self.register_at(at, size_of::<$value>() as u32) else {
+                return;
+            };
+            // SAFETY: a register of the card, aligned and mapped, by contract of `new`. All the memory that it can be told to
+            // use is the card's.
+            unsafe { (at as *mut $value).write_volatile(value) }
+        }
+    };
+}
+
+impl CardIo for CardAccess {
+    registers!(u32, register, set_register);
+    registers!(u16, register_u16, set_register_u16);
+    registers!(u8, register_u8, set_register_u8);
 
     fn memory_address(&self) -> u64 {
         self.plan.memory_address
@@ -175,7 +200,7 @@ impl Senses for Machine {
     }
 }
 
-type Driven = Network<'static, E1000<CardAccess>, Machine>;
+type Driven = Network<'static, AnyCard<CardAccess>, Machine>;
 type SocketMemory = Memory<'static>;
 
 /// Memory of a network, and the stack that it runs on.
@@ -286,7 +311,7 @@ impl NetworkLine {
             ..
         } = self;
         let make = || {
-            let mut card = E1000::new(*access, settings.mac);
+            let mut card = AnyCard::new(access.plan.kind, *access, settings.mac);
             card.begin();
             // SAFETY: this memory is nobody else's by contract of `NetworkPlace::new`, and what used it was left for good.
             unsafe { place.memory.write(Memory::new()) };

@@ -19,7 +19,7 @@ const GUEST_TIMEOUT: Duration = Duration::from_secs(120);
 const MACHINES: u32 = 2;
 
 /// Goes into the kernel log before the driver is loaded.
-const LOADING: &str = "lab: loading the driver";
+pub(crate) const LOADING: &str = "lab: loading the driver";
 /// Words of a kernel in trouble.
 const COMPLAINTS: [&str; 11] = [
     "WARNING",

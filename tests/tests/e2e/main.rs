@@ -4,6 +4,7 @@ mod actors;
 mod baud;
 mod boot;
 mod budget;
+mod cards;
 mod changing;
 mod churn;
 mod code;
@@ -36,6 +37,9 @@ mod programs;
 mod protection;
 mod recorded;
 mod refusals;
+#[allow(dead_code, reason = "what only the tests without a machine need")]
+#[path = "../net/relay.rs"]
+mod relay;
 mod replays;
 mod resets;
 mod scripts;

@@ -2,13 +2,9 @@
 
 #[path = "network/clock.rs"]
 mod clock;
-#[allow(dead_code, reason = "what only the tests without a machine need")]
-#[path = "../net/relay.rs"]
-mod relay;
-
 use crate::lab::{Lab, assert_log_is_clean};
 use crate::link::transcript_of_two_hundred;
-use relay::{Relay, assert_differ, has};
+use crate::relay::{Relay, assert_differ, has};
 use std::process::Command;
 use std::time::Duration;
 use vm_lab::machine::{KernelLine, Options};

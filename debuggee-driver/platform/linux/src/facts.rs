@@ -7,7 +7,9 @@ use debuggee_driver::guest::kernel::KernelSpace;
 use debuggee_driver::guest::layout::{GuestLayout, SystemLayout};
 use debuggee_driver::guest::linux::LinuxLayout;
 use debuggee_driver::hw::host_pages::ImagePage;
-use debuggee_driver::hw::network::CardPlan;
+use debuggee_driver::hw::network::{CardPlan, Window};
+use debuggee_driver::transport::net::card::WINDOWS;
+use debuggee_driver::transport::net::kinds::{CardError, Kind};
 use wire_protocol::address::{Address, Extent, GuestPhysical, GuestVirtual};
 use wire_protocol::limits;
 use wire_protocol::packet;
@@ -101,29 +103,54 @@ raw! {
 }
 
 raw! {
+    /// `struct ss_window`.
+    #[derive(Clone, Copy)]
+    RawWindow {
+        bar: u64,
+        physical: u64,
+        bytes: u64,
+        linear: u64,
+    }
+}
+
+/// No such window.
+const NO_BAR: u64 = 0xff;
+
+raw! {
     /// `struct ss_card`.
     #[derive(Clone, Copy)]
     RawCard {
-        vendor: u64,
-        device: u64,
-        registers: u64,
-        registers_bytes: u64,
-        registers_linear: u64,
+        windows: [RawWindow; WINDOWS],
         memory: u64,
         memory_bytes: u64,
         memory_address: u64,
+        config: [u8; 256],
     }
 }
 
 impl RawCard {
+    /// Says what a card of this kind needs.
+    pub(crate) fn wants(&mut self, kind: Kind) {
+        for (window, bar) in self.windows.iter_mut().zip(kind.bars()) {
+            window.bar = bar.map_or(NO_BAR, u64::from);
+        }
+        self.memory_bytes = kind.memory_bytes() as u64;
+    }
+
     /// As the core has it.
-    pub(crate) fn for_core(&self) -> CardPlan {
-        CardPlan {
-            registers: extent(GuestPhysical(self.registers), self.registers_bytes),
-            registers_linear: self.registers_linear,
+    ///
+    /// # Errors
+    /// Why it cannot be driven.
+    pub(crate) fn for_core(&self) -> Result<CardPlan, CardError> {
+        Ok(CardPlan {
+            kind: Kind::of(&self.config)?,
+            windows: self.windows.map(|window| Window {
+                physical: extent(GuestPhysical(window.physical), window.bytes),
+                linear: window.linear,
+            }),
             memory: extent(GuestPhysical(self.memory), self.memory_bytes),
             memory_address: self.memory_address,
-        }
+        })
     }
 }
 

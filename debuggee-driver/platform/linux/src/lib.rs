@@ -3,21 +3,24 @@
 #![no_std]
 
 mod facts;
+mod polled;
 
 use core::ffi::c_void;
 use core::fmt::{self, Write};
 use debuggee_driver::boot::{self, Hypervisor, NetworkPlan, Plan, UartPlan};
 use debuggee_driver::constants::Constants;
 use debuggee_driver::exit::hypercall;
+use debuggee_driver::hw::network::CardAccess;
 use debuggee_driver::hw::phys::DirectMap;
 use debuggee_driver::hw::{apart, launch};
 use debuggee_driver::transport::choice::{self, Wish};
-use debuggee_driver::transport::net;
+use debuggee_driver::transport::net::card::Card;
+use debuggee_driver::transport::net::kinds::{self, AnyCard, CardError, Kind};
 use debuggee_driver::transport::net::settings::{self, Settings, SettingsError};
 use debuggee_driver::transport::place::Place;
 use debuggee_driver::transport::uart16550::Speed;
 use debuggee_driver::vmx::capability::State;
-use facts::{RawFacts, RawLine, RawNet, RawText, RawWish};
+use facts::{RawCard, RawFacts, RawLine, RawNet, RawText, RawWish};
 
 /// Nothing in the driver panics on purpose, and what may runs apart: it is left. Should it happen all the same, the core takes an exception that is
 /// reported, in the kernel as an oops, in VMX-root to the host.
@@ -144,13 +147,62 @@ unsafe extern "C" fn standstill_check_net(
     }
 }
 
-/// Bytes that a card of this kind reads and writes by itself; 0 if there is no driver for it.
+/// 1 if there is a driver for a card of this kind.
 ///
 /// # Safety
 /// None is needed.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn standstill_knows_card(vendor: u64, device: u64) -> u64 {
-    net::card_memory_bytes(vendor as u16, device as u16) as u64
+    u64::from(kinds::is_known(vendor as u16, device as u16))
+}
+
+/// Says what a card needs, by its configuration space; 0 with a reason if it cannot be driven.
+///
+/// # Safety
+/// Called by the shim at module load: nobody else uses `card`, and `reason_bytes` zeroed bytes at `reason` can be written.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn standstill_look_at_card(
+    card: *mut RawCard,
+    has_other_mac: u64,
+    reason: *mut u8,
+    reason_bytes: usize,
+) -> u64 {
+    // SAFETY: the shim passes a card that nobody else uses until this returns.
+    let card = unsafe { &mut *card };
+    // SAFETY: the shim passes as many bytes, zeroed, which nobody else uses until this returns.
+    let buffer = unsafe { core::slice::from_raw_parts_mut(reason, reason_bytes) };
+    let error = match Kind::of(&card.config) {
+        Ok(kind) if has_other_mac != 0 && !kind.takes_mac() => CardError::KeepsMac,
+        Ok(kind) => {
+            card.wants(kind);
+            return 1;
+        }
+        Err(error) => error,
+    };
+    let mut reason = Reason {
+        buffer,
+        len_bytes: 0,
+    };
+    let _ = write!(reason, "{error}");
+    0
+}
+
+/// Puts a card at rest.
+///
+/// # Safety
+/// Called by the shim at unload: the card was taken, it is mapped as `card` says, and nobody drives it any more.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn standstill_end_card(card: *const RawCard) {
+    // SAFETY: the shim passes a card that lives until this returns.
+    let card = unsafe { &*card };
+    let Ok(plan) = card.for_core() else {
+        return;
+    };
+    // SAFETY: none of it is used.
+    let memory = unsafe { DirectMap::new(0, 0) };
+    // SAFETY: the card is nobody else's and mapped as its plan says, by contract.
+    let access = unsafe { CardAccess::new(plan, memory) };
+    AnyCard::new(plan.kind, access, None).end();
 }
 
 /// # Safety
@@ -318,8 +370,10 @@ unsafe fn plan<'f>(raw: &'f RawFacts, net: &RawNet) -> Plan<'f> {
     let image_count = raw.image_page_count as usize;
     // SAFETY: the facts' texts can be read; they were looked at before.
     let settings = unsafe { settings(net) }.unwrap_or(None);
-    let network = settings.map(|settings| NetworkPlan {
-        card: net.card.for_core(),
+    // The shim took none but a card that can be driven.
+    let card = net.card.for_core().ok();
+    let network = settings.zip(card).map(|(settings, card)| NetworkPlan {
+        card,
         settings,
         seed: net.seed,
         epoch_us: net.epoch_us,

@@ -85,7 +85,9 @@ fn what_cannot_be_watched_is_refused_as_a_whole() {
     // The memory of a device that carries the line, in the middle of a large page.
     let address = GuestPhysical(GIB + 5 * MIB);
     let page = Extent::new(address, 4096).unwrap();
-    world.installed.hide([page, Extent::EMPTY, Extent::EMPTY]);
+    world
+        .installed
+        .hide([page, Extent::EMPTY, Extent::EMPTY, Extent::EMPTY]);
     let devices = world.monitor(GIB + 4 * MIB, 2 * MIB, Access::READ);
     assert_eq!(devices, Err(Refusal::DebuggerMemory { address }));
     let hook = world.hook(address.0 + 8);

@@ -78,7 +78,9 @@ fn the_lines_registers_in_memory_are_read_and_written_by_nobody_else() {
                 .make_absent(&mut memory, arena, GuestPhysical(DATA), pages)
                 .unwrap();
             let page = Extent::new(GuestPhysical(DATA), 0x1000).unwrap();
-            parts.installed.hide([page, Extent::EMPTY, Extent::EMPTY]);
+            parts
+                .installed
+                .hide([page, Extent::EMPTY, Extent::EMPTY, Extent::EMPTY]);
         });
         machine.place_code(RAM, STORE);
         let [ones_page, sink_page] = pages;

@@ -8,12 +8,17 @@ pub const FRAME_BYTES: usize = 1514;
 /// An Ethernet address.
 pub type Mac = [u8; 6];
 
+/// Bytes of a device's configuration space on PCI.
+pub type Config = [u8; 256];
+
 /// A card that one driver of this folder knows. No call waits, but [`Card::begin`] for a reset: some microseconds.
 pub trait Card {
     /// Resets it and sets it up anew: what it had received or was to send is lost. False if it does not answer.
     fn begin(&mut self) -> bool;
-    /// It is still as [`Card::begin`] left it.
-    fn is_in_order(&self) -> bool;
+    /// Puts it at rest, so that another driver finds it as at its start: it reads and writes no memory any more.
+    fn end(&mut self);
+    /// It is still as [`Card::begin`] left it. To find out, it may have to be asked.
+    fn is_in_order(&mut self) -> bool;
     /// Its address on the network.
     fn mac(&self) -> Mac;
     /// Takes the frame that came first, and says how long it is. Damaged and longer ones are thrown away.
@@ -25,11 +30,22 @@ pub trait Card {
 }
 
 /// A card's registers, and the memory that it reads and writes by itself. VMX-root safe.
+///
+/// Registers are in two windows at most: those of the second begin at [`SECOND_WINDOW`]. Where there is none all bits are set.
+/// Aligned copies of two, four and eight bytes are done at once, as the card sees them.
 pub trait CardIo {
     /// Reads the register of four bytes at this distance from the first.
     fn register(&self, at: u32) -> u32;
     /// Writes one, after all that was written to the memory before.
     fn set_register(&mut self, at: u32, value: u32);
+    /// Reads one of two bytes.
+    fn register_u16(&self, at: u32) -> u16;
+    /// Writes one, likewise.
+    fn set_register_u16(&mut self, at: u32, value: u16);
+    /// Reads one of a single byte.
+    fn register_u8(&self, at: u32) -> u8;
+    /// Writes one, likewise.
+    fn set_register_u8(&mut self, at: u32, value: u8);
     /// Address of the memory, as the card has to name it.
     fn memory_address(&self) -> u64;
     /// Reads eight bytes of the memory, at a multiple of eight; 0 beyond its end.
@@ -41,3 +57,11 @@ pub trait CardIo {
     /// Copies bytes in, if there is room for all.
     fn write(&mut self, at: usize, bytes: &[u8]);
 }
+
+/// Where the registers of the second window begin.
+pub const SECOND_WINDOW: u32 = 1 << 24;
+/// Windows of registers that a card has at most.
+pub const WINDOWS: usize = 2;
+
+/// What a register reads as that is not there.
+pub(super) const NOBODY: u32 = u32::MAX;

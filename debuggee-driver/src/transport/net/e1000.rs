@@ -1,16 +1,17 @@
-//! Intel's gigabit cards of the 8254x family, with legacy descriptors, polled, without interrupts.
+//! Intel's gigabit cards of the 8254x family and their successors on PCI Express, with legacy descriptors, polled, without
+//! interrupts.
 //!
 //! Source: Intel, "PCI/PCI-X Family of Gigabit Ethernet Controllers Software Developer's Manual" (8254x): "Receive
 //! Initialization" 14.4, "Transmit Initialization" 14.5, "Receive Descriptor Format" 3.2.3, "Legacy Transmit Descriptor
-//! Format" 3.3.3, "Register Descriptions" 13.
+//! Format" 3.3.3, "Register Descriptions" 13. What is different in each of the others, `family` has.
 
-use super::card::{Card, CardIo, FRAME_BYTES, Mac};
+use super::card::{Card, CardIo, FRAME_BYTES, Mac, NOBODY, WINDOWS};
+use family::Family;
 
-/// Intel, on the PCI bus.
-pub const VENDOR: u16 = 0x8086;
-/// Cards that this was seen to drive: 82540EM (the lab's, VirtualBox's and QEMU's), and 82545EM (VMware's), which is the same to
-/// a driver.
-pub const DEVICES: [u16; 2] = [0x100e, 0x100f];
+pub mod family;
+
+/// The base address register of its window.
+pub(super) const BARS: [Option<u8>; WINDOWS] = [Some(0), None];
 
 const CTRL: u32 = 0x0000;
 const STATUS: u32 = 0x0008;
@@ -30,12 +31,9 @@ const TDLEN: u32 = 0x3808;
 const TDH: u32 = 0x3810;
 const TDT: u32 = 0x3818;
 const MTA: u32 = 0x5200;
-const MTA_REGISTERS: u32 = 128;
 const RAL0: u32 = 0x5400;
 const RAH0: u32 = 0x5404;
 
-const CTRL_ASDE: u32 = 1 << 5;
-const CTRL_SLU: u32 = 1 << 6;
 const CTRL_RST: u32 = 1 << 26;
 const RCTL_EN: u32 = 1 << 1;
 /// Broadcasts, too; buffers of 2,048 bytes.
@@ -48,11 +46,7 @@ const TCTL_EN: u32 = 1 << 1;
 const TCTL_PSP: u32 = 1 << 3;
 /// Collision threshold 15, collision distance 64: full duplex.
 const SENDING: u32 = TCTL_EN | TCTL_PSP | 0x0f << 4 | 0x40 << 12;
-/// Gaps between frames that the manual recommends for copper.
-const GAPS: u32 = 10 | 8 << 10 | 6 << 20;
 const RAH_VALID: u32 = 1 << 31;
-/// What a card reads that is not there.
-const NOBODY: u32 = u32::MAX;
 
 /// Of a descriptor's second word: the card is done with it; it ends a frame.
 const DONE: u64 = 1 << 32;
@@ -83,6 +77,7 @@ const RESET_LOOKS: u32 = 10_000;
 /// See the module.
 pub struct E1000<I> {
     io: I,
+    family: Family,
     mac: Mac,
     next_received: usize,
     next_sent: usize,
@@ -90,7 +85,7 @@ pub struct E1000<I> {
 
 impl<I: CardIo> E1000<I> {
     /// The card behind these registers, with an address of its own or the one that is in it. It does nothing before it begins.
-    pub fn new(io: I, mac: Option<Mac>) -> Self {
+    pub fn new(io: I, family: Family, mac: Option<Mac>) -> Self {
         let mac = mac.unwrap_or_else(|| {
             let [a, b, c, d] = io.register(RAL0).to_le_bytes();
             let [e, f, ..] = io.register(RAH0).to_le_bytes();
@@ -98,6 +93,7 @@ impl<I: CardIo> E1000<I> {
         });
         Self {
             io,
+            family,
             mac,
             next_received: 0,
             next_sent: 0,
@@ -108,12 +104,13 @@ impl<I: CardIo> E1000<I> {
         self.io.set_register(IMC, u32::MAX);
         self.io.set_register(RCTL, 0);
         self.io.set_register(TCTL, TCTL_PSP);
+        self.family.before_reset(&mut self.io);
         let control = self.io.register(CTRL);
         self.io.set_register(CTRL, control | CTRL_RST);
         let is_over = (0..RESET_LOOKS).any(|_| self.io.register(CTRL) & CTRL_RST == 0);
         self.io.set_register(IMC, u32::MAX);
         self.io.register(ICR);
-        is_over && self.io.register(STATUS) != NOBODY
+        is_over && self.io.register(STATUS) != NOBODY && self.family.after_reset(&mut self.io)
     }
 
     fn place_rings(&mut self) {
@@ -173,13 +170,14 @@ impl<I: CardIo> Card for E1000<I> {
         self.io.set_register(RAL0, u32::from_le_bytes([a, b, c, d]));
         self.io
             .set_register(RAH0, u32::from_le_bytes([e, f, 0, 0]) | RAH_VALID);
-        for register in 0..MTA_REGISTERS {
+        for register in 0..self.family.multicast_registers() {
             self.io.set_register(MTA + 4 * register, 0);
         }
         let control = self.io.register(CTRL);
-        self.io.set_register(CTRL, control | CTRL_SLU | CTRL_ASDE);
+        self.io.set_register(CTRL, control | self.family.link());
+        self.family.wake_phy(&mut self.io);
         self.place_rings();
-        self.io.set_register(TIPG, GAPS);
+        self.io.set_register(TIPG, self.family.gaps());
         self.io.set_register(TDT, 0);
         self.io.set_register(TCTL, SENDING);
         self.io.set_register(RCTL, RECEIVING);
@@ -188,7 +186,11 @@ impl<I: CardIo> Card for E1000<I> {
         true
     }
 
-    fn is_in_order(&self) -> bool {
+    fn end(&mut self) {
+        self.reset();
+    }
+
+    fn is_in_order(&mut self) -> bool {
         let start = self.io.memory_address();
         let is_on = |at, bit| {
             let value = self.io.register(at);

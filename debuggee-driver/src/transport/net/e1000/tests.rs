@@ -8,6 +8,12 @@ use std::rc::Rc;
 use std::vec;
 use std::vec::Vec;
 
+const EECD: u32 = 0x10;
+const CTRL_EXT: u32 = 0x18;
+const MDIC: u32 = 0x20;
+const TXDCTL: u32 = 0x3828;
+const TARC0: u32 = 0x3840;
+
 const MEMORY_AT: u64 = 0x1_2345_6000;
 const OWN: Mac = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
 
@@ -20,6 +26,10 @@ struct Model {
     sends: bool,
     /// It never comes back from a reset.
     hangs: bool,
+    /// What the card sets in registers behind a reset.
+    after_reset: Vec<(u32, u32)>,
+    /// Its PHY sleeps.
+    phy_sleeps: bool,
 }
 
 #[derive(Clone)]
@@ -51,6 +61,16 @@ impl Model {
                 self.registers
                     .insert(CTRL, if self.hangs { CTRL_RST } else { 0 });
                 self.registers.insert(STATUS, 2);
+                self.registers.extend(self.after_reset.iter().copied());
+            }
+            MDIC => {
+                // Reads and writes of the control register, which is the first.
+                if value >> 26 & 3 == 1 {
+                    self.phy_sleeps = value & 1 << 11 != 0;
+                }
+                let control = 0x1140 | u32::from(self.phy_sleeps) << 11;
+                self.registers
+                    .insert(at, value & !0xffff | control | 1 << 28);
             }
             IMC => {}
             TDT => {
@@ -107,6 +127,22 @@ impl CardIo for Shared {
         self.0.borrow_mut().written(at, value);
     }
 
+    fn register_u16(&self, at: u32) -> u16 {
+        panic!("two bytes at {at:#x}");
+    }
+
+    fn set_register_u16(&mut self, at: u32, _: u16) {
+        panic!("two bytes at {at:#x}");
+    }
+
+    fn register_u8(&self, at: u32) -> u8 {
+        panic!("one byte at {at:#x}");
+    }
+
+    fn set_register_u8(&mut self, at: u32, _: u8) {
+        panic!("one byte at {at:#x}");
+    }
+
     fn memory_address(&self) -> u64 {
         MEMORY_AT
     }
@@ -129,6 +165,10 @@ impl CardIo for Shared {
 }
 
 fn card() -> (E1000<Shared>, Shared) {
+    of(Family::Pci, &[])
+}
+
+fn of(family: Family, after_reset: &[(u32, u32)]) -> (E1000<Shared>, Shared) {
     let [a, b, c, d, e, f] = OWN;
     let model = Model {
         registers: BTreeMap::from([
@@ -139,9 +179,11 @@ fn card() -> (E1000<Shared>, Shared) {
         sent: Vec::new(),
         sends: true,
         hangs: false,
+        after_reset: after_reset.to_vec(),
+        phy_sleeps: true,
     };
     let model = Shared(Rc::new(RefCell::new(model)));
-    (E1000::new(model.clone(), None), model)
+    (E1000::new(model.clone(), family, None), model)
 }
 
 fn received(card: &mut E1000<Shared>) -> Option<Vec<u8>> {
@@ -161,7 +203,7 @@ fn it_begins_with_its_own_address_or_the_one_that_it_is_given() {
         [0x1200_5452, 0x8000_5634]
     );
     assert_eq!(registers(RDT), RECEIVE_COUNT as u32 - 1);
-    let mut given = E1000::new(model.clone(), Some([2, 0, 0, 0, 0, 1]));
+    let mut given = E1000::new(model.clone(), Family::Pci, Some([2, 0, 0, 0, 0, 1]));
     assert!(given.begin());
     assert_eq!([registers(RAL0), registers(RAH0)], [2, 0x8000_0100]);
 }
@@ -242,6 +284,18 @@ fn damaged_cut_and_longer_frames_are_thrown_away() {
 }
 
 #[test]
+fn a_card_at_rest_has_no_rings() {
+    let (mut card, model) = card();
+    assert!(card.begin());
+    card.end();
+    for at in [RCTL, TDBAL, RDBAL] {
+        assert_eq!(model.register(at), 0);
+    }
+    assert!(!model.0.borrow_mut().receive(&[1; 60], DONE | END_OF_PACKET));
+    assert!(!card.is_in_order());
+}
+
+#[test]
 fn a_card_that_somebody_changed_is_not_in_order() {
     for at in [RCTL, TCTL, RDBAL, TDBAL] {
         let (mut card, mut model) = card();
@@ -249,5 +303,41 @@ fn a_card_that_somebody_changed_is_not_in_order() {
         model.set_register(at, 0);
         assert!(!card.is_in_order());
         assert!(card.begin() && card.is_in_order());
+    }
+}
+
+/// What each family sets behind a reset, and what it then has to have.
+#[test]
+fn each_family_is_waited_for_and_set_up_in_its_way() {
+    let cases: [(Family, (u32, u32), u32, usize); 4] = [
+        (Family::Pci, (STATUS, 2), 0, 128),
+        (Family::Express, (EECD, 1 << 9), 1 << 26, 128),
+        (Family::ChipSet, (STATUS, 1 << 9 | 1 << 10), 0x0d80_0000, 32),
+        (Family::ChipSet219, (STATUS, 1 << 9), 0x0d80_0000, 32),
+    ];
+    for (family, after_reset, arbitration, multicasts) in cases {
+        let (mut card, model) = of(family, &[after_reset]);
+        assert!(card.begin() && card.is_in_order(), "{family:?}");
+        let is_new = family != Family::Pci;
+        assert_eq!(model.register(TARC0), arbitration, "{family:?}");
+        assert_eq!(model.register(TXDCTL), u32::from(is_new) << 22);
+        assert_eq!(model.register(CTRL_EXT), u32::from(is_new) << 28);
+        assert_eq!(model.register(STATUS) & 0x600, 0);
+        assert!(!model.0.borrow().phy_sleeps, "{family:?}");
+        let table = MTA..MTA + 4 * 128;
+        let cleared = model.0.borrow().registers.range(table).count();
+        assert_eq!(cleared, multicasts, "{family:?}");
+        card.send(&[7; 60]);
+        assert_eq!(model.0.borrow_mut().sent.pop().unwrap(), [7; 60]);
+        // And again, with something in its rings.
+        assert!(card.begin() && card.is_in_order());
+    }
+}
+
+#[test]
+fn a_card_that_does_not_set_itself_up_is_told() {
+    for family in [Family::Express, Family::ChipSet, Family::ChipSet219] {
+        let (mut card, _) = of(family, &[(STATUS, 0)]);
+        assert!(!card.begin(), "{family:?}");
     }
 }
