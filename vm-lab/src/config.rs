@@ -61,8 +61,7 @@ struct Guide {
     more: &'static [&'static str],
 }
 
-const CARD: &str =
-    "or, to reach the debuggee over the network (docs/network.md), a card for the debugger alone:";
+const CARD: &str = "or, to reach the debuggee over the network (docs/network.md), a card for the debugger alone, which nic= names if there are more:";
 
 const VMWARE: Guide = Guide {
     title: "VMware",

@@ -5,6 +5,7 @@
 use super::card::{Card, CardIo, Config, FRAME_BYTES, Mac, WINDOWS};
 use super::e1000::family::{self, Family};
 use super::e1000::{self, E1000};
+use super::realtek::{self, Realtek};
 use super::virtio::places::Places;
 use super::virtio::{self, Virtio};
 use super::vmxnet3::{self, Vmxnet3};
@@ -19,6 +20,8 @@ pub enum Kind {
     Virtio(Places),
     /// VMware's.
     Vmxnet3,
+    /// Realtek's gigabit cards.
+    Realtek,
 }
 
 /// Why a card cannot be driven.
@@ -40,7 +43,7 @@ impl fmt::Display for CardError {
                 "a virtio card without the interface of version 1; QEMU has that with disable-modern=off"
             }
             Self::KeepsMac => {
-                "mac= is for Intel's cards and vmxnet3; a virtio card has the address that its virtual machine says"
+                "mac= is not for a virtio card, which has the address that its virtual machine says"
             }
         })
     }
@@ -53,6 +56,7 @@ pub fn is_known(vendor: u16, device: u16) -> bool {
         family::VENDOR => Family::of(device).is_some(),
         virtio::VENDOR => virtio::DEVICES.contains(&device),
         vmxnet3::VENDOR => vmxnet3::DEVICES.contains(&device),
+        realtek::VENDOR => realtek::DEVICES.contains(&device),
         _ => false,
     }
 }
@@ -73,6 +77,7 @@ impl Kind {
                 .map(Self::Virtio)
                 .ok_or(CardError::NotModern),
             vmxnet3::VENDOR => Ok(Self::Vmxnet3),
+            realtek::VENDOR => Ok(Self::Realtek),
             _ => Family::of(device)
                 .map(Self::E1000)
                 .ok_or(CardError::Unknown),
@@ -92,6 +97,7 @@ impl Kind {
             Self::E1000(_) => e1000::MEMORY_BYTES,
             Self::Virtio(_) => virtio::MEMORY_BYTES,
             Self::Vmxnet3 => vmxnet3::MEMORY_BYTES,
+            Self::Realtek => realtek::MEMORY_BYTES,
         }
     }
 
@@ -102,6 +108,7 @@ impl Kind {
             Self::E1000(_) => e1000::BARS,
             Self::Virtio(places) => places.bars,
             Self::Vmxnet3 => vmxnet3::BARS,
+            Self::Realtek => realtek::BARS,
         }
     }
 }
@@ -114,6 +121,8 @@ pub enum AnyCard<I> {
     Virtio(Virtio<I>),
     /// See [`Kind`].
     Vmxnet3(Vmxnet3<I>),
+    /// See [`Kind`].
+    Realtek(Realtek<I>),
 }
 
 impl<I: CardIo> AnyCard<I> {
@@ -124,6 +133,7 @@ impl<I: CardIo> AnyCard<I> {
             Kind::E1000(family) => Self::E1000(E1000::new(io, family, mac)),
             Kind::Virtio(places) => Self::Virtio(Virtio::new(io, places)),
             Kind::Vmxnet3 => Self::Vmxnet3(Vmxnet3::new(io, mac)),
+            Kind::Realtek => Self::Realtek(Realtek::new(io, mac)),
         }
     }
 
@@ -132,6 +142,7 @@ impl<I: CardIo> AnyCard<I> {
             Self::E1000(card) => card,
             Self::Virtio(card) => card,
             Self::Vmxnet3(card) => card,
+            Self::Realtek(card) => card,
         }
     }
 
@@ -140,6 +151,7 @@ impl<I: CardIo> AnyCard<I> {
             Self::E1000(card) => card,
             Self::Virtio(card) => card,
             Self::Vmxnet3(card) => card,
+            Self::Realtek(card) => card,
         }
     }
 }

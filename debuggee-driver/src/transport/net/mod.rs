@@ -5,6 +5,7 @@ pub mod card;
 pub mod e1000;
 pub mod kinds;
 pub mod network;
+pub mod realtek;
 pub mod settings;
 mod stack;
 pub mod virtio;

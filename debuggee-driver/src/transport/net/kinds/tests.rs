@@ -54,7 +54,8 @@ fn every_card_of_the_list_has_its_driver_and_no_other() {
         assert!(is_known(0x8086, device));
     }
     assert_eq!(Kind::of(&plain(0x15ad, 0x07b0)), Ok(Kind::Vmxnet3));
-    let others: Vec<_> = [(0x8086, 0x1533), (0x10ec, 0x8168), (0x1af4, 0x1042)]
+    assert_eq!(Kind::of(&plain(0x10ec, 0x8168)), Ok(Kind::Realtek));
+    let others: Vec<_> = [(0x8086, 0x1533), (0x10ec, 0x8169), (0x1af4, 0x1042)]
         .into_iter()
         .filter(|(vendor, device)| is_known(*vendor, *device))
         .collect();
