@@ -277,6 +277,7 @@ pub unsafe fn build(plan: &Plan<'_>) -> Result<&'static Hypervisor, BootError> {
             script_operations: plan.constants.script_operations,
             code_instructions: plan.constants.code_instructions,
             halts_without_session: plan.constants.halt != 0,
+            has_network: plan.network.is_some(),
             eptp_hooked: views.hooked.eptp(),
             eptp_clean: views.clean.eptp(),
             trampoline: detours.as_ref().map(|detours| detours.trampoline),

@@ -9,7 +9,7 @@ use wire_protocol::address::{CoreId, GuestVirtual};
 use wire_protocol::codec::Writer;
 use wire_protocol::limits;
 use wire_protocol::link::{Incoming, Link, Role, SendError, Storage, Timing};
-use wire_protocol::packet::Notice;
+use wire_protocol::packet::{NetworkCounts, Notice};
 use wire_protocol::transport::Transport;
 
 /// Bytes taken from the transport at once, so that a turn is bounded.
@@ -239,6 +239,16 @@ impl<T: HostTransport> Line<T> {
     /// Looks whether the device is still as it was set up.
     pub fn mend(&mut self) {
         self.transport.mend();
+    }
+
+    /// How it stands with the network, if there is one.
+    pub fn network(&self) -> Option<NetworkCounts> {
+        self.transport.network()
+    }
+
+    /// Takes random bits of the operating system.
+    pub fn stir(&mut self, bits: u64) {
+        self.transport.stir(bits);
     }
 }
 

@@ -176,6 +176,7 @@ impl<'m> Ring<'m> {
             dropped: self.dropped.load(Ordering::Relaxed),
             flushed,
             told: self.told.load(Ordering::Relaxed),
+            network: None,
             waiting: self
                 .kept
                 .load(Ordering::Relaxed)

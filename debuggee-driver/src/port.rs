@@ -2,6 +2,7 @@
 //! called. `hw/` and the platform packages implement these; everything else sees the traits.
 
 use wire_protocol::address::{Extent, GuestPhysical};
+use wire_protocol::packet::NetworkCounts;
 use wire_protocol::transport::Transport;
 
 /// Physical memory, as it is, guest's and debugger's alike. VMX-root safe.
@@ -56,6 +57,12 @@ pub trait HostTransport: Transport {
     fn begin(&mut self);
     /// Sets it up anew if it is not as [`Self::begin`] left it, whoever did that.
     fn mend(&mut self);
+    /// How it stands with the network, if it has one.
+    fn network(&self) -> Option<NetworkCounts> {
+        None
+    }
+    /// Takes random bits of the operating system, if it needs such.
+    fn stir(&mut self, _bits: u64) {}
 }
 
 /// What a network needs of the machine besides its card. VMX-root safe.

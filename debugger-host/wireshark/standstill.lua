@@ -990,6 +990,13 @@ local REPLY_BODIES = {
         for label in ("produced delivered dropped flushed waiting told"):gmatch("%a+") do
             c:num(label)
         end
+        if c:left() > 0 then
+            local network = "foreign truncated reflected wrong_key forged replayed older_clock unknown_session "
+                .. "sessions rebuilt card_resets heard_ms_ago_plus_1"
+            for label in network:gmatch("[%w_]+") do
+                c:num(label)
+            end
+        end
     end,
     Branches = function(c)
         c:byte("recording is", BRANCHES_ON)

@@ -138,6 +138,7 @@ u64 standstill_stop_core(u64 token); /* interrupts off; 0 until all cores ask fo
 void standstill_arm(u64 token);
 u64 standstill_wanted_chunks(u64 token);
 u64 standstill_take_chunk(u64 token, u64 base); /* zeroed but for the token, its first word */
+u64 standstill_stir(u64 token, u64 bits); /* random ones, for the network */
 u64 standstill_exits(u64 token);
 u64 standstill_clear(u64 token);
 

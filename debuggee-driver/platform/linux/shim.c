@@ -606,6 +606,15 @@ static int start_all(void)
 
 static struct task_struct *replenisher;
 
+/* What a core draws itself, and what the kernel gave at load, is all that the network has else. */
+static void stir(void)
+{
+	int words;
+
+	for (words = 0; *net && words < 4; words++)
+		standstill_stir(token, get_random_u64());
+}
+
 /* Gives the arena what its pools want. Memory that was taken is not touched here until all cores have left. */
 static int replenish(void *unused)
 {
@@ -625,6 +634,7 @@ static int replenish(void *unused)
 			}
 			chunks[facts->chunk_count++] = page;
 		}
+		stir();
 		schedule_timeout_interruptible(msecs_to_jiffies(replenish_ms));
 	}
 	return 0;

@@ -14,7 +14,7 @@ pub mod system;
 
 use crate::port::{Cpu, Ports};
 use crate::shared::{Halt, Shared, Writer};
-use wire_protocol::packet::{Features, Reply, Request, StopCause};
+use wire_protocol::packet::{Features, NetworkCounts, Reply, Request, StopCause};
 use wire_protocol::refusal::Refusal;
 
 /// What the handlers work with.
@@ -27,6 +27,8 @@ pub struct Context<'a, 'r, P: Ports> {
     pub shared: &'a Shared<P>,
     /// Why the machine was halted.
     pub cause: StopCause,
+    /// How it stands with the network, if there is one.
+    pub network: Option<NetworkCounts>,
 }
 
 impl<P: Ports> Context<'_, '_, P> {
@@ -88,7 +90,9 @@ pub fn answer<'s, P: Ports>(
         Request::DefineGlobals(names) => script::define(context.shared, &names, scratch),
         Request::EventPrograms { event } => event::programs(context, event, scratch),
         Request::RunScript { core, program } => script::run(context, core, program, scratch),
-        Request::Flush | Request::MessageCounts => Ok(messages::answer(context.shared, request)),
+        Request::Flush | Request::MessageCounts => {
+            Ok(messages::answer(context.shared, request, context.network))
+        }
     };
     (reply.unwrap_or_else(Reply::Refused), Next::Stay)
 }

@@ -20,7 +20,7 @@ pub fn hello<'s, P: Ports>(
     let (for_banner, for_ram) = scratch.split_at_mut(scratch.len().min(facts.banner().len()));
     for_banner.copy_from_slice(facts.banner().as_bytes());
     Reply::Hello(Hello {
-        features: offered(features, key.is_some()),
+        features: offered(features, key.is_some(), shared.fixed.has_network),
         session: facts.session,
         key,
         cores: facts.core_count,
@@ -42,9 +42,10 @@ pub fn hello<'s, P: Ports>(
 }
 
 /// What this end can do of what a host can.
-fn offered(by_host: Features, has_key: bool) -> Features {
+fn offered(by_host: Features, has_key: bool, has_network: bool) -> Features {
     let mut features = by_host & (Features::COMPRESSED_MEMORY | Features::REPEATED_MEMORY);
     features.set(Features::EXPECTED_MEMORY, has_key);
+    features.set(Features::NETWORK, has_network);
     features
 }
 

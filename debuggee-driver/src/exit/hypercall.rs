@@ -47,6 +47,9 @@ pub const EXITS: u64 = 9;
 /// threads may still be in.
 pub const CLEAR: u64 = 10;
 
+/// RCX: RDX is random bits of the operating system, for the network. RAX is 1 if they were taken, and not another core has the line.
+pub const STIR: u64 = 11;
+
 /// What a call is answered that cannot be served.
 const REFUSED: u64 = 0;
 
@@ -120,6 +123,11 @@ pub fn handle<P: Ports>(core: &mut Core<'_, P>) -> Outcome {
             answer(core, u64::from(taken == Ok(true)))
         }
         EXITS => answer(core, core.exits),
+        STIR => {
+            let bits = core.cpu.registers()[gpr::RDX];
+            let taken = core.shared.line.try_with(|line| line.stir(bits));
+            answer(core, u64::from(taken.is_some()))
+        }
         CLEAR => {
             let cleared = silent::edit(
                 &mut core.seat,

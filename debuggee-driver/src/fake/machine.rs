@@ -269,6 +269,7 @@ pub fn cores_of<P: Ports<Cpu = FakeCpu> + 'static>(
             script_operations: 1000,
             code_instructions: 0,
             halts_without_session: false,
+            has_network: false,
             eptp_hooked: views.hooked.eptp(),
             eptp_clean: views.clean.eptp(),
             trampoline: None,

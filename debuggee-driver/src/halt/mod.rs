@@ -126,6 +126,7 @@ pub fn poll<P: Ports>(cpu: &P::Cpu, shared: &Shared<P>) -> bool {
 /// While the guest runs, the handshake is answered, and what concerns messages.
 fn answer_running<P: Ports>(line: &mut Line<P::Transport>, cpu: &P::Cpu, shared: &Shared<P>) {
     let base = line.base;
+    let network = line.network();
     let (message, buffers) = line.received();
     let (reply_base, len_bytes) = match Request::decode(message, base) {
         Ok((id, Request::Hello { features })) => {
@@ -134,7 +135,7 @@ fn answer_running<P: Ports>(line: &mut Line<P::Transport>, cpu: &P::Cpu, shared:
             (shared.facts.kernel_base, len_bytes)
         }
         Ok((id, request @ (Request::Flush | Request::MessageCounts))) => {
-            let reply = crate::command::messages::answer(shared, &request);
+            let reply = crate::command::messages::answer(shared, &request, network);
             (base, reply.encode_or_refuse(id, base, buffers.message))
         }
         Ok((id, Request::ForeignHello { .. })) => {

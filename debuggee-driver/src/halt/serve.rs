@@ -21,6 +21,7 @@ pub(super) fn serve<P: Ports>(
         cpu,
         shared,
         cause,
+        network: None,
     };
     // The polling core has left the line when it checked in; only a core that is missing can hold
     // it, and then there is no way to the host: the guest goes on.
@@ -73,6 +74,7 @@ fn answer<P: Ports>(line: &mut Line<P::Transport>, context: &mut Context<'_, '_,
     let base = line.base;
     let mut base_after = base;
     let mut printed = false;
+    context.network = line.network();
     let (message, buffers) = line.received();
     let (len_bytes, next) = match Request::decode(message, base) {
         Ok((id, request)) => {

@@ -17,6 +17,7 @@ use crate::transport::net::network::{Network, Parts};
 use crate::transport::net::settings::Settings;
 use crate::transport::ways::Answered;
 use wire_protocol::address::{Extent, GuestPhysical};
+use wire_protocol::packet::NetworkCounts;
 use wire_protocol::secure::{Entropy, ROOM_BYTES};
 use wire_protocol::transport::Transport;
 
@@ -243,6 +244,10 @@ pub struct NetworkLine {
     /// The time that the last call had.
     clock_us: u64,
     now_us: u64,
+    /// Of networks that were lost.
+    lost: NetworkCounts,
+    /// Of this one, at the end of what was last done with it.
+    counts: NetworkCounts,
     /// For tests: at each so many-th frame; 0: never.
     panic_every: u32,
 }
@@ -266,6 +271,8 @@ impl NetworkLine {
             network: None,
             clock_us: 0,
             now_us: 0,
+            lost: NetworkCounts::NONE,
+            counts: NetworkCounts::NONE,
             panic_every: 0,
         }
     }
@@ -287,10 +294,14 @@ impl NetworkLine {
         match done {
             Some((result, network)) => {
                 self.clock_us = network.clock_us();
+                self.counts = network.counts();
                 self.network = Some(network);
                 Some(result)
             }
             None => {
+                self.lost = self.lost.and(&self.counts);
+                self.lost.rebuilt += 1;
+                self.counts = NetworkCounts::NONE;
                 self.renew();
                 None
             }
@@ -388,5 +399,14 @@ impl HostTransport for NetworkLine {
 
     fn mend(&mut self) {
         self.with(Network::mend);
+    }
+
+    fn network(&self) -> Option<NetworkCounts> {
+        Some(self.lost.and(&self.counts))
+    }
+
+    fn stir(&mut self, bits: u64) {
+        self.entropy.stir(&bits.to_le_bytes());
+        self.with(|network| network.stir(bits));
     }
 }

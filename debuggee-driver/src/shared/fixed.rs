@@ -15,6 +15,8 @@ pub struct Fixed {
     pub code_instructions: u64,
     /// A break-in counts also while no host is in a session.
     pub halts_without_session: bool,
+    /// There is a network, whether or not it is the way to the host.
+    pub has_network: bool,
     /// EPT pointer of the view with hooks.
     pub eptp_hooked: u64,
     /// EPT pointer of the view without.

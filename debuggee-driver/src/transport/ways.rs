@@ -5,6 +5,7 @@
 
 use crate::port::{HostTransport, Owned};
 use wire_protocol::link::Rates;
+use wire_protocol::packet::NetworkCounts;
 use wire_protocol::transport::Transport;
 
 /// A way that can tell whether a host is at its other end.
@@ -137,6 +138,17 @@ impl<S: HostTransport, N: HostTransport + Answered> HostTransport for Ways<S, N>
 
     fn mend(&mut self) {
         of_each!(self, way => way.mend());
+    }
+
+    fn network(&self) -> Option<NetworkCounts> {
+        match self {
+            Self::Serial(_) => None,
+            Self::Network(network) | Self::Both { network, .. } => network.network(),
+        }
+    }
+
+    fn stir(&mut self, bits: u64) {
+        of_each!(self, way => way.stir(bits));
     }
 }
 

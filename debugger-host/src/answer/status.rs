@@ -27,6 +27,24 @@ pub struct Status {
     pub symbols: Option<KernelSymbols>,
     /// Design constants in force.
     pub constants: Constants,
+    /// The debuggee's network, as the driver counts; null if it uses none.
+    pub network: Option<Network>,
+}
+
+/// The debuggee's end of a network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    /// Datagrams that changed nothing there, for each reason of which there were any.
+    pub dropped: Vec<Dropped>,
+    /// Sessions that began.
+    pub sessions: Count,
+    /// How often its code failed, and it was made anew.
+    pub rebuilt: Count,
+    /// How often the card was not as it had been left, and was set up anew.
+    pub card_resets: Count,
+    /// Milliseconds since a host was heard there; null if none ever was.
+    pub heard_ms_ago: Option<Count>,
 }
 
 /// The line to the debuggee.

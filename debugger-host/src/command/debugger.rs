@@ -107,6 +107,7 @@ impl Debugger {
     pub fn connect(&mut self) -> Result<Answer, CommandError> {
         self.modules_of_halt = None;
         self.session.shake_hands()?;
+        self.session.ask_of_network()?;
         let kernel_base = self.session.identity().kernel_base.0;
         self.symbols.place_kernel(kernel_base);
         let slide = self.symbols.kernel().map_or(0, Table::slide);

@@ -1,11 +1,13 @@
 //! The session and the debuggee, as `.status` and a new session tell of them.
 
-use crate::answer::status::{Constants, Dropped, Endpoint, KernelSymbols, Line, State, Status};
+use crate::answer::status::{
+    Constants, Dropped, Endpoint, KernelSymbols, Line, Network, State, Status,
+};
 use crate::answer::{Count, Hex};
 use crate::session::{Session, SessionError};
 use crate::symbol::resolve::Symbols;
 use crate::transport;
-use wire_protocol::secure::Cause;
+use wire_protocol::secure::{self, Cause};
 
 fn endpoint(endpoint: transport::Endpoint) -> Endpoint {
     match endpoint {
@@ -29,6 +31,17 @@ fn endpoint(endpoint: transport::Endpoint) -> Endpoint {
             key: key.id,
         },
     }
+}
+
+fn dropped(counts: &secure::Dropped) -> Vec<Dropped> {
+    let all = Cause::ALL.map(|cause| (cause, counts.of(cause)));
+    all.into_iter()
+        .filter(|(_, count)| *count > 0)
+        .map(|(cause, count)| Dropped {
+            cause: cause.into(),
+            count: Count(count),
+        })
+        .collect()
 }
 
 /// What is known of the session and the debuggee.
@@ -61,16 +74,15 @@ pub(super) fn status(session: &Session, symbols: &Symbols) -> Result<Status, Ses
             broken_frames: Count(link.broken_frames),
             duplicate_frames: Count(link.duplicate_frames),
             gap_frames: Count(link.gap_frames),
-            dropped: Cause::ALL
-                .map(|cause| (cause, health.dropped.of(cause)))
-                .into_iter()
-                .filter(|(_, count)| *count > 0)
-                .map(|(cause, count)| Dropped {
-                    cause: cause.into(),
-                    count: Count(count),
-                })
-                .collect(),
+            dropped: dropped(&health.dropped),
         },
+        network: session.network().map(|counts| Network {
+            dropped: dropped(&counts.dropped),
+            sessions: Count(counts.sessions),
+            rebuilt: Count(counts.rebuilt),
+            card_resets: Count(counts.card_resets),
+            heard_ms_ago: counts.heard_ms_ago.map(Count),
+        }),
         banner: identity.banner.clone(),
         session: Hex(identity.session),
         cores: identity.cores,

@@ -43,7 +43,9 @@ use std::time::{Duration, Instant, SystemTime};
 use tape::Tape;
 use wire_protocol::address::{CoreId, GuestVirtual};
 use wire_protocol::codec::Writer;
-use wire_protocol::packet::{Features, Message, MessageError, Notice, Reply, Request, Stop};
+use wire_protocol::packet::{
+    Features, Message, MessageError, NetworkCounts, Notice, Reply, Request, Stop,
+};
 use wire_protocol::refusal::Refusal;
 
 /// A wait longer than this is explained to the user.
@@ -80,6 +82,8 @@ pub struct Session {
     programs: Programs,
     news: VecDeque<News>,
     requests: u64,
+    /// How it stands with the debuggee's network, as far as that was asked.
+    network: Option<NetworkCounts>,
 }
 
 impl Session {
@@ -105,6 +109,7 @@ impl Session {
             programs: Programs::default(),
             news: VecDeque::new(),
             requests: 0,
+            network: None,
         }
     }
 
@@ -151,7 +156,7 @@ impl Session {
                     self.mirror.forget_outputs();
                 }
                 self.identity = identity;
-                self.identity.features &= features;
+                self.identity.features &= features | Features::NETWORK;
                 self.base = hello.kernel_base;
                 if let Some(stop) = hello.stop {
                     self.stopped(&stop);

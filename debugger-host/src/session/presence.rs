@@ -95,6 +95,7 @@ impl Session {
         self.base = GuestVirtual(0);
         self.halted = None;
         self.is_in_doubt = false;
+        self.network = None;
         self.cache.forget_all();
         self.mirror.forget();
         self.pending.forget();

@@ -12,8 +12,8 @@ use wire_protocol::address::EventId;
 use wire_protocol::bytecode::Program;
 use wire_protocol::limits;
 use wire_protocol::packet::{
-    Content, Failure, GlobalName, GlobalNames, Message, MessageCounts, MessageRecord, Messages,
-    Notice, Reply, Request, Source,
+    Content, Failure, Features, GlobalName, GlobalNames, Message, MessageCounts, MessageRecord,
+    Messages, NetworkCounts, Notice, Reply, Request, Source,
 };
 use wire_protocol::print::{Clock, Site};
 
@@ -253,7 +253,27 @@ impl Session {
     /// # Errors
     /// When the debuggee refuses or does not answer.
     pub fn message_counts(&mut self) -> Result<MessageCounts, SessionError> {
-        self.counts("count messages", &Request::MessageCounts)
+        let counts = self.counts("count messages", &Request::MessageCounts)?;
+        self.network = counts.network;
+        Ok(counts)
+    }
+
+    /// How it stands with the debuggee's network, when that was asked last: at the start of the session or for
+    /// [`Self::message_counts`]. `None` if it has none.
+    #[must_use]
+    pub const fn network(&self) -> Option<NetworkCounts> {
+        self.network
+    }
+
+    /// Asks for it, if there is one.
+    ///
+    /// # Errors
+    /// When the debuggee does not answer.
+    pub fn ask_of_network(&mut self) -> Result<(), SessionError> {
+        if self.identity.features.contains(Features::NETWORK) {
+            self.message_counts()?;
+        }
+        Ok(())
     }
 
     /// The same for people who want to see what is known: `None` if no answer comes soon.

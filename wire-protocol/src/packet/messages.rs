@@ -8,6 +8,7 @@ use crate::address::EventId;
 use crate::codec::{self, EncodeError, Parsed, Writer, difference, narrow, reject, run};
 use crate::event::Standing;
 use crate::limits;
+use crate::packet::network::{self, NetworkCounts};
 pub use batch::{Batch, Messages};
 
 /// Whose program it was.
@@ -335,6 +336,8 @@ pub struct MessageCounts {
     pub waiting: u64,
     /// Of those that found no room, how many a later record or a `flush` told of.
     pub told: u64,
+    /// How it stands with the network, if the debuggee has one.
+    pub network: Option<NetworkCounts>,
 }
 
 pub(crate) fn write_counts(
@@ -346,7 +349,11 @@ pub(crate) fn write_counts(
     out.varint(counts.dropped)?;
     out.varint(counts.flushed)?;
     out.varint(counts.waiting)?;
-    out.varint(counts.told)
+    out.varint(counts.told)?;
+    match &counts.network {
+        Some(network) => network::write_counts(network, out),
+        None => Ok(()),
+    }
 }
 
 pub(crate) fn parse_counts(input: &[u8]) -> Parsed<'_, MessageCounts> {
@@ -356,6 +363,13 @@ pub(crate) fn parse_counts(input: &[u8]) -> Parsed<'_, MessageCounts> {
     let (rest, flushed) = codec::varint(rest)?;
     let (rest, waiting) = codec::varint(rest)?;
     let (rest, told) = codec::varint(rest)?;
+    let (rest, network) = match rest {
+        [] => (rest, None),
+        _ => {
+            let (rest, network) = network::parse_counts(rest)?;
+            (rest, Some(network))
+        }
+    };
     Ok((
         rest,
         MessageCounts {
@@ -365,6 +379,7 @@ pub(crate) fn parse_counts(input: &[u8]) -> Parsed<'_, MessageCounts> {
             flushed,
             waiting,
             told,
+            network,
         },
     ))
 }

@@ -20,6 +20,7 @@ mod kind;
 mod list;
 mod memory;
 mod messages;
+mod network;
 mod notice;
 mod pool;
 mod program;
@@ -40,6 +41,7 @@ pub use messages::{
     Argument, Arguments, Batch, Content, Failure, FailureCause, MessageCounts, MessageRecord,
     Messages, Source,
 };
+pub use network::NetworkCounts;
 pub use notice::Notice;
 pub use pool::PoolLines;
 pub use program::{GlobalName, GlobalNames, GlobalOffset, GlobalOffsets};

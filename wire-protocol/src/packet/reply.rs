@@ -20,10 +20,6 @@ use crate::refusal::Refusal;
 use crate::register::RegisterSet;
 
 /// Every kind of list in a reply is kept encoded and read by an iterator: nothing is allocated.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the handshake's answer is made once in a session, and nothing is allocated here"
-)]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Reply<'a> {
     /// See [`Hello`].

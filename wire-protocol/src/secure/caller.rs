@@ -76,6 +76,8 @@ pub struct Caller {
     established: Option<Established>,
     /// The host does not use the session before it has heard something in it.
     alive_wanted: bool,
+    sessions: u64,
+    heard_us: Option<u64>,
     dropped: Dropped,
 }
 
@@ -92,6 +94,8 @@ impl Caller {
             called_us: None,
             established: None,
             alive_wanted: false,
+            sessions: 0,
+            heard_us: None,
             dropped: Dropped::default(),
         }
     }
@@ -120,6 +124,18 @@ impl Caller {
     #[must_use]
     pub const fn clock_us(&self) -> u64 {
         self.clock_us
+    }
+
+    /// How many sessions began.
+    #[must_use]
+    pub const fn sessions(&self) -> u64 {
+        self.sessions
+    }
+
+    /// When a host was heard last, if ever.
+    #[must_use]
+    pub const fn heard_us(&self) -> Option<u64> {
+        self.heard_us
     }
 
     /// What was dropped.
@@ -229,6 +245,7 @@ impl Caller {
             .ok_or(Cause::UnknownSession)?;
         let Opened { content, .. } = established.session.open(&sealed, datagram)?;
         established.heard_us = now_us;
+        self.heard_us = Some(now_us);
         Ok(match content {
             Content::Bytes(bytes) => Taken::Bytes(bytes),
             Content::Alive => Taken::Done,
@@ -259,6 +276,8 @@ impl Caller {
             said_us: now_us,
         });
         self.alive_wanted = true;
+        self.sessions += 1;
+        self.heard_us = Some(now_us);
         Ok(Taken::Session)
     }
 }

@@ -64,6 +64,15 @@ impl Dropped {
         self.0
     }
 
+    /// With as many more.
+    #[must_use]
+    pub fn and(mut self, more: Self) -> Self {
+        for (count, more) in self.0.iter_mut().zip(more.0) {
+            *count = count.saturating_add(more);
+        }
+        self
+    }
+
     /// One more; gives the cause back.
     pub(super) fn count(&mut self, cause: Cause) -> Cause {
         if let Some(count) = self.0.get_mut(cause as usize) {

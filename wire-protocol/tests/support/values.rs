@@ -22,13 +22,15 @@ use wire_protocol::limits;
 use wire_protocol::packet::{
     Argument, Arguments, Batch, Constants, Content, CoreState, Failure, FailureCause, Features,
     GlobalName, GlobalOffset, GuestSystem, Hello, Item, LinuxLayout, List, MemoryAt, MessageCounts,
-    Messages, Notice, PROTOCOL_VERSION, RegisterValues, Reply, Request, Source, Stop, StopCause,
+    Messages, NetworkCounts, Notice, PROTOCOL_VERSION, RegisterValues, Reply, Request, Source,
+    Stop, StopCause,
 };
 use wire_protocol::refusal::{
     BranchObstacle, DetourObstacle, EventOption, EventRefusal, ProcessorFeature, ProgramPart,
     Refusal,
 };
 use wire_protocol::register::{Register, RegisterSet};
+use wire_protocol::secure::Dropped;
 
 fn forever(len_bytes: usize) -> &'static mut [u8] {
     Box::leak(vec![0; len_bytes].into_boxed_slice())

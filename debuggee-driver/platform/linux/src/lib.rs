@@ -467,6 +467,16 @@ unsafe extern "C" fn standstill_take_chunk(token: u64, base: u64) -> u64 {
     unsafe { boot::call(token, hypercall::TAKE_CHUNK, base) }
 }
 
+/// Gives random bits to the network; 0 if they could not be taken right now.
+///
+/// # Safety
+/// As [`standstill_arm`].
+#[unsafe(no_mangle)]
+unsafe extern "C" fn standstill_stir(token: u64, bits: u64) -> u64 {
+    // SAFETY: on a core that was started and cannot be left meanwhile, by contract.
+    unsafe { boot::call(token, hypercall::STIR, bits) }
+}
+
 /// Exits that the calling core took.
 ///
 /// # Safety

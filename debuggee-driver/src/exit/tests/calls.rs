@@ -34,6 +34,7 @@ fn calls_without_the_token_are_refused() {
             hypercall::WANTED_CHUNKS,
             hypercall::TAKE_CHUNK,
             hypercall::EXITS,
+            hypercall::STIR,
             hypercall::CLEAR,
         ] {
             let answer = call(&mut machine, TOKEN ^ 1 << 40, number);

@@ -7,6 +7,7 @@ use super::card::Card;
 use super::settings::Settings;
 use super::stack::{Memory, Stack};
 use crate::port::Senses;
+use wire_protocol::packet::NetworkCounts;
 use wire_protocol::secure::{Caller, DATAGRAM_BYTES, Entropy, ROOM_BYTES, Random, Taken, Timing};
 
 /// What is due at once is at most a call and a sign of life.
@@ -26,6 +27,7 @@ pub struct Network<'m, C, S> {
     arrived: [u8; ROOM_BYTES],
     arrived_bytes: usize,
     taken_bytes: usize,
+    card_resets: u64,
 }
 
 /// What a network is made of.
@@ -74,6 +76,7 @@ impl<'m, C: Card, S: Senses> Network<'m, C, S> {
             arrived: [0; ROOM_BYTES],
             arrived_bytes: 0,
             taken_bytes: 0,
+            card_resets: 0,
         }
     }
 
@@ -87,7 +90,13 @@ impl<'m, C: Card, S: Senses> Network<'m, C, S> {
         let card = self.stack.card();
         if !card.is_in_order() {
             card.begin();
+            self.card_resets += 1;
         }
+    }
+
+    /// Takes random bits of the operating system.
+    pub fn stir(&mut self, bits: u64) {
+        self.entropy.stir(&bits.to_le_bytes());
     }
 
     /// Takes what has come, and does what is due.
@@ -177,13 +186,27 @@ impl<'m, C: Card, S: Senses> Network<'m, C, S> {
         !self.caller.is_lost(self.now_us)
     }
 
+    /// What became of it.
+    pub fn counts(&self) -> NetworkCounts {
+        NetworkCounts {
+            dropped: self.caller.dropped(),
+            sessions: self.caller.sessions(),
+            rebuilt: 0,
+            card_resets: self.card_resets,
+            heard_ms_ago: self
+                .caller
+                .heard_us()
+                .map(|heard_us| self.now_us.saturating_sub(heard_us) / 1000),
+        }
+    }
+
     /// The time that the last call had.
     pub const fn clock_us(&self) -> u64 {
         self.caller.clock_us()
     }
 }
 
-/// Random bits of the processor's, where it has them, and of what the operating system drew at load.
+/// Random bits of the processor's, where it has them, and of what the operating system drew at load and gave since.
 fn draw(entropy: &mut Entropy, senses: &impl Senses) -> Random {
     let mut fresh = [0; 40];
     let numbers = core::iter::once(senses.tsc()).chain((0..4).filter_map(|_| senses.random()));

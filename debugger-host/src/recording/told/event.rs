@@ -1,6 +1,7 @@
 //! Events, what they run, and what comes of them.
 
 use super::super::value::Value;
+use super::packet::DROPPED;
 use super::{Told, addressed, counted, flags, told, words};
 use wire_protocol::address::EventId;
 use wire_protocol::branch::{Branch, BranchKind, BranchOrder, Notes};
@@ -11,8 +12,9 @@ use wire_protocol::event::{
 };
 use wire_protocol::packet::{
     Argument, Arguments, Content, Failure, FailureCause, GlobalName, GlobalOffset, MessageCounts,
-    MessageRecord, Messages, Source,
+    MessageRecord, Messages, NetworkCounts, Source,
 };
+use wire_protocol::secure::Dropped;
 
 words!(
     BranchKind,
@@ -159,6 +161,25 @@ told!(
         flushed: counted,
         waiting: counted,
         told: counted,
+        network,
+    }
+);
+
+impl Told for Dropped {
+    fn told(&self) -> Value {
+        let causes = DROPPED.into_iter().zip(self.counts());
+        let causes = causes.map(|(name, count)| (name.to_owned(), counted(&count)));
+        Value::Parts(causes.collect())
+    }
+}
+
+told!(
+    struct NetworkCounts {
+        dropped,
+        sessions: counted,
+        rebuilt: counted,
+        card_resets: counted,
+        heard_ms_ago,
     }
 );
 

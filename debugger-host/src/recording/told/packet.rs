@@ -73,7 +73,7 @@ told!(
 );
 
 /// What datagrams were dropped for, in the order of [`Cause::ALL`].
-const DROPPED: [&str; Cause::ALL.len()] = [
+pub(super) const DROPPED: [&str; Cause::ALL.len()] = [
     "foreign",
     "truncated",
     "reflected",
@@ -100,9 +100,7 @@ impl Told for Counts {
         let rate = (*rate != RateState::default()).then_some(*rate);
         parts.push(("rate".to_owned(), rate.told()));
         if dropped.total() > 0 {
-            let causes = DROPPED.into_iter().zip(dropped.counts());
-            let causes = causes.map(|(name, count)| (name.to_owned(), counted(&count)));
-            parts.push(("dropped".to_owned(), Value::Parts(causes.collect())));
+            parts.push(("dropped".to_owned(), dropped.told()));
         }
         Value::Parts(parts)
     }

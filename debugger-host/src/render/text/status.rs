@@ -1,8 +1,10 @@
 //! The session, the cores, the outputs.
 
 use super::address;
+use crate::answer::Count;
 use crate::answer::status::{
-    Core, CoreState, DropCause, Dropped, Endpoint, Line, Messages, Output, State, Status, Target,
+    Core, CoreState, DropCause, Dropped, Endpoint, Line, Messages, Network, Output, State, Status,
+    Target,
 };
 use crate::size::bytes;
 
@@ -14,10 +16,52 @@ pub(super) fn connected(status: &Status) -> String {
         State::DriverGone {} => "the driver is gone",
         State::TakenOver {} => "another host program has it",
     };
-    format!(
+    let connected = format!(
         "connected: {}; {} cores; session {:016x}; {state}",
         status.banner, status.cores, status.session
-    )
+    );
+    match (&status.network, &status.line.endpoint) {
+        (None, _) | (_, Endpoint::Net { .. }) => connected,
+        (Some(network), _) => format!(
+            "{connected}\nnetwork: {}, so this line is the way to the debuggee",
+            heard(network)
+        ),
+    }
+}
+
+fn heard(network: &Network) -> String {
+    match network.heard_ms_ago {
+        None => "no host was ever heard there".to_owned(),
+        Some(Count(ms)) => format!(
+            "a host was heard there {}.{} s ago",
+            ms / 1000,
+            ms / 100 % 10
+        ),
+    }
+}
+
+/// What the driver has counted.
+fn network(network: &Network) -> String {
+    let mut parts = vec![heard(network), counted(network.sessions, "session", "s")];
+    if !network.dropped.is_empty() {
+        parts.push(format!("dropped: {}", dropped(&network.dropped)));
+    }
+    if network.rebuilt.0 > 0 {
+        let times = counted(network.rebuilt, "time", "s");
+        parts.push(format!("its code failed and it was made anew {times}"));
+    }
+    if network.card_resets.0 > 0 {
+        let times = counted(network.card_resets, "time", "s");
+        parts.push(format!("the card was set up anew {times}"));
+    }
+    parts.join("; ")
+}
+
+fn counted(count: Count, one: &str, more: &str) -> String {
+    match count.0 {
+        1 => format!("1 {one}"),
+        count => format!("{count} {one}{more}"),
+    }
 }
 
 /// What is left of a session that is over.
@@ -149,6 +193,9 @@ pub(super) fn status(status: &Status, messages: Option<&Messages>) -> String {
     ];
     if !line.dropped.is_empty() {
         lines.push(format!("dropped     {}", dropped(&line.dropped)));
+    }
+    if let Some(of) = &status.network {
+        lines.push(format!("network     {}", network(of)));
     }
     lines.join("\n")
 }

@@ -37,6 +37,8 @@ struct State {
     clock: LastClock,
     /// Where the debuggee is.
     peer: Option<SocketAddr>,
+    /// When it was heard last.
+    heard: Option<Instant>,
     /// Nobody is there any more who would hear a debuggee that calls now.
     has_left: bool,
     /// What was dropped and is not told yet.
@@ -64,6 +66,8 @@ const FORGED_TOLD: u64 = 100;
 
 /// A wait for a datagram takes no longer, so that the port is free soon after it is closed.
 const LOOK: Duration = Duration::from_millis(20);
+/// A debuggee says something at least once a second.
+const SILENT: Duration = Duration::from_secs(6);
 /// Between attempts to get the port.
 const BIND_EVERY: Duration = Duration::from_millis(5);
 
@@ -115,6 +119,7 @@ impl Net {
                 listener,
                 clock,
                 peer: None,
+                heard: None,
                 has_left: false,
                 news: VecDeque::new(),
                 last: None,
@@ -131,14 +136,19 @@ impl Transport for Net {
         };
         let started = Instant::now();
         let mut bytes = [0; ROOM_BYTES];
-        while started.elapsed() < PATIENCE && !port.state().listener.is_connected() {
+        while started.elapsed() < PATIENCE && !port.state().is_there() {
             match port.receive(&mut bytes) {
-                Err(why) if !is_nothing(&why) => return Err(why),
+                Err(why) if !is_nothing(&why) && why.kind() != ErrorKind::NotConnected => {
+                    return Err(why);
+                }
                 // What bytes for the link came so early come again.
                 _ => {}
             }
         }
         let state = port.state();
+        if state.is_silent() {
+            return Err(silence());
+        }
         if !state.listener.is_connected() {
             let last = state.last.as_ref();
             let dropped = last.map_or_else(String::new, |news| format!("; {news}"));
@@ -198,7 +208,10 @@ impl Port {
             Ok(received) => received,
             // What was sent before reached nobody, or this one was too long: neither says anything of the socket.
             Err(why) if is_of_one_datagram(&why) => return Ok(0),
-            Err(why) => return Err(why),
+            Err(why) => {
+                let is_silent = is_nothing(&why) && self.state().is_silent();
+                return Err(if is_silent { silence() } else { why });
+            }
         };
         let random = random()?;
         let mut out = [0; DATAGRAM_BYTES];
@@ -227,6 +240,7 @@ impl Port {
                 is_newest,
                 begins,
             } => {
+                state.heard = Some(Instant::now());
                 if is_newest {
                     state.peer = Some(from);
                 }
@@ -261,7 +275,26 @@ fn is_of_one_datagram(why: &Error) -> bool {
         )
 }
 
+/// Whatever the reason is, the user should know where else to look.
+fn silence() -> Error {
+    let why = format!(
+        "nothing has come from the debuggee for {} s; one that has a serial port besides (com=) is reached there meanwhile",
+        SILENT.as_secs()
+    );
+    Error::new(ErrorKind::NotConnected, why)
+}
+
 impl State {
+    /// There is a session, and nothing comes in it.
+    fn is_silent(&self) -> bool {
+        let heard = self.heard.filter(|_| self.listener.is_connected());
+        heard.is_some_and(|heard| heard.elapsed() >= SILENT)
+    }
+
+    fn is_there(&self) -> bool {
+        self.listener.is_connected() && !self.is_silent()
+    }
+
     /// While a debuggee is waited for everything is told that may be the reason; in a session what it is not the network's
     /// own way to do, and not for each datagram.
     fn dropped(&mut self, cause: Cause, from: SocketAddr) {

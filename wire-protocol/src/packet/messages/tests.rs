@@ -159,6 +159,7 @@ fn counts_and_results_of_scripts_come_back() {
         flushed: 6,
         waiting: 0,
         told: 3,
+        network: None,
     };
     let numbers = [15, 4, 5, 6, 0, 3];
     assert_eq!(reply_body(Reply::MessageCounts(counts)), numbers);

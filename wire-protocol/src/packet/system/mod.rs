@@ -29,6 +29,8 @@ bitflags! {
         /// In the place of compressed memory, for a line on which a byte costs less than packing it: memory that is one byte
         /// over and over is told by that byte, and all else as it is.
         const REPEATED_MEMORY = 4;
+        /// Of the debuggee alone: it has a network, of which the counts of messages tell.
+        const NETWORK = 8;
     }
 }
 
@@ -354,7 +356,7 @@ mod tests {
     #[test]
     fn request_is_version_and_features() {
         let features = Features::all();
-        assert_eq!(request_body(Request::Hello { features }), [3, 7]);
+        assert_eq!(request_body(Request::Hello { features }), [3, 15]);
     }
 
     #[test]

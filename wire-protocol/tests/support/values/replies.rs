@@ -261,14 +261,33 @@ pub fn reply(base: GuestVirtual) -> BoxedStrategy<Reply<'static>> {
         .prop_map(move |offsets| Reply::GlobalsDefined(list(&offsets, base))),
         (address(), option::of(failure()))
             .prop_map(|(value, failure)| Reply::ScriptRan { value, failure }),
-        vec(number(), 6).prop_map(|counts| Reply::MessageCounts(MessageCounts {
-            produced: counts[0],
-            delivered: counts[1],
-            dropped: counts[2],
-            flushed: counts[3],
-            waiting: counts[4],
-            told: counts[5],
-        })),
+        (vec(number(), 6), option::of(network_counts())).prop_map(|(counts, network)| {
+            Reply::MessageCounts(MessageCounts {
+                produced: counts[0],
+                delivered: counts[1],
+                dropped: counts[2],
+                flushed: counts[3],
+                waiting: counts[4],
+                told: counts[5],
+                network,
+            })
+        }),
     ];
     prop_oneof![system, memory, event, pool, script].boxed()
+}
+
+fn network_counts() -> BoxedStrategy<NetworkCounts> {
+    let dropped = proptest::array::uniform8(0_u64..1 << 40).prop_map(Dropped::from_counts);
+    let heard_ms_ago = option::of(0_u64..1 << 60);
+    (dropped, number(), number(), number(), heard_ms_ago)
+        .prop_map(
+            |(dropped, sessions, rebuilt, card_resets, heard_ms_ago)| NetworkCounts {
+                dropped,
+                sessions,
+                rebuilt,
+                card_resets,
+                heard_ms_ago,
+            },
+        )
+        .boxed()
 }

@@ -225,3 +225,28 @@ fn without_an_address_it_asks_for_one_and_calls_nobody() {
     }
     assert!((1..=3).contains(&asked), "{asked}");
 }
+
+/// A processor that draws nothing, and a seed that comes again with a snapshot.
+#[test]
+fn bits_of_the_operating_system_change_what_is_drawn() {
+    let public_key = |bits: Option<u64>| {
+        let mut memory = Memory::new();
+        let mut pair = Pair::new(&mut memory, KEY);
+        if let Some(bits) = bits {
+            pair.network.stir(bits);
+        }
+        for _ in 0..1000 {
+            pair.now_us += 1000;
+            pair.network.turn(pair.now_us);
+            while let Some(frame) = pair.card.sent() {
+                if !answer_who_has(&pair.card, &frame) {
+                    return datagram_in(&frame).unwrap().1;
+                }
+            }
+        }
+        panic!("it does not call");
+    };
+    assert_eq!(public_key(None), public_key(None));
+    assert_ne!(public_key(None), public_key(Some(1)));
+    assert_ne!(public_key(Some(1)), public_key(Some(2)));
+}
