@@ -23,7 +23,7 @@ const SAVE_TIMEOUT: Duration = Duration::from_secs(60);
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where the emulator saves a machine and finds a saved one, from its working directory.
-const SAVED: &str = "saved";
+pub(crate) const SAVED: &str = "saved";
 /// The emulator's name for the configuration of a saved machine.
 const CONFIGURATION: &str = "config";
 
@@ -180,11 +180,26 @@ impl Bochs {
         Ok((bochs, console, line))
     }
 
+    /// As [`Bochs::save`], of a machine that may itself have been restored: in the directory `into`, which is made.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn save_into(&self, into: &Path) -> Result<()> {
+        let place = self.0.log().with_file_name(SAVED);
+        // The files of what it was restored from are somebody else's, and are not written to.
+        fs::remove_dir_all(&place)?;
+        fs::create_dir(&place)?;
+        self.save()?;
+        fs::create_dir(into)?;
+        fs::rename(&place, into.join(SAVED))?;
+        Ok(())
+    }
+
     /// Saves the machine in the directory it was powered on in, for [`Bochs::restore`], and ends it.
     ///
     /// # Errors
     /// When the emulator does not do so within a minute.
-    pub(crate) fn save(self) -> Result<()> {
+    pub(crate) fn save(&self) -> Result<()> {
         self.0.signal(Signal::USR1)?;
         match self.0.status(SAVE_TIMEOUT) {
             Some(status) if status.success() => Ok(()),

@@ -26,6 +26,11 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
+    /// What it prints goes there.
+    pub(crate) fn log(&self) -> &Path {
+        &self.log
+    }
+
     /// What starts `program`, to be given its arguments.
     pub(crate) fn command(program: &Path) -> Command {
         // setpriv asks the kernel to kill the emulator when the thread that started it ends, however that comes about;

@@ -3,6 +3,7 @@
 //! Called by the lab's commands and by the end-to-end tests. Dropping a machine ends its emulator and removes its files.
 
 mod options;
+mod saving;
 
 use crate::bochs::{Bochs, Settings};
 use crate::console::{Answer, Console};
@@ -17,6 +18,7 @@ use crate::provision::{Provisions, provision};
 use crate::snapshot::{self, Snapshot};
 use anyhow::{Context, Result, bail};
 pub use options::{DEFAULT_CPU, KernelLine, Options};
+pub use saving::Saved;
 use std::fs;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};

@@ -108,6 +108,14 @@ const PARTS: &[Part] = &[
         ),
     },
     Part {
+        name: "reconnects",
+        about: "a host that connects over the network 100 times, and no nonce that comes twice",
+        work: Work::Lab(
+            "no_nonce_comes_twice_however_often_a_host_connects",
+            Some(("STANDSTILL_RECONNECTS", "100")),
+        ),
+    },
+    Part {
         name: "instructions",
         about: "every form of instruction in every place, under each kind of event by itself",
         work: Work::Lab(

@@ -2,6 +2,9 @@
 
 #[path = "network/clock.rs"]
 mod clock;
+#[path = "network/restored.rs"]
+mod restored;
+
 use crate::lab::{Lab, assert_log_is_clean};
 use crate::link::transcript_of_two_hundred;
 use crate::relay::{Relay, assert_differ, has};
@@ -89,6 +92,21 @@ fn what_is_no_datagram_of_the_session_changes_nothing_and_is_not_answered() {
     assert!(more.len() < 20, "{more:x?}");
     lab.run("~");
     assert_eq!(lab.run("r"), before);
+    let status = lab.run(".status");
+    let counted = status
+        .lines()
+        .find(|line| line.starts_with("network "))
+        .unwrap();
+    for (count, cause) in [
+        (40, "no debuggee's"),
+        (20, "without their end"),
+        (40, "sent back"),
+        (20, "forged or damaged"),
+        (20, "replayed or doubled"),
+        (20, "of a session that is over"),
+    ] {
+        assert!(counted.contains(&format!("{count} {cause}")), "{counted}");
+    }
     lab.go();
 }
 
@@ -148,6 +166,10 @@ fn a_network_that_panics_in_the_middle_of_a_frame_is_made_anew() {
         greeted() >= before + 2,
         "{before} sessions, then {}",
         greeted()
+    );
+    assert!(
+        lab.run(".status")
+            .contains("; its code failed and it was made anew ")
     );
     lab.run("g");
     lab.guest_background("lab-calls 1 1");
@@ -283,8 +305,20 @@ fn the_serial_line_stands_by_for_a_network_that_died() {
     lab.run("pause");
     lab.run("!epthook vmlinux!__x64_sys_getsid");
     relay.cut(true);
+    // Who is at the network is told, and so is who comes over the serial line.
+    std::thread::sleep(Duration::from_secs(8));
+    let status = lab.run(".status");
+    let why = "lost: nothing has come from the debuggee for 6 s; one that has a serial port besides (com=)";
+    assert!(status.contains(why), "{status}");
     lab.kill_host();
     lab.connect_by_line();
+    let status = lab.run(".reconnect");
+    assert!(
+        status.contains("\nnetwork: a host was heard there "),
+        "{status}"
+    );
+    assert!(status.contains(", so this line is the way to the debuggee"));
+    assert!(lab.run(".status").contains("; 1 session"));
     assert!(lab.run("events").contains("getsid"));
     assert!(lab.run("db vmlinux!linux_banner l 10").contains("Linux"));
     lab.run("g");
