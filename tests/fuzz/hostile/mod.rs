@@ -4,6 +4,7 @@
 //! A function each, which the fuzz target of its name calls (`fuzz_targets`), and the test of what was kept (`corpus`): an
 //! input that once did harm is put there, and is a test from then on.
 
+mod cards;
 mod frames;
 mod net;
 #[path = "../../../wire-protocol/tests/support/scripts.rs"]
@@ -12,6 +13,7 @@ mod recordings;
 mod symbol_files;
 mod wire;
 
+pub use cards::card;
 pub use frames::net_frame;
 pub use net::{net_datagram, net_handshake};
 pub use recordings::recording;
@@ -22,7 +24,8 @@ pub use wire::{frame, handshake, link, message, pack};
 pub type Target = fn(&[u8]);
 
 /// All targets with their names.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 12] = [
+    ("card", card),
     ("frame", frame),
     ("handshake", handshake),
     ("link", link),
