@@ -49,5 +49,6 @@ pub mod published;
 pub mod rtc;
 pub mod run;
 pub mod shared;
+pub mod steps;
 pub mod transport;
 pub mod vmx;

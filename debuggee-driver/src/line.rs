@@ -220,6 +220,12 @@ impl<T: Transport> Line<T> {
         make(lists).encode(self.base, &mut out).is_ok() && self.link.send(out.written()).is_ok()
     }
 
+    /// Queues a notice that stands elsewhere. False as with [`Self::send_notice`].
+    pub fn send_made(&mut self, notice: Notice<'_>) -> bool {
+        let mut out = Writer::new(&mut self.buffers.message[..]);
+        notice.encode(self.base, &mut out).is_ok() && self.link.send(out.written()).is_ok()
+    }
+
     /// Queues the first `len_bytes` of the message buffer, a reply.
     ///
     /// # Errors

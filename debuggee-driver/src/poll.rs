@@ -57,6 +57,11 @@ impl Poll {
         }
     }
 
+    /// `core` is the one that polls from now on.
+    pub fn give_to(&self, core: CoreId) {
+        self.core.store(core.0, SeqCst);
+    }
+
     /// `core` will execute nothing for a while: one of `others` polls, if there is any.
     pub fn hand_over(&self, core: CoreId, mut others: impl Iterator<Item = CoreId>) {
         if self.core.load(SeqCst) != core.0 {

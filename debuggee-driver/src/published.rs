@@ -26,6 +26,8 @@ pub struct Published {
     traced_cores: AtomicU64,
     /// Cores that step for a script, one bit each.
     stepping_cores: AtomicU64,
+    /// The core that steps for the host, as one bit.
+    host_steps: AtomicU64,
     /// How many of the above make cores leave after every instruction: events as one, and each core that steps.
     trace_reasons: AtomicU32,
     steps: Steps,
@@ -181,8 +183,28 @@ impl Published {
     /// Whether this core leaves its guest after every instruction.
     #[must_use]
     pub fn traces(&self, core: CoreId) -> bool {
-        let cores = self.traced_cores.load(SeqCst) | self.stepping_cores.load(SeqCst);
+        let cores = self.traced_cores.load(SeqCst)
+            | self.stepping_cores.load(SeqCst)
+            | self.host_steps.load(SeqCst);
         cores & bit(core) != 0
+    }
+
+    /// This core alone goes on, one instruction at a time: see [`crate::steps`].
+    pub fn begin_host_steps(&self, core: CoreId) {
+        let before = self.host_steps.swap(bit(core), SeqCst);
+        self.count_reason(before != 0, true);
+    }
+
+    /// No core does.
+    pub fn end_host_steps(&self) {
+        let before = self.host_steps.swap(0, SeqCst);
+        self.count_reason(before != 0, false);
+    }
+
+    /// Whether this core does.
+    #[must_use]
+    pub fn steps_for_host(&self, core: CoreId) -> bool {
+        self.host_steps.load(SeqCst) & bit(core) != 0
     }
 
     /// This core is to step; what it was to do before is forgotten.

@@ -21,6 +21,7 @@ use crate::poll::Poll;
 use crate::port::{Cpu, Hidden, PhysicalMemory, Ports};
 use crate::published::Published;
 use crate::rtc::Rtc;
+use crate::steps::HostSteps;
 use crate::vmx::guest;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::SeqCst};
 use host::HostSession;
@@ -68,6 +69,8 @@ pub struct Shared<P: Ports> {
     refreshing: Exclusive<()>,
     /// What every core loads for the events.
     pub published: Published,
+    /// Instructions that the host has one core execute.
+    pub steps: Exclusive<HostSteps>,
     /// What the user said about the stop in progress: see [`Self::decide_short_circuit`].
     short_circuit: AtomicU8,
     /// What ticks are, and which the guest does not see.
@@ -182,6 +185,7 @@ impl<P: Ports> Shared<P> {
             facts: parts.facts,
             fixed: parts.fixed,
             published,
+            steps: Exclusive::new(HostSteps::NONE),
             short_circuit: AtomicU8::new(0),
             refreshing: Exclusive::new(()),
             poll: Poll::new(poll_hz, clock.timeout_ticks()),

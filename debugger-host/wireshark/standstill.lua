@@ -32,6 +32,7 @@ local REQUESTS = {
     [0x10] = "Go",
     [0x11] = "Cores",
     [0x12] = "ShortCircuit",
+    [0x13] = "Step",
     [0x20] = "ReadRegisters",
     [0x21] = "WriteRegister",
     [0x30] = "ReadMemory",
@@ -57,6 +58,7 @@ local REPLIES = {
     [0x01] = "Done",
     [0x02] = "Refused",
     [0x11] = "Cores",
+    [0x13] = "Stepped",
     [0x20] = "Registers",
     [0x30] = "Memory",
     [0x32] = "Physical",
@@ -79,6 +81,7 @@ local NOTICES = {
     [0x81] = "Fault",
     [0x82] = "Messages",
     [0x84] = "Goodbye",
+    [0x85] = "Steps",
 }
 
 local REFUSALS = {
@@ -244,6 +247,9 @@ local ORDERS = in_order("enable disable flush filter")
 local CONDITIONS = in_order("always script code")
 local STAGES = in_order("pre post all")
 local CAUSES = in_order("break-in event core-died")
+CAUSES[8] = "stepped"
+local STEP_ENDS = in_order("count asleep stuck untold")
+local STEP_DETAILS = in_order("addresses code registers")
 local COUNTS = "sent_bytes received_bytes sent_frames repeated_frames received_frames broken_frames duplicate_frames"
     .. " gap_frames busy_frames discarded_messages break_ins sessions"
 local BRANCHES_ON = in_order("off on")
@@ -656,6 +662,8 @@ function Cursor:stop()
     elseif cause == 2 then
         self:num("exit reason")
         self:num("detail")
+    elseif cause == 8 then
+        self:byte("end", STEP_ENDS)
     end
     self:num("halts")
     self:num("core")
@@ -670,6 +678,26 @@ function Cursor:stop()
             self:num("hits")
         end)
     end
+end
+
+-- Where a core stood after each of several instructions.
+function Cursor:steps()
+    self:list("steps", function()
+        local from = self:take(1, "distance")
+        local head = self.buffer(from, 1):uint()
+        if head % 64 == 0 then
+            self:addr("rip")
+        else
+            self:put(from, "bytes behind " .. (self.previous or "the base"), head % 64)
+        end
+        self.previous = "the one before"
+        if head % 128 >= 64 then
+            self:run("code")
+        end
+        if head >= 128 then
+            self:registers()
+        end
+    end)
 end
 
 -- What a program printed, or what became of it.
@@ -772,6 +800,11 @@ local REQUEST_BODIES = {
     end,
     ShortCircuit = function(c)
         c:byte("on")
+    end,
+    Step = function(c)
+        c:num("core")
+        c:num("count")
+        c:byte("told", STEP_DETAILS)
     end,
     ReadRegisters = function(c)
         c:num("core")
@@ -916,6 +949,12 @@ local REPLY_BODIES = {
             end
         end)
     end,
+    Stepped = function(c)
+        c:stop()
+        c:num("count")
+        c:registers()
+        c:steps()
+    end,
     Registers = function(c)
         c:registers()
     end,
@@ -1028,6 +1067,9 @@ local NOTICE_BODIES = {
             end)
             number = number + 1
         end
+    end,
+    Steps = function(c)
+        c:steps()
     end,
 }
 

@@ -41,6 +41,12 @@ pub const CORES: usize = 64;
 /// Bytes of code at the instruction pointer that come with a stop.
 pub const STOP_CODE_BYTES: usize = 16;
 
+/// Instructions executed by one request for steps.
+pub const STEPS: u32 = 0x10_0000;
+
+/// What is told of them at once, encoded.
+pub const STEPS_PART_BYTES: usize = 1024;
+
 /// Ranges of physical memory in the handshake.
 pub const RAM_RANGES: usize = 32;
 

@@ -10,10 +10,12 @@ pub mod messages;
 pub mod register;
 pub mod run;
 pub mod script;
+pub mod step;
 pub mod system;
 
 use crate::port::{Cpu, Ports};
 use crate::shared::{Halt, Shared, Writer};
+use crate::steps::StepOrder;
 use wire_protocol::packet::{Features, NetworkCounts, Reply, Request, StopCause};
 use wire_protocol::refusal::Refusal;
 
@@ -48,6 +50,8 @@ pub enum Next {
     Stay,
     /// Let every core go.
     Go,
+    /// Let one core execute instructions. The answer comes when it has.
+    Step(StepOrder),
 }
 
 /// Answers a request. `scratch` holds what the reply borrows.
@@ -60,6 +64,21 @@ pub fn answer<'s, P: Ports>(
         Request::Hello { features } => Ok(hello(context, features, scratch)),
         Request::ForeignHello { .. } => Ok(system::refuse_version()),
         Request::Go => return (Reply::Done, Next::Go),
+        Request::Step {
+            core,
+            count,
+            detail,
+        } => {
+            let order = StepOrder {
+                core,
+                count,
+                detail,
+            };
+            match step::check(context, order) {
+                Ok(()) => return (Reply::Done, Next::Step(order)),
+                Err(refusal) => Err(refusal),
+            }
+        }
         Request::Cores => run::cores(context, scratch),
         Request::ShortCircuit { on } => event::short_circuit(context, on),
         Request::ReadRegisters { core, set } => register::read(context, core, set, scratch),

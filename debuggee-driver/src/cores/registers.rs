@@ -8,7 +8,7 @@ use crate::vmx::control::{self, cr0, cr4, efer};
 use crate::vmx::{control_field, guest};
 use wire_protocol::address::GuestVirtual;
 use wire_protocol::refusal::Refusal;
-use wire_protocol::register::Register;
+use wire_protocol::register::{Register, RegisterSet};
 
 /// All registers of a core, with a mark on those that were changed.
 #[derive(Clone, Copy, Debug)]
@@ -140,6 +140,16 @@ impl RegisterFile {
             }
         }
         self.changed = 0;
+    }
+
+    /// Registers, but for RIP, that differ from `other`.
+    #[must_use]
+    pub fn differences(&self, other: &Self) -> RegisterSet {
+        Register::ALL
+            .into_iter()
+            .filter(|register| *register != Register::Rip)
+            .filter(|register| self.get(*register) != other.get(*register))
+            .fold(RegisterSet::EMPTY, RegisterSet::with)
     }
 
     /// The value of one register.

@@ -12,11 +12,12 @@
 //!
 //! One core claims the halt, asks the others to come, and waits for each to check in. A core that
 //! is asked leaves its guest with the next VM exit (the claimer sends it an NMI) and spins in
-//! [`Seat::park`] until the claimer lets go.
+//! [`Seat::park`] until the claimer lets go. The claimer can hand the halt to one core, itself or another one, which goes
+//! on alone and claims it again.
 //!
 //! Called by `exit`, `halt` and `command`, in VMX-root, and by `boot`.
 
-use super::roster::{Presence, Roster};
+use super::roster::{Claim, Presence, Roster};
 use core::cell::UnsafeCell;
 use core::marker::PhantomData;
 use wire_protocol::address::CoreId;
@@ -183,12 +184,13 @@ impl<T, L> Seat<'_, T, L> {
     }
 
     /// Claims the halt. `None` if another core has it: then park, or go on if that one is just
-    /// letting go.
+    /// letting go. A core that goes on alone in a halt has it already, and claims it again.
     #[must_use]
     pub fn claim(&mut self) -> Option<Halt<'_, T, L>> {
-        let is_ours = self.rendezvous.roster.claim(self.core);
-        is_ours.then_some(Halt {
+        let claim = self.rendezvous.roster.claim(self.core)?;
+        Some(Halt {
             seat: Seat { ..*self },
+            claim,
             claimed: PhantomData,
         })
     }
@@ -220,6 +222,19 @@ impl<T, L> Seat<'_, T, L> {
         let roster = &self.rendezvous.roster;
         let _absence = Absence::begin(roster, self.core, Presence::WaitForSipi);
         enter()
+    }
+
+    /// The same on a machine whose cores take turns in one thread: while another core keeps the halt to itself, this one
+    /// goes on waiting after its turn.
+    #[cfg(any(test, feature = "fake"))]
+    pub fn wait_in_turn<R>(&mut self, enter: impl FnOnce() -> R) -> R {
+        let roster = &self.rendezvous.roster;
+        roster.set_presence(self.core, Presence::WaitForSipi);
+        let entered = enter();
+        if !roster.is_wanted(self.core) {
+            roster.set_presence(self.core, Presence::Running);
+        }
+        entered
     }
 
     /// The core runs without the hypervisor from now on.
@@ -284,6 +299,7 @@ impl Drop for Absence<'_> {
 pub struct Halt<'s, T, L> {
     /// Stands for the claimer's own, which is borrowed.
     seat: Seat<'s, T, L>,
+    claim: Claim,
     claimed: PhantomData<&'s mut ()>,
 }
 
@@ -452,6 +468,20 @@ impl<T, L> Halt<'_, T, L> {
                 return Err(core);
             }
             core::hint::spin_loop();
+        }
+    }
+
+    /// Lets `core` alone go on, which is held or the claimer itself: the halt is that core's from now on, and all
+    /// others stay held. A claimer that gave it away parks next.
+    pub fn hand_over(self, core: CoreId) {
+        self.roster().hand_over(core);
+    }
+
+    /// Ends what the halt was claimed for: lets every core go, unless the claimer goes on alone in it.
+    pub fn put_back(self, tsc: impl FnMut() -> u64, limit_ticks: u64) {
+        match self.claim {
+            Claim::Anew => self.release(tsc, limit_ticks),
+            Claim::Again => {}
         }
     }
 

@@ -38,6 +38,15 @@ impl Presence {
     }
 }
 
+/// How a halt came to the core that claims it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// Nobody had it.
+    Anew,
+    /// It is that core's already, which went on alone in it.
+    Again,
+}
+
 /// Values of `phase`.
 const RUNNING: u32 = 0;
 const HALTING: u32 = 1;
@@ -142,14 +151,21 @@ impl Roster {
         self.owner.load(SeqCst) == u32::from(core.0) + 1
     }
 
-    /// Claims the halt for `core`; false if it is claimed.
-    pub(super) fn claim(&self, core: CoreId) -> bool {
+    /// Claims the halt for `core`. `None`: another core has it.
+    pub(super) fn claim(&self, core: CoreId) -> Option<Claim> {
         let owner = u32::from(core.0) + 1;
-        let is_first = self.owner.compare_exchange(0, owner, SeqCst, SeqCst);
-        if is_first.is_ok() {
-            self.phase.store(HALTING, SeqCst);
+        match self.owner.compare_exchange(0, owner, SeqCst, SeqCst) {
+            Ok(_) => {
+                self.phase.store(HALTING, SeqCst);
+                Some(Claim::Anew)
+            }
+            Err(held) => (held == owner).then_some(Claim::Again),
         }
-        is_first.is_ok()
+    }
+
+    /// The claimer gives the halt to `core`, which is held and goes on alone.
+    pub(super) fn hand_over(&self, core: CoreId) {
+        self.owner.store(u32::from(core.0) + 1, SeqCst);
     }
 
     /// Asks every core that is held to leave.

@@ -12,7 +12,7 @@ use crate::exit::due::Due;
 use crate::exit::emulate::advance::advance;
 use crate::exit::interrupt;
 use crate::exit::raise::raise;
-use crate::exit::single::trap;
+use crate::exit::single::{host, trap};
 use crate::exit::{hypercall, nmi, timer};
 use crate::hit;
 use crate::hit::detour::{FRAME_WORDS, READ_REGISTER, StubRequest, WRITE_REGISTER};
@@ -284,7 +284,9 @@ fn come_out<P: Ports>(core: &mut Core<'_, P>, trampoline: TrampolineView) -> Out
         }
     }
     // The instruction at the detour is done, unless it is yet to be in its place.
+    host::count(core);
     trap::executed(core);
+    host::finish(core);
     serve_deferred(core);
     Outcome::Stay
 }

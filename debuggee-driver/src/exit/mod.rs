@@ -45,7 +45,7 @@ pub use entry::before_entry;
 use inject::{inject, redeliver};
 use raise::raise;
 use single::state::Step;
-use single::{step, trap};
+use single::{host, step, trap};
 use violation::handle as ept_violation;
 
 /// Handles the exit that `core` just took and makes it ready for the next entry.
@@ -148,11 +148,13 @@ fn after_instruction<P: Ports>(core: &mut Core<'_, P>) {
 #[inline(never)]
 fn serve_after_instruction<P: Ports>(core: &mut Core<'_, P>) {
     derived::settle_blocking(core);
+    host::count(core);
     step::complete(core);
     if let Some(trigger) = core.carried_out.take() {
         watchers::serve_after(core, &trigger);
     }
     trap::executed(core);
+    host::finish(core);
 }
 
 #[inline(always)]

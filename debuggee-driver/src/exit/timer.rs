@@ -6,6 +6,7 @@
 use crate::exit::core::{Core, Outcome};
 use crate::exit::due::Due;
 use crate::exit::respite::LOOK_MS;
+use crate::exit::single::host;
 use crate::halt;
 use crate::port::{Cpu, Ports};
 use crate::vmx::guest;
@@ -24,6 +25,7 @@ pub fn handle<P: Ports>(core: &mut Core<'_, P>) -> Outcome {
             None,
         );
     }
+    host::look(core);
     let now = core.cpu.tsc();
     let period = u64::from(core.shared.facts.tsc_khz) * LOOK_MS;
     let is_traced = core.single.trace.is_on;

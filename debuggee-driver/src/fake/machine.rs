@@ -393,7 +393,7 @@ impl<P: Ports<Cpu = FakeCpu> + 'static> Machine<P> {
         } else {
             (second, first)
         };
-        let flow = other.seat.wait_for_sipi(|| exit::handle(core));
+        let flow = other.seat.wait_in_turn(|| exit::handle(core));
         if let Some(observer) = &mut self.observer {
             observer.enters(core.id, &core.cpu);
         }

@@ -6,6 +6,7 @@ mod drain;
 mod serve;
 mod session;
 pub mod silent;
+pub mod steps;
 
 use crate::command::system;
 use crate::cores::registers::RegisterFile;
@@ -19,6 +20,7 @@ use wire_protocol::link::Incoming;
 use wire_protocol::packet::{Reply, Request, RequestError, StopCause};
 use wire_protocol::refusal::Refusal;
 
+pub use serve::Ending;
 pub use session::{greet, say_goodbye, take_line, tell_fault};
 
 /// What became of an attempt to halt.
@@ -47,6 +49,7 @@ pub fn stop<P: Ports>(
     let Some(mut halt) = seat.claim() else {
         return Stopped::OtherCoreHalts;
     };
+    steps::end(shared);
     // What was said in a stop of another kind is not for this one. Only who halts looks at it.
     shared.take_short_circuit();
     if let Some(hit) = hit {
@@ -60,21 +63,25 @@ pub fn stop<P: Ports>(
         shared.clock.timeout_ticks(),
     );
     shared.halts.fetch_add(1, SeqCst);
-    serve::serve(&mut halt, cpu, shared, cause);
+    let ending = serve::serve(&mut halt, cpu, shared, cause);
     let short_circuit = shared.take_short_circuit();
-    let_go(halt, cpu, shared, still_since);
-    Stopped::Served { short_circuit }
-}
-
-/// Time since the last core checked in is hidden from all of them, so that their counters neither
-/// drift apart nor run backwards.
-fn let_go<P: Ports>(mut halt: Halt<'_>, cpu: &mut P::Cpu, shared: &Shared<P>, still_since: u64) {
+    // Time since the last core checked in is hidden from all of them, so that their counters neither
+    // drift apart nor run backwards.
     if shared.facts.constants.hide_time {
         shared.add_hidden_ticks(cpu.tsc().saturating_sub(still_since));
     }
-    let core = halt.owner();
     apply(&mut halt.parts().1.file, core, cpu, shared);
-    halt.release(|| cpu.tsc(), shared.clock.timeout_ticks());
+    match ending {
+        Ending::Go => halt.release(|| cpu.tsc(), shared.clock.timeout_ticks()),
+        Ending::Step(stepping) => {
+            steps::begin(shared, stepping);
+            halt.hand_over(stepping);
+            if stepping != core {
+                park(seat, cpu, shared);
+            }
+        }
+    }
+    Stopped::Served { short_circuit }
 }
 
 /// Checks in with the core that halts and waits until it lets go.
@@ -130,6 +137,7 @@ fn answer_running<P: Ports>(line: &mut Line<P::Transport>, cpu: &P::Cpu, shared:
     let (message, buffers) = line.received();
     let (reply_base, len_bytes) = match Request::decode(message, base) {
         Ok((id, Request::Hello { features })) => {
+            steps::forget_host(shared);
             let reply = system::hello(cpu, shared, features, None, buffers.lists);
             let len_bytes = reply.encode_or_refuse(id, base, buffers.message);
             (shared.facts.kernel_base, len_bytes)

@@ -1,21 +1,31 @@
 //! The loop of a halt: poll, decode, answer. Runs on the core that claimed the halt, in VMX-root,
 //! with every other core parked.
 
-use super::{Halt, Shared, drain, refuse_undecoded};
+use super::{Halt, Shared, drain, refuse_undecoded, steps};
 use crate::command::{self, Context, Next};
 use crate::line::Line;
 use crate::port::{Cpu, Ports};
+use wire_protocol::address::CoreId;
 use wire_protocol::limits;
 use wire_protocol::link::Incoming;
 use wire_protocol::packet::{Notice, Request, StopCause};
 
-/// Serves the host until it says go.
+/// How a halt ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// All cores go on.
+    Go,
+    /// This one goes on alone.
+    Step(CoreId),
+}
+
+/// Serves the host until it says go, or wants one core to go on alone.
 pub(super) fn serve<P: Ports>(
     halt: &mut Halt<'_>,
     cpu: &mut P::Cpu,
     shared: &Shared<P>,
     cause: StopCause,
-) {
+) -> Ending {
     let mut context = Context {
         halt,
         cpu,
@@ -25,24 +35,27 @@ pub(super) fn serve<P: Ports>(
     };
     // The polling core has left the line when it checked in; only a core that is missing can hold
     // it, and then there is no way to the host: the guest goes on.
-    shared.line.try_with(|line| serve_line(line, &mut context));
+    shared
+        .line
+        .try_with(|line| serve_line(line, &mut context))
+        .unwrap_or(Ending::Go)
 }
 
-fn serve_line<P: Ports>(line: &mut Line<P::Transport>, context: &mut Context<'_, '_, P>) {
+fn serve_line<P: Ports>(line: &mut Line<P::Transport>, context: &mut Context<'_, '_, P>) -> Ending {
     line.mend();
     command::event::look_at_watches(context);
     drain::before_stop(line, context.shared);
     context.halt.read(|installed| installed.begin_report());
     let mut is_told = announce(line, context);
     // Ends with the host's `g`. Until then the machine stands still, which is what was asked for.
-    loop {
+    let ending = loop {
         let now_us = context.shared.clock.microseconds(context.cpu.tsc());
         match line.turn(now_us) {
-            Some(Incoming::Message) => {
-                if answer(line, context) == Next::Go {
-                    break;
-                }
-            }
+            Some(Incoming::Message) => match answer(line, context) {
+                Next::Stay => {}
+                Next::Go => break Ending::Go,
+                Next::Step(order) => break Ending::Step(order.core),
+            },
             // The host does not know of the halt, unless it is just being told.
             Some(Incoming::BreakIn) if line.queued_bytes() == 0 => {
                 is_told = announce(line, context);
@@ -54,15 +67,19 @@ fn serve_line<P: Ports>(line: &mut Line<P::Transport>, context: &mut Context<'_,
             None if is_told => drain::while_halted(line, context.shared),
             None => is_told = announce(line, context),
         }
-    }
+    };
     send_rest(line, context.cpu, context.shared);
+    ending
 }
 
-/// Tells the host that the machine stands still. Before the handshake nothing is sent: its reply
-/// reports the halt. False if the line has no room now.
+/// Tells the host that the machine stands still, by the answer to its request for steps if there is one. Before the
+/// handshake nothing is sent: its reply reports the halt. False if the line has no room now.
 fn announce<P: Ports>(line: &mut Line<P::Transport>, context: &mut Context<'_, '_, P>) -> bool {
     if !line.is_in_session() {
         return true;
+    }
+    if let Some(is_told) = steps::answer(line, context) {
+        return is_told;
     }
     line.send_notice(|lists| {
         let (code, hits) = lists.split_at_mut(lists.len().min(limits::STOP_CODE_BYTES));
@@ -83,6 +100,9 @@ fn answer<P: Ports>(line: &mut Line<P::Transport>, context: &mut Context<'_, '_,
                 base_after = context.shared.facts.kernel_base;
             }
             let (reply, next) = command::answer(&request, context, buffers.lists);
+            if let Next::Step(order) = next {
+                steps::order(context, id, order, base);
+            }
             (reply.encode_or_refuse(id, base, buffers.message), next)
         }
         Err(error) => (refuse_undecoded(error, base, buffers), Next::Stay),
@@ -92,8 +112,10 @@ fn answer<P: Ports>(line: &mut Line<P::Transport>, context: &mut Context<'_, '_,
     if printed {
         drain::before_reply(line, context.shared, len_bytes);
     }
-    // A host that is gone needs no answer; a `g` is carried out all the same.
-    let _ = line.send_reply(len_bytes);
+    // Steps are answered when they are done. A host that is gone needs no answer; a `g` is carried out all the same.
+    if !matches!(next, Next::Step(_)) {
+        let _ = line.send_reply(len_bytes);
+    }
     next
 }
 

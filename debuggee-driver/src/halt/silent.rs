@@ -48,7 +48,7 @@ pub fn edit<P: Ports, R>(
     if shared.facts.constants.hide_time {
         shared.add_hidden_ticks(cpu.tsc().saturating_sub(still_since));
     }
-    halt.release(|| cpu.tsc(), shared.clock.timeout_ticks());
+    halt.put_back(|| cpu.tsc(), shared.clock.timeout_ticks());
     edited
 }
 

@@ -15,7 +15,7 @@ pub mod status;
 mod warning;
 
 pub use code::{Address, Instruction, Name, Operand};
-pub use news::{Cause, Content, Failure, FailureName, Halt, Message, News};
+pub use news::{Cause, Content, Failure, FailureName, Halt, Message, News, StepEndName};
 pub use number::{Bytes, Count, Hex};
 pub use problem::{Field, Problem, Scalar};
 pub use warning::Warning;
@@ -141,6 +141,21 @@ pub enum Answer {
         physical_address: Hex,
         /// Bytes of the page that maps it.
         page_bytes: Count,
+    },
+    /// Instructions of one core were executed.
+    Stepped {
+        /// How many.
+        count: Count,
+        /// RIP after each of them.
+        trace: Vec<Hex>,
+        /// The instructions that came next, in order; of many the last few. The last of all stands in `halt`.
+        lines: Vec<StepLine>,
+        /// What changed: by the last instruction if the registers are shown, else by all of them.
+        registers: Vec<RegisterValue>,
+        /// Each instruction is shown with what it changed.
+        shows_registers: bool,
+        /// The halt that they ended in.
+        halt: Box<Halt>,
     },
     /// Branches that cores recorded.
     Branches {
@@ -367,6 +382,18 @@ impl Unit {
             Self::QuadWords => 8,
         }
     }
+}
+
+/// An instruction that was stepped to.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StepLine {
+    /// Where the core stood.
+    pub at: Address,
+    /// What is next there; null when it cannot be read.
+    pub instruction: Option<Instruction>,
+    /// What the instruction before it changed, if that is shown.
+    pub registers: Vec<RegisterValue>,
 }
 
 /// A register with its value.

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use std::fmt;
 use wire_protocol::link::RateNews;
-use wire_protocol::packet::{self, FailureCause};
+use wire_protocol::packet::{self, FailureCause, StepEnd};
 
 /// Something that happened while no command asked for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -251,6 +251,36 @@ pub enum Cause {
         /// Exit qualification or guest-physical address.
         detail: Hex,
     },
+    /// Steps that were asked for came to their end.
+    Stepped {
+        /// Why.
+        end: StepEndName,
+    },
+}
+
+/// Why no more instructions were executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepEndName {
+    /// They are as many as were asked for.
+    Count,
+    /// The core sleeps, and nothing came that wakes it.
+    Asleep,
+    /// The next one did not end in time.
+    Stuck,
+    /// The line did not take what was to be told of them.
+    Untold,
+}
+
+impl From<StepEnd> for StepEndName {
+    fn from(end: StepEnd) -> Self {
+        match end {
+            StepEnd::Count => Self::Count,
+            StepEnd::Asleep => Self::Asleep,
+            StepEnd::Stuck => Self::Stuck,
+            StepEnd::Untold => Self::Untold,
+        }
+    }
 }
 
 /// What a program said.

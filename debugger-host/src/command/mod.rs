@@ -22,6 +22,7 @@ pub mod run;
 pub mod script;
 mod session_file;
 mod status;
+mod step;
 pub mod symbol;
 pub mod system;
 mod table;

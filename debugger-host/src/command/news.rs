@@ -121,6 +121,7 @@ impl Debugger {
                 }
             }
             StopCause::BreakIn => Cause::BreakIn {},
+            StopCause::Stepped { end } => Cause::Stepped { end: end.into() },
             StopCause::CoreDied { reason, detail } => Cause::CoreDied {
                 reason,
                 detail: Hex(detail),

@@ -173,7 +173,7 @@ fn stable(message: &Message<'_>) -> Fields {
             fields.extend(match notice {
                 Notice::Stopped(stop) => Some(("cause", stop.cause.told())),
                 Notice::Fault { vector, .. } => Some(("vector", vector.told())),
-                Notice::Messages(_) | Notice::Goodbye => None,
+                Notice::Messages(_) | Notice::Steps(_) | Notice::Goodbye => None,
             });
             fields
         }
@@ -232,6 +232,7 @@ fn stable_reply(reply: &Reply<'_>) -> Fields {
                 listed([cause.told(), at.told()].into_iter(), |value| value)
             }),
         )],
+        Reply::Stepped(stepped) => vec![("cause", stepped.stop.cause.told())],
         Reply::Branches { is_on, .. } => vec![("whether it records", is_on.told())],
         Reply::Done
         | Reply::Memory { .. }

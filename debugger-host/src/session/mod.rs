@@ -19,6 +19,7 @@ mod recorded;
 mod register;
 mod run;
 mod script;
+mod step;
 mod tape;
 
 pub use as_host::{Divergence, Essence, How, PlayError, Played};
@@ -28,6 +29,7 @@ pub use event::{Added, Carved, NewCondition, NewEvent, Pools};
 pub use identity::{Halt, Identity, System};
 pub use news::{MessageContent, News, ProgramMessage};
 pub use script::{Flushed, RunResult, Script};
+pub use step::{Step, Stepped};
 
 use crate::symbol::image::Image;
 use crate::timeout::{Timeout, Wait};
@@ -40,8 +42,9 @@ use pending::Pending;
 use script::Programs;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant, SystemTime};
+use step::{Ending, Trace};
 use tape::Tape;
-use wire_protocol::address::{CoreId, GuestVirtual};
+use wire_protocol::address::{CoreId, EventId, GuestVirtual};
 use wire_protocol::codec::Writer;
 use wire_protocol::packet::{
     Features, Message, MessageError, NetworkCounts, Notice, Reply, Request, Stop,
@@ -80,6 +83,8 @@ pub struct Session {
     image: Option<Image>,
     mirror: Mirror,
     programs: Programs,
+    /// What was told of steps before their end.
+    steps: Trace,
     news: VecDeque<News>,
     requests: u64,
     /// How it stands with the debuggee's network, as far as that was asked.
@@ -107,6 +112,7 @@ impl Session {
             image: None,
             mirror: Mirror::default(),
             programs: Programs::default(),
+            steps: Trace::default(),
             news: VecDeque::new(),
             requests: 0,
             network: None,
@@ -294,6 +300,14 @@ impl Session {
             }
             Ok(Message::Notice(Notice::Messages(messages))) => self.said(&messages, &message, at),
             Ok(Message::Notice(Notice::Goodbye)) => self.lose_driver(true),
+            Ok(Message::Notice(Notice::Steps(steps))) => self.steps.extend(steps.iter()),
+            Ok(Message::Reply {
+                id,
+                reply: Reply::Stepped(stepped),
+            }) => {
+                self.answered_late(id, true);
+                self.stopped(&stepped.stop);
+            }
             Ok(Message::Reply { id, reply }) => self.answered_late(id, reply == Reply::Done),
             Err(
                 MessageError::UnknownReply { id, .. } | MessageError::MalformedReply { id, .. },
@@ -320,13 +334,18 @@ impl Session {
         {
             return;
         }
+        self.halted_at(&halt, stop.hits.iter());
+        self.news.push_back(News::Stopped(halt));
+    }
+
+    /// The debuggee is in another halt than before, with so many hits of events.
+    fn halted_at(&mut self, halt: &Halt, hits: impl Iterator<Item = (EventId, u64)>) {
         self.is_in_doubt = false;
         self.cache.forget_all();
         self.mirror.check_after_run();
-        self.mirror.count_hits(stop.hits.iter());
+        self.mirror.count_hits(hits);
         self.core = halt.core;
         self.halted = Some(halt.clone());
-        self.news.push_back(News::Stopped(halt));
     }
 
     /// Sends a request and gives its reply, if it is one that `read` can use.
@@ -337,11 +356,21 @@ impl Session {
         read: impl FnOnce(Reply<'_>) -> Option<T>,
     ) -> Result<T, SessionError> {
         let message = self.exchange(what, request)?;
+        self.read_answer(what, &message, read)
+    }
+
+    /// What `read` makes of the reply to a request.
+    fn read_answer<T>(
+        &mut self,
+        what: &'static str,
+        message: &[u8],
+        read: impl FnOnce(Reply<'_>) -> Option<T>,
+    ) -> Result<T, SessionError> {
         let bad = SessionError::BadReply {
             what,
             kind: message.first().copied().unwrap_or_default(),
         };
-        match Message::decode(&message, self.base) {
+        match Message::decode(message, self.base) {
             Ok(Message::Reply {
                 reply: Reply::Refused(refusal),
                 ..
@@ -372,21 +401,28 @@ impl Session {
             .map_err(|_| SessionError::TooLong { what })?;
         self.requests += 1;
         self.connected_link()?.send(out.written().to_vec());
-        let answer = self.await_answer(what, id);
+        let may_run = matches!(request, Request::Go | Request::Step { .. });
+        let answer = self.await_answer(what, id, matches!(request, Request::Step { .. }));
         if matches!(
             answer,
             Err(SessionError::GivenUp { .. } | SessionError::NoAnswer { .. })
         ) {
-            let is_go = matches!(request, Request::Go);
-            let halt = self.halted.as_ref().filter(|_| is_go);
+            let halt = self.halted.as_ref().filter(|_| may_run);
             self.pending.give_up(id, halt.map(|halt| halt.number));
         }
         answer
     }
 
-    fn await_answer(&mut self, what: &'static str, id: u8) -> Result<Vec<u8>, SessionError> {
+    /// Who gives up on steps ends them, and has their answer all the same.
+    fn await_answer(
+        &mut self,
+        what: &'static str,
+        id: u8,
+        are_steps: bool,
+    ) -> Result<Vec<u8>, SessionError> {
         let started = Instant::now();
         let mut explained = false;
+        let mut ending = are_steps.then(Ending::default);
         loop {
             match self.next_event(SLICE) {
                 Some(Event::Message { bytes, .. }) if is_reply_to(&bytes, id) => return Ok(bytes),
@@ -407,18 +443,28 @@ impl Session {
                 None => {}
             }
             self.must_have_driver()?;
+            let waited = started.elapsed();
+            let is_late = self.timeout.limit().is_some_and(|limit| waited >= limit);
+            if let Some(ending) = &mut ending
+                && (is_late || self.timeout.is_interrupted())
+                && ending.is_waited_for()
+            {
+                if ending.is_due() {
+                    self.connected_link()?.break_in();
+                }
+                continue;
+            }
             if self.timeout.is_interrupted() {
                 return Err(SessionError::GivenUp { what });
             }
-            let waited = started.elapsed();
-            if self.timeout.limit().is_some_and(|limit| waited >= limit) {
+            if is_late {
                 return Err(SessionError::NoAnswer {
                     what,
                     seconds: waited.as_secs(),
                     line: self.line_state(),
                 });
             }
-            if !explained && waited >= EXPLAIN_AFTER {
+            if !are_steps && !explained && waited >= EXPLAIN_AFTER {
                 explained = true;
                 self.timeout.explain(&Wait::Answer {
                     request: Some(what),

@@ -13,11 +13,12 @@ use wire_protocol::link::Link;
 use wire_protocol::pack;
 use wire_protocol::packet::{
     AddResults, Branches, Constants, CoreState, CoreStates, EventEntries, Features, GlobalOffset,
-    GlobalOffsets, GuestSystem, Hello, LinuxLayout, MemoryAt, Message, MessageCounts,
-    PROTOCOL_VERSION, PoolLines, RamRanges, RegisterValues, Reply, Request, Source, StopCause,
-    events_digest,
+    GlobalOffsets, GuestSystem, Hello, Hits, LinuxLayout, MemoryAt, Message, MessageCounts, Notice,
+    PROTOCOL_VERSION, PoolLines, RamRanges, RegisterValues, Reply, Request, Source, StepBuffer,
+    StepDetail, StepEnd, StepRecord, Stepped, Stop, StopCause, events_digest,
 };
 use wire_protocol::refusal::{BranchObstacle, Refusal};
+use wire_protocol::register::{Register, RegisterSet};
 
 /// One module, `toy`, in the kernel's own shape; four processes and a BPF program.
 const MODULES: LinuxLayout = LinuxLayout {
@@ -163,6 +164,14 @@ pub(super) fn answer(
             Reply::Branches { is_on, branches }
         }
         Request::ShortCircuit { .. } => Reply::Done,
+        Request::Step {
+            core,
+            count,
+            detail,
+        } => {
+            step(machine, (core, count, detail), id, link);
+            return;
+        }
         Request::Cores => {
             let rip = GuestVirtual(KERNEL + 0x2000);
             let other = match machine.stop {
@@ -373,6 +382,71 @@ pub(super) fn answer(
         let cause = StopCause::Event { event: event.id };
         machine.stop(cause, CoreId(1), link);
     }
+}
+
+/// Every instruction is a NOP, and `r15` counts. The next request begins where this one did.
+fn step(
+    machine: &mut Machine,
+    (core, count, detail): (CoreId, u32, StepDetail),
+    id: u8,
+    link: &mut Link<'_>,
+) {
+    let base = machine.base;
+    if core.0 > 1 {
+        let count = 2;
+        let reply = Reply::Refused(Refusal::NoSuchCore { core, count });
+        return send(link, &Message::Reply { id, reply }, base);
+    }
+    let registers = &machine.registers[usize::from(core.0)];
+    let mut rip = registers[&(Register::Rip as u8)];
+    let mut r15 = registers[&(Register::R15 as u8)];
+    let set = RegisterSet::EMPTY.with(Register::R15);
+    let mut buffer = StepBuffer::EMPTY;
+    buffer.clear(base);
+    let mut scratch = [0; 16];
+    for number in 1..=count {
+        rip += 1;
+        r15 += 1;
+        if number == count && detail != StepDetail::Registers {
+            break;
+        }
+        let values = RegisterValues::encode_into([r15], &mut scratch).expect("fits");
+        let record = StepRecord {
+            rip: GuestVirtual(rip),
+            code: if detail == StepDetail::Addresses {
+                &[]
+            } else {
+                &[0x90]
+            },
+            registers: (detail == StepDetail::Registers).then_some((set, values)),
+        };
+        if buffer.push(&record).is_err() {
+            let steps = Message::Notice(Notice::Steps(buffer.steps()));
+            send(link, &steps, base);
+            buffer.clear(base);
+            buffer.push(&record).expect("there is room");
+        }
+    }
+    let end = StepEnd::Count;
+    machine.halt += 1;
+    machine.stop = Some((StopCause::Stepped { end }, core));
+    let stepped = Stepped {
+        stop: Stop {
+            halt: machine.halt,
+            cause: StopCause::Stepped { end },
+            core,
+            rip: GuestVirtual(rip),
+            code: &[0x90],
+            missing_cores: 0,
+            hits: Hits::EMPTY,
+        },
+        count,
+        set,
+        values: RegisterValues::encode_into([r15], &mut scratch).expect("fits"),
+        steps: buffer.steps(),
+    };
+    let reply = Reply::Stepped(stepped);
+    send(link, &Message::Reply { id, reply }, base);
 }
 
 fn hello<'s>(

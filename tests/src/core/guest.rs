@@ -15,7 +15,7 @@ use debuggee_driver::port::{Cpu, PhysicalMemory, gpr};
 use debuggee_driver::vmx::{guest as field, reason, ro};
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
-use wire_protocol::address::{Extent, GuestVirtual, PAGE_BYTES};
+use wire_protocol::address::{CoreId, Extent, GuestVirtual, PAGE_BYTES};
 
 /// Where the kernel is.
 pub(super) const KERNEL: u64 = 0xffff_ffff_8100_0000;
@@ -132,7 +132,9 @@ impl Guest {
     /// Goes on with one instruction, if the guest is not through.
     pub(super) fn go_on<H: Host>(&mut self, machine: &mut Machine<Made<H>>) {
         let halts = machine.shared.halts.load(Ordering::SeqCst);
-        if halts != self.halts && self.left.is_empty() {
+        // One that steps has as much to do as it is asked for.
+        let steps = machine.shared.published.steps_for_host(CoreId(0));
+        if (halts != self.halts || steps) && self.left.is_empty() {
             self.left.extend(ROUND);
         }
         self.halts = halts;

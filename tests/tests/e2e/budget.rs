@@ -164,6 +164,8 @@ impl Bench {
         self.measure("break-in", (64, 1), "pause");
         self.measure("r", (180, 1), "r");
         self.measure("r, known in this halt", (0, 0), "r");
+        self.measure("i", (64, 1), "i");
+        self.measure("i x 1000, trace kept", (6000, 1), "i 0n1000");
         self.measure("!epthook A, break", (48, 1), "!epthook do_sys_openat2");
         let prealloc = "prealloc regular-event 50";
         self.measure(prealloc, (40, 1), prealloc);

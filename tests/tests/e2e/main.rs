@@ -43,5 +43,6 @@ mod relay;
 mod replays;
 mod resets;
 mod scripts;
+mod steps;
 mod strangers;
 mod windows;

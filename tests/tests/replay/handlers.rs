@@ -50,6 +50,12 @@ const ROWS: &[Row] = &[
         "    if can_be {",
     ),
     (
+        "Step",
+        "command/step.rs",
+        "let values = values.unwrap_or_default();",
+        "let values = RegisterValues::default();",
+    ),
+    (
         "ReadRegisters",
         "command/register.rs",
         "|register| file.get(register)",

@@ -7,6 +7,7 @@ use wire_protocol::codec::Writer;
 use wire_protocol::event::EventChange;
 use wire_protocol::limits;
 use wire_protocol::packet::{Features, GlobalNames, MemoryAt, Request};
+use wire_protocol::register::RegisterSet;
 
 const fn next_core(core: CoreId) -> CoreId {
     CoreId(core.0 + 1)
@@ -43,6 +44,10 @@ fn mistaken(request: Request<'_>) -> Request<'_> {
         Request::Flush => Request::MessageCounts,
         Request::MessageCounts => Request::Flush,
         Request::ShortCircuit { on } => Request::ShortCircuit { on: !on },
+        Request::Step { core, .. } => Request::ReadRegisters {
+            core,
+            set: RegisterSet::ALL,
+        },
         Request::ReadRegisters { core, set } => Request::ReadRegisters {
             core: next_core(core),
             set,

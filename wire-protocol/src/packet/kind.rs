@@ -13,6 +13,7 @@ kinds! {
         Go = 0x10,
         Cores = 0x11,
         ShortCircuit = 0x12,
+        Step = 0x13,
         ReadRegisters = 0x20,
         WriteRegister = 0x21,
         ReadMemory = 0x30,
@@ -41,6 +42,7 @@ kinds! {
         Done = 0x01,
         Refused = 0x02,
         Cores = 0x11,
+        Stepped = 0x13,
         Registers = 0x20,
         Memory = 0x30,
         Physical = 0x32,
@@ -66,6 +68,7 @@ kinds! {
         Fault = 0x81,
         Messages = 0x82,
         Goodbye = 0x84,
+        Steps = 0x85,
     }
 }
 

@@ -29,6 +29,7 @@ mod register;
 mod reply;
 mod request;
 mod run;
+mod step;
 mod system;
 #[cfg(test)]
 mod testing;
@@ -48,7 +49,8 @@ pub use program::{GlobalName, GlobalNames, GlobalOffset, GlobalOffsets};
 pub use register::RegisterValues;
 pub use reply::Reply;
 pub use request::{Request, RequestError};
-pub use run::{CoreState, CoreStates, Hits, Stop, StopCause};
+pub use run::{CoreState, CoreStates, Hits, StepEnd, Stop, StopCause};
+pub use step::{StepBuffer, StepDetail, StepRecord, Stepped, Steps};
 pub use system::{
     Constants, Features, GuestSystem, Hello, LinuxLayout, PROTOCOL_VERSION, RamRanges,
 };

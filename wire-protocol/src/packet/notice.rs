@@ -3,7 +3,7 @@
 use crate::address::{CoreId, GuestVirtual};
 use crate::codec::{EncodeError, Parsed, Writer, difference, narrow, varint};
 use crate::packet::kind::NoticeKind;
-use crate::packet::{Messages, Stop, run};
+use crate::packet::{Messages, Steps, Stop, run};
 
 /// What the debuggee says by itself.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -25,6 +25,8 @@ pub enum Notice<'a> {
     Messages(Messages<'a>),
     /// The driver is being unloaded: nobody answers any more.
     Goodbye,
+    /// Part of what is told of the steps that were asked for last, in order.
+    Steps(Steps<'a>),
 }
 
 impl Notice<'_> {
@@ -49,6 +51,7 @@ impl Notice<'_> {
             }
             Self::Messages(messages) => messages.write(out),
             Self::Goodbye => Ok(()),
+            Self::Steps(steps) => steps.write(base.0, out),
         }
     }
 
@@ -58,6 +61,7 @@ impl Notice<'_> {
             Self::Fault { .. } => NoticeKind::Fault,
             Self::Messages(_) => NoticeKind::Messages,
             Self::Goodbye => NoticeKind::Goodbye,
+            Self::Steps(_) => NoticeKind::Steps,
         }
     }
 
@@ -71,6 +75,9 @@ impl Notice<'_> {
                 Messages::parse(body).map(|(rest, messages)| (rest, Notice::Messages(messages)))
             }
             NoticeKind::Goodbye => Ok((body, Notice::Goodbye)),
+            NoticeKind::Steps => {
+                Steps::parse(base)(body).map(|(rest, steps)| (rest, Notice::Steps(steps)))
+            }
         }
     }
 }

@@ -13,8 +13,8 @@ use crate::packet::kind::ReplyKind;
 use crate::packet::system::Spoken;
 use crate::packet::{
     AddResults, Branches, CoreStates, EventEntries, Failure, GlobalOffsets, Hello, MessageCounts,
-    PoolLines, RegisterValues, branch, event, memory, messages, pool, program, refusal, register,
-    system,
+    PoolLines, RegisterValues, Stepped, branch, event, memory, messages, pool, program, refusal,
+    register, step, system,
 };
 use crate::refusal::Refusal;
 use crate::register::RegisterSet;
@@ -37,6 +37,8 @@ pub enum Reply<'a> {
     Refused(Refusal),
     /// One state per core, in order.
     Cores(CoreStates<'a>),
+    /// See [`Stepped`].
+    Stepped(Stepped<'a>),
     /// Values of the set, in ascending order of register number.
     Registers {
         /// Which.
@@ -150,6 +152,7 @@ impl<'a> Reply<'a> {
             Self::Done | Self::MemoryAsExpected => Ok(()),
             Self::Refused(refusal) => refusal::write(refusal, base, out),
             Self::Cores(states) => states.write(base, out),
+            Self::Stepped(stepped) => step::write_stepped(stepped, base, out),
             Self::Registers { set, values } => register::write_values(*set, values, out),
             Self::Memory {
                 len_bytes,
@@ -217,6 +220,7 @@ impl<'a> Reply<'a> {
             Self::Done => ReplyKind::Done,
             Self::Refused(_) => ReplyKind::Refused,
             Self::Cores(_) => ReplyKind::Cores,
+            Self::Stepped(_) => ReplyKind::Stepped,
             Self::Registers { .. } => ReplyKind::Registers,
             Self::Memory { .. } => ReplyKind::Memory,
             Self::MemoryAsExpected => ReplyKind::MemoryAsExpected,
@@ -248,6 +252,7 @@ impl<'a> Reply<'a> {
             ReplyKind::Cores => {
                 CoreStates::parse(base)(body).map(|(rest, states)| (rest, Self::Cores(states)))
             }
+            ReplyKind::Stepped => made(step::parse_stepped(base, body), Self::Stepped),
             ReplyKind::Registers => made(register::parse_values(body), |(set, values)| {
                 Self::Registers { set, values }
             }),

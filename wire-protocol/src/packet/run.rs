@@ -2,11 +2,26 @@
 //! what a user looks at first, so that nothing has to be asked for.
 
 use crate::address::{CoreId, EventId, GuestVirtual};
+use crate::closed::closed_set;
 use crate::codec::{
-    self, EncodeError, Parsed, Writer, byte, difference, narrow, reject, run, when,
+    self, EncodeError, Parsed, Writer, byte, difference, narrow, one_of, reject, run, when,
 };
 use crate::limits;
 use crate::packet::list::{Item, List};
+
+closed_set! {
+    /// Why no more instructions were executed, where neither the host nor an event halted the machine.
+    pub enum StepEnd {
+        /// They are as many as were asked for.
+        Count,
+        /// The core sleeps, and nothing came that wakes it.
+        Asleep,
+        /// The next one did not end in time.
+        Stuck,
+        /// Nobody takes what is told of them.
+        Untold,
+    }
+}
 
 /// How the debuggee got here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +39,11 @@ pub enum StopCause {
         reason: u16,
         /// Exit qualification or guest-physical address.
         detail: u64,
+    },
+    /// A [`crate::packet::Request::Step`] came to its end.
+    Stepped {
+        /// Why.
+        end: StepEnd,
     },
 }
 
@@ -136,6 +156,7 @@ const CAUSE: u8 = 0x0f;
 const CAUSE_BREAK_IN: u8 = 0;
 const CAUSE_EVENT: u8 = 1;
 const CAUSE_CORE_DIED: u8 = 2;
+const CAUSE_STEPPED: u8 = 8;
 const SOME_MISSING: u8 = 0x10;
 const SOME_HITS: u8 = 0x20;
 const KNOWN: u8 = CAUSE | SOME_MISSING | SOME_HITS;
@@ -163,6 +184,10 @@ pub(crate) fn write_stop(
             out.byte(CAUSE_CORE_DIED | missing | hits)?;
             out.varint(reason)?;
             out.varint(detail)?;
+        }
+        StopCause::Stepped { end } => {
+            out.byte(CAUSE_STEPPED | missing | hits)?;
+            out.byte(end.to_wire())?;
         }
     }
     out.varint(stop.halt)?;
@@ -193,6 +218,10 @@ pub(crate) fn parse_stop(base: u64, input: &[u8]) -> Parsed<'_, Stop<'_>> {
             let (rest, reason) = narrow(rest)?;
             let (rest, detail) = codec::varint(rest)?;
             (rest, StopCause::CoreDied { reason, detail })
+        }
+        CAUSE_STEPPED => {
+            let (rest, end) = one_of(StepEnd::from_wire, rest)?;
+            (rest, StopCause::Stepped { end })
         }
         _ => return reject(input),
     };

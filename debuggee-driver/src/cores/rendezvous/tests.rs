@@ -70,6 +70,46 @@ fn only_one_core_claims_a_halt() {
 }
 
 #[test]
+fn a_core_that_goes_on_alone_claims_its_halt_again_and_all_others_stay_held() {
+    let rendezvous = rendezvous();
+    let mut first = rendezvous.seat(CoreId(0)).unwrap();
+    let mut second = rendezvous.seat(CoreId(1)).unwrap();
+    let mut third = rendezvous.seat(CoreId(2)).unwrap();
+    thread::scope(|scope| {
+        let mut halt = first.claim().unwrap();
+        scope.spawn(|| third.park(0, || {}));
+        let stepped = scope.spawn(|| {
+            second.park(0, || {});
+            // It goes on alone, and may look.
+            assert!(!second.is_wanted());
+            let seen = look(&second);
+            let mut silent = second.claim().unwrap();
+            silent.gather(|_| {}, clock(), LIMIT);
+            assert_eq!(silent.presence(CoreId(2)), Presence::Held);
+            edit(&mut silent);
+            silent.put_back(clock(), LIMIT);
+            let mut halt = second.claim().unwrap();
+            halt.gather(|_| {}, clock(), LIMIT);
+            assert!(halt.holds(CoreId(0)) && halt.holds(CoreId(2)));
+            edit(&mut halt);
+            halt.release(clock(), LIMIT);
+            seen
+        });
+        halt.gather(|_| {}, clock(), LIMIT);
+        edit(&mut halt);
+        // To itself: it goes on, and the others do not.
+        halt.hand_over(CoreId(0));
+        assert!(!first.is_wanted());
+        let halt = first.claim().unwrap();
+        assert!(halt.holds(CoreId(1)) && halt.holds(CoreId(2)));
+        halt.hand_over(CoreId(1));
+        first.park(0, || {});
+        assert_eq!(stepped.join().unwrap(), 1);
+    });
+    assert_eq!(look(&first), 3);
+}
+
+#[test]
 fn no_proof_is_given_while_a_core_is_missing() {
     let rendezvous = rendezvous();
     let mut first = rendezvous.seat(CoreId(0)).unwrap();

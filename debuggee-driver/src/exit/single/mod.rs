@@ -4,6 +4,7 @@
 //! Called by the handlers of `exit`, in VMX-root, by every core for itself.
 
 mod asked;
+pub(in crate::exit) mod host;
 pub mod mode;
 pub mod passthrough;
 pub mod state;

@@ -8,6 +8,7 @@ use crate::ept::step_view::StepView;
 use crate::event::TriggerInstance;
 use crate::exit::single::trace::Trace;
 use bitflags::bitflags;
+use wire_protocol::packet::StopCause;
 
 bitflags! {
     /// Why a core runs one instruction and comes back.
@@ -19,7 +20,7 @@ bitflags! {
         const PASS_THROUGH = 1 << 1;
         /// An event is delivered first, whose time after is waited for.
         const DELIVERY = 1 << 2;
-        /// The core is traced, or steps for a script.
+        /// The core is traced, or steps for a script or for the host.
         const TRACE = 1 << 3;
         /// The core is in the stub of detours, and something was deferred until it is out.
         const STUB = 1 << 4;
@@ -148,6 +149,8 @@ pub struct Single {
     pub trace: Trace,
     /// Instructions of the step that a script asked for.
     pub asked_steps: u32,
+    /// Why the steps that the host asked for end with this one, whatever their number.
+    pub ends_steps: Option<StopCause>,
     /// It is in the stub of detours, and is wanted as soon as it is out.
     pub is_wanted_behind_stub: bool,
     /// The only mode that can execute anything, while changes of mode are watched on it.
@@ -164,6 +167,7 @@ impl Single {
             pass_through: PassThrough::None,
             trace: Trace::NONE,
             asked_steps: 0,
+            ends_steps: None,
             is_wanted_behind_stub: false,
             executable_mode: None,
         }

@@ -4,6 +4,7 @@
 use crate::event::{TriggerInstance, TriggerKind};
 use crate::exit::core::{Core, Outcome};
 use crate::exit::single::asked;
+use crate::exit::single::host;
 use crate::exit::single::passthrough;
 use crate::exit::single::state::{PassThrough, Step};
 use crate::exit::single::step;
@@ -19,6 +20,7 @@ use wire_protocol::event::TraceKind;
 
 /// Ends what is done, and serves traces.
 pub fn handle<P: Ports>(core: &mut Core<'_, P>) -> Outcome {
+    host::count(core);
     passthrough::on_trap(core);
     if core.single.step != Step::None {
         step::on_trap(core);
@@ -29,6 +31,7 @@ pub fn handle<P: Ports>(core: &mut Core<'_, P>) -> Outcome {
     {
         executed(core);
     }
+    host::finish(core);
     Outcome::Stay
 }
 

@@ -13,6 +13,7 @@ mod forms;
 mod machine;
 mod modes;
 mod shortcuts;
+mod steps;
 mod traces;
 
 use crate::pool::TableSource;

@@ -3,7 +3,8 @@
 mod event;
 
 use super::{
-    Command, branch, connection, memory, register, run, script, session_file, symbol, system, value,
+    Command, branch, connection, memory, register, run, script, session_file, step, symbol, system,
+    value,
 };
 use std::sync::LazyLock;
 
@@ -21,6 +22,27 @@ static DEBUGGEE: &[Command] = &[
         examples: &["g"],
         answers: &["done"],
         parse: run::go,
+    },
+    Command {
+        names: &["i"],
+        syntax: "i [COUNT]",
+        summary: "execute one instruction of the operating core, or COUNT of them, while all others stay held",
+        details: "Into system calls, exceptions, interrupts, and back: what comes in the place of an instruction, and\n\
+            each repetition of a string instruction, counts as one. Shown is the instruction that comes next; of\n\
+            more than 40h the last eight. Ctrl+C and events end it early. Interrupts wait until 2710h\n\
+            instructions are done, unless the core sleeps. COUNT is at most 100000.",
+        examples: &["i", "i 10", "i 0n10000"],
+        answers: &["stepped"],
+        parse: step::plain,
+    },
+    Command {
+        names: &["ir"],
+        syntax: "ir [COUNT]",
+        summary: "the same, with the registers that each instruction changed",
+        details: "COUNT is at most 40.",
+        examples: &["ir", "ir 5"],
+        answers: &["stepped"],
+        parse: step::with_registers,
     },
     Command {
         names: &["pause", ".pause"],

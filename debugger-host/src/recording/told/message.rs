@@ -2,13 +2,13 @@
 
 use super::super::value::Value;
 use super::refusal::read;
-use super::{Told, addressed, counted, flags, told};
+use super::{Told, addressed, counted, flags, told, words};
 use wire_protocol::address::EventId;
 use wire_protocol::digest::{Digest, DigestKey};
 use wire_protocol::pack;
 use wire_protocol::packet::{
     Constants, CoreState, Features, GuestSystem, Hello, LinuxLayout, MemoryAt, Notice,
-    RegisterValues, Reply, Request, Stop, StopCause,
+    RegisterValues, Reply, Request, StepDetail, StepEnd, StepRecord, Stepped, Stop, StopCause,
 };
 use wire_protocol::register::RegisterSet;
 
@@ -20,6 +20,7 @@ told!(enum Request<'_> {
     Go,
     Cores,
     ShortCircuit { on },
+    Step { core, count: counted, detail },
     ReadRegisters { core, set },
     WriteRegister { core, register, value: addressed },
     ReadMemory { at, len_bytes: counted, expected },
@@ -45,6 +46,7 @@ told!(enum Reply<'_> {
     ForeignHello { version, body },
     Done,
     Cores(states),
+    Stepped(stepped),
     MemoryAsExpected,
     Physical { address, page_bytes: counted },
     EventsAdded { results, free, digest },
@@ -69,6 +71,7 @@ told!(enum Notice<'_> {
     Fault { core, vector, rip: addressed, detail },
     Messages(messages),
     Goodbye,
+    Steps(steps),
 });
 
 fn or_all(event: &Option<EventId>) -> Value {
@@ -128,7 +131,37 @@ told!(enum StopCause {
     BreakIn,
     Event { event },
     CoreDied { reason, detail },
+    Stepped { end },
 });
+words!(StepDetail, StepEnd);
+
+impl Told for StepRecord<'_> {
+    fn told(&self) -> Value {
+        let changed = self.registers.as_ref();
+        Value::Parts(vec![
+            ("rip".to_owned(), self.rip.told()),
+            ("code".to_owned(), self.code.told()),
+            (
+                "registers".to_owned(),
+                changed.map_or(Value::Nothing, |(set, values)| {
+                    Value::Parts(registers(*set, values))
+                }),
+            ),
+        ])
+    }
+}
+
+impl Told for Stepped<'_> {
+    fn told(&self) -> Value {
+        let changed = registers(self.set, &self.values);
+        Value::Parts(vec![
+            ("stop".to_owned(), self.stop.told()),
+            ("count".to_owned(), counted(&self.count)),
+            ("registers".to_owned(), Value::Parts(changed)),
+            ("steps".to_owned(), self.steps.told()),
+        ])
+    }
+}
 told!(enum CoreState {
     Halted { rip },
     WaitForSipi,

@@ -2,7 +2,9 @@
 
 use super::code::code;
 use super::dump::dump;
-use super::{address, branch, event, help, name, news, register, session_file, status, value};
+use super::{
+    address, branch, event, help, name, news, register, session_file, status, step, value,
+};
 use crate::answer::{Address, Answer, Change, Count, Failure, Mapping, Module};
 use crate::size::bytes;
 
@@ -85,6 +87,14 @@ pub fn answer(answer: &Answer) -> Option<String> {
             bytes(page_bytes.0)
         ),
         Answer::Branches { cores } => branch::branches(cores),
+        Answer::Stepped {
+            count,
+            trace: _,
+            lines,
+            registers,
+            shows_registers,
+            halt,
+        } => step::stepped(*count, lines, registers, *shows_registers, halt),
         Answer::Virtual {
             physical_address,
             mappings,

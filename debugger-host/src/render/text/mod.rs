@@ -11,6 +11,7 @@ pub mod recording;
 mod register;
 mod session_file;
 mod status;
+mod step;
 mod value;
 
 pub use answer::answer;

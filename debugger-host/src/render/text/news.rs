@@ -4,7 +4,7 @@ use super::code::code;
 use super::event::{stands, trigger};
 use super::{address, name};
 use crate::answer::event::Trigger;
-use crate::answer::{Cause, Content, Count, Halt, Message, News};
+use crate::answer::{Cause, Content, Count, Halt, Message, News, StepEndName};
 use crate::timeout::LineState;
 
 /// News, without the end of its last line; a message as it is.
@@ -125,7 +125,48 @@ fn waiting(request: Option<&str>, seconds: Count, line: &LineState) -> String {
 
 /// What a user sees first of a halt: why, then the instruction that is next.
 pub(super) fn halt(halt: &Halt) -> String {
-    let mut lines = vec![match &halt.cause {
+    let mut lines = reasons(halt);
+    lines.push(match &halt.instruction {
+        Some(instruction) => code(std::slice::from_ref(instruction)),
+        None => address(&halt.at),
+    });
+    lines.join("\n")
+}
+
+/// Why the debuggee halted, and what of it did not.
+pub(super) fn reasons(halt: &Halt) -> Vec<String> {
+    let mut lines = Vec::from_iter(cause(halt));
+    if !halt.missing_cores.is_empty() {
+        let missing: Vec<String> = halt
+            .missing_cores
+            .iter()
+            .map(|c| format!("{c:x}"))
+            .collect();
+        lines.push(format!(
+            "warning: core {} did not check in and may still run",
+            missing.join(", ")
+        ));
+    }
+    lines
+}
+
+/// Why the debuggee halted, unless that goes without saying.
+fn cause(halt: &Halt) -> Option<String> {
+    Some(match &halt.cause {
+        Cause::Stepped { end } => match end {
+            StepEndName::Count => return None,
+            StepEndName::Asleep => format!(
+                "core {:x} sleeps, and nothing wakes it while it is alone: `i` waits once more, `g` lets all cores run",
+                halt.core
+            ),
+            StepEndName::Stuck => format!(
+                "core {:x} is still in the instruction it stands at after a second: `i` waits once more",
+                halt.core
+            ),
+            StepEndName::Untold => {
+                "the line did not take the trace, which ends here; `i COUNT` goes on".to_owned()
+            }
+        },
         Cause::BreakIn {} => format!("break-in on core {:x}", halt.core),
         Cause::Event { id, trigger: of } => {
             let what = of.as_ref().map_or_else(String::new, |of| match of {
@@ -143,23 +184,7 @@ pub(super) fn halt(halt: &Halt) -> String {
             halt.core,
             death(*reason, detail.0)
         ),
-    }];
-    if !halt.missing_cores.is_empty() {
-        let missing: Vec<String> = halt
-            .missing_cores
-            .iter()
-            .map(|c| format!("{c:x}"))
-            .collect();
-        lines.push(format!(
-            "warning: core {} did not check in and may still run",
-            missing.join(", ")
-        ));
-    }
-    lines.push(match &halt.instruction {
-        Some(instruction) => code(std::slice::from_ref(instruction)),
-        None => address(&halt.at),
-    });
-    lines.join("\n")
+    })
 }
 
 /// What a core died of.

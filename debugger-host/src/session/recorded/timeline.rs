@@ -133,6 +133,10 @@ fn nature(message: &[u8], base: GuestVirtual) -> Nature {
         Request::RunScript { .. } => {
             Nature::Change(&[Registers, Memory, Events, Pools, Messages, Branches])
         }
+        // The halt that comes of it is another one; nothing of this one holds there.
+        Request::Step { .. } => Nature::Change(&[
+            Identity, Registers, Memory, Events, Pools, Messages, Branches,
+        ]),
         Request::Flush => Nature::Change(&[Messages]),
         Request::ChangeBranches { .. } => Nature::Change(&[Branches]),
     }

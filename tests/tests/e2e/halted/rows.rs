@@ -122,6 +122,9 @@ const OTHERS: &[Row] = &[
     says("~", "1  halted"),
     nothing("~ 1"),
     nothing("core 0"),
+    // What they do when they are not refused is in `steps.rs`.
+    refused("i 0"),
+    refused("ir 41"),
     // Branches: the lab's processors record none.
     refused("!lbr enable"),
     refused("!lbr disable"),

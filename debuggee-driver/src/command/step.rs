@@ -1,0 +1,55 @@
+//! Instructions of one core while all others stay held: whether they can be executed, and what is told of them.
+
+use super::{Context, register, run};
+use crate::port::Ports;
+use crate::steps::StepOrder;
+use wire_protocol::limits;
+use wire_protocol::packet::{RegisterValues, Reply, Stepped, Steps};
+use wire_protocol::refusal::Refusal;
+use wire_protocol::register::RegisterSet;
+
+/// Whether the core can go on alone.
+///
+/// # Errors
+/// No such core; it is not held or executes nothing any more; or another one is not held.
+pub fn check<P: Ports>(context: &mut Context<'_, '_, P>, order: StepOrder) -> Result<(), Refusal> {
+    let StepOrder { core, .. } = order;
+    register::file(context, core)?;
+    if context.halt.has_died(core) {
+        return Err(Refusal::CoreDied { core });
+    }
+    match context.halt.all_halted() {
+        Ok(_) => Ok(()),
+        Err(core) => Err(Refusal::CoreNotHeld { core }),
+    }
+}
+
+/// The answer to a request for steps: the halt, what changed since the one before, and what of the trace is left.
+pub fn answer<'s, P: Ports>(
+    context: &mut Context<'_, '_, P>,
+    (count, set): (u32, RegisterSet),
+    steps: Steps<'s>,
+    scratch: &'s mut [u8],
+) -> Reply<'s> {
+    let core = context.halt.owner();
+    let (code, scratch) = scratch.split_at_mut(scratch.len().min(limits::STOP_CODE_BYTES));
+    let (for_values, for_hits) =
+        scratch.split_at_mut(scratch.len().min(crate::steps::VALUES_BYTES));
+    let values = match register::file(context, core) {
+        Ok(file) => {
+            let values = set.iter().map(|register| file.get(register));
+            RegisterValues::encode_into(values, for_values)
+        }
+        Err(_) => Ok(RegisterValues::default()),
+    };
+    let stop = run::stop(context, code, for_hits);
+    // What does not fit, the encoder refuses.
+    let values = values.unwrap_or_default();
+    Reply::Stepped(Stepped {
+        stop,
+        count,
+        set,
+        values,
+        steps,
+    })
+}
