@@ -15,5 +15,8 @@ mod interpreter;
 mod lab;
 #[path = "bench/network.rs"]
 mod network;
+#[allow(dead_code, reason = "the measurements need less of it than the tests")]
+#[path = "net/relay.rs"]
+mod relay;
 #[path = "../../wire-protocol/tests/support/variables.rs"]
 mod variables;

@@ -5,9 +5,10 @@ mod clock;
 #[path = "network/restored.rs"]
 mod restored;
 
+use crate::budget::through_a_relay;
 use crate::lab::{Lab, assert_log_is_clean};
 use crate::link::transcript_of_two_hundred;
-use crate::relay::{Relay, assert_differ, has};
+use crate::relay::{assert_differ, has};
 use std::process::Command;
 use std::time::Duration;
 use vm_lab::machine::{KernelLine, Options};
@@ -17,20 +18,6 @@ fn options() -> Options {
         network: true,
         ..Options::default()
     }
-}
-
-/// A machine whose driver calls the host program through a relay.
-fn through_a_relay(options: &Options) -> (Lab, Relay) {
-    let mut lab = Lab::with(&Options {
-        load_driver: false,
-        ..options.clone()
-    });
-    let port = lab.machine.network().unwrap().listens_port;
-    let relay = Relay::to(port, false);
-    lab.machine.call_through(relay.address.port());
-    lab.load_driver(&options.params);
-    lab.connect();
-    (lab, relay)
 }
 
 #[test]

@@ -80,6 +80,18 @@ impl Relay {
         self.shared.captured.lock().unwrap().clone()
     }
 
+    /// Bytes of the link that datagrams of sessions had, both directions.
+    pub(crate) fn link_bytes(&self) -> u64 {
+        // Kind, length, session and nonce before, the content's kind, and the tag behind.
+        const SEALS: usize = 3 + 4 + 24 + 1 + 16;
+        let captured = self.shared.captured.lock().unwrap();
+        let sealed = captured
+            .iter()
+            .filter(|it| matches!(it.first(), Some(0x93 | 0x94)));
+        let bytes: usize = sealed.map(|it| it.len().saturating_sub(SEALS)).sum();
+        bytes as u64
+    }
+
     /// The core reaches its host from another address from now on, as behind a router that has forgotten it.
     pub(crate) fn move_core(&self) {
         *self.shared.back.lock().unwrap() = Arc::new(socket());

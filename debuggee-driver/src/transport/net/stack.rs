@@ -7,7 +7,7 @@ use super::card::{Card, FRAME_BYTES};
 use super::settings::{Addresses, Settings};
 use core::net::SocketAddrV4;
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet, SocketStorage};
-use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
+use smoltcp::phy::{Checksum, Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::socket::{dhcpv4, udp};
 use smoltcp::time::Instant;
 use smoltcp::wire::{
@@ -246,6 +246,8 @@ impl<C: Card> Device for Port<C> {
         let mut capabilities = DeviceCapabilities::default();
         capabilities.medium = Medium::Ethernet;
         capabilities.max_transmission_unit = FRAME_BYTES;
+        // IPv4 lets datagrams go without (RFC 768), and what is in them is authenticated.
+        capabilities.checksum.udp = Checksum::None;
         capabilities
     }
 }

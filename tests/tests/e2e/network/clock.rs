@@ -1,6 +1,7 @@
 //! The real-time clock, which the driver reads while the guest uses it.
 
-use super::{options, through_a_relay};
+use super::options;
+use crate::budget::through_a_relay;
 use crate::lab::assert_log_is_clean;
 use std::time::Duration;
 use vm_lab::machine::Machine;

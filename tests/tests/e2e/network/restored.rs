@@ -1,6 +1,7 @@
 //! Machines that come back: hosts that connect over and over, and a debuggee that is restored from a snapshot.
 
-use super::{clock::last_call_us, options, through_a_relay};
+use super::{clock::last_call_us, options};
+use crate::budget::through_a_relay;
 use crate::relay::assert_differ;
 use std::collections::BTreeMap;
 use std::time::Duration;
