@@ -6,6 +6,7 @@
 use crate::cache::Cache;
 use crate::{repository, run};
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -176,6 +177,24 @@ impl Host {
             .and_then(|()| input.flush());
         sent.context("the host program has ended")?;
         self.reply(timeout)
+    }
+
+    /// As [`Host::command`], with Ctrl+C so much later.
+    ///
+    /// # Errors
+    /// As for [`Host::command`].
+    pub fn interrupted_command(&mut self, text: &str, later: Duration) -> Result<Reply> {
+        let program = Pid::from_child(&self.child);
+        let presses = std::thread::spawn(move || {
+            std::thread::sleep(later);
+            kill_process(program, Signal::INT)
+        });
+        let reply = self.command(text);
+        let pressed = presses.join();
+        if !matches!(pressed, Ok(Ok(()))) {
+            bail!("the host program takes no Ctrl+C: {pressed:?}");
+        }
+        reply
     }
 
     /// Closes the program's input and waits for its end; returns what it still printed.

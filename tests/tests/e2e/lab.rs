@@ -150,6 +150,19 @@ impl Lab {
         }
     }
 
+    /// Runs a command of the host program, which gets Ctrl+C so much later; returns what it printed.
+    #[track_caller]
+    pub(crate) fn interrupted(&mut self, command: &str, later: Duration) -> String {
+        let Some(host) = &mut self.host else {
+            panic!("no host program is connected");
+        };
+        let reply = host.interrupted_command(command, later);
+        let reply = reply.unwrap_or_else(|error| panic!("`{command}`: {error:#}"));
+        let _ = writeln!(self.transcript, "standstill> {command}  (Ctrl+C)");
+        self.transcript.push_str(&reply.output);
+        reply.output
+    }
+
     /// Runs a command of the host program, whatever it leads to.
     #[track_caller]
     pub(crate) fn reply(&mut self, command: &str) -> Reply {

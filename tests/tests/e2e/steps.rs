@@ -3,6 +3,7 @@
 use crate::lab::Lab;
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::time::Duration;
 use vm_lab::machine::{KernelLine, Options};
 
 const SYSCALL: &str = "vmlinux!__x64_sys_getsid";
@@ -202,5 +203,27 @@ fn what_a_step_touches_is_seen_once_and_nothing_else_changes() {
     assert_eq!(lab.run("!digest"), memory);
     lab.run(&format!("eq @rsp {pushed:x}"));
     lab.run("events c all");
+    lab.go();
+}
+
+/// In the middle of a long one Ctrl+C halts the core where the answer says, and the next step goes on from there.
+#[test]
+fn ctrl_c_ends_a_long_step_where_the_answer_says() {
+    let mut lab = Lab::halted(KernelLine::Lean);
+    at_system_call(&mut lab, CORE);
+    lab.run("events c all");
+    let still = others(&mut lab, CORE, 2);
+    let said = lab.interrupted("i 100000", Duration::from_millis(700));
+    let (count, _) = said
+        .split_once(" instructions of core 1 are done")
+        .unwrap_or_else(|| panic!("{said}"));
+    let count: u32 = count.parse().unwrap_or_else(|_| panic!("{said}"));
+    assert!((1000..0x10_0000).contains(&count), "{said}");
+    assert!(said.contains("break-in on core 1"), "{said}");
+    println!("{count} instructions until Ctrl+C");
+    let rip = lab.value("@rip");
+    assert!(said.contains(&format!("{rip:016x} ")), "{said}");
+    assert_eq!(others(&mut lab, CORE, 2), still);
+    assert_eq!(answer(&mut lab, "i 2")["count"], 2);
     lab.go();
 }
