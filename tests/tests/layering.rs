@@ -74,7 +74,7 @@ const ORDERS: [Order; 2] = [
             &["refusal"],
             &["bytecode", "frame", "transport", "instruction", "secure"],
             &["register", "branch", "crc", "digest", "pool"],
-            &["address", "baud", "closed", "codec", "limits"],
+            &["address", "baud", "closed", "codec", "dropped", "limits"],
         ],
         outside: &[],
     },

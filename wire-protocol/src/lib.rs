@@ -36,6 +36,7 @@ mod closed;
 pub mod codec;
 pub mod crc;
 pub mod digest;
+pub mod dropped;
 pub mod event;
 pub mod frame;
 pub mod instruction;

@@ -1,7 +1,7 @@
 //! How it stands with the debuggee's network, which is worth a look over whichever way there is. Part of the counts of messages.
 
 use crate::codec::{self, EncodeError, Parsed, Writer};
-use crate::secure::{Cause, Dropped};
+use crate::dropped::{Cause, Dropped};
 
 /// What became of the network since the driver was loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -2,11 +2,11 @@
 //! by whoever has the network: the driver in VMX-root, or a program that plays the debuggee.
 
 use super::datagram::{self, Datagram, Kind, Welcome};
-use super::dropped::{Cause, Dropped};
 use super::key::Key;
 use super::noise::Initiator;
 use super::secret::{Random, Secret};
 use super::session::{Content, Opened, Session};
+use crate::dropped::{Cause, Dropped};
 
 /// Parts a key for ephemeral ones from the [`Key`].
 const EPHEMERAL_PURPOSE: &[u8; 16] = b"standstill call ";

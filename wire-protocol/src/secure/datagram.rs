@@ -7,8 +7,8 @@
 //! 94 | the same                                                                       to the debuggee
 //! ```
 
-use super::dropped::Cause;
 use super::noise::{Public, TAG_BYTES, Tag};
+use crate::dropped::Cause;
 use nom::bytes::complete::take;
 use nom::combinator::{all_consuming, map_opt, rest};
 use nom::number::complete::le_u16;

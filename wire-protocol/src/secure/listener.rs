@@ -3,11 +3,11 @@
 
 use super::caller::PROLOGUE;
 use super::datagram::{self, Datagram, Hello, Kind, Sealed};
-use super::dropped::{Cause, Dropped};
 use super::key::Key;
 use super::noise::Responder;
 use super::secret::{Random, Secret};
 use super::session::{Content, Session};
+use crate::dropped::{Cause, Dropped};
 
 /// Parts a key for ephemeral ones from the [`Key`].
 const EPHEMERAL_PURPOSE: &[u8; 16] = b"standstill reply";

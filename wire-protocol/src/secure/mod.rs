@@ -25,7 +25,6 @@
 
 mod caller;
 mod datagram;
-mod dropped;
 mod entropy;
 mod key;
 mod listener;
@@ -36,9 +35,9 @@ mod session;
 mod tests;
 mod window;
 
+pub use crate::dropped::{Cause, Dropped};
 pub use caller::{Caller, Taken, Timing};
 pub use datagram::{DATAGRAM_BYTES, ROOM_BYTES};
-pub use dropped::{Cause, Dropped};
 pub use entropy::Entropy;
 pub use key::{Key, KeyError, KeyText};
 pub use listener::{Heard, Listener, OlderClock};

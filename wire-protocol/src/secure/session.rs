@@ -1,10 +1,10 @@
 //! Datagrams of one session, sealed and opened. For [`super::caller`] and [`super::listener`].
 
 use super::datagram::{CLEAR_BYTES, Kind, NONCE_BYTES, SEALED_FROM, Sealed};
-use super::dropped::Cause;
 use super::noise::{Keys, TAG_BYTES};
 use super::secret::{Random, Secret};
 use super::window::Window;
+use crate::dropped::Cause;
 use chacha20poly1305::aead::AeadInOut;
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305};
 use poly1305::Poly1305;

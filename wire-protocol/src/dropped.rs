@@ -1,4 +1,4 @@
-//! What is dropped unanswered, and how often. Counted by [`super::caller`] and [`super::listener`], shown to users.
+//! What is dropped unanswered, and how often. Counted by both ends of `secure`, shown to users.
 
 /// Why a datagram changes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +74,8 @@ impl Dropped {
     }
 
     /// One more; gives the cause back.
-    pub(super) fn count(&mut self, cause: Cause) -> Cause {
+    #[cfg(any(test, feature = "secure"))]
+    pub(crate) fn count(&mut self, cause: Cause) -> Cause {
         if let Some(count) = self.0.get_mut(cause as usize) {
             *count += 1;
         }
