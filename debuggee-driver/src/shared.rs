@@ -11,7 +11,7 @@ use crate::cores::registers::RegisterFile;
 use crate::cores::rendezvous::{self, Rendezvous};
 use crate::cores::roster::Presence;
 use crate::ept::entry::Permissions;
-use crate::event::{ExitFacts, Guest, Installed};
+use crate::event::{ExitFacts, Guest, Installed, Running};
 use crate::facts::Facts;
 use crate::guest::process;
 use crate::guest::walk;
@@ -410,11 +410,19 @@ impl<P: Ports> Shared<P> {
         process::current_pid(&self.memory, &self.facts.layout, core)
     }
 
+    /// Looks up what runs on `core`.
+    pub fn running(&self, core: CoreId) -> impl Fn(Running) -> Option<u32> + '_ {
+        move |asked| match asked {
+            Running::Process => self.current_pid(core),
+            Running::Thread => process::current_thread(&self.memory, &self.facts.layout, core),
+        }
+    }
+
     /// What dispatching an exit of `core` needs to know.
-    pub fn dispatch_facts(&self, core: CoreId) -> ExitFacts<impl Fn() -> Option<u32> + '_> {
+    pub fn dispatch_facts(&self, core: CoreId) -> ExitFacts<impl Fn(Running) -> Option<u32> + '_> {
         ExitFacts {
             core,
-            pid: move || self.current_pid(core),
+            running: self.running(core),
         }
     }
 

@@ -25,6 +25,8 @@ fn what_is_set_is_written_with_names_and_without_what_means_something_else_later
         "!crwrite 4 mask 20 sc on",
         "!exception de",
         "!mode u core 1",
+        "bp vfs_read+4 force tid 2*2 passes 3 once",
+        "ba w8 do_sys_openat2",
         "events d 4",
         "prealloc epthook 3",
         "prealloc epthook 2",
@@ -51,6 +53,8 @@ fn what_is_set_is_written_with_names_and_without_what_means_something_else_later
             "!crwrite 4 mask 20 sc on",
             "!exception de",
             "!mode u core 1",
+            "bp vfs_read+4 tid 4 passes 3 once force",
+            "ba w8 do_sys_openat2",
         ]
     );
     assert_eq!(saved.pools, ["prealloc epthook 5"]);
@@ -61,14 +65,16 @@ fn what_is_set_is_written_with_names_and_without_what_means_something_else_later
         .map(|it| it.id)
         .collect();
     assert_eq!(disabled, [4]);
-    let listed = host.good("events");
+    let lists = |host: &mut Host| host.good("events") + &host.good("bl");
+    let listed = lists(&mut host);
     host.good("events c all");
+    host.good("bc all");
     let loaded = host.good(&format!(".session load {path}"));
-    assert_eq!(loaded, format!("12 events set again from {path}\n"));
+    assert_eq!(loaded, format!("14 events set again from {path}\n"));
     // But for their numbers they are the same.
     let without_ids =
         |text: &str| -> Vec<String> { text.lines().map(|line| line[3..].to_owned()).collect() };
-    assert_eq!(without_ids(&host.good("events")), without_ids(&listed));
+    assert_eq!(without_ids(&lists(&mut host)), without_ids(&listed));
 }
 
 #[test]

@@ -19,19 +19,21 @@ use std::path::Path;
 
 /// Numbers of events grow, and so do pools.
 fn without_counts(text: &str) -> String {
-    let mut kept = text.to_owned();
-    if let Some(rest) = text.strip_prefix("event ")
-        && let Some((_, rest)) = rest.split_once(':')
-    {
-        kept = format!("event N:{rest}");
+    for kind in ["event", "breakpoint"] {
+        if let Some(rest) = text.strip_prefix(kind)
+            && let Some((_, rest)) = rest.split_once(':')
+        {
+            return format!("{kind} N:{rest}");
+        }
     }
-    kept
+    text.to_owned()
 }
 
 /// What a line does, on a debuggee without events and on its first core.
 fn outcome(host: &mut Host, line: &str) -> (String, bool) {
     let (text, is_good) = host.run(line);
     host.run("events c all");
+    host.run("bc all");
     host.run("~ 0");
     (without_counts(&text), is_good)
 }

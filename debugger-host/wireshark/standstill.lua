@@ -600,8 +600,14 @@ function Cursor:settings()
     if head % 64 >= 32 then
         self:num("process")
     end
+    if options >= 128 then
+        self:num("thread")
+    end
     if head % 128 >= 64 then
         self:num("core")
+    end
+    if options % 128 >= 64 then
+        self:num("first pass * 2 + once")
     end
     if options % 32 >= 16 then
         self:num("bytes of the buffer")
@@ -845,7 +851,7 @@ local REQUEST_BODIES = {
         local from = c:take(1, "change")
         local change = c.buffer(from, 1):uint()
         c:put(from, "change", named(change % 16, CHANGES))
-        if change >= 16 then
+        if change % 32 >= 16 then
             c:num("event")
         end
     end,

@@ -56,6 +56,44 @@ static int calls(long count, long core)
 	return done != count;
 }
 
+struct caller {
+	long core;
+	long count;
+};
+
+static void *caller(void *argument)
+{
+	struct caller *of = argument;
+	long done = 0;
+
+	pin(of->core);
+	printf("thread %ld on core %ld\n", (long)syscall(SYS_gettid), of->core);
+	while (access("/tmp/threads", F_OK))
+		usleep(20000);
+	for (long i = 0; i < of->count; i++)
+		done += syscall(SYS_getsid, 0) >= 0;
+	printf("calls %ld core %ld\n", done, of->core);
+	return NULL;
+}
+
+// lab-threads N CORES: a thread on each core calls getsid(0) N times, once /tmp/threads exists; each tells its number before, and the first line the process'.
+static int threads(long count, long cores)
+{
+	pthread_t ids[cores];
+	struct caller of[cores];
+
+	setlinebuf(stdout);
+	printf("process %ld\n", (long)getpid());
+	for (long core = 0; core < cores; core++) {
+		of[core] = (struct caller){ core, count };
+		if (pthread_create(&ids[core], NULL, caller, &of[core]))
+			return 1;
+	}
+	for (long core = 0; core < cores; core++)
+		pthread_join(ids[core], NULL);
+	return 0;
+}
+
 static int by_size(const void *a, const void *b)
 {
 	return *(const uint64_t *)a < *(const uint64_t *)b ? -1 : *(const uint64_t *)a > *(const uint64_t *)b;
@@ -563,6 +601,8 @@ int main(int argc, char **argv)
 
 	if (!strcmp(name, "lab-calls"))
 		return calls(first, second);
+	if (!strcmp(name, "lab-threads"))
+		return threads(first, second);
 	if (!strcmp(name, "lab-call-cost"))
 		return call_cost(first);
 	if (!strcmp(name, "lab-umask"))

@@ -20,6 +20,7 @@ const SOURCES: [&str; 4] = ["programs", "forms", "pages", "bpf"];
 /// Names under which the first of them is called.
 const PROGRAMS: &[&str] = &[
     "lab-calls",
+    "lab-threads",
     "lab-cpuid",
     "lab-spin",
     "lab-check",

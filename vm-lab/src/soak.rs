@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 /// No part may take longer.
 const ALLOWED: Duration = Duration::from_secs(30 * 60);
 /// How long each fuzz target runs.
-const FUZZ_SECONDS: u32 = 6 * 60;
+const FUZZ_SECONDS: u32 = 4 * 60;
 /// Random changes of events under load.
 const CHANGES: &str = "40000";
 
@@ -84,7 +84,7 @@ const PARTS: &[Part] = &[
     },
     Part {
         name: "fuzz",
-        about: "each fuzz target for six minutes",
+        about: "each fuzz target for four minutes",
         work: Work::Other(|_| {
             toolchain::prepare_nightly()?;
             fuzz::run_all(FUZZ_SECONDS)

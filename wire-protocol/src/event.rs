@@ -13,11 +13,13 @@ use bitflags::bitflags;
 pub use standing::Standing;
 pub use trigger::{Access, ControlRegister, Modes, Space, SyscallBy, TraceKind, Trigger};
 
-/// For whom: both must match, `None` matches all.
+/// For whom: all must match, `None` matches all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     /// The operating system's number of the running process.
     pub pid: Option<u32>,
+    /// The operating system's number of the running thread.
+    pub tid: Option<u32>,
     /// The core on which it happens.
     pub core: Option<CoreId>,
 }
@@ -94,6 +96,29 @@ impl Options {
     };
 }
 
+/// What makes an event a breakpoint, which has a list of its own. It halts whatever else it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Breakpoint {
+    /// The pass that is the first to act: passes before it are counted and do nothing. At least 1.
+    pub first_pass: u32,
+    /// It is cleared when it has halted.
+    pub is_once: bool,
+}
+
+impl Default for Breakpoint {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+impl Breakpoint {
+    /// One that acts on each pass.
+    pub const DEFAULT: Self = Self {
+        first_pass: 1,
+        is_once: false,
+    };
+}
+
 /// All of an event but its programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -105,6 +130,8 @@ pub struct Settings {
     pub actions: Actions,
     /// How.
     pub options: Options,
+    /// Of a breakpoint, what no other event has.
+    pub breakpoint: Option<Breakpoint>,
 }
 
 impl Settings {
@@ -115,10 +142,22 @@ impl Settings {
             trigger,
             filter: Filter {
                 pid: None,
+                tid: None,
                 core: None,
             },
             actions: Actions::BREAK,
             options: Options::DEFAULT,
+            breakpoint: None,
+        }
+    }
+
+    /// The command that adds such an event, without its exclamation mark.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match (&self.breakpoint, &self.trigger) {
+            (Some(_), Trigger::Monitor { .. }) => "ba",
+            (Some(_), _) => "bp",
+            (None, trigger) => trigger.name(),
         }
     }
 }
@@ -256,6 +295,29 @@ pub struct EventEntry {
     pub standing: Standing,
     /// Times it matched since it was added.
     pub hits: u64,
+}
+
+/// Which events a change is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Selection {
+    /// This one, whatever it is.
+    One(EventId),
+    /// All that are no breakpoints.
+    Events,
+    /// All breakpoints.
+    Breakpoints,
+}
+
+impl Selection {
+    /// Whether it is about an event.
+    #[must_use]
+    pub fn contains(self, id: EventId, settings: &Settings) -> bool {
+        match self {
+            Self::One(one) => one == id,
+            Self::Events => settings.breakpoint.is_none(),
+            Self::Breakpoints => settings.breakpoint.is_some(),
+        }
+    }
 }
 
 /// What `events e|d|c` does.

@@ -8,7 +8,9 @@ use support::Pair;
 use wire_protocol::address::{CoreId, EventId, GuestPhysical, GuestVirtual};
 use wire_protocol::codec::Writer;
 use wire_protocol::digest::Digest;
-use wire_protocol::event::{EventChange, EventSpec, Filter, FreeCounts, PoolClass, Trigger};
+use wire_protocol::event::{
+    EventChange, EventSpec, Filter, FreeCounts, PoolClass, Selection, Trigger,
+};
 use wire_protocol::limits::MESSAGE_BYTES;
 use wire_protocol::packet::{
     AddResults, EventSpecs, Features, Hits, MemoryAt, Message, Notice, RegisterValues, Reply,
@@ -143,6 +145,7 @@ fn cpuid_event_for_one_process_fits_its_budget() {
     let mut spec = EventSpec::new(Trigger::Cpuid { leaf: Some(1) });
     spec.settings.filter = Filter {
         pid: Some(12_345),
+        tid: None,
         core: Some(CoreId(1)),
     };
     let mut scratch = [0; 64];
@@ -290,7 +293,7 @@ fn going_on_fits_its_budget() {
 fn changing_one_event_fits_its_budget() {
     let request = Request::ChangeEvents {
         change: EventChange::Clear,
-        event: Some(EventId(200)),
+        which: Selection::One(EventId(200)),
     };
     let free = free(200, 200);
     let reply = Reply::EventsChanged {

@@ -9,7 +9,7 @@ use support::values;
 use wire_protocol::address::{EventId, GuestVirtual};
 use wire_protocol::codec::{EncodeError, Writer};
 use wire_protocol::event::{
-    Actions, EventEntry, Filter, Options, ProgramSizes, Settings, Standing, Trigger,
+    Actions, Breakpoint, EventEntry, Filter, Options, ProgramSizes, Settings, Standing, Trigger,
 };
 use wire_protocol::limits::MESSAGE_BYTES;
 use wire_protocol::packet::{Message, MessageError, Reply, Request, RequestError, events_digest};
@@ -207,7 +207,17 @@ fn digest_sees_every_change_of_the_settings() {
         },
         EventEntry {
             settings: Settings {
-                filter: Filter { pid, core: None },
+                filter: Filter {
+                    pid,
+                    ..Filter::default()
+                },
+                ..entry.settings
+            },
+            ..entry
+        },
+        EventEntry {
+            settings: Settings {
+                breakpoint: Some(Breakpoint::DEFAULT),
                 ..entry.settings
             },
             ..entry

@@ -5,7 +5,7 @@ use super::{Context, memory, too_long};
 use crate::event::{Installed, Resolver};
 use crate::port::{Cpu, LiveRegister, PhysicalMemory, Ports};
 use wire_protocol::address::{CoreId, EventId, GuestVirtual};
-use wire_protocol::event::{Condition, ConditionKind, EventChange, PoolClass, Programs};
+use wire_protocol::event::{Condition, ConditionKind, EventChange, PoolClass, Programs, Selection};
 use wire_protocol::limits;
 use wire_protocol::packet::{AddResults, EventEntries, EventSpecs, PoolLines, Reply, StopCause};
 use wire_protocol::refusal::{EventOption, EventRefusal, Refusal};
@@ -78,7 +78,7 @@ pub fn add<'s, P: Ports>(
     if let Err(core) = commit(context) {
         edit(context, |installed| {
             for event in results.iter().flatten() {
-                let _ = installed.change(&mut physical, EventChange::Clear, Some(*event));
+                let _ = installed.change(&mut physical, EventChange::Clear, Selection::One(*event));
             }
         })?;
         let _ = commit(context);
@@ -101,17 +101,17 @@ pub fn add<'s, P: Ports>(
     })
 }
 
-/// `events e|d|c`.
+/// `events e|d|c`, and `be`, `bd`, `bc`.
 ///
 /// # Errors
 /// No such event, or not every core is held; then nothing has changed.
 pub fn change<'s, P: Ports>(
     context: &mut Context<'_, '_, P>,
     change: EventChange,
-    event: Option<EventId>,
+    which: Selection,
 ) -> Result<Reply<'s>, Refusal> {
     let missing = context.halt.all_halted().err();
-    if let (EventChange::Clear, Some(event), Some(core)) = (change, event, missing) {
+    if let (EventChange::Clear, Selection::One(event), Some(core)) = (change, which, missing) {
         return Err(Refusal::Event(EventRefusal::ClearIncomplete {
             core,
             event,
@@ -122,7 +122,7 @@ pub fn change<'s, P: Ports>(
         .halt
         .read(|installed| installed.pools().all_counts());
     let count = edit(context, |installed| {
-        installed.change(&mut physical, change, event)
+        installed.change(&mut physical, change, which)
     })??;
     // A core that does not acknowledge is held and takes it over before it runs.
     let _ = commit(context);

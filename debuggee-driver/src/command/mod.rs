@@ -100,7 +100,7 @@ pub fn answer<'s, P: Ports>(
             all_or_nothing,
             events,
         } => event::add(context, core, all_or_nothing, &events, scratch),
-        Request::ChangeEvents { change, event } => event::change(context, change, event),
+        Request::ChangeEvents { change, which } => event::change(context, change, which),
         Request::ListEvents { from } => event::list(context, from, scratch),
         Request::Prealloc { class, count } => event::prealloc(context, class, count),
         Request::Pools => event::pools(context, scratch),

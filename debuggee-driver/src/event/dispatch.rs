@@ -10,16 +10,25 @@ use super::registry::{Record, Registry};
 use super::trigger::{TriggerInstance, TriggerKind};
 use core::cell::OnceCell;
 use wire_protocol::address::{CoreId, EventId};
-use wire_protocol::event::{Actions, ConditionKind, Stage};
+use wire_protocol::event::{Actions, ConditionKind, Filter, Stage};
+
+/// What an event may ask about who left the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Running {
+    /// The number of the process.
+    Process,
+    /// The number of the thread.
+    Thread,
+}
 
 /// Who left the guest.
 #[derive(Clone, Copy, Debug)]
 pub struct ExitFacts<F> {
     /// Which core.
     pub core: CoreId,
-    /// Looks up the process that runs on it; `None` if there is no telling. Called only if an
-    /// event asks for a process, and once per exit.
-    pub pid: F,
+    /// Looks up what runs on it; `None` if there is no telling. Called only if an event asks, and once per exit and
+    /// question.
+    pub running: F,
 }
 
 /// Before or after what is watched takes effect.
@@ -59,6 +68,8 @@ pub struct Hit<'o> {
     pub core: CoreId,
     /// `None` also if nobody asked.
     pid: Option<u32>,
+    /// The same.
+    tid: Option<u32>,
     from: Option<EventId>,
     /// Events from this number on came later.
     pub until: EventId,
@@ -116,18 +127,24 @@ impl Installed {
     }
 
     /// The events that wait for this; only from a number on, if one is given.
-    pub fn find<'o, F: Fn() -> Option<u32>>(
+    pub fn find<'o, F: Fn(Running) -> Option<u32>>(
         &self,
         trigger: &'o TriggerInstance,
         moment: Moment,
         from: Option<EventId>,
         facts: &ExitFacts<F>,
     ) -> Option<Hit<'o>> {
-        let current = OnceCell::new();
-        let pid = || *current.get_or_init(&facts.pid);
+        let (process, thread) = (OnceCell::new(), OnceCell::new());
+        let running = |asked| {
+            let known = match asked {
+                Running::Process => &process,
+                Running::Thread => &thread,
+            };
+            *known.get_or_init(|| (facts.running)(asked))
+        };
         let until = self.registry().next_id();
         let mut found: Option<Hit<'o>> = None;
-        for record in self.matching(trigger, moment, from, facts.core, &pid) {
+        for record in self.matching(trigger, moment, from, facts.core, &running) {
             let hit = found.get_or_insert(Hit {
                 event: record.id,
                 actions: Actions::empty(),
@@ -137,6 +154,7 @@ impl Installed {
                 moment,
                 core: facts.core,
                 pid: None,
+                tid: None,
                 from,
                 until,
                 first: (record.id, record.place),
@@ -150,10 +168,12 @@ impl Installed {
             hit.actions |= actions;
             hit.short_circuit |= record.settings.options.short_circuit;
             hit.has_programs |= actions.intersects(Actions::SCRIPT | Actions::CODE)
-                || record.sizes.condition != ConditionKind::Always;
+                || record.sizes.condition != ConditionKind::Always
+                || record.skips_passes();
         }
         let mut hit = found?;
-        hit.pid = current.get().copied().flatten();
+        hit.pid = process.get().copied().flatten();
+        hit.tid = thread.get().copied().flatten();
         Some(hit)
     }
 
@@ -174,8 +194,12 @@ impl Installed {
 
     /// Events of a hit: those that came since it was found have no part in it.
     fn matched(&self, hit: &Hit<'_>) -> impl Iterator<Item = &Record> {
-        let pid = hit.pid;
-        self.matching(hit.trigger, hit.moment, hit.from, hit.core, move || pid)
+        let Hit { pid, tid, .. } = *hit;
+        let running = move |asked| match asked {
+            Running::Process => pid,
+            Running::Thread => tid,
+        };
+        self.matching(hit.trigger, hit.moment, hit.from, hit.core, running)
             .filter(|record| record.id < hit.until)
     }
 
@@ -186,7 +210,7 @@ impl Installed {
         moment: Moment,
         from: Option<EventId>,
         core: CoreId,
-        pid: impl Fn() -> Option<u32>,
+        running: impl Fn(Running) -> Option<u32>,
     ) -> impl Iterator<Item = &Record> {
         let (values, anys) = self.index.matching(trigger);
         let waiting = Waiting {
@@ -206,12 +230,15 @@ impl Installed {
                 && moment.is_in(settings.options.stage)
                 && core_matches(settings, core)
                 && trigger.concerns(&settings.trigger)
-                && settings
-                    .filter
-                    .pid
-                    .is_none_or(|wanted| pid() == Some(wanted))
+                && is_of(&settings.filter, &running)
         })
     }
+}
+
+/// Whether an event is for what runs.
+pub fn is_of(filter: &Filter, running: impl Fn(Running) -> Option<u32>) -> bool {
+    let is = |asked, wanted: Option<u32>| wanted.is_none() || running(asked) == wanted;
+    is(Running::Process, filter.pid) && is(Running::Thread, filter.tid)
 }
 
 /// Two lists of places, each in order of number, as one.

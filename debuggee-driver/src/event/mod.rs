@@ -27,7 +27,7 @@ pub mod transaction;
 pub mod trigger;
 
 pub use controls::{Bitmaps, Controls};
-pub use dispatch::{ExitFacts, Hit, Moment};
+pub use dispatch::{ExitFacts, Hit, Moment, Running, is_of};
 pub use follow::Guest;
 pub use installed::Installed;
 pub use plan::{Facts, Resolver};

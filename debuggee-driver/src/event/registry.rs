@@ -39,6 +39,8 @@ pub struct Record {
     /// A [`Standing`].
     standing: AtomicU8,
     hits: AtomicU64,
+    /// Passes that a breakpoint is still to let by.
+    passes_left: AtomicU32,
     /// What a script wants done with it in a halt: a number of [`wanted`].
     wanted: AtomicU8,
     /// The halt before which it reported a failure last.
@@ -88,6 +90,7 @@ const fn is_plain(new: &NewRecord) -> bool {
         filter,
         actions,
         options,
+        ..
     } = &new.settings;
     let asks_more = matches!(
         trigger,
@@ -104,6 +107,7 @@ const fn is_plain(new: &NewRecord) -> bool {
     };
     runs && !asks_more
         && filter.pid.is_none()
+        && filter.tid.is_none()
         && filter.core.is_none()
         && !actions.contains(Actions::CODE)
         && options.stage.has_pre()
@@ -112,6 +116,10 @@ const fn is_plain(new: &NewRecord) -> bool {
 impl Record {
     const fn new(id: EventId, place: u16, new: NewRecord) -> Self {
         let is_plain = is_plain(&new);
+        let passes = match new.settings.breakpoint {
+            Some(breakpoint) => breakpoint.first_pass.saturating_sub(1),
+            None => 0,
+        };
         Self {
             id,
             place,
@@ -126,6 +134,7 @@ impl Record {
             state: AtomicU8::new(ENABLED),
             standing: AtomicU8::new(Standing::Active.to_wire()),
             hits: AtomicU64::new(0),
+            passes_left: AtomicU32::new(passes),
             wanted: AtomicU8::new(wanted::NOTHING),
             reported: AtomicU32::new(0),
             last_hits: AtomicU64::new(0),
@@ -176,6 +185,24 @@ impl Record {
     /// Counts a hit. By any core, at any time.
     pub fn count_hit(&self) {
         self.hits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether it is a breakpoint with a pass to let by. By any core, at any time.
+    #[must_use]
+    #[inline]
+    pub fn skips_passes(&self) -> bool {
+        self.passes_left.load(Ordering::Relaxed) != 0
+    }
+
+    /// Lets a pass by; false if there is none left to let by, and the event acts. By any core, at any time: of cores
+    /// that come at once each takes another pass.
+    #[must_use]
+    #[inline]
+    pub fn lets_by(&self) -> bool {
+        let fewer = |left: u32| left.checked_sub(1);
+        self.passes_left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer)
+            .is_ok()
     }
 
     /// Remembers what a script wants done, besides what [`Self::set_enabled`] does at once. By any

@@ -19,7 +19,7 @@ use crate::pool::budget::EVENT_HEADER_BYTES;
 use crate::port::PhysicalMemory;
 use reserve::Reservation;
 use wire_protocol::address::{EventId, Extent, GuestPhysical};
-use wire_protocol::event::{EventChange, EventSpec, Trigger};
+use wire_protocol::event::{EventChange, EventSpec, Selection, Trigger};
 use wire_protocol::refusal::Refusal;
 
 // What stood around a hook is kept in front of its event's programs.
@@ -96,7 +96,7 @@ impl Installed {
         }
     }
 
-    /// Enables, disables or clears one event, or all of them. Returns how many were concerned.
+    /// Enables, disables or clears events. Returns how many were concerned.
     ///
     /// # Errors
     /// There is no such event.
@@ -104,9 +104,9 @@ impl Installed {
         &mut self,
         mem: &mut impl PhysicalMemory,
         change: EventChange,
-        which: Option<EventId>,
+        which: Selection,
     ) -> Result<u32, Refusal> {
-        if let Some(event) = which {
+        if let Selection::One(event) = which {
             self.registry
                 .get(event)
                 .ok_or(Refusal::NoSuchEvent { event })?;
@@ -118,8 +118,11 @@ impl Installed {
         // another event, and there are at most as many as records.
         let mut next = self.registry.newest_below(None);
         while let Some(event) = next {
-            self.change_one(mem, change, event);
-            count += 1;
+            let record = self.registry.get(event);
+            if record.is_some_and(|record| which.contains(event, &record.settings)) {
+                self.change_one(mem, change, event);
+                count += 1;
+            }
             next = self.registry.newest_below(Some(event));
         }
         Ok(count)

@@ -16,7 +16,7 @@ use crate::port::{Cpu, PhysicalMemory, Ports, gpr};
 use crate::vmx::guest;
 use crate::vmx::interruption::UNDEFINED_OPCODE;
 use crate::vmx::privilege::is_kernel;
-use wire_protocol::event::EventChange;
+use wire_protocol::event::{EventChange, Selection};
 use wire_protocol::packet::StopCause;
 
 /// RAX of the driver's calls.
@@ -134,7 +134,9 @@ pub fn handle<P: Ports>(core: &mut Core<'_, P>) -> Outcome {
                 &mut core.cpu,
                 core.shared,
                 |installed, memory| {
-                    let _ = installed.change(memory, EventChange::Clear, None);
+                    for all in [Selection::Events, Selection::Breakpoints] {
+                        let _ = installed.change(memory, EventChange::Clear, all);
+                    }
                 },
             );
             if cleared == Err(NotEdited::OtherCoreHalts) {

@@ -13,6 +13,7 @@ use crate::cores::registers::RegisterFile;
 use crate::event::Hit;
 use crate::line::{Buffers, Line};
 use crate::port::{Cpu, Ports};
+use crate::run;
 use crate::shared::{Halt, Seat, Shared};
 use core::sync::atomic::Ordering::SeqCst;
 use wire_protocol::address::{CoreId, GuestVirtual};
@@ -54,6 +55,9 @@ pub fn stop<P: Ports>(
     shared.take_short_circuit();
     if let Some(hit) = hit {
         halt.read(|installed| installed.count(&hit));
+    }
+    if let StopCause::Event { event } = cause {
+        halt.read(|installed| run::machine::spend(shared, installed, event));
     }
     let core = halt.owner();
     capture(&mut halt.parts().1.file, core, cpu, shared);

@@ -5,6 +5,7 @@
 //! is told to the stub, which calls it.
 
 use crate::cores::registers::RFLAGS_WRITABLE;
+use crate::event::is_of;
 use crate::event::plan::core_matches;
 use crate::port::{Gprs, GuestCpu, Ports};
 use crate::run::registers::Registers;
@@ -104,10 +105,7 @@ pub fn hit<P: Ports>(
     let Trigger::EptHook2 { address } = settings.trigger else {
         return None;
     };
-    let filter = settings.filter.pid;
-    if !core_matches(&settings, core)
-        || filter.is_some_and(|pid| shared.current_pid(core) != Some(pid))
-    {
+    if !core_matches(&settings, core) || !is_of(&settings.filter, shared.running(core)) {
         return None;
     }
     frame.rip = served.at.0;

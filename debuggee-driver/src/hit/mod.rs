@@ -6,7 +6,7 @@
 
 pub mod detour;
 
-use crate::event::{Hit, Moment, TriggerInstance};
+use crate::event::{Hit, Installed, Moment, TriggerInstance};
 use crate::halt::{self, Stopped};
 use crate::port::{Cpu, Ports};
 use crate::run::{self, Runner};
@@ -259,5 +259,17 @@ pub fn stop_once<P: Ports>(
             Stopped::Served { short_circuit } => return short_circuit,
             Stopped::OtherCoreHalts => halt::park(seat, cpu, shared),
         }
+        if seat.read(|installed| is_spent(installed, event)) {
+            return None;
+        }
     }
+}
+
+/// Whether an event is a breakpoint that has halted for another core, and halts no more.
+fn is_spent(installed: &Installed, event: EventId) -> bool {
+    let record = installed.registry().get(event);
+    record.is_some_and(|record| {
+        let breakpoint = record.settings.breakpoint;
+        breakpoint.is_some_and(|breakpoint| breakpoint.is_once) && !record.is_enabled()
+    })
 }

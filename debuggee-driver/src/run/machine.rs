@@ -92,6 +92,15 @@ pub fn change<P: Ports>(
     true
 }
 
+/// A breakpoint that halts once has done so: it acts no more, and is cleared when the guest runs again.
+pub fn spend<P: Ports>(shared: &Shared<P>, installed: &Installed, event: EventId) {
+    let record = installed.registry().get(event);
+    let breakpoint = record.and_then(|record| record.settings.breakpoint);
+    if breakpoint.is_some_and(|breakpoint| breakpoint.is_once) {
+        change(shared, installed, event, EventChange::Clear);
+    }
+}
+
 impl<P: Ports, R: Registers> RootMachine<'_, P, R> {
     /// Where a linear address is in memory: by the core's tables, or by the kernel's for what is
     /// the kernel's and the core does not map.

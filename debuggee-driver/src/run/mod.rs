@@ -158,6 +158,9 @@ fn run_all<P: Ports, R: Registers>(
         return ProgramRun::default();
     }
     record.count_hit();
+    if record.lets_by() {
+        return ProgramRun::default();
+    }
     if let Some(script) = stored.script(sizes, core) {
         run_stored(runner, registers, shared, &frame, &mut effects, &script);
     }
@@ -227,6 +230,12 @@ pub fn scripts_of<P: Ports>(
         return ProgramRun::default();
     }
     record.count_hit();
+    if record.lets_by() {
+        return ProgramRun {
+            holds: true,
+            ..ProgramRun::default()
+        };
+    }
     if let Some(script) = stored.script(sizes, core) {
         run_stored(runner, registers, shared, &frame, &mut effects, &script);
     }

@@ -15,14 +15,14 @@ use wire_protocol::event::{
 pub enum Trigger {
     /// An instruction.
     Instruction {
-        /// `epthook` or `epthook2`
+        /// `epthook`, `epthook2` or `bp`
         event: String,
         /// Where it is.
         at: Address,
     },
     /// A range of memory.
     Memory {
-        /// `monitor`
+        /// `monitor` or `ba`
         event: String,
         /// The address is a physical one.
         is_physical: bool,
@@ -89,15 +89,15 @@ pub enum TraceName {
 }
 
 impl Trigger {
-    /// A trigger, with the names of its addresses.
+    /// What an event watches, with the names of its addresses.
     #[must_use]
-    pub fn new(trigger: event::Trigger, symbols: &Symbols) -> Self {
-        let event = trigger.name().to_owned();
+    pub fn new(settings: &Settings, symbols: &Symbols) -> Self {
+        let event = settings.name().to_owned();
         let number = |number: Option<u32>| Self::Number {
             event: event.clone(),
             number,
         };
-        match trigger {
+        match settings.trigger {
             event::Trigger::EptHook { address } | event::Trigger::EptHook2 { address } => {
                 Self::Instruction {
                     event,
@@ -197,6 +197,16 @@ pub struct Condition {
     pub len_bytes: u32,
 }
 
+/// What only breakpoints have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Breakpoint {
+    /// The first pass that acts.
+    pub first_pass: u32,
+    /// It is cleared when it has halted.
+    pub is_once: bool,
+}
+
 /// An event as it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -205,6 +215,8 @@ pub struct Event {
     pub trigger: Trigger,
     /// Only in this process; null for all.
     pub pid: Option<u32>,
+    /// Only in this thread; null for all.
+    pub tid: Option<u32>,
     /// Only on this core; null for all.
     pub core: Option<u16>,
     /// When it acts.
@@ -223,6 +235,8 @@ pub struct Event {
     pub code_bytes: u32,
     /// It halts the debuggee.
     pub breaks: bool,
+    /// What only breakpoints have; null for other events.
+    pub breakpoint: Option<Breakpoint>,
     /// Where its messages go; to the screen when there are none.
     pub outputs: Vec<String>,
 }
@@ -242,8 +256,9 @@ impl Event {
             ConditionKind::Code => Some(Language::Code),
         };
         Self {
-            trigger: Trigger::new(settings.trigger, symbols),
+            trigger: Trigger::new(settings, symbols),
             pid: settings.filter.pid,
+            tid: settings.filter.tid,
             core: settings.filter.core.map(|core| core.0),
             stage: match settings.options.stage {
                 Stage::Pre => StageName::Pre,
@@ -260,6 +275,10 @@ impl Event {
             script_bytes: sizes.script_bytes,
             code_bytes: sizes.code_bytes,
             breaks: settings.actions.contains(Actions::BREAK),
+            breakpoint: settings.breakpoint.map(|of| Breakpoint {
+                first_pass: of.first_pass,
+                is_once: of.is_once,
+            }),
             outputs: outputs.to_vec(),
         }
     }

@@ -257,12 +257,21 @@ pub enum Answer {
         /// In the order of their numbers.
         events: Vec<Installed>,
     },
-    /// Events were enabled, disabled or cleared.
+    /// Breakpoints in order of number.
+    Breakpoints {
+        /// The debuggee runs, so they may have changed.
+        is_of_last_halt: bool,
+        /// What is set.
+        breakpoints: Vec<Installed>,
+    },
+    /// Events or breakpoints were enabled, disabled or cleared.
     EventsChanged {
         /// What was done.
         change: Change,
-        /// Which event; null for all.
+        /// Which one; null for several.
         id: Option<u32>,
+        /// They are breakpoints.
+        are_breakpoints: bool,
         /// How many were concerned.
         count: u32,
         /// What is left of the classes concerned.

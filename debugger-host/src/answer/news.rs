@@ -241,6 +241,8 @@ pub enum Cause {
     Event {
         /// Its number.
         id: u32,
+        /// It is a breakpoint.
+        is_breakpoint: bool,
         /// What it watches; null when the list of events cannot be read.
         trigger: Option<Trigger>,
     },

@@ -227,6 +227,24 @@ pub enum CommandError {
         /// The most it can be.
         most: u64,
     },
+    /// What `events` changes is a breakpoint.
+    #[error("{id:x} is a breakpoint, which `be`, `bd` and `bc` change; `bl` lists them")]
+    IsABreakpoint {
+        /// Its number.
+        id: u32,
+    },
+    /// No breakpoint has that number.
+    #[error("there is no breakpoint {id:x}; `bl` lists them")]
+    NoBreakpoint {
+        /// As typed.
+        id: u32,
+    },
+    /// What `bc` and its like change is none.
+    #[error("{id:x} is an event and no breakpoint; `events e|d|c {id:x}` changes it")]
+    IsAnEvent {
+        /// Its number.
+        id: u32,
+    },
     /// An output that cannot be used.
     #[error(transparent)]
     Sink(#[from] crate::sink::SinkError),

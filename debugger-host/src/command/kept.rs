@@ -2,7 +2,10 @@
 
 use crate::saved::{Saved, SavedEvent};
 use std::collections::BTreeMap;
-use wire_protocol::event::EventChange;
+use wire_protocol::event::{EventChange, Selection};
+
+/// Commands that set breakpoints.
+pub(super) const BREAKPOINTS: [&str; 2] = ["bp", "ba"];
 
 /// An event that was set.
 #[derive(Clone, Debug)]
@@ -10,6 +13,13 @@ pub(super) struct KeptEvent {
     pub(super) command: String,
     pub(super) is_enabled: bool,
     pub(super) is_by_address: bool,
+}
+
+impl KeptEvent {
+    fn is_breakpoint(&self) -> bool {
+        let name = self.command.split_whitespace().next();
+        name.is_some_and(|name| BREAKPOINTS.contains(&name))
+    }
 }
 
 /// See the module.
@@ -40,13 +50,19 @@ impl Kept {
         self.events.values().any(|event| event.command == command)
     }
 
-    pub(super) fn change(&mut self, change: EventChange, id: Option<u32>) {
-        let concerned = |of: &u32| id.is_none_or(|id| id == *of);
+    pub(super) fn change(&mut self, change: EventChange, which: Selection) {
+        let concerned = |id: u32, event: &KeptEvent| match which {
+            Selection::One(one) => one.0 == id,
+            Selection::Events => !event.is_breakpoint(),
+            Selection::Breakpoints => event.is_breakpoint(),
+        };
         match change {
-            EventChange::Clear => self.events.retain(|id, _| !concerned(id)),
+            EventChange::Clear => self.events.retain(|id, event| !concerned(*id, event)),
             EventChange::Enable | EventChange::Disable => {
-                for (_, event) in self.events.iter_mut().filter(|(id, _)| concerned(id)) {
-                    event.is_enabled = change == EventChange::Enable;
+                for (id, event) in &mut self.events {
+                    if concerned(*id, event) {
+                        event.is_enabled = change == EventChange::Enable;
+                    }
                 }
             }
         }

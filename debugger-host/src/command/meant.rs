@@ -15,14 +15,8 @@ const MEANINGS: &[(&str, &str)] = &[
     (".echo", "? printf"),
     (".logopen", "output create"),
     (".printf", "? printf"),
-    ("ba", "!monitor"),
-    ("bc", "events c"),
-    ("bd", "events d"),
-    ("be", "events e"),
-    ("bl", "events"),
-    ("bp", "!epthook"),
-    ("break", "!epthook"),
-    ("bu", "!epthook"),
+    ("break", "bp"),
+    ("bu", "bp"),
     ("c", "g"),
     ("connect", ".debug remote"),
     ("continue", "g"),
@@ -40,7 +34,7 @@ const MEANINGS: &[(&str, &str)] = &[
     ("sxe", "!exception"),
     ("uf", "u"),
     ("up", "u"),
-    ("watch", "!monitor"),
+    ("watch", "ba"),
 ];
 
 /// What may have been meant by a name.
@@ -72,7 +66,7 @@ mod tests {
     fn a_suggestion_is_near_in_spelling_or_meaning_or_none() {
         for (name, own) in [
             ("!pte", Some("!va2pa")),
-            ("bl", Some("events")),
+            ("bu", Some("bp")),
             ("!PTE", Some("!va2pa")),
             ("evnets", Some("events")),
             ("k", None),

@@ -117,7 +117,8 @@ impl Debugger {
                 let entry = self.session.known_event(event);
                 Cause::Event {
                     id: event.0,
-                    trigger: entry.map(|entry| Trigger::new(entry.settings.trigger, &self.symbols)),
+                    is_breakpoint: entry.is_some_and(|entry| entry.settings.breakpoint.is_some()),
+                    trigger: entry.map(|entry| Trigger::new(&entry.settings, &self.symbols)),
                 }
             }
             StopCause::BreakIn => Cause::BreakIn {},

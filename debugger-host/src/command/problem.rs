@@ -109,6 +109,9 @@ described!(CommandError {
     ScriptDepth { limit }
     Partly { failed, count }
     NoResult {}
+    IsABreakpoint { id }
+    IsAnEvent { id }
+    NoBreakpoint { id }
     AddressOfThen {}
 } inner {
     Self::Parse(error) => error.describe(),

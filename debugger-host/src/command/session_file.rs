@@ -7,7 +7,7 @@ use crate::saved::{Saved, SavedError, SavedEvent, place_of};
 use crate::session::{NewEvent, SessionError};
 use std::path::PathBuf;
 use wire_protocol::address::EventId;
-use wire_protocol::event::EventChange;
+use wire_protocol::event::{EventChange, Selection};
 
 enum SessionFile {
     Save(Option<PathBuf>),
@@ -208,8 +208,10 @@ fn set_events(
     for id in disabled {
         debugger
             .session
-            .change_events(EventChange::Disable, Some(id))?;
-        debugger.kept.change(EventChange::Disable, Some(id.0));
+            .change_events(EventChange::Disable, Selection::One(id))?;
+        debugger
+            .kept
+            .change(EventChange::Disable, Selection::One(id));
     }
     Ok(set)
 }

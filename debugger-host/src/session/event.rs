@@ -8,7 +8,7 @@ use std::sync::Arc;
 use wire_protocol::address::EventId;
 use wire_protocol::event::{
     Condition, EventChange, EventEntry, EventSpec, FreeCounts, PoolClass, PoolLine, ProgramSizes,
-    Programs, Settings, Standing,
+    Programs, Selection, Settings, Standing,
 };
 use wire_protocol::limits;
 use wire_protocol::packet::{
@@ -147,10 +147,15 @@ impl Mirror {
         self.pools = None;
     }
 
-    /// The debuggee halted: programs may have disabled or cleared events while it ran.
+    /// The debuggee halted: programs may have disabled or cleared events while it ran, and breakpoints that halt once
+    /// have done so.
     pub(super) fn check_after_run(&mut self) {
-        let has_program = |entry: &EventEntry| entry.sizes != ProgramSizes::default();
-        if self.events.iter().flatten().any(has_program) {
+        let changes = |entry: &EventEntry| {
+            let breakpoint = entry.settings.breakpoint;
+            let is_once = breakpoint.is_some_and(|breakpoint| breakpoint.is_once);
+            is_once || entry.sizes != ProgramSizes::default()
+        };
+        if self.events.iter().flatten().any(changes) {
             self.events = None;
         }
     }
@@ -316,18 +321,18 @@ impl Session {
         Ok(added)
     }
 
-    /// Enables, disables or clears one event, or all; returns how many were concerned.
+    /// Enables, disables or clears events; returns how many were concerned.
     ///
     /// # Errors
     /// When the debuggee runs, refuses or does not answer.
     pub fn change_events(
         &mut self,
         change: EventChange,
-        event: Option<EventId>,
+        which: Selection,
     ) -> Result<(u32, FreeCounts), SessionError> {
         self.must_be_halted()?;
         self.mirror.forget_pools();
-        let request = Request::ChangeEvents { change, event };
+        let request = Request::ChangeEvents { change, which };
         let (count, free, digest) = self.ask("change events", &request, |reply| match reply {
             Reply::EventsChanged {
                 count,
@@ -341,7 +346,7 @@ impl Session {
             self.mirror.events = None;
         }
         if let Some(known) = &mut self.mirror.events {
-            let concerned = |entry: &EventEntry| event.is_none_or(|id| id == entry.id);
+            let concerned = |entry: &EventEntry| which.contains(entry.id, &entry.settings);
             match change {
                 EventChange::Clear => known.retain(|entry| !concerned(entry)),
                 EventChange::Enable | EventChange::Disable => {

@@ -6,7 +6,7 @@ use wire_protocol::address::{CoreId, EventId, Extent, GuestPhysical, GuestVirtua
 use wire_protocol::branch::{Branch, BranchKind, BranchOrder, Notes, filter};
 use wire_protocol::digest::DigestKey;
 use wire_protocol::event::{
-    EventChange, EventEntry, PoolClass, PoolLine, Programs, Standing, Trigger,
+    EventChange, EventEntry, PoolClass, PoolLine, Programs, Selection, Standing, Trigger,
 };
 use wire_protocol::limits;
 use wire_protocol::link::Link;
@@ -289,10 +289,10 @@ pub(super) fn answer(
                 digest,
             }
         }
-        Request::ChangeEvents { change, event } => {
-            let concerned = |e: &EventEntry| event.is_none_or(|id| id == e.id);
+        Request::ChangeEvents { change, which } => {
+            let concerned = |e: &EventEntry| which.contains(e.id, &e.settings);
             let count = machine.events.iter().filter(|e| concerned(e)).count() as u32;
-            if let (0, Some(event)) = (count, event) {
+            if let (0, Selection::One(event)) = (count, which) {
                 let reply = Reply::Refused(Refusal::NoSuchEvent { event });
                 return send(link, &Message::Reply { id, reply }, base);
             }

@@ -3,6 +3,7 @@
 mod actors;
 mod baud;
 mod boot;
+mod breakpoints;
 mod budget;
 mod cards;
 mod changing;

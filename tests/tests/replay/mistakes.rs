@@ -91,12 +91,12 @@ fn mistaken(request: Request<'_>) -> Request<'_> {
             all_or_nothing,
             events,
         },
-        Request::ChangeEvents { change, event } => Request::ChangeEvents {
+        Request::ChangeEvents { change, which } => Request::ChangeEvents {
             change: match change {
                 EventChange::Enable | EventChange::Clear => EventChange::Disable,
                 EventChange::Disable => EventChange::Enable,
             },
-            event,
+            which,
         },
         Request::ListEvents { from } => Request::ListEvents {
             from: next_event(from),

@@ -1,7 +1,7 @@
 //! Which settings make no sense together. The host asks before it sends, the driver before it
 //! installs.
 
-use super::{Actions, EventSpec, Settings, Trigger};
+use super::{Actions, Breakpoint, EventSpec, Settings, Trigger};
 use crate::refusal::{EventOption, EventRefusal, Refusal};
 
 impl EventSpec<'_> {
@@ -43,10 +43,32 @@ impl Settings {
                 EventOption::Stage,
             ),
         ];
-        match misfits.into_iter().find(|(misfit, _)| *misfit) {
-            Some((_, option)) => Err(Refusal::Event(EventRefusal::OptionDoesNotFit { option })),
-            None => Ok(()),
+        if let Some((_, option)) = misfits.into_iter().find(|(misfit, _)| *misfit) {
+            return Err(Refusal::Event(EventRefusal::OptionDoesNotFit { option }));
         }
+        self.breakpoint.map_or(Ok(()), |of| of.check(self))
+    }
+}
+
+impl Breakpoint {
+    /// It is at an instruction or in memory, and halts.
+    fn check(self, settings: &Settings) -> Result<(), Refusal> {
+        let can_be = matches!(
+            settings.trigger,
+            Trigger::EptHook { .. } | Trigger::Monitor { .. }
+        );
+        let option = EventOption::Breakpoint;
+        if !can_be || !settings.actions.contains(Actions::BREAK) {
+            return Err(Refusal::Event(EventRefusal::OptionDoesNotFit { option }));
+        }
+        if self.first_pass == 0 {
+            return Err(Refusal::ValueOutOfRange {
+                value: 0,
+                least: 1,
+                most: u32::MAX.into(),
+            });
+        }
+        Ok(())
     }
 }
 
@@ -128,6 +150,35 @@ mod tests {
         assert_eq!(spec.check(), misfit(EventOption::Code));
         spec.programs.code = &[0x90];
         assert_eq!(spec.check(), Ok(()));
+    }
+
+    #[test]
+    fn a_breakpoint_is_at_code_or_memory_and_halts() {
+        let breakpoint = Some(Breakpoint::DEFAULT);
+        let address = GuestVirtual(0x1000);
+        let at_code = Settings {
+            breakpoint,
+            ..Settings::new(Trigger::EptHook { address })
+        };
+        assert_eq!(at_code.check(), Ok(()));
+        let elsewhere = Settings {
+            trigger: Trigger::Tsc,
+            ..at_code
+        };
+        assert_eq!(elsewhere.check(), misfit(EventOption::Breakpoint));
+        let silent = Settings {
+            actions: Actions::SCRIPT,
+            ..at_code
+        };
+        assert_eq!(silent.check(), misfit(EventOption::Breakpoint));
+        let never = Settings {
+            breakpoint: Some(Breakpoint {
+                first_pass: 0,
+                is_once: false,
+            }),
+            ..at_code
+        };
+        assert!(never.check().is_err());
     }
 
     #[test]

@@ -7,7 +7,9 @@ mod trigger;
 use crate::address::{CoreId, EventId};
 use crate::codec::{self, EncodeError, Parsed, Writer, byte, fixed_u16, narrow, reject, when};
 use crate::crc::Crc32;
-use crate::event::{EventChange, EventEntry, EventSpec, FreeCounts, PoolClass, Standing};
+use crate::event::{
+    EventChange, EventEntry, EventSpec, FreeCounts, PoolClass, Selection, Standing,
+};
 use crate::limits;
 use crate::packet::list::{Item, List};
 use crate::packet::refusal;
@@ -131,10 +133,11 @@ pub(crate) fn parse_add(base: u64, input: &[u8]) -> Parsed<'_, (CoreId, bool, Ev
 
 const CHANGE: u8 = 0x0f;
 const ONE_EVENT: u8 = 0x10;
+const BREAKPOINTS: u8 = 0x20;
 
 pub(crate) fn write_change(
     change: EventChange,
-    event: Option<EventId>,
+    which: Selection,
     out: &mut Writer<'_>,
 ) -> Result<(), EncodeError> {
     let number = match change {
@@ -142,27 +145,34 @@ pub(crate) fn write_change(
         EventChange::Disable => 1,
         EventChange::Clear => 2,
     };
-    match event {
-        Some(event) => {
+    match which {
+        Selection::One(event) => {
             out.byte(number | ONE_EVENT)?;
             out.varint(event.0)
         }
-        None => out.byte(number),
+        Selection::Events => out.byte(number),
+        Selection::Breakpoints => out.byte(number | BREAKPOINTS),
     }
 }
 
-pub(crate) fn parse_change(input: &[u8]) -> Parsed<'_, (EventChange, Option<EventId>)> {
+pub(crate) fn parse_change(input: &[u8]) -> Parsed<'_, (EventChange, Selection)> {
     let (rest, flags) = byte(input)?;
     let change = match flags & CHANGE {
-        _ if flags & !(CHANGE | ONE_EVENT) != 0 => return reject(input),
         0 => EventChange::Enable,
         1 => EventChange::Disable,
         2 => EventChange::Clear,
         _ => return reject(input),
     };
-    let (rest, event) = when(flags & ONE_EVENT != 0, narrow, rest)?;
-    let event = event.map(EventId);
-    Ok((rest, (change, event)))
+    let (rest, which) = match flags & !CHANGE {
+        0 => (rest, Selection::Events),
+        BREAKPOINTS => (rest, Selection::Breakpoints),
+        ONE_EVENT => {
+            let (rest, event) = narrow(rest)?;
+            (rest, Selection::One(EventId(event)))
+        }
+        _ => return reject(input),
+    };
+    Ok((rest, (change, which)))
 }
 
 pub(crate) fn write_list(from: EventId, out: &mut Writer<'_>) -> Result<(), EncodeError> {

@@ -5,7 +5,7 @@ use crate::address::{CoreId, EventId, GuestPhysical, GuestVirtual};
 use crate::branch::BranchOrder;
 use crate::codec::{EncodeError, Parsed, Writer, boolean, made, whole};
 use crate::digest::Digest;
-use crate::event::{EventChange, PoolClass};
+use crate::event::{EventChange, PoolClass, Selection};
 #[cfg(doc)]
 use crate::limits;
 #[cfg(doc)]
@@ -136,12 +136,12 @@ pub enum Request<'a> {
         /// At most [`limits::EVENTS_PER_REQUEST`].
         events: EventSpecs<'a>,
     },
-    /// `events e|d|c` [`Reply::EventsChanged`].
+    /// `events e|d|c` and `be`, `bd`, `bc` [`Reply::EventsChanged`].
     ChangeEvents {
         /// What to do.
         change: EventChange,
-        /// With which; `None` means all.
-        event: Option<EventId>,
+        /// With which.
+        which: Selection,
     },
     /// What is installed [`Reply::Events`]. A reply holds at most
     /// [`limits::EVENTS_PER_REPLY`]; when it holds that many, the host asks for the rest.
@@ -245,7 +245,7 @@ impl<'a> Request<'a> {
                 all_or_nothing,
                 events,
             } => event::write_add(core, all_or_nothing, &events, base, out),
-            Self::ChangeEvents { change, event } => event::write_change(change, event, out),
+            Self::ChangeEvents { change, which } => event::write_change(change, which, out),
             Self::ListEvents { from } => event::write_list(from, out),
             Self::EventPrograms { event } => event::write_list(event, out),
             Self::Prealloc { class, count } => pool::write_prealloc(class, count, out),
@@ -326,8 +326,8 @@ impl<'a> Request<'a> {
                     events,
                 },
             ),
-            RequestKind::ChangeEvents => made(event::parse_change(body), |(change, event)| {
-                Self::ChangeEvents { change, event }
+            RequestKind::ChangeEvents => made(event::parse_change(body), |(change, which)| {
+                Self::ChangeEvents { change, which }
             }),
             RequestKind::ListEvents => {
                 made(event::parse_list(body), |from| Self::ListEvents { from })

@@ -35,6 +35,8 @@ closed_set! {
         Code,
         /// `condition`, `asm condition`
         Condition,
+        /// `bp`, `ba`
+        Breakpoint,
     }
 }
 
@@ -52,6 +54,7 @@ impl EventOption {
             Self::Script => "script",
             Self::Code => "code",
             Self::Condition => "condition",
+            Self::Breakpoint => "bp",
         }
     }
 }

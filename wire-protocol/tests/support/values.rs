@@ -14,9 +14,9 @@ use wire_protocol::address::{Address, CoreId, EventId, Extent, GuestPhysical, Gu
 use wire_protocol::branch::{BRANCHES_MAX, Branch, BranchOrder, Notes};
 use wire_protocol::digest::{Digest, DigestKey};
 use wire_protocol::event::{
-    Access, Actions, Condition, ControlRegister, EventChange, EventEntry, EventSpec, Filter,
-    FreeCounts, Modes, Options, PoolClass, PoolLine, Programs, Settings, Space, Stage, Standing,
-    SyscallBy, TraceKind, Trigger,
+    Access, Actions, Breakpoint, Condition, ControlRegister, EventChange, EventEntry, EventSpec,
+    Filter, FreeCounts, Modes, Options, PoolClass, PoolLine, Programs, Selection, Settings, Space,
+    Stage, Standing, SyscallBy, TraceKind, Trigger,
 };
 use wire_protocol::limits;
 use wire_protocol::packet::{
@@ -178,13 +178,17 @@ pub fn request(base: GuestVirtual) -> BoxedStrategy<Request<'static>> {
                 all_or_nothing,
                 events: list(&events, base),
             }),
-        (0..3, option::of(event_id())).prop_map(|(change, event)| Request::ChangeEvents {
+        (0..3, 0..3, event_id()).prop_map(|(change, which, event)| Request::ChangeEvents {
             change: match change {
                 0 => EventChange::Enable,
                 1 => EventChange::Disable,
                 _ => EventChange::Clear,
             },
-            event,
+            which: match which {
+                0 => Selection::Events,
+                1 => Selection::Breakpoints,
+                _ => Selection::One(event),
+            },
         }),
         event_id().prop_map(|from| Request::ListEvents { from }),
         (class(), number32()).prop_map(|(class, count)| Request::Prealloc { class, count }),

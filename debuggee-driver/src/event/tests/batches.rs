@@ -31,11 +31,23 @@ fn a_change_can_concern_all_events() {
         world.hook(RAM + index).unwrap();
     }
     let World { installed, mem, .. } = &mut world;
-    assert_eq!(installed.change(mem, EventChange::Disable, None), Ok(3));
+    assert_eq!(
+        installed.change(mem, EventChange::Disable, Selection::Events),
+        Ok(3)
+    );
     assert!(installed.entries().all(|entry| !entry.enabled));
-    assert_eq!(installed.change(mem, EventChange::Enable, None), Ok(3));
-    assert_eq!(installed.change(mem, EventChange::Clear, None), Ok(3));
-    assert_eq!(installed.change(mem, EventChange::Clear, None), Ok(0));
+    assert_eq!(
+        installed.change(mem, EventChange::Enable, Selection::Events),
+        Ok(3)
+    );
+    assert_eq!(
+        installed.change(mem, EventChange::Clear, Selection::Events),
+        Ok(3)
+    );
+    assert_eq!(
+        installed.change(mem, EventChange::Clear, Selection::Events),
+        Ok(0)
+    );
     assert_eq!(world.state(), state);
 }
 

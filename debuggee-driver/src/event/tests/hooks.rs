@@ -37,7 +37,7 @@ fn clearing_restores_the_view_and_the_pools() {
     assert_eq!(
         world
             .installed
-            .change(&mut world.mem, EventChange::Clear, Some(hook)),
+            .change(&mut world.mem, EventChange::Clear, Selection::One(hook)),
         Err(Refusal::NoSuchEvent { event: hook })
     );
 }

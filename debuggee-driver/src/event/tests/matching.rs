@@ -2,7 +2,7 @@
 
 use super::*;
 use core::cell::Cell;
-use wire_protocol::event::Filter;
+use wire_protocol::event::{Breakpoint, Filter};
 
 #[test]
 fn a_hook_hits_only_for_its_core_and_process() {
@@ -10,6 +10,7 @@ fn a_hook_hits_only_for_its_core_and_process() {
     let mut for_one = hook_spec();
     for_one.settings.filter = Filter {
         pid: Some(7),
+        tid: None,
         core: Some(CoreId(1)),
     };
     let mem = &mut world.mem;
@@ -18,7 +19,7 @@ fn a_hook_hits_only_for_its_core_and_process() {
     for (core, pid, hits) in [(0, 7, false), (1, 8, false), (1, 7, true)] {
         let facts = ExitFacts {
             core: CoreId(core),
-            pid: || {
+            running: |_| {
                 asked.set(asked.get() + 1);
                 Some(pid)
             },
@@ -35,6 +36,59 @@ fn a_hook_hits_only_for_its_core_and_process() {
     assert_eq!(asked.get(), 2);
     assert_eq!(world.installed.entries().next().unwrap().hits, 1);
     assert!(world.hit(&on_byte(RAM + 1), 1).is_none());
+}
+
+#[test]
+fn a_hook_hits_only_for_its_thread() {
+    let mut world = world(true, design());
+    let mut for_one = hook_spec();
+    for_one.settings.filter.tid = Some(8);
+    let mem = &mut world.mem;
+    world.installed.add(mem, &for_one, &at(RAM)).unwrap();
+    for (tid, hits) in [(7, false), (8, true)] {
+        let facts = ExitFacts {
+            core: CoreId(0),
+            running: |asked| match asked {
+                Running::Process => panic!("nobody wants to know the process"),
+                Running::Thread => Some(tid),
+            },
+        };
+        let trigger = on_byte(RAM);
+        let hit = world.installed.find(&trigger, Moment::Pre, None, &facts);
+        assert_eq!(hit.is_some(), hits);
+        if let Some(hit) = hit {
+            world.installed.count(&hit);
+        }
+    }
+    assert_eq!(world.installed.entries().next().unwrap().hits, 1);
+}
+
+#[test]
+fn a_breakpoint_lets_passes_by_and_is_no_event_among_others() {
+    let mut world = world(true, design());
+    let mut third = hook_spec();
+    third.settings.breakpoint = Some(Breakpoint {
+        first_pass: 3,
+        is_once: false,
+    });
+    let event = world
+        .installed
+        .add(&mut world.mem, &third, &at(RAM))
+        .unwrap();
+    let trigger = on_byte(RAM);
+    for lets_by in [true, true, false, false] {
+        let hit = world.hit(&trigger, 0).unwrap();
+        assert_eq!(hit.has_programs, lets_by);
+        let record = world.installed.registry().get(event).unwrap();
+        assert_eq!(record.lets_by(), lets_by);
+    }
+    let mut clear = |which| {
+        world
+            .installed
+            .change(&mut world.mem, EventChange::Clear, which)
+    };
+    assert_eq!(clear(Selection::Events), Ok(0));
+    assert_eq!(clear(Selection::Breakpoints), Ok(1));
 }
 
 #[test]

@@ -11,7 +11,7 @@ mod programs;
 mod promises;
 mod ranges;
 
-use super::dispatch::{ExitFacts, Hit, Moment};
+use super::dispatch::{ExitFacts, Hit, Moment, Running};
 use super::plan::Facts;
 use super::range::Range;
 use super::trigger::{TriggerInstance, TriggerKind};
@@ -22,7 +22,8 @@ use crate::port::PhysicalMemory;
 use std::vec::Vec;
 use wire_protocol::address::{CoreId, EventId, GuestPhysical, GuestVirtual};
 use wire_protocol::event::{
-    Access, Actions, EventChange, EventSpec, PoolClass, PoolLine, Space, Standing, Trigger,
+    Access, Actions, EventChange, EventSpec, PoolClass, PoolLine, Selection, Space, Standing,
+    Trigger,
 };
 use wire_protocol::refusal::Refusal;
 
@@ -64,10 +65,10 @@ fn on_byte(gpa: u64) -> TriggerInstance {
     TriggerInstance::new(TriggerKind::Execute, gpa)
 }
 
-fn on_core(core: u16) -> ExitFacts<impl Fn() -> Option<u32>> {
+fn on_core(core: u16) -> ExitFacts<impl Fn(Running) -> Option<u32>> {
     ExitFacts {
         core: CoreId(core),
-        pid: || Some(1),
+        running: |_| Some(1),
     }
 }
 
@@ -117,7 +118,7 @@ impl World {
     fn change(&mut self, change: EventChange, event: EventId) {
         let count = self
             .installed
-            .change(&mut self.mem, change, Some(event))
+            .change(&mut self.mem, change, Selection::One(event))
             .unwrap();
         assert_eq!(count, 1);
     }

@@ -246,7 +246,7 @@ proptest! {
             }
             assert_consistent(&world, &model);
         }
-        world.installed.change(&mut world.mem, EventChange::Clear, None).unwrap();
+        world.installed.change(&mut world.mem, EventChange::Clear, Selection::Events).unwrap();
         prop_assert_eq!(world.view(), view);
         for line in world.installed.pools().lines() {
             prop_assert_eq!(line.in_use, 0);

@@ -6,7 +6,7 @@ use crate::answer::{self, Answer, Count};
 use crate::command::{Action, Arguments, CommandError, Debugger, ParseError};
 use crate::expression::Expression;
 use wire_protocol::address::EventId;
-use wire_protocol::event::EventChange;
+use wire_protocol::event::{EventChange, FreeCounts, Selection};
 
 enum Events {
     List,
@@ -55,11 +55,45 @@ pub(in crate::command) fn events(mut arguments: Arguments<'_>) -> Parsed {
 
 /// The list of events.
 fn list(debugger: &mut Debugger) -> Result<Answer, CommandError> {
-    let entries = debugger.session.events()?;
+    let mut entries = debugger.session.events()?;
+    entries.retain(|entry| entry.settings.breakpoint.is_none());
     Ok(Answer::Events {
         is_of_last_halt: debugger.session.halt().is_none(),
         events: debugger.installed(&entries),
     })
+}
+
+/// The number of an event.
+pub(super) fn number(
+    debugger: &mut Debugger,
+    what: &'static str,
+    of: &Expression,
+) -> Result<EventId, CommandError> {
+    let number = debugger.value(of)?;
+    Ok(EventId(narrow(what, number, u64::from(u32::MAX))?))
+}
+
+/// What is said of a change.
+pub(super) fn changed(
+    change: EventChange,
+    (which, are_breakpoints): (Selection, bool),
+    count: u32,
+    free: &FreeCounts,
+) -> Answer {
+    Answer::EventsChanged {
+        change: match change {
+            EventChange::Enable => answer::Change::Enabled,
+            EventChange::Disable => answer::Change::Disabled,
+            EventChange::Clear => answer::Change::Cleared,
+        },
+        id: match which {
+            Selection::One(id) => Some(id.0),
+            Selection::Events | Selection::Breakpoints => None,
+        },
+        are_breakpoints,
+        count,
+        free: free_of(free),
+    }
 }
 
 impl Action for Events {
@@ -72,26 +106,20 @@ impl Action for Events {
             }
             Self::Change(change, event) => (change, event),
         };
-        let event = match event {
-            Some(event) => Some(EventId(narrow(
-                "the event",
-                debugger.value(event)?,
-                u64::from(u32::MAX),
-            )?)),
-            None => None,
+        let which = match event {
+            Some(event) => {
+                let id = number(debugger, "the event", event)?;
+                let known = debugger.session.known_event(id);
+                if known.is_some_and(|entry| entry.settings.breakpoint.is_some()) {
+                    return Err(CommandError::IsABreakpoint { id: id.0 });
+                }
+                Selection::One(id)
+            }
+            None => Selection::Events,
         };
-        let (count, free) = debugger.session.change_events(*change, event)?;
-        debugger.kept.change(*change, event.map(|id| id.0));
-        Ok(Answer::EventsChanged {
-            change: match change {
-                EventChange::Enable => answer::Change::Enabled,
-                EventChange::Disable => answer::Change::Disabled,
-                EventChange::Clear => answer::Change::Cleared,
-            },
-            id: event.map(|id| id.0),
-            count,
-            free: free_of(&free),
-        })
+        let (count, free) = debugger.session.change_events(*change, which)?;
+        debugger.kept.change(*change, which);
+        Ok(changed(*change, (which, false), count, &free))
     }
 }
 

@@ -1,6 +1,8 @@
 //! Events: commands that add them (`trigger` reads their own arguments, `options` what they
-//! share), commands that list and change them (`manage`), and the pools they draw on (`pools`).
+//! share), commands that list and change them (`manage`, and `breakpoint` for those that are breakpoints), and the pools
+//! they draw on (`pools`).
 
+mod breakpoint;
 mod manage;
 mod options;
 mod place;
@@ -9,11 +11,13 @@ mod source;
 mod trigger;
 mod typed;
 
+pub(super) use breakpoint::{change_breakpoints, list_breakpoints};
 pub(super) use manage::{events, flush};
 pub(super) use options::{OPTIONS, OPTIONS_DETAILS};
 pub(super) use pools::{pools, preactivate, prealloc, test};
 pub(super) use trigger::add;
 
+use super::kept::BREAKPOINTS;
 use super::{Action, CommandError, Debugger, ParseError};
 use crate::answer::Answer;
 use crate::answer::event::{Event, free, low};
@@ -22,7 +26,7 @@ use options::{Options, Process};
 use trigger::{TriggerArguments, within};
 use wire_protocol::address::{CoreId, EventId};
 use wire_protocol::event::{
-    Actions, Filter, FreeCounts, Options as EventOptions, Settings, Trigger,
+    Actions, Breakpoint, Filter, FreeCounts, Options as EventOptions, Settings, Trigger,
 };
 use wire_protocol::refusal::Refusal;
 
@@ -43,6 +47,28 @@ fn narrow<T: TryFrom<u64>>(what: &'static str, value: u64, limit: u64) -> Result
 }
 
 impl AddEvent {
+    fn is_breakpoint(&self) -> bool {
+        BREAKPOINTS.contains(&self.name.as_str())
+    }
+
+    /// What makes it a breakpoint, if it is one.
+    fn breakpoint(&self, debugger: &mut Debugger) -> Result<Option<Breakpoint>, CommandError> {
+        if !self.is_breakpoint() {
+            return Ok(None);
+        }
+        let first_pass = match &self.options.passes {
+            Some(passes) => {
+                let passes = debugger.value(passes)?;
+                within("the number of the pass", passes, 1, u32::MAX.into())? as u32
+            }
+            None => 1,
+        };
+        Ok(Some(Breakpoint {
+            first_pass,
+            is_once: self.options.is_once,
+        }))
+    }
+
     /// Options that this event does not have, and one that it needs.
     fn check_options(&self) -> Result<(), ParseError> {
         let options = &self.options;
@@ -60,6 +86,11 @@ impl AddEvent {
                 "stage",
                 "can only be `pre` with this event: nothing is emulated that could be over",
             );
+        }
+        if !self.is_breakpoint()
+            && let Some(option) = options.of_breakpoints()
+        {
+            return unfit(option, "is for breakpoints, which `bp` and `ba` set");
         }
         let is_hook = matches!(kind, Trigger::EptHook { .. } | Trigger::EptHook2 { .. });
         if options.is_forced && !is_hook {
@@ -90,6 +121,10 @@ impl AddEvent {
             Some(Process::Name(name)) => Some(debugger.process(name)?),
             None => None,
         };
+        let tid = match &options.tid {
+            Some(tid) => Some(narrow("the tid", debugger.value(tid)?, limit)?),
+            None => None,
+        };
         let core = match &options.core {
             Some(core) => {
                 let most = u64::from(u16::MAX);
@@ -103,7 +138,7 @@ impl AddEvent {
         };
         let mut event = NewEvent::new(Settings {
             trigger,
-            filter: Filter { pid, core },
+            filter: Filter { pid, tid, core },
             actions: Actions::empty(),
             options: EventOptions {
                 stage: options.stage,
@@ -112,6 +147,7 @@ impl AddEvent {
                 buffer_bytes,
                 lead_bytes,
             },
+            breakpoint: self.breakpoint(debugger)?,
         });
         if let Some(source) = &options.condition {
             event.condition = source.condition_program(debugger)?;
@@ -124,8 +160,8 @@ impl AddEvent {
             event.code = source.machine_code("code", debugger)?;
             event.settings.actions |= Actions::CODE;
         }
-        if event.settings.actions.is_empty() {
-            event.settings.actions = Actions::BREAK;
+        if event.settings.actions.is_empty() || self.is_breakpoint() {
+            event.settings.actions |= Actions::BREAK;
         }
         event.output.clone_from(&options.output);
         debugger.sinks.check(&event.output)?;

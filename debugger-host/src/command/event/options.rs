@@ -29,6 +29,11 @@ pub(in crate::command) static OPTIONS: &[EventOption] = &[
         summary: "only in the process P: its number, or its name if no other one has it",
     },
     EventOption {
+        name: "tid",
+        syntax: "tid T|all",
+        summary: "only in the thread of number T",
+    },
+    EventOption {
         name: "core",
         syntax: "core C|all",
         summary: "only on core C",
@@ -83,7 +88,20 @@ pub(in crate::command) static OPTIONS: &[EventOption] = &[
         syntax: "force",
         summary: "hook an address at which no instruction starts, whatever comes of it",
     },
+    EventOption {
+        name: "passes",
+        syntax: "passes N",
+        summary: "of breakpoints: act from the Nth pass on; those before are counted",
+    },
+    EventOption {
+        name: "once",
+        syntax: "once",
+        summary: "of breakpoints: clear it when it has halted",
+    },
 ];
+
+/// The two that only breakpoints have.
+const OF_BREAKPOINTS: [&str; 2] = ["passes", "once"];
 
 /// What is said of all of them.
 pub(in crate::command) const OPTIONS_DETAILS: &str = "In any order, each at most once. With neither script nor code the debuggee halts (break).\n\
@@ -102,6 +120,7 @@ pub(super) enum Process {
 /// Options as typed.
 pub(super) struct Options {
     pub(super) pid: Option<Process>,
+    pub(super) tid: Option<Expression>,
     pub(super) core: Option<Expression>,
     pub(super) stage: Stage,
     pub(super) short_circuit: bool,
@@ -112,6 +131,8 @@ pub(super) struct Options {
     pub(super) code: Option<Source>,
     pub(super) output: Vec<String>,
     pub(super) is_forced: bool,
+    pub(super) passes: Option<Expression>,
+    pub(super) is_once: bool,
 }
 
 /// Whether an option comes next.
@@ -142,7 +163,9 @@ fn counted(arguments: &mut Arguments<'_>, option: &'static str) -> Result<Expres
     if begins_here(arguments) {
         return Err(arguments.missing(match option {
             "pid" => "the process behind `pid`",
+            "tid" => "the thread behind `tid`",
             "core" => "the core behind `core`",
+            "passes" => "the number of the pass behind `passes`",
             _ => "the number of bytes behind `buffer`",
         }));
     }
@@ -186,6 +209,7 @@ impl Options {
     pub(super) fn parse(arguments: &mut Arguments<'_>) -> Result<Self, ParseError> {
         let mut options = Self {
             pid: None,
+            tid: None,
             core: None,
             stage: Stage::Pre,
             short_circuit: false,
@@ -196,6 +220,8 @@ impl Options {
             code: None,
             output: Vec::new(),
             is_forced: false,
+            passes: None,
+            is_once: false,
         };
         let mut seen = Vec::new();
         while !arguments.is_empty() {
@@ -230,6 +256,9 @@ impl Options {
     ) -> Result<(), ParseError> {
         match slot {
             "pid" if !arguments.keyword("all") => self.pid = Some(process(arguments)?),
+            "tid" if !arguments.keyword("all") => self.tid = Some(counted(arguments, slot)?),
+            "passes" => self.passes = Some(counted(arguments, slot)?),
+            "once" => self.is_once = true,
             "core" if !arguments.keyword("all") => self.core = Some(counted(arguments, slot)?),
             "buffer" => self.buffer = Some(counted(arguments, slot)?),
             "stage" => {
@@ -271,6 +300,16 @@ impl Options {
             _ => {}
         }
         Ok(())
+    }
+
+    /// The first option that only breakpoints have.
+    pub(super) fn of_breakpoints(&self) -> Option<&'static str> {
+        let given = [self.passes.is_some(), self.is_once];
+        let found = OF_BREAKPOINTS.into_iter().zip(given);
+        found
+            .filter(|(_, is_given)| *is_given)
+            .map(|(name, _)| name)
+            .next()
     }
 
     fn fit_together(&self) -> Result<(), ParseError> {

@@ -135,8 +135,9 @@ impl Number {
 pub(in crate::command) fn add(mut arguments: Arguments<'_>) -> Parsed {
     let typed = arguments.clone().rest();
     let trigger = match arguments.name {
-        "!epthook" => TriggerArguments::EptHook(arguments.expression("the address")?),
+        "bp" | "!epthook" => TriggerArguments::EptHook(arguments.expression("the address")?),
         "!epthook2" => TriggerArguments::EptHook2(arguments.expression("the address")?),
+        "ba" => access_breakpoint(&mut arguments)?,
         "!monitor" => monitor(&mut arguments)?,
         "!syscall" => syscall(&mut arguments)?,
         "!syscall2" => numbered(&mut arguments, Number::Syscall(SyscallBy::Range))?,
@@ -239,6 +240,42 @@ fn monitor(arguments: &mut Arguments<'_>) -> Result<TriggerArguments, ParseError
         access,
         from,
         to,
+    })
+}
+
+/// `w8 ADDRESS`, or as `!monitor` has it.
+fn access_breakpoint(arguments: &mut Arguments<'_>) -> Result<TriggerArguments, ParseError> {
+    let expected = "r, w, x, rw, rx, wx or rwx, with or without a size";
+    let mut space = Space::Virtual;
+    for (word, of) in [("va", Space::Virtual), ("pa", Space::Physical)] {
+        if arguments.keyword(word) {
+            space = of;
+            break;
+        }
+    }
+    let word = arguments.required_word(expected)?.to_ascii_lowercase();
+    let letters = word.trim_end_matches(|c: char| c.is_ascii_hexdigit());
+    let access = accesses(letters, expected).map_err(|_| ParseError::BadWord {
+        word: word.clone(),
+        expected,
+    })?;
+    let size = &word[letters.len()..];
+    let from = arguments.expression("the address")?;
+    let number = |value| Expression::Number { value, word: None };
+    let length = match u64::from_str_radix(size, 16) {
+        Ok(size) => number(size),
+        Err(_) if arguments.keyword("l") => arguments.number("the length")?,
+        // Of an instruction the first byte is fetched.
+        Err(_) if access == Access::EXECUTE => number(1),
+        Err(_) => {
+            return Err(arguments.missing("the size, as in `ba w8 ADDRESS` or `ba w ADDRESS l 8`,"));
+        }
+    };
+    Ok(TriggerArguments::Monitor {
+        space,
+        access,
+        from,
+        to: End::Length(length),
     })
 }
 

@@ -157,6 +157,9 @@ fn options(options: &Options, settings: &Settings) -> String {
         (Some(Process::Number(_)), Some(pid)) => write!(text, " pid {pid:x}"),
         _ => Ok(()),
     };
+    if let Some(tid) = settings.filter.tid {
+        let _ = write!(text, " tid {tid:x}");
+    }
     if let Some(core) = settings.filter.core {
         let _ = write!(text, " core {:x}", core.0);
     }
@@ -173,6 +176,14 @@ fn options(options: &Options, settings: &Settings) -> String {
     }
     if settings.options.buffer_bytes > 0 {
         let _ = write!(text, " buffer {:x}", settings.options.buffer_bytes);
+    }
+    if let Some(breakpoint) = settings.breakpoint {
+        if breakpoint.first_pass > 1 {
+            let _ = write!(text, " passes {:x}", breakpoint.first_pass);
+        }
+        if breakpoint.is_once {
+            text.push_str(" once");
+        }
     }
     if options.is_forced {
         text.push_str(" force");

@@ -199,6 +199,65 @@ pub(super) static ROWS: &[Command] = &[
             a traced core is slow, all its processes are, and interrupts come less often",
         &["!trace step-in pid 1c", "!trace instrument-step core 0"]
     ),
+    event!(
+        &["bp"],
+        "bp ADDRESS",
+        "halt before the instruction at ADDRESS runs; the guest cannot see it, and `bl` lists it; a script runs first",
+        "the address; neither `sc` nor `stage post`",
+        &[
+            "bp vmlinux!do_sys_openat2",
+            "bp vfs_read pid 1c condition { @rdx > 1000 }",
+            "bp vfs_read tid 5e passes 3",
+            "bp vfs_read once"
+        ]
+    ),
+    event!(
+        &["ba"],
+        "ba [va|pa] r|w|x|rw|rx|wx|rwx ADDRESS l LENGTH",
+        "halt when memory is read (r: reads alone), written or executed; `ba w8 ADDRESS` is `ba w ADDRESS l 8`; `bl` lists it",
+        "the address touched",
+        &[
+            "ba w8 @rsp",
+            "ba rw4 vmlinux!panic_timeout stage post",
+            "ba w vmlinux!init_uts_ns l 186"
+        ]
+    ),
+    Command {
+        names: &["bl"],
+        syntax: "bl",
+        summary: "list breakpoints",
+        details: "With what was asked for, and how many passes there were.",
+        examples: &["bl"],
+        answers: &["breakpoints"],
+        parse: event::list_breakpoints,
+    },
+    Command {
+        names: &["be"],
+        syntax: "be N … | be all",
+        summary: "enable breakpoints",
+        details: "By the numbers that `bl` has; `*` is all, too.",
+        examples: &["be 0", "be 1 2", "be all"],
+        answers: &["events-changed"],
+        parse: event::change_breakpoints,
+    },
+    Command {
+        names: &["bd"],
+        syntax: "bd N … | bd all",
+        summary: "disable breakpoints, which keep their objects",
+        details: "By the numbers that `bl` has; `*` is all, too.",
+        examples: &["bd 0", "bd *"],
+        answers: &["events-changed"],
+        parse: event::change_breakpoints,
+    },
+    Command {
+        names: &["bc"],
+        syntax: "bc N … | bc all",
+        summary: "clear breakpoints",
+        details: "They are gone from every core, with their objects back in their pools, before the reply comes.",
+        examples: &["bc 0", "bc 1 2", "bc all"],
+        answers: &["events-changed"],
+        parse: event::change_breakpoints,
+    },
     Command {
         names: &["events", "event"],
         syntax: "events [e|d|c N|all] | events sc on|off",

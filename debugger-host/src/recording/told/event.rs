@@ -6,9 +6,9 @@ use super::{Told, addressed, counted, flags, told, words};
 use wire_protocol::address::EventId;
 use wire_protocol::branch::{Branch, BranchKind, BranchOrder, Notes};
 use wire_protocol::event::{
-    Access, Actions, Condition, ConditionKind, ControlRegister, EventChange, EventEntry, EventSpec,
-    Filter, FreeCounts, Modes, Options, PoolClass, PoolLine, ProgramSizes, Programs, Settings,
-    Space, Stage, Standing, SyscallBy, TraceKind, Trigger,
+    Access, Actions, Breakpoint, Condition, ConditionKind, ControlRegister, EventChange,
+    EventEntry, EventSpec, Filter, FreeCounts, Modes, Options, PoolClass, PoolLine, ProgramSizes,
+    Programs, Settings, Space, Stage, Standing, SyscallBy, TraceKind, Trigger,
 };
 use wire_protocol::packet::{
     Argument, Arguments, Content, Failure, FailureCause, GlobalName, GlobalOffset, MessageCounts,
@@ -60,9 +60,10 @@ fn typed(trigger: &Trigger) -> Value {
     Value::Kind(trigger.name(), trigger.told().into_parts())
 }
 
-told!(struct Filter { pid, core });
+told!(struct Filter { pid, tid, core });
+told!(struct Breakpoint { first_pass: counted, is_once });
 told!(struct Options { stage, short_circuit, immediate, buffer_bytes: counted, lead_bytes });
-told!(struct Settings { trigger: typed, filter, actions, options });
+told!(struct Settings { trigger: typed, filter, actions, options, breakpoint });
 told!(
     enum Condition<'_> {
         Always,

@@ -3,8 +3,8 @@
 use super::super::value::Value;
 use super::refusal::read;
 use super::{Told, addressed, counted, flags, told, words};
-use wire_protocol::address::EventId;
 use wire_protocol::digest::{Digest, DigestKey};
+use wire_protocol::event::Selection;
 use wire_protocol::pack;
 use wire_protocol::packet::{
     Constants, CoreState, Features, GuestSystem, Hello, LinuxLayout, MemoryAt, Notice,
@@ -27,7 +27,7 @@ told!(enum Request<'_> {
     WriteMemory { at, bytes },
     Translate { core, address },
     AddEvents { core, all_or_nothing, events },
-    ChangeEvents { change, event: or_all },
+    ChangeEvents { change, which: selected },
     ListEvents { from },
     EventPrograms { event },
     Prealloc { class, count: counted },
@@ -74,10 +74,12 @@ told!(enum Notice<'_> {
     Steps(steps),
 });
 
-fn or_all(event: &Option<EventId>) -> Value {
-    match event {
-        Some(event) => event.told(),
-        None => Value::Read("all".to_owned(), Box::new(Value::Nothing)),
+fn selected(which: &Selection) -> Value {
+    let all = |of: &str| Value::Read(format!("all {of}"), Box::new(Value::Nothing));
+    match which {
+        Selection::One(event) => event.told(),
+        Selection::Events => all("events"),
+        Selection::Breakpoints => all("breakpoints"),
     }
 }
 

@@ -27,7 +27,7 @@ pub fn answer(answer: &Answer) -> Option<String> {
             let parts = [
                 Some(status::connected(of)),
                 halt.as_deref().map(news::halt),
-                events.map(|events| event::events(events, false)),
+                events.map(|events| event::events(events, "no events", false)),
                 pools.as_ref().map(event::pools),
             ];
             parts.into_iter().flatten().collect::<Vec<_>>().join("\n")
@@ -150,22 +150,28 @@ pub fn answer(answer: &Answer) -> Option<String> {
         Answer::Events {
             events,
             is_of_last_halt,
-        } => event::events(events, *is_of_last_halt),
+        } => event::events(events, "no events", *is_of_last_halt),
+        Answer::Breakpoints {
+            breakpoints,
+            is_of_last_halt,
+        } => event::events(breakpoints, "no breakpoints", *is_of_last_halt),
         Answer::EventsChanged {
             change,
             id,
+            are_breakpoints,
             count,
             free,
         } => {
+            let kind = event::kind(*are_breakpoints);
             let done = match change {
                 Change::Enabled => "enabled",
                 Change::Disabled => "disabled",
                 Change::Cleared => "cleared",
             };
             let what = match id {
-                Some(id) => format!("event {id:x}"),
-                None if *count == 1 => "1 event".to_owned(),
-                None => format!("{count} events"),
+                Some(id) => format!("{kind} {id:x}"),
+                None if *count == 1 => format!("1 {kind}"),
+                None => format!("{count} {kind}s"),
             };
             format!("{what} {done}{}", event::free_counts(free))
         }

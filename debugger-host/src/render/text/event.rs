@@ -68,6 +68,9 @@ fn options(event: &Event) -> String {
     if let Some(pid) = event.pid {
         let _ = write!(text, ", pid {pid:x}");
     }
+    if let Some(tid) = event.tid {
+        let _ = write!(text, ", tid {tid:x}");
+    }
     if let Some(core) = event.core {
         let _ = write!(text, ", core {core:x}");
     }
@@ -102,7 +105,15 @@ fn programs(event: &Event) -> String {
             let _ = write!(text, ", {action} ({bytes} bytes)");
         }
     }
-    if event.breaks {
+    if let Some(breakpoint) = event.breakpoint {
+        // That it halts goes without saying.
+        if breakpoint.first_pass > 1 {
+            let _ = write!(text, ", passes {:x}", breakpoint.first_pass);
+        }
+        if breakpoint.is_once {
+            text.push_str(", once");
+        }
+    } else if event.breaks {
         text.push_str(", break");
     } else if event.script_bytes == 0 && event.code_bytes == 0 {
         text.push_str(", no action");
@@ -124,10 +135,16 @@ fn event(event: &Event) -> String {
     )
 }
 
+/// What an event is called.
+pub(super) const fn kind(is_breakpoint: bool) -> &'static str {
+    if is_breakpoint { "breakpoint" } else { "event" }
+}
+
 /// What is said of a new event.
 pub(super) fn added(id: u32, new: &Event, free: Option<&[Free]>, low: &[Free]) -> String {
     let left = free.map_or_else(String::new, free_counts);
-    let mut text = format!("event {id:x}: {}{left}", event(new));
+    let kind = kind(new.breakpoint.is_some());
+    let mut text = format!("{kind} {id:x}: {}{left}", event(new));
     if !low.is_empty() {
         text.push('\n');
         text.push_str(&low_pools(low));
@@ -166,11 +183,11 @@ pub(super) fn stands(now: StandingName) -> String {
     }
 }
 
-/// Lines of `events`.
-pub(super) fn events(events: &[Installed], is_of_last_halt: bool) -> String {
+/// Lines of `events`, or of `bl`.
+pub(super) fn events(events: &[Installed], none: &str, is_of_last_halt: bool) -> String {
     let mut lines = Vec::new();
     if events.is_empty() {
-        lines.push("no events".to_owned());
+        lines.push(none.to_owned());
     }
     if is_of_last_halt {
         lines.push("as of the last halt:".to_owned());

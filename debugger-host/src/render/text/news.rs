@@ -1,7 +1,7 @@
 //! What happens by itself, and what programs say.
 
 use super::code::code;
-use super::event::{stands, trigger};
+use super::event::{kind, stands, trigger};
 use super::{address, name};
 use crate::answer::event::Trigger;
 use crate::answer::{Cause, Content, Count, Halt, Message, News, StepEndName};
@@ -168,7 +168,11 @@ fn cause(halt: &Halt) -> Option<String> {
             }
         },
         Cause::BreakIn {} => format!("break-in on core {:x}", halt.core),
-        Cause::Event { id, trigger: of } => {
+        Cause::Event {
+            id,
+            is_breakpoint,
+            trigger: of,
+        } => {
             let what = of.as_ref().map_or_else(String::new, |of| match of {
                 Trigger::Instruction { event, at } => at.symbol.as_ref().map_or_else(
                     || format!(": {event} {:016x}", at.address),
@@ -176,7 +180,8 @@ fn cause(halt: &Halt) -> Option<String> {
                 ),
                 other => format!(": {}", trigger(other)),
             });
-            format!("event {id:x} hit on core {:x}{what}", halt.core)
+            let kind = kind(*is_breakpoint);
+            format!("{kind} {id:x} hit on core {:x}{what}", halt.core)
         }
         Cause::CoreDied { reason, detail } => format!(
             "core {:x} died of {}; its registers are those it had last, memory can be read, and `g` \

@@ -242,6 +242,13 @@ const CHANGES: &[Row] = &[
     nothing("events e all"),
     nothing("? { event_disable(1); event_enable(1); event_clear(2); }"),
     refused("events sc on"),
+    says("bp vmlinux!panic passes 2 once", "breakpoint "),
+    says("ba w8 vmlinux!panic_timeout", "breakpoint "),
+    says("bl", "passes 2, once"),
+    nothing("bd *"),
+    nothing("be all"),
+    refused("bc 0"),
+    nothing("bc all"),
 ];
 
 const ENDS: &[Row] = &[

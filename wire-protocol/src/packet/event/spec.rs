@@ -3,10 +3,10 @@
 
 use super::trigger;
 use crate::address::CoreId;
-use crate::codec::{EncodeError, Parsed, Writer, byte, fixed_u32, narrow, reject, run, when};
+use crate::codec::{self, EncodeError, Parsed, Writer, byte, fixed_u32, narrow, reject, run, when};
 use crate::event::{
-    Actions, Condition, ConditionKind, EventSpec, Filter, Options, ProgramSizes, Programs,
-    Settings, Stage,
+    Actions, Breakpoint, Condition, ConditionKind, EventSpec, Filter, Options, ProgramSizes,
+    Programs, Settings, Stage,
 };
 use crate::limits;
 use crate::packet::list::Item;
@@ -23,6 +23,8 @@ const SHORT_CIRCUIT: u8 = 0x04;
 const BATCHED: u8 = 0x08;
 const BUFFER: u8 = 0x10;
 const LEAD: u8 = 0x20;
+const BREAKPOINT: u8 = 0x40;
+const ONE_TID: u8 = 0x80;
 
 // Second byte: actions in the low bits, and what the condition is.
 const CONDITION_SHIFT: u8 = 3;
@@ -158,7 +160,7 @@ fn write_settings(
     out: &mut Writer<'_>,
     previous: &mut u64,
 ) -> Result<(), EncodeError> {
-    let Filter { pid, core } = settings.filter;
+    let Filter { pid, tid, core } = settings.filter;
     let Options {
         stage,
         short_circuit,
@@ -173,6 +175,8 @@ fn write_settings(
         (BATCHED, !immediate),
         (BUFFER, buffer_bytes != 0),
         (LEAD, lead_bytes != Options::DEFAULT.lead_bytes),
+        (BREAKPOINT, settings.breakpoint.is_some()),
+        (ONE_TID, tid.is_some()),
     ]);
     let condition = match condition {
         ConditionKind::Always => 0,
@@ -197,8 +201,14 @@ fn write_settings(
     if let Some(pid) = pid {
         out.varint(pid)?;
     }
+    if let Some(tid) = tid {
+        out.varint(tid)?;
+    }
     if let Some(core) = core {
         out.varint(core.0)?;
+    }
+    if let Some(breakpoint) = settings.breakpoint {
+        write_breakpoint(breakpoint, out)?;
     }
     if buffer_bytes != 0 {
         out.varint(buffer_bytes)?;
@@ -207,6 +217,32 @@ fn write_settings(
         Some(0) => Ok(()),
         Some(bytes) if bytes > limits::LEAD_BYTES => Err(EncodeError::OverLimit),
         bytes => out.byte(bytes.unwrap_or(UNKNOWN_LEAD)),
+    }
+}
+
+/// Twice the first pass that acts, and 1 if it acts once.
+fn write_breakpoint(breakpoint: Breakpoint, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+    match breakpoint {
+        Breakpoint { first_pass: 0, .. } => Err(EncodeError::OverLimit),
+        Breakpoint {
+            first_pass,
+            is_once,
+        } => out.varint(u64::from(first_pass) << 1 | u64::from(is_once)),
+    }
+}
+
+fn breakpoint(input: &[u8]) -> Parsed<'_, Breakpoint> {
+    let (rest, word) = codec::varint(input)?;
+    match u32::try_from(word >> 1) {
+        Ok(0) | Err(_) => reject(input),
+        Ok(first_pass) => {
+            let is_once = word & 1 != 0;
+            let breakpoint = Breakpoint {
+                first_pass,
+                is_once,
+            };
+            Ok((rest, breakpoint))
+        }
     }
 }
 
@@ -239,7 +275,6 @@ fn parse_settings<'a>(
     };
     let [options, actions] = more;
     let stage = match options & STAGE {
-        _ if options >= LEAD << 1 => return reject(input),
         0 => Stage::Pre,
         1 => Stage::Post,
         2 => Stage::All,
@@ -254,8 +289,10 @@ fn parse_settings<'a>(
     let actions = Actions::from_bits_truncate(actions);
     let (rest, trigger) = trigger::parse(head & NUMBER, rest, previous)?;
     let (rest, pid) = when(head & ONE_PID != 0, narrow, rest)?;
+    let (rest, tid) = when(options & ONE_TID != 0, narrow, rest)?;
     let (rest, core) = when(head & ONE_CORE != 0, narrow, rest)?;
     let core = core.map(CoreId);
+    let (rest, breakpoint) = when(options & BREAKPOINT != 0, breakpoint, rest)?;
     let (rest, buffer_bytes) = length(options & BUFFER != 0, rest)?;
     let (rest, lead) = when(options & LEAD != 0, byte, rest)?;
     let lead_bytes = match lead {
@@ -266,7 +303,7 @@ fn parse_settings<'a>(
     };
     let settings = Settings {
         trigger,
-        filter: Filter { pid, core },
+        filter: Filter { pid, tid, core },
         actions,
         options: Options {
             stage,
@@ -275,6 +312,7 @@ fn parse_settings<'a>(
             buffer_bytes,
             lead_bytes,
         },
+        breakpoint,
     };
     Ok((rest, (settings, condition)))
 }

@@ -1,8 +1,8 @@
 use super::*;
 use crate::address::GuestVirtual;
 use crate::event::{
-    Access, Actions, Condition, ConditionKind, ControlRegister, Filter, Modes, Options,
-    ProgramSizes, Programs, Settings, Space, Stage, SyscallBy, TraceKind, Trigger,
+    Access, Actions, Breakpoint, Condition, ConditionKind, ControlRegister, Filter, Modes, Options,
+    ProgramSizes, Programs, Selection, Settings, Space, Stage, SyscallBy, TraceKind, Trigger,
 };
 use crate::packet::kind::{ReplyKind, RequestKind};
 use crate::packet::testing::{
@@ -49,11 +49,34 @@ fn filter_and_leaf_take_bytes_only_when_there() {
     let mut all = cpuid(Some(5));
     all.settings.filter = Filter {
         pid: Some(9),
+        tid: None,
         core: Some(CoreId(2)),
     };
     assert_eq!(add(&[all]), [1, 3, 0x67, 6, 9, 2]);
     all.settings.actions = Actions::empty();
     assert_eq!(add(&[all]), [1, 3, 0xe7, 0, 0, 6, 9, 2]);
+    all.settings.filter.tid = Some(8);
+    assert_eq!(add(&[all]), [1, 3, 0xe7, 0x80, 0, 6, 9, 8, 2]);
+}
+
+#[test]
+fn a_breakpoint_takes_three_bytes_more_than_a_hook() {
+    let at = |first_pass, is_once| {
+        let mut spec = HOOK;
+        spec.settings.breakpoint = Some(Breakpoint {
+            first_pass,
+            is_once,
+        });
+        add(&[spec])
+    };
+    assert_eq!(at(1, false), [1, 3, 0x80, 0x40, 1, 0x80, 1, 2]);
+    assert_eq!(at(3, true), [1, 3, 0x80, 0x40, 1, 0x80, 1, 7]);
+    let mut bytes = at(1, false);
+    bytes.pop();
+    // None is the first, and so many nobody counts.
+    request_is_malformed(RequestKind::AddEvents, &[&bytes[..], &[1]].concat());
+    let many = [0xff, 0xff, 0xff, 0xff, 0xff, 1];
+    request_is_malformed(RequestKind::AddEvents, &[&bytes[..], &many].concat());
 }
 
 #[test]
@@ -278,25 +301,20 @@ fn result_with_an_unknown_refusal_is_rejected() {
 
 #[test]
 fn change_of_all_takes_one_byte() {
-    let all = |change| {
-        let event = None;
-        request_body(Request::ChangeEvents { change, event })
-    };
-    assert_eq!(all(EventChange::Enable), [0]);
-    assert_eq!(all(EventChange::Disable), [1]);
-    assert_eq!(all(EventChange::Clear), [2]);
-    let change = EventChange::Clear;
-    let event = Some(EventId(5));
-    assert_eq!(
-        request_body(Request::ChangeEvents { change, event }),
-        [0x12, 5]
-    );
+    let body = |change, which| request_body(Request::ChangeEvents { change, which });
+    assert_eq!(body(EventChange::Enable, Selection::Events), [0]);
+    assert_eq!(body(EventChange::Disable, Selection::Events), [1]);
+    assert_eq!(body(EventChange::Clear, Selection::Events), [2]);
+    assert_eq!(body(EventChange::Clear, Selection::Breakpoints), [0x22]);
+    let one = Selection::One(EventId(5));
+    assert_eq!(body(EventChange::Clear, one), [0x12, 5]);
 }
 
 #[test]
 fn unknown_change_is_rejected() {
     request_is_malformed(RequestKind::ChangeEvents, &[3]);
-    request_is_malformed(RequestKind::ChangeEvents, &[0x20]);
+    request_is_malformed(RequestKind::ChangeEvents, &[0x30, 5]);
+    request_is_malformed(RequestKind::ChangeEvents, &[0x40]);
 }
 
 #[test]
@@ -340,8 +358,13 @@ fn longest_entry_fits_the_memory_of_the_digest() {
     });
     settings.filter = Filter {
         pid: Some(u32::MAX),
+        tid: Some(u32::MAX),
         core: Some(CoreId(u16::MAX)),
     };
+    settings.breakpoint = Some(Breakpoint {
+        first_pass: u32::MAX,
+        is_once: true,
+    });
     settings.actions = Actions::all();
     settings.options.buffer_bytes = u32::MAX;
     settings.options.lead_bytes = None;
@@ -362,5 +385,5 @@ fn longest_entry_fits_the_memory_of_the_digest() {
     let mut settings = [0; LONGEST_ENTRY_BYTES];
     let mut out = Writer::new(&mut settings);
     write_settings(&entry, &mut out, &mut 0).unwrap();
-    assert_eq!(out.len(), 62);
+    assert_eq!(out.len(), 72);
 }

@@ -44,7 +44,7 @@ mod tests {
         let option = EventOption::Stage;
         let refusal = EventRefusal::OptionDoesNotFit { option };
         assert_eq!(reply_body(Reply::Refused(refusal.into())), [25, 4]);
-        reply_is_malformed(ReplyKind::Refused, &[25, 9]);
+        reply_is_malformed(ReplyKind::Refused, &[25, 10]);
         reply_is_malformed(ReplyKind::Refused, &[29, 2]);
         reply_is_malformed(ReplyKind::Refused, &[24, 2, 0, 0]);
     }

@@ -96,11 +96,24 @@ fn programs() -> BoxedStrategy<Programs<'static>> {
         .boxed()
 }
 
+fn breakpoint() -> BoxedStrategy<Breakpoint> {
+    (1..=u32::MAX, any::<bool>())
+        .prop_map(|(first_pass, is_once)| Breakpoint {
+            first_pass,
+            is_once,
+        })
+        .boxed()
+}
+
 pub(super) fn spec() -> BoxedStrategy<EventSpec<'static>> {
-    let filter = (option::of(number32()), option::of(core()));
+    let number = || option::of(number32());
+    let filter = (number(), number(), option::of(core()));
     let programs = prop_oneof![Just(Programs::NONE), programs()];
-    (trigger(), filter, any::<bool>(), options(), programs)
-        .prop_map(|(trigger, (pid, core), stops, options, programs)| {
+    let breakpoint = option::of(breakpoint());
+    let parts = (trigger(), filter, any::<bool>(), options(), programs);
+    (parts, breakpoint)
+        .prop_map(|(parts, breakpoint)| {
+            let (trigger, (pid, tid, core), stops, options, programs) = parts;
             let mut actions = Actions::empty();
             actions.set(Actions::BREAK, stops);
             actions.set(Actions::SCRIPT, !programs.script.is_empty());
@@ -108,9 +121,10 @@ pub(super) fn spec() -> BoxedStrategy<EventSpec<'static>> {
             EventSpec {
                 settings: Settings {
                     trigger,
-                    filter: Filter { pid, core },
+                    filter: Filter { pid, tid, core },
                     actions,
                     options,
+                    breakpoint,
                 },
                 programs,
             }
