@@ -48,6 +48,10 @@ pub trait CardIo {
     fn set_register_u8(&mut self, at: u32, value: u8);
     /// Address of the memory, as the card has to name it.
     fn memory_address(&self) -> u64;
+    /// Address of a place in it.
+    fn address(&self, at: usize) -> u64 {
+        self.memory_address().wrapping_add(at as u64)
+    }
     /// Reads eight bytes of the memory, at a multiple of eight; 0 beyond its end.
     fn word(&self, at: usize) -> u64;
     /// Writes eight bytes, likewise; beyond its end nothing.
@@ -56,6 +60,51 @@ pub trait CardIo {
     fn read(&self, at: usize, out: &mut [u8]);
     /// Copies bytes in, if there is room for all.
     fn write(&mut self, at: usize, bytes: &[u8]);
+}
+
+/// Buffers that a card has for what it receives, and for what it sends, and how long each is.
+pub(super) const RECEIVE_COUNT: usize = 64;
+pub(super) const SEND_COUNT: usize = 32;
+pub(super) const BUFFER_BYTES: usize = 2048;
+
+/// Where in a card's memory its buffers are: from a place behind its rings on, those for what it receives first.
+#[derive(Clone, Copy)]
+pub(super) struct Buffers {
+    at: usize,
+}
+
+impl Buffers {
+    pub(super) const fn at(at: usize) -> Self {
+        Self { at }
+    }
+
+    pub(super) const fn receive(self, index: usize) -> usize {
+        self.at + index * BUFFER_BYTES
+    }
+
+    pub(super) const fn send(self, index: usize) -> usize {
+        self.receive(RECEIVE_COUNT + index)
+    }
+
+    /// Where the memory ends that a card needs.
+    pub(super) const fn end(self) -> usize {
+        self.send(SEND_COUNT)
+    }
+}
+
+/// The address that a card has in two registers, its first byte lowest.
+pub(super) fn mac_in(io: &impl CardIo, [low, high]: [u32; 2]) -> Mac {
+    let [a, b, c, d] = io.register(low).to_le_bytes();
+    let [e, f, ..] = io.register(high).to_le_bytes();
+    [a, b, c, d, e, f]
+}
+
+/// What those two have for an address.
+pub(super) const fn mac_halves([a, b, c, d, e, f]: Mac) -> [u32; 2] {
+    [
+        u32::from_le_bytes([a, b, c, d]),
+        u32::from_le_bytes([e, f, 0, 0]),
+    ]
 }
 
 /// Where the registers of the second window begin.

@@ -5,7 +5,10 @@
 //! Initialization" 14.4, "Transmit Initialization" 14.5, "Receive Descriptor Format" 3.2.3, "Legacy Transmit Descriptor
 //! Format" 3.3.3, "Register Descriptions" 13. What is different in each of the others, `family` has.
 
-use super::card::{Card, CardIo, FRAME_BYTES, Mac, NOBODY, WINDOWS};
+use super::card::{
+    BUFFER_BYTES, Buffers, Card, CardIo, FRAME_BYTES, Mac, NOBODY, RECEIVE_COUNT, SEND_COUNT,
+    WINDOWS, mac_halves, mac_in,
+};
 use family::Family;
 
 pub mod family;
@@ -57,18 +60,14 @@ const DAMAGED: u64 = 0x97 << 40;
 /// Of what is sent: the end of a packet, with a checksum at its end, and tell when it is sent.
 const SEND: u64 = 0x0b << 24;
 
-const RECEIVE_COUNT: usize = 64;
-const SEND_COUNT: usize = 32;
 const DESCRIPTOR_BYTES: usize = 16;
-const BUFFER_BYTES: usize = 2048;
 const _: () = assert!(FRAME_BYTES <= BUFFER_BYTES);
 /// Where in the memory what is. Rings begin at multiples of 128 and are as long.
 const RECEIVE_RING: usize = 0;
 const SEND_RING: usize = RECEIVE_RING + RECEIVE_COUNT * DESCRIPTOR_BYTES;
-const RECEIVE_BUFFERS: usize = 4096;
-const SEND_BUFFERS: usize = RECEIVE_BUFFERS + RECEIVE_COUNT * BUFFER_BYTES;
+const BUFFERS: Buffers = Buffers::at(4096);
 /// Bytes of the memory that the card needs.
-pub const MEMORY_BYTES: usize = SEND_BUFFERS + SEND_COUNT * BUFFER_BYTES;
+pub const MEMORY_BYTES: usize = BUFFERS.end();
 
 /// Looks for the end of a reset. Each reads a register of the card, which takes about a microsecond; the manual says that it is
 /// over after one.
@@ -86,11 +85,7 @@ pub struct E1000<I> {
 impl<I: CardIo> E1000<I> {
     /// The card behind these registers, with an address of its own or the one that is in it. It does nothing before it begins.
     pub fn new(io: I, family: Family, mac: Option<Mac>) -> Self {
-        let mac = mac.unwrap_or_else(|| {
-            let [a, b, c, d] = io.register(RAL0).to_le_bytes();
-            let [e, f, ..] = io.register(RAH0).to_le_bytes();
-            [a, b, c, d, e, f]
-        });
+        let mac = mac.unwrap_or_else(|| mac_in(&io, [RAL0, RAH0]));
         Self {
             io,
             family,
@@ -114,25 +109,24 @@ impl<I: CardIo> E1000<I> {
     }
 
     fn place_rings(&mut self) {
-        let start = self.io.memory_address();
         let rings = [
             (RDBAL, RDBAH, RDLEN, RDH, RECEIVE_RING, RECEIVE_COUNT),
             (TDBAL, TDBAH, TDLEN, TDH, SEND_RING, SEND_COUNT),
         ];
         for (low, high, len, head, at, count) in rings {
-            let address = start.wrapping_add(at as u64);
+            let address = self.io.address(at);
             self.io.set_register(low, address as u32);
             self.io.set_register(high, (address >> 32) as u32);
             self.io.set_register(len, (count * DESCRIPTOR_BYTES) as u32);
             self.io.set_register(head, 0);
         }
         for index in 0..RECEIVE_COUNT {
-            let buffer = start.wrapping_add(receive_buffer(index) as u64);
+            let buffer = self.io.address(BUFFERS.receive(index));
             self.io.set_word(receive_descriptor(index), buffer);
             self.io.set_word(receive_descriptor(index) + 8, 0);
         }
         for index in 0..SEND_COUNT {
-            let buffer = start.wrapping_add(send_buffer(index) as u64);
+            let buffer = self.io.address(BUFFERS.send(index));
             self.io.set_word(send_descriptor(index), buffer);
             self.io.set_word(send_descriptor(index) + 8, DONE);
         }
@@ -149,16 +143,8 @@ const fn receive_descriptor(index: usize) -> usize {
     RECEIVE_RING + index * DESCRIPTOR_BYTES
 }
 
-const fn receive_buffer(index: usize) -> usize {
-    RECEIVE_BUFFERS + index * BUFFER_BYTES
-}
-
 const fn send_descriptor(index: usize) -> usize {
     SEND_RING + index * DESCRIPTOR_BYTES
-}
-
-const fn send_buffer(index: usize) -> usize {
-    SEND_BUFFERS + index * BUFFER_BYTES
 }
 
 impl<I: CardIo> Card for E1000<I> {
@@ -166,10 +152,9 @@ impl<I: CardIo> Card for E1000<I> {
         if !self.reset() {
             return false;
         }
-        let [a, b, c, d, e, f] = self.mac;
-        self.io.set_register(RAL0, u32::from_le_bytes([a, b, c, d]));
-        self.io
-            .set_register(RAH0, u32::from_le_bytes([e, f, 0, 0]) | RAH_VALID);
+        let [low, high] = mac_halves(self.mac);
+        self.io.set_register(RAL0, low);
+        self.io.set_register(RAH0, high | RAH_VALID);
         for register in 0..self.family.multicast_registers() {
             self.io.set_register(MTA + 4 * register, 0);
         }
@@ -191,13 +176,11 @@ impl<I: CardIo> Card for E1000<I> {
     }
 
     fn is_in_order(&mut self) -> bool {
-        let start = self.io.memory_address();
         let is_on = |at, bit| {
             let value = self.io.register(at);
             value != NOBODY && value & bit != 0
         };
-        let is_at =
-            |low, ring: usize| self.io.register(low) == start.wrapping_add(ring as u64) as u32;
+        let is_at = |low, ring| self.io.register(low) == self.io.address(ring) as u32;
         // Other bits may read as something else than what was written, by the chip.
         is_on(RCTL, RCTL_EN)
             && is_on(TCTL, TCTL_EN)
@@ -222,7 +205,7 @@ impl<I: CardIo> Card for E1000<I> {
             let taken = into.get_mut(..len).filter(|_| is_whole);
             let is_taken = taken.is_some();
             if let Some(taken) = taken {
-                self.io.read(receive_buffer(index), taken);
+                self.io.read(BUFFERS.receive(index), taken);
             }
             self.io.set_word(receive_descriptor(index) + 8, 0);
             self.io.set_register(RDT, index as u32);
@@ -244,7 +227,7 @@ impl<I: CardIo> Card for E1000<I> {
             return;
         }
         let index = self.next_sent;
-        self.io.write(send_buffer(index), frame);
+        self.io.write(BUFFERS.send(index), frame);
         self.io
             .set_word(send_descriptor(index) + 8, frame.len() as u64 | SEND);
         self.next_sent = (index + 1) % SEND_COUNT;

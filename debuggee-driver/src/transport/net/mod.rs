@@ -12,3 +12,6 @@ pub mod virtio;
 pub mod vmxnet3;
 
 pub use stack::Memory;
+
+#[cfg(test)]
+mod model;

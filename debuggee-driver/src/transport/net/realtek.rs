@@ -3,7 +3,10 @@
 //! Sources: Realtek, "RTL8111B/RTL8168B Registers" datasheet, and for later chips the public description of their registers in
 //! Linux, `drivers/net/ethernet/realtek/r8169_main.c`, and in iPXE, `src/drivers/net/realtek.h`.
 
-use super::card::{Card, CardIo, FRAME_BYTES, Mac, WINDOWS};
+use super::card::{
+    BUFFER_BYTES, Buffers, Card, CardIo, FRAME_BYTES, Mac, RECEIVE_COUNT, SEND_COUNT, WINDOWS,
+    mac_halves, mac_in,
+};
 
 /// Realtek, on the PCI bus.
 pub const VENDOR: u16 = 0x10ec;
@@ -73,18 +76,14 @@ const LENGTH: u64 = 0x3fff;
 const SHORTEST_BYTES: usize = 60;
 const CHECKSUM_BYTES: usize = 4;
 
-const RECEIVE_COUNT: usize = 64;
-const SEND_COUNT: usize = 32;
 const DESCRIPTOR_BYTES: usize = 16;
-const BUFFER_BYTES: usize = 2048;
 const _: () = assert!(FRAME_BYTES + CHECKSUM_BYTES <= BUFFER_BYTES);
 /// Where in the memory what is. Rings begin at multiples of 256.
 const RECEIVE_RING: usize = 0;
 const SEND_RING: usize = RECEIVE_RING + RECEIVE_COUNT * DESCRIPTOR_BYTES;
-const RECEIVE_BUFFERS: usize = 4096;
-const SEND_BUFFERS: usize = RECEIVE_BUFFERS + RECEIVE_COUNT * BUFFER_BYTES;
+const BUFFERS: Buffers = Buffers::at(4096);
 /// Bytes of the memory that the card needs.
-pub const MEMORY_BYTES: usize = SEND_BUFFERS + SEND_COUNT * BUFFER_BYTES;
+pub const MEMORY_BYTES: usize = BUFFERS.end();
 
 /// Looks at a register that is to change: each takes about a microsecond.
 const LOOKS: u32 = 10_000;
@@ -100,11 +99,7 @@ pub struct Realtek<I> {
 impl<I: CardIo> Realtek<I> {
     /// The card behind these registers, with an address of its own or the one that is in it. It does nothing before it begins.
     pub fn new(io: I, mac: Option<Mac>) -> Self {
-        let mac = mac.unwrap_or_else(|| {
-            let [a, b, c, d] = io.register(MAC_LOW).to_le_bytes();
-            let [e, f, ..] = io.register(MAC_HIGH).to_le_bytes();
-            [a, b, c, d, e, f]
-        });
+        let mac = mac.unwrap_or_else(|| mac_in(&io, [MAC_LOW, MAC_HIGH]));
         Self {
             io,
             mac,
@@ -154,18 +149,14 @@ impl<I: CardIo> Realtek<I> {
         }
     }
 
-    fn address(&self, at: usize) -> u64 {
-        self.io.memory_address().wrapping_add(at as u64)
-    }
-
     fn place_rings(&mut self) {
         for index in 0..RECEIVE_COUNT {
-            let buffer = self.address(receive_buffer(index));
+            let buffer = self.io.address(BUFFERS.receive(index));
             self.io.set_word(receive_descriptor(index) + 8, buffer);
             self.give(index);
         }
         for index in 0..SEND_COUNT {
-            let buffer = self.address(send_buffer(index));
+            let buffer = self.io.address(BUFFERS.send(index));
             self.io.set_word(send_descriptor(index) + 8, buffer);
             self.io
                 .set_word(send_descriptor(index), end_of(index, SEND_COUNT));
@@ -174,7 +165,7 @@ impl<I: CardIo> Realtek<I> {
             (SEND_RING_LOW, SEND_RING_HIGH, SEND_RING),
             (RECEIVE_RING_LOW, RECEIVE_RING_HIGH, RECEIVE_RING),
         ] {
-            let address = self.address(ring);
+            let address = self.io.address(ring);
             // The low half is the one that counts when it is written.
             self.io.set_register(high, (address >> 32) as u32);
             self.io.set_register(low, address as u32);
@@ -190,11 +181,9 @@ impl<I: CardIo> Realtek<I> {
     }
 
     fn set_mac(&mut self) {
-        let [a, b, c, d, e, f] = self.mac;
-        self.io
-            .set_register(MAC_HIGH, u32::from_le_bytes([e, f, 0, 0]));
-        self.io
-            .set_register(MAC_LOW, u32::from_le_bytes([a, b, c, d]));
+        let [low, high] = mac_halves(self.mac);
+        self.io.set_register(MAC_HIGH, high);
+        self.io.set_register(MAC_LOW, low);
     }
 }
 
@@ -207,16 +196,8 @@ const fn receive_descriptor(index: usize) -> usize {
     RECEIVE_RING + index * DESCRIPTOR_BYTES
 }
 
-const fn receive_buffer(index: usize) -> usize {
-    RECEIVE_BUFFERS + index * BUFFER_BYTES
-}
-
 const fn send_descriptor(index: usize) -> usize {
     SEND_RING + index * DESCRIPTOR_BYTES
-}
-
-const fn send_buffer(index: usize) -> usize {
-    SEND_BUFFERS + index * BUFFER_BYTES
 }
 
 impl<I: CardIo> Card for Realtek<I> {
@@ -252,7 +233,7 @@ impl<I: CardIo> Card for Realtek<I> {
 
     fn is_in_order(&mut self) -> bool {
         let command = self.io.register_u8(COMMAND);
-        let is_at = |low, ring| self.io.register(low) == self.address(ring) as u32;
+        let is_at = |low, ring| self.io.register(low) == self.io.address(ring) as u32;
         command & (RESET | RECEIVING | SENDING) == RECEIVING | SENDING
             && is_at(SEND_RING_LOW, SEND_RING)
             && is_at(RECEIVE_RING_LOW, RECEIVE_RING)
@@ -274,7 +255,7 @@ impl<I: CardIo> Card for Realtek<I> {
             let len = ((told & LENGTH) as usize).checked_sub(CHECKSUM_BYTES);
             let taken = len.filter(|_| is_whole).and_then(|len| into.get_mut(..len));
             let taken_bytes = taken.map(|taken| {
-                self.io.read(receive_buffer(index), taken);
+                self.io.read(BUFFERS.receive(index), taken);
                 taken.len()
             });
             self.give(index);
@@ -295,7 +276,7 @@ impl<I: CardIo> Card for Realtek<I> {
             return;
         }
         let index = self.next_sent;
-        let at = send_buffer(index);
+        let at = BUFFERS.send(index);
         self.io.write(at, &[0; SHORTEST_BYTES]);
         self.io.write(at, frame);
         let len = frame.len().max(SHORTEST_BYTES) as u64;

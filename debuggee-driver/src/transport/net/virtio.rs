@@ -4,7 +4,9 @@
 //! Source: OASIS, "Virtual I/O Device (VIRTIO) Version 1.2": "Device Initialization" 3.1, "Virtio Over PCI Bus" 4.1, "Split
 //! Virtqueues" 2.7, "Network Device" 5.1.
 
-use super::card::{Card, CardIo, FRAME_BYTES, Mac};
+use super::card::{
+    BUFFER_BYTES, Buffers, Card, CardIo, FRAME_BYTES, Mac, RECEIVE_COUNT, SEND_COUNT,
+};
 use places::Places;
 use queue::Queue;
 
@@ -54,18 +56,15 @@ const RESET_LOOKS: u32 = 100_000;
 
 /// In front of each frame: nothing that is left to the card or by it ("Packet Transmission" 5.1.6.2).
 const HEADER_BYTES: usize = 12;
-const RECEIVE_COUNT: usize = 64;
-const SEND_COUNT: usize = 32;
-const BUFFER_BYTES: usize = 2048;
 const _: () = assert!(HEADER_BYTES + FRAME_BYTES <= BUFFER_BYTES);
 /// Where in the memory what is.
 const RECEIVE_QUEUE: usize = 0;
 const SEND_QUEUE: usize = RECEIVE_QUEUE + queue::bytes(RECEIVE_COUNT);
-const RECEIVE_BUFFERS: usize = 4096;
-const _: () = assert!(SEND_QUEUE + queue::bytes(SEND_COUNT) <= RECEIVE_BUFFERS);
-const SEND_BUFFERS: usize = RECEIVE_BUFFERS + RECEIVE_COUNT * BUFFER_BYTES;
+const BUFFERS_AT: usize = 4096;
+const BUFFERS: Buffers = Buffers::at(BUFFERS_AT);
+const _: () = assert!(SEND_QUEUE + queue::bytes(SEND_COUNT) <= BUFFERS_AT);
 /// Bytes of the memory that the card needs.
-pub const MEMORY_BYTES: usize = SEND_BUFFERS + SEND_COUNT * BUFFER_BYTES;
+pub const MEMORY_BYTES: usize = BUFFERS.end();
 
 /// The card has that many buffers back before it is told.
 const RETURNED_AT_ONCE: usize = 16;
@@ -154,7 +153,7 @@ impl<I: CardIo> Virtio<I> {
             return false;
         }
         let [descriptors, driver, device] =
-            queue::parts(at, count).map(|part| self.io.memory_address() + part as u64);
+            queue::parts(at, count).map(|part| self.io.address(part));
         self.io.set_register_u16(common + QUEUE_SIZE, count as u16);
         self.io.set_register_u16(common + QUEUE_VECTOR, NO_VECTOR);
         self.set_long(QUEUE_DESCRIPTORS, descriptors);
@@ -178,13 +177,12 @@ impl<I: CardIo> Virtio<I> {
 
     /// Fills both queues: the card gets all buffers for what it receives, and none for what it sends.
     fn fill(&mut self) {
-        let start = self.io.memory_address();
         self.receiving = Queue::new(RECEIVE_QUEUE, RECEIVE_COUNT);
         self.sending = Queue::new(SEND_QUEUE, SEND_COUNT);
         self.receiving.clear(&mut self.io);
         self.sending.clear(&mut self.io);
         for index in 0..RECEIVE_COUNT {
-            let buffer = start.wrapping_add(receive_buffer(index) as u64);
+            let buffer = self.io.address(BUFFERS.receive(index));
             self.receiving.describe(
                 &mut self.io,
                 index,
@@ -206,14 +204,6 @@ impl<I: CardIo> Virtio<I> {
             self.tell(RECEIVING);
         }
     }
-}
-
-const fn receive_buffer(index: usize) -> usize {
-    RECEIVE_BUFFERS + index * BUFFER_BYTES
-}
-
-const fn send_buffer(index: usize) -> usize {
-    SEND_BUFFERS + index * BUFFER_BYTES
 }
 
 impl<I: CardIo> Card for Virtio<I> {
@@ -248,13 +238,12 @@ impl<I: CardIo> Card for Virtio<I> {
         if status & (DRIVER_OK | NEEDS_RESET) != DRIVER_OK {
             return false;
         }
-        let start = self.io.memory_address();
         let common = self.places.common;
         [(RECEIVING, RECEIVE_QUEUE), (SENDING, SEND_QUEUE)]
             .into_iter()
             .all(|(number, queue)| {
                 self.io.set_register_u16(common + QUEUE_SELECT, number);
-                let at = start.wrapping_add(queue as u64) as u32;
+                let at = self.io.address(queue) as u32;
                 self.io.register(common + QUEUE_DESCRIPTORS) == at
                     && self.io.register_u16(common + QUEUE_ENABLE) == 1
             })
@@ -271,7 +260,7 @@ impl<I: CardIo> Card for Virtio<I> {
             let frame = len.checked_sub(HEADER_BYTES);
             let taken = frame.and_then(|len| into.get_mut(..len));
             let taken_bytes = taken.map(|taken| {
-                self.io.read(receive_buffer(index) + HEADER_BYTES, taken);
+                self.io.read(BUFFERS.receive(index) + HEADER_BYTES, taken);
                 taken.len()
             });
             self.give_back(index);
@@ -298,10 +287,10 @@ impl<I: CardIo> Card for Virtio<I> {
             return;
         }
         self.free &= !(1 << index);
-        let at = send_buffer(index);
+        let at = BUFFERS.send(index);
         self.io.write(at, &[0; HEADER_BYTES]);
         self.io.write(at + HEADER_BYTES, frame);
-        let buffer = self.io.memory_address().wrapping_add(at as u64);
+        let buffer = self.io.address(at);
         let len = HEADER_BYTES + frame.len();
         self.sending
             .describe(&mut self.io, index, buffer, len, queue::CARD_READS);

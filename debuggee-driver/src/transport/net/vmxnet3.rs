@@ -3,7 +3,10 @@
 //! Source: the public description of registers and shared structures in Linux, `drivers/net/vmxnet3/vmxnet3_defs.h` and
 //! `upt1_defs.h`; names in parentheses are those of there.
 
-use super::card::{Card, CardIo, FRAME_BYTES, Mac, NOBODY, SECOND_WINDOW};
+use super::card::{
+    BUFFER_BYTES, Buffers, Card, CardIo, FRAME_BYTES, Mac, NOBODY, RECEIVE_COUNT, SECOND_WINDOW,
+    SEND_COUNT, mac_halves, mac_in,
+};
 
 /// VMware, on the PCI bus.
 pub const VENDOR: u16 = 0x15ad;
@@ -43,10 +46,7 @@ const INTERRUPTS_OFF: u64 = 1;
 /// Frames for its own address, and broadcasts.
 const RECEIVE_MODE: u64 = 1 | 4;
 
-const RECEIVE_COUNT: usize = 64;
-const SEND_COUNT: usize = 32;
 const DESCRIPTOR_BYTES: usize = 16;
-const BUFFER_BYTES: usize = 2048;
 const _: () = assert!(FRAME_BYTES <= BUFFER_BYTES);
 /// Where in the memory what is: what is shared (`Vmxnet3_DriverShared`), what it says of the queues (`Vmxnet3_TxQueueDesc`,
 /// `Vmxnet3_RxQueueDesc`), and rings, which begin at multiples of 512.
@@ -61,11 +61,11 @@ const SENT_RING: usize = SEND_RING + SEND_COUNT * DESCRIPTOR_BYTES;
 const RECEIVE_RING: usize = SENT_RING + SEND_COUNT * DESCRIPTOR_BYTES;
 const RECEIVED_RING: usize = RECEIVE_RING + RECEIVE_COUNT * DESCRIPTOR_BYTES;
 const RINGS_END: usize = RECEIVED_RING + RECEIVE_COUNT * DESCRIPTOR_BYTES;
-const RECEIVE_BUFFERS: usize = 8192;
-const _: () = assert!(SHARED_BYTES <= QUEUES && RINGS_END <= RECEIVE_BUFFERS);
-const SEND_BUFFERS: usize = RECEIVE_BUFFERS + RECEIVE_COUNT * BUFFER_BYTES;
+const BUFFERS_AT: usize = 8192;
+const BUFFERS: Buffers = Buffers::at(BUFFERS_AT);
+const _: () = assert!(SHARED_BYTES <= QUEUES && RINGS_END <= BUFFERS_AT);
 /// Bytes of the memory that the card needs.
-pub const MEMORY_BYTES: usize = SEND_BUFFERS + SEND_COUNT * BUFFER_BYTES;
+pub const MEMORY_BYTES: usize = BUFFERS.end();
 
 /// Where in a queue's description its state is, whose first byte is set when the card stopped it.
 const QUEUE_STATE: usize = 80;
@@ -135,11 +135,7 @@ pub struct Vmxnet3<I> {
 impl<I: CardIo> Vmxnet3<I> {
     /// The card behind these registers, with an address of its own or the one that is in it. It does nothing before it begins.
     pub fn new(io: I, mac: Option<Mac>) -> Self {
-        let mac = mac.unwrap_or_else(|| {
-            let [a, b, c, d] = io.register(MAC_LOW).to_le_bytes();
-            let [e, f, ..] = io.register(MAC_HIGH).to_le_bytes();
-            [a, b, c, d, e, f]
-        });
+        let mac = mac.unwrap_or_else(|| mac_in(&io, [MAC_LOW, MAC_HIGH]));
         Self {
             io,
             mac,
@@ -158,10 +154,6 @@ impl<I: CardIo> Vmxnet3<I> {
         self.io.register(COMMAND)
     }
 
-    fn address(&self, at: usize) -> u64 {
-        self.io.memory_address().wrapping_add(at as u64)
-    }
-
     /// It forgets all that it was given.
     fn stop(&mut self) {
         self.command(QUIESCE);
@@ -178,7 +170,7 @@ impl<I: CardIo> Vmxnet3<I> {
             (0, MAGIC),
             (8, VERSION | SYSTEM << 32),
             (16, revision | revision << 32),
-            (40, self.address(QUEUES)),
+            (40, self.io.address(QUEUES)),
             (48, queues << 32),
             // One buffer for a frame, one queue of each kind.
             (56, MTU | 1 << 32 | 1 << 48 | 1 << 56),
@@ -190,16 +182,16 @@ impl<I: CardIo> Vmxnet3<I> {
             self.io.set_word(SHARED + at, value);
         }
         for (at, value) in [
-            (16, self.address(SEND_RING)),
-            (32, self.address(SENT_RING)),
+            (16, self.io.address(SEND_RING)),
+            (32, self.io.address(SENT_RING)),
             (56, SEND_COUNT as u64),
             (64, SEND_COUNT as u64),
         ] {
             self.io.set_word(SEND_QUEUE + at, value);
         }
         for (at, value) in [
-            (16, self.address(RECEIVE_RING)),
-            (32, self.address(RECEIVED_RING)),
+            (16, self.io.address(RECEIVE_RING)),
+            (32, self.io.address(RECEIVED_RING)),
             (56, RECEIVE_COUNT as u64),
             (64, RECEIVE_COUNT as u64),
         ] {
@@ -210,7 +202,7 @@ impl<I: CardIo> Vmxnet3<I> {
     /// The next buffer is the card's from now on.
     fn give_next(&mut self) {
         let at = self.give.at(RECEIVE_RING);
-        let buffer = self.address(receive_buffer(self.give.index));
+        let buffer = self.io.address(BUFFERS.receive(self.give.index));
         self.io.set_word(at, buffer);
         let told = BUFFER_BYTES as u64 | u64::from(self.give.bit) << RECEIVE_TURN;
         self.io.set_word(at + 8, told);
@@ -230,14 +222,6 @@ impl<I: CardIo> Vmxnet3<I> {
     }
 }
 
-const fn receive_buffer(index: usize) -> usize {
-    RECEIVE_BUFFERS + index * BUFFER_BYTES
-}
-
-const fn send_buffer(index: usize) -> usize {
-    SEND_BUFFERS + index * BUFFER_BYTES
-}
-
 impl<I: CardIo> Card for Vmxnet3<I> {
     fn begin(&mut self) -> bool {
         self.stop();
@@ -255,18 +239,16 @@ impl<I: CardIo> Card for Vmxnet3<I> {
         for _ in 1..RECEIVE_COUNT {
             self.give_next();
         }
-        let shared = self.address(SHARED);
+        let shared = self.io.address(SHARED);
         self.io.set_register(SHARED_LOW, shared as u32);
         self.io.set_register(SHARED_HIGH, (shared >> 32) as u32);
         if self.command(ACTIVATE) != 0 {
             return false;
         }
         self.io.set_register(INTERRUPT_MASK, 1);
-        let [a, b, c, d, e, f] = self.mac;
-        self.io
-            .set_register(MAC_LOW, u32::from_le_bytes([a, b, c, d]));
-        self.io
-            .set_register(MAC_HIGH, u32::from_le_bytes([e, f, 0, 0]));
+        let [low, high] = mac_halves(self.mac);
+        self.io.set_register(MAC_LOW, low);
+        self.io.set_register(MAC_HIGH, high);
         self.command(UPDATE_RECEIVE_MODE);
         self.tell_receiver();
         true
@@ -279,10 +261,8 @@ impl<I: CardIo> Card for Vmxnet3<I> {
     fn is_in_order(&mut self) -> bool {
         self.command(GET_QUEUE_STATUS);
         let is_running = |queue| self.io.word(queue + QUEUE_STATE) & STOPPED == 0;
-        let [a, b, c, d, ..] = self.mac;
-        is_running(SEND_QUEUE)
-            && is_running(RECEIVE_QUEUE)
-            && self.io.register(MAC_LOW) == u32::from_le_bytes([a, b, c, d])
+        let [low, _] = mac_halves(self.mac);
+        is_running(SEND_QUEUE) && is_running(RECEIVE_QUEUE) && self.io.register(MAC_LOW) == low
     }
 
     fn mac(&self) -> Mac {
@@ -302,7 +282,7 @@ impl<I: CardIo> Card for Vmxnet3<I> {
             let taken = into.get_mut(..len).filter(|_| is_whole);
             let is_taken = taken.is_some();
             if let Some(taken) = taken {
-                self.io.read(receive_buffer(index), taken);
+                self.io.read(BUFFERS.receive(index), taken);
             }
             self.give_next();
             self.returned += 1;
@@ -330,9 +310,9 @@ impl<I: CardIo> Card for Vmxnet3<I> {
             return;
         }
         let at = self.send.at(SEND_RING);
-        let buffer = send_buffer(self.send.index);
+        let buffer = BUFFERS.send(self.send.index);
         self.io.write(buffer, frame);
-        self.io.set_word(at, self.address(buffer));
+        self.io.set_word(at, self.io.address(buffer));
         let told = frame.len() as u64 | u64::from(self.send.bit) << SEND_TURN | SEND;
         self.io.set_word(at + 8, told);
         self.send = self.send.next(SEND_COUNT);

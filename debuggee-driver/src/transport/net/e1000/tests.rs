@@ -2,9 +2,11 @@
 
 extern crate std;
 use super::*;
-use std::cell::RefCell;
+use crate::transport::net::model::{
+    Body, Model, OWN_MAC, Shared, changes_are_found, frames_go_round, full_rings_lose_nothing,
+    one_is_taken, place,
+};
 use std::collections::BTreeMap;
-use std::rc::Rc;
 use std::vec;
 use std::vec::Vec;
 
@@ -14,16 +16,10 @@ const MDIC: u32 = 0x20;
 const TXDCTL: u32 = 0x3828;
 const TARC0: u32 = 0x3840;
 
-const MEMORY_AT: u64 = 0x1_2345_6000;
-const OWN: Mac = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
-
 /// The card: its registers, the memory, and what it sent.
-struct Model {
+struct Chip {
     registers: BTreeMap<u32, u32>,
-    memory: Vec<u8>,
-    sent: Vec<Vec<u8>>,
-    /// It sends when it is told to; else what it was given waits.
-    sends: bool,
+    body: Body,
     /// It never comes back from a reset.
     hangs: bool,
     /// What the card sets in registers behind a reset.
@@ -32,29 +28,63 @@ struct Model {
     phy_sleeps: bool,
 }
 
-#[derive(Clone)]
-struct Shared(Rc<RefCell<Model>>);
+impl Chip {
+    /// Where in the memory a ring is.
+    fn ring(&self, low: u32, high: u32) -> usize {
+        place(u64::from(self.register(high)) << 32 | u64::from(self.register(low)))
+    }
 
-impl Model {
+    /// A frame comes in; false if the card has no room for it.
+    fn receive_as(&mut self, frame: &[u8], told: u64) -> bool {
+        let (head, tail) = (self.register(RDH), self.register(RDT));
+        if self.register(RCTL) & RCTL_EN == 0 || head == tail {
+            return false;
+        }
+        let descriptor = self.ring(RDBAL, RDBAH) + 16 * head as usize;
+        let buffer = self.body.memory.named(descriptor);
+        self.body.memory.write(buffer, frame);
+        self.body
+            .memory
+            .set_word(descriptor + 8, told | frame.len() as u64);
+        let count = self.register(RDLEN) / 16;
+        self.registers.insert(RDH, (head + 1) % count);
+        true
+    }
+}
+
+impl Model for Chip {
+    fn body(&mut self) -> &mut Body {
+        &mut self.body
+    }
+
+    fn send(&mut self) {
+        let ring = self.ring(TDBAL, TDBAH);
+        let count = self.register(TDLEN) / 16;
+        while self.body.sends && self.register(TCTL) & TCTL_EN != 0 {
+            let head = self.register(TDH);
+            if head == self.register(TDT) {
+                return;
+            }
+            let descriptor = ring + 16 * head as usize;
+            let buffer = self.body.memory.named(descriptor);
+            let told = self.body.memory.word(descriptor + 8);
+            assert_eq!(told & 0xff << 24, SEND, "a whole frame, to be told of");
+            let len = usize::from(told as u16);
+            self.body.send(buffer, len);
+            self.body.memory.set_word(descriptor + 8, told | DONE);
+            self.registers.insert(TDH, (head + 1) % count);
+        }
+    }
+
+    fn receive(&mut self, frame: &[u8]) -> bool {
+        self.receive_as(frame, DONE | END_OF_PACKET)
+    }
+
     fn register(&self, at: u32) -> u32 {
         self.registers.get(&at).copied().unwrap_or_default()
     }
 
-    fn word(&self, at: usize) -> u64 {
-        u64::from_le_bytes(self.memory[at..at + 8].try_into().unwrap())
-    }
-
-    fn set_word(&mut self, at: usize, value: u64) {
-        self.memory[at..at + 8].copy_from_slice(&value.to_le_bytes());
-    }
-
-    /// Where in the memory a ring is.
-    fn ring(&self, low: u32, high: u32) -> usize {
-        let address = u64::from(self.register(high)) << 32 | u64::from(self.register(low));
-        usize::try_from(address.checked_sub(MEMORY_AT).unwrap()).unwrap()
-    }
-
-    fn written(&mut self, at: u32, value: u32) {
+    fn set_register(&mut self, at: u32, value: u32) {
         match at {
             CTRL if value & CTRL_RST != 0 => {
                 self.registers.clear();
@@ -82,121 +112,30 @@ impl Model {
             }
         }
     }
-
-    fn send(&mut self) {
-        let ring = self.ring(TDBAL, TDBAH);
-        let count = self.register(TDLEN) / 16;
-        while self.sends && self.register(TCTL) & TCTL_EN != 0 {
-            let head = self.register(TDH);
-            if head == self.register(TDT) {
-                return;
-            }
-            let descriptor = ring + 16 * head as usize;
-            let buffer = (self.word(descriptor) - MEMORY_AT) as usize;
-            let told = self.word(descriptor + 8);
-            assert_eq!(told & 0xff << 24, SEND, "a whole frame, to be told of");
-            let len = usize::from(told as u16);
-            self.sent.push(self.memory[buffer..buffer + len].to_vec());
-            self.set_word(descriptor + 8, told | DONE);
-            self.registers.insert(TDH, (head + 1) % count);
-        }
-    }
-
-    /// A frame comes in; false if the card has no room for it.
-    fn receive(&mut self, frame: &[u8], told: u64) -> bool {
-        let (head, tail) = (self.register(RDH), self.register(RDT));
-        if self.register(RCTL) & RCTL_EN == 0 || head == tail {
-            return false;
-        }
-        let descriptor = self.ring(RDBAL, RDBAH) + 16 * head as usize;
-        let buffer = (self.word(descriptor) - MEMORY_AT) as usize;
-        self.memory[buffer..buffer + frame.len()].copy_from_slice(frame);
-        self.set_word(descriptor + 8, told | frame.len() as u64);
-        let count = self.register(RDLEN) / 16;
-        self.registers.insert(RDH, (head + 1) % count);
-        true
-    }
 }
 
-impl CardIo for Shared {
-    fn register(&self, at: u32) -> u32 {
-        self.0.borrow().register(at)
-    }
-
-    fn set_register(&mut self, at: u32, value: u32) {
-        self.0.borrow_mut().written(at, value);
-    }
-
-    fn register_u16(&self, at: u32) -> u16 {
-        panic!("two bytes at {at:#x}");
-    }
-
-    fn set_register_u16(&mut self, at: u32, _: u16) {
-        panic!("two bytes at {at:#x}");
-    }
-
-    fn register_u8(&self, at: u32) -> u8 {
-        panic!("one byte at {at:#x}");
-    }
-
-    fn set_register_u8(&mut self, at: u32, _: u8) {
-        panic!("one byte at {at:#x}");
-    }
-
-    fn memory_address(&self) -> u64 {
-        MEMORY_AT
-    }
-
-    fn word(&self, at: usize) -> u64 {
-        self.0.borrow().word(at)
-    }
-
-    fn set_word(&mut self, at: usize, value: u64) {
-        self.0.borrow_mut().set_word(at, value);
-    }
-
-    fn read(&self, at: usize, out: &mut [u8]) {
-        out.copy_from_slice(&self.0.borrow().memory[at..at + out.len()]);
-    }
-
-    fn write(&mut self, at: usize, bytes: &[u8]) {
-        self.0.borrow_mut().memory[at..at + bytes.len()].copy_from_slice(bytes);
-    }
-}
-
-fn card() -> (E1000<Shared>, Shared) {
+fn card() -> (E1000<Shared<Chip>>, Shared<Chip>) {
     of(Family::Pci, &[])
 }
 
-fn of(family: Family, after_reset: &[(u32, u32)]) -> (E1000<Shared>, Shared) {
-    let [a, b, c, d, e, f] = OWN;
-    let model = Model {
-        registers: BTreeMap::from([
-            (RAL0, u32::from_le_bytes([a, b, c, d])),
-            (RAH0, u32::from_le_bytes([e, f, 0, 0x80])),
-        ]),
-        memory: vec![0; MEMORY_BYTES],
-        sent: Vec::new(),
-        sends: true,
+fn of(family: Family, after_reset: &[(u32, u32)]) -> (E1000<Shared<Chip>>, Shared<Chip>) {
+    let [low, high] = mac_halves(OWN_MAC);
+    let model = Chip {
+        registers: BTreeMap::from([(RAL0, low), (RAH0, high | RAH_VALID)]),
+        body: Body::new(MEMORY_BYTES),
         hangs: false,
         after_reset: after_reset.to_vec(),
         phy_sleeps: true,
     };
-    let model = Shared(Rc::new(RefCell::new(model)));
+    let model = Shared::new(model);
     (E1000::new(model.clone(), family, None), model)
-}
-
-fn received(card: &mut E1000<Shared>) -> Option<Vec<u8>> {
-    let mut frame = [0; FRAME_BYTES];
-    let len = card.receive(&mut frame)?;
-    Some(frame[..len].to_vec())
 }
 
 #[test]
 fn it_begins_with_its_own_address_or_the_one_that_it_is_given() {
     let (mut own, model) = card();
     assert!(own.begin() && own.is_in_order());
-    assert_eq!(own.mac(), OWN);
+    assert_eq!(own.mac(), OWN_MAC);
     let registers = |at| model.register(at);
     assert_eq!(
         [registers(RAL0), registers(RAH0)],
@@ -211,7 +150,7 @@ fn it_begins_with_its_own_address_or_the_one_that_it_is_given() {
 #[test]
 fn a_card_that_does_not_come_back_is_told() {
     let (mut card, model) = card();
-    model.0.borrow_mut().hangs = true;
+    model.inside().hangs = true;
     assert!(!card.begin());
     assert!(!card.is_in_order());
 }
@@ -220,49 +159,14 @@ fn a_card_that_does_not_come_back_is_told() {
 fn frames_come_out_in_their_order_however_often_the_rings_go_round() {
     let (mut card, model) = card();
     assert!(card.begin());
-    for round in 0..5 * RECEIVE_COUNT {
-        let frame = vec![round as u8; 60 + round % 1400];
-        assert!(card.can_send());
-        card.send(&frame);
-        assert_eq!(model.0.borrow_mut().sent.pop().unwrap(), frame);
-        assert!(model.0.borrow_mut().receive(&frame, DONE | END_OF_PACKET));
-        assert_eq!(received(&mut card).unwrap(), frame);
-        assert_eq!(received(&mut card), None);
-    }
+    frames_go_round(&mut card, &model, 5 * RECEIVE_COUNT);
 }
 
 #[test]
 fn a_full_ring_takes_nothing_and_loses_nothing() {
     let (mut card, model) = card();
     assert!(card.begin());
-    model.0.borrow_mut().sends = false;
-    let mut count: u8 = 0;
-    while card.can_send() {
-        card.send(&[count; 60]);
-        count += 1;
-    }
-    assert_eq!(usize::from(count), SEND_COUNT - 1);
-    card.send(&[0xff; 60]);
-    model.0.borrow_mut().sends = true;
-    model.0.borrow_mut().send();
-    let sent: Vec<u8> = model.0.borrow().sent.iter().map(|it| it[0]).collect();
-    assert_eq!(sent, (0..count).collect::<Vec<u8>>());
-    assert!(card.can_send());
-
-    let mut count: u8 = 0;
-    while model
-        .0
-        .borrow_mut()
-        .receive(&[count; 60], DONE | END_OF_PACKET)
-    {
-        count += 1;
-    }
-    assert_eq!(usize::from(count), RECEIVE_COUNT - 1);
-    for expected in 0..count {
-        assert_eq!(received(&mut card).unwrap()[0], expected);
-    }
-    assert!(model.0.borrow_mut().receive(&[7; 60], DONE | END_OF_PACKET));
-    assert_eq!(received(&mut card).unwrap()[0], 7);
+    full_rings_lose_nothing(&mut card, &model, SEND_COUNT - 1, RECEIVE_COUNT - 1);
 }
 
 #[test]
@@ -275,12 +179,9 @@ fn damaged_cut_and_longer_frames_are_thrown_away() {
         (FRAME_BYTES + 1, DONE | END_OF_PACKET),
         (61, DONE | END_OF_PACKET),
     ] {
-        assert!(model.0.borrow_mut().receive(&vec![1; len], told));
+        assert!(model.inside().receive_as(&vec![1; len], told));
     }
-    assert_eq!(received(&mut card).unwrap().len(), 61);
-    assert_eq!(received(&mut card), None);
-    card.send(&[0; FRAME_BYTES + 1]);
-    assert!(model.0.borrow().sent.is_empty());
+    one_is_taken(&mut card, &model, 61);
 }
 
 #[test]
@@ -291,19 +192,19 @@ fn a_card_at_rest_has_no_rings() {
     for at in [RCTL, TDBAL, RDBAL] {
         assert_eq!(model.register(at), 0);
     }
-    assert!(!model.0.borrow_mut().receive(&[1; 60], DONE | END_OF_PACKET));
+    assert!(!model.inside().receive(&[1; 60]));
     assert!(!card.is_in_order());
 }
 
 #[test]
 fn a_card_that_somebody_changed_is_not_in_order() {
-    for at in [RCTL, TCTL, RDBAL, TDBAL] {
-        let (mut card, mut model) = card();
-        assert!(card.begin());
-        model.set_register(at, 0);
-        assert!(!card.is_in_order());
-        assert!(card.begin() && card.is_in_order());
-    }
+    let changes: [fn(&mut Chip); 4] = [
+        |model| model.set_register(RCTL, 0),
+        |model| model.set_register(TCTL, 0),
+        |model| model.set_register(RDBAL, 0),
+        |model| model.set_register(TDBAL, 0),
+    ];
+    changes_are_found(card, &changes);
 }
 
 /// What each family sets behind a reset, and what it then has to have.
@@ -323,12 +224,12 @@ fn each_family_is_waited_for_and_set_up_in_its_way() {
         assert_eq!(model.register(TXDCTL), u32::from(is_new) << 22);
         assert_eq!(model.register(CTRL_EXT), u32::from(is_new) << 28);
         assert_eq!(model.register(STATUS) & 0x600, 0);
-        assert!(!model.0.borrow().phy_sleeps, "{family:?}");
+        assert!(!model.inside().phy_sleeps, "{family:?}");
         let table = MTA..MTA + 4 * 128;
-        let cleared = model.0.borrow().registers.range(table).count();
+        let cleared = model.inside().registers.range(table).count();
         assert_eq!(cleared, multicasts, "{family:?}");
         card.send(&[7; 60]);
-        assert_eq!(model.0.borrow_mut().sent.pop().unwrap(), [7; 60]);
+        assert_eq!(model.inside().body.sent.pop().unwrap(), [7; 60]);
         // And again, with something in its rings.
         assert!(card.begin() && card.is_in_order());
     }
