@@ -13,7 +13,7 @@ use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use rustyline::{CompletionType, Config, Editor};
 use std::collections::VecDeque;
-use std::io::Write;
+use std::io::{BufRead, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -126,10 +126,20 @@ impl Keyboard {
         }
         let mut text = std::mem::take(&mut self.begun);
         loop {
-            if std::io::stdin().read_line(&mut text)? == 0 {
+            let mut input = std::io::stdin().lock();
+            let bytes = input.fill_buf()?;
+            let len_bytes = bytes.len();
+            if len_bytes == 0 {
                 return Ok(Input::End);
             }
-            if open_braces(&text) == 0 {
+            // What came while the editor had the terminal ends its lines with the key's own sign.
+            let came = String::from_utf8_lossy(bytes).replace("\r\n", "\n");
+            text.push_str(&came.replace('\r', "\n"));
+            input.consume(len_bytes);
+            if let Some(end) = text.rfind('\n')
+                && open_braces(&text) == 0
+            {
+                self.begun = text.split_off(end + 1);
                 return Ok(self.taken(&text));
             }
         }
