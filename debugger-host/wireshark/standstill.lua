@@ -607,7 +607,7 @@ function Cursor:settings()
         self:num("core")
     end
     if options % 128 >= 64 then
-        self:num("first pass * 2 + once")
+        self:num("first pass * 4 + lifetime")
     end
     if options % 32 >= 16 then
         self:num("bytes of the buffer")

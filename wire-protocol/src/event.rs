@@ -96,13 +96,25 @@ impl Options {
     };
 }
 
+/// How long a breakpoint is there, if nobody clears it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lifetime {
+    /// For good.
+    #[default]
+    UntilCleared,
+    /// It is cleared when it has halted.
+    UntilItHalts,
+    /// It is cleared when the debuggee halts, whatever for.
+    UntilNextHalt,
+}
+
 /// What makes an event a breakpoint, which has a list of its own. It halts whatever else it does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Breakpoint {
     /// The pass that is the first to act: passes before it are counted and do nothing. At least 1.
     pub first_pass: u32,
-    /// It is cleared when it has halted.
-    pub is_once: bool,
+    /// How long it is there.
+    pub lifetime: Lifetime,
 }
 
 impl Default for Breakpoint {
@@ -115,7 +127,7 @@ impl Breakpoint {
     /// One that acts on each pass.
     pub const DEFAULT: Self = Self {
         first_pass: 1,
-        is_once: false,
+        lifetime: Lifetime::UntilCleared,
     };
 }
 

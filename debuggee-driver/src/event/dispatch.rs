@@ -193,7 +193,7 @@ impl Installed {
     }
 
     /// Events of a hit: those that came since it was found have no part in it.
-    fn matched(&self, hit: &Hit<'_>) -> impl Iterator<Item = &Record> {
+    pub fn matched(&self, hit: &Hit<'_>) -> impl Iterator<Item = &Record> {
         let Hit { pid, tid, .. } = *hit;
         let running = move |asked| match asked {
             Running::Process => pid,

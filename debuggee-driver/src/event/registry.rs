@@ -8,7 +8,8 @@ use crate::pool::slab::{EVENTS_MAX, Reserved};
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use wire_protocol::address::{EventId, GuestPhysical};
 use wire_protocol::event::{
-    Actions, ConditionKind, EventChange, EventEntry, ProgramSizes, Settings, Standing, Trigger,
+    Actions, ConditionKind, EventChange, EventEntry, Lifetime, ProgramSizes, Settings, Standing,
+    Trigger,
 };
 
 /// An installed event.
@@ -213,6 +214,14 @@ impl Record {
             EventChange::Clear => wanted::CLEAR,
         };
         self.wanted.fetch_max(number, Ordering::Relaxed);
+    }
+
+    /// A breakpoint whose time has ended is set again, before anybody cleared it.
+    pub(super) fn renew(&self) {
+        let breakpoint = self.settings.breakpoint;
+        if breakpoint.is_some_and(|of| of.lifetime != Lifetime::UntilCleared) {
+            self.wanted.store(wanted::NOTHING, Ordering::Relaxed);
+        }
     }
 
     /// Takes what [`Self::want`] remembered.

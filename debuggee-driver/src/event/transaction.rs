@@ -242,6 +242,9 @@ impl Installed {
             return;
         };
         record.set_enabled(enabled);
+        if enabled {
+            record.renew();
+        }
         let is_monitor = matches!(record.settings.trigger, Trigger::Monitor { .. });
         if let Some(at) = record.hook {
             // Nobody saw what was written while the page was not watched.

@@ -11,12 +11,14 @@ pub mod steps;
 use crate::command::system;
 use crate::cores::registers::RegisterFile;
 use crate::event::Hit;
+use crate::event::registry::Record;
 use crate::line::{Buffers, Line};
 use crate::port::{Cpu, Ports};
 use crate::run;
 use crate::shared::{Halt, Seat, Shared};
 use core::sync::atomic::Ordering::SeqCst;
 use wire_protocol::address::{CoreId, GuestVirtual};
+use wire_protocol::event::Actions;
 use wire_protocol::link::Incoming;
 use wire_protocol::packet::{Reply, Request, RequestError, StopCause};
 use wire_protocol::refusal::Refusal;
@@ -54,11 +56,14 @@ pub fn stop<P: Ports>(
     // What was said in a stop of another kind is not for this one. Only who halts looks at it.
     shared.take_short_circuit();
     if let Some(hit) = hit {
-        halt.read(|installed| installed.count(&hit));
+        halt.read(|installed| {
+            installed.count(&hit);
+            let halts = |record: &&Record| record.settings.actions.contains(Actions::BREAK);
+            let halting = installed.matched(&hit).filter(halts);
+            halting.for_each(|record| run::machine::spend_with_another(shared, installed, record));
+        });
     }
-    if let StopCause::Event { event } = cause {
-        halt.read(|installed| run::machine::spend(shared, installed, event));
-    }
+    halt.read(|installed| run::machine::spend(shared, installed, cause));
     let core = halt.owner();
     capture(&mut halt.parts().1.file, core, cpu, shared);
     let still_since = halt.gather(

@@ -13,7 +13,7 @@ use crate::run::{self, Runner};
 use crate::shared::{Seat, Shared};
 use crate::vmx::guest;
 use wire_protocol::address::EventId;
-use wire_protocol::event::Actions;
+use wire_protocol::event::{Actions, Lifetime};
 use wire_protocol::packet::StopCause;
 
 /// How the guest goes on after a hit.
@@ -219,6 +219,12 @@ fn run_all<P: Ports>(
         all.short_circuit |= by_itself;
         all.short_circuit = ran.short_circuit.unwrap_or(all.short_circuit);
         if ran.pauses || actions.contains(Actions::BREAK) {
+            if all.stops.is_some() {
+                seat.read(|installed| {
+                    let record = installed.registry().seen_at(place, event);
+                    record.map(|of| run::machine::spend_with_another(shared, installed, of))
+                });
+            }
             all.stops = all.stops.or(Some(event));
         }
     }
@@ -270,6 +276,7 @@ fn is_spent(installed: &Installed, event: EventId) -> bool {
     let record = installed.registry().get(event);
     record.is_some_and(|record| {
         let breakpoint = record.settings.breakpoint;
-        breakpoint.is_some_and(|breakpoint| breakpoint.is_once) && !record.is_enabled()
+        let ends = breakpoint.is_some_and(|of| of.lifetime != Lifetime::UntilCleared);
+        ends && !record.is_enabled()
     })
 }

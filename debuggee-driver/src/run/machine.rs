@@ -6,6 +6,7 @@
 use super::registers::Registers;
 use crate::cores::branches::Branches;
 use crate::event::Installed;
+use crate::event::registry::Record;
 use crate::guest::{process, walk};
 use crate::port::{Hidden, PhysicalMemory, Ports};
 use crate::published::AskedStep;
@@ -14,8 +15,8 @@ use core::sync::atomic::AtomicU64;
 use wire_protocol::address::{CoreId, EventId, Extent, GuestPhysical, GuestVirtual, PAGE_BYTES};
 use wire_protocol::branch::Branch;
 use wire_protocol::bytecode::routine::Pseudo;
-use wire_protocol::event::EventChange;
-use wire_protocol::packet::{Arguments, Content, Source};
+use wire_protocol::event::{EventChange, Lifetime};
+use wire_protocol::packet::{Arguments, Content, Source, StopCause};
 use wire_protocol::register::Register;
 use wire_protocol::script::{Ask, BranchCall, Machine, Tracing};
 
@@ -92,12 +93,26 @@ pub fn change<P: Ports>(
     true
 }
 
-/// A breakpoint that halts once has done so: it acts no more, and is cleared when the guest runs again.
-pub fn spend<P: Ports>(shared: &Shared<P>, installed: &Installed, event: EventId) {
-    let record = installed.registry().get(event);
-    let breakpoint = record.and_then(|record| record.settings.breakpoint);
-    if breakpoint.is_some_and(|breakpoint| breakpoint.is_once) {
-        change(shared, installed, event, EventChange::Clear);
+/// Breakpoints whose time ends with a halt of this cause act no more, and are cleared when the guest runs again.
+pub fn spend<P: Ports>(shared: &Shared<P>, installed: &Installed, cause: StopCause) {
+    for record in installed.registry().records() {
+        let breakpoint = record.settings.breakpoint;
+        let ends = breakpoint.is_some_and(|breakpoint| match breakpoint.lifetime {
+            Lifetime::UntilCleared => false,
+            Lifetime::UntilItHalts => cause == (StopCause::Event { event: record.id }),
+            Lifetime::UntilNextHalt => true,
+        });
+        if ends {
+            change(shared, installed, record.id, EventChange::Clear);
+        }
+    }
+}
+
+/// The same for one that halts together with another one, which the halt is named after.
+pub fn spend_with_another<P: Ports>(shared: &Shared<P>, installed: &Installed, record: &Record) {
+    let breakpoint = record.settings.breakpoint;
+    if breakpoint.is_some_and(|of| of.lifetime == Lifetime::UntilItHalts) {
+        change(shared, installed, record.id, EventChange::Clear);
     }
 }
 

@@ -5,7 +5,7 @@ use crate::symbol::resolve::Symbols;
 use schemars::JsonSchema;
 use serde::Serialize;
 use wire_protocol::event::{
-    self, Access, Actions, ConditionKind, ControlRegister, EventEntry, FreeCounts, Modes,
+    self, Access, Actions, ConditionKind, ControlRegister, EventEntry, FreeCounts, Lifetime, Modes,
     PoolClass, PoolLine, ProgramSizes, Settings, Space, Stage, Standing, TraceKind,
 };
 
@@ -203,8 +203,20 @@ pub struct Condition {
 pub struct Breakpoint {
     /// The first pass that acts.
     pub first_pass: u32,
+    /// How long it is there.
+    pub lifetime: LifetimeName,
+}
+
+/// How long a breakpoint is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LifetimeName {
+    /// For good.
+    UntilCleared,
     /// It is cleared when it has halted.
-    pub is_once: bool,
+    UntilItHalts,
+    /// It is cleared when the debuggee halts, whatever for.
+    UntilNextHalt,
 }
 
 /// An event as it was asked for.
@@ -277,7 +289,11 @@ impl Event {
             breaks: settings.actions.contains(Actions::BREAK),
             breakpoint: settings.breakpoint.map(|of| Breakpoint {
                 first_pass: of.first_pass,
-                is_once: of.is_once,
+                lifetime: match of.lifetime {
+                    Lifetime::UntilCleared => LifetimeName::UntilCleared,
+                    Lifetime::UntilItHalts => LifetimeName::UntilItHalts,
+                    Lifetime::UntilNextHalt => LifetimeName::UntilNextHalt,
+                },
             }),
             outputs: outputs.to_vec(),
         }

@@ -227,12 +227,6 @@ pub enum CommandError {
         /// The most it can be.
         most: u64,
     },
-    /// What `events` changes is a breakpoint.
-    #[error("{id:x} is a breakpoint, which `be`, `bd` and `bc` change; `bl` lists them")]
-    IsABreakpoint {
-        /// Its number.
-        id: u32,
-    },
     /// No breakpoint has that number.
     #[error("there is no breakpoint {id:x}; `bl` lists them")]
     NoBreakpoint {

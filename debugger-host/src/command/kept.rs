@@ -13,6 +13,8 @@ pub(super) struct KeptEvent {
     pub(super) command: String,
     pub(super) is_enabled: bool,
     pub(super) is_by_address: bool,
+    /// A breakpoint that halted, and is gone when the debuggee runs again.
+    pub(super) is_spent: bool,
 }
 
 impl KeptEvent {
@@ -47,7 +49,8 @@ impl Kept {
 
     /// Whether an event was set with this command and is there.
     pub(super) fn has(&self, command: &str) -> bool {
-        self.events.values().any(|event| event.command == command)
+        let mut there = self.events.values().filter(|event| !event.is_spent);
+        there.any(|event| event.command == command)
     }
 
     pub(super) fn change(&mut self, change: EventChange, which: Selection) {
@@ -62,9 +65,17 @@ impl Kept {
                 for (id, event) in &mut self.events {
                     if concerned(*id, event) {
                         event.is_enabled = change == EventChange::Enable;
+                        event.is_spent &= !event.is_enabled;
                     }
                 }
             }
+        }
+    }
+
+    /// A breakpoint that halts once has halted.
+    pub(super) fn spend(&mut self, id: u32) {
+        if let Some(event) = self.events.get_mut(&id) {
+            event.is_spent = true;
         }
     }
 
@@ -97,6 +108,7 @@ impl Kept {
                 command: event.command,
                 is_enabled: event.is_enabled,
                 is_by_address: event.is_by_address,
+                is_spent: false,
             };
             self.events.insert(event.id, kept);
         }
@@ -110,7 +122,8 @@ pub(super) fn saved_events(events: &BTreeMap<u32, KeptEvent>) -> Vec<SavedEvent>
         is_by_address: event.is_by_address,
         command: event.command.clone(),
     };
-    events.iter().map(saved).collect()
+    let lasting = events.iter().filter(|(_, event)| !event.is_spent);
+    lasting.map(saved).collect()
 }
 
 pub(super) fn reserving(pools: &BTreeMap<&'static str, u32>) -> Vec<String> {

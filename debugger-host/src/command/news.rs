@@ -9,6 +9,7 @@ use crate::answer::{
 use crate::disasm::disassemble;
 use crate::session::{self, MessageContent, ProgramMessage, Session};
 use std::time::{Duration, Instant};
+use wire_protocol::event::Lifetime;
 use wire_protocol::packet::{Source, StopCause};
 
 /// As long as the debuggee runs, messages may come without end: so long are they shown before
@@ -115,9 +116,13 @@ impl Debugger {
                     let _ = self.session.events();
                 }
                 let entry = self.session.known_event(event);
+                let breakpoint = entry.and_then(|entry| entry.settings.breakpoint);
+                if breakpoint.is_some_and(|of| of.lifetime == Lifetime::UntilItHalts) {
+                    self.kept.spend(event.0);
+                }
                 Cause::Event {
                     id: event.0,
-                    is_breakpoint: entry.is_some_and(|entry| entry.settings.breakpoint.is_some()),
+                    is_breakpoint: breakpoint.is_some(),
                     trigger: entry.map(|entry| Trigger::new(&entry.settings, &self.symbols)),
                 }
             }

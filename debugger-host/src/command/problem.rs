@@ -109,7 +109,6 @@ described!(CommandError {
     ScriptDepth { limit }
     Partly { failed, count }
     NoResult {}
-    IsABreakpoint { id }
     IsAnEvent { id }
     NoBreakpoint { id }
     AddressOfThen {}

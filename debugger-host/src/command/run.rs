@@ -1,5 +1,6 @@
 //! Running, halting, and choosing a core.
 
+use super::event::stop_at;
 use super::{Action, Arguments, CommandError, Debugger, ParseError};
 use crate::answer::{Address, Answer, status};
 use crate::expression::Expression;
@@ -16,15 +17,23 @@ const WAIT_LIMIT_S: u64 = 24 * 60 * 60;
 
 type Parsed = Result<Box<dyn Action>, ParseError>;
 
-struct Go;
+/// To an address, or on.
+struct Go(Option<Expression>);
 
 pub(super) fn go(mut arguments: Arguments<'_>) -> Parsed {
+    let to = match arguments.is_empty() {
+        true => None,
+        false => Some(arguments.expression("the address")?),
+    };
     arguments.end()?;
-    Ok(Box::new(Go))
+    Ok(Box::new(Go(to)))
 }
 
 impl Action for Go {
     fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
+        if let Some(address) = &self.0 {
+            stop_at(debugger, address)?;
+        }
         debugger.back_up();
         debugger.session.go()?;
         debugger.has_just_gone = true;

@@ -86,7 +86,7 @@ fn a_wrong_number_is_named() {
 #[test]
 fn missing_and_extra_arguments_show_the_syntax() {
     assert!(error("!epthook").contains("usage: !epthook"));
-    assert!(error("g now").contains("`now` is not understood here"));
+    assert!(error("g now then").contains("`then` is not understood here"));
 }
 
 #[test]

@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use wire_protocol::address::EventId;
 use wire_protocol::event::{
-    Condition, EventChange, EventEntry, EventSpec, FreeCounts, PoolClass, PoolLine, ProgramSizes,
-    Programs, Selection, Settings, Standing,
+    Condition, EventChange, EventEntry, EventSpec, FreeCounts, Lifetime, PoolClass, PoolLine,
+    ProgramSizes, Programs, Selection, Settings, Standing,
 };
 use wire_protocol::limits;
 use wire_protocol::packet::{
@@ -147,13 +147,13 @@ impl Mirror {
         self.pools = None;
     }
 
-    /// The debuggee halted: programs may have disabled or cleared events while it ran, and breakpoints that halt once
-    /// have done so.
+    /// The debuggee halted: programs may have disabled or cleared events while it ran, and the time of breakpoints may
+    /// have ended.
     pub(super) fn check_after_run(&mut self) {
         let changes = |entry: &EventEntry| {
             let breakpoint = entry.settings.breakpoint;
-            let is_once = breakpoint.is_some_and(|breakpoint| breakpoint.is_once);
-            is_once || entry.sizes != ProgramSizes::default()
+            let ends = breakpoint.is_some_and(|of| of.lifetime != Lifetime::UntilCleared);
+            ends || entry.sizes != ProgramSizes::default()
         };
         if self.events.iter().flatten().any(changes) {
             self.events = None;

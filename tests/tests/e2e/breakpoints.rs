@@ -159,3 +159,77 @@ fn memory_breakpoints_halt_at_what_is_asked_for() {
     lab.run("g");
     assert!(lab.guest("wait").contains("51"));
 }
+
+#[test]
+fn going_to_an_address_stops_this_thread_there_and_leaves_nothing() {
+    let mut it = Threads::start(200);
+    let lab = &mut it.lab;
+    lab.run(&format!("bp {CALLED} tid 0n{}", it.threads[1]));
+    lab.run("g");
+    lab.guest_background("touch /tmp/threads");
+    let at = lab.run(".wait 0n60");
+    assert!(at.starts_with("breakpoint 0 hit on core 1"), "{at}");
+    // Four threads are about to come to it; only this one counts, and none of them stays there.
+    for _ in 0..3 {
+        let news = lab.run("g vmlinux!__x64_sys_getsid");
+        let news = match news.is_empty() {
+            true => lab.run(".wait 0n60"),
+            false => news,
+        };
+        assert!(news.starts_with("breakpoint 0 hit on core 1"), "{news}");
+    }
+    lab.run("bc 0");
+    let news = lab.run("g (@rip + 5)");
+    let news = match news.is_empty() {
+        true => lab.run(".wait 0n60"),
+        false => news,
+    };
+    assert!(
+        news.contains(" hit on core 1: bp vmlinux!__x64_sys_getsid+5"),
+        "{news}"
+    );
+    assert!(lab.run("bl").contains("until the next halt"));
+    // Nobody comes there: the next halt takes it away.
+    lab.run("g vmlinux!panic");
+    lab.run("sleep 0n200");
+    lab.run("pause");
+    lab.run("g");
+    lab.run("sleep 0n200");
+    lab.run("pause");
+    assert_eq!(lab.run("bl"), "no breakpoints");
+    assert!(lab.refused("g vmlinux!nosuch").contains("no symbol"));
+    assert!(lab.refused("g 10").contains("10"));
+    lab.go();
+}
+
+#[test]
+fn a_breakpoint_halts_once_with_another_one_and_again_if_it_is_enabled() {
+    let mut lab = Lab::with(&Options::default());
+    lab.run("pause");
+    lab.run(&format!("bp {CALLED}"));
+    lab.run(&format!("bp {CALLED} once"));
+    lab.run("g");
+    lab.guest_background("lab-calls 20 1");
+    let halted = |lab: &mut Lab, news: String| match news.is_empty() {
+        true => lab.run(".wait 0n60"),
+        false => news,
+    };
+    let at = halted(&mut lab, String::new());
+    assert!(at.starts_with("breakpoint 0 hit on core 1"), "{at}");
+    // It was met, too, so it is over; `be` sets it again.
+    assert!(lab.run("bl").contains("  1  disabled "));
+    lab.run("be 1");
+    assert!(lab.run("bl").contains("  1  enabled "));
+    lab.run("bc 0");
+    let news = lab.run("g");
+    let at = halted(&mut lab, news);
+    assert!(at.starts_with("breakpoint 1 hit on core 1"), "{at}");
+    let file = lab.machine.socket_path().with_file_name("a.session");
+    let saved = lab.run(&format!(".session save {}", file.display()));
+    assert!(saved.starts_with("0 events "), "{saved}");
+    lab.run("g");
+    assert!(lab.guest("wait").contains("calls 20 core 1"));
+    lab.run("pause");
+    assert_eq!(lab.run("bl"), "no breakpoints");
+    lab.go();
+}

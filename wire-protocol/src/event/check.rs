@@ -174,7 +174,7 @@ mod tests {
         let never = Settings {
             breakpoint: Some(Breakpoint {
                 first_pass: 0,
-                is_once: false,
+                ..Breakpoint::DEFAULT
             }),
             ..at_code
         };

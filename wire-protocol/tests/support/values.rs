@@ -15,8 +15,8 @@ use wire_protocol::branch::{BRANCHES_MAX, Branch, BranchOrder, Notes};
 use wire_protocol::digest::{Digest, DigestKey};
 use wire_protocol::event::{
     Access, Actions, Breakpoint, Condition, ControlRegister, EventChange, EventEntry, EventSpec,
-    Filter, FreeCounts, Modes, Options, PoolClass, PoolLine, Programs, Selection, Settings, Space,
-    Stage, Standing, SyscallBy, TraceKind, Trigger,
+    Filter, FreeCounts, Lifetime, Modes, Options, PoolClass, PoolLine, Programs, Selection,
+    Settings, Space, Stage, Standing, SyscallBy, TraceKind, Trigger,
 };
 use wire_protocol::limits;
 use wire_protocol::packet::{

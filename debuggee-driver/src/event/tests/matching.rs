@@ -69,7 +69,7 @@ fn a_breakpoint_lets_passes_by_and_is_no_event_among_others() {
     let mut third = hook_spec();
     third.settings.breakpoint = Some(Breakpoint {
         first_pass: 3,
-        is_once: false,
+        ..Breakpoint::DEFAULT
     });
     let event = world
         .installed

@@ -1,12 +1,49 @@
-//! The list of breakpoints, and changes to it. Called by the command table.
+//! The list of breakpoints, and changes to it; called by the command table. The breakpoint of `g ADDRESS`, called by it.
 
 use super::Parsed;
 use super::manage::{changed, number};
 use crate::answer::Answer;
+use crate::command::program::{Kind, compile};
 use crate::command::{Action, Arguments, CommandError, Debugger};
 use crate::expression::Expression;
-use wire_protocol::address::EventId;
-use wire_protocol::event::{EventChange, FreeCounts, Selection};
+use crate::session::{NewEvent, SessionError};
+use wire_protocol::address::{EventId, GuestVirtual};
+use wire_protocol::event::{
+    Breakpoint, EventChange, FreeCounts, Lifetime, Selection, Settings, Trigger,
+};
+use wire_protocol::register::Register;
+
+/// Lets the debuggee halt where the thread that the operating core runs comes to an address, or at whatever is sooner. Where
+/// the core is idle any thread is meant, as each core has an idle thread of its own.
+///
+/// # Errors
+/// When no instruction starts there, or the debuggee has no room for it.
+pub(in crate::command) fn stop_at(
+    debugger: &mut Debugger,
+    address: &Expression,
+) -> Result<(), CommandError> {
+    let address = debugger.value(address)?;
+    let lead_bytes = debugger.lead_bytes(address, false)?;
+    let program = compile(debugger, Kind::Expression, "$tid", "g")?;
+    let tid = debugger.session.run_script(program.into())?.value;
+    let mut settings = Settings::new(Trigger::EptHook {
+        address: GuestVirtual(address),
+    });
+    settings.options.lead_bytes = lead_bytes;
+    settings.filter.tid = u32::try_from(tid).ok().filter(|tid| *tid != 0);
+    // Where it stands now is no place to come to: that pass goes by.
+    let is_here = debugger.session.register(Register::Rip)? == address;
+    settings.breakpoint = Some(Breakpoint {
+        first_pass: if is_here { 2 } else { 1 },
+        lifetime: Lifetime::UntilNextHalt,
+    });
+    let added = debugger.session.add_events(&[NewEvent::new(settings)])?;
+    match added.results.first() {
+        Some(Ok(_)) => Ok(()),
+        Some(Err(refusal)) => Err(SessionError::Refused(*refusal).into()),
+        None => Err(CommandError::NoResult {}),
+    }
+}
 
 struct List;
 

@@ -109,17 +109,18 @@ impl Action for Events {
         let which = match event {
             Some(event) => {
                 let id = number(debugger, "the event", event)?;
-                let known = debugger.session.known_event(id);
-                if known.is_some_and(|entry| entry.settings.breakpoint.is_some()) {
-                    return Err(CommandError::IsABreakpoint { id: id.0 });
-                }
                 Selection::One(id)
             }
             None => Selection::Events,
         };
+        let known = match which {
+            Selection::One(id) => debugger.session.known_event(id),
+            Selection::Events | Selection::Breakpoints => None,
+        };
+        let is_breakpoint = known.is_some_and(|entry| entry.settings.breakpoint.is_some());
         let (count, free) = debugger.session.change_events(*change, which)?;
         debugger.kept.change(*change, which);
-        Ok(changed(*change, (which, false), count, &free))
+        Ok(changed(*change, (which, is_breakpoint), count, &free))
     }
 }
 

@@ -11,7 +11,7 @@ mod source;
 mod trigger;
 mod typed;
 
-pub(super) use breakpoint::{change_breakpoints, list_breakpoints};
+pub(super) use breakpoint::{change_breakpoints, list_breakpoints, stop_at};
 pub(super) use manage::{events, flush};
 pub(super) use options::{OPTIONS, OPTIONS_DETAILS};
 pub(super) use pools::{pools, preactivate, prealloc, test};
@@ -26,7 +26,7 @@ use options::{Options, Process};
 use trigger::{TriggerArguments, within};
 use wire_protocol::address::{CoreId, EventId};
 use wire_protocol::event::{
-    Actions, Breakpoint, Filter, FreeCounts, Options as EventOptions, Settings, Trigger,
+    Actions, Breakpoint, Filter, FreeCounts, Lifetime, Options as EventOptions, Settings, Trigger,
 };
 use wire_protocol::refusal::Refusal;
 
@@ -65,7 +65,10 @@ impl AddEvent {
         };
         Ok(Some(Breakpoint {
             first_pass,
-            is_once: self.options.is_once,
+            lifetime: match self.options.is_once {
+                true => Lifetime::UntilItHalts,
+                false => Lifetime::UntilCleared,
+            },
         }))
     }
 

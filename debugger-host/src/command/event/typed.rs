@@ -181,7 +181,7 @@ fn options(options: &Options, settings: &Settings) -> String {
         if breakpoint.first_pass > 1 {
             let _ = write!(text, " passes {:x}", breakpoint.first_pass);
         }
-        if breakpoint.is_once {
+        if options.is_once {
             text.push_str(" once");
         }
     }
@@ -221,6 +221,7 @@ impl AddEvent {
             command: format!("{}{blank}{own}{options}", self.name),
             is_enabled: true,
             is_by_address,
+            is_spent: false,
         };
         debugger.kept.add(id.0, kept);
     }

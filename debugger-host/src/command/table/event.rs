@@ -235,7 +235,8 @@ pub(super) static ROWS: &[Command] = &[
         names: &["be"],
         syntax: "be N … | be all",
         summary: "enable breakpoints",
-        details: "By the numbers that `bl` has; `*` is all, too.",
+        details: "By the numbers that `bl` has; `*` is all, too. One that was to halt\n\
+            once, and has, does so again.",
         examples: &["be 0", "be 1 2", "be all"],
         answers: &["events-changed"],
         parse: event::change_breakpoints,
@@ -263,7 +264,8 @@ pub(super) static ROWS: &[Command] = &[
         syntax: "events [e|d|c N|all] | events sc on|off",
         summary: "list events; enable, disable or clear one or all; short-circuit this stop",
         details: "A cleared event is gone from every core, with its objects back in their pools,\n\
-            before the reply comes. `events sc on`: what this stop is about does not take effect.",
+            before the reply comes. `all` leaves breakpoints alone, which `bc` clears. `events sc on`:\n\
+            what this stop is about does not take effect.",
         examples: &[
             "events",
             "events d 0",

@@ -16,10 +16,11 @@ pub static COMMANDS: LazyLock<Vec<&'static Command>> =
 static DEBUGGEE: &[Command] = &[
     Command {
         names: &["g", "go"],
-        syntax: "g",
-        summary: "let the debuggee run",
-        details: "",
-        examples: &["g"],
+        syntax: "g [ADDRESS]",
+        summary: "let the debuggee run, until this thread comes to ADDRESS if there is one",
+        details: "The breakpoint there is for the thread that the operating core runs; where that is idle, for all. It is\n\
+            gone with the next halt, whatever that is for.",
+        examples: &["g", "g vfs_read", "g (@rip + 5)"],
         answers: &["done"],
         parse: run::go,
     },
@@ -27,10 +28,11 @@ static DEBUGGEE: &[Command] = &[
         names: &["i"],
         syntax: "i [COUNT]",
         summary: "execute one instruction of the operating core, or COUNT of them, while all others stay held",
-        details: "Into system calls, exceptions, interrupts, and back: what comes in the place of an instruction, and\n\
-            each repetition of a string instruction, counts as one. Shown is the instruction that comes next; of\n\
-            more than 40h the last eight. Ctrl+C and events end it early. Interrupts wait until 2710h\n\
-            instructions are done, unless the core sleeps. COUNT is at most 100000.",
+        details: "Into system calls, exceptions, interrupts, and back: what comes in the place of an\n\
+            instruction, and each repetition of a string instruction, counts as one. Shown is the\n\
+            instruction that comes next; of more than 0n64 the last eight. Ctrl+C and events end it\n\
+            early. Interrupts wait until 0n10000 instructions are done, unless the core sleeps. COUNT\n\
+            is at most 0n1048576.",
         examples: &["i", "i 10", "i 0n10000"],
         answers: &["stepped"],
         parse: step::plain,
@@ -39,7 +41,7 @@ static DEBUGGEE: &[Command] = &[
         names: &["ir"],
         syntax: "ir [COUNT]",
         summary: "the same, with the registers that each instruction changed",
-        details: "COUNT is at most 40.",
+        details: "COUNT is at most 0n64.",
         examples: &["ir", "ir 5"],
         answers: &["stepped"],
         parse: step::with_registers,

@@ -7,8 +7,8 @@ use wire_protocol::address::EventId;
 use wire_protocol::branch::{Branch, BranchKind, BranchOrder, Notes};
 use wire_protocol::event::{
     Access, Actions, Breakpoint, Condition, ConditionKind, ControlRegister, EventChange,
-    EventEntry, EventSpec, Filter, FreeCounts, Modes, Options, PoolClass, PoolLine, ProgramSizes,
-    Programs, Settings, Space, Stage, Standing, SyscallBy, TraceKind, Trigger,
+    EventEntry, EventSpec, Filter, FreeCounts, Lifetime, Modes, Options, PoolClass, PoolLine,
+    ProgramSizes, Programs, Settings, Space, Stage, Standing, SyscallBy, TraceKind, Trigger,
 };
 use wire_protocol::packet::{
     Argument, Arguments, Content, Failure, FailureCause, GlobalName, GlobalOffset, MessageCounts,
@@ -23,6 +23,7 @@ words!(
     ControlRegister,
     EventChange,
     FailureCause,
+    Lifetime,
     Space,
     Stage,
     Standing,
@@ -61,7 +62,7 @@ fn typed(trigger: &Trigger) -> Value {
 }
 
 told!(struct Filter { pid, tid, core });
-told!(struct Breakpoint { first_pass: counted, is_once });
+told!(struct Breakpoint { first_pass: counted, lifetime });
 told!(struct Options { stage, short_circuit, immediate, buffer_bytes: counted, lead_bytes });
 told!(struct Settings { trigger: typed, filter, actions, options, breakpoint });
 told!(

@@ -2,7 +2,8 @@
 
 use super::address;
 use crate::answer::event::{
-    Class, Event, Free, Installed, Language, Pools, StageName, StandingName, TraceName, Trigger,
+    Class, Event, Free, Installed, Language, LifetimeName, Pools, StageName, StandingName,
+    TraceName, Trigger,
 };
 use crate::size::{bytes, count};
 use std::fmt::Write;
@@ -110,8 +111,10 @@ fn programs(event: &Event) -> String {
         if breakpoint.first_pass > 1 {
             let _ = write!(text, ", passes {:x}", breakpoint.first_pass);
         }
-        if breakpoint.is_once {
-            text.push_str(", once");
+        match breakpoint.lifetime {
+            LifetimeName::UntilCleared => {}
+            LifetimeName::UntilItHalts => text.push_str(", once"),
+            LifetimeName::UntilNextHalt => text.push_str(", until the next halt"),
         }
     } else if event.breaks {
         text.push_str(", break");

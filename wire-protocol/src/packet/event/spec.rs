@@ -5,8 +5,8 @@ use super::trigger;
 use crate::address::CoreId;
 use crate::codec::{self, EncodeError, Parsed, Writer, byte, fixed_u32, narrow, reject, run, when};
 use crate::event::{
-    Actions, Breakpoint, Condition, ConditionKind, EventSpec, Filter, Options, ProgramSizes,
-    Programs, Settings, Stage,
+    Actions, Breakpoint, Condition, ConditionKind, EventSpec, Filter, Lifetime, Options,
+    ProgramSizes, Programs, Settings, Stage,
 };
 use crate::limits;
 use crate::packet::list::Item;
@@ -220,26 +220,38 @@ fn write_settings(
     }
 }
 
-/// Twice the first pass that acts, and 1 if it acts once.
+/// Four times the first pass that acts, and the lifetime.
 fn write_breakpoint(breakpoint: Breakpoint, out: &mut Writer<'_>) -> Result<(), EncodeError> {
     match breakpoint {
         Breakpoint { first_pass: 0, .. } => Err(EncodeError::OverLimit),
         Breakpoint {
             first_pass,
-            is_once,
-        } => out.varint(u64::from(first_pass) << 1 | u64::from(is_once)),
+            lifetime,
+        } => {
+            let lifetime = match lifetime {
+                Lifetime::UntilCleared => 0,
+                Lifetime::UntilItHalts => 1,
+                Lifetime::UntilNextHalt => 2,
+            };
+            out.varint(u64::from(first_pass) << 2 | lifetime)
+        }
     }
 }
 
 fn breakpoint(input: &[u8]) -> Parsed<'_, Breakpoint> {
     let (rest, word) = codec::varint(input)?;
-    match u32::try_from(word >> 1) {
+    let lifetime = match word & 3 {
+        0 => Lifetime::UntilCleared,
+        1 => Lifetime::UntilItHalts,
+        2 => Lifetime::UntilNextHalt,
+        _ => return reject(input),
+    };
+    match u32::try_from(word >> 2) {
         Ok(0) | Err(_) => reject(input),
         Ok(first_pass) => {
-            let is_once = word & 1 != 0;
             let breakpoint = Breakpoint {
                 first_pass,
-                is_once,
+                lifetime,
             };
             Ok((rest, breakpoint))
         }

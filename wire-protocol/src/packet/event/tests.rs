@@ -1,8 +1,9 @@
 use super::*;
 use crate::address::GuestVirtual;
 use crate::event::{
-    Access, Actions, Breakpoint, Condition, ConditionKind, ControlRegister, Filter, Modes, Options,
-    ProgramSizes, Programs, Selection, Settings, Space, Stage, SyscallBy, TraceKind, Trigger,
+    Access, Actions, Breakpoint, Condition, ConditionKind, ControlRegister, Filter, Lifetime,
+    Modes, Options, ProgramSizes, Programs, Selection, Settings, Space, Stage, SyscallBy,
+    TraceKind, Trigger,
 };
 use crate::packet::kind::{ReplyKind, RequestKind};
 use crate::packet::testing::{
@@ -61,20 +62,27 @@ fn filter_and_leaf_take_bytes_only_when_there() {
 
 #[test]
 fn a_breakpoint_takes_three_bytes_more_than_a_hook() {
-    let at = |first_pass, is_once| {
+    let at = |first_pass, lifetime| {
         let mut spec = HOOK;
         spec.settings.breakpoint = Some(Breakpoint {
             first_pass,
-            is_once,
+            lifetime,
         });
         add(&[spec])
     };
-    assert_eq!(at(1, false), [1, 3, 0x80, 0x40, 1, 0x80, 1, 2]);
-    assert_eq!(at(3, true), [1, 3, 0x80, 0x40, 1, 0x80, 1, 7]);
-    let mut bytes = at(1, false);
-    bytes.pop();
+    assert_eq!(
+        at(1, Lifetime::UntilCleared),
+        [1, 3, 0x80, 0x40, 1, 0x80, 1, 4]
+    );
+    assert_eq!(
+        at(3, Lifetime::UntilItHalts),
+        [1, 3, 0x80, 0x40, 1, 0x80, 1, 13]
+    );
+    let mut bytes = at(1, Lifetime::UntilNextHalt);
+    assert_eq!(bytes.pop(), Some(6));
     // None is the first, and so many nobody counts.
     request_is_malformed(RequestKind::AddEvents, &[&bytes[..], &[1]].concat());
+    request_is_malformed(RequestKind::AddEvents, &[&bytes[..], &[7]].concat());
     let many = [0xff, 0xff, 0xff, 0xff, 0xff, 1];
     request_is_malformed(RequestKind::AddEvents, &[&bytes[..], &many].concat());
 }
@@ -363,7 +371,7 @@ fn longest_entry_fits_the_memory_of_the_digest() {
     };
     settings.breakpoint = Some(Breakpoint {
         first_pass: u32::MAX,
-        is_once: true,
+        lifetime: Lifetime::UntilNextHalt,
     });
     settings.actions = Actions::all();
     settings.options.buffer_bytes = u32::MAX;

@@ -97,10 +97,15 @@ fn programs() -> BoxedStrategy<Programs<'static>> {
 }
 
 fn breakpoint() -> BoxedStrategy<Breakpoint> {
-    (1..=u32::MAX, any::<bool>())
-        .prop_map(|(first_pass, is_once)| Breakpoint {
+    let lifetimes = [
+        Lifetime::UntilCleared,
+        Lifetime::UntilItHalts,
+        Lifetime::UntilNextHalt,
+    ];
+    (1..=u32::MAX, proptest::sample::select(lifetimes.to_vec()))
+        .prop_map(|(first_pass, lifetime)| Breakpoint {
             first_pass,
-            is_once,
+            lifetime,
         })
         .boxed()
 }
