@@ -27,6 +27,8 @@ static struct pci_dev *taken;
 static struct ss_card found;
 static struct page *memory;
 static int why;
+/* The debugger drives it, and may do so at this moment. */
+static bool driven;
 
 static void name_driver(const char *name)
 {
@@ -134,6 +136,13 @@ static int probe(struct pci_dev *device, const struct pci_device_id *unused)
 
 static void remove(struct pci_dev *device)
 {
+	if (driven) {
+		/* It was pulled. What the debugger still looks at stays where it is, and is lost to the system. */
+		pci_clear_master(device);
+		pr_err("%s was taken away from the debugger, which has no network any more; unload this module\n",
+		       pci_name(device));
+		return;
+	}
 	standstill_end_card(&found);
 	/* From now on the card touches no memory, whatever it was about to do. */
 	pci_clear_master(device);
@@ -143,8 +152,13 @@ static void remove(struct pci_dev *device)
 	pci_disable_device(device);
 }
 
-/* It knows no card by itself, only the one that it is named for. */
-static struct pci_driver driver = { .name = NAME, .probe = probe, .remove = remove };
+/* It knows no card by itself, only the one that it is named for, and nobody can take that away but by pulling it. */
+static struct pci_driver driver = {
+	.name = NAME,
+	.probe = probe,
+	.remove = remove,
+	.driver = { .suppress_bind_attrs = true },
+};
 
 static bool is_wanted(const struct pci_dev *device, const char *slot)
 {
@@ -246,6 +260,7 @@ int card_take(const char *slot, bool has_other_mac, struct ss_card *card)
 		pr_err("%s cannot be used (error %d)\n", pci_name(taken), why);
 		goto unregister;
 	}
+	driven = true;
 	*card = found;
 	return 0;
 unregister:
@@ -261,6 +276,7 @@ void card_give_back(void)
 {
 	if (!taken)
 		return;
+	driven = false;
 	pci_unregister_driver(&driver);
 	give_to_kernel();
 	pci_dev_put(taken);

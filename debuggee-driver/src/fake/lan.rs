@@ -33,6 +33,8 @@ pub const HOST: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 1), 50
 struct Wire {
     to_card: VecDeque<Vec<u8>>,
     from_card: VecDeque<Vec<u8>>,
+    /// It has forgotten what it was told.
+    is_lost: bool,
 }
 
 /// A card whose wire is a pair of queues.
@@ -45,6 +47,11 @@ impl FakeCard {
         self.0.borrow_mut().to_card.push_back(frame.to_vec());
     }
 
+    /// It forgets what it was told, and hears nothing until it is set up anew.
+    pub fn forget(&self) {
+        self.0.borrow_mut().is_lost = true;
+    }
+
     /// The next frame that was sent.
     pub fn sent(&self) -> Option<Vec<u8>> {
         self.0.borrow_mut().from_card.pop_front()
@@ -53,7 +60,9 @@ impl FakeCard {
 
 impl Card for FakeCard {
     fn begin(&mut self) -> bool {
-        self.0.borrow_mut().to_card.clear();
+        let mut wire = self.0.borrow_mut();
+        wire.to_card.clear();
+        wire.is_lost = false;
         true
     }
 
@@ -62,7 +71,7 @@ impl Card for FakeCard {
     }
 
     fn is_in_order(&mut self) -> bool {
-        true
+        !self.0.borrow().is_lost
     }
 
     fn mac(&self) -> Mac {
@@ -70,7 +79,8 @@ impl Card for FakeCard {
     }
 
     fn receive(&mut self, into: &mut [u8; FRAME_BYTES]) -> Option<usize> {
-        let frame = self.0.borrow_mut().to_card.pop_front()?;
+        let mut wire = self.0.borrow_mut();
+        let frame = wire.to_card.pop_front().filter(|_| !wire.is_lost)?;
         let len = frame.len().min(FRAME_BYTES);
         into[..len].copy_from_slice(&frame[..len]);
         Some(len)
@@ -81,7 +91,10 @@ impl Card for FakeCard {
     }
 
     fn send(&mut self, frame: &[u8]) {
-        self.0.borrow_mut().from_card.push_back(frame.to_vec());
+        let mut wire = self.0.borrow_mut();
+        if !wire.is_lost {
+            wire.from_card.push_back(frame.to_vec());
+        }
     }
 }
 

@@ -28,7 +28,12 @@ pub struct Network<'m, C, S> {
     arrived_bytes: usize,
     taken_bytes: usize,
     card_resets: u64,
+    /// When the card is looked at next, as long as no host answers.
+    look_at_us: u64,
 }
+
+/// Between two looks at a card while no host answers: one that did not come up, or lost what it was told, comes back by itself.
+const LOOK_EVERY_US: u64 = 1_000_000;
 
 /// What a network is made of.
 pub struct Parts<'m, 'p, C, S> {
@@ -77,6 +82,7 @@ impl<'m, C: Card, S: Senses> Network<'m, C, S> {
             arrived_bytes: 0,
             taken_bytes: 0,
             card_resets: 0,
+            look_at_us: now_us.saturating_add(LOOK_EVERY_US),
         }
     }
 
@@ -102,6 +108,12 @@ impl<'m, C: Card, S: Senses> Network<'m, C, S> {
     /// Takes what has come, and does what is due.
     pub fn turn(&mut self, now_us: u64) {
         self.now_us = now_us;
+        if now_us >= self.look_at_us {
+            self.look_at_us = now_us.saturating_add(LOOK_EVERY_US);
+            if !self.caller.is_connected() {
+                self.mend();
+            }
+        }
         self.stack.turn(now_us);
         for _ in 0..OPENED_PER_TURN {
             if self.taken_bytes < self.arrived_bytes || !self.open_next() {

@@ -139,16 +139,16 @@ impl Family {
         becomes(io, STATUS, STATUS_MASTER_ENABLE, 0);
     }
 
-    /// What has to be done after one. False if the card does not come back.
+    /// What has to be done after one. False if the card does not come back; the chip set's part need not say that it has.
     pub(super) fn after_reset(self, io: &mut impl CardIo) -> bool {
         let is_back = match self {
             Self::Pci => true,
             Self::Express => becomes(io, EECD, EECD_AUTO_READ_DONE, EECD_AUTO_READ_DONE),
             Self::ChipSet | Self::ChipSet219 => {
-                let is_back = becomes(io, STATUS, STATUS_INIT_DONE, STATUS_INIT_DONE);
+                becomes(io, STATUS, STATUS_INIT_DONE, STATUS_INIT_DONE);
                 let status = io.register(STATUS);
                 io.set_register(STATUS, status & !(STATUS_INIT_DONE | STATUS_PHY_RESET));
-                is_back
+                true
             }
         };
         if self == Self::Pci || !is_back {

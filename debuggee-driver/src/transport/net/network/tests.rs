@@ -158,6 +158,22 @@ fn nothing_is_sent_before_anybody_answered_but_calls_and_few_of_those() {
 
 #[test]
 #[cfg_attr(miri, ignore = "thousands of turns")]
+fn a_card_that_did_not_come_up_is_set_up_again() {
+    let mut memory = Memory::new();
+    let mut pair = Pair::new(&mut memory, KEY);
+    pair.card.forget();
+    for _ in 0..900 {
+        pair.turn();
+    }
+    assert!(!pair.listener.is_connected());
+    for _ in 0..4000 {
+        pair.turn();
+    }
+    assert!(pair.network.is_answered() && pair.listener.is_connected());
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "thousands of turns")]
 fn a_host_that_is_gone_is_called_again() {
     let mut memory = Memory::new();
     let mut pair = Pair::connected(&mut memory);
