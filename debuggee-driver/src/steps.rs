@@ -72,6 +72,11 @@ impl HostSteps {
         self.buffer.clear(base);
     }
 
+    /// The core goes on now: what the line still had to tell before does not count.
+    pub const fn start(&mut self, now: u64) {
+        self.since = now;
+    }
+
     /// One instruction more was executed.
     pub fn count(&mut self, now: u64) {
         self.done = self.done.saturating_add(1);
@@ -81,6 +86,11 @@ impl HostSteps {
     /// Whether that was the last one.
     pub fn is_done(&self) -> bool {
         self.order.is_some_and(|order| self.done >= order.count)
+    }
+
+    /// Whether there was a first one.
+    pub const fn has_begun(&self) -> bool {
+        self.done != 0
     }
 
     /// Ticks since the last one.

@@ -160,10 +160,12 @@ impl Installed {
             .fold(Controls::NO_EVENT, |controls, record| controls.with(record))
     }
 
+    /// Those with an effect on the guest: of one that acts no more by itself the hook stands there until somebody has taken it
+    /// away.
     fn enabled(&self) -> impl Iterator<Item = &Record> {
         self.registry()
             .records()
-            .filter(|record| record.is_enabled())
+            .filter(|record| record.is_enabled() || record.is_wanted_otherwise())
     }
 
     /// Makes the bitmaps say what the enabled events ask for. With every core halted.

@@ -52,7 +52,7 @@ impl Moment {
 /// At least one event matched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hit<'o> {
-    /// Which; of several, the oldest of those that break, or else the oldest.
+    /// Which; of several, the oldest of those that break and stay, of those that break, or of all.
     pub event: EventId,
     /// What is to be done, for all that matched.
     pub actions: Actions,
@@ -144,6 +144,7 @@ impl Installed {
         };
         let until = self.registry().next_id();
         let mut found: Option<Hit<'o>> = None;
+        let mut halts_once = false;
         for record in self.matching(trigger, moment, from, facts.core, &running) {
             let hit = found.get_or_insert(Hit {
                 event: record.id,
@@ -162,8 +163,12 @@ impl Installed {
             });
             hit.count = hit.count.saturating_add(1);
             let actions = record.settings.actions;
-            if actions.contains(Actions::BREAK) && !hit.actions.contains(Actions::BREAK) {
+            let is_first = !hit.actions.contains(Actions::BREAK);
+            // One that is there for good, as another core may be first with one that halts once.
+            let stays = halts_once && !record.halts_once();
+            if actions.contains(Actions::BREAK) && (is_first || stays) {
                 hit.event = record.id;
+                halts_once = record.halts_once();
             }
             hit.actions |= actions;
             hit.short_circuit |= record.settings.options.short_circuit;

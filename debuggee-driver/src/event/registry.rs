@@ -188,6 +188,13 @@ impl Record {
         self.hits.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Whether it is a breakpoint that is gone when it has halted.
+    #[must_use]
+    pub fn halts_once(&self) -> bool {
+        let breakpoint = self.settings.breakpoint;
+        breakpoint.is_some_and(|of| of.lifetime == Lifetime::UntilItHalts)
+    }
+
     /// Whether it is a breakpoint with a pass to let by. By any core, at any time.
     #[must_use]
     #[inline]
@@ -216,10 +223,14 @@ impl Record {
         self.wanted.fetch_max(number, Ordering::Relaxed);
     }
 
-    /// A breakpoint whose time has ended is set again, before anybody cleared it.
+    /// Whether [`Self::want`] remembers something that was not carried out yet.
+    pub(super) fn is_wanted_otherwise(&self) -> bool {
+        self.wanted.load(Ordering::Relaxed) != wanted::NOTHING
+    }
+
+    /// A breakpoint that has halted is set again, before anybody cleared it.
     pub(super) fn renew(&self) {
-        let breakpoint = self.settings.breakpoint;
-        if breakpoint.is_some_and(|of| of.lifetime != Lifetime::UntilCleared) {
+        if self.halts_once() {
             self.wanted.store(wanted::NOTHING, Ordering::Relaxed);
         }
     }

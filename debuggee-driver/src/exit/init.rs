@@ -3,7 +3,7 @@
 use crate::exit::arrivals::TakenInterrupts;
 use crate::exit::core::{Core, Outcome};
 use crate::exit::due::Due;
-use crate::exit::single::{passthrough, step};
+use crate::exit::single::{host, passthrough, step};
 use crate::port::{Cpu, Gprs, Ports, gpr};
 use crate::vmx::control::{cr0, cr4};
 use crate::vmx::{control_field, reset, ro};
@@ -35,6 +35,8 @@ pub fn on_init<P: Ports>(core: &mut Core<'_, P>) -> Outcome {
     core.due |= Due::CONTROLS | Due::RESET;
     core.shared.hand_over_polling(core.id);
     core.waits_for_sipi = true;
+    // Who would wake it stands still as long as it steps for the host.
+    host::sleep(core);
     Outcome::Stay
 }
 

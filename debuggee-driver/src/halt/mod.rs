@@ -83,7 +83,7 @@ pub fn stop<P: Ports>(
     match ending {
         Ending::Go => halt.release(|| cpu.tsc(), shared.clock.timeout_ticks()),
         Ending::Step(stepping) => {
-            steps::begin(shared, stepping);
+            steps::begin(shared, stepping, cpu.tsc());
             halt.hand_over(stepping);
             if stepping != core {
                 park(seat, cpu, shared);

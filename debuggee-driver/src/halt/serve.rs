@@ -97,6 +97,7 @@ fn answer<P: Ports>(line: &mut Line<P::Transport>, context: &mut Context<'_, '_,
         Ok((id, request)) => {
             printed = matches!(request, Request::RunScript { .. });
             if matches!(request, Request::Hello { .. }) {
+                steps::forget_host(context.shared);
                 base_after = context.shared.facts.kernel_base;
             }
             let (reply, next) = command::answer(&request, context, buffers.lists);

@@ -40,7 +40,10 @@ pub(super) fn order<P: Ports>(
 }
 
 /// From now on every instruction of `core` is counted, and it looks at the line.
-pub(super) fn begin<P: Ports>(shared: &Shared<P>, core: CoreId) {
+pub(super) fn begin<P: Ports>(shared: &Shared<P>, core: CoreId, now: u64) {
+    shared.steps.try_with(|steps| steps.start(now));
+    // It may be the very first halt, before anybody looked at the line.
+    shared.poll.set_on(true);
     shared.poll.give_to(core);
     shared.published.begin_host_steps(core);
 }

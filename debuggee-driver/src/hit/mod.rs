@@ -6,6 +6,7 @@
 
 pub mod detour;
 
+use crate::event::registry::Record;
 use crate::event::{Hit, Installed, Moment, TriggerInstance};
 use crate::halt::{self, Stopped};
 use crate::port::{Cpu, Ports};
@@ -198,6 +199,7 @@ fn run_all<P: Ports>(
         stops: None,
         short_circuit: false,
     };
+    let mut stops_once = false;
     let mut previous = None;
     for _ in 0..hit.count {
         let next = seat.read(|installed| {
@@ -219,16 +221,33 @@ fn run_all<P: Ports>(
         all.short_circuit |= by_itself;
         all.short_circuit = ran.short_circuit.unwrap_or(all.short_circuit);
         if ran.pauses || actions.contains(Actions::BREAK) {
-            if all.stops.is_some() {
-                seat.read(|installed| {
-                    let record = installed.registry().seen_at(place, event);
-                    record.map(|of| run::machine::spend_with_another(shared, installed, of))
-                });
+            let passes = seat.read(|installed| {
+                let record = installed.registry().seen_at(place, event);
+                record.is_some_and(Record::halts_once)
+            });
+            match all.stops {
+                None => stops_once = passes,
+                // The halt is named after one that stays, as another core may be first with one that does not.
+                Some(first) if stops_once && !passes => {
+                    spend(seat, shared, first);
+                    stops_once = false;
+                    all.stops = None;
+                }
+                Some(_) => spend(seat, shared, event),
             }
             all.stops = all.stops.or(Some(event));
         }
     }
     all
+}
+
+/// It halts together with the event that the halt is named after.
+fn spend<P: Ports>(seat: &mut Seat<'_>, shared: &Shared<P>, event: EventId) {
+    seat.read(|installed| {
+        if let Some(record) = installed.registry().get(event) {
+            run::machine::spend_with_another(shared, installed, record);
+        }
+    });
 }
 
 /// Runs what an event runs once more, where its core stands now. Its filters were checked at its hit.
@@ -271,10 +290,10 @@ pub fn stop_once<P: Ports>(
     }
 }
 
-/// Whether an event is a breakpoint that has halted for another core, and halts no more.
+/// Whether an event is gone, or a breakpoint that has halted for another core, and halts no more.
 fn is_spent(installed: &Installed, event: EventId) -> bool {
     let record = installed.registry().get(event);
-    record.is_some_and(|record| {
+    record.is_none_or(|record| {
         let breakpoint = record.settings.breakpoint;
         let ends = breakpoint.is_some_and(|of| of.lifetime != Lifetime::UntilCleared);
         ends && !record.is_enabled()

@@ -110,8 +110,7 @@ pub fn spend<P: Ports>(shared: &Shared<P>, installed: &Installed, cause: StopCau
 
 /// The same for one that halts together with another one, which the halt is named after.
 pub fn spend_with_another<P: Ports>(shared: &Shared<P>, installed: &Installed, record: &Record) {
-    let breakpoint = record.settings.breakpoint;
-    if breakpoint.is_some_and(|of| of.lifetime == Lifetime::UntilItHalts) {
+    if record.halts_once() {
         change(shared, installed, record.id, EventChange::Clear);
     }
 }

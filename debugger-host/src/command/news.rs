@@ -115,11 +115,18 @@ impl Debugger {
                     // Shown without its name if the list cannot be read.
                     let _ = self.session.events();
                 }
+                for entry in self.session.known_events() {
+                    // Met and disabled: it has halted, by itself or together with the one that is named.
+                    let is_spent = entry.settings.breakpoint.is_some_and(|of| {
+                        let is_met = entry.hits >= u64::from(of.first_pass);
+                        of.lifetime == Lifetime::UntilItHalts && is_met && !entry.enabled
+                    });
+                    if is_spent {
+                        self.kept.spend(entry.id.0);
+                    }
+                }
                 let entry = self.session.known_event(event);
                 let breakpoint = entry.and_then(|entry| entry.settings.breakpoint);
-                if breakpoint.is_some_and(|of| of.lifetime == Lifetime::UntilItHalts) {
-                    self.kept.spend(event.0);
-                }
                 Cause::Event {
                     id: event.0,
                     is_breakpoint: breakpoint.is_some(),

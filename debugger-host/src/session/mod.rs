@@ -85,6 +85,8 @@ pub struct Session {
     programs: Programs,
     /// What was told of steps before their end.
     steps: Trace,
+    /// Whether anything is to be told of steps.
+    awaits_steps: bool,
     news: VecDeque<News>,
     requests: u64,
     /// How it stands with the debuggee's network, as far as that was asked.
@@ -113,6 +115,7 @@ impl Session {
             mirror: Mirror::default(),
             programs: Programs::default(),
             steps: Trace::default(),
+            awaits_steps: false,
             news: VecDeque::new(),
             requests: 0,
             network: None,
@@ -300,7 +303,11 @@ impl Session {
             }
             Ok(Message::Notice(Notice::Messages(messages))) => self.said(&messages, &message, at),
             Ok(Message::Notice(Notice::Goodbye)) => self.lose_driver(true),
-            Ok(Message::Notice(Notice::Steps(steps))) => self.steps.extend(steps.iter()),
+            Ok(Message::Notice(Notice::Steps(steps))) if self.awaits_steps => {
+                self.steps.extend(steps.iter());
+            }
+            // Of steps that nobody waits for any more.
+            Ok(Message::Notice(Notice::Steps(_))) => {}
             Ok(Message::Reply {
                 id,
                 reply: Reply::Stepped(stepped),

@@ -97,7 +97,10 @@ impl Session {
             count,
             detail,
         };
-        let message = self.exchange("i", &request)?;
+        self.awaits_steps = true;
+        let exchanged = self.exchange("i", &request);
+        self.awaits_steps = false;
+        let message = exchanged?;
         let mut hits = Vec::new();
         let answer = self.read_answer("i", &message, |reply| match reply {
             Reply::Stepped(stepped) => {

@@ -134,6 +134,30 @@ fn a_breakpoint_that_halts_once_halts_one_of_four_threads() {
 }
 
 #[test]
+fn a_breakpoint_that_is_over_leaves_nothing_behind_for_other_cores() {
+    let mut it = Threads::start(2000);
+    let lab = &mut it.lab;
+    for _ in 0..5 {
+        lab.run(&format!("bp {CALLED} once"));
+        lab.run("g");
+        lab.guest_background("touch /tmp/threads");
+        let at = lab.run(".wait 0n60");
+        assert!(at.contains(" hit on core "), "{at}");
+        // Whatever is set now is taken over by all cores, some of which stand at the same instruction.
+        lab.run("!cpuid 77");
+        lab.run("events c all");
+    }
+    lab.go();
+    let said = lab.guest("wait; cat /threads");
+    for core in 0..CORES {
+        assert!(said.contains(&format!("calls 2000 core {core}")), "{said}");
+    }
+    it.lab.run("pause");
+    assert_eq!(it.lab.run("bl"), "no breakpoints");
+    it.lab.go();
+}
+
+#[test]
 fn memory_breakpoints_halt_at_what_is_asked_for() {
     let mut lab = Lab::with(&Options::default());
     lab.run("pause");

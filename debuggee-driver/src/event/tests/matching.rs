@@ -1,8 +1,9 @@
 //! From exits to events, and the counts.
 
 use super::*;
+use crate::event::Installed;
 use core::cell::Cell;
-use wire_protocol::event::{Breakpoint, Filter};
+use wire_protocol::event::{Breakpoint, Filter, Lifetime};
 
 #[test]
 fn a_hook_hits_only_for_its_core_and_process() {
@@ -89,6 +90,45 @@ fn a_breakpoint_lets_passes_by_and_is_no_event_among_others() {
     };
     assert_eq!(clear(Selection::Events), Ok(0));
     assert_eq!(clear(Selection::Breakpoints), Ok(1));
+}
+
+#[test]
+fn of_breakpoints_that_halt_together_the_one_that_stays_is_named() {
+    let mut world = world(true, design());
+    let once = Some(Breakpoint {
+        lifetime: Lifetime::UntilItHalts,
+        ..Breakpoint::DEFAULT
+    });
+    let mut add = |breakpoint| {
+        let mut spec = hook_spec();
+        spec.settings.breakpoint = breakpoint;
+        world
+            .installed
+            .add(&mut world.mem, &spec, &at(RAM))
+            .unwrap()
+    };
+    let (first, second) = (add(once), add(once));
+    let (trigger, facts) = (on_byte(RAM), on_core(0));
+    let named = |installed: &Installed| {
+        let hit = installed.find(&trigger, Moment::Pre, None, &facts);
+        hit.unwrap().event
+    };
+    assert_eq!(named(&world.installed), first);
+    let mut stays = hook_spec();
+    stays.settings.breakpoint = Some(Breakpoint::DEFAULT);
+    let mem = &mut world.mem;
+    let stays = world.installed.add(mem, &stays, &at(RAM)).unwrap();
+    assert_eq!(named(&world.installed), stays);
+    // One that is over has its hook until somebody takes that away, and so does what the hook needs of the processor.
+    let exceptions = world.installed.controls().exception_bitmap;
+    for event in [first, second, stays] {
+        let record = world.installed.registry().get(event).unwrap();
+        record.set_enabled(false);
+        record.want(EventChange::Clear);
+    }
+    assert_eq!(world.installed.controls().exception_bitmap, exceptions);
+    world.installed.carry_out_wanted(&mut world.mem);
+    assert_ne!(world.installed.controls().exception_bitmap, exceptions);
 }
 
 #[test]

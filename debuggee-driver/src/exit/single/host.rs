@@ -82,7 +82,10 @@ pub(in crate::exit) fn finish<P: Ports>(core: &mut Core<'_, P>) {
     let is_done = core.shared.steps.try_with(|steps| steps.is_done());
     let end = StepEnd::Count;
     let counted = (is_done == Some(true)).then_some(StopCause::Stepped { end });
-    if let Some(cause) = counted.or(core.single.ends_steps) {
+    // What was left of steps that an event has ended is not about these.
+    let has_begun = core.shared.steps.try_with(|steps| steps.has_begun()) == Some(true);
+    let ended = core.single.ends_steps.filter(|_| has_begun);
+    if let Some(cause) = counted.or(ended) {
         stop(core, cause);
     }
 }
@@ -105,6 +108,16 @@ pub(in crate::exit) fn look<P: Ports>(core: &mut Core<'_, P>) {
         } else {
             StepEnd::Asleep
         };
+        stop(core, StopCause::Stepped { end });
+    }
+}
+
+/// The core waits for a start-up IPI, and executes nothing until that comes: there are no steps of it, however often they are
+/// asked for in the halts that this leads to.
+pub(in crate::exit) fn sleep<P: Ports>(core: &mut Core<'_, P>) {
+    let end = StepEnd::Asleep;
+    // Every turn is a halt, which the user ends.
+    while core.shared.published.steps_for_host(core.id) {
         stop(core, StopCause::Stepped { end });
     }
 }

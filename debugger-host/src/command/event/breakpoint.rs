@@ -9,8 +9,9 @@ use crate::expression::Expression;
 use crate::session::{NewEvent, SessionError};
 use wire_protocol::address::{EventId, GuestVirtual};
 use wire_protocol::event::{
-    Breakpoint, EventChange, FreeCounts, Lifetime, Selection, Settings, Trigger,
+    Access, Breakpoint, EventChange, FreeCounts, Lifetime, Selection, Settings, Trigger,
 };
+use wire_protocol::packet::StopCause;
 use wire_protocol::register::Register;
 
 /// Lets the debuggee halt where the thread that the operating core runs comes to an address, or at whatever is sooner. Where
@@ -24,6 +25,9 @@ pub(in crate::command) fn stop_at(
 ) -> Result<(), CommandError> {
     let address = debugger.value(address)?;
     let lead_bytes = debugger.lead_bytes(address, false)?;
+    // Where it stands now is no place to come to: that pass goes by.
+    let is_here =
+        debugger.session.register(Register::Rip)? == address && begins_with_instruction(debugger)?;
     let program = compile(debugger, Kind::Expression, "$tid", "g")?;
     let tid = debugger.session.run_script(program.into())?.value;
     let mut settings = Settings::new(Trigger::EptHook {
@@ -31,8 +35,6 @@ pub(in crate::command) fn stop_at(
     });
     settings.options.lead_bytes = lead_bytes;
     settings.filter.tid = u32::try_from(tid).ok().filter(|tid| *tid != 0);
-    // Where it stands now is no place to come to: that pass goes by.
-    let is_here = debugger.session.register(Register::Rip)? == address;
     settings.breakpoint = Some(Breakpoint {
         first_pass: if is_here { 2 } else { 1 },
         lifetime: Lifetime::UntilNextHalt,
@@ -43,6 +45,22 @@ pub(in crate::command) fn stop_at(
         Some(Err(refusal)) => Err(SessionError::Refused(*refusal).into()),
         None => Err(CommandError::NoResult {}),
     }
+}
+
+/// Whether the instruction at which the debuggee stands is fetched when it goes on: what other events halt for is carried out
+/// without that.
+fn begins_with_instruction(debugger: &mut Debugger) -> Result<bool, CommandError> {
+    let cause = debugger.session.halt().map(|halt| halt.cause);
+    let Some(StopCause::Event { event }) = cause else {
+        return Ok(true);
+    };
+    let events = debugger.session.events()?;
+    let entry = events.iter().find(|entry| entry.id == event);
+    Ok(entry.is_some_and(|entry| match entry.settings.trigger {
+        Trigger::EptHook { .. } => true,
+        Trigger::Monitor { access, .. } => access.contains(Access::EXECUTE),
+        _ => false,
+    }))
 }
 
 struct List;
