@@ -100,8 +100,8 @@ const ROWS: &[Row] = &[
     (
         "ChangeEvents",
         "command/event.rs",
-        "        installed.change(&mut physical, change, event)\n",
-        "        installed.change(&mut physical, change, None)\n",
+        "        installed.change(&mut physical, change, which)\n",
+        "        installed.change(&mut physical, change, Selection::Events)\n",
     ),
     (
         "ListEvents",
