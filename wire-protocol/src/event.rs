@@ -163,6 +163,15 @@ impl Settings {
         }
     }
 
+    /// How long it is there, if nobody clears it.
+    #[must_use]
+    pub const fn lifetime(&self) -> Lifetime {
+        match self.breakpoint {
+            Some(breakpoint) => breakpoint.lifetime,
+            None => Lifetime::UntilCleared,
+        }
+    }
+
     /// The command that adds such an event, without its exclamation mark.
     #[must_use]
     pub const fn name(&self) -> &'static str {

@@ -183,6 +183,14 @@ impl Record {
         self.set_bit(ENABLED, enabled);
     }
 
+    /// Counts a hit for which all that the event asks for holds; whether the event acts then. By any core, at any time.
+    #[must_use]
+    #[inline]
+    pub fn counts_and_acts(&self) -> bool {
+        self.count_hit();
+        !self.lets_by()
+    }
+
     /// Counts a hit. By any core, at any time.
     pub fn count_hit(&self) {
         self.hits.fetch_add(1, Ordering::Relaxed);
@@ -191,8 +199,7 @@ impl Record {
     /// Whether it is a breakpoint that is gone when it has halted.
     #[must_use]
     pub fn halts_once(&self) -> bool {
-        let breakpoint = self.settings.breakpoint;
-        breakpoint.is_some_and(|of| of.lifetime == Lifetime::UntilItHalts)
+        self.settings.lifetime() == Lifetime::UntilItHalts
     }
 
     /// Whether it is a breakpoint with a pass to let by. By any core, at any time.

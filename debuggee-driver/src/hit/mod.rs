@@ -294,8 +294,6 @@ pub fn stop_once<P: Ports>(
 fn is_spent(installed: &Installed, event: EventId) -> bool {
     let record = installed.registry().get(event);
     record.is_none_or(|record| {
-        let breakpoint = record.settings.breakpoint;
-        let ends = breakpoint.is_some_and(|of| of.lifetime != Lifetime::UntilCleared);
-        ends && !record.is_enabled()
+        record.settings.lifetime() != Lifetime::UntilCleared && !record.is_enabled()
     })
 }

@@ -96,12 +96,11 @@ pub fn change<P: Ports>(
 /// Breakpoints whose time ends with a halt of this cause act no more, and are cleared when the guest runs again.
 pub fn spend<P: Ports>(shared: &Shared<P>, installed: &Installed, cause: StopCause) {
     for record in installed.registry().records() {
-        let breakpoint = record.settings.breakpoint;
-        let ends = breakpoint.is_some_and(|breakpoint| match breakpoint.lifetime {
+        let ends = match record.settings.lifetime() {
             Lifetime::UntilCleared => false,
             Lifetime::UntilItHalts => cause == (StopCause::Event { event: record.id }),
             Lifetime::UntilNextHalt => true,
-        });
+        };
         if ends {
             change(shared, installed, record.id, EventChange::Clear);
         }

@@ -157,8 +157,7 @@ fn run_all<P: Ports, R: Registers>(
     if !holds {
         return ProgramRun::default();
     }
-    record.count_hit();
-    if record.lets_by() {
+    if !record.counts_and_acts() {
         return ProgramRun::default();
     }
     if let Some(script) = stored.script(sizes, core) {
@@ -229,12 +228,8 @@ pub fn scripts_of<P: Ports>(
     {
         return ProgramRun::default();
     }
-    record.count_hit();
-    if record.lets_by() {
-        return ProgramRun {
-            holds: true,
-            ..ProgramRun::default()
-        };
+    if !record.counts_and_acts() {
+        return ProgramRun::default();
     }
     if let Some(script) = stored.script(sizes, core) {
         run_stored(runner, registers, shared, &frame, &mut effects, &script);

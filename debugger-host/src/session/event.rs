@@ -151,8 +151,7 @@ impl Mirror {
     /// have ended.
     pub(super) fn check_after_run(&mut self) {
         let changes = |entry: &EventEntry| {
-            let breakpoint = entry.settings.breakpoint;
-            let ends = breakpoint.is_some_and(|of| of.lifetime != Lifetime::UntilCleared);
+            let ends = entry.settings.lifetime() != Lifetime::UntilCleared;
             ends || entry.sizes != ProgramSizes::default()
         };
         if self.events.iter().flatten().any(changes) {

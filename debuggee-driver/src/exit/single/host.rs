@@ -79,11 +79,14 @@ pub(in crate::exit) fn finish<P: Ports>(core: &mut Core<'_, P>) {
     if !core.shared.published.steps_for_host(core.id) {
         return;
     }
-    let is_done = core.shared.steps.try_with(|steps| steps.is_done());
+    let told = core
+        .shared
+        .steps
+        .try_with(|steps| (steps.is_done(), steps.has_begun()));
+    let (is_done, has_begun) = told.unwrap_or_default();
     let end = StepEnd::Count;
-    let counted = (is_done == Some(true)).then_some(StopCause::Stepped { end });
+    let counted = is_done.then_some(StopCause::Stepped { end });
     // What was left of steps that an event has ended is not about these.
-    let has_begun = core.shared.steps.try_with(|steps| steps.has_begun()) == Some(true);
     let ended = core.single.ends_steps.filter(|_| has_begun);
     if let Some(cause) = counted.or(ended) {
         stop(core, cause);

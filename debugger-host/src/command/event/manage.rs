@@ -106,16 +106,12 @@ impl Action for Events {
             }
             Self::Change(change, event) => (change, event),
         };
-        let which = match event {
+        let (which, known) = match event {
             Some(event) => {
                 let id = number(debugger, "the event", event)?;
-                Selection::One(id)
+                (Selection::One(id), debugger.session.known_event(id))
             }
-            None => Selection::Events,
-        };
-        let known = match which {
-            Selection::One(id) => debugger.session.known_event(id),
-            Selection::Events | Selection::Breakpoints => None,
+            None => (Selection::Events, None),
         };
         let is_breakpoint = known.is_some_and(|entry| entry.settings.breakpoint.is_some());
         let (count, free) = debugger.session.change_events(*change, which)?;
