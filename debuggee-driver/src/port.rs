@@ -222,8 +222,13 @@ pub trait Cpu {
     fn has_machine_check(&self) -> bool;
     /// Runs machine code of the user's in VMX-root, at most so many instructions of it.
     fn run_code(&mut self, code: &[u8], call: &CodeCall, instructions: u64) -> CodeEnd;
-    /// Sends an NMI to the core with this local APIC id.
+    /// Sends an NMI to the core with this local APIC id, which may run its guest.
     fn send_nmi(&self, apic_id: u32);
+    /// The same to a core in VMX-root that is in [`Self::sleep_unless`], or about to be.
+    fn wake(&self, apic_id: u32);
+    /// Executes nothing until the next NMI arrives here. Not at all if `is_called`, nor if an NMI arrived since that was
+    /// asked. It may also end for no reason.
+    fn sleep_unless(&self, is_called: impl FnOnce() -> bool);
 }
 
 /// How machine code of the user's is called; either way it sees the guest's general registers and

@@ -174,7 +174,7 @@ fn stay_dead(core: &mut Core<'_, Hardware>, fault: Fault) -> ! {
     let mut death = Death::new(core, fault);
     loop {
         death.turn(core);
-        core::hint::spin_loop();
+        death.rest(core);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Events and pools. Every change is one transaction: plan, reserve, commit on all cores, flush,
 //! reply; on failure nothing has changed.
 
+use super::meeting::OnCore;
 use super::{Context, memory, too_long};
 use crate::event::{Installed, Resolver};
 use crate::port::{Cpu, LiveRegister, PhysicalMemory, Ports};
@@ -29,10 +30,10 @@ fn edit<P: Ports, R>(
 fn commit<P: Ports>(context: &mut Context<'_, '_, P>) -> Result<(), CoreId> {
     let shared = context.shared;
     shared.load_published(context.halt.owner(), context.cpu);
-    let cpu = &*context.cpu;
+    let processor = OnCore::new(context.cpu, shared);
     context
         .halt
-        .commit_everywhere(|| cpu.tsc(), shared.clock.timeout_ticks())
+        .commit_everywhere(&processor, shared.clock.timeout_ticks())
 }
 
 /// Adds events.

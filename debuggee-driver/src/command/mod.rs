@@ -5,6 +5,7 @@
 
 pub mod branch;
 pub mod event;
+pub mod meeting;
 pub mod memory;
 pub mod messages;
 pub mod register;

@@ -11,8 +11,8 @@
 //! * [`AllHalted`], from [`Halt::all_halted`]: no guest instruction runs anywhere and nobody looks.
 //!
 //! One core claims the halt, asks the others to come, and waits for each to check in. A core that
-//! is asked leaves its guest with the next VM exit (the claimer sends it an NMI) and spins in
-//! [`Seat::park`] until the claimer lets go. The claimer can hand the halt to one core, itself or another one, which goes
+//! is asked leaves its guest with the next VM exit (the claimer sends it an NMI) and sleeps in
+//! [`Seat::park`] until the claimer lets go; another NMI wakes it, then and for each change that it has to load. The claimer can hand the halt to one core, itself or another one, which goes
 //! on alone and claims it again.
 //!
 //! Called by `exit`, `halt` and `command`, in VMX-root, and by `boot`.
@@ -42,6 +42,18 @@ struct Own<L>(UnsafeCell<L>);
 
 // SAFETY: the tokens lend it to one core at a time, hence `L: Send`.
 unsafe impl<L: Send> Sync for Own<L> {}
+
+/// What a core in the rendezvous does with its processor.
+pub trait Processor {
+    /// The time-stamp counter.
+    fn tsc(&self) -> u64;
+    /// Sends an NMI to another core, which may run its guest.
+    fn send_nmi(&self, core: CoreId);
+    /// The same to one that sleeps, or is about to.
+    fn wake(&self, core: CoreId);
+    /// Executes nothing until the next NMI. Not at all if `is_called`, nor if an NMI came since that was asked.
+    fn sleep_unless(&self, is_called: impl FnOnce() -> bool);
+}
 
 /// Turns of a wait between looks at the clock.
 const SPINS_PER_LOOK: u32 = 64;
@@ -166,10 +178,12 @@ impl<T, L> Seat<'_, T, L> {
         self.rendezvous.roster.is_wanted(self.core)
     }
 
-    /// Whether the NMI that reached this core is one that a claimer sent. Answers yes once per NMI sent.
+    /// How many of the NMIs that reached this core were sent by a claimer. Each that was sent counts once.
     #[must_use]
-    pub fn take_expected_nmi(&self) -> bool {
-        self.rendezvous.roster.take_expected_nmi(self.core)
+    pub fn take_expected_nmis(&self, arrived: u32) -> u32 {
+        self.rendezvous
+            .roster
+            .take_expected_nmis(self.core, arrived)
     }
 
     /// Whether something was committed that this core has not acknowledged yet.
@@ -195,20 +209,25 @@ impl<T, L> Seat<'_, T, L> {
         })
     }
 
-    /// Checks in and waits until the claimer lets go. `acknowledge` is called whenever something
+    /// Checks in and sleeps until the claimer lets go. `acknowledge` is called whenever something
     /// was committed meanwhile, before the acknowledgement is given.
-    pub fn park(&mut self, tsc: u64, mut acknowledge: impl FnMut()) {
+    pub fn park<C: Processor>(&mut self, processor: &mut C, mut acknowledge: impl FnMut(&mut C)) {
         let roster = &self.rendezvous.roster;
-        roster.check_in(self.core, tsc);
-        let mut absence = Absence::begin(roster, self.core, Presence::Held);
+        let core = self.core;
+        roster.check_in(core, processor.tsc());
+        let mut absence = Absence::begin(roster, core, Presence::Held);
         loop {
             // Ends with the halt: the user's wish is the only bound, and the core has nothing else to do.
-            while roster.is_wanted(self.core) {
-                if roster.is_behind(self.core) {
-                    acknowledge();
-                    roster.acknowledge(self.core);
+            while roster.is_wanted(core) {
+                if roster.is_behind(core) {
+                    acknowledge(processor);
+                    roster.acknowledge(core);
                 }
-                core::hint::spin_loop();
+                // Who changes something looks at this afterwards, and this core looks at what was changed after it
+                // said so: at least one sees the other.
+                roster.set_asleep(core, true);
+                processor.sleep_unless(|| !roster.is_wanted(core) || roster.is_behind(core));
+                roster.set_asleep(core, false);
             }
             if absence.end() {
                 return;
@@ -325,26 +344,21 @@ impl<T, L> Halt<'_, T, L> {
 
     /// Asks every running core to come and waits until each has checked in or `limit_ticks` are
     /// over. Returns the tick of the last check-in.
-    pub fn gather(
-        &mut self,
-        mut send_nmi: impl FnMut(CoreId),
-        mut tsc: impl FnMut() -> u64,
-        limit_ticks: u64,
-    ) -> u64 {
+    pub fn gather(&mut self, processor: &impl Processor, limit_ticks: u64) -> u64 {
         let roster = self.roster();
-        let start = tsc();
+        let start = processor.tsc();
         for core in self.others() {
             if roster.presence(core) == Presence::Running {
                 roster.expect_nmi(core);
-                send_nmi(core);
+                processor.send_nmi(core);
             }
         }
-        while self.first_missing().is_some() && tsc().wrapping_sub(start) < limit_ticks {
+        while self.first_missing().is_some() && processor.tsc().wrapping_sub(start) < limit_ticks {
             for _ in 0..SPINS_PER_LOOK {
                 core::hint::spin_loop();
             }
         }
-        let now = tsc();
+        let now = processor.tsc();
         self.others()
             .filter(|core| roster.presence(*core) == Presence::Held)
             .map(|core| roster.checked_in_tsc(core))
@@ -356,6 +370,14 @@ impl<T, L> Halt<'_, T, L> {
         let owner = self.owner();
         let present = self.roster().present();
         present.filter(move |core| *core != owner)
+    }
+
+    /// Lets a core that sleeps see what was changed for it.
+    fn wake(&self, core: CoreId, processor: &impl Processor) {
+        if self.roster().take_asleep(core) {
+            self.roster().expect_nmi(core);
+            processor.wake(core);
+        }
     }
 
     fn first_missing(&self) -> Option<CoreId> {
@@ -452,19 +474,20 @@ impl<T, L> Halt<'_, T, L> {
     /// The first core that did not acknowledge within `limit_ticks`.
     pub fn commit_everywhere(
         &mut self,
-        mut tsc: impl FnMut() -> u64,
+        processor: &impl Processor,
         limit_ticks: u64,
     ) -> Result<(), CoreId> {
         let roster = self.roster();
         roster.commit();
         roster.acknowledge(self.owner());
-        let start = tsc();
+        self.others().for_each(|core| self.wake(core, processor));
+        let start = processor.tsc();
         loop {
             let lagging = self
                 .others()
                 .find(|core| roster.presence(*core) == Presence::Held && roster.is_behind(*core));
             let Some(core) = lagging else { return Ok(()) };
-            if tsc().wrapping_sub(start) >= limit_ticks {
+            if processor.tsc().wrapping_sub(start) >= limit_ticks {
                 return Err(core);
             }
             core::hint::spin_loop();
@@ -473,28 +496,30 @@ impl<T, L> Halt<'_, T, L> {
 
     /// Lets `core` alone go on, which is held or the claimer itself: the halt is that core's from now on, and all
     /// others stay held. A claimer that gave it away parks next.
-    pub fn hand_over(self, core: CoreId) {
+    pub fn hand_over(self, core: CoreId, processor: &impl Processor) {
         self.roster().hand_over(core);
+        self.wake(core, processor);
     }
 
     /// Ends what the halt was claimed for: lets every core go, unless the claimer goes on alone in it.
-    pub fn put_back(self, tsc: impl FnMut() -> u64, limit_ticks: u64) {
+    pub fn put_back(self, processor: &impl Processor, limit_ticks: u64) {
         match self.claim {
-            Claim::Anew => self.release(tsc, limit_ticks),
+            Claim::Anew => self.release(processor, limit_ticks),
             Claim::Again => {}
         }
     }
 
     /// Lets every core go. Returns once each has left, so that the next claim finds none of them
     /// still counted as held.
-    pub fn release(self, mut tsc: impl FnMut() -> u64, limit_ticks: u64) {
+    pub fn release(self, processor: &impl Processor, limit_ticks: u64) {
         let roster = self.roster();
         roster.begin_release();
-        let start = tsc();
+        self.others().for_each(|core| self.wake(core, processor));
+        let start = processor.tsc();
         while self
             .others()
             .any(|core| roster.presence(core) == Presence::Held)
-            && tsc().wrapping_sub(start) < limit_ticks
+            && processor.tsc().wrapping_sub(start) < limit_ticks
         {
             core::hint::spin_loop();
         }

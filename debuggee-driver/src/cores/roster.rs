@@ -20,7 +20,7 @@ pub enum Presence {
     Running = 1,
     /// Waits for a start-up IPI: it executes nothing, and looks at nothing before it is back.
     WaitForSipi = 2,
-    /// Spins in VMX-root and touches nothing.
+    /// Sleeps in VMX-root and touches nothing.
     Held = 3,
     /// Met a fault in VMX-root: it touches nothing, answers nothing, and never comes back.
     Lost = 4,
@@ -55,7 +55,8 @@ const RELEASING: u32 = 2;
 struct Entry {
     presence: AtomicU8,
     has_died: AtomicBool,
-    nmi_expected: AtomicBool,
+    is_asleep: AtomicBool,
+    nmis_expected: AtomicU32,
     checked_in_tsc: AtomicU64,
     generation_seen: AtomicU32,
 }
@@ -80,7 +81,8 @@ impl Default for Roster {
                 Entry {
                     presence: AtomicU8::new(Presence::Offline as u8),
                     has_died: AtomicBool::new(false),
-                    nmi_expected: AtomicBool::new(false),
+                    is_asleep: AtomicBool::new(false),
+                    nmis_expected: AtomicU32::new(0),
                     checked_in_tsc: AtomicU64::new(0),
                     generation_seen: AtomicU32::new(0),
                 }
@@ -182,14 +184,32 @@ impl Roster {
     /// An NMI is about to be sent to `core`.
     pub(super) fn expect_nmi(&self, core: CoreId) {
         if let Some(entry) = self.entry(core) {
-            entry.nmi_expected.store(true, SeqCst);
+            entry.nmis_expected.fetch_add(1, SeqCst);
         }
     }
 
-    /// Whether an NMI was about to be sent to `core`. Answers yes once per NMI.
-    pub(super) fn take_expected_nmi(&self, core: CoreId) -> bool {
+    /// `arrived` NMIs reached `core`: how many of them were sent to it here. Each counts once.
+    pub(super) fn take_expected_nmis(&self, core: CoreId, arrived: u32) -> u32 {
+        let Some(entry) = self.entry(core) else {
+            return 0;
+        };
+        let taken = entry
+            .nmis_expected
+            .fetch_update(SeqCst, SeqCst, |sent| Some(sent.saturating_sub(arrived)));
+        taken.map_or(0, |sent| sent.min(arrived))
+    }
+
+    /// `core` says whether it sleeps from now on if it finds nothing to do.
+    pub(super) fn set_asleep(&self, core: CoreId, is_asleep: bool) {
+        if let Some(entry) = self.entry(core) {
+            entry.is_asleep.store(is_asleep, SeqCst);
+        }
+    }
+
+    /// Whether `core` has to be woken for what was changed. Answers yes once until it sleeps again.
+    pub(super) fn take_asleep(&self, core: CoreId) -> bool {
         self.entry(core)
-            .is_some_and(|entry| entry.nmi_expected.swap(false, SeqCst))
+            .is_some_and(|entry| entry.is_asleep.swap(false, SeqCst))
     }
 
     /// `core` is about to be held.

@@ -5,7 +5,7 @@
 
 use crate::exit::core::{Core, Fault};
 use crate::halt::{self, Stopped};
-use crate::port::Ports;
+use crate::port::{Cpu, Ports};
 use wire_protocol::packet::StopCause;
 
 /// See the module.
@@ -41,6 +41,15 @@ impl Death {
                 halt::stop(seat, cpu, core.shared, cause, None) != Stopped::OtherCoreHalts;
         } else if core.shared.poll.is_by(core.id) && halt::poll(cpu, core.shared) {
             halt::stop(seat, cpu, core.shared, StopCause::BreakIn, None);
+        }
+    }
+
+    /// Between two turns: until somebody halts the machine, if nothing else is left to do.
+    pub fn rest<P: Ports>(&self, core: &Core<'_, P>) {
+        if self.is_told && !core.shared.poll.is_by(core.id) {
+            core.cpu.sleep_unless(|| core.seat.is_wanted());
+        } else {
+            core::hint::spin_loop();
         }
     }
 }

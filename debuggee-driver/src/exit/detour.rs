@@ -336,7 +336,7 @@ fn go_on<P: Ports>(core: &mut Core<'_, P>, event: EventId) {
 fn serve_deferred<P: Ports>(core: &mut Core<'_, P>) {
     let deferred = core::mem::replace(&mut core.arrivals.deferred, Deferred::NOTHING);
     for _ in 0..deferred.nmis {
-        nmi::arrived(core);
+        nmi::arrived(core, 1);
     }
     let mut interrupts = deferred.interrupts;
     while let Some(vector) = interrupts.take() {

@@ -13,23 +13,24 @@ use crate::vmx::{control_field, guest, interruptibility};
 /// An NMI reached this core in its guest.
 pub fn on_exit<P: Ports>(core: &mut Core<'_, P>) -> Outcome {
     core.cpu.end_nmi_blocking();
-    arrived(core);
+    arrived(core, 1);
     Outcome::Stay
 }
 
 /// Looks at the NMIs that reached this core in VMX-root.
 pub fn look_at_root_nmis<P: Ports>(core: &mut Core<'_, P>) {
     let count = core.cpu.root_nmis();
-    if count != core.arrivals.root_nmis_seen {
+    let arrived_here = count.wrapping_sub(core.arrivals.root_nmis_seen);
+    if arrived_here != 0 {
         core.arrivals.root_nmis_seen = count;
-        arrived(core);
+        arrived(core, u32::try_from(arrived_here).unwrap_or(u32::MAX));
     }
 }
 
-/// An expected NMI has done its work by making the core exit: the halt itself is seen by
-/// `before_entry`. Any other NMI is the guest's.
-pub(super) fn arrived<P: Ports>(core: &mut Core<'_, P>) {
-    if core.seat.take_expected_nmi() {
+/// An expected NMI has done its work by making the core exit, or by waking it: the halt itself is seen by
+/// `before_entry`. All others are the guest's, which meets them as one, as NMIs that come while it handles one.
+pub(super) fn arrived<P: Ports>(core: &mut Core<'_, P>, nmis: u32) {
+    if core.seat.take_expected_nmis(nmis) == nmis {
         return;
     }
     let verdict = watchers::serve_before(core, &trigger(), Nature::TrapLike);

@@ -208,6 +208,13 @@ impl Cpu for FakeCpu {
     fn timer_vector(&self) -> u8 {
         TIMER_VECTOR
     }
+    /// Its cores stay awake.
+    fn wake(&self, _: u32) {}
+    fn sleep_unless(&self, is_called: impl FnOnce() -> bool) {
+        if !is_called() {
+            core::hint::spin_loop();
+        }
+    }
     fn send_nmi(&self, apic_id: u32) {
         if let Some(send) = &self.sends_nmi {
             send(apic_id);

@@ -8,6 +8,7 @@ mod session;
 pub mod silent;
 pub mod steps;
 
+use crate::command::meeting::OnCore;
 use crate::command::system;
 use crate::cores::registers::RegisterFile;
 use crate::event::Hit;
@@ -66,11 +67,8 @@ pub fn stop<P: Ports>(
     halt.read(|installed| run::machine::spend(shared, installed, cause));
     let core = halt.owner();
     capture(&mut halt.parts().1.file, core, cpu, shared);
-    let still_since = halt.gather(
-        |other| cpu.send_nmi(shared.apic_id(other)),
-        || cpu.tsc(),
-        shared.clock.timeout_ticks(),
-    );
+    let limit_ticks = shared.clock.timeout_ticks();
+    let still_since = halt.gather(&OnCore::new(cpu, shared), limit_ticks);
     shared.halts.fetch_add(1, SeqCst);
     let ending = serve::serve(&mut halt, cpu, shared, cause);
     let short_circuit = shared.take_short_circuit();
@@ -81,10 +79,10 @@ pub fn stop<P: Ports>(
     }
     apply(&mut halt.parts().1.file, core, cpu, shared);
     match ending {
-        Ending::Go => halt.release(|| cpu.tsc(), shared.clock.timeout_ticks()),
+        Ending::Go => halt.release(&OnCore::new(cpu, shared), limit_ticks),
         Ending::Step(stepping) => {
             steps::begin(shared, stepping, cpu.tsc());
-            halt.hand_over(stepping);
+            halt.hand_over(stepping, &OnCore::new(cpu, shared));
             if stepping != core {
                 park(seat, cpu, shared);
             }
@@ -97,7 +95,7 @@ pub fn stop<P: Ports>(
 pub fn park<P: Ports>(seat: &mut Seat<'_>, cpu: &mut P::Cpu, shared: &Shared<P>) {
     let core = seat.core();
     capture(&mut seat.local().file, core, cpu, shared);
-    seat.park(cpu.tsc(), || shared.load_published(core, cpu));
+    seat.park(&mut OnCore::new(cpu, shared), |it| it.load_published(core));
     apply(&mut seat.local().file, core, cpu, shared);
 }
 

@@ -1,6 +1,7 @@
 //! Halts that the host does not hear of: every core stands still for the moment in which what is
 //! installed is changed, because a script asked for it or memory was added.
 
+use crate::command::meeting::OnCore;
 use crate::event::Installed;
 use crate::port::{Cpu, Ports};
 use crate::shared::{Seat, Shared, Writer};
@@ -26,11 +27,8 @@ pub fn edit<P: Ports, R>(
     change: impl FnOnce(&mut Installed, &mut P::Memory) -> R,
 ) -> Result<R, NotEdited> {
     let mut halt = seat.claim().ok_or(NotEdited::OtherCoreHalts)?;
-    let still_since = halt.gather(
-        |other| cpu.send_nmi(shared.apic_id(other)),
-        || cpu.tsc(),
-        shared.clock.timeout_ticks(),
-    );
+    let limit_ticks = shared.clock.timeout_ticks();
+    let still_since = halt.gather(&OnCore::new(cpu, shared), limit_ticks);
     let edited = match halt.all_halted() {
         Ok(mut proof) => {
             let installed = proof.edit();
@@ -43,12 +41,12 @@ pub fn edit<P: Ports, R>(
     if edited.is_ok() {
         shared.load_published(halt.owner(), cpu);
         // A core that does not acknowledge is held and takes it over before it runs.
-        let _ = halt.commit_everywhere(|| cpu.tsc(), shared.clock.timeout_ticks());
+        let _ = halt.commit_everywhere(&OnCore::new(cpu, shared), limit_ticks);
     }
     if shared.facts.constants.hide_time {
         shared.add_hidden_ticks(cpu.tsc().saturating_sub(still_since));
     }
-    halt.put_back(|| cpu.tsc(), shared.clock.timeout_ticks());
+    halt.put_back(&OnCore::new(cpu, shared), limit_ticks);
     edited
 }
 

@@ -105,6 +105,9 @@ unsafe extern "C" {
     fn standstill_vm_run(registers: *mut Gprs, launched: u64) -> u64;
     /// Continues the guest without a hypervisor.
     pub(super) fn standstill_leave(registers: *const Gprs, frame: *const u64) -> !;
+    /// Executes nothing until so many NMIs are not all that were taken in VMX-root. VMX-root, where FS leads to the
+    /// core's own memory.
+    pub(super) fn standstill_sleep(seen_nmis: u64);
     /// Calls a function on another stack.
     pub(super) fn standstill_call_on_stack(
         argument: *mut core::ffi::c_void,

@@ -123,8 +123,19 @@ standstill_call_on_stack:
     pop rbp
     ret
 
+# void standstill_sleep(u64 seen_nmis): waits for an NMI, if none came since. Interrupts are off and wake
+# nothing; what does wake it besides is rare, and the caller looks again.
+.globl standstill_sleep
+standstill_sleep:
+    cmp fs:[{ROOT_NMIS}], rdi
+    jne standstill_slept
+    hlt
+standstill_slept:
+    ret
+
 # An NMI in VMX-root. It is counted, and the preemption timer is set to zero so that the next
-# VM entry exits at once: an NMI between the last check and VMRESUME is not lost.
+# VM entry exits at once: an NMI between the last check and VMRESUME is not lost. Nor is one between the comparison and HLT
+# above, behind which that code then goes on.
 .globl standstill_nmi
 standstill_nmi:
     push rax
@@ -133,7 +144,14 @@ standstill_nmi:
     mov eax, 0x482E
     xor edx, edx
     vmwrite rax, rdx
-    pop rdx
+    lea rax, [rip + standstill_slept]
+    lea rdx, [rip + standstill_sleep]
+    cmp [rsp + 16], rax
+    jae 1f
+    cmp [rsp + 16], rdx
+    jb 1f
+    mov [rsp + 16], rax
+1:  pop rdx
     pop rax
     iretq
 

@@ -4,10 +4,10 @@
 use super::*;
 extern crate std;
 use std::boxed::Box;
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 use std::thread;
-use std::vec::Vec;
 
 const LIMIT: u64 = u64::MAX;
 const CORES: u16 = 3;
@@ -20,12 +20,67 @@ fn rendezvous() -> Meeting {
     Rendezvous::new([0; 4], [0; limits::CORES])
 }
 
-/// A clock of which every look takes a tick.
-fn clock() -> impl FnMut() -> u64 {
-    let mut now = 0;
-    move || {
-        now += 1;
-        now
+/// The processor of each core, which sleeps until an NMI comes, like a real one: who is not woken does not go on.
+#[derive(Default)]
+struct Processors {
+    nmis: [AtomicU64; CORES as usize + 1],
+}
+
+struct OnCore<'p> {
+    processors: &'p Processors,
+    core: CoreId,
+    now: Cell<u64>,
+    /// No core that runs is to be asked.
+    is_quiet: bool,
+}
+
+impl Processors {
+    /// That of a core, with a clock of which every look takes a tick.
+    fn of(&self, core: u16) -> OnCore<'_> {
+        OnCore {
+            processors: self,
+            core: CoreId(core),
+            now: Cell::new(0),
+            is_quiet: false,
+        }
+    }
+
+    /// The same, and no core that runs is to be asked.
+    fn quiet(&self, core: u16) -> OnCore<'_> {
+        OnCore {
+            is_quiet: true,
+            ..self.of(core)
+        }
+    }
+
+    fn nmis(&self, core: CoreId) -> &AtomicU64 {
+        &self.nmis[usize::from(core.0)]
+    }
+}
+
+impl Processor for OnCore<'_> {
+    fn tsc(&self) -> u64 {
+        self.now.set(self.now.get() + 1);
+        self.now.get()
+    }
+
+    fn send_nmi(&self, core: CoreId) {
+        assert!(!self.is_quiet, "no NMI is due");
+        self.wake(core);
+    }
+
+    fn wake(&self, core: CoreId) {
+        self.processors.nmis(core).fetch_add(1, SeqCst);
+    }
+
+    fn sleep_unless(&self, is_called: impl FnOnce() -> bool) {
+        let nmis = self.processors.nmis(self.core);
+        let seen = nmis.load(SeqCst);
+        if !is_called() {
+            while nmis.load(SeqCst) == seen {
+                thread::yield_now();
+            }
+        }
     }
 }
 
@@ -57,13 +112,13 @@ fn a_core_has_one_seat_until_it_leaves() {
 
 #[test]
 fn only_one_core_claims_a_halt() {
-    let rendezvous = rendezvous();
+    let (rendezvous, processors) = (rendezvous(), Processors::default());
     let mut first = rendezvous.seat(CoreId(0)).unwrap();
     let mut second = rendezvous.seat(CoreId(1)).unwrap();
     let halt = first.claim().unwrap();
     assert!(second.claim().is_none());
     assert!(second.is_wanted());
-    halt.release(clock(), LIMIT);
+    halt.release(&processors.of(0), LIMIT);
     assert!(!second.is_wanted());
     assert!(second.claim().is_some());
     assert!(!second.is_wanted());
@@ -71,39 +126,39 @@ fn only_one_core_claims_a_halt() {
 
 #[test]
 fn a_core_that_goes_on_alone_claims_its_halt_again_and_all_others_stay_held() {
-    let rendezvous = rendezvous();
+    let (rendezvous, processors) = (rendezvous(), Processors::default());
     let mut first = rendezvous.seat(CoreId(0)).unwrap();
     let mut second = rendezvous.seat(CoreId(1)).unwrap();
     let mut third = rendezvous.seat(CoreId(2)).unwrap();
     thread::scope(|scope| {
         let mut halt = first.claim().unwrap();
-        scope.spawn(|| third.park(0, || {}));
+        scope.spawn(|| third.park(&mut processors.of(2), |_| {}));
         let stepped = scope.spawn(|| {
-            second.park(0, || {});
+            second.park(&mut processors.of(1), |_| {});
             // It goes on alone, and may look.
             assert!(!second.is_wanted());
             let seen = look(&second);
             let mut silent = second.claim().unwrap();
-            silent.gather(|_| {}, clock(), LIMIT);
+            silent.gather(&processors.of(1), LIMIT);
             assert_eq!(silent.presence(CoreId(2)), Presence::Held);
             edit(&mut silent);
-            silent.put_back(clock(), LIMIT);
+            silent.put_back(&processors.of(1), LIMIT);
             let mut halt = second.claim().unwrap();
-            halt.gather(|_| {}, clock(), LIMIT);
+            halt.gather(&processors.of(0), LIMIT);
             assert!(halt.holds(CoreId(0)) && halt.holds(CoreId(2)));
             edit(&mut halt);
-            halt.release(clock(), LIMIT);
+            halt.release(&processors.of(0), LIMIT);
             seen
         });
-        halt.gather(|_| {}, clock(), LIMIT);
+        halt.gather(&processors.of(0), LIMIT);
         edit(&mut halt);
         // To itself: it goes on, and the others do not.
-        halt.hand_over(CoreId(0));
+        halt.hand_over(CoreId(0), &processors.of(0));
         assert!(!first.is_wanted());
         let halt = first.claim().unwrap();
         assert!(halt.holds(CoreId(1)) && halt.holds(CoreId(2)));
-        halt.hand_over(CoreId(1));
-        first.park(0, || {});
+        halt.hand_over(CoreId(1), &processors.of(0));
+        first.park(&mut processors.of(0), |_| {});
         assert_eq!(stepped.join().unwrap(), 1);
     });
     assert_eq!(look(&first), 3);
@@ -111,30 +166,30 @@ fn a_core_that_goes_on_alone_claims_its_halt_again_and_all_others_stay_held() {
 
 #[test]
 fn no_proof_is_given_while_a_core_is_missing() {
-    let rendezvous = rendezvous();
+    let (rendezvous, processors) = (rendezvous(), Processors::default());
     let mut first = rendezvous.seat(CoreId(0)).unwrap();
     let mut fourth = rendezvous.seat(CoreId(3)).unwrap();
     let mut halt = first.claim().unwrap();
-    let mut asked = Vec::new();
-    halt.gather(|core| asked.push(core), clock(), 10);
-    assert_eq!(asked, [CoreId(3)]);
+    halt.gather(&processors.of(0), 10);
+    let asked = [0, 1, 2, 3].map(|core| processors.nmis(CoreId(core)).load(SeqCst));
+    assert_eq!(asked, [0, 0, 0, 1]);
     assert_eq!(halt.all_halted().err(), Some(CoreId(3)));
     assert_eq!(halt.missing_mask(), 8);
     assert!(halt.local_of(CoreId(3)).is_none());
     // A core that is missing may look: nobody edits.
     assert_eq!(look(&fourth), 0);
     thread::scope(|scope| {
-        scope.spawn(|| fourth.park(5, || {}));
-        halt.gather(|_| {}, clock(), LIMIT);
+        scope.spawn(|| fourth.park(&mut processors.of(3), |_| {}));
+        halt.gather(&processors.of(0), LIMIT);
         assert!(halt.all_halted().is_ok());
         assert!(halt.holds(CoreId(3)));
-        halt.release(clock(), LIMIT);
+        halt.release(&processors.of(0), LIMIT);
     });
 }
 
 #[test]
 fn the_claimer_uses_what_a_held_core_has() {
-    let rendezvous = rendezvous();
+    let (rendezvous, processors) = (rendezvous(), Processors::default());
     let mut first = rendezvous.seat(CoreId(0)).unwrap();
     let mut second = rendezvous.seat(CoreId(1)).unwrap();
     *first.local() = 1;
@@ -142,17 +197,17 @@ fn the_claimer_uses_what_a_held_core_has() {
     thread::scope(|scope| {
         let held = scope.spawn(|| {
             *second.local() = 2;
-            second.park(0, || {});
+            second.park(&mut processors.of(1), |_| {});
             *second.local()
         });
-        halt.gather(|_| {}, clock(), LIMIT);
+        halt.gather(&processors.of(0), LIMIT);
         let of_second = halt.local_of(CoreId(1)).unwrap();
         assert_eq!(*of_second, 2);
         *of_second = 20;
         *halt.local_of(CoreId(0)).unwrap() += 9;
         let (words, own) = halt.parts();
         assert_eq!((words[0], *own), (0, 10));
-        halt.release(clock(), LIMIT);
+        halt.release(&processors.of(0), LIMIT);
         assert_eq!(held.join().unwrap(), 20);
     });
     assert_eq!(*first.local(), 10);
@@ -160,23 +215,23 @@ fn the_claimer_uses_what_a_held_core_has() {
 
 #[test]
 fn a_core_that_waits_for_sipi_counts_as_still_and_gets_no_nmi() {
-    let rendezvous = rendezvous();
+    let (rendezvous, processors) = (rendezvous(), Processors::default());
     let mut first = rendezvous.seat(CoreId(0)).unwrap();
     let mut second = rendezvous.seat(CoreId(1)).unwrap();
     second.wait_for_sipi(|| {
         let mut halt = first.claim().unwrap();
-        halt.gather(|_| panic!("no NMI is due"), clock(), LIMIT);
+        halt.gather(&processors.quiet(0), LIMIT);
         assert_eq!(halt.presence(CoreId(1)), Presence::WaitForSipi);
         assert!(!halt.holds(CoreId(1)));
         edit(&mut halt);
-        halt.release(clock(), LIMIT);
+        halt.release(&processors.of(0), LIMIT);
     });
     assert_eq!(look(&second), 1);
 }
 
 #[test]
 fn a_core_that_is_woken_during_a_halt_looks_only_after_it() {
-    let rendezvous = rendezvous();
+    let (rendezvous, processors) = (rendezvous(), Processors::default());
     let mut first = rendezvous.seat(CoreId(0)).unwrap();
     let mut second = rendezvous.seat(CoreId(1)).unwrap();
     let (waits, is_woken) = (AtomicBool::new(false), AtomicBool::new(false));
@@ -200,7 +255,7 @@ fn a_core_that_is_woken_during_a_halt_looks_only_after_it() {
             thread::yield_now();
             assert_eq!(halt.presence(CoreId(1)), Presence::WaitForSipi);
         }
-        halt.release(clock(), LIMIT);
+        halt.release(&processors.of(0), LIMIT);
         assert_eq!(woken.join().unwrap(), 20);
     });
     assert_eq!(rendezvous.presence(CoreId(1)), Presence::Running);
@@ -208,7 +263,7 @@ fn a_core_that_is_woken_during_a_halt_looks_only_after_it() {
 
 #[test]
 fn a_core_that_comes_during_a_halt_has_its_seat_after_it() {
-    let rendezvous = rendezvous();
+    let (rendezvous, processors) = (rendezvous(), Processors::default());
     let mut first = rendezvous.seat(CoreId(0)).unwrap();
     let mut halt = first.claim().unwrap();
     thread::scope(|scope| {
@@ -217,7 +272,7 @@ fn a_core_that_comes_during_a_halt_has_its_seat_after_it() {
             edit(&mut halt);
             thread::yield_now();
         }
-        halt.release(clock(), LIMIT);
+        halt.release(&processors.of(0), LIMIT);
         assert_eq!(comes.join().unwrap(), 20);
     });
 }
@@ -225,7 +280,7 @@ fn a_core_that_comes_during_a_halt_has_its_seat_after_it() {
 /// A core that left `park` or `wait_for_sipi` by a panic could look during a halt, otherwise.
 #[test]
 fn a_panic_ends_an_absence_like_a_return() {
-    let rendezvous = rendezvous();
+    let (rendezvous, processors) = (rendezvous(), Processors::default());
     let mut first = rendezvous.seat(CoreId(0)).unwrap();
     let mut second = rendezvous.seat(CoreId(1)).unwrap();
     let mut halt = first.claim().unwrap();
@@ -235,9 +290,9 @@ fn a_panic_ends_an_absence_like_a_return() {
             assert!(catch_unwind(AssertUnwindSafe(wakes)).is_err());
             look(&second)
         });
-        halt.gather(|_| {}, clock(), LIMIT);
+        halt.gather(&processors.of(0), LIMIT);
         edit(&mut halt);
-        halt.release(clock(), LIMIT);
+        halt.release(&processors.of(0), LIMIT);
         assert_eq!(panicked.join().unwrap(), 1);
     });
     assert_eq!(rendezvous.presence(CoreId(1)), Presence::Running);
@@ -245,39 +300,39 @@ fn a_panic_ends_an_absence_like_a_return() {
 
 #[test]
 fn nobody_waits_for_a_core_that_is_lost() {
-    let rendezvous = rendezvous();
+    let (rendezvous, processors) = (rendezvous(), Processors::default());
     let mut first = rendezvous.seat(CoreId(0)).unwrap();
     let second = rendezvous.seat(CoreId(1)).unwrap();
     // SAFETY: what has the seat does not use it from here on.
     unsafe { rendezvous.give_up(second.core()) };
     let mut halt = first.claim().unwrap();
-    let mut ticks = clock();
-    halt.gather(|_| panic!("no NMI is due"), &mut ticks, LIMIT);
+    let processor = processors.quiet(0);
+    halt.gather(&processor, LIMIT);
     edit(&mut halt);
-    assert!(halt.commit_everywhere(&mut ticks, LIMIT).is_ok());
+    assert!(halt.commit_everywhere(&processor, LIMIT).is_ok());
     assert!(halt.local_of(CoreId(1)).is_none(), "nothing is known of it");
     assert_eq!((halt.missing_mask(), halt.dead_mask()), (0, 0b10));
-    let before = ticks();
-    halt.release(&mut ticks, LIMIT);
-    assert!(ticks() - before < 10, "it does not leave");
+    let before = processor.tsc();
+    halt.release(&processor, LIMIT);
+    assert!(processor.tsc() - before < 10, "it does not leave");
 }
 
 #[test]
 fn a_core_that_died_takes_part_in_halts() {
-    let rendezvous = rendezvous();
+    let (rendezvous, processors) = (rendezvous(), Processors::default());
     let mut first = rendezvous.seat(CoreId(0)).unwrap();
     let mut second = rendezvous.seat(CoreId(1)).unwrap();
     second.die();
     assert!(rendezvous.has_died(CoreId(1)) && !rendezvous.has_died(CoreId(0)));
     thread::scope(|scope| {
         let mut halt = first.claim().unwrap();
-        let parked = scope.spawn(|| second.park(7, || {}));
-        halt.gather(|_| {}, clock(), LIMIT);
+        let parked = scope.spawn(|| second.park(&mut processors.of(1), |_| {}));
+        halt.gather(&processors.of(0), LIMIT);
         edit(&mut halt);
-        assert!(halt.commit_everywhere(clock(), LIMIT).is_ok());
+        assert!(halt.commit_everywhere(&processors.of(0), LIMIT).is_ok());
         assert_eq!(halt.dead_mask(), 0b10);
         assert!(halt.local_of(CoreId(1)).is_some());
-        halt.release(clock(), LIMIT);
+        halt.release(&processors.of(0), LIMIT);
         parked.join().unwrap();
     });
 }
@@ -294,18 +349,18 @@ fn code_beside_a_seat_looks_and_has_what_is_its_own() {
 
 #[test]
 fn an_nmi_is_expected_once() {
-    let rendezvous = rendezvous();
+    let (rendezvous, processors) = (rendezvous(), Processors::default());
     let mut first = rendezvous.seat(CoreId(0)).unwrap();
     let second = rendezvous.seat(CoreId(1)).unwrap();
     let mut halt = first.claim().unwrap();
-    halt.gather(|_| {}, clock(), 1);
-    assert!(second.take_expected_nmi());
-    assert!(!second.take_expected_nmi());
+    halt.gather(&processors.of(0), 1);
+    assert_eq!(second.take_expected_nmis(3), 1, "two are the guest's");
+    assert_eq!(second.take_expected_nmis(1), 0);
 }
 
 #[test]
 fn a_commit_returns_only_after_every_held_core_acknowledged() {
-    let rendezvous = rendezvous();
+    let (rendezvous, processors) = (rendezvous(), Processors::default());
     let mut first = rendezvous.seat(CoreId(0)).unwrap();
     let mut second = rendezvous.seat(CoreId(1)).unwrap();
     let loads = AtomicUsize::new(0);
@@ -313,7 +368,7 @@ fn a_commit_returns_only_after_every_held_core_acknowledged() {
     let mut halt = first.claim().unwrap();
     thread::scope(|scope| {
         scope.spawn(|| {
-            second.park(0, || {
+            second.park(&mut processors.of(1), |_| {
                 while !may_load.load(SeqCst) {
                     core::hint::spin_loop();
                 }
@@ -321,40 +376,44 @@ fn a_commit_returns_only_after_every_held_core_acknowledged() {
             });
             assert!(!second.is_behind());
         });
-        halt.gather(|_| {}, clock(), LIMIT);
-        assert_eq!(halt.commit_everywhere(clock(), 10), Err(CoreId(1)));
+        halt.gather(&processors.of(0), LIMIT);
+        assert_eq!(
+            halt.commit_everywhere(&processors.of(0), 10),
+            Err(CoreId(1))
+        );
         assert_eq!(loads.load(SeqCst), 0);
         may_load.store(true, SeqCst);
-        halt.commit_everywhere(clock(), LIMIT).unwrap();
+        halt.commit_everywhere(&processors.of(0), LIMIT).unwrap();
         assert!(loads.load(SeqCst) > 0);
-        halt.release(clock(), LIMIT);
+        halt.release(&processors.of(0), LIMIT);
     });
 }
 
 /// Threads fight for the halt, look, wait for start-up IPIs; whoever edits must be alone.
 #[test]
 fn who_edits_is_alone() {
-    // Parked threads spin: on a machine with fewer cores each round costs time slices.
+    // Parked threads wait: on a machine with fewer cores each round costs time slices.
     let rounds = if cfg!(miri) { 2 } else { 20 };
-    let rendezvous = rendezvous();
+    let (rendezvous, processors) = (rendezvous(), Processors::default());
     let done = AtomicUsize::new(0);
     let seats = [0, 1, 2].map(|core| rendezvous.seat(CoreId(core)).unwrap());
     assert_eq!(seats.len(), usize::from(CORES));
     thread::scope(|scope| {
         for mut seat in seats {
-            let done = &done;
+            let (done, processors) = (&done, &processors);
             scope.spawn(move || {
+                let mut processor = processors.of(seat.core().0);
                 let mut finished = 0;
                 while done.load(SeqCst) < usize::from(CORES) {
                     look(&seat);
                     if seat.is_wanted() {
-                        seat.park(0, || {});
+                        seat.park(&mut processor, |_| {});
                     } else if finished < rounds {
                         if let Some(mut halt) = seat.claim() {
-                            halt.gather(|_| {}, clock(), LIMIT);
+                            halt.gather(&processor, LIMIT);
                             edit(&mut halt);
-                            halt.commit_everywhere(clock(), LIMIT).unwrap();
-                            halt.release(clock(), LIMIT);
+                            halt.commit_everywhere(&processor, LIMIT).unwrap();
+                            halt.release(&processor, LIMIT);
                             finished += 1;
                             if finished == rounds {
                                 done.fetch_add(1, SeqCst);

@@ -2,6 +2,7 @@
 
 extern crate std;
 
+use crate::command::meeting::OnCore;
 use crate::event::{Facts as EventFacts, Installed, Range};
 use crate::exit::derived;
 use crate::exit::due::Due;
@@ -46,7 +47,7 @@ impl Machine {
             let installed = proof.edit();
             let result = change(installed);
             self.shared.publish(installed);
-            halt.release(|| 0, 0);
+            halt.release(&OnCore::new(&mut core.cpu, self.shared), 0);
             result
         })
     }

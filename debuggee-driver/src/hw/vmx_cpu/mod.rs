@@ -487,6 +487,18 @@ impl Cpu for VmxCpu {
         super::apic::timer_vector(&self.memory, self.live(LiveRegister::ApicBase))
     }
 
+    fn wake(&self, apic_id: u32) {
+        self.send_nmi(apic_id);
+    }
+
+    fn sleep_unless(&self, is_called: impl FnOnce() -> bool) {
+        let seen = self.root_nmis();
+        if !is_called() {
+            // SAFETY: in VMX-root with FS at the core's own memory, its own IDT loaded and interrupts off.
+            unsafe { percore::standstill_sleep(seen) }
+        }
+    }
+
     fn send_nmi(&self, apic_id: u32) {
         super::apic::send_nmi(&self.memory, self.live(LiveRegister::ApicBase), apic_id);
     }
