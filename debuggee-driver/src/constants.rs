@@ -56,7 +56,8 @@ constants! {
     regular_events = 20;
     /// Big events reserved at load. Each costs an event object.
     big_events = 0;
-    /// Pages for `!epthook` reserved at load. Each costs 12 KiB.
+    /// Pages for `!epthook` reserved at load. Each costs 12 KiB. So many, but no more than four, threads can be intercepted for
+    /// steps and `g ADDRESS`, too, for 16 KiB each.
     ept_hooks = 20;
     /// Pages for `!epthook2` reserved at load. Each costs 12 KiB.
     ept_hooks2 = 20;
@@ -96,6 +97,9 @@ constants! {
     halt = 0;
 }
 
+/// Threads that are intercepted at a time: steps take one, and so does each way to stop in a thread.
+const INTERCEPTIONS: u64 = 4;
+
 const fn clamp(value: u64) -> u32 {
     if value > u32::MAX as u64 {
         u32::MAX
@@ -117,6 +121,10 @@ impl Constants {
             (PoolClass::EptHook, self.ept_hooks),
             (PoolClass::EptHook2, self.ept_hooks2),
             (PoolClass::Monitor, self.monitors),
+            (
+                PoolClass::ThreadInterception,
+                self.ept_hooks.min(INTERCEPTIONS),
+            ),
         ] {
             *levels.get_mut(class) = clamp(level);
         }

@@ -4,10 +4,15 @@
 //! One for all cores, since one core at a time goes on alone. As data; begun and told by the core that serves a halt,
 //! counted by the one that steps, in VMX-root.
 
+pub mod walk;
+
 use crate::cores::registers::RegisterFile;
-use wire_protocol::address::{CoreId, GuestVirtual};
+use walk::{Awaited, Walker};
+use wire_protocol::address::GuestVirtual;
 use wire_protocol::codec::EncodeError;
-use wire_protocol::packet::{RegisterValues, StepBuffer, StepDetail, StepRecord, Steps};
+use wire_protocol::packet::{
+    RegisterValues, StepBuffer, StepDetail, StepOrder, StepRecord, Steps, Until,
+};
 use wire_protocol::register::{Register, RegisterSet};
 
 /// Bytes that the values of all registers take, and their lengths.
@@ -15,17 +20,6 @@ pub const VALUES_BYTES: usize = Register::COUNT * 9;
 
 /// The code of so many is told with the last ones.
 const LAST_WITH_CODE: u32 = 8;
-
-/// What was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StepOrder {
-    /// Who steps.
-    pub core: CoreId,
-    /// So many instructions.
-    pub count: u32,
-    /// What is told of each.
-    pub detail: StepDetail,
-}
 
 /// See the module.
 #[derive(Debug)]
@@ -41,6 +35,8 @@ pub struct HostSteps {
     /// After the last one that was told with registers.
     told: RegisterFile,
     buffer: StepBuffer,
+    /// They are a thread's.
+    walker: Option<Walker>,
 }
 
 impl HostSteps {
@@ -53,20 +49,23 @@ impl HostSteps {
         before: RegisterFile::NONE,
         told: RegisterFile::NONE,
         buffer: StepBuffer::EMPTY,
+        walker: None,
     };
 
-    /// Request `id` asks for steps of a core that has these registers. What is told is for messages with this base.
+    /// Request `id` asks for steps of a core that has these registers, or of the thread that it runs. What is told is for
+    /// messages with this base.
     pub fn begin(
         &mut self,
         id: u8,
         order: StepOrder,
         registers: &RegisterFile,
         base: GuestVirtual,
-        now: u64,
+        walker: Option<Walker>,
     ) {
         self.order = Some(order);
         self.reply_to = Some(id);
-        (self.done, self.since) = (0, now);
+        self.done = 0;
+        self.walker = walker;
         self.before = *registers;
         self.told = *registers;
         self.buffer.clear(base);
@@ -81,6 +80,41 @@ impl HostSteps {
     pub fn count(&mut self, now: u64) {
         self.done = self.done.saturating_add(1);
         self.since = now;
+    }
+
+    /// Where the thread stands, whose steps they are. `None`: they are a core's, or over.
+    pub const fn walker(&mut self) -> Option<&mut Walker> {
+        match self.order {
+            Some(_) => self.walker.as_mut(),
+            None => None,
+        }
+    }
+
+    /// Whether they are, or were, a thread's.
+    pub const fn walks(&self) -> bool {
+        self.walker.is_some()
+    }
+
+    /// The thread is away from now on.
+    pub const fn send_away(&mut self, awaited: Awaited, now: u64) {
+        if let Some(walker) = &mut self.walker {
+            walker.awaited = Some(awaited);
+            self.since = now;
+        }
+    }
+
+    /// Whether the thread is away, and all cores but the one that runs are held.
+    pub fn is_away_alone(&self) -> bool {
+        self.order.is_some()
+            && self
+                .walker
+                .is_some_and(|walker| walker.walk.is_frozen && walker.awaited.is_some())
+    }
+
+    /// Whether as many are done as there may be at most.
+    pub fn is_at_limit(&self, more: u32) -> bool {
+        self.order
+            .is_some_and(|order| self.done.saturating_add(more) >= order.count)
     }
 
     /// Whether that was the last one.
@@ -102,6 +136,10 @@ impl HostSteps {
     /// what it changed. A user sees the code of the last few, so that comes without having been asked for.
     pub fn recorded(&self) -> Option<StepDetail> {
         let order = self.order.filter(|_| self.reply_to.is_some())?;
+        let tells_last_only = |walker: &Walker| walker.walk.until != Until::Count;
+        if self.walker.as_ref().is_some_and(tells_last_only) {
+            return None;
+        }
         match order.count.saturating_sub(self.done) {
             0 => Some(order.detail).filter(|detail| *detail == StepDetail::Registers),
             left if left < LAST_WITH_CODE => Some(order.detail.max(StepDetail::Code)),
@@ -174,6 +212,7 @@ impl HostSteps {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wire_protocol::address::CoreId;
 
     const BASE: GuestVirtual = GuestVirtual(0xffff_ffff_8100_0000);
 
@@ -182,9 +221,10 @@ mod tests {
             core: CoreId(1),
             count,
             detail,
+            walk: None,
         };
         let mut steps = HostSteps::NONE;
-        steps.begin(7, order, &RegisterFile::NONE, BASE, 100);
+        steps.begin(7, order, &RegisterFile::NONE, BASE, None);
         steps
     }
 

@@ -248,7 +248,7 @@ local CONDITIONS = in_order("always script code")
 local STAGES = in_order("pre post all")
 local CAUSES = in_order("break-in event core-died")
 CAUSES[8] = "stepped"
-local STEP_ENDS = in_order("count asleep stuck untold")
+local STEP_ENDS = in_order("count asleep stuck untold limit arrived lost")
 local STEP_DETAILS = in_order("addresses code registers")
 local COUNTS = "sent_bytes received_bytes sent_frames repeated_frames received_frames broken_frames duplicate_frames"
     .. " gap_frames busy_frames discarded_messages break_ins sessions"
@@ -810,7 +810,12 @@ local REQUEST_BODIES = {
     Step = function(c)
         c:num("core")
         c:num("count")
-        c:byte("told", STEP_DETAILS)
+        local from = c:take(1, "told")
+        local flags = c.buffer(from, 1):uint()
+        c:put(from, "told", named(flags % 4, STEP_DETAILS))
+        if flags % 8 >= 4 and math.floor(flags / 16) % 8 == 4 then
+            c:addr("to")
+        end
     end,
     ReadRegisters = function(c)
         c:num("core")

@@ -94,6 +94,56 @@ static int threads(long count, long cores)
 	return 0;
 }
 
+static volatile long deep_held;
+
+// Calls itself DEPTH times, and waits in the deepest as long as somebody holds what it waits for.
+__attribute__((noinline)) static long deep(long depth)
+{
+	volatile long here = depth;
+
+	if (!depth) {
+		while (deep_held)
+			;
+		return 1;
+	}
+	return deep(depth - 1) + here;
+}
+
+static void *deep_caller(void *at)
+{
+	struct caller *of = at;
+	long sum = 0;
+
+	pin(of->core);
+	printf("thread %ld on core %ld\n", (long)syscall(SYS_gettid), of->core);
+	while (access("/tmp/deep", F_OK))
+		usleep(20000);
+	for (long i = 0; i < of->count; i++) {
+		sum += deep(6);
+		usleep(0);
+	}
+	printf("sum %ld core %ld\n", sum, of->core);
+	return NULL;
+}
+
+// lab-deep N CORES: a thread on each core calls a function N times that calls itself six times, once /tmp/deep exists; tells where that is.
+static int deep_threads(long count, long cores)
+{
+	pthread_t ids[cores];
+	struct caller of[cores];
+
+	setlinebuf(stdout);
+	printf("process %ld\nfunction %lx\nholds %lx\n", (long)getpid(), (long)deep, (long)&deep_held);
+	for (long core = 0; core < cores; core++) {
+		of[core] = (struct caller){ core, count };
+		if (pthread_create(&ids[core], NULL, deep_caller, &of[core]))
+			return 1;
+	}
+	for (long core = 0; core < cores; core++)
+		pthread_join(ids[core], NULL);
+	return 0;
+}
+
 static int by_size(const void *a, const void *b)
 {
 	return *(const uint64_t *)a < *(const uint64_t *)b ? -1 : *(const uint64_t *)a > *(const uint64_t *)b;
@@ -601,6 +651,8 @@ int main(int argc, char **argv)
 
 	if (!strcmp(name, "lab-calls"))
 		return calls(first, second);
+	if (!strcmp(name, "lab-deep"))
+		return deep_threads(first, second);
 	if (!strcmp(name, "lab-threads"))
 		return threads(first, second);
 	if (!strcmp(name, "lab-call-cost"))

@@ -21,6 +21,7 @@ const SOURCES: [&str; 4] = ["programs", "forms", "pages", "bpf"];
 const PROGRAMS: &[&str] = &[
     "lab-calls",
     "lab-threads",
+    "lab-deep",
     "lab-cpuid",
     "lab-spin",
     "lab-check",

@@ -172,6 +172,12 @@ impl Settings {
         }
     }
 
+    /// Whether it stops one thread at one place, for a step or `g ADDRESS`: it has a pool of its own and is in no list.
+    #[must_use]
+    pub const fn is_interception(&self) -> bool {
+        matches!(self.lifetime(), Lifetime::UntilNextHalt)
+    }
+
     /// The command that adds such an event, without its exclamation mark.
     #[must_use]
     pub const fn name(&self) -> &'static str {

@@ -5,6 +5,7 @@ use super::meeting::OnCore;
 use super::{Context, memory, too_long};
 use crate::event::{Installed, Resolver};
 use crate::port::{Cpu, LiveRegister, PhysicalMemory, Ports};
+use crate::shared::Shared;
 use wire_protocol::address::{CoreId, EventId, GuestVirtual};
 use wire_protocol::event::{Condition, ConditionKind, EventChange, PoolClass, Programs, Selection};
 use wire_protocol::limits;
@@ -36,6 +37,28 @@ fn commit<P: Ports>(context: &mut Context<'_, '_, P>) -> Result<(), CoreId> {
         .commit_everywhere(&processor, shared.clock.timeout_ticks())
 }
 
+/// What names and addresses mean by these tables.
+pub fn resolver<'s, P: Ports>(
+    shared: &'s Shared<P>,
+    cpu: &P::Cpu,
+    (cr3, cr4): (u64, u64),
+    dead_cores: u64,
+) -> Resolver<'s> {
+    Resolver {
+        cr3,
+        cr4,
+        core_count: shared.facts.core_count,
+        dead_cores,
+        owned_ports: shared.fixed.bitmaps.owned_ports,
+        can_take_interrupts: shared.fixed.can_take_interrupts,
+        can_tell_modes: shared.fixed.mode_views.is_some(),
+        layout: &shared.facts.layout,
+        syscall_entry: GuestVirtual(cpu.live(LiveRegister::Lstar)),
+        undisturbed: [shared.facts.entry_code, shared.facts.driver_image],
+        ram: &shared.facts.ram,
+    }
+}
+
 /// Adds events.
 ///
 /// # Errors
@@ -49,19 +72,7 @@ pub fn add<'s, P: Ports>(
 ) -> Result<Reply<'s>, Refusal> {
     let (cr3, cr4) = memory::address_space(context, core)?;
     let shared = context.shared;
-    let resolver = Resolver {
-        cr3,
-        cr4,
-        core_count: shared.facts.core_count,
-        dead_cores: context.halt.dead_mask(),
-        owned_ports: shared.fixed.bitmaps.owned_ports,
-        can_take_interrupts: shared.fixed.can_take_interrupts,
-        can_tell_modes: shared.fixed.mode_views.is_some(),
-        layout: &shared.facts.layout,
-        syscall_entry: GuestVirtual(context.cpu.live(LiveRegister::Lstar)),
-        undisturbed: [shared.facts.entry_code, shared.facts.driver_image],
-        ram: &shared.facts.ram,
-    };
+    let resolver = resolver(shared, context.cpu, (cr3, cr4), context.halt.dead_mask());
     let mut physical = shared.memory.clone();
     let mut results = [Err(Refusal::Malformed); limits::EVENTS_PER_REQUEST];
     let before = context
@@ -166,11 +177,21 @@ pub fn short_circuit<'s, P: Ports>(
 pub fn look_at_watches<P: Ports>(context: &mut Context<'_, '_, P>) {
     let shared = context.shared;
     let by = context.writer();
-    let is_to_follow = context
-        .halt
-        .read(|installed| installed.is_to_follow(&shared.memory));
+    let (is_to_follow, intercepts) = context.halt.read(|installed| {
+        let is_to_follow = installed.is_to_follow(&shared.memory);
+        (is_to_follow, installed.has_interceptions())
+    });
+    let mut physical = shared.memory.clone();
+    let edited = (is_to_follow || intercepts).then(|| {
+        edit(context, |installed| {
+            installed.clear_interceptions(&mut physical);
+            if is_to_follow {
+                shared.follow(installed, by);
+            }
+        })
+    });
     // With a core missing, it waits for the next halt.
-    if is_to_follow && edit(context, |installed| shared.follow(installed, by)).is_ok() {
+    if let Some(Ok(())) = edited {
         let _ = commit(context);
     }
     let look = |installed: &Installed| shared.look_at_hooks(installed, by);

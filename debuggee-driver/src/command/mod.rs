@@ -16,8 +16,7 @@ pub mod system;
 
 use crate::port::{Cpu, Ports};
 use crate::shared::{Halt, Shared, Writer};
-use crate::steps::StepOrder;
-use wire_protocol::packet::{Features, NetworkCounts, Reply, Request, StopCause};
+use wire_protocol::packet::{Features, NetworkCounts, Reply, Request, StepOrder, StopCause};
 use wire_protocol::refusal::Refusal;
 
 /// What the handlers work with.
@@ -65,21 +64,10 @@ pub fn answer<'s, P: Ports>(
         Request::Hello { features } => Ok(hello(context, features, scratch)),
         Request::ForeignHello { .. } => Ok(system::refuse_version()),
         Request::Go => return (Reply::Done, Next::Go),
-        Request::Step {
-            core,
-            count,
-            detail,
-        } => {
-            let order = StepOrder {
-                core,
-                count,
-                detail,
-            };
-            match step::check(context, order) {
-                Ok(()) => return (Reply::Done, Next::Step(order)),
-                Err(refusal) => Err(refusal),
-            }
-        }
+        Request::Step(order) => match step::check(context, order) {
+            Ok(()) => return (Reply::Done, Next::Step(order)),
+            Err(refusal) => Err(refusal),
+        },
         Request::Cores => run::cores(context, scratch),
         Request::ShortCircuit { on } => event::short_circuit(context, on),
         Request::ReadRegisters { core, set } => register::read(context, core, set, scratch),

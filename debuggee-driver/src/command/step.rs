@@ -2,26 +2,33 @@
 
 use super::{Context, register, run};
 use crate::port::Ports;
-use crate::steps::StepOrder;
+use wire_protocol::event::PoolClass;
 use wire_protocol::limits;
-use wire_protocol::packet::{RegisterValues, Reply, Stepped, Steps};
+use wire_protocol::packet::{RegisterValues, Reply, StepOrder, Stepped, Steps};
 use wire_protocol::refusal::Refusal;
 use wire_protocol::register::RegisterSet;
 
 /// Whether the core can go on alone.
 ///
 /// # Errors
-/// No such core; it is not held or executes nothing any more; or another one is not held.
+/// No such core; it is not held or executes nothing any more; or another one is not held. Steps of a thread need an
+/// interception, which there may be none of.
 pub fn check<P: Ports>(context: &mut Context<'_, '_, P>, order: StepOrder) -> Result<(), Refusal> {
     let StepOrder { core, .. } = order;
     register::file(context, core)?;
     if context.halt.has_died(core) {
         return Err(Refusal::CoreDied { core });
     }
-    match context.halt.all_halted() {
-        Ok(_) => Ok(()),
-        Err(core) => Err(Refusal::CoreNotHeld { core }),
+    let mut proof = context
+        .halt
+        .all_halted()
+        .map_err(|core| Refusal::CoreNotHeld { core })?;
+    if order.walk.is_some() {
+        let pools = proof.edit().pools_mut();
+        let interception = pools.reserve(PoolClass::ThreadInterception)?;
+        pools.release(interception);
     }
+    Ok(())
 }
 
 /// The answer to a request for steps: the halt, what changed since the one before, and what of the trace is left.

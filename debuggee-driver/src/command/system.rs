@@ -43,7 +43,7 @@ pub fn hello<'s, P: Ports>(
 
 /// What this end can do of what a host can.
 fn offered(by_host: Features, has_key: bool, has_network: bool) -> Features {
-    let mut features = by_host & (Features::COMPRESSED_MEMORY | Features::REPEATED_MEMORY);
+    let mut features = by_host & Features::OF_BOTH;
     features.set(Features::EXPECTED_MEMORY, has_key);
     features.set(Features::NETWORK, has_network);
     features

@@ -37,8 +37,9 @@ use wire_protocol::refusal::{EventRefusal, Refusal};
 pub const HOOKS_PER_PAGE: u32 = 40;
 
 /// Pages that can be hooked: one page object each.
-pub const PAGES_MAX: usize =
-    (*CAPACITY.get(PoolClass::EptHook) + *CAPACITY.get(PoolClass::EptHook2)) as usize;
+pub const PAGES_MAX: usize = (*CAPACITY.get(PoolClass::EptHook)
+    + *CAPACITY.get(PoolClass::EptHook2)
+    + *CAPACITY.get(PoolClass::ThreadInterception)) as usize;
 
 /// What a page needs that carries no hook yet.
 #[derive(Debug)]

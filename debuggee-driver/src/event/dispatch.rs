@@ -76,6 +76,8 @@ pub struct Hit<'o> {
     first: (EventId, u16),
     /// How many matched.
     pub count: u32,
+    /// One of them intercepts the thread, and does nothing else.
+    pub interception: Option<EventId>,
 }
 
 impl Installed {
@@ -160,8 +162,13 @@ impl Installed {
                 until,
                 first: (record.id, record.place),
                 count: 0,
+                interception: None,
             });
             hit.count = hit.count.saturating_add(1);
+            if record.settings.is_interception() {
+                hit.interception = Some(record.id);
+                continue;
+            }
             let actions = record.settings.actions;
             let is_first = !hit.actions.contains(Actions::BREAK);
             // One that is there for good, as another core may be first with one that halts once.

@@ -265,7 +265,7 @@ impl Installed {
             at,
             event,
             jump: None,
-            reference_at: self.pools.phys(&record.object),
+            reference_at: self.pools.record_at(&record.object),
         };
         if let Some(key) = Key::of(&settings, Some(at)) {
             let registry = &self.registry;

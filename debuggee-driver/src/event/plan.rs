@@ -283,7 +283,10 @@ impl Plan {
         spec.check()?;
         let sizes = &installed.pools().design().sizes;
         let programs = Needs::of(&spec.programs, installed.core_count())?;
-        let (event_class, too_big) = programs.class(sizes)?;
+        let (event_class, too_big) = match spec.settings.is_interception() {
+            true => (PoolClass::ThreadInterception, None),
+            false => programs.class(sizes)?,
+        };
         let buffer_class = buffer_class(spec.settings.options.buffer_bytes, sizes)?;
         let hook = facts
             .hook

@@ -352,7 +352,8 @@ impl Registry {
 
     /// All events in ascending order of number.
     pub fn entries(&self) -> impl Iterator<Item = EventEntry> {
-        self.records().map(Record::entry)
+        let listed = |record: &&Record| !record.settings.is_interception();
+        self.records().filter(listed).map(Record::entry)
     }
 
     /// Records in ascending order of number.
@@ -371,7 +372,8 @@ impl Registry {
     /// Events that matched between the last two calls of [`Self::begin_report`], with their hits
     /// at the later one.
     pub fn hits_since_last_stop(&self) -> impl Iterator<Item = (EventId, u64)> {
-        self.records().filter_map(|record| {
+        let listed = |record: &&Record| !record.settings.is_interception();
+        self.records().filter(listed).filter_map(|record| {
             let last = record.last_hits.load(Ordering::Relaxed);
             let previous = record.previous_hits.load(Ordering::Relaxed);
             (last != previous).then_some((record.id, last))
@@ -424,6 +426,13 @@ impl Registry {
     /// Takes numbers back that were given to events which are gone and which nobody heard of.
     pub(super) fn reuse_ids_from(&mut self, id: EventId) {
         self.next_id = id.0;
+    }
+
+    /// Takes the number of the newest event back, which is gone and which nobody heard of.
+    pub(super) const fn reuse_id(&mut self, id: EventId) {
+        if id.0.wrapping_add(1) == self.next_id {
+            self.next_id = id.0;
+        }
     }
 
     /// Where the record of an event is.

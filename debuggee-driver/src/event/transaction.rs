@@ -19,7 +19,7 @@ use crate::pool::budget::EVENT_HEADER_BYTES;
 use crate::port::PhysicalMemory;
 use reserve::Reservation;
 use wire_protocol::address::{EventId, Extent, GuestPhysical};
-use wire_protocol::event::{EventChange, EventSpec, Selection, Trigger};
+use wire_protocol::event::{EventChange, EventSpec, PoolClass, Selection, Trigger};
 use wire_protocol::refusal::Refusal;
 
 // What stood around a hook is kept in front of its event's programs.
@@ -128,6 +128,29 @@ impl Installed {
         Ok(count)
     }
 
+    /// Whether a thread is intercepted.
+    #[must_use]
+    pub fn has_interceptions(&self) -> bool {
+        let class = PoolClass::ThreadInterception;
+        self.pools.counts(class).in_use != 0
+    }
+
+    /// Intercepts no thread any more. Their numbers are free again, as nobody heard of them.
+    pub fn clear_interceptions(&mut self, mem: &mut impl PhysicalMemory) {
+        if !self.has_interceptions() {
+            return;
+        }
+        let mut next = self.registry.newest_below(None);
+        while let Some(event) = next {
+            next = self.registry.newest_below(Some(event));
+            let record = self.registry.get(event);
+            if record.is_some_and(|record| record.settings.is_interception()) {
+                self.clear(mem, event);
+                self.registry.reuse_id(event);
+            }
+        }
+    }
+
     /// Does what scripts wanted to be done in a halt; see [`super::registry::Record::want`].
     pub fn carry_out_wanted(&mut self, mem: &mut impl PhysicalMemory) {
         let mut next = self.registry.newest_below(None);
@@ -176,7 +199,7 @@ impl Installed {
         reservation: Reservation,
     ) -> EventId {
         let id = self.registry.next_id();
-        let object = self.pools.phys(&reservation.event);
+        let object = self.pools.record_at(&reservation.event);
         let hook = plan.hook.map(|hook| hook.at);
         if let Some(hook) = &plan.hook {
             if let Some(detour) = &hook.detour {

@@ -7,6 +7,7 @@ mod serve;
 mod session;
 pub mod silent;
 pub mod steps;
+pub mod walk;
 
 use crate::command::meeting::OnCore;
 use crate::command::system;
@@ -80,11 +81,19 @@ pub fn stop<P: Ports>(
     apply(&mut halt.parts().1.file, core, cpu, shared);
     match ending {
         Ending::Go => halt.release(&OnCore::new(cpu, shared), limit_ticks),
-        Ending::Step(stepping) => {
+        Ending::Step {
+            core: stepping,
+            is_alone,
+        } => {
             steps::begin(shared, stepping, cpu.tsc());
-            halt.hand_over(stepping, &OnCore::new(cpu, shared));
-            if stepping != core {
-                park(seat, cpu, shared);
+            let on_core = OnCore::new(cpu, shared);
+            if is_alone {
+                halt.hand_over(stepping, &on_core);
+                if stepping != core {
+                    park(seat, cpu, shared);
+                }
+            } else {
+                halt.release(&on_core, limit_ticks);
             }
         }
     }

@@ -15,8 +15,13 @@ use wire_protocol::packet::{Notice, Request, StopCause};
 pub enum Ending {
     /// All cores go on.
     Go,
-    /// This one goes on alone.
-    Step(CoreId),
+    /// This one executes single instructions.
+    Step {
+        /// Which.
+        core: CoreId,
+        /// All others stay held.
+        is_alone: bool,
+    },
 }
 
 /// Serves the host until it says go, or wants one core to go on alone.
@@ -54,7 +59,12 @@ fn serve_line<P: Ports>(line: &mut Line<P::Transport>, context: &mut Context<'_,
             Some(Incoming::Message) => match answer(line, context) {
                 Next::Stay => {}
                 Next::Go => break Ending::Go,
-                Next::Step(order) => break Ending::Step(order.core),
+                Next::Step(order) => {
+                    break Ending::Step {
+                        core: order.core,
+                        is_alone: order.walk.is_none_or(|walk| walk.is_frozen),
+                    };
+                }
             },
             // The host does not know of the halt, unless it is just being told.
             Some(Incoming::BreakIn) if line.queued_bytes() == 0 => {

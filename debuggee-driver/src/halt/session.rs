@@ -1,6 +1,7 @@
 //! How the driver comes and goes on the line. Called by `exit` and `boot`, in VMX-root, while the guest runs or leaves.
 
 use super::{drain, serve};
+use crate::cores::roster::Presence;
 use crate::line::Line;
 use crate::port::Ports;
 use crate::shared::Shared;
@@ -48,5 +49,11 @@ pub fn tell_fault<P: Ports>(
         detail,
     };
     let told = shared.line.try_with(|line| line.send_notice(|_| notice));
-    told == Some(true) && shared.rendezvous.present().all(|other| other == core)
+    // While one core steps alone, all others are held and look at no line.
+    let looks = |other| shared.rendezvous.presence(other) == Presence::Running;
+    told == Some(true)
+        && !shared
+            .rendezvous
+            .present()
+            .any(|other| other != core && looks(other))
 }

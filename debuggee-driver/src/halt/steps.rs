@@ -3,13 +3,15 @@
 //! Called by [`super`] in the halts before and behind the steps, and by `exit` in between, in VMX-root.
 
 use crate::command::{self, Context};
+use crate::event::Running;
 use crate::line::Line;
 use crate::port::{Cpu, Ports};
 use crate::shared::Shared;
-use crate::steps::StepOrder;
+use crate::steps::walk::{Place, Thread, Walker};
 use wire_protocol::address::{CoreId, GuestVirtual};
 use wire_protocol::link::Incoming;
-use wire_protocol::packet::Notice;
+use wire_protocol::packet::{Notice, StepOrder, StopCause};
+use wire_protocol::register::{Register, RegisterSet};
 
 /// What became of the part of a trace that was to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,13 +31,20 @@ pub(super) fn order<P: Ports>(
     order: StepOrder,
     base: GuestVirtual,
 ) {
-    let (now, shared) = (context.cpu.tsc(), context.shared);
+    let shared = context.shared;
+    let tid = (shared.running(order.core))(Running::Thread).unwrap_or(0);
     if let Some(local) = context.halt.local_of(order.core) {
         // Nobody else uses it: no core steps now.
         let file = &local.file;
+        let at = Place {
+            rip: file.get(Register::Rip),
+            rsp: file.get(Register::Rsp),
+        };
+        let thread = Thread::of(order.core, tid);
+        let walker = order.walk.map(|walk| Walker::new(walk, thread, at));
         shared
             .steps
-            .try_with(|steps| steps.begin(id, order, file, base, now));
+            .try_with(|steps| steps.begin(id, order, file, base, walker));
     }
 }
 
@@ -67,12 +76,18 @@ pub(super) fn answer<P: Ports>(
     let shared = context.shared;
     let core = context.halt.owner();
     let base = line.base;
+    let is_own = matches!(context.cause, StopCause::Stepped { .. });
     shared.steps.try_with(|steps| {
         let (id, count) = steps.to_answer()?;
-        let set = context
+        let changed = context
             .halt
             .local_of(core)
             .map(|local| steps.changed(&local.file));
+        // Another core may have halted, which has nothing to do with the thread.
+        let set = match steps.walks() && !is_own {
+            true => Some(RegisterSet::EMPTY),
+            false => changed,
+        };
         let changed = (count, set.unwrap_or_default());
         let buffers = &mut line.buffers;
         let reply = command::step::answer(context, changed, steps.steps(), buffers.lists);

@@ -8,6 +8,7 @@ pub mod detour;
 
 use crate::event::registry::Record;
 use crate::event::{Hit, Installed, Moment, TriggerInstance};
+use crate::halt::walk::{self, Arrival};
 use crate::halt::{self, Stopped};
 use crate::port::{Cpu, Ports};
 use crate::run::{self, Runner};
@@ -153,6 +154,15 @@ fn serve<P: Ports>(
 ) -> Option<Served> {
     let mut short_circuit = hit.short_circuit;
     let mut halted = false;
+    let mut awaited = None;
+    if let Some(interception) = hit.interception {
+        match walk::arrived(seat, cpu, shared, interception) {
+            Arrival::PassesBy => {}
+            Arrival::Halts(cause) => awaited = Some(cause),
+            // Whoever else waits is served when it comes here again.
+            Arrival::GoesOn | Arrival::Later => return None,
+        }
+    }
     if hit.has_programs {
         let ran = run_all(seat, cpu, shared, hit);
         short_circuit = ran.short_circuit;
@@ -172,8 +182,23 @@ fn serve<P: Ports>(
         };
         halted = true;
         short_circuit = said.unwrap_or(short_circuit);
-    } else {
+    } else if awaited.is_none() {
         seat.read(|installed| installed.count(hit));
+    }
+    if let Some(cause) = awaited.filter(|_| !halted) {
+        let counted = (!hit.has_programs).then_some(*hit);
+        let is_there = |installed: &Installed| {
+            let interception = hit.interception.and_then(|id| installed.registry().get(id));
+            interception.is_some_and(Record::is_enabled)
+        };
+        // Every turn is another core's halt, which the user ends.
+        while !halted && seat.read(is_there) {
+            match halt::stop(seat, cpu, shared, cause, counted) {
+                Stopped::Served { .. } => halted = true,
+                Stopped::OtherCoreHalts if hit.has_programs => halt::park(seat, cpu, shared),
+                Stopped::OtherCoreHalts => return None,
+            }
+        }
     }
     Some(Served {
         short_circuit,
@@ -212,6 +237,9 @@ fn run_all<P: Ports>(
             break;
         };
         previous = Some(event);
+        if hit.interception == Some(event) {
+            continue;
+        }
         let is_post = hit.moment == Moment::Post;
         let context = hit.trigger.context;
         let ran = run::programs(seat, cpu, shared, (event, place), context, is_post);

@@ -59,8 +59,8 @@ pub const CACHE_LINE_BYTES: u32 = 64;
 /// leaf.
 pub const TABLES_PER_PAGE_OBJECT: u32 = 2;
 
-/// Bytes of the record of one intercepted thread.
-pub const THREAD_INTERCEPTION_BYTES: u32 = 256;
+/// From the start of the object of an intercepted thread to its record: behind the page and its tables.
+pub const INTERCEPTION_RECORD_AT: u32 = (1 + TABLES_PER_PAGE_OBJECT) * PAGE_BYTES as u32;
 
 /// Sizes that the design constants decide. A bigger value costs that many arena bytes per
 /// object.
@@ -104,7 +104,7 @@ impl ObjectSizes {
             PoolClass::EptHook | PoolClass::EptHook2 | PoolClass::Monitor => {
                 (1 + TABLES_PER_PAGE_OBJECT) * PAGE_BYTES as u32
             }
-            PoolClass::ThreadInterception => THREAD_INTERCEPTION_BYTES,
+            PoolClass::ThreadInterception => INTERCEPTION_RECORD_AT + PAGE_BYTES as u32,
         };
         round_up(bytes, self.align_bytes(class))
     }
@@ -126,7 +126,10 @@ impl ObjectSizes {
 pub const fn has_tables(class: PoolClass) -> bool {
     matches!(
         class,
-        PoolClass::EptHook | PoolClass::EptHook2 | PoolClass::Monitor
+        PoolClass::EptHook
+            | PoolClass::EptHook2
+            | PoolClass::Monitor
+            | PoolClass::ThreadInterception
     )
 }
 
@@ -160,7 +163,7 @@ impl Design {
     /// The documented defaults.
     pub const DEFAULT: Self = Self {
         sizes: ObjectSizes::DEFAULT,
-        levels: ByClass([20, 0, 0, 0, 20, 20, 20, 0]),
+        levels: ByClass([20, 0, 0, 0, 20, 20, 20, 4]),
         prealloc_only_bytes: 8 << 20,
         replenish_ms: 1000,
     };
@@ -182,6 +185,7 @@ mod tests {
         assert_eq!(sizes.object_bytes(PoolClass::BigSafeBuffer), 80 * 1024);
         assert_eq!(sizes.object_bytes(PoolClass::EptHook), 3 * 4096);
         assert_eq!(sizes.object_bytes(PoolClass::Monitor), 3 * 4096);
+        assert_eq!(sizes.object_bytes(PoolClass::ThreadInterception), 4 * 4096);
     }
 
     #[test]

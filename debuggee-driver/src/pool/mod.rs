@@ -181,6 +181,21 @@ impl Pools {
         self.slabs.phys(object)
     }
 
+    /// Physical address of the record of an event, in its object.
+    #[must_use]
+    pub fn record_at(&self, object: &Reserved) -> u64 {
+        let record_at = match object.class() {
+            PoolClass::ThreadInterception => u64::from(budget::INTERCEPTION_RECORD_AT),
+            _ => 0,
+        };
+        self.slabs.phys(object) + record_at
+    }
+
+    /// Divides the object of an interception into its page and its record, each of which is released by itself.
+    pub fn divide(&mut self, interception: Reserved) -> (Reserved, Reserved) {
+        self.slabs.divide(interception)
+    }
+
     /// Counts of a class.
     #[must_use]
     pub fn counts(&self, class: PoolClass) -> Counts {

@@ -9,11 +9,14 @@ use wire_protocol::address::PAGE_BYTES;
 use wire_protocol::event::PoolClass;
 
 /// Objects a class can have at most, in the order of [`PoolClass::ALL`].
-pub const CAPACITY: ByClass<u16> = ByClass([2048, 256, 1024, 256, 2048, 256, 1024, 512]);
+pub const CAPACITY: ByClass<u16> = ByClass([2048, 256, 1024, 256, 2048, 256, 1024, 64]);
 
 /// Events there can be: one object each, so that a list of this size never runs full.
-pub const EVENTS_MAX: usize =
-    (*CAPACITY.get(PoolClass::RegularEvent) + *CAPACITY.get(PoolClass::BigEvent)) as usize;
+pub const EVENTS_MAX: usize = (*CAPACITY.get(PoolClass::RegularEvent)
+    + *CAPACITY.get(PoolClass::BigEvent)
+    + *CAPACITY.get(PoolClass::ThreadInterception)) as usize;
+
+const INTERCEPTIONS_MAX: usize = *CAPACITY.get(PoolClass::ThreadInterception) as usize;
 
 const FIRST: ByClass<usize> = firsts();
 const TOTAL: usize = total(false);
@@ -90,6 +93,8 @@ pub(super) struct Slabs {
     /// Numbers of the free objects of each class, a stack that starts at the class's place.
     free: [u16; TOTAL],
     counts: ByClass<Counts>,
+    /// Interceptions in two parts, of which both are out.
+    divided: [bool; INTERCEPTIONS_MAX],
 }
 
 impl Slabs {
@@ -104,7 +109,25 @@ impl Slabs {
                     in_use: 0,
                 }; CLASS_COUNT],
             ),
+            divided: [false; INTERCEPTIONS_MAX],
         }
+    }
+
+    /// Divides the object of an interception into its page and its record, each of which is given back by itself.
+    pub(super) fn divide(&mut self, object: Reserved) -> (Reserved, Reserved) {
+        let Reserved { class, index } = object;
+        debug_assert!(class == PoolClass::ThreadInterception, "no other has parts");
+        if let Some(divided) = self.divided.get_mut(usize::from(index)) {
+            *divided = true;
+        }
+        (Reserved { class, index }, Reserved { class, index })
+    }
+
+    /// Whether it is the first of two parts that comes back.
+    fn is_half(&mut self, object: &Reserved) -> bool {
+        let divided = self.divided.get_mut(usize::from(object.index));
+        let divided = divided.filter(|_| object.class == PoolClass::ThreadInterception);
+        divided.is_some_and(core::mem::take)
     }
 
     pub(super) fn counts(&self, class: PoolClass) -> Counts {
@@ -145,6 +168,9 @@ impl Slabs {
     }
 
     pub(super) fn give(&mut self, object: Reserved) {
+        if self.is_half(&object) {
+            return;
+        }
         let (_, free, counts) = self.parts(object.class);
         // A token exists only for an object that left the stack, so there is room for it.
         debug_assert!(counts.in_use > 0 && object.index < counts.reserved);

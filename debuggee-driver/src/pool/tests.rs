@@ -48,7 +48,7 @@ fn the_design_levels_are_reserved_at_load() {
         assert_eq!(line.reserved, *Design::DEFAULT.levels.get(line.class));
         assert_eq!(line.in_use, 0);
     }
-    assert_eq!(pools.spare_tables(), 3 * 2 * 20);
+    assert_eq!(pools.spare_tables(), 2 * (3 * 20 + 4));
 }
 
 #[test]

@@ -142,8 +142,10 @@ pub enum Answer {
         /// Bytes of the page that maps it.
         page_bytes: Count,
     },
-    /// Instructions of one core were executed.
+    /// Instructions of one core were executed, or a thread took steps.
     Stepped {
+        /// They are a thread's steps.
+        is_thread: bool,
         /// How many.
         count: Count,
         /// RIP after each of them.

@@ -272,6 +272,12 @@ pub enum StepEndName {
     Stuck,
     /// The line did not take what was to be told of them.
     Untold,
+    /// They are as many as were asked for, and did not lead where they were to.
+    Limit,
+    /// The thread came to the address where it was to halt.
+    Arrived,
+    /// Nothing can tell when the thread comes back.
+    Lost,
 }
 
 impl From<StepEnd> for StepEndName {
@@ -281,6 +287,9 @@ impl From<StepEnd> for StepEndName {
             StepEnd::Asleep => Self::Asleep,
             StepEnd::Stuck => Self::Stuck,
             StepEnd::Untold => Self::Untold,
+            StepEnd::Limit => Self::Limit,
+            StepEnd::Arrived => Self::Arrived,
+            StepEnd::Lost => Self::Lost,
         }
     }
 }

@@ -28,6 +28,7 @@ pub mod system;
 mod table;
 mod text;
 mod value;
+mod walk;
 
 pub use debugger::{Continuation, Debugger, Listener};
 pub use dispatch::run_line;

@@ -176,6 +176,7 @@ described!(SessionError {
     Running {}
     Halted {}
     NotAtEvent {}
+    NoThreadSteps {}
     TooLong { what }
     UnknownSystem { tag }
     NotAskedThen { asked, next }

@@ -102,6 +102,11 @@ pub enum SessionError {
          takes it back"
     )]
     TakenOver,
+    /// Of a driver that is older than this program.
+    #[error(
+        "the debuggee's driver is older and cannot follow a thread; `i` executes single instructions of one core"
+    )]
+    NoThreadSteps,
     /// Needs a halted debuggee.
     #[error("the debuggee is running; `pause` halts it")]
     Running,

@@ -300,7 +300,9 @@ impl Session {
         })?;
         // Nothing known counts as no events: the digest tells whether that was right.
         let known = self.mirror.events.get_or_insert_default();
-        for (event, result) in new.iter().zip(&added.results) {
+        // What stops one thread once is in no list, and its number is given again.
+        let listed = |event: &&NewEvent| !event.settings.is_interception();
+        for (event, result) in new.iter().filter(listed).zip(&added.results) {
             if let Ok(id) = result {
                 self.mirror.outputs.insert(*id, event.output.clone());
                 if let Some(script) = event.speaking() {

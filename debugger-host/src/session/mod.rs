@@ -150,7 +150,7 @@ impl Session {
             Some(Endpoint::Net { .. }) => Features::REPEATED_MEMORY,
             _ => Features::COMPRESSED_MEMORY,
         };
-        let features = packing | Features::EXPECTED_MEMORY;
+        let features = packing | Features::EXPECTED_MEMORY | Features::THREAD_STEPS;
         let request = Request::Hello { features };
         let reply = self.exchange("connect", &request)?;
         match Message::decode(&reply, GuestVirtual(0)) {
@@ -408,8 +408,8 @@ impl Session {
             .map_err(|_| SessionError::TooLong { what })?;
         self.requests += 1;
         self.connected_link()?.send(out.written().to_vec());
-        let may_run = matches!(request, Request::Go | Request::Step { .. });
-        let answer = self.await_answer(what, id, matches!(request, Request::Step { .. }));
+        let may_run = matches!(request, Request::Go | Request::Step(_));
+        let answer = self.await_answer(what, id, matches!(request, Request::Step(_)));
         if matches!(
             answer,
             Err(SessionError::GivenUp { .. } | SessionError::NoAnswer { .. })

@@ -1,9 +1,8 @@
-//! Instructions of one core while all others stay held.
+//! Instructions of one core while all others stay held, and steps of a thread.
 
 use super::{Halt, Session, SessionError};
 use std::time::{Duration, Instant};
-use wire_protocol::address::CoreId;
-use wire_protocol::packet::{RegisterValues, Reply, Request, StepDetail, StepRecord};
+use wire_protocol::packet::{Features, RegisterValues, Reply, Request, StepOrder, StepRecord};
 use wire_protocol::register::{Register, RegisterSet};
 
 /// A break-in that is to end steps is repeated.
@@ -80,23 +79,18 @@ impl Ending {
 }
 
 impl Session {
-    /// Lets one core execute instructions. Ctrl+C, or a wait that takes too long, ends them early.
+    /// Lets one core execute instructions, or the thread that it runs take steps. Ctrl+C, or a wait that takes too long, ends them early.
     ///
     /// # Errors
     /// When the debuggee runs, refuses or does not answer.
-    pub fn step(
-        &mut self,
-        core: CoreId,
-        count: u32,
-        detail: StepDetail,
-    ) -> Result<Stepped, SessionError> {
+    pub fn step(&mut self, order: StepOrder) -> Result<Stepped, SessionError> {
         self.must_be_halted()?;
+        let can_walk = self.identity.features.contains(Features::THREAD_STEPS);
+        if order.walk.is_some() && !can_walk {
+            return Err(SessionError::NoThreadSteps);
+        }
         self.steps = Trace::default();
-        let request = Request::Step {
-            core,
-            count,
-            detail,
-        };
+        let request = Request::Step(order);
         self.awaits_steps = true;
         let exchanged = self.exchange("i", &request);
         self.awaits_steps = false;

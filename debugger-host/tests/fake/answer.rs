@@ -15,7 +15,7 @@ use wire_protocol::packet::{
     AddResults, Branches, Constants, CoreState, CoreStates, EventEntries, Features, GlobalOffset,
     GlobalOffsets, GuestSystem, Hello, Hits, LinuxLayout, MemoryAt, Message, MessageCounts, Notice,
     PROTOCOL_VERSION, PoolLines, RamRanges, RegisterValues, Reply, Request, Source, StepBuffer,
-    StepDetail, StepEnd, StepRecord, Stepped, Stop, StopCause, events_digest,
+    StepDetail, StepEnd, StepOrder, StepRecord, Stepped, Stop, StopCause, Until, events_digest,
 };
 use wire_protocol::refusal::{BranchObstacle, Refusal};
 use wire_protocol::register::{Register, RegisterSet};
@@ -164,12 +164,8 @@ pub(super) fn answer(
             Reply::Branches { is_on, branches }
         }
         Request::ShortCircuit { .. } => Reply::Done,
-        Request::Step {
-            core,
-            count,
-            detail,
-        } => {
-            step(machine, (core, count, detail), id, link);
+        Request::Step(order) => {
+            step(machine, order, id, link);
             return;
         }
         Request::Cores => {
@@ -260,6 +256,11 @@ pub(super) fn answer(
                     continue;
                 }
                 let id = EventId(machine.next_event);
+                if spec.settings.is_interception() {
+                    // In no list, and its number is given again.
+                    results.push(Ok(id));
+                    continue;
+                }
                 machine.next_event += 1;
                 if !spec.programs.script.is_empty() {
                     machine.scripts.insert(id, spec.programs.script.to_vec());
@@ -387,11 +388,21 @@ pub(super) fn answer(
 /// Every instruction is a NOP, and `r15` counts. The next request begins where this one did.
 fn step(
     machine: &mut Machine,
-    (core, count, detail): (CoreId, u32, StepDetail),
+    StepOrder {
+        core,
+        count: most,
+        detail,
+        walk,
+    }: StepOrder,
     id: u8,
     link: &mut Link<'_>,
 ) {
     let base = machine.base;
+    // What is not counted is there after three.
+    let count = match walk.map(|walk| walk.until) {
+        None | Some(Until::Count) => most,
+        Some(_) => most.min(3),
+    };
     if core.0 > 1 {
         let count = 2;
         let reply = Reply::Refused(Refusal::NoSuchCore { core, count });
@@ -407,6 +418,9 @@ fn step(
     for number in 1..=count {
         rip += 1;
         r15 += 1;
+        if walk.is_some_and(|walk| walk.until != Until::Count) {
+            continue;
+        }
         if number == count && detail != StepDetail::Registers {
             break;
         }
@@ -427,7 +441,10 @@ fn step(
             buffer.push(&record).expect("there is room");
         }
     }
-    let end = StepEnd::Count;
+    let end = match walk.map(|walk| walk.until) {
+        Some(until) if until != Until::Count && most < 3 => StepEnd::Limit,
+        _ => StepEnd::Count,
+    };
     machine.halt += 1;
     machine.stop = Some((StopCause::Stepped { end }, core));
     let stepped = Stepped {
@@ -457,7 +474,7 @@ fn hello<'s>(
 ) -> Reply<'s> {
     let ram = Extent::new(GuestPhysical(0), MEMORY_BYTES);
     Reply::Hello(Hello {
-        features: Features::COMPRESSED_MEMORY | Features::EXPECTED_MEMORY,
+        features: Features::COMPRESSED_MEMORY | Features::EXPECTED_MEMORY | Features::THREAD_STEPS,
         session: 0x1234,
         key: Some(KEY),
         cores: 2,

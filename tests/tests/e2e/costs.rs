@@ -128,7 +128,7 @@ fn probe(what: &str) -> String {
     format!("echo {what} > {PROBE}/cost && cat {PROBE}/cost")
 }
 
-fn works(lab: &mut Lab) -> [Work; 6] {
+fn works(lab: &mut Lab) -> [Work; 7] {
     let target = lab.guest(&format!("cat {PROBE}/target"));
     let target = address_after(&target, "address 0x");
     let page = lab.guest(&format!("cat {PROBE}/page"));
@@ -150,6 +150,14 @@ fn works(lab: &mut Lab) -> [Work; 6] {
             event: Some(format!("!epthook {target:x} {script}")),
             guest: probe("target"),
             counts: true,
+        },
+        Work {
+            name: "bp hit, false condition",
+            target_ticks: 800,
+            held_ticks: 1200,
+            event: Some(format!("bp {target:x} condition {{ @rax == 123456789 }}")),
+            guest: probe("target"),
+            counts: false,
         },
         Work {
             name: "!monitor, other bytes of the page",

@@ -46,4 +46,5 @@ mod resets;
 mod scripts;
 mod steps;
 mod strangers;
+mod walks;
 mod windows;

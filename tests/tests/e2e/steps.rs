@@ -227,3 +227,29 @@ fn ctrl_c_ends_a_long_step_where_the_answer_says() {
     assert_eq!(answer(&mut lab, "i 2")["count"], 2);
     lab.go();
 }
+
+/// So many in one request, with no more bytes on the line than a few each, and nobody else moves.
+#[test]
+fn a_hundred_thousand_instructions_are_one_request_and_move_one_core() {
+    const COUNT: u64 = 100_000;
+    let mut lab = Lab::halted(KernelLine::Lean);
+    at_system_call(&mut lab, CORE);
+    lab.run("events c all");
+    let still = others(&mut lab, CORE, 2);
+    let bytes = |lab: &Lab| {
+        let count = lab.machine.line_bytes();
+        count.to_debuggee + count.to_host
+    };
+    let before = (requests(&mut lab), bytes(&lab));
+    let many = answer(&mut lab, &format!("i 0n{COUNT}"));
+    let line_bytes = bytes(&lab) - before.1;
+    // `.status` asks for the counts of messages.
+    assert_eq!(requests(&mut lab) - before.0, 2);
+    assert_eq!(many["halt"]["cause"]["end"], "count");
+    assert_eq!(many["count"], COUNT);
+    assert_eq!(trace(&many).len() as u64, COUNT);
+    println!("{COUNT} instructions: {line_bytes} bytes on the line");
+    assert!(line_bytes <= 6 * COUNT, "{line_bytes} bytes");
+    assert_eq!(others(&mut lab, CORE, 2), still);
+    lab.go();
+}

@@ -6,7 +6,7 @@ use wire_protocol::branch::BranchOrder;
 use wire_protocol::codec::Writer;
 use wire_protocol::event::EventChange;
 use wire_protocol::limits;
-use wire_protocol::packet::{Features, GlobalNames, MemoryAt, Request};
+use wire_protocol::packet::{Features, GlobalNames, MemoryAt, Request, StepOrder};
 use wire_protocol::register::RegisterSet;
 
 const fn next_core(core: CoreId) -> CoreId {
@@ -44,7 +44,7 @@ fn mistaken(request: Request<'_>) -> Request<'_> {
         Request::Flush => Request::MessageCounts,
         Request::MessageCounts => Request::Flush,
         Request::ShortCircuit { on } => Request::ShortCircuit { on: !on },
-        Request::Step { core, .. } => Request::ReadRegisters {
+        Request::Step(StepOrder { core, .. }) => Request::ReadRegisters {
             core,
             set: RegisterSet::ALL,
         },

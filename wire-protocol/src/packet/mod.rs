@@ -50,7 +50,7 @@ pub use register::RegisterValues;
 pub use reply::Reply;
 pub use request::{Request, RequestError};
 pub use run::{CoreState, CoreStates, Hits, StepEnd, Stop, StopCause};
-pub use step::{StepBuffer, StepDetail, StepRecord, Stepped, Steps};
+pub use step::{StepBuffer, StepDetail, StepOrder, StepRecord, Stepped, Steps, Until, Walk};
 pub use system::{
     Constants, Features, GuestSystem, Hello, LinuxLayout, PROTOCOL_VERSION, RamRanges,
 };

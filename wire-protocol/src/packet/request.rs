@@ -13,7 +13,7 @@ use crate::packet::Reply;
 use crate::packet::kind::RequestKind;
 use crate::packet::system::Spoken;
 use crate::packet::{
-    EventSpecs, Features, GlobalNames, MemoryAt, StepDetail, branch, event, memory, pool, program,
+    EventSpecs, Features, GlobalNames, MemoryAt, StepOrder, branch, event, memory, pool, program,
     register, step, system,
 };
 use crate::refusal::Refusal;
@@ -71,16 +71,10 @@ pub enum Request<'a> {
     },
     /// Let every core go on [`Reply::Done`].
     Go,
-    /// Lets one core execute instructions while all others stay held [`Reply::Stepped`], which comes after
-    /// [`crate::packet::Notice::Steps`] if there is more to tell than fits.
-    Step {
-        /// Which core.
-        core: CoreId,
-        /// Instructions, at most [`limits::STEPS`]; what is delivered in the place of one counts as one.
-        count: u32,
-        /// What is told of each.
-        detail: StepDetail,
-    },
+    /// Lets one core execute instructions while all others stay held, or a thread take steps [`Reply::Stepped`], which
+    /// comes after [`crate::packet::Notice::Steps`] if there is more to tell than fits. What is delivered in the place of
+    /// an instruction of the core counts as one.
+    Step(StepOrder),
     /// Every core's place and state [`Reply::Cores`].
     Cores,
     /// Whether what the stop in progress is about takes effect [`Reply::Done`].
@@ -219,11 +213,7 @@ impl<'a> Request<'a> {
             Self::ForeignHello { version, body } => system::write_foreign_hello(version, body, out),
             Self::Go | Self::Cores | Self::Pools | Self::Flush | Self::MessageCounts => Ok(()),
             Self::ShortCircuit { on } => out.byte(u8::from(on)),
-            Self::Step {
-                core,
-                count,
-                detail,
-            } => step::write_step(core, count, detail, out),
+            Self::Step(order) => step::write_step(&order, base, out),
             Self::ReadRegisters { core, set } => register::write_read(core, set, out),
             Self::WriteRegister {
                 core,
@@ -278,11 +268,7 @@ impl<'a> Request<'a> {
             }),
             RequestKind::Go => Ok((body, Self::Go)),
             RequestKind::Cores => Ok((body, Self::Cores)),
-            RequestKind::Step => made(step::parse_step(body), |(core, count, detail)| Self::Step {
-                core,
-                count,
-                detail,
-            }),
+            RequestKind::Step => made(step::parse_step(base, body), Self::Step),
             RequestKind::ShortCircuit => {
                 boolean(body).map(|(rest, on)| (rest, Self::ShortCircuit { on }))
             }
@@ -359,7 +345,7 @@ impl<'a> Request<'a> {
             Self::Hello { .. } | Self::ForeignHello { .. } => RequestKind::Hello,
             Self::Go => RequestKind::Go,
             Self::Cores => RequestKind::Cores,
-            Self::Step { .. } => RequestKind::Step,
+            Self::Step(_) => RequestKind::Step,
             Self::ShortCircuit { .. } => RequestKind::ShortCircuit,
             Self::ReadRegisters { .. } => RequestKind::ReadRegisters,
             Self::WriteRegister { .. } => RequestKind::WriteRegister,

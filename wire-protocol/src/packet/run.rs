@@ -20,6 +20,12 @@ closed_set! {
         Stuck,
         /// Nobody takes what is told of them.
         Untold,
+        /// They are as many as were asked for, and what they were to lead to did not come.
+        Limit,
+        /// The thread came to the address where it was to halt.
+        Arrived,
+        /// There is no way to be told when the thread comes back: no hook can be where it will.
+        Lost,
     }
 }
 

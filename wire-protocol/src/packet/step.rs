@@ -1,9 +1,10 @@
-//! Single instructions of one core while all others stay held: what is asked for, and what is told of each. Longer
-//! traces come in parts before the reply, so that the debuggee keeps no more than one of them.
+//! Single instructions of one core while all others stay held, and steps of a thread wherever it goes: what is asked for,
+//! and what is told of each. Longer traces come in parts before the reply, so that the debuggee keeps no more than one of
+//! them.
 
 use crate::address::{CoreId, GuestVirtual};
 use crate::closed::closed_set;
-use crate::codec::{EncodeError, Parsed, Writer, byte, difference, narrow, one_of, reject, run};
+use crate::codec::{EncodeError, Parsed, Writer, byte, difference, narrow, reject, run};
 use crate::limits;
 use crate::packet::RegisterValues;
 use crate::packet::list::{Item, List};
@@ -21,6 +22,45 @@ closed_set! {
         /// And the registers that changed.
         Registers,
     }
+}
+
+/// Where a thread is to halt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// After so many steps as were asked for.
+    Count,
+    /// Before the next call.
+    Call,
+    /// Before the next return.
+    Return,
+    /// When the routine that it is in has returned.
+    Returned,
+    /// At an instruction.
+    Address(GuestVirtual),
+}
+
+/// Steps of the thread that a core runs, in the place of instructions of the core.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Walk {
+    /// A call is one step, with all that it calls.
+    pub is_over: bool,
+    /// All other cores stay held.
+    pub is_frozen: bool,
+    /// Where it halts, if not after so many steps. What is told of each step is told with [`Until::Count`] alone.
+    pub until: Until,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StepOrder {
+    /// Of which core, or of the thread that it runs.
+    pub core: CoreId,
+    /// So many at most, 1 to [`limits::STEPS`].
+    pub count: u32,
+    /// What is told of each.
+    pub detail: StepDetail,
+    /// Steps of the thread.
+    pub walk: Option<Walk>,
 }
 
 /// Where the core stands after one instruction.
@@ -175,28 +215,90 @@ impl StepBuffer {
     }
 }
 
+const DETAIL: u8 = 0x03;
+const WALKS: u8 = 0x04;
+const OVER: u8 = 0x08;
+const UNTIL: u8 = 0x70;
+const UNTIL_SHIFT: u8 = 4;
+const FROZEN: u8 = 0x80;
+
+const UNTIL_COUNT: u8 = 0;
+const UNTIL_CALL: u8 = 1;
+const UNTIL_RETURN: u8 = 2;
+const UNTIL_RETURNED: u8 = 3;
+const UNTIL_ADDRESS: u8 = 4;
+
 pub(crate) fn write_step(
-    core: CoreId,
-    count: u32,
-    detail: StepDetail,
+    order: &StepOrder,
+    base: u64,
     out: &mut Writer<'_>,
 ) -> Result<(), EncodeError> {
-    if !(1..=limits::STEPS).contains(&count) {
+    if !(1..=limits::STEPS).contains(&order.count) {
         return Err(EncodeError::OverLimit);
     }
-    out.varint(core.0)?;
-    out.varint(count)?;
-    out.byte(detail.to_wire())
+    out.varint(order.core.0)?;
+    out.varint(order.count)?;
+    let Some(walk) = &order.walk else {
+        return out.byte(order.detail.to_wire());
+    };
+    let (until, address) = match walk.until {
+        Until::Count => (UNTIL_COUNT, None),
+        Until::Call => (UNTIL_CALL, None),
+        Until::Return => (UNTIL_RETURN, None),
+        Until::Returned => (UNTIL_RETURNED, None),
+        Until::Address(address) => (UNTIL_ADDRESS, Some(address)),
+    };
+    let over = if walk.is_over { OVER } else { 0 };
+    let frozen = if walk.is_frozen { FROZEN } else { 0 };
+    out.byte(order.detail.to_wire() | WALKS | over | frozen | until << UNTIL_SHIFT)?;
+    match address {
+        Some(address) => out.difference(address.0, base),
+        None => Ok(()),
+    }
 }
 
-pub(crate) fn parse_step(input: &[u8]) -> Parsed<'_, (CoreId, u32, StepDetail)> {
+pub(crate) fn parse_step(base: u64, input: &[u8]) -> Parsed<'_, StepOrder> {
     let (rest, core) = narrow(input)?;
     let (rest, count) = narrow(rest)?;
     if !(1..=limits::STEPS).contains(&count) {
         return reject(input);
     }
-    let (rest, detail) = one_of(StepDetail::from_wire, rest)?;
-    Ok((rest, (CoreId(core), count, detail)))
+    let (rest, flags) = byte(rest)?;
+    let Some(detail) = StepDetail::from_wire(flags & DETAIL) else {
+        return reject(input);
+    };
+    let (rest, walk) = match flags & WALKS {
+        0 if flags & !DETAIL != 0 => return reject(input),
+        0 => (rest, None),
+        _ => parse_walk(flags, base, rest).map(|(rest, walk)| (rest, Some(walk)))?,
+    };
+    let order = StepOrder {
+        core: CoreId(core),
+        count,
+        detail,
+        walk,
+    };
+    Ok((rest, order))
+}
+
+fn parse_walk(flags: u8, base: u64, input: &[u8]) -> Parsed<'_, Walk> {
+    let (rest, until) = match (flags & UNTIL) >> UNTIL_SHIFT {
+        UNTIL_COUNT => (input, Until::Count),
+        UNTIL_CALL => (input, Until::Call),
+        UNTIL_RETURN => (input, Until::Return),
+        UNTIL_RETURNED => (input, Until::Returned),
+        UNTIL_ADDRESS => {
+            let (rest, address) = difference(base)(input)?;
+            (rest, Until::Address(GuestVirtual(address)))
+        }
+        _ => return reject(input),
+    };
+    let walk = Walk {
+        is_over: flags & OVER != 0,
+        is_frozen: flags & FROZEN != 0,
+        until,
+    };
+    Ok((rest, walk))
 }
 
 pub(crate) fn write_stepped(
@@ -237,6 +339,13 @@ mod tests {
     use crate::packet::{Hits, Notice, Reply, Request, StepEnd, StopCause};
     use crate::register::Register;
 
+    const ORDER: StepOrder = StepOrder {
+        core: CoreId(1),
+        count: 3,
+        detail: StepDetail::Code,
+        walk: None,
+    };
+
     const fn at(rip: u64) -> StepRecord<'static> {
         StepRecord {
             rip: GuestVirtual(rip),
@@ -247,16 +356,39 @@ mod tests {
 
     #[test]
     fn a_request_says_whose_steps_how_many_and_what_is_told() {
-        let step = |count| Request::Step {
-            core: CoreId(1),
-            count,
-            detail: StepDetail::Code,
-        };
+        let step = |count| Request::Step(StepOrder { count, ..ORDER });
         assert_eq!(request_body(step(200)), [1, 0xc8, 1, 1]);
         assert_eq!(request_body(step(limits::STEPS)).len(), 5);
         request_is_malformed(RequestKind::Step, &[1, 0, 1]);
         request_is_malformed(RequestKind::Step, &[1, 0x81, 0x80, 0x40, 1]);
         request_is_malformed(RequestKind::Step, &[1, 1, 3]);
+        request_is_malformed(RequestKind::Step, &[1, 1, 0x11]);
+        let none = StepOrder { count: 0, ..ORDER };
+        let error = write_step(&none, 0, &mut Writer::new(&mut [0; 8]));
+        assert_eq!(error, Err(EncodeError::OverLimit));
+    }
+
+    #[test]
+    fn steps_of_a_thread_take_no_byte_more_unless_they_go_to_an_address() {
+        let walk = |is_over, is_frozen, until| {
+            request_body(Request::Step(StepOrder {
+                walk: Some(Walk {
+                    is_over,
+                    is_frozen,
+                    until,
+                }),
+                ..ORDER
+            }))
+        };
+        assert_eq!(walk(false, false, Until::Count), [1, 3, 5]);
+        assert_eq!(walk(true, false, Until::Call), [1, 3, 0x1d]);
+        assert_eq!(walk(false, true, Until::Return), [1, 3, 0xa5]);
+        assert_eq!(walk(true, true, Until::Returned), [1, 3, 0xbd]);
+        let near = GuestVirtual(BASE.0 + 2);
+        assert_eq!(walk(false, false, Until::Address(near)), [1, 3, 0x45, 4]);
+        for body in [&[1, 3, 0x55][..], &[1, 3, 0x45], &[1, 3, 7], &[1, 3]] {
+            request_is_malformed(RequestKind::Step, body);
+        }
     }
 
     #[test]

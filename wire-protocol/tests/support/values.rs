@@ -23,7 +23,7 @@ use wire_protocol::packet::{
     Argument, Arguments, Batch, Constants, Content, CoreState, Failure, FailureCause, Features,
     GlobalName, GlobalOffset, GuestSystem, Hello, Item, LinuxLayout, List, MemoryAt, MessageCounts,
     Messages, NetworkCounts, Notice, PROTOCOL_VERSION, RegisterValues, Reply, Request, Source,
-    Stop, StopCause,
+    StepDetail, StepOrder, Stop, StopCause, Until, Walk,
 };
 use wire_protocol::refusal::{
     BranchObstacle, DetourObstacle, EventOption, EventRefusal, ProcessorFeature, ProgramPart,
@@ -141,11 +141,37 @@ fn foreign() -> BoxedStrategy<(u16, &'static [u8])> {
     (version, content()).boxed()
 }
 
+fn step_order() -> BoxedStrategy<StepOrder> {
+    let until = prop_oneof![
+        Just(Until::Count),
+        Just(Until::Call),
+        Just(Until::Return),
+        Just(Until::Returned),
+        guest_virtual().prop_map(Until::Address),
+    ];
+    let walk = (any::<bool>(), any::<bool>(), until);
+    let walk = walk.prop_map(|(is_over, is_frozen, until)| Walk {
+        is_over,
+        is_frozen,
+        until,
+    });
+    let detail = (0..StepDetail::COUNT).prop_map(|number| StepDetail::ALL[number]);
+    (core(), 1..=limits::STEPS, detail, option::of(walk))
+        .prop_map(|(core, count, detail, walk)| StepOrder {
+            core,
+            count,
+            detail,
+            walk,
+        })
+        .boxed()
+}
+
 pub fn request(base: GuestVirtual) -> BoxedStrategy<Request<'static>> {
     prop_oneof![
         features().prop_map(|features| Request::Hello { features }),
         foreign().prop_map(|(version, body)| Request::ForeignHello { version, body }),
         Just(Request::Go),
+        step_order().prop_map(Request::Step),
         Just(Request::Cores),
         any::<bool>().prop_map(|on| Request::ShortCircuit { on }),
         Just(Request::Pools),

@@ -56,6 +56,11 @@ impl Installed {
             None => None,
         };
         let pieces = plan.range.map(|range| self.reserve_pieces(mem, &range));
+        if let (PoolClass::ThreadInterception, Some(split)) =
+            (plan.event_class, plan.hook.and_then(|hook| hook.new_page))
+        {
+            return self.divide_interception(event, split);
+        }
         let new_page = plan.hook.and_then(|hook| {
             let class = if hook.detour.is_some() {
                 PoolClass::EptHook2
@@ -110,6 +115,31 @@ impl Installed {
         class: PoolClass,
     ) -> Result<NewPage, Refusal> {
         let object = self.pools.reserve(class)?;
+        self.page_of(object, split)
+    }
+
+    /// The object of an interception has its page.
+    fn divide_interception(
+        &mut self,
+        interception: Reserved,
+        split: SplitPlan,
+    ) -> Result<Reservation, Refusal> {
+        let (page, event) = self.pools.divide(interception);
+        match self.page_of(page, split) {
+            Ok(new_page) => Ok(Reservation {
+                event,
+                buffer: None,
+                new_page: Some(new_page),
+            }),
+            Err(refusal) => {
+                self.pools.release(event);
+                Err(refusal)
+            }
+        }
+    }
+
+    fn page_of(&mut self, object: Reserved, split: SplitPlan) -> Result<NewPage, Refusal> {
+        let class = object.class();
         let shadow = self.pools.phys(&object);
         // There are tables enough, see `ept::watch`; if that were wrong, nothing would be lost.
         let enough = u32::from(self.pools.spare_tables()) >= split.tables_needed();

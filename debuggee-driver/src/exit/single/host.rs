@@ -6,12 +6,10 @@
 //! Called by [`super::trap`] and behind every instruction that was carried out, by `timer`, in VMX-root, by the core that
 //! steps.
 
-use crate::cores::registers::RegisterFile;
 use crate::exit::core::Core;
 use crate::exit::violation::access;
 use crate::guest::instruction::{self, LENGTH_MAX};
-use crate::halt::steps::{Told, tell_part};
-use crate::halt::{self, Stopped};
+use crate::halt::{self, Stopped, walk};
 use crate::port::{Cpu, Ports};
 use crate::vmx::{activity, guest};
 use wire_protocol::packet::{StepDetail, StepEnd, StopCause};
@@ -29,16 +27,20 @@ pub(in crate::exit) fn count<P: Ports>(core: &mut Core<'_, P>) {
     core.single.ends_steps = None;
     let now = core.cpu.tsc();
     let detail = core.shared.steps.try_with(|steps| {
+        // What a thread's instruction was is found out when everybody was told.
+        if steps.walker().is_some() {
+            return None;
+        }
         steps.count(now);
         steps.recorded()
     });
     if let Some(Some(detail)) = detail {
-        core.single.ends_steps = record(core, rip, detail);
+        core.single.ends_steps = note(core, rip, detail);
     }
 }
 
 /// Notes where the core stands. Returns why there are to be no more steps, if what was noted so far cannot be told.
-fn record<P: Ports>(core: &Core<'_, P>, rip: u64, detail: StepDetail) -> Option<StopCause> {
+fn note<P: Ports>(core: &Core<'_, P>, rip: u64, detail: StepDetail) -> Option<StopCause> {
     let mut bytes = [0; LENGTH_MAX];
     let code = match detail {
         StepDetail::Addresses => &[][..],
@@ -48,35 +50,19 @@ fn record<P: Ports>(core: &Core<'_, P>, rip: u64, detail: StepDetail) -> Option<
             code.get(..len).unwrap_or(code)
         }
     };
-    let registers = (detail == StepDetail::Registers).then(|| {
-        let mut file = RegisterFile::NONE;
-        file.capture(&core.cpu);
-        file.show_efer(core.shared.published.efer(core.id, &core.cpu));
-        file
-    });
-    let add = || {
-        core.shared
-            .steps
-            .try_with(|steps| steps.record(rip, code, registers.as_ref()))
-    };
-    match add() {
-        Some(Ok(())) | None => return None,
-        Some(Err(_)) => {}
-    }
-    let end = StepEnd::Untold;
-    match tell_part(&core.cpu, core.shared) {
-        Told::Yes => match add() {
-            Some(Ok(())) | None => None,
-            Some(Err(_)) => Some(StopCause::Stepped { end }),
-        },
-        Told::BreakIn => Some(StopCause::BreakIn),
-        Told::No => Some(StopCause::Stepped { end }),
-    }
+    walk::record(&core.seat, &core.cpu, core.shared, (rip, code), detail)
 }
 
 /// Everybody else was told of the instruction: halts if it was the last one.
 pub(in crate::exit) fn finish<P: Ports>(core: &mut Core<'_, P>) {
     if !core.shared.published.steps_for_host(core.id) {
+        return;
+    }
+    let walks = core.shared.steps.try_with(|steps| steps.walker().is_some());
+    if walks == Some(true) {
+        if !core.shared.is_driver_code(core.cpu.vmread(guest::RIP)) {
+            walk::executed(&mut core.seat, &mut core.cpu, core.shared);
+        }
         return;
     }
     let told = core
@@ -95,7 +81,8 @@ pub(in crate::exit) fn finish<P: Ports>(core: &mut Core<'_, P>) {
 
 /// The timer ran out: one instruction may have waited for too long.
 pub(in crate::exit) fn look<P: Ports>(core: &mut Core<'_, P>) {
-    if !core.shared.published.steps_for_host(core.id) {
+    let is_away_alone = || core.shared.steps.try_with(|steps| steps.is_away_alone());
+    if !core.shared.published.steps_for_host(core.id) && is_away_alone() != Some(true) {
         return;
     }
     let now = core.cpu.tsc();

@@ -8,12 +8,11 @@ use super::events::{
 use super::machine::{DRIVER, Does, Machine, RAM, WRITES};
 use super::{DATA, MOVE, STORE, machine, on_a_large_stack};
 use crate::cores::registers::RegisterFile;
-use crate::steps::StepOrder;
 use crate::vmx::{guest, interruptibility, reason, ro};
 use proptest::prelude::*;
 use wire_protocol::address::{CoreId, EventId, GuestVirtual};
 use wire_protocol::event::{Stage, Trigger};
-use wire_protocol::packet::StepDetail;
+use wire_protocol::packet::{StepDetail, StepOrder};
 
 /// Core 0 is to execute more instructions than any of these tests has.
 fn begin(machine: &mut Machine) {
@@ -21,11 +20,12 @@ fn begin(machine: &mut Machine) {
         core: CoreId(0),
         count: 1000,
         detail: StepDetail::Code,
+        walk: None,
     };
     let shared = machine.shared;
     shared
         .steps
-        .try_with(|steps| steps.begin(1, order, &RegisterFile::NONE, GuestVirtual(0), 0));
+        .try_with(|steps| steps.begin(1, order, &RegisterFile::NONE, GuestVirtual(0), None));
     shared.published.begin_host_steps(CoreId(0));
     machine.exit(0, reason::PREEMPTION_TIMER);
     assert!(machine.traps(0));

@@ -151,6 +151,23 @@ impl Instruction {
             && (self.opcode == 0xe8 || self.opcode == 0xff && matches!(self.reg(), 2 | 3))
     }
 
+    /// RET, near or far, IRET, SYSRET or SYSEXIT.
+    #[must_use]
+    pub fn is_return(&self) -> bool {
+        self.encoding == Encoding::Legacy
+            && match self.map {
+                Map::One => matches!(self.opcode, 0xc2 | 0xc3 | 0xca | 0xcb | 0xcf),
+                Map::Two => matches!(self.opcode, 0x07 | 0x35),
+                _ => false,
+            }
+    }
+
+    /// IRET, SYSRET or SYSEXIT: where the stack was before says nothing about where it is behind it.
+    #[must_use]
+    pub fn leaves_mode(&self) -> bool {
+        self.is_return() && (self.map == Map::Two || self.opcode == 0xcf)
+    }
+
     /// Whether it is this opcode of a map, with legacy prefixes that change nothing about that.
     const fn is_legacy(&self, map: Map, opcode: u8) -> bool {
         matches!(self.encoding, Encoding::Legacy)

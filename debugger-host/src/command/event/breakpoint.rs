@@ -1,7 +1,7 @@
 //! The list of breakpoints, and changes to it; called by the command table. The breakpoint of `g ADDRESS`, called by it.
 
 use super::Parsed;
-use super::manage::{changed, number};
+use super::manage::{changed, list, number};
 use crate::answer::Answer;
 use crate::command::program::{Kind, compile};
 use crate::command::{Action, Arguments, CommandError, Debugger};
@@ -72,12 +72,7 @@ pub(in crate::command) fn list_breakpoints(mut arguments: Arguments<'_>) -> Pars
 
 impl Action for List {
     fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
-        let mut entries = debugger.session.events()?;
-        entries.retain(|entry| entry.settings.breakpoint.is_some());
-        Ok(Answer::Breakpoints {
-            is_of_last_halt: debugger.session.halt().is_none(),
-            breakpoints: debugger.installed(&entries),
-        })
+        list(debugger, true)
     }
 }
 

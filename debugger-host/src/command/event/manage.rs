@@ -53,13 +53,21 @@ pub(in crate::command) fn events(mut arguments: Arguments<'_>) -> Parsed {
     Ok(Box::new(Events::Change(change, event)))
 }
 
-/// The list of events.
-fn list(debugger: &mut Debugger) -> Result<Answer, CommandError> {
+/// The list of events, or of breakpoints.
+pub(super) fn list(debugger: &mut Debugger, are_breakpoints: bool) -> Result<Answer, CommandError> {
     let mut entries = debugger.session.events()?;
-    entries.retain(|entry| entry.settings.breakpoint.is_none());
-    Ok(Answer::Events {
-        is_of_last_halt: debugger.session.halt().is_none(),
-        events: debugger.installed(&entries),
+    entries.retain(|entry| entry.settings.breakpoint.is_some() == are_breakpoints);
+    let is_of_last_halt = debugger.session.halt().is_none();
+    let listed = debugger.installed(&entries);
+    Ok(match are_breakpoints {
+        true => Answer::Breakpoints {
+            is_of_last_halt,
+            breakpoints: listed,
+        },
+        false => Answer::Events {
+            is_of_last_halt,
+            events: listed,
+        },
     })
 }
 
@@ -99,7 +107,7 @@ pub(super) fn changed(
 impl Action for Events {
     fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
         let (change, event) = match self {
-            Self::List => return list(debugger),
+            Self::List => return list(debugger, false),
             Self::ShortCircuit(on) => {
                 debugger.session.short_circuit(*on)?;
                 return Ok(Answer::ShortCircuit { is_on: *on });

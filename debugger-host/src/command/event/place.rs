@@ -52,7 +52,7 @@ impl Debugger {
     ///
     /// # Errors
     /// No instruction starts there or the kernel has thrown the code away, and `is_forced` is false.
-    pub(super) fn lead_bytes(
+    pub(in crate::command) fn lead_bytes(
         &mut self,
         address: u64,
         is_forced: bool,

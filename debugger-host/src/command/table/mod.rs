@@ -4,7 +4,7 @@ mod event;
 
 use super::{
     Command, branch, connection, memory, register, run, script, session_file, step, symbol, system,
-    value,
+    value, walk,
 };
 use std::sync::LazyLock;
 
@@ -45,6 +45,67 @@ static DEBUGGEE: &[Command] = &[
         examples: &["ir", "ir 5"],
         answers: &["stepped"],
         parse: step::with_registers,
+    },
+    Command {
+        names: &["t", "tr"],
+        syntax: "t|tr [COUNT] [freeze]",
+        summary: "let the thread of the operating core take one step, or COUNT, into what it calls, while the others run",
+        details: "Halts in this thread alone, whichever core runs it then. System calls, interrupts and faults\n\
+            that come meanwhile are no steps; `i` goes into them. `tr` shows the registers that each\n\
+            step changed, of at most 0n64. With `freeze` all other cores stay held; if the thread does\n\
+            not get on without them, that ends it, and is told. Ctrl+C, events and breakpoints end it\n\
+            early. Takes an object from the pool thread-interception while it lasts.",
+        examples: &["t", "tr 5", "t 100 freeze"],
+        answers: &["stepped"],
+        parse: walk::walk,
+    },
+    Command {
+        names: &["p", "pr"],
+        syntax: "p|pr [COUNT] [freeze]",
+        summary: "the same, with each call as one step",
+        details: "Of a call the return of this thread at this depth counts: others that run the same function,\n\
+            and deeper calls of a recursion, do not halt. A string instruction is one step with all its\n\
+            repetitions. `.help t` has the rest.",
+        examples: &["p", "pr 3", "p freeze"],
+        answers: &["stepped"],
+        parse: walk::walk,
+    },
+    Command {
+        names: &["gu"],
+        syntax: "gu [MAX] [freeze]",
+        summary: "step over calls until this routine has returned",
+        details: "After MAX steps (0n1048576 if it is not given) it halts in any case.",
+        examples: &["gu", "gu 1000"],
+        answers: &["stepped"],
+        parse: walk::walk,
+    },
+    Command {
+        names: &["pa", "ta"],
+        syntax: "pa|ta ADDRESS [freeze]",
+        summary: "step over calls (pa) or into them (ta) until the thread is at ADDRESS",
+        details: "After 0n1048576 steps it halts in any case. `g ADDRESS` is faster, where nothing but the\n\
+            address counts.",
+        examples: &["pa vfs_read+20", "ta vfs_read+20"],
+        answers: &["stepped"],
+        parse: walk::walk,
+    },
+    Command {
+        names: &["pc", "tc"],
+        syntax: "pc|tc [freeze]",
+        summary: "step over calls (pc) or into them (tc) until the next instruction is a call",
+        details: "",
+        examples: &["pc", "tc freeze"],
+        answers: &["stepped"],
+        parse: walk::walk,
+    },
+    Command {
+        names: &["pt", "tt"],
+        syntax: "pt|tt [freeze]",
+        summary: "step over calls (pt) or into them (tt) until the next instruction is a return",
+        details: "",
+        examples: &["pt"],
+        answers: &["stepped"],
+        parse: walk::walk,
     },
     Command {
         names: &["pause", ".pause"],

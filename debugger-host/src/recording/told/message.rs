@@ -8,7 +8,8 @@ use wire_protocol::event::Selection;
 use wire_protocol::pack;
 use wire_protocol::packet::{
     Constants, CoreState, Features, GuestSystem, Hello, LinuxLayout, MemoryAt, Notice,
-    RegisterValues, Reply, Request, StepDetail, StepEnd, StepRecord, Stepped, Stop, StopCause,
+    RegisterValues, Reply, Request, StepDetail, StepEnd, StepOrder, StepRecord, Stepped, Stop,
+    StopCause, Until, Walk,
 };
 use wire_protocol::register::RegisterSet;
 
@@ -20,7 +21,7 @@ told!(enum Request<'_> {
     Go,
     Cores,
     ShortCircuit { on },
-    Step { core, count: counted, detail },
+    Step(order),
     ReadRegisters { core, set },
     WriteRegister { core, register, value: addressed },
     ReadMemory { at, len_bytes: counted, expected },
@@ -136,6 +137,17 @@ told!(enum StopCause {
     Stepped { end },
 });
 words!(StepDetail, StepEnd);
+told!(struct StepOrder { core, count: counted, detail, walk });
+told!(struct Walk { is_over, is_frozen, until });
+told!(
+    enum Until {
+        Count,
+        Call,
+        Return,
+        Returned,
+        Address(address),
+    }
+);
 
 impl Told for StepRecord<'_> {
     fn told(&self) -> Value {

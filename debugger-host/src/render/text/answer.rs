@@ -88,13 +88,14 @@ pub fn answer(answer: &Answer) -> Option<String> {
         ),
         Answer::Branches { cores } => branch::branches(cores),
         Answer::Stepped {
+            is_thread,
             count,
             trace: _,
             lines,
             registers,
             shows_registers,
             halt,
-        } => step::stepped(*count, lines, registers, *shows_registers, halt),
+        } => step::stepped(*is_thread, *count, lines, registers, *shows_registers, halt),
         Answer::Virtual {
             physical_address,
             mappings,

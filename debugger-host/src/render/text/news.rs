@@ -166,6 +166,14 @@ fn cause(halt: &Halt) -> Option<String> {
             StepEndName::Untold => {
                 "the line did not take the trace, which ends here; `i COUNT` goes on".to_owned()
             }
+            StepEndName::Limit => {
+                "these are the most that were asked for, and did not lead there; the same command goes on".to_owned()
+            }
+            StepEndName::Arrived => format!("came to the address on core {:x}", halt.core),
+            StepEndName::Lost => {
+                "the thread cannot be followed: where it will come back no hook can be; `i` executes what comes next"
+                    .to_owned()
+            }
         },
         Cause::BreakIn {} => format!("break-in on core {:x}", halt.core),
         Cause::Event {

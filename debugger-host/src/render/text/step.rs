@@ -1,14 +1,15 @@
 //! Instructions that were executed one by one.
 
-use super::address;
 use super::code::code;
 use super::news::reasons;
+use super::{address, name};
 use crate::answer::{
     Address, Cause, Count, Halt, Instruction, Name, RegisterValue, StepEndName, StepLine,
 };
 
 /// A line for each instruction that came next, what changed if that is shown, and where all of it ended.
 pub(super) fn stepped(
+    is_thread: bool,
     count: Count,
     lines: &[StepLine],
     registers: &[RegisterValue],
@@ -26,11 +27,17 @@ pub(super) fn stepped(
         } else {
             ("s", "are")
         };
-        let rest = if is_short { "" } else { "; the last ones:" };
-        text.push(format!(
-            "{count} instruction{s} of core {:x} {are} done{rest}",
-            end.core
-        ));
+        let rest = match is_short || lines.is_empty() {
+            true => "",
+            false => "; the last ones:",
+        };
+        text.push(match is_thread {
+            true => format!("{count} step{s} {are} done{rest}"),
+            false => format!(
+                "{count} instruction{s} of core {:x} {are} done{rest}",
+                end.core
+            ),
+        });
     }
     let mut symbol = None;
     for line in lines {
@@ -39,12 +46,31 @@ pub(super) fn stepped(
             text.extend(changed(&line.registers));
         }
     }
-    text.extend(reasons(end));
+    match &end.cause {
+        Cause::Stepped {
+            end: StepEndName::Stuck | StepEndName::Asleep,
+        } if is_thread => text.push(alone(end)),
+        _ => text.extend(reasons(end)),
+    }
     text.push(next(&end.at, end.instruction.as_ref(), &mut symbol));
     if shows_registers {
         text.extend(changed(registers));
     }
     text.join("\n")
+}
+
+/// The thread does not come back while its core is alone.
+fn alone(end: &Halt) -> String {
+    let place = end
+        .at
+        .symbol
+        .as_ref()
+        .map_or_else(|| format!("{:016x}", end.at.address), name);
+    format!(
+        "core {:x} does not get on alone: it is in {place}, and what it waits for is with a core that is held; \
+         without `freeze` all cores run",
+        end.core
+    )
 }
 
 /// The instruction that comes next, under the name of its function where that is another one than before.

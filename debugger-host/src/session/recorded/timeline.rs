@@ -134,7 +134,7 @@ fn nature(message: &[u8], base: GuestVirtual) -> Nature {
             Nature::Change(&[Registers, Memory, Events, Pools, Messages, Branches])
         }
         // The halt that comes of it is another one; nothing of this one holds there.
-        Request::Step { .. } => Nature::Change(&[
+        Request::Step(_) => Nature::Change(&[
             Identity, Registers, Memory, Events, Pools, Messages, Branches,
         ]),
         Request::Flush => Nature::Change(&[Messages]),

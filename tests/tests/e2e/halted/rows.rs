@@ -122,9 +122,20 @@ const OTHERS: &[Row] = &[
     says("~", "1  halted"),
     nothing("~ 1"),
     nothing("core 0"),
-    // What they do when they are not refused is in `steps.rs`.
+    // What they do when they are not refused is in `steps.rs` and `walks.rs`.
     refused("i 0"),
     refused("ir 41"),
+    refused("t 0"),
+    refused("tr 41"),
+    refused("p 0"),
+    refused("pr 41"),
+    refused("gu 0"),
+    refused("pa vmlinux!nosuch"),
+    refused("ta vmlinux!nosuch"),
+    refused("pc 3"),
+    refused("tc 3"),
+    refused("pt 3"),
+    refused("tt 3"),
     // Branches: the lab's processors record none.
     refused("!lbr enable"),
     refused("!lbr disable"),

@@ -31,7 +31,16 @@ bitflags! {
         const REPEATED_MEMORY = 4;
         /// Of the debuggee alone: it has a network, of which the counts of messages tell.
         const NETWORK = 8;
+        /// Steps of a thread, not of a core alone.
+        const THREAD_STEPS = 16;
     }
+}
+
+impl Features {
+    /// What a debuggee that can do it says only to hosts that can, too.
+    pub const OF_BOTH: Self = Self::COMPRESSED_MEMORY
+        .union(Self::REPEATED_MEMORY)
+        .union(Self::THREAD_STEPS);
 }
 
 /// What the host has to know of the guest's operating system. Its tag and its length come first,
@@ -356,7 +365,7 @@ mod tests {
     #[test]
     fn request_is_version_and_features() {
         let features = Features::all();
-        assert_eq!(request_body(Request::Hello { features }), [3, 15]);
+        assert_eq!(request_body(Request::Hello { features }), [3, 31]);
     }
 
     #[test]
