@@ -31,6 +31,7 @@ use crate::pool::arena::{Arena, CHUNK_BYTES};
 use crate::port::{HostTransport, PortRange};
 use crate::rtc;
 use crate::shared::{Fixed, Parts, Shared};
+use crate::transport::interrupt::InterruptPin;
 use crate::transport::place::Place;
 use crate::transport::uart16550::{self, Speed};
 use crate::vmx::capability::{self, Finding, Unsupported};
@@ -74,6 +75,8 @@ pub struct UartPlan {
     pub linear: u64,
     /// How fast it is to be.
     pub speed: Speed,
+    /// Where its interrupt goes in, if that can call a core.
+    pub interrupt: Option<InterruptPin>,
 }
 
 /// Why the hypervisor was not built. Nothing has changed.

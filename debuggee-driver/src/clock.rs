@@ -40,6 +40,12 @@ impl Clock {
         ticks / khz * 1000 + ticks % khz * 1000 / khz
     }
 
+    /// Ticks in so many nanoseconds.
+    #[must_use]
+    pub fn ticks_in_ns(&self, ns: u64) -> u64 {
+        ns.saturating_mul(u64::from(self.khz)) / 1_000_000
+    }
+
     /// Takes `ticks` out of the guest's time, on every core before it runs again. True if these are
     /// the first.
     pub fn hide(&self, ticks: u64) -> bool {
@@ -79,6 +85,7 @@ mod tests {
         assert_eq!(clock.microseconds(u64::MAX), u64::MAX / 2000);
         assert_eq!(clock.timeout_ticks(), 2_000_000_000);
         assert_eq!(Clock::new(0).microseconds(1), 1000);
+        assert_eq!(clock.ticks_in_ns(1500), 3000);
     }
 
     #[test]

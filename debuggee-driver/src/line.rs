@@ -247,6 +247,16 @@ impl<T: HostTransport> Line<T> {
         self.transport.mend();
     }
 
+    /// Nothing is on its way to the host, and nothing becomes due with time.
+    pub fn is_idle(&self) -> bool {
+        self.link.is_idle() && self.link.next_deadline_us().is_none()
+    }
+
+    /// What calls the core that serves a halt; see [`HostTransport`].
+    pub const fn device(&mut self) -> &mut T {
+        &mut self.transport
+    }
+
     /// How it stands with the network, if there is one.
     pub fn network(&self) -> Option<NetworkCounts> {
         self.transport.network()

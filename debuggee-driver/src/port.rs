@@ -46,6 +46,22 @@ pub trait RegisterIo {
     fn write(&mut self, register: u8, value: u8);
     /// Where they are.
     fn owns(&self) -> Owned;
+    /// Leads the device's interrupt to the core with this local APIC id, as an NMI, or back to where it went. False if that
+    /// cannot be done. In a halt, by the core that serves it.
+    fn lead_interrupt(&mut self, _apic_id: Option<u32>) -> bool {
+        false
+    }
+}
+
+/// When a device calls the core that serves a halt, by an NMI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Calls {
+    /// Not at all.
+    Never,
+    /// At once, to see whether that arrives.
+    AtOnce,
+    /// When something comes.
+    OnData,
 }
 
 /// The way to the host: a device of the machine that only the driver uses from now on. VMX-root
@@ -60,6 +76,21 @@ pub trait HostTransport: Transport {
     /// How it stands with the network, if it has one.
     fn network(&self) -> Option<NetworkCounts> {
         None
+    }
+    /// Leads its calls to the core with this local APIC id, or back to where they went. False if it cannot call.
+    fn lead_calls(&mut self, _apic_id: Option<u32>) -> bool {
+        false
+    }
+    /// Whether it calls, once they are led to a core.
+    fn set_calls(&mut self, _calls: Calls) {}
+    /// Whether something is there to be received.
+    fn has_come(&mut self) -> bool {
+        true
+    }
+    /// Nanoseconds for which nobody needs to look while nothing is under way: in half of the time in which all that it keeps
+    /// comes in.
+    fn patience_ns(&self) -> u64 {
+        0
     }
     /// Takes random bits of the operating system, if it needs such.
     fn stir(&mut self, _bits: u64) {}
@@ -229,6 +260,8 @@ pub trait Cpu {
     /// Executes nothing until the next NMI arrives here. Not at all if `is_called`, nor if an NMI arrived since that was
     /// asked. It may also end for no reason.
     fn sleep_unless(&self, is_called: impl FnOnce() -> bool);
+    /// Executes little until the time-stamp counter has come so far; it may end before.
+    fn pause_until(&self, tsc: u64);
 }
 
 /// How machine code of the user's is called; either way it sees the guest's general registers and

@@ -18,7 +18,7 @@ use crate::provision::{Provisions, provision};
 use crate::snapshot::{self, Snapshot};
 use anyhow::{Context, Result, bail};
 pub use options::{DEFAULT_CPU, KernelLine, Options};
-pub use saving::Saved;
+pub use saving::{Done, Saved};
 use std::fs;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};

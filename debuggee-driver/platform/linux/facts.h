@@ -30,6 +30,10 @@ struct ss_line_wish {
 	u64 dbg2_bytes;
 	const void *spcr;
 	u64 spcr_bytes;
+	const void *madt;
+	u64 madt_bytes;
+	const void *dmar;
+	u64 dmar_bytes;
 };
 
 /* Which it is. */
@@ -38,6 +42,8 @@ struct ss_line {
 	u64 len_bytes; /* ports or bytes */
 	u64 stride; /* bytes between registers in memory; 0: ports */
 	u64 clock_hz; /* 0 if the firmware does not say */
+	u64 io_apic; /* where its interrupt goes in: physical address of the controller's registers; 0 if nobody knows */
+	u64 pin;
 };
 
 #define SS_WINDOWS 2

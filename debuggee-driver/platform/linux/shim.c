@@ -159,7 +159,7 @@ static struct acpi_table_header *table(const char *signature, u64 *len_bytes)
 {
 	struct acpi_table_header *found = NULL;
 
-	if (!acpi || acpi_disabled || ACPI_FAILURE(acpi_get_table((char *)signature, 0, &found)))
+	if (acpi_disabled || ACPI_FAILURE(acpi_get_table((char *)signature, 0, &found)))
 		return NULL;
 	*len_bytes = found->length;
 	return found;
@@ -170,15 +170,23 @@ static int choose_line(void)
 	struct ss_line_wish wish = { .com = com, .io = io, .mmio = mmio, .stride = stride, .acpi = acpi };
 	struct acpi_table_header *dbg2 = table(ACPI_SIG_DBG2, &wish.dbg2_bytes);
 	struct acpi_table_header *spcr = table(ACPI_SIG_SPCR, &wish.spcr_bytes);
+	struct acpi_table_header *madt = table(ACPI_SIG_MADT, &wish.madt_bytes);
+	struct acpi_table_header *dmar = table(ACPI_SIG_DMAR, &wish.dmar_bytes);
 	u64 is_chosen;
 
 	wish.dbg2 = dbg2;
 	wish.spcr = spcr;
+	wish.madt = madt;
+	wish.dmar = dmar;
 	is_chosen = standstill_choose_line(&wish, &facts->line, line_name, sizeof(line_name));
 	if (dbg2)
 		acpi_put_table(dbg2);
 	if (spcr)
 		acpi_put_table(spcr);
+	if (madt)
+		acpi_put_table(madt);
+	if (dmar)
+		acpi_put_table(dmar);
 	return is_chosen ? 0 : -EINVAL;
 }
 

@@ -8,6 +8,7 @@ use crate::cores::exclusive::Exclusive;
 use crate::hw::apart;
 use crate::hw::instructions;
 use crate::hw::io::Registers;
+use crate::hw::ioapic::PinRegisters;
 use crate::hw::launch;
 use crate::hw::network::{
     CardAccess, CardPlan, MEMORY_BYTES, Machine, NETWORK_BYTES, NetworkLine, NetworkPlace, RtcHere,
@@ -77,7 +78,7 @@ pub(super) unsafe fn build_ways(
     rtc: Option<&'static RtcHere>,
 ) -> Result<WaysHere, BootError> {
     // SAFETY: the UART is as promised.
-    let serial = plan.uart.map(|uart| unsafe { build_uart(&uart) });
+    let serial = plan.uart.map(|uart| unsafe { build_uart(&uart, memory) });
     let network = plan.network.as_ref().map(|network| {
         // SAFETY: the card is as promised, and this is CPL 0.
         unsafe { build_network(network, plan.facts.tsc_khz, arena, memory, rtc) }
@@ -92,9 +93,13 @@ pub(super) unsafe fn build_ways(
 
 /// # Safety
 /// The UART is nobody else's, and mapped where the plan says.
-unsafe fn build_uart(plan: &UartPlan) -> Result<Uart<Registers>, BootError> {
+unsafe fn build_uart(plan: &UartPlan, memory: &DirectMap) -> Result<Uart<Registers>, BootError> {
     // SAFETY: the platform took the UART from its system and mapped it, and `build_host_pages` maps it likewise.
     let io = unsafe { Registers::new(plan.place, plan.linear) };
+    // SAFETY: the firmware says that the controller is there; it is below 4 GiB, to where all memory is mapped at least, and
+    // used in halts alone.
+    let pin = |pin| unsafe { PinRegisters::new(pin, memory) };
+    let io = io.with_interrupt(plan.interrupt.map(pin));
     Uart::init(io, plan.speed).map_err(|error| match error {
         UartError::Missing => BootError::NoUart(plan.place),
         UartError::BadSpeed { baud_hz, rates } => BootError::BaudRate(baud_hz, rates),

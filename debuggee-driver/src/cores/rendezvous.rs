@@ -372,6 +372,11 @@ impl<T, L> Halt<'_, T, L> {
         present.filter(move |core| *core != owner)
     }
 
+    /// One of the NMIs that reached the claimer was sent on its behalf.
+    pub fn expect_own_nmi(&self) {
+        self.roster().expect_nmi(self.owner());
+    }
+
     /// Lets a core that sleeps see what was changed for it.
     fn wake(&self, core: CoreId, processor: &impl Processor) {
         if self.roster().take_asleep(core) {

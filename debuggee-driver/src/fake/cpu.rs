@@ -215,6 +215,9 @@ impl Cpu for FakeCpu {
             core::hint::spin_loop();
         }
     }
+    fn pause_until(&self, _: u64) {
+        core::hint::spin_loop();
+    }
     fn send_nmi(&self, apic_id: u32) {
         if let Some(send) = &self.sends_nmi {
             send(apic_id);

@@ -3,6 +3,7 @@
 //! Called by `exit`. The core that claims the halt serves the host; all others are parked.
 
 mod drain;
+mod rest;
 mod serve;
 mod session;
 pub mod silent;

@@ -1,6 +1,7 @@
 //! The loop of a halt: poll, decode, answer. Runs on the core that claimed the halt, in VMX-root,
 //! with every other core parked.
 
+use super::rest::Rest;
 use super::{Halt, Shared, drain, refuse_undecoded, steps};
 use crate::command::{self, Context, Next};
 use crate::line::Line;
@@ -52,6 +53,7 @@ fn serve_line<P: Ports>(line: &mut Line<P::Transport>, context: &mut Context<'_,
     drain::before_stop(line, context.shared);
     context.halt.read(|installed| installed.begin_report());
     let mut is_told = announce(line, context);
+    let mut rest = Rest::Untried;
     // Ends with the host's `g`. Until then the machine stands still, which is what was asked for.
     let ending = loop {
         let now_us = context.shared.clock.microseconds(context.cpu.tsc());
@@ -74,10 +76,14 @@ fn serve_line<P: Ports>(line: &mut Line<P::Transport>, context: &mut Context<'_,
             Some(
                 Incoming::BreakIn | Incoming::Connected | Incoming::Busy | Incoming::TakenOver,
             ) => {}
-            None if is_told => drain::while_halted(line, context.shared),
+            None if is_told => {
+                drain::while_halted(line, context.shared);
+                rest.rest(line, context);
+            }
             None => is_told = announce(line, context),
         }
     };
+    rest.end::<P>(line);
     send_rest(line, context.cpu, context.shared);
     ending
 }

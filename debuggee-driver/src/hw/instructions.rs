@@ -336,6 +336,26 @@ unsafe fn rdrand_once() -> Option<u64> {
     (is_given != 0).then_some(value)
 }
 
+/// Whether the processor has TPAUSE: WAITPKG, ECX of CPUID leaf 7.
+#[must_use]
+pub fn has_tpause() -> bool {
+    const WAITPKG: u32 = 1 << 5;
+    let [last, ..] = cpuid(0, 0);
+    let [_, _, features, _] = cpuid(7, 0);
+    last >= 7 && features & WAITPKG != 0
+}
+
+/// Waits in the lighter of the two states until the time-stamp counter has come so far, or for as long as the system allows.
+///
+/// # Safety
+/// [`has_tpause`].
+pub unsafe fn tpause(tsc: u64) {
+    // SAFETY: the instruction exists by contract; it touches the flags alone.
+    unsafe {
+        asm!("tpause ecx", in("ecx") 1u32, in("eax") tsc as u32, in("edx") (tsc >> 32) as u32, options(nomem, nostack));
+    }
+}
+
 /// The selector in ES.
 #[must_use]
 pub fn es() -> u16 {

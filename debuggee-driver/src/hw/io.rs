@@ -1,5 +1,6 @@
 //! Registers of a device, in I/O ports or in memory.
 
+use super::ioapic::PinRegisters;
 use crate::port::{Owned, OwnedMemory, PortRange, RegisterIo};
 use crate::transport::place::{Place, REGISTERS};
 use wire_protocol::address::{Extent, GuestPhysical, PAGE_BYTES};
@@ -10,6 +11,7 @@ pub struct Registers {
     place: Place,
     /// Where memory is mapped that they are in.
     linear: u64,
+    interrupt: Option<PinRegisters>,
 }
 
 impl Registers {
@@ -20,7 +22,17 @@ impl Registers {
     /// memory of others. Those in memory are mapped at `linear`, uncached, in the kernel and in VMX-root.
     #[must_use]
     pub const unsafe fn new(place: Place, linear: u64) -> Self {
-        Self { place, linear }
+        Self {
+            place,
+            linear,
+            interrupt: None,
+        }
+    }
+
+    /// The same of a device whose interrupt goes in there.
+    #[must_use]
+    pub fn with_interrupt(self, interrupt: Option<PinRegisters>) -> Self {
+        Self { interrupt, ..self }
     }
 }
 
@@ -65,6 +77,12 @@ impl RegisterIo for Registers {
                 unsafe { (at as *mut u8).write_volatile(value) }
             }
         }
+    }
+
+    fn lead_interrupt(&mut self, apic_id: Option<u32>) -> bool {
+        self.interrupt
+            .as_mut()
+            .is_some_and(|interrupt| interrupt.lead(apic_id))
     }
 
     fn owns(&self) -> Owned {

@@ -8,6 +8,7 @@ pub mod detour;
 pub mod host_pages;
 pub mod instructions;
 pub mod io;
+pub mod ioapic;
 pub mod launch;
 pub mod network;
 pub mod percore;

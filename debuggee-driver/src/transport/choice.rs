@@ -2,6 +2,7 @@
 //! it takes the port from its system.
 
 use super::firmware::{self, FirmwarePort};
+use super::interrupt::{self, InterruptPin};
 use super::place::Place;
 use core::fmt;
 
@@ -27,6 +28,10 @@ pub struct Wish<'t> {
     pub dbg2: &'t [u8],
     /// The table SPCR; empty if there is none.
     pub spcr: &'t [u8],
+    /// The table MADT; empty if there is none.
+    pub madt: &'t [u8],
+    /// The table DMAR; empty if there is none.
+    pub dmar: &'t [u8],
 }
 
 /// A UART to use.
@@ -36,6 +41,8 @@ pub struct Choice {
     pub place: Place,
     /// Frequency of its clock; 0 if nobody said.
     pub clock_hz: u32,
+    /// Where its interrupt goes in, if that is known.
+    pub interrupt: Option<InterruptPin>,
     com: Option<u64>,
 }
 
@@ -97,6 +104,10 @@ pub fn choose(wish: &Wish<'_>) -> Result<Choice, NoChoice> {
     let unnamed = |place| Choice {
         place,
         clock_hz: 0,
+        interrupt: match place {
+            Place::Ports { first } => interrupt::pin_of(first, wish.madt, wish.dmar),
+            Place::Memory { .. } => None,
+        },
         com: None,
     };
     if wish.acpi {

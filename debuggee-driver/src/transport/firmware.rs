@@ -9,7 +9,7 @@ use nom::number::complete::{le_u8, le_u16, le_u32, le_u64};
 use nom::{IResult, Parser};
 
 /// Bytes of the header that every table begins with, its length at offset 4.
-const HEADER_BYTES: usize = 36;
+pub(super) const HEADER_BYTES: usize = 36;
 const LENGTH_OFFSET: usize = 4;
 
 /// Ports in a table at most: more are not looked at.
@@ -49,7 +49,7 @@ fn place(input: &[u8]) -> IResult<&[u8], Option<Place>> {
 }
 
 /// The table's bytes, as many as it says itself.
-fn whole<'t>(table: &'t [u8], signature: &[u8; 4]) -> Option<&'t [u8]> {
+pub(super) fn whole<'t>(table: &'t [u8], signature: &[u8; 4]) -> Option<&'t [u8]> {
     let (rest, _) = tag::<_, _, ()>(&signature[..]).parse(table).ok()?;
     let (_, len_bytes) = le_u32::<_, ()>(rest).ok()?;
     debug_assert_eq!(signature.len(), LENGTH_OFFSET);

@@ -3,6 +3,7 @@
 
 pub mod choice;
 pub mod firmware;
+pub mod interrupt;
 pub mod net;
 pub mod place;
 pub mod uart16550;

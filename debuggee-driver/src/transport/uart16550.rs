@@ -4,7 +4,7 @@
 //! National Semiconductor PC16550D data sheet, "Registers" 8.0; Texas Instruments TL16C750 data sheet, "FIFO control
 //! register", for FIFOs of 64 bytes; Exar ST16C650A data sheet, "Enhanced feature register", for those of 32.
 
-use crate::port::{HostTransport, Owned, RegisterIo};
+use crate::port::{Calls, HostTransport, Owned, RegisterIo};
 use wire_protocol::baud::{self, byte_time_ns, divisor};
 use wire_protocol::link::Rates;
 use wire_protocol::transport::Transport;
@@ -33,8 +33,12 @@ const FIFO_OF_64: u8 = 0x20;
 const FIFO_IS_ON: u8 = 0xc0;
 const FIFO_IS_OF_64: u8 = 0x20;
 const FIFO: u8 = FIFO_IS_ON | FIFO_IS_OF_64;
-/// Data terminal ready and request to send; without OUT2, which would let interrupts through.
+/// Data terminal ready and request to send; without OUT2, which lets interrupts through.
 const READY: u8 = 0x03;
+const LETS_INTERRUPTS_THROUGH: u8 = 0x08;
+/// What it interrupts for: bytes received, an empty transmitter.
+const RECEIVED: u8 = 1;
+const EMPTIED: u8 = 2;
 
 /// Bits that every UART has in the registers for interrupts and for the modem.
 const INTERRUPTS: u8 = 0x0f;
@@ -286,6 +290,29 @@ impl<Io: RegisterIo> HostTransport for Uart<Io> {
             self.set_up();
         }
     }
+
+    fn lead_calls(&mut self, apic_id: Option<u32>) -> bool {
+        self.io.lead_interrupt(apic_id)
+    }
+
+    /// An empty transmitter calls as soon as that is asked for.
+    fn set_calls(&mut self, calls: Calls) {
+        let (modem, interrupts) = match calls {
+            Calls::Never => (READY, 0),
+            Calls::AtOnce => (READY | LETS_INTERRUPTS_THROUGH, EMPTIED),
+            Calls::OnData => (READY | LETS_INTERRUPTS_THROUGH, RECEIVED),
+        };
+        self.io.write(MODEM_CONTROL, modem);
+        self.io.write(INTERRUPT_ENABLE, interrupts);
+    }
+
+    fn has_come(&mut self) -> bool {
+        self.line_status() & HAS_DATA != 0
+    }
+
+    fn patience_ns(&self) -> u64 {
+        self.fifo_bytes as u64 * u64::from(byte_time_ns(self.speed.baud_hz)) / 2
+    }
 }
 
 /// Whether there is a UART: its scratch register keeps what is written to it, and the line status is possible. It is left as it
@@ -403,6 +430,29 @@ mod tests {
         assert_eq!(uart.io.divisor, 1);
         uart.begin();
         assert_eq!(uart.io.divisor, 12);
+    }
+
+    #[test]
+    fn it_calls_when_it_is_told_to_and_is_as_set_up_afterwards() {
+        let mut uart = uart();
+        let registers = |uart: &Uart<FakePorts>| {
+            [INTERRUPT_ENABLE, MODEM_CONTROL].map(|it| uart.io.registers[usize::from(it)])
+        };
+        for (calls, expected) in [
+            (Calls::OnData, [1, 0x0b]),
+            (Calls::AtOnce, [2, 0x0b]),
+            (Calls::Never, [0, 3]),
+        ] {
+            uart.set_calls(calls);
+            assert_eq!(registers(&uart), expected, "{calls:?}");
+        }
+        assert!(uart.is_as_set_up());
+        assert!(!uart.lead_calls(Some(1)), "these ports lead nowhere");
+        assert!(!uart.has_come());
+        uart.io.incoming.push_back(1);
+        assert!(uart.has_come());
+        // Half of sixteen bytes at 9600 bits in a second.
+        assert_eq!(uart.patience_ns(), 8 * 1_041_666);
     }
 
     #[test]

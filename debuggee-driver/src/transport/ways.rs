@@ -3,7 +3,7 @@
 //!
 //! In VMX-root, by the core that has the line; pure but for what is passed in.
 
-use crate::port::{HostTransport, Owned};
+use crate::port::{Calls, HostTransport, Owned};
 use wire_protocol::link::Rates;
 use wire_protocol::packet::NetworkCounts;
 use wire_protocol::transport::Transport;
@@ -144,6 +144,33 @@ impl<S: HostTransport, N: HostTransport + Answered> HostTransport for Ways<S, N>
         match self {
             Self::Serial(_) => None,
             Self::Network(network) | Self::Both { network, .. } => network.network(),
+        }
+    }
+
+    fn lead_calls(&mut self, apic_id: Option<u32>) -> bool {
+        match self {
+            Self::Serial(serial) => serial.lead_calls(apic_id),
+            Self::Network(_) | Self::Both { .. } => false,
+        }
+    }
+
+    fn set_calls(&mut self, calls: Calls) {
+        if let Self::Serial(serial) = self {
+            serial.set_calls(calls);
+        }
+    }
+
+    fn has_come(&mut self) -> bool {
+        match self {
+            Self::Serial(serial) => serial.has_come(),
+            Self::Network(_) | Self::Both { .. } => true,
+        }
+    }
+
+    fn patience_ns(&self) -> u64 {
+        match self {
+            Self::Serial(serial) => serial.patience_ns(),
+            Self::Network(_) | Self::Both { .. } => 0,
         }
     }
 

@@ -43,6 +43,7 @@ mod refusals;
 mod relay;
 mod replays;
 mod resets;
+mod resting;
 mod scripts;
 mod steps;
 mod strangers;

@@ -1,7 +1,7 @@
 //! Machines that are saved as they are, and go on from there as often as one likes: what a hypervisor's snapshots do.
 
 use super::Machine;
-use crate::bochs::{Bochs, SAVED};
+use crate::bochs::{Bochs, INSTRUCTIONS_PER_SECOND, SAVED};
 use crate::console::Console;
 use crate::line::Line;
 use anyhow::{Context, Result};
@@ -19,7 +19,39 @@ pub struct Saved {
     restored: u32,
 }
 
+/// What a saved machine had done since it was switched on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Done {
+    /// Time that had passed for it, in seconds.
+    pub seconds: f64,
+    /// Instructions that each core had executed.
+    pub instructions: Vec<u64>,
+}
+
 impl Saved {
+    /// How far the machine had come: the emulator counts.
+    ///
+    /// # Errors
+    /// When the emulator writes it otherwise.
+    pub fn done(&self) -> Result<Done> {
+        let place = self.place.join(SAVED);
+        let value = |file: &str, name: &str| -> Result<u64> {
+            let text = fs::read_to_string(place.join(file))?;
+            let mut lines = text.lines().filter_map(|line| line.split_once(" = "));
+            let found = lines.find(|(key, _)| key.trim() == name);
+            let (_, digits) = found.with_context(|| format!("{name} of {file}"))?;
+            Ok(digits.trim().parse()?)
+        };
+        let cores = (0..).map(|core| format!("cpu{core}"));
+        let cores = cores.take_while(|core| place.join(core).exists());
+        Ok(Done {
+            seconds: value("pc_system", "ticksTotal")? as f64 / f64::from(INSTRUCTIONS_PER_SECOND),
+            instructions: cores
+                .map(|core| value(&core, "icount"))
+                .collect::<Result<_>>()?,
+        })
+    }
+
     /// The machine's real-time clock goes on by a year, as one does that is its hypervisor's.
     ///
     /// # Errors

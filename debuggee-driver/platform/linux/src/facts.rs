@@ -88,6 +88,10 @@ raw! {
         dbg2_bytes: u64,
         spcr: *const u8,
         spcr_bytes: u64,
+        madt: *const u8,
+        madt_bytes: u64,
+        dmar: *const u8,
+        dmar_bytes: u64,
     }
 }
 
@@ -99,6 +103,8 @@ raw! {
         len_bytes: u64,
         stride: u64,
         clock_hz: u64,
+        io_apic: u64,
+        pin: u64,
     }
 }
 

@@ -14,6 +14,7 @@ use debuggee_driver::hw::network::CardAccess;
 use debuggee_driver::hw::phys::DirectMap;
 use debuggee_driver::hw::{apart, launch};
 use debuggee_driver::transport::choice::{self, Wish};
+use debuggee_driver::transport::interrupt::InterruptPin;
 use debuggee_driver::transport::net::card::Card;
 use debuggee_driver::transport::net::kinds::{self, AnyCard, CardError, Kind};
 use debuggee_driver::transport::net::settings::{self, Settings, SettingsError};
@@ -86,6 +87,10 @@ unsafe extern "C" fn standstill_choose_line(
     let dbg2 = unsafe { table(raw.dbg2, raw.dbg2_bytes) };
     // SAFETY: the kernel maps as many bytes of the table until the shim gives it back.
     let spcr = unsafe { table(raw.spcr, raw.spcr_bytes) };
+    // SAFETY: the kernel maps as many bytes of the table until the shim gives it back.
+    let madt = unsafe { table(raw.madt, raw.madt_bytes) };
+    // SAFETY: the kernel maps as many bytes of the table until the shim gives it back.
+    let dmar = unsafe { table(raw.dmar, raw.dmar_bytes) };
     let wish = Wish {
         com: raw.com,
         io: raw.io,
@@ -94,6 +99,8 @@ unsafe extern "C" fn standstill_choose_line(
         acpi: raw.acpi != 0,
         dbg2,
         spcr,
+        madt,
+        dmar,
     };
     match choice::choose(&wish) {
         Ok(choice) => {
@@ -106,6 +113,8 @@ unsafe extern "C" fn standstill_choose_line(
                 len_bytes: u64::from(choice.place.extent()),
                 stride,
                 clock_hz: u64::from(choice.clock_hz),
+                io_apic: choice.interrupt.map_or(0, |pin| pin.controller),
+                pin: choice.interrupt.map_or(0, |pin| u64::from(pin.number)),
             };
             // SAFETY: the shim passes a line that nobody else uses until this returns.
             unsafe { line.write(chosen) };
@@ -395,6 +404,10 @@ unsafe fn plan<'f>(raw: &'f RawFacts, net: &RawNet) -> Plan<'f> {
                 baud_hz: raw.baud_hz as u32,
                 is_fixed: raw.baud_fixed != 0,
             },
+            interrupt: (raw.line.io_apic != 0).then_some(InterruptPin {
+                controller: raw.line.io_apic,
+                number: raw.line.pin as u8,
+            }),
         }),
         network,
         constants,

@@ -499,6 +499,19 @@ impl Cpu for VmxCpu {
         }
     }
 
+    fn pause_until(&self, tsc: u64) {
+        let has_tpause = ins::has_tpause();
+        // Not there yet, as the difference is a negative number.
+        while self.tsc().wrapping_sub(tsc) > i64::MAX as u64 {
+            if has_tpause {
+                // SAFETY: the processor has the instruction.
+                unsafe { ins::tpause(tsc) };
+            } else {
+                core::hint::spin_loop();
+            }
+        }
+    }
+
     fn send_nmi(&self, apic_id: u32) {
         super::apic::send_nmi(&self.memory, self.live(LiveRegister::ApicBase), apic_id);
     }
