@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The sources of the test programs, each of which becomes one binary.
-const SOURCES: [&str; 4] = ["programs", "forms", "pages", "bpf"];
+const SOURCES: [&str; 5] = ["programs", "forms", "pages", "bpf", "awkward"];
 
 /// Names under which the first of them is called.
 const PROGRAMS: &[&str] = &[

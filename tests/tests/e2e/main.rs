@@ -47,5 +47,6 @@ mod resting;
 mod scripts;
 mod steps;
 mod strangers;
+mod truth;
 mod walks;
 mod windows;

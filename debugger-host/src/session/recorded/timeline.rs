@@ -339,6 +339,14 @@ impl Timeline {
         if recorded.first() == message.first() && recorded.get(2..) == message.get(2..) {
             return true;
         }
+        // Whoever can do more is answered as the older program was, which could do less.
+        let hellos = [recorded, message].map(|it| match Request::decode(it, act.base) {
+            Ok((_, Request::Hello { features })) => Some(features),
+            _ => None,
+        });
+        if let [Some(then), Some(now)] = hellos {
+            return now.contains(then);
+        }
         // Content that was sent answers whoever expects something else, or nothing.
         let was_sent = || {
             self.reply(act).is_some_and(|(reply, _)| {
