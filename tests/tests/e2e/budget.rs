@@ -196,7 +196,6 @@ impl Bench {
         self.measure("r", (180, 1), "r");
         self.measure("r, known in this halt", (0, 0), "r");
         self.measure("i", (64, 1), "i");
-        self.measure("t", (64, 1), "t");
         self.measure("p", (64, 1), "p");
         self.measure("i x 1000, trace kept", (6000, 1), "i 0n1000");
         self.measure("!epthook A, break", (48, 1), "!epthook do_sys_openat2");
