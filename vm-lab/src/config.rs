@@ -216,6 +216,12 @@ impl Hypervisor {
     }
 }
 
+/// A name without these needs no quotes in any shell.
+fn is_plain(text: &str) -> bool {
+    let is_plain = |letter: char| letter.is_alphanumeric() || "-_.".contains(letter);
+    text.chars().all(is_plain)
+}
+
 /// The words in braces, in the user's place.
 struct Words<'s> {
     name: &'s str,
@@ -228,6 +234,21 @@ impl Words<'_> {
             .replace("{line}", self.line)
     }
 
+    /// The same, in a line that a shell reads.
+    fn quoted(&self, text: &str) -> String {
+        match is_plain(self.name) {
+            true => self.put(text),
+            false => {
+                let name = format!("\"{}\"", self.name);
+                Words {
+                    name: &name,
+                    ..*self
+                }
+                .put(text)
+            }
+        }
+    }
+
     fn step(&self, out: &mut String, number: u32, step: &Step) {
         let _ = writeln!(out, "\n{number}. {}\n", self.put(step.say));
         self.lines(out, step.lines);
@@ -235,13 +256,15 @@ impl Words<'_> {
 
     fn lines(&self, out: &mut String, lines: &[&str]) {
         for line in lines {
-            let _ = writeln!(out, "       {}", self.put(line));
+            let _ = writeln!(out, "       {}", self.quoted(line));
         }
     }
 }
 
 /// Loads the driver on the debuggee; the port is the second one everywhere.
 const LOAD: &str = "sudo modprobe standstill com=2 baud=115200";
+/// The same for a line over the network, with the file of a key that both ends have.
+const LOAD_NET: &str = "sudo modprobe standstill net=ADDRESS:50000 key=@/root/debuggee.key";
 
 /// All that is to be set, and how to connect.
 ///
@@ -255,10 +278,19 @@ pub fn text(hypervisor: Hypervisor, subject: &Subject) -> Result<String, String>
         return Err(format!("{} does not run on {host:?}", guide.title));
     }
     let name = &subject.name;
+    if name.is_empty()
+        || name.contains(['"', '$', '`', '/', '\\'])
+        || name.contains(char::is_control)
+    {
+        return Err(format!(
+            "{name:?} is no name of a machine: letters, digits, blanks and signs but quotes, slashes and $"
+        ));
+    }
+    let plain = name.replace(|letter: char| !is_plain(&letter.to_string()), "-");
     let (line, option, program) = match host {
-        HostSystem::Linux => (format!("/tmp/standstill-{name}"), "socket", "standstill"),
+        HostSystem::Linux => (format!("/tmp/standstill-{plain}"), "socket", "standstill"),
         HostSystem::Windows => (
-            format!(r"\\.\pipe\standstill-{name}"),
+            format!(r"\\.\pipe\standstill-{plain}"),
             "pipe",
             "standstill.exe",
         ),
@@ -285,6 +317,13 @@ pub fn text(hypervisor: Hypervisor, subject: &Subject) -> Result<String, String>
         "\n4. On the host, which `{program} doctor --{option} {line}` looks at first:\n\n       \
          {program} connect --{option} {line}\n"
     );
+    if !guide.card.lines.is_empty() {
+        let _ = writeln!(
+            out,
+            "   Over the network it is, with this host's address, and a key that `{program} key new debuggee.key` makes for both:\n\n       \
+             {LOAD_NET}\n       {program} connect --net 50000 --key-file debuggee.key\n"
+        );
+    }
     for line in guide.more {
         let _ = writeln!(out, "{}", words.put(line));
     }
@@ -324,6 +363,9 @@ mod tests {
                 "{text}"
             );
             assert!(text.contains("doctor"), "{text}");
+            let has_card = !hypervisor.guide().card.lines.is_empty();
+            assert_eq!(text.contains(LOAD_NET), has_card, "{text}");
+            assert_eq!(text.contains(" connect --net 50000 "), has_card, "{text}");
             assert!(!text.contains(['{', '}']), "{text}");
         }
     }
@@ -341,6 +383,26 @@ mod tests {
         assert!(vmware.contains(r"standstill.exe connect --pipe \\.\pipe\mine"));
         let hyper_v = said(Hypervisor::HyperV);
         assert!(hyper_v.contains(r"-VMName vm-1 -Number 2 -Path \\.\pipe\standstill-vm-1"));
+    }
+
+    #[test]
+    fn names_with_blanks_are_quoted_and_names_that_no_shell_bears_are_refused() {
+        let named = |hypervisor, name: &str| {
+            let subject = Subject {
+                name: name.to_owned(),
+                ..subject(None)
+            };
+            text(hypervisor, &subject)
+        };
+        let text = named(Hypervisor::Virtualbox, "Debian 12").unwrap();
+        assert!(text.contains("modifyvm \"Debian 12\" --uart2 0x2F8 3 "));
+        assert!(text.contains(" connect --socket /tmp/standstill-Debian-12\n"));
+        let text = named(Hypervisor::Vmware, "Debian 12").unwrap();
+        assert!(text.contains(" in Debian 12.vmx while "), "{text}");
+        for name in ["", "a\"b", "$HOME", "a/b", "a\nb"] {
+            let why = named(Hypervisor::HyperV, name).unwrap_err();
+            assert!(why.contains("is no name of a machine"), "{why}");
+        }
     }
 
     #[test]
