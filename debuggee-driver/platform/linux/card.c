@@ -15,7 +15,10 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/pci.h>
+#include <linux/pm_runtime.h>
+#include <linux/slab.h>
 #include <linux/version.h>
+#include <asm/tsc.h>
 
 #include "card.h"
 #include "doctor.h"
@@ -27,9 +30,16 @@ static struct pci_dev *taken;
 static struct ss_card found;
 static struct page *memory;
 static int why;
+/* In words, if there are any. */
+static char reason_why[SS_REASON];
+/* It is to have another address than its own. */
+static bool gets_mac;
+/* Whom the user had named as its driver. */
+static char *former;
 /* The debugger drives it, and may do so at this moment. */
 static bool driven;
 
+/* Its driver is the one of this name, or any if there is none. */
 static void name_driver(const char *name)
 {
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 0, 0)
@@ -39,6 +49,19 @@ static void name_driver(const char *name)
 	kfree(taken->driver_override);
 	taken->driver_override = *name ? kstrdup(name, GFP_KERNEL) : NULL;
 #endif
+}
+
+static int remember_driver(void)
+{
+	int error = 0;
+
+	device_lock(&taken->dev);
+	if (taken->driver_override) {
+		former = kstrdup(taken->driver_override, GFP_KERNEL);
+		error = former ? 0 : -ENOMEM;
+	}
+	device_unlock(&taken->dev);
+	return error;
 }
 
 static int map_memory(struct pci_dev *device)
@@ -78,60 +101,89 @@ static void unmap_memory(struct pci_dev *device)
 	memory = NULL;
 }
 
-static int map_registers(struct pci_dev *device, struct ss_window *window)
-{
-	int error;
-
-	if (window->bar == SS_NO_BAR)
-		return 0;
-	/* Nothing else may be in the same pages, which nobody but the debugger reaches. */
-	if (!(pci_resource_flags(device, window->bar) & IORESOURCE_MEM) ||
-	    (pci_resource_start(device, window->bar) | pci_resource_len(device, window->bar)) & ~PAGE_MASK)
-		return -ENXIO;
-	error = pci_request_region(device, window->bar, NAME);
-	if (error)
-		return error;
-	window->physical = pci_resource_start(device, window->bar);
-	window->bytes = pci_resource_len(device, window->bar);
-	window->linear = (u64)ioremap(window->physical, window->bytes);
-	if (window->linear)
-		return 0;
-	pci_release_region(device, window->bar);
-	return -ENOMEM;
-}
-
-static void unmap_registers(struct pci_dev *device)
+static void unmap_registers(void)
 {
 	struct ss_window *window;
 
 	for (window = found.windows; window < found.windows + SS_WINDOWS; window++) {
-		if (!window->linear)
-			continue;
-		iounmap((void __iomem *)window->linear);
-		pci_release_region(device, window->bar);
+		if (window->linear)
+			iounmap((void __iomem *)window->linear);
 		window->linear = 0;
 	}
 }
 
-static int probe(struct pci_dev *device, const struct pci_device_id *unused)
+/* Where `look` found them. */
+static int map_registers(void)
+{
+	struct ss_window *window;
+
+	for (window = found.windows; window < found.windows + SS_WINDOWS; window++) {
+		if (window->bar == SS_NO_BAR)
+			continue;
+		window->physical = found.bars[window->bar].start;
+		window->bytes = found.bars[window->bar].bytes;
+		window->linear = (u64)ioremap(window->physical, window->bytes);
+		if (window->linear)
+			continue;
+		unmap_registers();
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+static int claim_registers(struct pci_dev *device)
+{
+	int i, bars = 0;
+
+	for (i = 0; i < SS_WINDOWS; i++)
+		if (found.windows[i].bar != SS_NO_BAR)
+			bars |= 1 << found.windows[i].bar;
+	return pci_request_selected_regions(device, bars, NAME);
+}
+
+static void release_registers(struct pci_dev *device)
 {
 	int i;
 
+	for (i = 0; i < SS_WINDOWS; i++)
+		if (found.windows[i].bar != SS_NO_BAR)
+			pci_release_region(device, found.windows[i].bar);
+}
+
+/* The own address of a card that can be reached; 0 with a reason if it can have none. */
+static u64 read_mac(char *reason, size_t reason_bytes)
+{
+	memset(reason, 0, reason_bytes);
+	return standstill_read_mac(&found, gets_mac, reason, reason_bytes);
+}
+
+static int probe(struct pci_dev *device, const struct pci_device_id *unused)
+{
 	why = pci_enable_device_mem(device);
 	if (why)
 		return why;
-	for (i = 0; i < SS_WINDOWS && !why; i++)
-		why = map_registers(device, &found.windows[i]);
-	if (!why)
-		why = map_memory(device);
-	if (why) {
-		unmap_registers(device);
-		pci_disable_device(device);
-		return why;
-	}
+	why = claim_registers(device);
+	if (why)
+		goto disable;
+	why = map_registers();
+	if (why)
+		goto release;
+	why = -EADDRNOTAVAIL;
+	if (!read_mac(reason_why, sizeof(reason_why)))
+		goto unmap;
+	why = map_memory(device);
+	if (why)
+		goto unmap;
 	pci_intx(device, 0);
 	pci_set_master(device);
 	return 0;
+unmap:
+	unmap_registers();
+release:
+	release_registers(device);
+disable:
+	pci_disable_device(device);
+	return why;
 }
 
 static void remove(struct pci_dev *device)
@@ -143,12 +195,13 @@ static void remove(struct pci_dev *device)
 		       pci_name(device));
 		return;
 	}
-	standstill_end_card(&found);
+	standstill_end_card(&found, PAGE_OFFSET);
 	/* From now on the card touches no memory, whatever it was about to do. */
 	pci_clear_master(device);
 	pci_intx(device, 1);
 	unmap_memory(device);
-	unmap_registers(device);
+	unmap_registers();
+	release_registers(device);
 	pci_disable_device(device);
 }
 
@@ -191,7 +244,28 @@ static struct pci_dev *find(const char *slot, char *reason, size_t reason_bytes)
 	return NULL;
 }
 
-/* Finds it, and what it needs; or in words why it cannot be driven. */
+/* Where its registers are, as firmware and kernel have it. */
+static void look_at_bars(struct pci_dev *device)
+{
+	unsigned long flags;
+	int i;
+
+	for (i = 0; i < SS_BARS; i++) {
+		flags = pci_resource_flags(device, i);
+		found.bars[i].start = flags & IORESOURCE_UNSET ? 0 : pci_resource_start(device, i);
+		found.bars[i].bytes = pci_resource_len(device, i);
+		found.bars[i].is_memory = !!(flags & IORESOURCE_MEM);
+	}
+}
+
+/* The caller needs it no more, and it may sleep again. */
+static void leave(struct pci_dev *device)
+{
+	pm_runtime_put(&device->dev);
+	pci_dev_put(device);
+}
+
+/* Finds it, wakes it, and says what it needs; or in words why it cannot be driven. */
 static struct pci_dev *look(const char *slot, bool has_other_mac, char *reason, size_t reason_bytes)
 {
 	struct pci_dev *device = find(slot, reason, reason_bytes);
@@ -202,20 +276,45 @@ static struct pci_dev *look(const char *slot, bool has_other_mac, char *reason, 
 	if (!device)
 		return NULL;
 	memset(&found, 0, sizeof(found));
+	found.tsc_khz = tsc_khz;
+	gets_mac = has_other_mac;
+	/* Of one that sleeps, or behind a bridge that does, nothing can be read. */
+	pm_runtime_get_sync(&device->dev);
+	look_at_bars(device);
 	for (at = 0; at < sizeof(found.config); at += sizeof(word)) {
 		pci_read_config_dword(device, at, &word);
 		memcpy(found.config + at, &word, sizeof(word));
 	}
 	if (standstill_look_at_card(&found, has_other_mac, said, sizeof(said)))
 		return device;
-	scnprintf(reason, reason_bytes, "nic=%s: %04x:%04x is %s", pci_name(device), device->vendor, device->device, said);
-	pci_dev_put(device);
+	scnprintf(reason, reason_bytes, "nic=%s: %04x:%04x %s", pci_name(device), device->vendor, device->device, said);
+	leave(device);
 	return NULL;
 }
 
 static const char *owner_of(const struct pci_dev *device)
 {
 	return device->dev.driver ? device->dev.driver->name : "nobody";
+}
+
+/* The address of a card that nobody took; it is only read, whoever drives it. */
+static bool has_mac(struct pci_dev *device, char *reason, size_t reason_bytes)
+{
+	char said[SS_REASON];
+	bool has = true;
+
+	device_lock(&device->dev);
+	if (!pci_enable_device_mem(device)) {
+		if (!map_registers()) {
+			has = read_mac(said, sizeof(said));
+			unmap_registers();
+		}
+		pci_disable_device(device);
+	}
+	device_unlock(&device->dev);
+	if (!has)
+		scnprintf(reason, reason_bytes, "nic=%s: it %s", pci_name(device), said);
+	return has;
 }
 
 void card_examine(const char *slot, bool has_other_mac)
@@ -227,15 +326,22 @@ void card_examine(const char *slot, bool has_other_mac)
 		doctor_say(CHANGE, "network", said);
 		return;
 	}
+	if (!has_mac(device, said, sizeof(said))) {
+		doctor_say(CHANGE, "network", said);
+		leave(device);
+		return;
+	}
 	scnprintf(said, sizeof(said), "%s (driver: %s) would be the debugger's alone; the system would have no network there",
 		  pci_name(device), owner_of(device));
 	doctor_say(device->dev.driver ? NOTE : FINE, "network", said);
-	pci_dev_put(device);
+	leave(device);
 }
 
 static void give_to_kernel(void)
 {
-	name_driver("");
+	name_driver(former ?: "");
+	kfree(former);
+	former = NULL;
 	if (device_attach(&taken->dev) < 0)
 		pr_warn("%s does not come back to its driver\n", pci_name(taken));
 }
@@ -249,6 +355,9 @@ int card_take(const char *slot, bool has_other_mac, struct ss_card *card)
 		pr_err("%s\n", reason);
 		return -ENODEV;
 	}
+	why = remember_driver();
+	if (why)
+		goto leave;
 	pr_info("%s (driver: %s) is the debugger's network card until this module is unloaded; the system has no network there\n",
 		pci_name(taken), owner_of(taken));
 	device_release_driver(&taken->dev);
@@ -257,17 +366,22 @@ int card_take(const char *slot, bool has_other_mac, struct ss_card *card)
 	if (pci_register_driver(&driver))
 		goto give_back;
 	if (why) {
-		pr_err("%s cannot be used (error %d)\n", pci_name(taken), why);
+		if (*reason_why)
+			pr_err("nic=%s: it %s\n", pci_name(taken), reason_why);
+		else
+			pr_err("%s cannot be used (error %d)\n", pci_name(taken), why);
 		goto unregister;
 	}
 	driven = true;
 	*card = found;
+	pm_runtime_put(&taken->dev);
 	return 0;
 unregister:
 	pci_unregister_driver(&driver);
 give_back:
 	give_to_kernel();
-	pci_dev_put(taken);
+leave:
+	leave(taken);
 	taken = NULL;
 	return why;
 }

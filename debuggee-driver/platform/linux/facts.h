@@ -56,11 +56,22 @@ struct ss_window {
 	u64 linear; /* where they are mapped, uncached */
 };
 
+#define SS_BARS 6
+
+/* What a base address register of a card leads to. */
+struct ss_bar {
+	u64 start, bytes; /* 0 if there is no place for it, and if there is nothing */
+	u64 is_memory;
+};
+
 /* A network card that was taken. */
 struct ss_card {
+	struct ss_bar bars[SS_BARS];
 	struct ss_window windows[SS_WINDOWS];
 	u64 memory, memory_bytes; /* that the card reads and writes; physical */
 	u64 memory_address; /* as the card has to name it */
+	u64 tsc_khz;
+	u8 own_mac[8]; /* the address that it had when it was taken, and two bytes of nothing */
 	u8 config[256]; /* its configuration space */
 };
 
@@ -130,11 +141,14 @@ u64 standstill_check_net(const struct ss_net *net, char *reason, size_t reason_b
 u64 standstill_knows_card(u64 vendor, u64 device);
 /*
  * Says by the card's configuration space in which windows it has registers, and how many bytes it reads and writes by itself.
- * 0 with a reason if it cannot be driven as it is, or not with another address than its own.
+ * 0 with a reason if it cannot be driven as it is, or not with another address than its own, or if its base address registers
+ * do not lead to its registers.
  */
 u64 standstill_look_at_card(struct ss_card *card, u64 has_other_mac, char *reason, size_t reason_bytes);
-/* Puts a card at rest that was taken, and that nobody drives any more. */
-void standstill_end_card(const struct ss_card *card);
+/* Reads the own address of a card whose registers are mapped. 0 with a reason if it is none that a card can have, and has to do. */
+u64 standstill_read_mac(struct ss_card *card, u64 has_other_mac, char *reason, size_t reason_bytes);
+/* Puts a card at rest that was taken, and that nobody drives any more; its memory is mapped from `direct_map` on. */
+void standstill_end_card(const struct ss_card *card, u64 direct_map);
 /* Builds the hypervisor on the given stack; NULL with a reason if it cannot. */
 void *standstill_build(const struct ss_facts *facts, const struct ss_net *net, unsigned long stack_top, char *reason, size_t reason_bytes);
 /* On the core, interrupts off. 0, or the code of a failed launch. */

@@ -125,7 +125,8 @@ unsafe fn build_network(
     let stack = carve(apart::STACK_BYTES)?;
     // SAFETY: carved right now, for this alone, as large as is asked for; the arena is mapped in VMX-root.
     let place = unsafe { NetworkPlace::new(network, sockets, stack) };
-    // SAFETY: the platform took the card from its system and mapped it, and `build_host_pages` maps it likewise.
+    // SAFETY: at CPL 0 by contract; the platform took the card from its system and mapped it, and `build_host_pages` maps it
+    // likewise.
     let access = unsafe { CardAccess::new(plan.card, *memory) };
     // SAFETY: at CPL 0 by contract.
     let machine = unsafe { Machine::new(instructions::has_rdrand(), tsc_khz, plan.epoch_us, rtc) };

@@ -11,7 +11,7 @@ use crate::cores::exclusive::Exclusive;
 use crate::port::{HostTransport, Owned, PhysicalMemory, Senses};
 use crate::rtc::Rtc;
 use crate::transport::net::Memory;
-use crate::transport::net::card::{Card, CardIo, SECOND_WINDOW, WINDOWS};
+use crate::transport::net::card::{Card, CardIo, Mac, Macs, SECOND_WINDOW, WINDOWS};
 use crate::transport::net::kinds::{AnyCard, Kind};
 use crate::transport::net::network::{Network, Parts};
 use crate::transport::net::settings::Settings;
@@ -41,6 +41,10 @@ pub struct CardPlan {
     pub memory: Extent<GuestPhysical>,
     /// What the card has to say to reach that: its address on the bus.
     pub memory_address: u64,
+    /// The address on the network that it had when it was taken.
+    pub own_mac: Mac,
+    /// Ticks of the time-stamp counter in a millisecond.
+    pub tsc_khz: u32,
 }
 
 /// Registers and memory of a card.
@@ -52,7 +56,7 @@ pub struct CardAccess {
 
 impl CardAccess {
     /// # Safety
-    /// The registers are those of a network card that nobody else drives, mapped where the plan says in the kernel and in
+    /// CPL 0. The registers are those of a network card that nobody else drives, mapped where the plan says in the kernel and in
     /// VMX-root. The card's memory is nobody else's, and the only one that the card can be told to use.
     #[must_use]
     pub const unsafe fn new(plan: CardPlan, memory: DirectMap) -> Self {
@@ -113,8 +117,20 @@ impl CardIo for CardAccess {
     registers!(u16, register_u16, set_register_u16);
     registers!(u8, register_u8, set_register_u8);
 
+    fn wait_us(&self, time_us: u32) {
+        let ticks = u64::from(time_us) * u64::from(self.plan.tsc_khz) / 1000;
+        let from = tsc();
+        while tsc().wrapping_sub(from) < ticks {
+            core::hint::spin_loop();
+        }
+    }
+
     fn memory_address(&self) -> u64 {
         self.plan.memory_address
+    }
+
+    fn physical_address(&self) -> u64 {
+        self.plan.memory.start().0
     }
 
     fn word(&self, at: usize) -> u64 {
@@ -140,6 +156,11 @@ impl CardIo for CardAccess {
             self.memory.write(place, bytes);
         }
     }
+}
+
+fn tsc() -> u64 {
+    // SAFETY: at CPL 0 by contract of `CardAccess::new` and `Machine::new`, where CR4.TSD does not matter.
+    unsafe { x86::time::rdtsc() }
 }
 
 /// What the machine has besides.
@@ -185,8 +206,7 @@ impl Senses for Machine {
     }
 
     fn tsc(&self) -> u64 {
-        // SAFETY: at CPL 0 by contract of `new`, where CR4.TSD does not matter.
-        unsafe { x86::time::rdtsc() }
+        tsc()
     }
 
     fn clock_us(&mut self) -> u64 {
@@ -322,7 +342,8 @@ impl NetworkLine {
             ..
         } = self;
         let make = || {
-            let mut card = AnyCard::new(access.plan.kind, *access, settings.mac);
+            let macs = Macs::new(access.plan.own_mac, settings.mac);
+            let mut card = AnyCard::new(access.plan.kind, *access, macs);
             card.begin();
             // SAFETY: this memory is nobody else's by contract of `NetworkPlace::new`, and what used it was left for good.
             unsafe { place.memory.write(Memory::new()) };

@@ -1,8 +1,8 @@
 //! What a network card says to its driver: its configuration space, registers and rings.
 
 use super::net::pieces;
-use debuggee_driver::transport::net::card::{Card, CardIo, Config, FRAME_BYTES};
-use debuggee_driver::transport::net::kinds::{AnyCard, Kind};
+use debuggee_driver::transport::net::card::{Card, CardIo, Config, FRAME_BYTES, Macs};
+use debuggee_driver::transport::net::kinds::{AnyCard, BARS, Bar, Kind};
 use std::cell::RefCell;
 use std::rc::Rc;
 
@@ -69,7 +69,13 @@ impl CardIo for Liar {
 
     fn set_register_u8(&mut self, _: u32, _: u8) {}
 
+    fn wait_us(&self, _: u32) {}
+
     fn memory_address(&self) -> u64 {
+        MEMORY_AT
+    }
+
+    fn physical_address(&self) -> u64 {
         MEMORY_AT
     }
 
@@ -106,13 +112,17 @@ pub fn card(bytes: &[u8]) {
     let Ok(kind) = Kind::of(&config) else {
         return;
     };
+    let _ = kind.look_at(&[Bar::default(); BARS]);
     let said = parts.next().map_or(&[][..], |(_, said)| said);
     let io = Liar(Rc::new(RefCell::new(State {
         said: said.to_vec(),
         at: 0,
         memory: vec![0; kind.memory_bytes()],
     })));
-    let mut card = AnyCard::new(kind, io.clone(), None);
+    let Ok(own) = kind.own_mac(&mut io.clone(), kind.takes_mac()) else {
+        return;
+    };
+    let mut card = AnyCard::new(kind, io.clone(), Macs::new(own, None));
     card.begin();
     for (choices, piece) in parts {
         let start = usize::from(choices) * 16 % (io.0.borrow().memory.len() - piece.len());

@@ -9,7 +9,7 @@ use debuggee_driver::guest::linux::LinuxLayout;
 use debuggee_driver::hw::host_pages::ImagePage;
 use debuggee_driver::hw::network::{CardPlan, Window};
 use debuggee_driver::transport::net::card::WINDOWS;
-use debuggee_driver::transport::net::kinds::{CardError, Kind};
+use debuggee_driver::transport::net::kinds::{BARS, Bar, CardError, Kind};
 use wire_protocol::address::{Address, Extent, GuestPhysical, GuestVirtual};
 use wire_protocol::limits;
 use wire_protocol::packet;
@@ -123,24 +123,46 @@ raw! {
 const NO_BAR: u64 = 0xff;
 
 raw! {
+    /// `struct ss_bar`.
+    #[derive(Clone, Copy)]
+    RawBar {
+        start: u64,
+        bytes: u64,
+        is_memory: u64,
+    }
+}
+
+raw! {
     /// `struct ss_card`.
     #[derive(Clone, Copy)]
     RawCard {
+        bars: [RawBar; BARS],
         windows: [RawWindow; WINDOWS],
         memory: u64,
         memory_bytes: u64,
         memory_address: u64,
+        tsc_khz: u64,
+        own_mac: [u8; 8],
         config: [u8; 256],
     }
 }
 
 impl RawCard {
     /// Says what a card of this kind needs.
-    pub(crate) fn wants(&mut self, kind: Kind) {
+    ///
+    /// # Errors
+    /// Why it cannot have that.
+    pub(crate) fn wants(&mut self, kind: Kind) -> Result<(), CardError> {
+        kind.look_at(&self.bars.map(|bar| Bar {
+            start: bar.start,
+            bytes: bar.bytes,
+            is_memory: bar.is_memory != 0,
+        }))?;
         for (window, bar) in self.windows.iter_mut().zip(kind.bars()) {
             window.bar = bar.map_or(NO_BAR, u64::from);
         }
         self.memory_bytes = kind.memory_bytes() as u64;
+        Ok(())
     }
 
     /// As the core has it.
@@ -148,6 +170,7 @@ impl RawCard {
     /// # Errors
     /// Why it cannot be driven.
     pub(crate) fn for_core(&self) -> Result<CardPlan, CardError> {
+        let [a, b, c, d, e, f, ..] = self.own_mac;
         Ok(CardPlan {
             kind: Kind::of(&self.config)?,
             windows: self.windows.map(|window| Window {
@@ -156,6 +179,8 @@ impl RawCard {
             }),
             memory: extent(GuestPhysical(self.memory), self.memory_bytes),
             memory_address: self.memory_address,
+            own_mac: [a, b, c, d, e, f],
+            tsc_khz: self.tsc_khz as u32,
         })
     }
 }

@@ -15,7 +15,7 @@ use debuggee_driver::hw::phys::DirectMap;
 use debuggee_driver::hw::{apart, launch};
 use debuggee_driver::transport::choice::{self, Wish};
 use debuggee_driver::transport::interrupt::InterruptPin;
-use debuggee_driver::transport::net::card::Card;
+use debuggee_driver::transport::net::card::{Card, Macs};
 use debuggee_driver::transport::net::kinds::{self, AnyCard, CardError, Kind};
 use debuggee_driver::transport::net::settings::{self, Settings, SettingsError};
 use debuggee_driver::transport::place::Place;
@@ -180,13 +180,19 @@ unsafe extern "C" fn standstill_look_at_card(
     let card = unsafe { &mut *card };
     // SAFETY: the shim passes as many bytes, zeroed, which nobody else uses until this returns.
     let buffer = unsafe { core::slice::from_raw_parts_mut(reason, reason_bytes) };
-    let error = match Kind::of(&card.config) {
-        Ok(kind) if has_other_mac != 0 && !kind.takes_mac() => CardError::KeepsMac,
-        Ok(kind) => {
-            card.wants(kind);
-            return 1;
+    let looked = Kind::of(&card.config).and_then(|kind| {
+        if has_other_mac != 0 && !kind.takes_mac() {
+            return Err(CardError::KeepsMac);
         }
-        Err(error) => error,
+        card.wants(kind)
+    });
+    told(looked, buffer)
+}
+
+/// 1, or 0 with the reason why a card cannot be driven.
+fn told(result: Result<(), CardError>, buffer: &mut [u8]) -> u64 {
+    let Err(error) = result else {
+        return 1;
     };
     let mut reason = Reason {
         buffer,
@@ -196,22 +202,51 @@ unsafe extern "C" fn standstill_look_at_card(
     0
 }
 
+/// Reads the own address of a card; 0 with a reason if it is none that a card can have, and has to do.
+///
+/// # Safety
+/// Called by the shim at module load: the card was taken, it is mapped as `card` says, and nobody else uses `card`;
+/// `reason_bytes` zeroed bytes at `reason` can be written.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn standstill_read_mac(
+    card: *mut RawCard,
+    has_other_mac: u64,
+    reason: *mut u8,
+    reason_bytes: usize,
+) -> u64 {
+    // SAFETY: the shim passes a card that nobody else uses until this returns.
+    let card = unsafe { &mut *card };
+    // SAFETY: the shim passes as many bytes, zeroed, which nobody else uses until this returns.
+    let buffer = unsafe { core::slice::from_raw_parts_mut(reason, reason_bytes) };
+    let read = card.for_core().and_then(|plan| {
+        // SAFETY: none of it is used.
+        let memory = unsafe { DirectMap::new(0, 0) };
+        // SAFETY: at CPL 0; the card is nobody else's and mapped as its plan says, by contract.
+        let mut access = unsafe { CardAccess::new(plan, memory) };
+        plan.kind.own_mac(&mut access, has_other_mac != 0)
+    });
+    let read = read.map(|[a, b, c, d, e, f]| card.own_mac = [a, b, c, d, e, f, 0, 0]);
+    told(read, buffer)
+}
+
 /// Puts a card at rest.
 ///
 /// # Safety
-/// Called by the shim at unload: the card was taken, it is mapped as `card` says, and nobody drives it any more.
+/// Called by the shim at unload: the card was taken, it is mapped as `card` says, its memory from `direct_map` on, and nobody
+/// drives it any more.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn standstill_end_card(card: *const RawCard) {
+unsafe extern "C" fn standstill_end_card(card: *const RawCard, direct_map: u64) {
     // SAFETY: the shim passes a card that lives until this returns.
     let card = unsafe { &*card };
     let Ok(plan) = card.for_core() else {
         return;
     };
-    // SAFETY: none of it is used.
-    let memory = unsafe { DirectMap::new(0, 0) };
-    // SAFETY: the card is nobody else's and mapped as its plan says, by contract.
+    let limit = card.memory.saturating_add(card.memory_bytes);
+    // SAFETY: the kernel maps physical memory there by contract, and of that the card's alone is used.
+    let memory = unsafe { DirectMap::new(direct_map, limit) };
+    // SAFETY: at CPL 0; the card is nobody else's and mapped as its plan says, by contract.
     let access = unsafe { CardAccess::new(plan, memory) };
-    AnyCard::new(plan.kind, access, None).end();
+    AnyCard::new(plan.kind, access, Macs::new(plan.own_mac, None)).end();
 }
 
 /// # Safety

@@ -2,6 +2,9 @@
 //! emulators without VT-x. It is not in the driver, whose link keeps only what the shim calls.
 //!
 //! The thread lends the network what it has in VMX-root: FS leads to memory of a core's own, and what may panic has its stack.
+//! It exchanges datagrams, or answers the host program (`served`).
+
+mod served;
 
 use super::{RawNet, Reason, settings};
 use core::fmt::Write;
@@ -12,6 +15,9 @@ use debuggee_driver::hw::percore::PerCore;
 use debuggee_driver::hw::phys::DirectMap;
 use debuggee_driver::hw::{apart, instructions};
 use debuggee_driver::port::HostTransport;
+use served::{RawServed, Rooms, Served, Wish};
+use wire_protocol::limits;
+use wire_protocol::link::Storage;
 use wire_protocol::secure::{Entropy, ROOM_BYTES};
 use wire_protocol::transport::Transport;
 
@@ -42,9 +48,13 @@ struct Exchange {
 }
 
 /// What there is, from the start of the block on.
-struct Polled {
-    line: NetworkLine,
-    exchange: Exchange,
+#[allow(
+    clippy::large_enum_variant,
+    reason = "there is one, in a place of its own"
+)]
+enum Polled {
+    Exchanges(NetworkLine, Exchange),
+    Serves(Served),
 }
 
 /// Where in the block what is, page by page.
@@ -52,7 +62,10 @@ const SEAT: usize = size_of::<Polled>().next_multiple_of(PAGE);
 const NETWORK: usize = SEAT + size_of::<PerCore>().next_multiple_of(PAGE);
 const SOCKETS: usize = NETWORK + (NETWORK_BYTES as usize).next_multiple_of(PAGE);
 const STACK: usize = SOCKETS + (MEMORY_BYTES as usize).next_multiple_of(PAGE);
-const BLOCK_BYTES: usize = STACK + apart::STACK_BYTES as usize;
+const LINK: usize = STACK + apart::STACK_BYTES as usize;
+const MESSAGE: usize = LINK + Storage::BYTES.next_multiple_of(PAGE);
+const LISTS: usize = MESSAGE + limits::MESSAGE_BYTES.next_multiple_of(PAGE);
+const BLOCK_BYTES: usize = LISTS + limits::MESSAGE_BYTES.next_multiple_of(PAGE);
 
 impl Exchange {
     /// Which byte a datagram has at a place.
@@ -122,12 +135,13 @@ unsafe extern "C" fn standstill_polled_seat(block: u64) -> u64 {
     block + SEAT as u64
 }
 
-/// Makes a network in the block; 0 with a reason if it cannot be. It does nothing before the first turn.
+/// Makes a network in the block; 0 with a reason if it cannot be. It does nothing before the first turn. With `served` it is
+/// for the host program, which is told that.
 ///
 /// # Safety
 /// The block has [`standstill_polled_bytes`] zeroed bytes from a page's start on, which are nobody else's. The card of `net` was
-/// taken, and is nobody else's; all physical memory below `limit` is mapped from `direct_map` on. `reason` has
-/// `reason_bytes` zeroed bytes.
+/// taken, and is nobody else's; all physical memory below `limit` is mapped from `direct_map` on. `served` is null or there as
+/// long as the block is. `reason` has `reason_bytes` zeroed bytes.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn standstill_polled_build(
     block: u64,
@@ -135,6 +149,7 @@ unsafe extern "C" fn standstill_polled_build(
     direct_map: u64,
     limit: u64,
     tsc_khz: u64,
+    served: *const RawServed,
     reason: *mut u8,
     reason_bytes: usize,
 ) -> u64 {
@@ -170,7 +185,7 @@ unsafe extern "C" fn standstill_polled_build(
     let place = unsafe { NetworkPlace::new(network, sockets, stack) };
     // SAFETY: the module says how the kernel maps physical memory, by contract.
     let memory = unsafe { DirectMap::new(direct_map, limit) };
-    // SAFETY: the card was taken by contract, and mapped as its plan says.
+    // SAFETY: at CPL 0; the card was taken by contract, and mapped as its plan says.
     let access = unsafe { CardAccess::new(plan, memory) };
     // SAFETY: at CPL 0, in a module of the kernel's.
     let machine = unsafe {
@@ -182,13 +197,39 @@ unsafe extern "C" fn standstill_polled_build(
         )
     };
     let line = NetworkLine::new(place, access, machine, settings, Entropy::new(net.seed));
-    let polled = Polled {
-        line,
-        exchange: Exchange::default(),
+    // SAFETY: null, or there as long as the block is, by contract.
+    let polled = match unsafe { served.as_ref() } {
+        None => Polled::Exchanges(line, Exchange::default()),
+        Some(raw) => {
+            // SAFETY: the block is nobody else's by contract.
+            let rooms = unsafe { rooms(block) };
+            // SAFETY: what `raw` leads to is there as long as the block is, by contract.
+            let Some(served) = (unsafe { Served::new(line, raw, rooms) }) else {
+                let _ = reason.write_str("there is too little room for a link");
+                return 0;
+            };
+            Polled::Serves(served)
+        }
     };
     // SAFETY: the block's start, which is nobody else's by contract, has room for it.
     unsafe { (block as *mut Polled).write(polled) };
     1
+}
+
+/// The pieces of a block in which a link and messages are.
+///
+/// # Safety
+/// The block is nobody else's.
+unsafe fn rooms(block: u64) -> Rooms {
+    let [link, message, lists] = [LINK, MESSAGE, LISTS].map(|at| block + at as u64);
+    Rooms {
+        // SAFETY: a piece of the block of that length, which is nobody else's by contract.
+        link: unsafe { core::slice::from_raw_parts_mut(link as *mut u8, Storage::BYTES) },
+        // SAFETY: another piece of the block, as long as that, which is nobody else's by contract.
+        message: unsafe { &mut *(message as *mut [u8; limits::MESSAGE_BYTES]) },
+        // SAFETY: another piece of the block, as long as that, which is nobody else's by contract.
+        lists: unsafe { &mut *(lists as *mut [u8; limits::MESSAGE_BYTES]) },
+    }
 }
 
 /// Sets the card up.
@@ -198,8 +239,10 @@ unsafe extern "C" fn standstill_polled_build(
 #[unsafe(no_mangle)]
 unsafe extern "C" fn standstill_polled_begin(block: u64) {
     // SAFETY: made by `standstill_polled_build`, and nobody else's meanwhile, by contract.
-    let polled = unsafe { &mut *(block as *mut Polled) };
-    polled.line.begin();
+    match unsafe { &mut *(block as *mut Polled) } {
+        Polled::Exchanges(line, _) => line.begin(),
+        Polled::Serves(served) => served.begin(),
+    }
 }
 
 /// Takes what has come, sends what may be sent, and says how far it is.
@@ -209,7 +252,9 @@ unsafe extern "C" fn standstill_polled_begin(block: u64) {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn standstill_polled_turn(block: u64, now_us: u64, result: *mut Outcome) {
     // SAFETY: made by `standstill_polled_build`, and nobody else's meanwhile, by contract.
-    let Polled { line, exchange } = unsafe { &mut *(block as *mut Polled) };
+    let Polled::Exchanges(line, exchange) = (unsafe { &mut *(block as *mut Polled) }) else {
+        return;
+    };
     let mut datagram = [0; ROOM_BYTES];
     line.turn(now_us);
     for _ in 0..TAKEN_PER_TURN {
@@ -226,4 +271,18 @@ unsafe extern "C" fn standstill_polled_turn(block: u64, now_us: u64, result: *mu
     }
     // SAFETY: the module passes a place for it that nobody else uses.
     unsafe { result.write(exchange.result) };
+}
+
+/// Looks at the line once, and says what the host wants: `enum served_wish` of the module. `is_halted`: all cores are held.
+///
+/// # Safety
+/// As [`standstill_polled_turn`].
+#[unsafe(no_mangle)]
+unsafe extern "C" fn standstill_served_turn(block: u64, now_us: u64, is_halted: u64) -> u64 {
+    // SAFETY: made by `standstill_polled_build`, and nobody else's meanwhile, by contract.
+    let wish = match unsafe { &mut *(block as *mut Polled) } {
+        Polled::Exchanges(..) => Wish::Nothing,
+        Polled::Serves(served) => served.turn(now_us, is_halted != 0),
+    };
+    wish as u64
 }

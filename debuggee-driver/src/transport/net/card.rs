@@ -8,14 +8,43 @@ pub const FRAME_BYTES: usize = 1514;
 /// An Ethernet address.
 pub type Mac = [u8; 6];
 
+/// An address is one that a single card can have: no group's, and not that of none.
+#[must_use]
+pub const fn is_unicast(mac: Mac) -> bool {
+    let [first, ..] = mac;
+    first & 1 == 0 && !matches!(mac, [0, 0, 0, 0, 0, 0])
+}
+
+/// Addresses of a card.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Macs {
+    /// What it had when it was taken. It has that again when it is put at rest.
+    pub own: Mac,
+    /// What it is driven with.
+    pub used: Mac,
+}
+
+impl Macs {
+    /// Of a card that keeps its own, or is given another.
+    #[must_use]
+    pub fn new(own: Mac, other: Option<Mac>) -> Self {
+        Self {
+            own,
+            used: other.unwrap_or(own),
+        }
+    }
+}
+
 /// Bytes of a device's configuration space on PCI.
 pub type Config = [u8; 256];
 
-/// A card that one driver of this folder knows. No call waits, but [`Card::begin`] for a reset: some microseconds.
+/// A card that one driver of this folder knows. No call waits, but [`Card::begin`] and [`Card::end`] for a reset: some
+/// microseconds, and some hundredths of a second where the card's manual wants that.
 pub trait Card {
     /// Resets it and sets it up anew: what it had received or was to send is lost. False if it does not answer.
     fn begin(&mut self) -> bool;
-    /// Puts it at rest, so that another driver finds it as at its start: it reads and writes no memory any more.
+    /// Puts it at rest, so that another driver finds it as at its start: it has its own address, and reads and writes no memory
+    /// any more.
     fn end(&mut self);
     /// It is still as [`Card::begin`] left it. To find out, it may have to be asked.
     fn is_in_order(&mut self) -> bool;
@@ -46,8 +75,12 @@ pub trait CardIo {
     fn register_u8(&self, at: u32) -> u8;
     /// Writes one, likewise.
     fn set_register_u8(&mut self, at: u32, value: u8);
+    /// Lets so much time pass, without a look at the card.
+    fn wait_us(&self, time_us: u32);
     /// Address of the memory, as the card has to name it.
     fn memory_address(&self) -> u64;
+    /// Its physical address, for a card that no IOMMU stands before.
+    fn physical_address(&self) -> u64;
     /// Address of a place in it.
     fn address(&self, at: usize) -> u64 {
         self.memory_address().wrapping_add(at as u64)
@@ -105,6 +138,19 @@ pub(super) const fn mac_halves([a, b, c, d, e, f]: Mac) -> [u32; 2] {
         u32::from_le_bytes([a, b, c, d]),
         u32::from_le_bytes([e, f, 0, 0]),
     ]
+}
+
+/// Between two looks at a register that is to change.
+const LOOK_EVERY_US: u32 = 10;
+
+/// Looks at a card until something is as it has to be, so long at most; whether it is.
+pub(super) fn comes<I: CardIo>(io: &I, within_us: u32, is_there: impl Fn(&I) -> bool) -> bool {
+    (0..within_us.div_ceil(LOOK_EVERY_US)).any(|_| {
+        is_there(io) || {
+            io.wait_us(LOOK_EVERY_US);
+            false
+        }
+    }) || is_there(io)
 }
 
 /// Where the registers of the second window begin.

@@ -6,8 +6,8 @@
 //! Format" 3.3.3, "Register Descriptions" 13. What is different in each of the others, `family` has.
 
 use super::card::{
-    BUFFER_BYTES, Buffers, Card, CardIo, FRAME_BYTES, Mac, NOBODY, RECEIVE_COUNT, SEND_COUNT,
-    WINDOWS, mac_halves, mac_in,
+    BUFFER_BYTES, Buffers, Card, CardIo, FRAME_BYTES, Mac, Macs, NOBODY, RECEIVE_COUNT, SEND_COUNT,
+    WINDOWS, comes, is_unicast, mac_halves, mac_in,
 };
 use family::Family;
 
@@ -15,6 +15,8 @@ pub mod family;
 
 /// The base address register of its window.
 pub(super) const BARS: [Option<u8>; WINDOWS] = [Some(0), None];
+/// As many bytes of it every one of these cards has.
+pub(super) const WINDOW_BYTES: [u32; WINDOWS] = [0x2_0000, 0];
 
 const CTRL: u32 = 0x0000;
 const STATUS: u32 = 0x0008;
@@ -59,6 +61,8 @@ const END_OF_PACKET: u64 = 1 << 33;
 const DAMAGED: u64 = 0x97 << 40;
 /// Of what is sent: the end of a packet, with a checksum at its end, and tell when it is sent.
 const SEND: u64 = 0x0b << 24;
+/// So many bytes that end no packet, and so are not sent.
+const NO_END: u64 = 0x02 << 24 | 512;
 
 const DESCRIPTOR_BYTES: usize = 16;
 const _: () = assert!(FRAME_BYTES <= BUFFER_BYTES);
@@ -69,27 +73,25 @@ const BUFFERS: Buffers = Buffers::at(4096);
 /// Bytes of the memory that the card needs.
 pub const MEMORY_BYTES: usize = BUFFERS.end();
 
-/// Looks for the end of a reset. Each reads a register of the card, which takes about a microsecond; the manual says that it is
-/// over after one.
-const RESET_LOOKS: u32 = 10_000;
+/// Longest time until a reset is over.
+const RESET_US: u32 = 10_000;
 
 /// See the module.
 pub struct E1000<I> {
     io: I,
     family: Family,
-    mac: Mac,
+    macs: Macs,
     next_received: usize,
     next_sent: usize,
 }
 
 impl<I: CardIo> E1000<I> {
-    /// The card behind these registers, with an address of its own or the one that is in it. It does nothing before it begins.
-    pub fn new(io: I, family: Family, mac: Option<Mac>) -> Self {
-        let mac = mac.unwrap_or_else(|| mac_in(&io, [RAL0, RAH0]));
+    /// The card behind these registers. It does nothing before it begins.
+    pub const fn new(io: I, family: Family, macs: Macs) -> Self {
         Self {
             io,
             family,
-            mac,
+            macs,
             next_received: 0,
             next_sent: 0,
         }
@@ -98,14 +100,51 @@ impl<I: CardIo> E1000<I> {
     fn reset(&mut self) -> bool {
         self.io.set_register(IMC, u32::MAX);
         self.io.set_register(RCTL, 0);
+        if self.family.wants_empty_rings() && self.has_own_rings() {
+            self.empty_rings();
+        }
         self.io.set_register(TCTL, TCTL_PSP);
         self.family.before_reset(&mut self.io);
         let control = self.io.register(CTRL);
         self.io.set_register(CTRL, control | CTRL_RST);
-        let is_over = (0..RESET_LOOKS).any(|_| self.io.register(CTRL) & CTRL_RST == 0);
+        self.io.wait_us(self.family.reset_us());
+        let is_over = comes(&self.io, RESET_US, |io| io.register(CTRL) & CTRL_RST == 0);
         self.io.set_register(IMC, u32::MAX);
         self.io.register(ICR);
         is_over && self.io.register(STATUS) != NOBODY && self.family.after_reset(&mut self.io)
+    }
+
+    /// The card's rings are those of this driver, not what another one left: memory that is somebody else's by now.
+    fn has_own_rings(&self) -> bool {
+        self.io.register(TDLEN) != 0
+            && self.io.register(TDBAL) == self.io.address(SEND_RING) as u32
+            && self.io.register(TDBAH) == (self.io.address(SEND_RING) >> 32) as u32
+    }
+
+    /// Lets the card have what is in its rings, so that none is left: what it was to send, and one descriptor more, which ends
+    /// no frame and leads to the ring itself; then the buffers for what it receives.
+    fn empty_rings(&mut self) {
+        family::read_singly(&mut self.io);
+        let index = self.io.register(TDT) as usize % SEND_COUNT;
+        let next = ((index + 1) % SEND_COUNT) as u32;
+        // A ring without a place that is free would look empty with one more.
+        let has_room = next != self.io.register(TDH);
+        // Without it the card looks at none.
+        self.io.set_register(TCTL, TCTL_EN | TCTL_PSP);
+        if has_room {
+            let ring = self.io.address(SEND_RING);
+            self.io.set_word(send_descriptor(index), ring);
+            self.io.set_word(send_descriptor(index) + 8, NO_END);
+            self.io.set_register(TDT, next);
+        }
+        self.io.wait_us(family::SENDING_US);
+        family::fetch_all(&mut self.io);
+    }
+
+    fn set_mac(&mut self, mac: Mac) {
+        let [low, high] = mac_halves(mac);
+        self.io.set_register(RAL0, low);
+        self.io.set_register(RAH0, high | RAH_VALID);
     }
 
     fn place_rings(&mut self) {
@@ -139,6 +178,15 @@ impl<I: CardIo> E1000<I> {
     }
 }
 
+/// The address that a card has now; the one in its own memory where nobody has taken it out of there.
+pub(super) fn mac(io: &mut impl CardIo, family: Family) -> Mac {
+    let mac = mac_in(io, [RAL0, RAH0]);
+    match is_unicast(mac) {
+        true => mac,
+        false => family.stored_mac(io).unwrap_or(mac),
+    }
+}
+
 const fn receive_descriptor(index: usize) -> usize {
     RECEIVE_RING + index * DESCRIPTOR_BYTES
 }
@@ -152,9 +200,8 @@ impl<I: CardIo> Card for E1000<I> {
         if !self.reset() {
             return false;
         }
-        let [low, high] = mac_halves(self.mac);
-        self.io.set_register(RAL0, low);
-        self.io.set_register(RAH0, high | RAH_VALID);
+        self.family.take(&mut self.io);
+        self.set_mac(self.macs.used);
         for register in 0..self.family.multicast_registers() {
             self.io.set_register(MTA + 4 * register, 0);
         }
@@ -173,6 +220,8 @@ impl<I: CardIo> Card for E1000<I> {
 
     fn end(&mut self) {
         self.reset();
+        self.family.give_back(&mut self.io);
+        self.set_mac(self.macs.own);
     }
 
     fn is_in_order(&mut self) -> bool {
@@ -189,7 +238,7 @@ impl<I: CardIo> Card for E1000<I> {
     }
 
     fn mac(&self) -> Mac {
-        self.mac
+        self.macs.used
     }
 
     fn receive(&mut self, into: &mut [u8; FRAME_BYTES]) -> Option<usize> {

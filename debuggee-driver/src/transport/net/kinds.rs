@@ -2,7 +2,7 @@
 //!
 //! By the platform at load, and by `hw/network.rs`.
 
-use super::card::{Card, CardIo, Config, FRAME_BYTES, Mac, WINDOWS};
+use super::card::{Card, CardIo, Config, FRAME_BYTES, Mac, Macs, WINDOWS, is_unicast};
 use super::e1000::family::{self, Family};
 use super::e1000::{self, E1000};
 use super::realtek::{self, Realtek};
@@ -33,19 +33,119 @@ pub enum CardError {
     NotModern,
     /// It has an address of its own, and takes no other.
     KeepsMac,
+    /// It has no address of its own that a card can have.
+    NoMac {
+        /// The one that it has.
+        own: Mac,
+        /// It could be driven with another.
+        takes_mac: bool,
+    },
+    /// Its registers cannot be reached.
+    Registers {
+        /// The base address register that ought to lead there.
+        bar: u8,
+        /// Why not.
+        why: NoRegisters,
+    },
+}
+
+/// Why registers cannot be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoRegisters {
+    /// There is nothing at all.
+    Nothing,
+    /// Neither firmware nor kernel found a place for them.
+    NoPlace,
+    /// They are I/O ports.
+    Ports,
+    /// There are fewer than the driver uses.
+    TooFew {
+        /// There are.
+        bytes: u64,
+        /// There have to be.
+        least_bytes: u32,
+    },
+    /// In the same page of memory may be something else.
+    PartOfPage {
+        /// Where they begin.
+        start: u64,
+        /// How many bytes there are.
+        bytes: u64,
+    },
+}
+
+/// What a base address register leads to, as the system has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bar {
+    /// 0 if there is no place for it.
+    pub start: u64,
+    /// 0 if there is nothing.
+    pub bytes: u64,
+    /// It is memory, not I/O ports.
+    pub is_memory: bool,
+}
+
+/// A card has so many.
+pub const BARS: usize = 6;
+/// Nobody else is reached in pages that are mapped for the card.
+const PAGE: u64 = 4096;
+
+/// An address as people write it.
+struct Written(Mac);
+
+impl fmt::Display for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [a, b, c, d, e, g] = self.0;
+        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+    }
+}
+
+impl fmt::Display for NoRegisters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("which it does not have; nic= may name another card"),
+            Self::NoPlace => f.write_str(
+                "to which neither firmware nor kernel gave a place; boot with pci=realloc",
+            ),
+            Self::Ports => f.write_str("which are I/O ports; the driver drives cards by memory"),
+            Self::TooFew { bytes, least_bytes } => write!(
+                f,
+                "which has {bytes} bytes of the {least_bytes} that the driver uses"
+            ),
+            Self::PartOfPage { start, bytes } => write!(
+                f,
+                "which are {bytes} bytes at {start:#x}, in a page with others; boot with pci=resource_alignment=12@ and its slot"
+            ),
+        }
+    }
 }
 
 impl fmt::Display for CardError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Unknown => "no network card that the driver knows; docs/network.md lists them",
-            Self::NotModern => {
-                "a virtio card without the interface of version 1; QEMU has that with disable-modern=off"
+        match self {
+            Self::Unknown => {
+                f.write_str("is no network card that the driver knows; docs/network.md lists them")
             }
-            Self::KeepsMac => {
-                "mac= is not for a virtio card, which has the address that its virtual machine says"
+            Self::NotModern => f.write_str(
+                "is a virtio card without the interface of version 1; QEMU has that with disable-modern=off",
+            ),
+            Self::KeepsMac => f.write_str(
+                "is a virtio card, which has the address that its virtual machine says; mac= is not for it",
+            ),
+            Self::NoMac { own, takes_mac } => {
+                let own = Written(*own);
+                match takes_mac {
+                    true => write!(f, "has the address {own}, which is no card's; mac= gives it one"),
+                    false => write!(
+                        f,
+                        "has the address {own}, which is no card's; the settings of its virtual machine give it one"
+                    ),
+                }
             }
-        })
+            Self::Registers { bar, why } => {
+                write!(f, "has its registers in base address register {bar}, {why}")
+            }
+        }
     }
 }
 
@@ -84,6 +184,53 @@ impl Kind {
         }
     }
 
+    /// Whether its registers can be reached, by what its base address registers lead to.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn look_at(self, bars: &[Bar; BARS]) -> Result<(), CardError> {
+        for (bar, least_bytes) in self.bars().into_iter().zip(self.window_bytes()) {
+            let Some(bar) = bar else {
+                continue;
+            };
+            let found = bars.get(usize::from(bar)).copied().unwrap_or_default();
+            let Bar { start, bytes, .. } = found;
+            let why = if bytes == 0 {
+                NoRegisters::Nothing
+            } else if !found.is_memory {
+                NoRegisters::Ports
+            } else if start == 0 {
+                NoRegisters::NoPlace
+            } else if bytes < u64::from(least_bytes) {
+                NoRegisters::TooFew { bytes, least_bytes }
+            } else if (start | bytes) % PAGE != 0 {
+                NoRegisters::PartOfPage { start, bytes }
+            } else {
+                continue;
+            };
+            return Err(CardError::Registers { bar, why });
+        }
+        Ok(())
+    }
+
+    /// The address that a card of this kind has, if the driver can use it, or gets another.
+    ///
+    /// # Errors
+    /// When neither is so.
+    pub fn own_mac(self, io: &mut impl CardIo, has_other_mac: bool) -> Result<Mac, CardError> {
+        let own = match self {
+            Self::E1000(family) => e1000::mac(io, family),
+            Self::Virtio(places) => virtio::mac(io, places),
+            Self::Vmxnet3 => vmxnet3::mac(io),
+            Self::Realtek => realtek::mac(io),
+        };
+        let takes_mac = self.takes_mac();
+        match is_unicast(own) || has_other_mac && takes_mac {
+            true => Ok(own),
+            false => Err(CardError::NoMac { own, takes_mac }),
+        }
+    }
+
     /// It can be driven with another address than its own.
     #[must_use]
     pub const fn takes_mac(self) -> bool {
@@ -111,6 +258,16 @@ impl Kind {
             Self::Realtek => realtek::BARS,
         }
     }
+
+    /// As many bytes of each of those windows the driver uses.
+    const fn window_bytes(self) -> [u32; WINDOWS] {
+        match self {
+            Self::E1000(_) => e1000::WINDOW_BYTES,
+            Self::Virtio(places) => places.window_bytes,
+            Self::Vmxnet3 => vmxnet3::WINDOW_BYTES,
+            Self::Realtek => realtek::WINDOW_BYTES,
+        }
+    }
 }
 
 /// A card of any kind.
@@ -126,14 +283,13 @@ pub enum AnyCard<I> {
 }
 
 impl<I: CardIo> AnyCard<I> {
-    /// The card of this kind behind these registers, with an address of its own or the one that is in it. It does nothing
-    /// before it begins.
-    pub fn new(kind: Kind, io: I, mac: Option<Mac>) -> Self {
+    /// The card of this kind behind these registers. It does nothing before it begins. One that keeps its address has that.
+    pub fn new(kind: Kind, io: I, macs: Macs) -> Self {
         match kind {
-            Kind::E1000(family) => Self::E1000(E1000::new(io, family, mac)),
+            Kind::E1000(family) => Self::E1000(E1000::new(io, family, macs)),
             Kind::Virtio(places) => Self::Virtio(Virtio::new(io, places)),
-            Kind::Vmxnet3 => Self::Vmxnet3(Vmxnet3::new(io, mac)),
-            Kind::Realtek => Self::Realtek(Realtek::new(io, mac)),
+            Kind::Vmxnet3 => Self::Vmxnet3(Vmxnet3::new(io, macs)),
+            Kind::Realtek => Self::Realtek(Realtek::new(io, macs)),
         }
     }
 

@@ -2,7 +2,7 @@
 //! and what every driver has to do with its own.
 
 extern crate std;
-use super::card::{Card, CardIo, FRAME_BYTES, Mac};
+use super::card::{Card, CardIo, FRAME_BYTES, Mac, Macs};
 use std::cell::{RefCell, RefMut};
 use std::rc::Rc;
 use std::vec;
@@ -10,8 +10,21 @@ use std::vec::Vec;
 
 /// Where a card's memory is, as the card has to name it.
 pub(super) const MEMORY_AT: u64 = 0x1_2345_6000;
-/// The address that is in a card.
+/// Where it is for whoever no IOMMU stands before.
+pub(super) const PHYSICAL_AT: u64 = 0x4567_8000;
+/// The address that is in a card, and one that it is given.
 pub(super) const OWN_MAC: Mac = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
+pub(super) const OTHER_MAC: Mac = [2, 0, 0, 0, 0, 1];
+/// Of a card that keeps its own.
+pub(super) const OWN_MACS: Macs = Macs {
+    own: OWN_MAC,
+    used: OWN_MAC,
+};
+/// Of one that does not.
+pub(super) const OTHER_MACS: Macs = Macs {
+    own: OWN_MAC,
+    used: OTHER_MAC,
+};
 
 /// What one kind of card does by itself. It panics where a driver does what none may.
 pub(super) trait Model {
@@ -23,6 +36,9 @@ pub(super) trait Model {
     fn receive(&mut self, frame: &[u8]) -> bool;
     fn register(&self, at: u32) -> u32;
     fn set_register(&mut self, at: u32, value: u32);
+
+    /// Time passes.
+    fn wait_us(&mut self, _: u32) {}
 
     fn register_u16(&self, at: u32) -> u16 {
         panic!("two bytes at {at:#x}");
@@ -54,7 +70,10 @@ impl Body {
     /// Memory that a driver has yet to write, and a card that sends.
     pub(super) fn new(memory_bytes: usize) -> Self {
         Self {
-            memory: Memory(vec![0xee; memory_bytes]),
+            memory: Memory {
+                bytes: vec![0xee; memory_bytes],
+                at: MEMORY_AT,
+            },
             sent: Vec::new(),
             sends: true,
         }
@@ -67,15 +86,19 @@ impl Body {
 }
 
 /// The memory that a card reads and writes by itself.
-pub(super) struct Memory(Vec<u8>);
+pub(super) struct Memory {
+    bytes: Vec<u8>,
+    /// Where the card finds it.
+    pub(super) at: u64,
+}
 
 impl Memory {
     pub(super) fn bytes(&self, at: usize, len: usize) -> &[u8] {
-        &self.0[at..at + len]
+        &self.bytes[at..at + len]
     }
 
     pub(super) fn write(&mut self, at: usize, bytes: &[u8]) {
-        self.0[at..at + bytes.len()].copy_from_slice(bytes);
+        self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
     }
 
     pub(super) fn half(&self, at: usize) -> u16 {
@@ -92,7 +115,12 @@ impl Memory {
 
     /// The place in the memory whose address is in a word of it.
     pub(super) fn named(&self, at: usize) -> usize {
-        place(self.word(at))
+        self.place(self.word(at))
+    }
+
+    /// The place of what a card was told to be at an address.
+    pub(super) fn place(&self, address: u64) -> usize {
+        usize::try_from(address.checked_sub(self.at).unwrap()).unwrap()
     }
 }
 
@@ -146,8 +174,16 @@ impl<M: Model> CardIo for Shared<M> {
         self.inside().set_register_u8(at, value);
     }
 
+    fn wait_us(&self, time_us: u32) {
+        self.inside().wait_us(time_us);
+    }
+
     fn memory_address(&self) -> u64 {
         MEMORY_AT
+    }
+
+    fn physical_address(&self) -> u64 {
+        PHYSICAL_AT
     }
 
     fn word(&self, at: usize) -> u64 {

@@ -28,12 +28,15 @@ pub struct Network<'m, C, S> {
     arrived_bytes: usize,
     taken_bytes: usize,
     card_resets: u64,
-    /// When the card is looked at next, as long as no host answers.
+    /// When the card is looked at next, as long as no host answers, and how long after the look before.
     look_at_us: u64,
+    look_every_us: u64,
 }
 
 /// Between two looks at a card while no host answers: one that did not come up, or lost what it was told, comes back by itself.
+/// Where it has to be set up over and over, the looks become as rare: that takes time of the guest's, too.
 const LOOK_EVERY_US: u64 = 1_000_000;
+const LOOK_SELDOM_US: u64 = 64_000_000;
 
 /// What a network is made of.
 pub struct Parts<'m, 'p, C, S> {
@@ -83,6 +86,7 @@ impl<'m, C: Card, S: Senses> Network<'m, C, S> {
             taken_bytes: 0,
             card_resets: 0,
             look_at_us: now_us.saturating_add(LOOK_EVERY_US),
+            look_every_us: LOOK_EVERY_US,
         }
     }
 
@@ -93,11 +97,17 @@ impl<'m, C: Card, S: Senses> Network<'m, C, S> {
 
     /// Does so if it is not as it was.
     pub fn mend(&mut self) {
+        self.is_mended();
+    }
+
+    fn is_mended(&mut self) -> bool {
         let card = self.stack.card();
-        if !card.is_in_order() {
+        let has_to = !card.is_in_order();
+        if has_to {
             card.begin();
             self.card_resets += 1;
         }
+        has_to
     }
 
     /// Takes random bits of the operating system.
@@ -109,10 +119,11 @@ impl<'m, C: Card, S: Senses> Network<'m, C, S> {
     pub fn turn(&mut self, now_us: u64) {
         self.now_us = now_us;
         if now_us >= self.look_at_us {
-            self.look_at_us = now_us.saturating_add(LOOK_EVERY_US);
-            if !self.caller.is_connected() {
-                self.mend();
-            }
+            self.look_every_us = match !self.caller.is_connected() && self.is_mended() {
+                true => (2 * self.look_every_us).min(LOOK_SELDOM_US),
+                false => LOOK_EVERY_US,
+            };
+            self.look_at_us = now_us.saturating_add(self.look_every_us);
         }
         self.stack.turn(now_us);
         for _ in 0..OPENED_PER_TURN {

@@ -4,8 +4,8 @@
 //! Linux, `drivers/net/ethernet/realtek/r8169_main.c`, and in iPXE, `src/drivers/net/realtek.h`.
 
 use super::card::{
-    BUFFER_BYTES, Buffers, Card, CardIo, FRAME_BYTES, Mac, RECEIVE_COUNT, SEND_COUNT, WINDOWS,
-    mac_halves, mac_in,
+    BUFFER_BYTES, Buffers, Card, CardIo, FRAME_BYTES, Mac, Macs, RECEIVE_COUNT, SEND_COUNT,
+    WINDOWS, mac_halves, mac_in,
 };
 
 /// Realtek, on the PCI bus.
@@ -14,6 +14,8 @@ pub const VENDOR: u16 = 0x10ec;
 pub const DEVICES: [u16; 2] = [0x8168, 0x8161];
 /// The base address register of its window.
 pub(super) const BARS: [Option<u8>; WINDOWS] = [Some(2), None];
+/// As many bytes of it are used.
+pub(super) const WINDOW_BYTES: [u32; WINDOWS] = [0x100, 0];
 
 const MAC_LOW: u32 = 0x00;
 const MAC_HIGH: u32 = 0x04;
@@ -91,18 +93,17 @@ const LOOKS: u32 = 10_000;
 /// See the module.
 pub struct Realtek<I> {
     io: I,
-    mac: Mac,
+    macs: Macs,
     next_received: usize,
     next_sent: usize,
 }
 
 impl<I: CardIo> Realtek<I> {
-    /// The card behind these registers, with an address of its own or the one that is in it. It does nothing before it begins.
-    pub fn new(io: I, mac: Option<Mac>) -> Self {
-        let mac = mac.unwrap_or_else(|| mac_in(&io, [MAC_LOW, MAC_HIGH]));
+    /// The card behind these registers. It does nothing before it begins.
+    pub const fn new(io: I, macs: Macs) -> Self {
         Self {
             io,
-            mac,
+            macs,
             next_received: 0,
             next_sent: 0,
         }
@@ -180,11 +181,17 @@ impl<I: CardIo> Realtek<I> {
         self.io.set_word(receive_descriptor(index), told);
     }
 
-    fn set_mac(&mut self) {
-        let [low, high] = mac_halves(self.mac);
+    /// While its settings are not locked.
+    fn set_mac(&mut self, mac: Mac) {
+        let [low, high] = mac_halves(mac);
         self.io.set_register(MAC_HIGH, high);
         self.io.set_register(MAC_LOW, low);
     }
+}
+
+/// The address that a card has now.
+pub(super) fn mac(io: &impl CardIo) -> Mac {
+    mac_in(io, [MAC_LOW, MAC_HIGH])
 }
 
 /// The last descriptor of a ring says so.
@@ -210,7 +217,7 @@ impl<I: CardIo> Card for Realtek<I> {
             self.take_over();
         }
         self.io.set_register_u8(LOCK, UNLOCKED);
-        self.set_mac();
+        self.set_mac(self.macs.used);
         self.io.set_register_u16(MODE, MULTIPLE);
         self.io
             .set_register_u16(RECEIVE_LONGEST, BUFFER_BYTES as u16 - 1);
@@ -229,6 +236,9 @@ impl<I: CardIo> Card for Realtek<I> {
 
     fn end(&mut self) {
         self.reset();
+        self.io.set_register_u8(LOCK, UNLOCKED);
+        self.set_mac(self.macs.own);
+        self.io.set_register_u8(LOCK, 0);
     }
 
     fn is_in_order(&mut self) -> bool {
@@ -240,7 +250,7 @@ impl<I: CardIo> Card for Realtek<I> {
     }
 
     fn mac(&self) -> Mac {
-        self.mac
+        self.macs.used
     }
 
     fn receive(&mut self, into: &mut [u8; FRAME_BYTES]) -> Option<usize> {

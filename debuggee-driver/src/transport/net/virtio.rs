@@ -2,7 +2,7 @@
 //! without interrupts.
 //!
 //! Source: OASIS, "Virtual I/O Device (VIRTIO) Version 1.2": "Device Initialization" 3.1, "Virtio Over PCI Bus" 4.1, "Split
-//! Virtqueues" 2.7, "Network Device" 5.1.
+//! Virtqueues" 2.7, "Network Device" 5.1, "Reserved Feature Bits" 6.
 
 use super::card::{
     BUFFER_BYTES, Buffers, Card, CardIo, FRAME_BYTES, Mac, RECEIVE_COUNT, SEND_COUNT,
@@ -44,7 +44,8 @@ const NEEDS_RESET: u8 = 64;
 /// There is an address in the card's configuration.
 const FEATURE_MAC: u64 = 1 << 5;
 const FEATURE_VERSION_1: u64 = 1 << 32;
-/// What the card is told are addresses of the bus, as an IOMMU has them, and memory is ordered as for any card.
+/// What the card is told are addresses of the bus, as an IOMMU has them, and memory is ordered as for any card. Without the
+/// first the card reaches physical memory, whatever IOMMU there is.
 const FEATURE_PLATFORM: u64 = 1 << 33;
 const FEATURE_ORDER: u64 = 1 << 36;
 const WANTED: u64 = FEATURE_MAC | FEATURE_VERSION_1 | FEATURE_PLATFORM | FEATURE_ORDER;
@@ -78,6 +79,8 @@ pub struct Virtio<I> {
     io: I,
     places: Places,
     mac: Mac,
+    /// No IOMMU is between the card and memory, as it says.
+    is_direct: bool,
     receiving: Queue,
     sending: Queue,
     /// Buffers that are not the card's, one bit each.
@@ -90,13 +93,19 @@ pub struct Virtio<I> {
 
 const _: () = assert!(SEND_COUNT == u32::BITS as usize);
 
+/// The address that a card has.
+pub(super) fn mac(io: &impl CardIo, places: Places) -> Mac {
+    core::array::from_fn(|at| io.register_u8(places.device + at as u32))
+}
+
 impl<I: CardIo> Virtio<I> {
     /// The card behind these registers. It does nothing before it begins.
     pub fn new(io: I, places: Places) -> Self {
         Self {
-            mac: core::array::from_fn(|at| io.register_u8(places.device + at as u32)),
+            mac: mac(&io, places),
             io,
             places,
+            is_direct: false,
             receiving: Queue::new(RECEIVE_QUEUE, RECEIVE_COUNT),
             sending: Queue::new(SEND_QUEUE, SEND_COUNT),
             free: u32::MAX,
@@ -136,6 +145,7 @@ impl<I: CardIo> Virtio<I> {
         if taken & FEATURE_VERSION_1 == 0 || taken & FEATURE_MAC == 0 {
             return false;
         }
+        self.is_direct = taken & FEATURE_PLATFORM == 0;
         for half in [0, 1] {
             self.io.set_register(common + DRIVER_FEATURE_SELECT, half);
             self.io
@@ -145,6 +155,14 @@ impl<I: CardIo> Virtio<I> {
         self.status() & FEATURES_OK != 0
     }
 
+    /// Where a place of the memory is, as the card has to name it.
+    fn address(&self, at: usize) -> u64 {
+        match self.is_direct {
+            true => self.io.physical_address().wrapping_add(at as u64),
+            false => self.io.address(at),
+        }
+    }
+
     /// Gives the card a queue; false if it has none of that number, or only a shorter one.
     fn place(&mut self, number: u16, at: usize, count: usize) -> bool {
         let common = self.places.common;
@@ -152,8 +170,7 @@ impl<I: CardIo> Virtio<I> {
         if usize::from(self.io.register_u16(common + QUEUE_SIZE)) < count {
             return false;
         }
-        let [descriptors, driver, device] =
-            queue::parts(at, count).map(|part| self.io.address(part));
+        let [descriptors, driver, device] = queue::parts(at, count).map(|part| self.address(part));
         self.io.set_register_u16(common + QUEUE_SIZE, count as u16);
         self.io.set_register_u16(common + QUEUE_VECTOR, NO_VECTOR);
         self.set_long(QUEUE_DESCRIPTORS, descriptors);
@@ -182,7 +199,7 @@ impl<I: CardIo> Virtio<I> {
         self.receiving.clear(&mut self.io);
         self.sending.clear(&mut self.io);
         for index in 0..RECEIVE_COUNT {
-            let buffer = self.io.address(BUFFERS.receive(index));
+            let buffer = self.address(BUFFERS.receive(index));
             self.receiving.describe(
                 &mut self.io,
                 index,
@@ -243,7 +260,7 @@ impl<I: CardIo> Card for Virtio<I> {
             .into_iter()
             .all(|(number, queue)| {
                 self.io.set_register_u16(common + QUEUE_SELECT, number);
-                let at = self.io.address(queue) as u32;
+                let at = self.address(queue) as u32;
                 self.io.register(common + QUEUE_DESCRIPTORS) == at
                     && self.io.register_u16(common + QUEUE_ENABLE) == 1
             })
@@ -290,7 +307,7 @@ impl<I: CardIo> Card for Virtio<I> {
         let at = BUFFERS.send(index);
         self.io.write(at, &[0; HEADER_BYTES]);
         self.io.write(at + HEADER_BYTES, frame);
-        let buffer = self.io.address(at);
+        let buffer = self.address(at);
         let len = HEADER_BYTES + frame.len();
         self.sending
             .describe(&mut self.io, index, buffer, len, queue::CARD_READS);

@@ -4,8 +4,8 @@
 //! `upt1_defs.h`; names in parentheses are those of there.
 
 use super::card::{
-    BUFFER_BYTES, Buffers, Card, CardIo, FRAME_BYTES, Mac, NOBODY, RECEIVE_COUNT, SECOND_WINDOW,
-    SEND_COUNT, mac_halves, mac_in,
+    BUFFER_BYTES, Buffers, Card, CardIo, FRAME_BYTES, Mac, Macs, NOBODY, RECEIVE_COUNT,
+    SECOND_WINDOW, SEND_COUNT, mac_halves, mac_in,
 };
 
 /// VMware, on the PCI bus.
@@ -14,6 +14,8 @@ pub const VENDOR: u16 = 0x15ad;
 pub const DEVICES: [u16; 1] = [0x07b0];
 /// The base address registers of its windows.
 pub(super) const BARS: [Option<u8>; 2] = [Some(0), Some(1)];
+/// As many bytes of them are used.
+pub(super) const WINDOW_BYTES: [u32; 2] = [0x804, 0x34];
 
 /// In the first window.
 const INTERRUPT_MASK: u32 = 0x000;
@@ -118,10 +120,15 @@ impl Turn {
     }
 }
 
+/// The address that a card has now.
+pub(super) fn mac(io: &impl CardIo) -> Mac {
+    mac_in(io, [MAC_LOW, MAC_HIGH])
+}
+
 /// See the module.
 pub struct Vmxnet3<I> {
     io: I,
-    mac: Mac,
+    macs: Macs,
     send: Turn,
     sent: Turn,
     /// Frames that the card was given and is not done with.
@@ -133,12 +140,11 @@ pub struct Vmxnet3<I> {
 }
 
 impl<I: CardIo> Vmxnet3<I> {
-    /// The card behind these registers, with an address of its own or the one that is in it. It does nothing before it begins.
-    pub fn new(io: I, mac: Option<Mac>) -> Self {
-        let mac = mac.unwrap_or_else(|| mac_in(&io, [MAC_LOW, MAC_HIGH]));
+    /// The card behind these registers. It does nothing before it begins.
+    pub const fn new(io: I, macs: Macs) -> Self {
         Self {
             io,
-            mac,
+            macs,
             send: Turn::FIRST,
             sent: Turn::FIRST,
             under_way: 0,
@@ -158,6 +164,12 @@ impl<I: CardIo> Vmxnet3<I> {
     fn stop(&mut self) {
         self.command(QUIESCE);
         self.command(RESET);
+    }
+
+    fn set_mac(&mut self, mac: Mac) {
+        let [low, high] = mac_halves(mac);
+        self.io.set_register(MAC_LOW, low);
+        self.io.set_register(MAC_HIGH, high);
     }
 
     fn describe(&mut self) {
@@ -246,9 +258,7 @@ impl<I: CardIo> Card for Vmxnet3<I> {
             return false;
         }
         self.io.set_register(INTERRUPT_MASK, 1);
-        let [low, high] = mac_halves(self.mac);
-        self.io.set_register(MAC_LOW, low);
-        self.io.set_register(MAC_HIGH, high);
+        self.set_mac(self.macs.used);
         self.command(UPDATE_RECEIVE_MODE);
         self.tell_receiver();
         true
@@ -256,17 +266,18 @@ impl<I: CardIo> Card for Vmxnet3<I> {
 
     fn end(&mut self) {
         self.stop();
+        self.set_mac(self.macs.own);
     }
 
     fn is_in_order(&mut self) -> bool {
         self.command(GET_QUEUE_STATUS);
         let is_running = |queue| self.io.word(queue + QUEUE_STATE) & STOPPED == 0;
-        let [low, _] = mac_halves(self.mac);
+        let [low, _] = mac_halves(self.macs.used);
         is_running(SEND_QUEUE) && is_running(RECEIVE_QUEUE) && self.io.register(MAC_LOW) == low
     }
 
     fn mac(&self) -> Mac {
-        self.mac
+        self.macs.used
     }
 
     fn receive(&mut self, into: &mut [u8; FRAME_BYTES]) -> Option<usize> {

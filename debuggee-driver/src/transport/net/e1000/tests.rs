@@ -3,18 +3,22 @@
 extern crate std;
 use super::*;
 use crate::transport::net::model::{
-    Body, Model, OWN_MAC, Shared, changes_are_found, frames_go_round, full_rings_lose_nothing,
-    one_is_taken, place,
+    Body, Model, OTHER_MACS, OWN_MAC, OWN_MACS, Shared, changes_are_found, frames_go_round,
+    full_rings_lose_nothing, one_is_taken, place,
 };
 use std::collections::BTreeMap;
 use std::vec;
 use std::vec::Vec;
 
 const EECD: u32 = 0x10;
+const EERD: u32 = 0x14;
 const CTRL_EXT: u32 = 0x18;
 const MDIC: u32 = 0x20;
 const TXDCTL: u32 = 0x3828;
 const TARC0: u32 = 0x3840;
+const RXDCTL: u32 = 0x2828;
+const EXTCNF_CTRL: u32 = 0x0f00;
+const PHY_OWNED: u32 = 1 << 5;
 
 /// The card: its registers, the memory, and what it sent.
 struct Chip {
@@ -26,6 +30,13 @@ struct Chip {
     after_reset: Vec<(u32, u32)>,
     /// Its PHY sleeps.
     phy_sleeps: bool,
+    family: Family,
+    /// Looks until its firmware lets the PHY go.
+    firmware_has_phy: u32,
+    /// It is not to be looked at for so long.
+    untouchable_us: u32,
+    /// It has buffers that it did not fetch.
+    is_unfetched: bool,
 }
 
 impl Chip {
@@ -68,10 +79,13 @@ impl Model for Chip {
             let descriptor = ring + 16 * head as usize;
             let buffer = self.body.memory.named(descriptor);
             let told = self.body.memory.word(descriptor + 8);
-            assert_eq!(told & 0xff << 24, SEND, "a whole frame, to be told of");
-            let len = usize::from(told as u16);
-            self.body.send(buffer, len);
-            self.body.memory.set_word(descriptor + 8, told | DONE);
+            if told == NO_END {
+                assert_eq!(buffer, SEND_RING);
+            } else {
+                assert_eq!(told & 0xff << 24, SEND, "a whole frame, to be told of");
+                self.body.send(buffer, usize::from(told as u16));
+                self.body.memory.set_word(descriptor + 8, told | DONE);
+            }
             self.registers.insert(TDH, (head + 1) % count);
         }
     }
@@ -81,19 +95,54 @@ impl Model for Chip {
     }
 
     fn register(&self, at: u32) -> u32 {
+        assert_eq!(self.untouchable_us, 0, "looked at too early");
         self.registers.get(&at).copied().unwrap_or_default()
     }
 
+    /// What it has in its rings it fetches meanwhile.
+    fn wait_us(&mut self, time_us: u32) {
+        self.untouchable_us = self.untouchable_us.saturating_sub(time_us);
+        if self.untouchable_us > 0 {
+            return;
+        }
+        if time_us >= 200 && self.register(TCTL) & TCTL_EN != 0 {
+            self.body.sends = true;
+            self.send();
+        }
+        let fetches = self.register(RXDCTL) & 0x0100_3fff == 0x0100_011f;
+        if time_us >= 100 && fetches && self.register(RCTL) & RCTL_EN != 0 {
+            self.is_unfetched = false;
+        }
+    }
+
     fn set_register(&mut self, at: u32, value: u32) {
+        assert_eq!(self.untouchable_us, 0, "written to too early");
+        let is_shared = self.family != Family::Pci;
         match at {
             CTRL if value & CTRL_RST != 0 => {
+                let owner = self.register(EXTCNF_CTRL) & PHY_OWNED;
+                assert!(!is_shared || owner != 0 || self.firmware_has_phy > 0);
+                let is_full = self.register(TDH) != self.register(TDT) || self.is_unfetched;
+                self.hangs |= self.family == Family::ChipSet219 && is_full;
+                self.is_unfetched = false;
+                self.untouchable_us = match self.family {
+                    Family::Pci | Family::Express => 1,
+                    Family::ChipSet | Family::ChipSet219 => 20_000,
+                };
                 self.registers.clear();
                 self.registers
                     .insert(CTRL, if self.hangs { CTRL_RST } else { 0 });
                 self.registers.insert(STATUS, 2);
+                let [low, high] = mac_halves(OWN_MAC);
+                self.registers.extend([(RAL0, low), (RAH0, high)]);
                 self.registers.extend(self.after_reset.iter().copied());
             }
+            EXTCNF_CTRL if value & PHY_OWNED != 0 && self.firmware_has_phy > 0 => {
+                self.firmware_has_phy -= 1;
+            }
             MDIC => {
+                let owner = self.register(EXTCNF_CTRL) & PHY_OWNED;
+                assert!(!is_shared || owner != 0, "the PHY is the firmware's");
                 // Reads and writes of the control register, which is the first.
                 if value >> 26 & 3 == 1 {
                     self.phy_sleeps = value & 1 << 11 != 0;
@@ -102,10 +151,21 @@ impl Model for Chip {
                 self.registers
                     .insert(at, value & !0xffff | control | 1 << 28);
             }
+            // Words of its own memory.
+            EERD => {
+                let word = &OWN_MAC[(value >> 8) as usize * 2..][..2];
+                let word = u32::from(word[0]) << 16 | u32::from(word[1]) << 24;
+                let is_done = u32::from(self.family == Family::Pci && value & 1 != 0) << 4;
+                self.registers.insert(at, word | is_done);
+            }
             IMC => {}
             TDT => {
                 self.registers.insert(at, value);
                 self.send();
+            }
+            RDT => {
+                self.registers.insert(at, value);
+                self.is_unfetched = true;
             }
             _ => {
                 self.registers.insert(at, value);
@@ -126,9 +186,13 @@ fn of(family: Family, after_reset: &[(u32, u32)]) -> (E1000<Shared<Chip>>, Share
         hangs: false,
         after_reset: after_reset.to_vec(),
         phy_sleeps: true,
+        family,
+        firmware_has_phy: 0,
+        untouchable_us: 0,
+        is_unfetched: false,
     };
     let model = Shared::new(model);
-    (E1000::new(model.clone(), family, None), model)
+    (E1000::new(model.clone(), family, OWN_MACS), model)
 }
 
 #[test]
@@ -142,9 +206,21 @@ fn it_begins_with_its_own_address_or_the_one_that_it_is_given() {
         [0x1200_5452, 0x8000_5634]
     );
     assert_eq!(registers(RDT), RECEIVE_COUNT as u32 - 1);
-    let mut given = E1000::new(model.clone(), Family::Pci, Some([2, 0, 0, 0, 0, 1]));
+    let mut given = E1000::new(model.clone(), Family::Pci, OTHER_MACS);
     assert!(given.begin());
     assert_eq!([registers(RAL0), registers(RAH0)], [2, 0x8000_0100]);
+    given.end();
+    assert_eq!(mac(&mut model.clone(), Family::Pci), OWN_MAC);
+}
+
+#[test]
+fn an_address_that_nobody_has_taken_out_of_the_cards_memory_is_read_there() {
+    for (family, found) in [(Family::Pci, OWN_MAC), (Family::Express, [0; 6])] {
+        let (_, mut model) = of(family, &[]);
+        model.set_register(RAL0, 0);
+        model.set_register(RAH0, 0);
+        assert_eq!(mac(&mut model, family), found, "{family:?}");
+    }
 }
 
 #[test]
@@ -230,8 +306,48 @@ fn each_family_is_waited_for_and_set_up_in_its_way() {
         assert_eq!(cleared, multicasts, "{family:?}");
         card.send(&[7; 60]);
         assert_eq!(model.inside().body.sent.pop().unwrap(), [7; 60]);
+        assert_eq!(model.register(EXTCNF_CTRL) & PHY_OWNED, 0);
         // And again, with something in its rings.
-        assert!(card.begin() && card.is_in_order());
+        for frames in [0, 1, SEND_COUNT - 1] {
+            model.inside().body.sends = false;
+            for _ in 0..frames {
+                card.send(&[8; 60]);
+            }
+            assert!(card.begin() && card.is_in_order(), "{family:?}: {frames}");
+            model.inside().body.sends = true;
+        }
+        card.end();
+        assert_eq!(model.register(CTRL_EXT), 0, "{family:?} has no driver");
+    }
+}
+
+/// What another driver left there leads to memory that is somebody else's by now.
+#[test]
+fn rings_of_nobody_knows_whom_are_not_fetched() {
+    let (mut card, model) = of(Family::ChipSet219, &[(STATUS, 1 << 9)]);
+    assert!(card.begin());
+    model.inside().body.sends = false;
+    card.send(&[7; 60]);
+    model.inside().set_register(TDBAL, 0x1000);
+    // The card may not come back, but it reads nothing.
+    assert!(!card.begin());
+    assert!(model.inside().body.sent.is_empty());
+}
+
+#[test]
+fn a_phy_is_taken_from_its_firmware_only_when_that_lets_it_go() {
+    for family in [Family::Express, Family::ChipSet, Family::ChipSet219] {
+        let (mut card, model) = of(family, &[(STATUS, 1 << 9), (EECD, 1 << 9)]);
+        model.inside().firmware_has_phy = 20;
+        assert!(card.begin());
+        assert!(!model.inside().phy_sleeps, "{family:?}");
+        assert_eq!(model.register(EXTCNF_CTRL) & PHY_OWNED, 0);
+        // One that does not keeps it, and nobody asks for it any more.
+        let (mut card, model) = of(family, &[(STATUS, 1 << 9), (EECD, 1 << 9)]);
+        model.inside().firmware_has_phy = u32::MAX;
+        assert!(card.begin());
+        assert!(model.inside().phy_sleeps, "{family:?}");
+        assert_eq!(model.register(EXTCNF_CTRL) & PHY_OWNED, 0);
     }
 }
 

@@ -2,6 +2,7 @@
 
 extern crate std;
 use super::*;
+use crate::transport::net::card::SECOND_WINDOW;
 use std::string::ToString;
 use std::vec::Vec;
 
@@ -111,4 +112,171 @@ fn lists_of_capabilities_end() {
         config[0x06] = 1 << 4;
         let _ = Kind::of(&config);
     }
+}
+
+/// As systems have them: memory at a place of its own.
+const GOOD: Bar = Bar {
+    start: 0xfebc_0000,
+    bytes: 0x2_0000,
+    is_memory: true,
+};
+
+#[test]
+fn registers_that_cannot_be_reached_are_told() {
+    let kind = Kind::E1000(Family::Pci);
+    let with = |bar| kind.look_at(&[bar, GOOD, GOOD, GOOD, GOOD, GOOD]);
+    assert_eq!(with(GOOD), Ok(()));
+    let cases = [
+        (Bar::default(), "register 0, which it does not have"),
+        (
+            Bar { start: 0, ..GOOD },
+            "neither firmware nor kernel gave a place",
+        ),
+        (
+            Bar {
+                start: 0xc000,
+                is_memory: false,
+                ..GOOD
+            },
+            "register 0, which are I/O ports",
+        ),
+        (
+            Bar {
+                bytes: 0x1000,
+                ..GOOD
+            },
+            "has 4096 bytes of the 131072",
+        ),
+        (
+            Bar {
+                start: 0xfebc_0800,
+                ..GOOD
+            },
+            "131072 bytes at 0xfebc0800, in a page with others",
+        ),
+    ];
+    for (bar, line) in cases {
+        let said = with(bar).unwrap_err().to_string();
+        assert!(said.contains(line), "{said}");
+    }
+}
+
+#[test]
+fn all_windows_that_a_card_has_are_looked_at_and_no_others() {
+    let none = Bar::default();
+    let kinds = [
+        (Kind::Vmxnet3, [GOOD, GOOD, none, none, none, none], 1),
+        (Kind::Realtek, [none, none, GOOD, none, none, none], 2),
+        (
+            Kind::of(&virtio()).unwrap(),
+            [none, none, none, none, GOOD, none],
+            4,
+        ),
+    ];
+    for (kind, mut bars, last) in kinds {
+        assert_eq!(kind.look_at(&bars), Ok(()));
+        bars[last].bytes = 16;
+        let why = NoRegisters::TooFew {
+            bytes: 16,
+            least_bytes: kind
+                .window_bytes()
+                .into_iter()
+                .rfind(|it| *it != 0)
+                .unwrap(),
+        };
+        let bar = last as u8;
+        assert_eq!(kind.look_at(&bars), Err(CardError::Registers { bar, why }));
+    }
+    // All that a card of VIRTIO says that it has there.
+    let kind = Kind::of(&virtio()).unwrap();
+    assert_eq!(kind.window_bytes(), [0x4000, 0]);
+}
+
+#[test]
+fn addresses_that_no_card_can_have_are_told_unless_there_is_another() {
+    let (rtl, vmware) = (Kind::Realtek, Kind::Vmxnet3);
+    let e1000 = Kind::E1000(Family::Pci);
+    let virtio = Kind::of(&virtio()).unwrap();
+    for kind in [rtl, vmware, e1000] {
+        let good = [2, 0, 0, 0, 0, 1];
+        assert_eq!(kind.own_mac(&mut Said(good), false), Ok(good));
+        for (own, text) in [
+            ([0; 6], "00:00:00:00:00:00"),
+            ([0xff; 6], "ff:ff:ff:ff:ff:ff"),
+        ] {
+            let error = kind.own_mac(&mut Said(own), false).unwrap_err().to_string();
+            assert!(error.contains(text) && error.contains("mac= gives it one"));
+            assert_eq!(kind.own_mac(&mut Said(own), true), Ok(own));
+        }
+    }
+    let error = virtio
+        .own_mac(&mut Said([1, 0, 0, 0, 0, 1]), true)
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("of its virtual machine give it one")
+    );
+}
+
+/// A card that has this address wherever one is read.
+struct Said(Mac);
+
+impl Said {
+    fn bytes<const LEN: usize>(&self, at: u32) -> [u8; LEN] {
+        // That of e1000 begins in the middle of the registers, that of virtio where its piece is, others at a multiple of 8.
+        let first = match at {
+            0x5400..0x5408 => 0x5400,
+            0x2000..0x2006 => 0x2000,
+            SECOND_WINDOW.. => SECOND_WINDOW + 0x28,
+            _ => 0,
+        };
+        // Its second half is four bytes behind, or eight in one card.
+        let at = match (at - first) as usize {
+            8 => 4,
+            at => at,
+        };
+        core::array::from_fn(|more| self.0.get(at + more).copied().unwrap_or_default())
+    }
+}
+
+impl CardIo for Said {
+    fn register(&self, at: u32) -> u32 {
+        u32::from_le_bytes(self.bytes(at))
+    }
+
+    fn set_register(&mut self, _: u32, _: u32) {}
+
+    fn register_u16(&self, at: u32) -> u16 {
+        u16::from_le_bytes(self.bytes(at))
+    }
+
+    fn set_register_u16(&mut self, _: u32, _: u16) {}
+
+    fn register_u8(&self, at: u32) -> u8 {
+        let [byte] = self.bytes(at);
+        byte
+    }
+
+    fn set_register_u8(&mut self, _: u32, _: u8) {}
+
+    fn wait_us(&self, _: u32) {}
+
+    fn memory_address(&self) -> u64 {
+        0
+    }
+
+    fn physical_address(&self) -> u64 {
+        0
+    }
+
+    fn word(&self, _: usize) -> u64 {
+        0
+    }
+
+    fn set_word(&mut self, _: usize, _: u64) {}
+
+    fn read(&self, _: usize, _: &mut [u8]) {}
+
+    fn write(&mut self, _: usize, _: &[u8]) {}
 }

@@ -174,6 +174,30 @@ fn a_card_that_did_not_come_up_is_set_up_again() {
 
 #[test]
 #[cfg_attr(miri, ignore = "thousands of turns")]
+fn a_card_that_never_comes_up_is_set_up_less_and_less_often() {
+    let mut memory = Memory::new();
+    let mut pair = Pair::new(&mut memory, KEY);
+    let mut resets = 0;
+    for second in 0..200 {
+        pair.card.forget();
+        pair.now_us = second * 1_000_000;
+        pair.network.turn(pair.now_us);
+        resets = pair.network.counts().card_resets;
+    }
+    // After 1, 3, 7, 15, 31, 63 and 127 seconds, and then every 64.
+    assert_eq!(resets, 8);
+    // One that does is looked at each second again.
+    for second in 200..300 {
+        pair.now_us = second * 1_000_000;
+        pair.network.turn(pair.now_us);
+    }
+    pair.card.forget();
+    pair.network.turn(pair.now_us + 1_000_000);
+    assert_eq!(pair.network.counts().card_resets, 9);
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "thousands of turns")]
 fn a_host_that_is_gone_is_called_again() {
     let mut memory = Memory::new();
     let mut pair = Pair::connected(&mut memory);

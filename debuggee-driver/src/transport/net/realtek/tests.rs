@@ -3,8 +3,8 @@
 extern crate std;
 use super::*;
 use crate::transport::net::model::{
-    Body, Model, OWN_MAC, Shared, changes_are_found, frames_go_round, full_rings_lose_nothing,
-    one_is_taken, place,
+    Body, Model, OTHER_MACS, OWN_MAC, OWN_MACS, Shared, changes_are_found, frames_go_round,
+    full_rings_lose_nothing, one_is_taken, place,
 };
 use std::collections::BTreeMap;
 use std::vec;
@@ -159,7 +159,7 @@ fn of(revision: u32) -> (Realtek<Shared<Chip>>, Shared<Chip>) {
     let mac = mac.fold(0, |value, byte| value << 8 | u64::from(*byte));
     model.set(MAC_LOW, mac, 6);
     let model = Shared::new(model);
-    (Realtek::new(model.clone(), None), model)
+    (Realtek::new(model.clone(), OWN_MACS), model)
 }
 
 #[test]
@@ -168,9 +168,12 @@ fn it_begins_with_its_own_address_or_the_one_that_it_is_given() {
     assert!(own.begin() && own.is_in_order());
     assert_eq!(own.mac(), OWN_MAC);
     assert_eq!(model.register(MAC_LOW), 0x1200_5452);
-    let mut given = Realtek::new(model.clone(), Some([2, 0, 0, 0, 0, 1]));
+    let mut given = Realtek::new(model.clone(), OTHER_MACS);
     assert!(given.begin());
     assert_eq!(model.inside().get(MAC_LOW, 6), 0x0100_0000_0002);
+    given.end();
+    assert_eq!(mac(&model), OWN_MAC);
+    assert_eq!(model.register_u8(LOCK), 0);
 }
 
 #[test]

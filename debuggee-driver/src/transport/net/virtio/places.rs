@@ -29,6 +29,8 @@ const DEVICE_BYTES: u32 = 6;
 pub struct Places {
     /// The base address registers of the windows.
     pub(crate) bars: [Option<u8>; WINDOWS],
+    /// As many bytes of each window the pieces take.
+    pub(crate) window_bytes: [u32; WINDOWS],
     pub(super) common: u32,
     pub(super) device: u32,
     notify: u32,
@@ -99,6 +101,8 @@ impl Places {
             .iter()
             .position(|bar| bar.is_none_or(|bar| bar == piece.bar))?;
         *self.bars.get_mut(window)? = Some(piece.bar);
+        let bytes = self.window_bytes.get_mut(window)?;
+        *bytes = end.max(*bytes);
         Some(window as u32 * SECOND_WINDOW + piece.offset)
     }
 

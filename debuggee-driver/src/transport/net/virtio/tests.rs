@@ -4,8 +4,8 @@ extern crate std;
 use super::*;
 use crate::transport::net::card::{Config, SECOND_WINDOW};
 use crate::transport::net::model::{
-    Body, Model, OWN_MAC, Shared, changes_are_found, frames_go_round, full_rings_lose_nothing,
-    one_is_taken, place,
+    Body, MEMORY_AT, Model, OWN_MAC, PHYSICAL_AT, Shared, changes_are_found, frames_go_round,
+    full_rings_lose_nothing, one_is_taken,
 };
 use std::vec;
 use std::vec::Vec;
@@ -66,7 +66,7 @@ impl Chip {
     /// The next buffer that the card has of a queue: its number, place, length and flags.
     fn next(&mut self, number: usize) -> Option<(u16, usize, usize, u64)> {
         let queue = self.queues[number];
-        let [descriptors, available, _] = queue.parts.map(place);
+        let [descriptors, available, _] = queue.parts.map(|part| self.body.memory.place(part));
         assert_eq!(self.body.memory.half(available), 1, "no interrupts");
         if queue.seen == self.body.memory.half(available + 2) {
             return None;
@@ -82,7 +82,7 @@ impl Chip {
 
     fn done(&mut self, number: usize, index: u16, len: usize) {
         let queue = &mut self.queues[number];
-        let used = place(queue.parts[2]);
+        let used = self.body.memory.place(queue.parts[2]);
         let at = used + 4 + 8 * usize::from(queue.used % queue.size);
         queue.used = queue.used.wrapping_add(1);
         let index_now = queue.used;
@@ -208,6 +208,13 @@ impl Model for Chip {
                 self.queues = [empty; 2];
             }
             _ if self.refuses => self.status = value & !FEATURES_OK,
+            _ if self.status & FEATURES_OK == 0 && value & FEATURES_OK != 0 => {
+                self.status = value;
+                self.body.memory.at = match self.accepted & FEATURE_PLATFORM {
+                    0 => PHYSICAL_AT,
+                    _ => MEMORY_AT,
+                };
+            }
             _ => self.status = value,
         }
     }
@@ -270,6 +277,21 @@ fn frames_come_out_in_their_order_however_often_the_queues_go_round() {
     frames_go_round(&mut card, &model, 70_000);
     let told = model.inside().told;
     assert_eq!(told, [1 + 70_000 / RETURNED_AT_ONCE, 70_000]);
+}
+
+#[test]
+fn a_card_that_no_iommu_stands_before_is_told_physical_addresses() {
+    let (mut card, model) = card();
+    model.inside().offered &= !FEATURE_PLATFORM;
+    assert!(card.begin() && card.is_in_order());
+    let at = |model: &Shared<Chip>| model.inside().queues.map(|queue| queue.parts[0]);
+    assert!(at(&model)[0] == PHYSICAL_AT && at(&model)[1] < PHYSICAL_AT + 4096);
+    frames_go_round(&mut card, &model, 200);
+    // Whichever it says next time.
+    model.inside().offered |= FEATURE_PLATFORM;
+    assert!(card.begin() && card.is_in_order());
+    assert_eq!(at(&model)[0], MEMORY_AT);
+    frames_go_round(&mut card, &model, 200);
 }
 
 #[test]

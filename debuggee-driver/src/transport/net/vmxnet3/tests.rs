@@ -3,8 +3,8 @@
 extern crate std;
 use super::*;
 use crate::transport::net::model::{
-    Body, Model, OWN_MAC, Shared, changes_are_found, frames_go_round, full_rings_lose_nothing,
-    one_is_taken, place,
+    Body, Model, OTHER_MACS, OWN_MAC, OWN_MACS, Shared, changes_are_found, frames_go_round,
+    full_rings_lose_nothing, one_is_taken, place,
 };
 use std::collections::BTreeMap;
 use std::vec;
@@ -167,7 +167,7 @@ fn card() -> (Vmxnet3<Shared<Chip>>, Shared<Chip>) {
         fails: false,
     };
     let model = Shared::new(model);
-    (Vmxnet3::new(model.clone(), None), model)
+    (Vmxnet3::new(model.clone(), OWN_MACS), model)
 }
 
 #[test]
@@ -178,9 +178,11 @@ fn it_begins_with_its_own_address_or_the_one_that_it_is_given() {
     assert_eq!(model.inside().mac, [0x1200_5452, 0x5634]);
     assert_eq!(model.register(INTERRUPT_MASK), 1);
     assert_eq!(model.register(RECEIVE_PRODUCER), RECEIVE_COUNT as u32 - 1);
-    let mut given = Vmxnet3::new(model.clone(), Some([2, 0, 0, 0, 0, 1]));
+    let mut given = Vmxnet3::new(model.clone(), OTHER_MACS);
     assert!(given.begin());
     assert_eq!(model.inside().mac, [2, 0x100]);
+    given.end();
+    assert_eq!(mac(&model), OWN_MAC);
 }
 
 #[test]
