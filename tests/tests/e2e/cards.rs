@@ -11,6 +11,7 @@ mod answers;
 use crate::lab::{LOADING, assert_log_is_clean};
 use crate::relay::Relay;
 use answers::Answers;
+use std::collections::BTreeSet;
 use std::net::UdpSocket;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -153,11 +154,15 @@ impl Tried {
         let command = format!("dmesg -c > /dev/null; insmod /lab_cards.ko examine=1 {parameters}");
         assert!(self.machine.run(&command).is_err());
         let log = self.run("dmesg");
-        let said = log.lines().filter_map(|line| line.split_once("doctor: "));
-        let [(_, said)] = said.collect::<Vec<_>>()[..] else {
-            panic!("{}: {log}", self.name);
-        };
-        said.to_owned()
+        // Some insmod try again, so that it is said twice.
+        let said: BTreeSet<_> = log
+            .lines()
+            .filter_map(|line| Some(line.split_once("doctor: ")?.1))
+            .collect();
+        assert_eq!(said.len(), 1, "{}: {log}", self.name);
+        said.first()
+            .map(|&line| line.to_owned())
+            .unwrap_or_default()
     }
 
     fn symbol(&mut self, name: &str) -> String {

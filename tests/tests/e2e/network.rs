@@ -269,6 +269,35 @@ fn a_network_that_cannot_be_is_refused_and_says_why() {
         &[net, key, ("nic", "0000:00:00.0")],
         "doctor: change: network: nic=0000:00:00.0: ",
     );
+    doctor(
+        &mut lab,
+        &[net, key, ("nic", "0000:00:1f.7")],
+        "doctor: change: network: nic=0000:00:1f.7: there is no such device",
+    );
+    // Registers that nobody reaches: each reason is said, and gone when it is as it was.
+    lab.load_probe();
+    for (change, line) in [
+        (
+            1,
+            "register 0, to which neither firmware nor kernel gave a place; ",
+        ),
+        (2, "register 0, which are I/O ports; "),
+        (3, "register 0, which has 4096 bytes of the 131072 that "),
+        (
+            4,
+            "in a page with others; boot with pci=resource_alignment=",
+        ),
+    ] {
+        let card = "/sys/module/lab_probe/parameters/card";
+        lab.guest(&format!("echo {change} > {card}"));
+        doctor(&mut lab, &[net, key], line);
+        lab.guest(&format!("echo 0 > {card}"));
+        doctor(
+            &mut lab,
+            &[net, key],
+            "doctor: fine: network: 0000:00:02.0 ",
+        );
+    }
     // Nothing of all that is left, and addresses that are given are used.
     lab.machine
         .load_driver(&[

@@ -29,6 +29,8 @@
 //             "move FROM TO COUNT" (bytes, REP MOVSB), "out PORT FROM COUNT" and "in PORT TO COUNT" (REP OUTSB, REP INSB),
 //             "outb PORT VALUE" and "inb PORT" (what is read is the word)
 //   claim     write PORT (hex): claims eight I/O ports from there, as a driver does; write 0: gives them up
+//   card      what the kernel has for the first base address register of the network card: write 1: no place, 2: I/O ports,
+//             3: one page, 4: a place in the middle of a page, 0: as it was
 //   cost      write "cpuid LEAF", "target", "load ADDR" or "nothing" (numbers in hex): measures it a thousand times, with
 //             interrupts off; read: "median N", in ticks of the time-stamp counter, those of reading it not counted
 //   page      read: "virtual V physical P" of a page of the module's own; write N: stores N in its first word
@@ -40,6 +42,7 @@
 #include <linux/timekeeping.h>
 #include <linux/io.h>
 #include <linux/mm.h>
+#include <linux/pci.h>
 #include <asm/apic.h>
 #include <asm/hardirq.h>
 #include <asm/nmi.h>
@@ -816,6 +819,50 @@ static int claim_set(const char *value, const struct kernel_param *kp)
 	claimed = port && request_region(port, 8, "lab_probe") ? port : 0;
 	return port == claimed ? 0 : -EBUSY;
 }
+static int card_set(const char *value, const struct kernel_param *kp)
+{
+	static resource_size_t start, end;
+	static unsigned long flags;
+	struct pci_dev *card = pci_get_class(PCI_CLASS_NETWORK_ETHERNET << 8, NULL);
+	struct resource *bar;
+	int error;
+	u8 what;
+
+	if (!card)
+		return -ENODEV;
+	bar = &card->resource[0];
+	if (!end) {
+		start = bar->start;
+		end = bar->end;
+		flags = bar->flags;
+	}
+	bar->start = start;
+	bar->end = end;
+	bar->flags = flags;
+	error = kstrtou8(value, 0, &what);
+	switch (error ? 0 : what) {
+	case 1:
+		bar->start = 0;
+		bar->end = end - start;
+		bar->flags |= IORESOURCE_UNSET;
+		break;
+	case 2:
+		bar->flags = (flags & ~IORESOURCE_MEM) | IORESOURCE_IO;
+		break;
+	case 3:
+		bar->end = start + PAGE_SIZE - 1;
+		break;
+	case 4:
+		bar->start += 64;
+		bar->end += 64;
+		break;
+	}
+	pci_dev_put(card);
+	return error;
+}
+static const struct kernel_param_ops card_ops = { .set = card_set };
+module_param_cb(card, &card_ops, NULL, 0200);
+
 static const struct kernel_param_ops claim_ops = { .set = claim_set };
 module_param_cb(claim, &claim_ops, NULL, 0200);
 
