@@ -31,6 +31,7 @@ use wire_protocol::digest::DigestKey;
 use wire_protocol::event::Standing;
 use wire_protocol::limits;
 use wire_protocol::packet::{Content, Features, Source};
+use wire_protocol::register::RegisterSet;
 use wire_protocol::script::Workspace;
 use wire_protocol::script::globals::Globals;
 
@@ -218,6 +219,13 @@ impl<P: Ports> Shared<P> {
     /// A host shook hands: what it can do, and the key of the digests from now on.
     pub fn begin_session(&self, features: Features, key: Option<DigestKey>) {
         self.host.begin(features, key);
+    }
+
+    /// What of a held core's registers is not what it was when the machine was let go, if that is known.
+    pub fn changed_since_last_stop(&self, core: CoreId, now: &RegisterFile) -> Option<RegisterSet> {
+        self.steps
+            .try_with(|steps| steps.changed_since(core, now))
+            .flatten()
     }
 
     /// Whether the host can do all of this.

@@ -8,7 +8,7 @@ pub mod walk;
 
 use crate::cores::registers::RegisterFile;
 use walk::{Awaited, Walker};
-use wire_protocol::address::GuestVirtual;
+use wire_protocol::address::{CoreId, GuestVirtual};
 use wire_protocol::codec::EncodeError;
 use wire_protocol::packet::{
     RegisterValues, StepBuffer, StepDetail, StepOrder, StepRecord, Steps, Until,
@@ -30,7 +30,9 @@ pub struct HostSteps {
     done: u32,
     /// When the last one was done, by the time-stamp counter.
     since: u64,
-    /// The core's registers before the first one.
+    /// Whose registers the next ones are.
+    core: Option<CoreId>,
+    /// The core's registers before the first one, or when the machine was let go last.
     before: RegisterFile,
     /// After the last one that was told with registers.
     told: RegisterFile,
@@ -46,6 +48,7 @@ impl HostSteps {
         reply_to: None,
         done: 0,
         since: 0,
+        core: None,
         before: RegisterFile::NONE,
         told: RegisterFile::NONE,
         buffer: StepBuffer::EMPTY,
@@ -66,9 +69,23 @@ impl HostSteps {
         self.reply_to = Some(id);
         self.done = 0;
         self.walker = walker;
-        self.before = *registers;
+        (self.core, self.before) = (Some(order.core), *registers);
         self.told = *registers;
         self.buffer.clear(base);
+    }
+
+    /// The machine is let go when `core` has these registers. Before steps that is known already.
+    pub fn remember(&mut self, core: CoreId, registers: &RegisterFile) {
+        if self.order.is_none() {
+            (self.core, self.before) = (Some(core), *registers);
+        }
+    }
+
+    /// Registers of `core` that are not what they were when the machine was let go, of those that users look at. `None` if
+    /// that is not known, or is told with the answer to a request.
+    pub fn changed_since(&self, core: CoreId, now: &RegisterFile) -> Option<RegisterSet> {
+        let is_same = self.core == Some(core) && self.reply_to.is_none();
+        is_same.then(|| RegisterSet(self.changed(now).0 & RegisterSet::GENERAL.0))
     }
 
     /// The core goes on now: what the line still had to tell before does not count.
@@ -212,7 +229,6 @@ impl HostSteps {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wire_protocol::address::CoreId;
 
     const BASE: GuestVirtual = GuestVirtual(0xffff_ffff_8100_0000);
 
@@ -267,6 +283,30 @@ mod tests {
         );
         steps.clear_told(BASE);
         assert!(steps.steps().is_empty());
+    }
+
+    #[test]
+    fn what_changed_is_known_of_the_core_that_stopped_last() {
+        let (core, other) = (CoreId(1), CoreId(0));
+        let mut steps = HostSteps::NONE;
+        let mut now = RegisterFile::NONE;
+        assert_eq!(steps.changed_since(core, &now), None, "the first stop");
+        steps.remember(core, &now);
+        now.set(Register::Rbx, 7).unwrap();
+        now.set(Register::Dr0, 7).unwrap();
+        let changed = RegisterSet::EMPTY.with(Register::Rbx);
+        assert_eq!(steps.changed_since(core, &now), Some(changed));
+        assert_eq!(steps.changed_since(other, &now), None);
+        let order = StepOrder {
+            core,
+            count: 1,
+            detail: StepDetail::Addresses,
+            walk: None,
+        };
+        steps.begin(3, order, &now, BASE, None);
+        assert_eq!(steps.changed_since(core, &now), None, "the answer has it");
+        steps.remember(other, &RegisterFile::NONE);
+        assert!(steps.changed(&now).is_empty(), "the order knew it");
     }
 
     #[test]

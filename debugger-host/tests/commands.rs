@@ -30,7 +30,7 @@ fn a_break_in_shows_where_the_debuggee_is() {
     let text = host.good("pause");
     assert_eq!(
         text,
-        "break-in on core 0\nvmlinux!do_sys_openat2:\n\
+        "break-in on core 0; process 1c (lonely); changed: rcx r11\nvmlinux!do_sys_openat2:\n\
          ffffffff91001000 0f1f440000      nop     dword ptr [rax+rax]\n"
     );
 }
@@ -122,7 +122,8 @@ fn a_hit_is_shown_by_the_command_that_waits() {
         .controls
         .hit_after_go
         .store(true, Ordering::Relaxed);
-    let hit = "event 0 hit on core 1: epthook vmlinux!do_sys_openat2\nvmlinux!do_sys_openat2:\n";
+    let hit = "event 0 hit on core 1: epthook vmlinux!do_sys_openat2; process 1c, thread 1d (lonely); changed: rcx r11\n\
+         vmlinux!do_sys_openat2:\n";
     for _ in 0..20 {
         // It comes right behind the answer, and is told all the same by what waits for it.
         assert_eq!(host.good("g"), "");
@@ -154,7 +155,10 @@ fn a_new_host_finds_the_debuggee_halted_with_its_events() {
     host.good("!epthook vfs_read");
     drop(host);
     let (mut host, text) = Host::connect(&debuggee);
-    assert!(text.contains("; halted\nbreak-in on core 0\n"), "{text}");
+    assert!(
+        text.contains("; halted\nbreak-in on core 0; process 1c (lonely); changed: rcx r11\n"),
+        "{text}"
+    );
     assert!(text.contains("epthook vmlinux!vfs_read"), "{text}");
     assert!(text.contains("regular-event"), "{text}");
     assert_eq!(host.good("~ 1"), "operating core 1\n");

@@ -373,7 +373,10 @@ fn a_session_is_begun_and_closed_by_command() {
     let line = format!("socket {}", debuggee.socket.display());
     let text = host.good(&format!(".debug remote pause {line}"));
     assert!(text.starts_with("connected: Linux version 6.1"), "{text}");
-    assert!(text.contains("\nbreak-in on core 0\n"), "{text}");
+    assert!(
+        text.contains("\nbreak-in on core 0; process 1c (lonely); changed: rcx r11\n"),
+        "{text}"
+    );
     assert_eq!(
         host.bad(&format!(".debug remote {line}")),
         format!("connected already, by {line}; `.debug close` ends that\n")

@@ -14,7 +14,7 @@ use std::process::{Child, Command};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-const PROMPT: &str = "0: kd> ";
+const PROMPT: &str = "0: kd[1c lonely]> ";
 
 /// The program, its terminal, and what it has written there.
 struct Terminal {
@@ -168,11 +168,11 @@ fn opened() -> (Debuggee, Terminal) {
 
 const LINES: [&str; 4] = ["r rax", "r rbx", "? 1+1", "ln vfs_read"];
 const SESSION: &str = "\
-0: kd> r rax\nrax=0000000000001000\n\
-0: kd> r rbx\nrbx=0000000000001003\n\
-0: kd> ? 1+1\n2 = 0n2\n\
-0: kd> ln vfs_read\n(ffffffff91002000) vmlinux!vfs_read\n(ffffffff91010000) vmlinux!_end\n\
-0: kd> ";
+0: kd[1c lonely]> r rax\nrax=0000000000001000\n\
+0: kd[1c lonely]> r rbx\nrbx=0000000000001003\n\
+0: kd[1c lonely]> ? 1+1\n2 = 0n2\n\
+0: kd[1c lonely]> ln vfs_read\n(ffffffff91002000) vmlinux!vfs_read\n(ffffffff91010000) vmlinux!_end\n\
+0: kd[1c lonely]> ";
 
 #[test]
 fn lines_that_come_at_once_all_run_in_order_each_behind_its_prompt() {
@@ -192,13 +192,13 @@ fn lines_behind_g_run_while_the_debuggee_runs_and_after_its_halt() {
     let (_debuggee, mut terminal) = opened();
     terminal.keys("g\r? 7\rpause\rr rax\rr r");
     // The line before begins with the same letters.
-    let is_last = |text: &str| text.contains("rax=") && text.ends_with("0: kd> r r");
+    let is_last = |text: &str| text.contains("rax=") && text.ends_with("0: kd[1c lonely]> r r");
     let text = terminal.until(is_last);
     let order = [
-        "0: kd> g\n",
+        "0: kd[1c lonely]> g\n",
         "? 7\n7 = 0n7\n",
         "pause\nbreak-in",
-        "0: kd> r rax\nrax=",
+        "0: kd[1c lonely]> r rax\nrax=",
     ];
     let places: Vec<_> = order.iter().map(|it| text.find(it)).collect();
     assert!(
@@ -220,10 +220,10 @@ fn an_error_stops_what_was_pasted_behind_it_and_says_so() {
     let (_debuggee, mut terminal) = opened();
     let refused = "no command `frobnicate`; `.help` lists all\n";
     terminal.keys("? 1\rfrobnicate\r? 2\r? {\r3;\r}\r? 4");
-    let text = terminal.until(|text| text.ends_with("0: kd> ? 4"));
+    let text = terminal.until(|text| text.ends_with("0: kd[1c lonely]> ? 4"));
     let told = "not run: 2 commands that were pasted or typed behind it\n";
     assert!(
-        text.starts_with("0: kd> ? 1\n1 = 0n1\n0: kd> frobnicate\n"),
+        text.starts_with("0: kd[1c lonely]> ? 1\n1 = 0n1\n0: kd[1c lonely]> frobnicate\n"),
         "{text}"
     );
     assert!(text.contains(refused) && text.contains(told), "{text}");
@@ -234,7 +234,7 @@ fn an_error_stops_what_was_pasted_behind_it_and_says_so() {
     terminal.until(|text| text.contains("? 6"));
     terminal.keys("\r");
     let text = terminal.prompts(2);
-    let one = "not run: 1 command that was pasted or typed behind it\n0: kd> ";
+    let one = "not run: 1 command that was pasted or typed behind it\n0: kd[1c lonely]> ";
     assert!(
         text.contains("5 = 0n5") && !text.contains("6 = 0n6"),
         "{text}"
@@ -249,11 +249,14 @@ fn a_block_is_one_command_however_it_comes() {
     let (_debuggee, mut terminal) = opened();
     terminal.keys("? { // }\r  printf(\"}\\n\");\r}\r? 5\r");
     let text = terminal.prompts(2);
-    assert!(text.contains("\n}\n0: kd> ? 5\n5 = 0n5\n"), "{text}");
+    assert!(
+        text.contains("\n}\n0: kd[1c lonely]> ? 5\n5 = 0n5\n"),
+        "{text}"
+    );
     terminal.keys("\x1b[200~? 6\r? {\r  printf(\"7\\n\");\r}\x1b[201~\r");
     let text = terminal.prompts(2);
     assert!(
-        text.contains("6 = 0n6\n0: kd> ? {\n  printf(\"7\\n\");\n}\n7\n"),
+        text.contains("6 = 0n6\n0: kd[1c lonely]> ? {\n  printf(\"7\\n\");\n}\n7\n"),
         "{text}"
     );
 }
@@ -270,7 +273,10 @@ fn a_program_without_a_debuggee_has_a_prompt_that_connects() {
     terminal.until(|text| text.ends_with(&format!("r\n{hint}kd> ")));
     let line = format!("socket {}", debuggee.socket.display());
     terminal.keys(&format!(".debug remote pause {line}\r"));
-    terminal.until(|text| text.contains("\nbreak-in on core 0\n") && text.ends_with(PROMPT));
+    terminal.until(|text| {
+        text.contains("\nbreak-in on core 0; process 1c (lonely); changed: rcx r11\n")
+            && text.ends_with(PROMPT)
+    });
     terminal.keys(".debug close\r");
     let told = format!("{line} is closed; the debuggee runs\nkd> ");
     terminal.until(|text| text.ends_with(&told));

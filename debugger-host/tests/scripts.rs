@@ -95,7 +95,7 @@ fn a_pause_in_a_script_halts_after_its_messages() {
     hits(&debuggee, 1);
     let text = host.good("g") + &host.good(".wait 5");
     assert!(
-        text.starts_with("no end of line\nevent 0 hit on core 1: epthook vmlinux!vfs_read\n"),
+        text.starts_with("no end of line\nevent 0 hit on core 1: epthook vmlinux!vfs_read; "),
         "{text}"
     );
     debuggee.take_requests();

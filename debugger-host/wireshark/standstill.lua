@@ -33,6 +33,7 @@ local REQUESTS = {
     [0x11] = "Cores",
     [0x12] = "ShortCircuit",
     [0x13] = "Step",
+    [0x14] = "ListTasks",
     [0x20] = "ReadRegisters",
     [0x21] = "WriteRegister",
     [0x30] = "ReadMemory",
@@ -59,6 +60,7 @@ local REPLIES = {
     [0x02] = "Refused",
     [0x11] = "Cores",
     [0x13] = "Stepped",
+    [0x14] = "Tasks",
     [0x20] = "Registers",
     [0x30] = "Memory",
     [0x32] = "Physical",
@@ -248,6 +250,10 @@ local CONDITIONS = in_order("always script code")
 local STAGES = in_order("pre post all")
 local CAUSES = in_order("break-in event core-died")
 CAUSES[8] = "stepped"
+local TASK_STATES =
+    in_order("running runnable sleeping uninterruptible stopped traced zombie dead parked idle other")
+local TASK_SELECTIONS = in_order("processes threads threads-of process thread at on")
+local TASK_ENDS = in_order("whole more loop cut unknown")
 local STEP_ENDS = in_order("count asleep stuck untold limit arrived lost")
 local STEP_DETAILS = in_order("addresses code registers")
 local COUNTS = "sent_bytes received_bytes sent_frames repeated_frames received_frames broken_frames duplicate_frames"
@@ -483,7 +489,10 @@ function Cursor:place()
     local head = self:leb128("place")
     local flags = head:band(3):lower()
     local text
-    if flags % 2 == 1 then
+    if flags % 2 == 1 and count_of(head:rshift(2)) == 1 then
+        local page = hex(self:leb128("place"))
+        text = "tables at page " .. page .. ", " .. zigzag(self:leb128("place")) .. " from the base"
+    elseif flags % 2 == 1 then
         text = "physical " .. hex(self:leb128("place"))
     else
         text = "core " .. count_of(head:rshift(2)) .. ", " .. zigzag(self:leb128("place")) .. " from the base"
@@ -678,12 +687,37 @@ function Cursor:stop()
     if flags % 32 >= 16 then
         self:num("missing cores")
     end
-    if flags >= 32 then
+    if flags % 64 >= 32 then
         self:list("hits", function()
             self:num("event")
             self:num("hits")
         end)
     end
+    if flags % 128 >= 64 then
+        self:num("process")
+        self:signed("thread, from the process")
+        self:run("name")
+        self:num("set of changed registers * 2 + known")
+    end
+end
+
+-- A process or a thread.
+function Cursor:task()
+    local from = self:take(1, "state")
+    local head = self.buffer(from, 1):uint()
+    self:put(from, "state", named(head % 64, TASK_STATES))
+    self:signed("structure from " .. (self.previous or "the base"))
+    self.previous = "the one before"
+    self:num("process")
+    self:signed("thread, from the process")
+    self:num("parent")
+    self:num("core")
+    self:num("page of its tables")
+    if head % 128 >= 64 then
+        self:signed("saved registers, from the structure")
+    end
+    self:run("name")
+    self:run("command line")
 end
 
 -- Where a core stood after each of several instructions.
@@ -838,8 +872,20 @@ local REQUEST_BODIES = {
         c:rest("bytes")
     end,
     Translate = function(c)
-        c:num("core")
+        local core = count_of(c:num("core"))
+        if core >= 65536 then
+            c:num("page of its tables")
+        end
         c:addr("address")
+    end,
+    ListTasks = function(c)
+        local which = c:byte("which", TASK_SELECTIONS)
+        if which == 5 then
+            c:addr("structure")
+        elseif which >= 2 then
+            c:num("number")
+        end
+        c:num("tasks left out")
     end,
     DigestMemory = function(c)
         c:size("physical address")
@@ -950,6 +996,13 @@ local REPLY_BODIES = {
     end,
     Refused = function(c)
         c:refusal()
+    end,
+    Tasks = function(c)
+        c:byte("end", TASK_ENDS)
+        c:signed("where it is damaged")
+        c:list("tasks", function()
+            c:task()
+        end)
     end,
     Cores = function(c)
         c:list("cores", function()

@@ -47,6 +47,15 @@ pub const STEPS: u32 = 0x10_0000;
 /// What is told of them at once, encoded.
 pub const STEPS_PART_BYTES: usize = 1024;
 
+/// Name of a process or thread.
+pub const TASK_NAME_BYTES: usize = 16;
+
+/// Bytes of a command line in a list of processes.
+pub const TASK_COMMAND_BYTES: usize = 96;
+
+/// Processes or threads in one reply.
+pub const TASKS_PER_REPLY: usize = 128;
+
 /// Ranges of physical memory in the handshake.
 pub const RAM_RANGES: usize = 32;
 

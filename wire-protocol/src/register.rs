@@ -65,6 +65,9 @@ impl RegisterSet {
     /// Every register.
     pub const ALL: Self = Self((1 << Register::COUNT) - 1);
 
+    /// General registers, flags and selectors.
+    pub const GENERAL: Self = Self((1 << (Register::Gs as u8 + 1)) - 1);
+
     /// This set and one register more.
     #[must_use]
     pub const fn with(self, register: Register) -> Self {

@@ -14,7 +14,7 @@ use wire_protocol::event::{
 use wire_protocol::limits::MESSAGE_BYTES;
 use wire_protocol::packet::{
     AddResults, EventSpecs, Features, Hits, MemoryAt, Message, Notice, RegisterValues, Reply,
-    Request, Stop, StopCause,
+    Request, Stop, StopCause, StopTask, TaskName,
 };
 use wire_protocol::refusal::Refusal;
 use wire_protocol::register::{Register, RegisterSet};
@@ -322,6 +322,12 @@ fn stop(cause: StopCause, rip: GuestVirtual) -> Stop<'static> {
         code: &[0x90; 16],
         missing_cores: 0,
         hits: Hits::EMPTY,
+        task: Some(StopTask {
+            pid: 1234,
+            tid: 1235,
+            name: TaskName::new(b"systemd-journal"),
+            changed: Some(RegisterSet(0xff_ffff)),
+        }),
     }
 }
 

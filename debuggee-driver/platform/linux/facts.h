@@ -124,6 +124,9 @@ struct ss_facts {
 	struct ss_ram ram[SS_RAM_RANGES];
 	u64 banner_bytes;
 	char banner[SS_BANNER];
+	/* What lists of tasks tell; 0 if this kernel is not known to have it. */
+	u64 task_state, task_exit_state, task_core, task_parent, task_signal, signal_threads, task_thread_node, task_stack;
+	u64 mm_command_start, mm_command_end;
 };
 
 /* Chooses the UART. 0 if there is none, with a reason; else its name for the log is in the reason's place. */

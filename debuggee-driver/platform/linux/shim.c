@@ -23,6 +23,7 @@
 #include <linux/random.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
+#include <linux/sched/signal.h>
 #include <linux/sched/task.h>
 #include <linux/slab.h>
 #include <linux/smp.h>
@@ -390,6 +391,28 @@ static void gather_memory(void)
 	facts->physical_limit = ALIGN(max_t(u64, facts->physical_limit, 1ULL << 32), 1ULL << 30);
 }
 
+static void gather_tasks(void)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 14, 0)
+	facts->task_state = offsetof(struct task_struct, __state);
+#else
+	facts->task_state = offsetof(struct task_struct, state);
+#endif
+	facts->task_exit_state = offsetof(struct task_struct, exit_state);
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 16, 0)
+	facts->task_core = offsetof(struct task_struct, thread_info.cpu);
+#else
+	facts->task_core = offsetof(struct task_struct, cpu);
+#endif
+	facts->task_parent = offsetof(struct task_struct, real_parent);
+	facts->task_signal = offsetof(struct task_struct, signal);
+	facts->signal_threads = offsetof(struct signal_struct, thread_head);
+	facts->task_thread_node = offsetof(struct task_struct, thread_node);
+	facts->task_stack = offsetof(struct task_struct, thread.sp);
+	facts->mm_command_start = offsetof(struct mm_struct, arg_start);
+	facts->mm_command_end = offsetof(struct mm_struct, arg_end);
+}
+
 static void gather_layout(void)
 {
 	unsigned int core;
@@ -403,6 +426,7 @@ static void gather_layout(void)
 	facts->task_leader = offsetof(struct task_struct, group_leader);
 	facts->task_comm = offsetof(struct task_struct, comm);
 	facts->mm_pgd = offsetof(struct mm_struct, pgd);
+	gather_tasks();
 	for_each_possible_cpu(core) {
 		if (core >= SS_CORES)
 			break;

@@ -30,6 +30,29 @@ fn space_of<P: Ports>(
     ))
 }
 
+/// The page tables at `root`, of whatever process, and CR4 of the core that serves.
+fn space_at<P: Ports>(
+    context: &mut Context<'_, '_, P>,
+    core: CoreId,
+    root: GuestPhysical,
+    address: GuestVirtual,
+) -> Result<(u64, u64), Refusal> {
+    let (_, cr4) = address_space(context, core)?;
+    let shared = context.shared;
+    let limit = shared.memory.limit();
+    if root.0.checked_add(PAGE_BYTES).is_none_or(|end| end > limit) {
+        return Err(Refusal::PhysicalOutOfRange {
+            address: root,
+            limit: GuestPhysical(limit),
+        });
+    }
+    let layout = &shared.facts.layout;
+    let tables = layout
+        .kernel
+        .tables_for(&shared.memory, root.0, cr4, address);
+    Ok((tables, cr4))
+}
+
 /// CR3 and CR4 of a held core.
 pub(super) fn address_space<P: Ports>(
     context: &mut Context<'_, '_, P>,
@@ -74,6 +97,13 @@ pub fn read<'s, P: Ports>(
     let present = match at {
         MemoryAt::Virtual { core, address } => {
             let (cr3, cr4) = space_of(context, core, address)?;
+            context.halt.read(|installed| {
+                memory::read_virtual(&shared.memory, installed, cr3, cr4, address, out)
+            })?
+        }
+        MemoryAt::Tables { root, address } => {
+            let owner = context.halt.owner();
+            let (cr3, cr4) = space_at(context, owner, root, address)?;
             context.halt.read(|installed| {
                 memory::read_virtual(&shared.memory, installed, cr3, cr4, address, out)
             })?
@@ -145,21 +175,27 @@ pub fn write<'s, P: Ports>(
     let shared = context.shared;
     let physical = &mut shared.memory.clone();
     let by = context.writer();
-    match at {
-        MemoryAt::Virtual { core, address } => {
-            let (cr3, cr4) = space_of(context, core, address)?;
+    let space = match at {
+        MemoryAt::Physical { address } => {
             context.halt.read(|installed| {
                 let guarded = &Guarded(shared, installed);
                 let refresh = |page| shared.refresh_shadow(installed, page, by);
-                memory::write_virtual(physical, guarded, cr3, cr4, address, bytes, refresh)
+                memory::write_physical(physical, guarded, address, bytes, refresh)
             })?;
+            return Ok(Reply::Done);
         }
-        MemoryAt::Physical { address } => context.halt.read(|installed| {
-            let guarded = &Guarded(shared, installed);
-            let refresh = |page| shared.refresh_shadow(installed, page, by);
-            memory::write_physical(physical, guarded, address, bytes, refresh)
-        })?,
-    }
+        MemoryAt::Virtual { core, address } => (space_of(context, core, address)?, address),
+        MemoryAt::Tables { root, address } => {
+            let owner = context.halt.owner();
+            (space_at(context, owner, root, address)?, address)
+        }
+    };
+    let ((cr3, cr4), address) = space;
+    context.halt.read(|installed| {
+        let guarded = &Guarded(shared, installed);
+        let refresh = |page| shared.refresh_shadow(installed, page, by);
+        memory::write_virtual(physical, guarded, cr3, cr4, address, bytes, refresh)
+    })?;
     Ok(Reply::Done)
 }
 
@@ -170,9 +206,13 @@ pub fn write<'s, P: Ports>(
 pub fn translate<'s, P: Ports>(
     context: &mut Context<'_, '_, P>,
     core: CoreId,
+    root: Option<GuestPhysical>,
     address: GuestVirtual,
 ) -> Result<Reply<'s>, Refusal> {
-    let (cr3, cr4) = space_of(context, core, address)?;
+    let (cr3, cr4) = match root {
+        Some(root) => space_at(context, core, root, address)?,
+        None => space_of(context, core, address)?,
+    };
     let found = walk::translate(&context.shared.memory, cr3, cr4, address).map_err(|missing| {
         Refusal::NotPresent {
             address: missing.address,

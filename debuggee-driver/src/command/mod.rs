@@ -13,6 +13,7 @@ pub mod run;
 pub mod script;
 pub mod step;
 pub mod system;
+pub mod task;
 
 use crate::port::{Cpu, Ports};
 use crate::shared::{Halt, Shared, Writer};
@@ -82,7 +83,12 @@ pub fn answer<'s, P: Ports>(
             expected,
         } => memory::read(context, at, len_bytes, expected, scratch),
         Request::WriteMemory { at, bytes } => memory::write(context, at, bytes),
-        Request::Translate { core, address } => memory::translate(context, core, address),
+        Request::Translate {
+            core,
+            root,
+            address,
+        } => memory::translate(context, core, root, address),
+        Request::ListTasks { which, from } => Ok(task::list(context, which, from, scratch)),
         Request::DigestMemory { address, len_bytes } => memory::digest(context, address, len_bytes),
         Request::AddEvents {
             core,

@@ -1,6 +1,6 @@
 //! Where the cores stand.
 
-use super::{Context, register, too_long};
+use super::{Context, register, task, too_long};
 use crate::cores::roster::Presence;
 use crate::guest::memory;
 use crate::port::Ports;
@@ -75,6 +75,10 @@ pub fn stop<'s, P: Ports>(
             scratch,
         )
     });
+    let changed = context
+        .halt
+        .local_of(core)
+        .and_then(|local| shared.changed_since_last_stop(core, &local.file));
     Stop {
         halt: shared.halts.load(SeqCst),
         cause: context.cause,
@@ -83,5 +87,6 @@ pub fn stop<'s, P: Ports>(
         code,
         missing_cores: context.halt.missing_mask(),
         hits: hits.unwrap_or(Hits::EMPTY),
+        task: task::of_stop(shared, core, changed),
     }
 }

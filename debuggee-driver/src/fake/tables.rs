@@ -3,7 +3,7 @@
 use crate::fake::FlatMemory;
 use crate::guest::kernel::KernelSpace;
 use crate::guest::layout::{GuestLayout, SystemLayout};
-use crate::guest::linux::LinuxLayout;
+use crate::guest::linux::{LinuxLayout, TaskLayout};
 use crate::port::PhysicalMemory;
 use wire_protocol::limits;
 use wire_protocol::packet;
@@ -86,6 +86,7 @@ pub fn linux(init_task: u64) -> LinuxLayout {
         task_leader: 0x48,
         task_comm: 0x38,
         mm_pgd: 8,
+        tasks: TaskLayout::default(),
         for_host: packet::LinuxLayout::default(),
     }
 }

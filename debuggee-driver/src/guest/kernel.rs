@@ -4,6 +4,7 @@
 use super::walk;
 use crate::port::PhysicalMemory;
 use wire_protocol::address::{Extent, GuestVirtual, PAGE_BYTES};
+use wire_protocol::packet::Task;
 
 /// How the kernel's memory is reached, whatever process runs.
 #[derive(Clone, Copy, Debug, Default)]
@@ -32,6 +33,15 @@ pub struct Process {
     pub cr3: u64,
     /// Its name, NUL-padded.
     pub name: [u8; NAME_BYTES],
+}
+
+/// A task, and where its command line stands in its own memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoundTask {
+    /// All else.
+    pub task: Task<'static>,
+    /// Empty if there is none, or it is not told.
+    pub command: Extent<GuestVirtual>,
 }
 
 impl KernelSpace {

@@ -41,8 +41,35 @@ pub struct LinuxLayout {
     pub task_comm: u32,
     /// `mm_struct.pgd`
     pub mm_pgd: u32,
+    /// What lists of tasks need besides.
+    pub tasks: TaskLayout,
     /// What the host has to know: where the list of modules stands.
     pub for_host: packet::LinuxLayout,
+}
+
+/// Where things stand that lists of tasks tell. All zero: not known.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TaskLayout {
+    /// `task_struct.__state`, 32 bits.
+    pub state: u32,
+    /// `task_struct.exit_state`, 32 bits.
+    pub exit_state: u32,
+    /// The core that the task runs on or ran on last, 32 bits.
+    pub core: u32,
+    /// `task_struct.real_parent`
+    pub parent: u32,
+    /// `task_struct.signal`, which all threads of a process share.
+    pub signal: u32,
+    /// `signal_struct.thread_head`, a `list_head`.
+    pub threads: u32,
+    /// `task_struct.thread_node`, a `list_head`.
+    pub thread_node: u32,
+    /// `task_struct.thread.sp`: the stack pointer when it ran last.
+    pub stack: u32,
+    /// `mm_struct.arg_start`
+    pub command_start: u32,
+    /// `mm_struct.arg_end`
+    pub command_end: u32,
 }
 
 /// The number of the process that runs on `core`, 0 for the idle task. `None` if it cannot be

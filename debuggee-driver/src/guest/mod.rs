@@ -5,6 +5,8 @@ pub mod instruction;
 pub mod kernel;
 pub mod layout;
 pub mod linux;
+mod linux_tasks;
 pub mod memory;
 pub mod process;
+pub mod task;
 pub mod walk;

@@ -1,11 +1,12 @@
 //! Processes and threads of the guest, whatever its system. Called in VMX-root, by any core; pure
 //! reads, bounded.
 
-use super::kernel::Process;
+use super::kernel::{NAME_BYTES, Process};
 use super::layout::{GuestLayout, SystemLayout};
 use super::linux;
 use crate::port::PhysicalMemory;
 use wire_protocol::address::{CoreId, GuestVirtual};
+use wire_protocol::packet::TaskName;
 
 /// The number of the process that runs on `core`, 0 for the idle task. `None` if it cannot be
 /// read.
@@ -58,6 +59,20 @@ pub const fn name_of_task(layout: &GuestLayout, task: GuestVirtual) -> GuestVirt
     match &layout.system {
         SystemLayout::Linux(linux) => GuestVirtual(task.0.wrapping_add(linux.task_comm as u64)),
     }
+}
+
+/// Its name.
+#[must_use]
+pub fn task_name(
+    mem: &impl PhysicalMemory,
+    layout: &GuestLayout,
+    task: GuestVirtual,
+) -> Option<TaskName> {
+    let mut raw = [0; NAME_BYTES];
+    layout
+        .kernel
+        .read(mem, name_of_task(layout, task).0, 0, &mut raw)?;
+    Some(TaskName::new(&raw))
 }
 
 /// The process whose page tables are at `cr3`, by which of its root tables ever.

@@ -79,6 +79,7 @@ pub fn stop<P: Ports>(
     if shared.facts.constants.hide_time {
         shared.add_hidden_ticks(cpu.tsc().saturating_sub(still_since));
     }
+    steps::remember(shared, core, &halt.parts().1.file);
     apply(&mut halt.parts().1.file, core, cpu, shared);
     match ending {
         Ending::Go => halt.release(&OnCore::new(cpu, shared), limit_ticks),

@@ -3,6 +3,7 @@
 //! Called by [`super`] in the halts before and behind the steps, and by `exit` in between, in VMX-root.
 
 use crate::command::{self, Context};
+use crate::cores::registers::RegisterFile;
 use crate::event::Running;
 use crate::line::Line;
 use crate::port::{Cpu, Ports};
@@ -61,6 +62,11 @@ pub(super) fn begin<P: Ports>(shared: &Shared<P>, core: CoreId, now: u64) {
 pub(super) fn end<P: Ports>(shared: &Shared<P>) {
     shared.published.end_host_steps();
     shared.steps.try_with(|steps| steps.end());
+}
+
+/// The machine is let go: what `core` has now is what the next stop compares with.
+pub(super) fn remember<P: Ports>(shared: &Shared<P>, core: CoreId, file: &RegisterFile) {
+    shared.steps.try_with(|steps| steps.remember(core, file));
 }
 
 /// A host shakes hands: it is not the one that waits for the answer.

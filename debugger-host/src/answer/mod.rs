@@ -12,10 +12,11 @@ mod problem;
 pub mod recording;
 pub mod session_file;
 pub mod status;
+pub mod task;
 mod warning;
 
 pub use code::{Address, Instruction, Name, Operand};
-pub use news::{Cause, Content, Failure, FailureName, Halt, Message, News, StepEndName};
+pub use news::{Cause, Content, Failure, FailureName, Halt, Message, News, StepEndName, TaskName};
 pub use number::{Bytes, Count, Hex};
 pub use problem::{Field, Problem, Scalar};
 pub use warning::Warning;
@@ -25,6 +26,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use session_file::NotSet;
 use status::Status;
+use task::{ListDamage, Switch, TaskLine};
 
 /// Counts changes of the JSON form.
 pub const FORM_VERSION: u32 = 1;
@@ -86,6 +88,58 @@ pub enum Answer {
     },
     /// The debuggee was halted before.
     HaltedAlready {},
+    /// Processes or threads.
+    Tasks {
+        /// They are threads.
+        are_threads: bool,
+        /// In the order of the kernel's list.
+        tasks: Vec<TaskLine>,
+        /// Where the list is damaged, and ends; null if it is not.
+        damage: Option<ListDamage>,
+    },
+    /// What the operating core runs.
+    CurrentTask {
+        /// That core.
+        core: u16,
+        /// What it runs; null if it cannot be read.
+        task: Option<TaskLine>,
+        /// What commands look at instead; null if it is the core.
+        context: Option<TaskLine>,
+    },
+    /// Commands look at a task that does not run.
+    TaskContext {
+        /// Which.
+        task: TaskLine,
+        /// It has memory of its own.
+        has_memory: bool,
+        /// Where it goes on; null if its registers cannot be read.
+        at: Option<Address>,
+    },
+    /// A task that is to be looked at runs, on what is the operating core now.
+    TaskRuns {
+        /// That core.
+        core: u16,
+        /// What it runs.
+        task: TaskLine,
+    },
+    /// The debuggee halts where a task goes on, once it runs.
+    Switching {
+        /// Number of the breakpoint.
+        id: u32,
+        /// Which task.
+        to: TaskName,
+        /// A thread, and not any of its process.
+        is_thread: bool,
+        /// Where in its way.
+        method: Switch,
+        /// The address.
+        at: Address,
+    },
+    /// Why the debuggee is halted.
+    LastEvent {
+        /// The halt.
+        halt: Box<Halt>,
+    },
     /// Commands work on another core now.
     OperatingCore {
         /// Which.
@@ -106,6 +160,8 @@ pub enum Answer {
         registers: Vec<RegisterValue>,
         /// Flags that are set, by their names; `iopl` has a value of its own.
         flags: Flags,
+        /// Names of those that changed since this core let the debuggee go; null when that is not known.
+        changed: Option<Vec<String>>,
     },
     /// A register, a part of one, or a flag.
     Register {

@@ -5,6 +5,7 @@ use super::status::{DropCause, Status};
 use super::{Address, Count, Hex, Instruction, Problem};
 use crate::dropped::DropNews;
 use crate::script::lines::Line;
+use crate::session::TaskId;
 use crate::timeout::{LineState, Wait};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -229,6 +230,33 @@ pub struct Halt {
     pub at: Address,
     /// The instruction there; null when it cannot be read.
     pub instruction: Option<Instruction>,
+    /// What runs there; null when that is not known.
+    pub task: Option<TaskName>,
+    /// General registers, flags and selectors, but for rip, that are not what they were when this core let the debuggee go;
+    /// null when another core did, or that is told otherwise.
+    pub changed: Option<Vec<String>>,
+}
+
+/// A thread, and its process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TaskName {
+    /// Number of the process.
+    pub pid: u32,
+    /// Number of the thread.
+    pub tid: u32,
+    /// Name of the thread.
+    pub name: String,
+}
+
+impl From<&TaskId> for TaskName {
+    fn from(id: &TaskId) -> Self {
+        Self {
+            pid: id.pid,
+            tid: id.tid,
+            name: id.name.clone(),
+        }
+    }
 }
 
 /// Why the debuggee halted.

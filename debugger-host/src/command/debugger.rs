@@ -3,6 +3,7 @@
 
 use super::CommandError;
 use super::kept::Kept;
+use super::looked_at::TaskContext;
 use crate::answer::event::{Installed, Pools};
 use crate::answer::{Answer, Form, Hex, Message, Report, Warning};
 use crate::expression::eval::{Context, EvalError, Other};
@@ -16,7 +17,6 @@ use crate::symbol::resolve::Symbols;
 use crate::symbol::table::Table;
 use crate::types::register;
 use wire_protocol::event::EventEntry;
-use wire_protocol::register::Register;
 
 /// Where Enter alone goes on.
 #[derive(Clone, Debug)]
@@ -54,6 +54,8 @@ pub struct Debugger {
     pub(super) kept: Kept,
     /// Where Enter alone goes on.
     pub continuation: Option<Continuation>,
+    /// What commands look at, in its halt.
+    pub(super) context: Option<TaskContext>,
     /// The debuggee was let go and no command came since: a halt is left for the next one to tell.
     pub(super) has_just_gone: bool,
     /// The user wants to leave.
@@ -84,6 +86,7 @@ impl Debugger {
             sinks: Sinks::default(),
             kept: Kept::default(),
             continuation: None,
+            context: None,
             has_just_gone: false,
             is_leaving: false,
             script_arguments: Vec::new(),
@@ -167,10 +170,11 @@ impl Debugger {
         })
     }
 
-    /// The operating core's virtual memory.
+    /// The operating core's virtual memory, or that of the task that is looked at.
     #[must_use]
-    pub const fn here(&self) -> Space {
-        Space::Virtual(self.session.core())
+    pub fn here(&self) -> Space {
+        self.context()
+            .map_or(Space::Virtual(self.session.core()), TaskContext::space)
     }
 
     /// Reads the list of modules, once in a halt.
@@ -261,6 +265,12 @@ impl Context for Debugger {
     fn register(&mut self, name: &str) -> Result<u64, EvalError> {
         let part =
             register::part(name).ok_or_else(|| EvalError::UnknownRegister { name: name.into() })?;
+        if let Some(context) = self.context() {
+            return match context.register(part.register) {
+                Some(whole) => Ok(part.of(whole)),
+                None => Err(EvalError::Unreadable(context.not_saved(name).to_string())),
+            };
+        }
         let whole = self
             .session
             .register(part.register)
@@ -270,10 +280,7 @@ impl Context for Debugger {
 
     fn pseudo(&mut self, name: &str) -> Result<u64, EvalError> {
         match name {
-            "ip" => self
-                .session
-                .register(Register::Rip)
-                .map_err(|error| self.unreadable(error)),
+            "ip" => self.register("rip"),
             "core" => match self.session.halt() {
                 Some(_) => Ok(u64::from(self.session.core().0)),
                 None => Err(self.unreadable(SessionError::Running)),

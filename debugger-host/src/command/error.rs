@@ -199,6 +199,101 @@ pub enum CommandError {
         /// Their numbers, hexadecimal.
         pids: String,
     },
+    /// No process of that number.
+    #[error("no process {pid:x} (0n{pid}) is there; `.process list` shows all")]
+    NoSuchProcess {
+        /// As typed.
+        pid: u32,
+    },
+    /// No thread of that number.
+    #[error("no thread {tid:x} (0n{tid}) is there; `.thread list` shows all")]
+    NoSuchThread {
+        /// As typed.
+        tid: u32,
+    },
+    /// What is to be a process is a thread.
+    #[error(
+        "{tid:x} is a thread of process {pid:x} ({name}): say {pid:x}, or `.thread context {tid:x}`"
+    )]
+    IsThread {
+        /// As typed.
+        tid: u32,
+        /// Its process.
+        pid: u32,
+        /// Its name.
+        name: String,
+    },
+    /// A process that is no more.
+    #[error("process {pid:x} ({name}) has ended; its memory is gone, and it does not run any more")]
+    Exited {
+        /// Its number.
+        pid: u32,
+        /// Its name.
+        name: String,
+    },
+    /// A task that has no code of its own.
+    #[error(
+        "{tid:x} ({name}) is a thread of the kernel and has no code of its own; `.process2` and `.thread2` halt when the kernel has switched to it"
+    )]
+    KernelThread {
+        /// Its number.
+        tid: u32,
+        /// Its name.
+        name: String,
+    },
+    /// A task that has not come from code of its own.
+    #[error(
+        "where {tid:x} ({name}) goes on in its own code cannot be read; `.process2` and `.thread2` halt when the kernel has switched to it"
+    )]
+    NoUserCode {
+        /// Its number.
+        tid: u32,
+        /// Its name.
+        name: String,
+    },
+    /// No task has its structure there.
+    #[error(
+        "no process or thread has its structure at {address:016x}; `.process list` and `.thread list` show where they are"
+    )]
+    NoTaskAt {
+        /// As typed.
+        address: u64,
+    },
+    /// Nothing is known of processes.
+    #[error("the driver does not tell where processes and threads are; load one of this release")]
+    NoTasks,
+    /// A list that is a loop.
+    #[error("the kernel's list of tasks is damaged: what stands at {at:016x} leads back into it")]
+    TasksLoop {
+        /// The node.
+        at: u64,
+    },
+    /// A list that is cut.
+    #[error("the kernel's list of tasks is damaged: what stands at {at:016x} leads nowhere")]
+    TasksCut {
+        /// The node.
+        at: u64,
+    },
+    /// The kernel's function is not known.
+    #[error(
+        "the kernel has no symbol finish_task_switch, where it has switched to another task; load its symbols (--symbols FILE)"
+    )]
+    NoSwitch,
+    /// A register that was not saved.
+    #[error(
+        "{name} of {tid:x} was not saved when it ran last: r15 r14 r13 r12 rbx rbp rip rsp are; `.thread context off` returns to the core's registers"
+    )]
+    NotSaved {
+        /// As typed.
+        name: String,
+        /// The thread.
+        tid: u32,
+    },
+    /// Registers that are not in a core.
+    #[error(
+        "registers of a task that does not run cannot be changed; `.thread context off` returns to the core's"
+    )]
+    ContextRegisters,
     /// No symbol near an address.
     #[error("no symbol is near {address:016x}")]
     NoPlace {

@@ -21,6 +21,7 @@ struct Dump {
     physical: bool,
     address: Expression,
     len: Option<Expression>,
+    pid: Option<Expression>,
 }
 
 /// `l LEN`, if it comes next.
@@ -32,6 +33,28 @@ pub(super) fn length(arguments: &mut Arguments<'_>) -> Result<Option<Expression>
     }
 }
 
+/// `pid N`, if it comes next.
+pub(super) fn process(arguments: &mut Arguments<'_>) -> Result<Option<Expression>, ParseError> {
+    if arguments.keyword("pid") {
+        arguments.number("the process").map(Some)
+    } else {
+        Ok(None)
+    }
+}
+
+/// `l LEN` and `pid N`, in any order.
+pub(super) fn length_and_process(
+    arguments: &mut Arguments<'_>,
+) -> Result<(Option<Expression>, Option<Expression>), ParseError> {
+    let pid = process(arguments)?;
+    let len = length(arguments)?;
+    let pid = match pid {
+        Some(pid) => Some(pid),
+        None => process(arguments)?,
+    };
+    Ok((len, pid))
+}
+
 pub(super) fn dump(mut arguments: Arguments<'_>) -> Parsed {
     let name = arguments.name.to_owned();
     let unit = match name.trim_start_matches('!') {
@@ -41,11 +64,16 @@ pub(super) fn dump(mut arguments: Arguments<'_>) -> Parsed {
         _ => Unit::Bytes,
     };
     let address = arguments.expression("the address")?;
-    let len = length(&mut arguments)?;
+    let physical = name.starts_with('!');
+    let (len, pid) = match physical {
+        true => (length(&mut arguments)?, None),
+        false => length_and_process(&mut arguments)?,
+    };
     arguments.end()?;
     Ok(Box::new(Dump {
         unit,
-        physical: name.starts_with('!'),
+        pid,
+        physical,
         name,
         address,
         len,
@@ -79,7 +107,7 @@ impl Action for Dump {
         let space = if self.physical {
             Space::Physical
         } else {
-            debugger.here()
+            debugger.space_of(self.pid.as_ref())?
         };
         let bytes = debugger.session.memory(space, address, len as usize)?;
         debugger.continuation = Some(Continuation {
@@ -103,6 +131,7 @@ struct Enter {
     physical: bool,
     address: Expression,
     values: Vec<Expression>,
+    pid: Option<Expression>,
 }
 
 pub(super) fn enter(mut arguments: Arguments<'_>) -> Parsed {
@@ -114,14 +143,22 @@ pub(super) fn enter(mut arguments: Arguments<'_>) -> Parsed {
     };
     let address = arguments.tight_expression("the address")?;
     let mut values = vec![arguments.tight_expression("the value")?];
+    let physical = name.starts_with('!');
+    let mut pid = None;
     while !arguments.is_empty() {
+        if !physical && let Some(of) = process(&mut arguments)? {
+            pid = Some(of);
+            arguments.end()?;
+            break;
+        }
         values.push(arguments.tight_expression("the value")?);
     }
     Ok(Box::new(Enter {
         bytes,
-        physical: name.starts_with('!'),
+        physical,
         address,
         values,
+        pid,
     }))
 }
 
@@ -144,26 +181,27 @@ impl Action for Enter {
         let space = if self.physical {
             Space::Physical
         } else {
-            debugger.here()
+            debugger.space_of(self.pid.as_ref())?
         };
         debugger.session.write_memory(space, address, &bytes)?;
         Ok(Answer::Done {})
     }
 }
 
-struct ToPhysical(Expression);
+struct ToPhysical(Expression, Option<Expression>);
 
 pub(super) fn to_physical(mut arguments: Arguments<'_>) -> Parsed {
     let address = arguments.expression("the address")?;
+    let pid = process(&mut arguments)?;
     arguments.end()?;
-    Ok(Box::new(ToPhysical(address)))
+    Ok(Box::new(ToPhysical(address, pid)))
 }
 
 impl Action for ToPhysical {
     fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
         let address = debugger.value(&self.0)?;
-        let core = debugger.session.core();
-        let (physical, page_bytes) = debugger.session.translate(core, address)?;
+        let space = debugger.space_of(self.1.as_ref())?;
+        let (physical, page_bytes) = debugger.session.translate(space, address)?;
         Ok(Answer::Physical {
             virtual_address: Hex(address),
             physical_address: Hex(physical.0),
@@ -183,7 +221,7 @@ pub(super) fn to_virtual(mut arguments: Arguments<'_>) -> Parsed {
 impl Action for ToVirtual {
     fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
         let physical = debugger.value(&self.0)?;
-        let core = debugger.session.core();
+        let core = Space::Virtual(debugger.session.core());
         let identity = debugger.session.identity();
         let (direct, image) = (identity.direct_map_base.0, identity.kernel_base.0);
         let mut mappings = Vec::new();

@@ -7,7 +7,8 @@ use crate::answer::{
     event::Trigger,
 };
 use crate::disasm::disassemble;
-use crate::session::{self, MessageContent, ProgramMessage, Session};
+use crate::session::{self, MessageContent, ProgramMessage, Session, TaskId};
+use crate::types::register::spelling;
 use std::time::{Duration, Instant};
 use wire_protocol::event::Lifetime;
 use wire_protocol::packet::{Source, StopCause};
@@ -15,6 +16,12 @@ use wire_protocol::packet::{Source, StopCause};
 /// As long as the debuggee runs, messages may come without end: so long are they shown before
 /// keyboard and line are looked at again.
 const TURN: Duration = Duration::from_millis(200);
+
+/// Names of the registers that changed before a halt.
+pub(super) fn changed(halt: &session::Halt) -> Option<Vec<String>> {
+    let set = halt.task.as_ref()?.changed?;
+    Some(set.iter().map(spelling).collect())
+}
 
 impl Debugger {
     /// Reports what there is: everything if the debuggee is halted, else for a while. Ctrl+C
@@ -150,6 +157,8 @@ impl Debugger {
             instruction: disassemble(&halt.code, halt.rip.0, &self.symbols)
                 .into_iter()
                 .next(),
+            task: halt.task.as_ref().map(|task| (&TaskId::from(task)).into()),
+            changed: changed(halt),
         }
     }
 

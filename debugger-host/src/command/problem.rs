@@ -99,6 +99,19 @@ described!(CommandError {
     NoModule { name }
     NoProcess { name }
     ManyProcesses { name, pids }
+    NoSuchProcess { pid }
+    NoSuchThread { tid }
+    IsThread { tid, pid, name }
+    Exited { pid, name }
+    KernelThread { tid, name }
+    NoUserCode { tid, name }
+    NoTaskAt { address }
+    NoTasks {}
+    TasksLoop { at }
+    TasksCut { at }
+    NoSwitch {}
+    NotSaved { name, tid }
+    ContextRegisters {}
     NoPlace { address }
     TooBig { what, value, limit }
     OutOfRange { what, value, least, most }

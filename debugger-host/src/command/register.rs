@@ -1,5 +1,7 @@
 //! `r`: shows and changes registers, parts of registers, flags.
 
+use super::looked_at::TaskContext;
+use super::news::changed;
 use super::{Action, Arguments, CommandError, Debugger, ParseError};
 use crate::answer::{Answer, Flags, Hex, RegisterValue};
 use crate::expression::Expression;
@@ -73,9 +75,12 @@ fn values(debugger: &mut Debugger, set: RegisterSet, is_all: bool) -> Result<Ans
     let core = debugger.session.core();
     let values = debugger.session.registers(core, set)?;
     let rflags = values.iter().find(|(r, _)| *r == Register::Rflags);
+    let halt = debugger.session.halt();
+    let changed = halt.filter(|halt| halt.core == core).and_then(changed);
     Ok(Answer::Registers {
         core: core.0,
         is_all,
+        changed,
         flags: flags(rflags.map_or(0, |(_, value)| *value)),
         registers: values
             .iter()
@@ -87,9 +92,45 @@ fn values(debugger: &mut Debugger, set: RegisterSet, is_all: bool) -> Result<Ans
     })
 }
 
+/// Registers that a task saved when it ran last.
+fn of_task(context: &TaskContext, core: u16, wanted: &Registers) -> Result<Answer, CommandError> {
+    match wanted {
+        Registers::Show | Registers::All => Ok(Answer::Registers {
+            core,
+            is_all: true,
+            changed: None,
+            flags: flags(0),
+            registers: context
+                .registers()
+                .iter()
+                .map(|(register, value)| RegisterValue {
+                    name: spelling(*register),
+                    value: Hex(*value),
+                })
+                .collect(),
+        }),
+        Registers::Read(name) => {
+            let part = known(name)?;
+            let whole = context.register(part.register);
+            let whole = whole.ok_or_else(|| context.not_saved(name))?;
+            Ok(Answer::Register {
+                core,
+                name: name.clone(),
+                bits: part.bits,
+                value: Hex(part.of(whole)),
+                flags: None,
+            })
+        }
+        Registers::Write(..) => Err(CommandError::ContextRegisters),
+    }
+}
+
 impl Action for Registers {
     fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
         let core = debugger.session.core();
+        if let Some(context) = debugger.context() {
+            return of_task(context, core.0, self);
+        }
         match self {
             Self::Show => values(debugger, general(), false),
             Self::All => {

@@ -59,6 +59,26 @@ impl Action for Pause {
     }
 }
 
+struct LastEvent;
+
+pub(super) fn last_event(mut arguments: Arguments<'_>) -> Parsed {
+    arguments.end()?;
+    Ok(Box::new(LastEvent))
+}
+
+impl Action for LastEvent {
+    fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
+        debugger.session.must_be_halted()?;
+        let halt = debugger
+            .session
+            .halt()
+            .cloned()
+            .ok_or(SessionError::Running)?;
+        let halt = Box::new(debugger.halt(&halt));
+        Ok(Answer::LastEvent { halt })
+    }
+}
+
 struct Wait(Option<Expression>);
 
 pub(super) fn wait(mut arguments: Arguments<'_>) -> Parsed {
@@ -141,6 +161,7 @@ impl Action for Core {
                 most: u64::from(cores.saturating_sub(1)),
             })?;
             debugger.session.set_core(core)?;
+            debugger.look_at_core();
             return Ok(Answer::OperatingCore { core: core.0 });
         }
         let operating = debugger.session.core();

@@ -1,6 +1,6 @@
 //! Names, modules, and code with names in it.
 
-use super::memory::{bounded, length};
+use super::memory::{bounded, length_and_process};
 use super::{Action, Arguments, CommandError, Continuation, Debugger, ParseError};
 use crate::answer::{Address, Answer, Hex, Module, Name};
 use crate::disasm::{INSTRUCTION_BYTES, disassemble};
@@ -16,32 +16,39 @@ const CODE_BYTES: u64 = 0x40;
 struct Unassemble {
     address: Option<Expression>,
     len: Option<Expression>,
+    pid: Option<Expression>,
 }
 
 pub(super) fn unassemble(mut arguments: Arguments<'_>) -> Parsed {
     let mut ahead = arguments.clone();
-    let address = if ahead.is_empty() || ahead.keyword("l") {
+    let address = if ahead.is_empty() || ahead.keyword("l") || ahead.keyword("pid") {
         None
     } else {
         Some(arguments.expression("the address")?)
     };
-    let len = length(&mut arguments)?;
+    let (len, pid) = length_and_process(&mut arguments)?;
     arguments.end()?;
-    Ok(Box::new(Unassemble { address, len }))
+    Ok(Box::new(Unassemble { address, len, pid }))
 }
 
 impl Action for Unassemble {
     fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
         let address = match &self.address {
             Some(address) => debugger.value(address)?,
-            None => debugger.session.register(Register::Rip)?,
+            None => match debugger.context() {
+                Some(context) => {
+                    let rip = context.register(Register::Rip);
+                    rip.ok_or_else(|| context.not_saved("rip"))?
+                }
+                None => debugger.session.register(Register::Rip)?,
+            },
         };
         let len = bounded(debugger, self.len.as_ref(), CODE_BYTES)?;
         // Code of the kernel without a name may be that of a module or a BPF program.
         if address >> 63 == 1 && debugger.symbols.place(address).is_none() {
             debugger.refresh_modules()?;
         }
-        let space = debugger.here();
+        let space = debugger.space_of(self.pid.as_ref())?;
         // The last instruction may end behind the length.
         let bytes =
             debugger

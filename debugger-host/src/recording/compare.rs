@@ -234,6 +234,7 @@ fn stable_reply(reply: &Reply<'_>) -> Fields {
         )],
         Reply::Stepped(stepped) => vec![("cause", stepped.stop.cause.told())],
         Reply::Branches { is_on, .. } => vec![("whether it records", is_on.told())],
+        Reply::Tasks(found) => vec![("end", found.end.told())],
         Reply::Done
         | Reply::Memory { .. }
         | Reply::MemoryAsExpected

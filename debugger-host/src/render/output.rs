@@ -134,7 +134,7 @@ impl Listener for Screen {
                 }
             }
             (Form::Text, Report::Next { core, line }) => {
-                let prompt = text::prompt(core).unwrap_or_else(|| "> ".to_owned());
+                let prompt = text::prompt(core, None).unwrap_or_else(|| "> ".to_owned());
                 output.line(format!("{prompt}{line}"));
             }
             (Form::Text, Report::Response(response)) => output.response(response),

@@ -5,6 +5,7 @@ mod complete;
 pub mod interactive;
 mod keyboard;
 
+use crate::answer::TaskName;
 use crate::command::Debugger;
 use crate::render::text;
 
@@ -16,5 +17,8 @@ fn prompt(debugger: &Debugger) -> String {
     }
     let is_halted = debugger.session.halt().is_some();
     let core = is_halted.then(|| debugger.session.core().0);
-    text::prompt(core).unwrap_or_default()
+    let looked_at = debugger.context().map(|of| of.id());
+    let task = looked_at.or(debugger.session.current_task());
+    let task = task.map(TaskName::from);
+    text::prompt(core, task.as_ref()).unwrap_or_default()
 }

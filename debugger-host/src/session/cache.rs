@@ -10,6 +10,8 @@ use wire_protocol::register::{Register, RegisterSet};
 pub enum Space {
     /// As the page tables of a core say.
     Virtual(CoreId),
+    /// Through the page tables of a process, at a physical address.
+    Tables(u64),
     /// Without translation.
     Physical,
 }

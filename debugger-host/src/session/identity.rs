@@ -3,7 +3,7 @@
 use wire_protocol::address::{CoreId, Extent, GuestPhysical, GuestVirtual};
 use wire_protocol::digest::DigestKey;
 use wire_protocol::packet::{
-    Constants, Features, GuestSystem, Hello, LinuxLayout, Stop, StopCause,
+    Constants, Features, GuestSystem, Hello, LinuxLayout, Stop, StopCause, StopTask,
 };
 
 /// The debuggee, as it introduced itself.
@@ -84,6 +84,8 @@ pub struct Halt {
     pub code: Vec<u8>,
     /// Bit N set: core N may still run.
     pub missing_cores: u64,
+    /// What that core runs, if that is told.
+    pub task: Option<StopTask>,
 }
 
 impl From<&Stop<'_>> for Halt {
@@ -95,6 +97,7 @@ impl From<&Stop<'_>> for Halt {
             rip: stop.rip,
             code: stop.code.to_vec(),
             missing_cores: stop.missing_cores,
+            task: stop.task,
         }
     }
 }

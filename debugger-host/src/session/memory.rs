@@ -1,7 +1,7 @@
 //! Memory of the halted debuggee.
 
 use super::{Session, SessionError, Space};
-use wire_protocol::address::{CoreId, GuestPhysical, GuestVirtual};
+use wire_protocol::address::{GuestPhysical, GuestVirtual};
 use wire_protocol::limits;
 use wire_protocol::pack;
 use wire_protocol::packet::{Features, MemoryAt, Reply, Request};
@@ -13,6 +13,10 @@ const fn place(space: Space, address: u64) -> MemoryAt {
     match space {
         Space::Virtual(core) => MemoryAt::Virtual {
             core,
+            address: GuestVirtual(address),
+        },
+        Space::Tables(root) => MemoryAt::Tables {
+            root: GuestPhysical(root),
             address: GuestVirtual(address),
         },
         Space::Physical => MemoryAt::Physical {
@@ -65,7 +69,7 @@ impl Session {
     /// What was there before, or what the kernel's image has there.
     fn expected(&self, space: Space, address: u64, len: usize) -> Option<Vec<u8>> {
         let from_image = || match space {
-            Space::Virtual(_) => self.image.as_ref()?.expected(address, len),
+            Space::Virtual(_) | Space::Tables(_) => self.image.as_ref()?.expected(address, len),
             Space::Physical => None,
         };
         self.cache.expected(space, address, len).or_else(from_image)
@@ -134,18 +138,25 @@ impl Session {
         })
     }
 
-    /// Physical address of a virtual one, and the size of the page it stands in.
+    /// Physical address of a virtual one, and the size of the page it stands in. A physical one is looked at as the operating
+    /// core's.
     ///
     /// # Errors
     /// When it is not mapped, or the debuggee runs or does not answer.
     pub fn translate(
         &mut self,
-        core: CoreId,
+        space: Space,
         address: u64,
     ) -> Result<(GuestPhysical, u64), SessionError> {
         self.must_be_halted()?;
+        let (core, root) = match space {
+            Space::Virtual(core) => (core, None),
+            Space::Tables(root) => (self.core, Some(GuestPhysical(root))),
+            Space::Physical => (self.core, None),
+        };
         let request = Request::Translate {
             core,
+            root,
             address: GuestVirtual(address),
         };
         self.ask("translate", &request, |reply| match reply {

@@ -21,6 +21,7 @@ mod run;
 mod script;
 mod step;
 mod tape;
+mod task;
 
 pub use as_host::{Divergence, Essence, How, PlayError, Played};
 pub use cache::Space;
@@ -30,6 +31,7 @@ pub use identity::{Halt, Identity, System};
 pub use news::{MessageContent, News, ProgramMessage};
 pub use script::{Flushed, RunResult, Script};
 pub use step::{Step, Stepped};
+pub use task::{Damage, TaskId, TaskInfo};
 
 use crate::symbol::image::Image;
 use crate::timeout::{Timeout, Wait};
@@ -79,6 +81,8 @@ pub struct Session {
     identity: Identity,
     halted: Option<Halt>,
     core: CoreId,
+    /// What that core runs, in a halt.
+    current: Option<TaskId>,
     cache: Cache,
     image: Option<Image>,
     mirror: Mirror,
@@ -110,6 +114,7 @@ impl Session {
             identity: Identity::unknown(),
             halted: None,
             core: CoreId(0),
+            current: None,
             cache: Cache::default(),
             image: None,
             mirror: Mirror::default(),
@@ -150,7 +155,8 @@ impl Session {
             Some(Endpoint::Net { .. }) => Features::REPEATED_MEMORY,
             _ => Features::COMPRESSED_MEMORY,
         };
-        let features = packing | Features::EXPECTED_MEMORY | Features::THREAD_STEPS;
+        let features =
+            packing | Features::EXPECTED_MEMORY | Features::THREAD_STEPS | Features::TASKS;
         let request = Request::Hello { features };
         let reply = self.exchange("connect", &request)?;
         match Message::decode(&reply, GuestVirtual(0)) {
@@ -352,6 +358,7 @@ impl Session {
         self.mirror.check_after_run();
         self.mirror.count_hits(hits);
         self.core = halt.core;
+        self.current = halt.task.as_ref().map(TaskId::from);
         self.halted = Some(halt.clone());
     }
 

@@ -59,7 +59,7 @@ impl Session {
         self.core
     }
 
-    /// Makes commands work on another core. Nothing is sent.
+    /// Makes commands work on another core. What that one runs is asked for.
     ///
     /// # Errors
     /// When there is no such core, or it is not held.
@@ -75,6 +75,7 @@ impl Session {
         if core.0 < 64 && halt.missing_cores & (1 << core.0) != 0 {
             return Err(SessionError::Refused(Refusal::CoreAway { core }));
         }
+        self.learn_current(core)?;
         self.core = core;
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! What the made-up debuggee answers.
 
-use super::{Controls, KERNEL, MEMORY_BYTES, Machine, POOL, send};
+use super::{Controls, KERNEL, MEMORY_BYTES, Machine, POOL, send, tasks};
 use std::sync::atomic::Ordering;
 use wire_protocol::address::{CoreId, EventId, Extent, GuestPhysical, GuestVirtual};
 use wire_protocol::branch::{Branch, BranchKind, BranchOrder, Notes, filter};
@@ -229,7 +229,11 @@ pub(super) fn answer(
                 Reply::Done
             }
         },
-        Request::Translate { core, address } => {
+        Request::ListTasks { which, from } => {
+            let is_damaged = controls.lists_loop.load(Ordering::Relaxed);
+            Reply::Tasks(tasks::list(which, from, is_damaged, base, &mut scratch))
+        }
+        Request::Translate { core, address, .. } => {
             match machine.at(MemoryAt::Virtual { core, address }) {
                 Err(refusal) => Reply::Refused(refusal),
                 Ok(offset) => Reply::Physical {
@@ -456,6 +460,7 @@ fn step(
             code: &[0x90],
             missing_cores: 0,
             hits: Hits::EMPTY,
+            task: Some(tasks::on_core(core, false)),
         },
         count,
         set,
@@ -474,7 +479,10 @@ fn hello<'s>(
 ) -> Reply<'s> {
     let ram = Extent::new(GuestPhysical(0), MEMORY_BYTES);
     Reply::Hello(Hello {
-        features: Features::COMPRESSED_MEMORY | Features::EXPECTED_MEMORY | Features::THREAD_STEPS,
+        features: Features::COMPRESSED_MEMORY
+            | Features::EXPECTED_MEMORY
+            | Features::THREAD_STEPS
+            | Features::TASKS,
         session: 0x1234,
         key: Some(KEY),
         cores: 2,

@@ -6,6 +6,7 @@ pub(crate) mod host;
 pub(crate) mod places;
 pub(crate) mod script;
 pub(crate) mod sessions;
+mod tasks;
 
 use answer::{answer, put_module};
 use std::collections::BTreeMap;
@@ -57,6 +58,8 @@ pub(crate) struct Controls {
     pub(crate) next_stop: Mutex<Option<ToldStop>>,
     /// The driver says goodbye and is there no more, or is loaded anew.
     pub(crate) driver: Mutex<Option<Driver>>,
+    /// The list of processes is a loop.
+    pub(crate) lists_loop: AtomicBool,
     /// Core 1 dies.
     pub(crate) core_dies: AtomicBool,
     /// Messages that are sent as they are, whatever they mean.
@@ -119,7 +122,7 @@ impl Debuggee {
     pub(crate) fn symbols(&self) -> PathBuf {
         self.file(
             "System.map",
-            "ffffffff81000000 T _text\nffffffff81000000 T _stext\nffffffff81001000 T do_sys_openat2\n\
+            "ffffffff81000000 T _text\nffffffff81000000 T _stext\nffffffff81000800 T finish_task_switch\nffffffff81001000 T do_sys_openat2\n\
              ffffffff81002000 T vfs_read\nffffffff81010000 T _end\n",
         )
     }
@@ -366,6 +369,7 @@ impl Machine {
             code: &CODE,
             missing_cores: 0,
             hits: Hits::encode_into(hits, GuestVirtual(0), scratch).expect("fits"),
+            task: Some(tasks::on_core(core, true)),
         })
     }
 
@@ -382,7 +386,7 @@ impl Machine {
 
     fn at(&self, at: MemoryAt) -> Result<usize, Refusal> {
         match at {
-            MemoryAt::Virtual { address, .. } => address
+            MemoryAt::Virtual { address, .. } | MemoryAt::Tables { address, .. } => address
                 .0
                 .checked_sub(KERNEL)
                 .filter(|offset| *offset < MEMORY_BYTES)

@@ -28,8 +28,10 @@ enum Meaning {
 
 fn meaning(word: &str) -> Meaning {
     Meaning::Other(match word {
-        "N" | "C" | "P" | "T" | "MS" | "SECONDS" | "LENGTH" | "COUNT" | "MAX" | "NUMBER"
-        | "LEAF" | "MSR" | "PORT" | "VECTOR" | "BITS" | "XCR" | "BYTES" => return Meaning::Number,
+        "N" | "C" | "P" | "T" | "PID" | "TID" | "MS" | "SECONDS" | "LENGTH" | "COUNT" | "MAX"
+        | "NUMBER" | "LEAF" | "MSR" | "PORT" | "VECTOR" | "BITS" | "XCR" | "BYTES" => {
+            return Meaning::Number;
+        }
         "ADDRESS" | "FROM" => "vfs_read",
         "TO" => "vfs_read+8",
         "PHYSICAL" => "1000",

@@ -11,17 +11,26 @@ use wire_protocol::limits;
 impl RawFacts {
     /// From its bytes.
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        if bytes.len() != size_of::<Self>() {
+        if !Self::is_size(bytes.len()) {
             return None;
         }
+        let len = bytes.len() as u64;
         let mut bytes = bytes.iter().copied();
         let facts = Self::read(&mut || bytes.next().unwrap_or_default());
-        facts.is_sound().then_some(facts)
+        (facts.is_sound() && facts.size_bytes == len).then_some(facts)
+    }
+
+    /// Recordings of drivers that did not tell of lists of tasks have these fields less, at the end.
+    const LATER_BYTES: usize = 10 * size_of::<u64>();
+
+    /// Whether facts can have this size.
+    const fn is_size(bytes: usize) -> bool {
+        bytes == size_of::<Self>() || bytes == size_of::<Self>() - Self::LATER_BYTES
     }
 
     /// Whether these can be facts, and not something that begins like them.
     fn is_sound(&self) -> bool {
-        self.size_bytes == size_of::<Self>() as u64
+        Self::is_size(self.size_bytes as usize)
             && (1..=self.chunks.len() as u64).contains(&self.chunk_count)
             && (1..=limits::CORES as u64).contains(&self.core_count)
             && self.banner_bytes <= limits::BANNER_BYTES as u64

@@ -80,6 +80,12 @@ const ROWS: &[Row] = &[
         "check_length(bytes.len() + limits::MEMORY_BYTES)?;",
     ),
     (
+        "ListTasks",
+        "command/task.rs",
+        "Reply::Tasks(FoundTasks { end, at, tasks })",
+        "Reply::Tasks(FoundTasks { end, at: GuestVirtual(at.0 + 1), tasks })",
+    ),
+    (
         "Translate",
         "command/memory.rs",
         "address: found.address,",

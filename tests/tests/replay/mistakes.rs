@@ -23,6 +23,10 @@ const fn next_byte(at: MemoryAt) -> MemoryAt {
             core,
             address: GuestVirtual(address.0.wrapping_add(1)),
         },
+        MemoryAt::Tables { root, address } => MemoryAt::Tables {
+            root,
+            address: GuestVirtual(address.0.wrapping_add(1)),
+        },
         MemoryAt::Physical { address } => MemoryAt::Physical {
             address: GuestPhysical(address.0 + 1),
         },
@@ -74,8 +78,14 @@ fn mistaken(request: Request<'_>) -> Request<'_> {
             at: next_byte(at),
             bytes,
         },
-        Request::Translate { core, address } => Request::Translate {
+        Request::ListTasks { .. } => Request::Pools,
+        Request::Translate {
             core,
+            root,
+            address,
+        } => Request::Translate {
+            core,
+            root,
             address: GuestVirtual(address.0 ^ 0x1000),
         },
         Request::DigestMemory { address, len_bytes } => Request::DigestMemory {

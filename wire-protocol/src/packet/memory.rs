@@ -1,7 +1,7 @@
 //! Reading, writing, translating and digesting memory. Requests are made by the host and
 //! answered by the driver while the debuggee is halted.
 
-use crate::address::{CoreId, GuestPhysical, GuestVirtual};
+use crate::address::{CoreId, GuestPhysical, GuestVirtual, PAGE_BYTES};
 use crate::codec::{
     self, EncodeError, Parsed, Writer, difference, fixed_u64, narrow, reject, take, when,
 };
@@ -18,6 +18,13 @@ pub enum MemoryAt {
         /// First byte.
         address: GuestVirtual,
     },
+    /// Through page tables of any process.
+    Tables {
+        /// Where they begin.
+        root: GuestPhysical,
+        /// First byte.
+        address: GuestVirtual,
+    },
     /// Without translation.
     Physical {
         /// First byte.
@@ -26,13 +33,23 @@ pub enum MemoryAt {
 }
 
 const PHYSICAL: u64 = 1;
+/// In the place of a core, with [`PHYSICAL`].
+const TABLES: u16 = 1;
 const EXPECTED: u64 = 2;
+/// Beside the number of a core that is to translate: page tables follow.
+const WITH_ROOT: u32 = 1 << 16;
 
-/// `core << 2 | flags`, or the flags alone for a physical address; then the address.
+/// `core << 2 | flags`, or the flags alone for a physical address, or those with a 1 in the place of the core for page tables,
+/// of which the page follows; then the address.
 fn write_at(at: MemoryAt, flags: u64, base: u64, out: &mut Writer<'_>) -> Result<(), EncodeError> {
     match at {
         MemoryAt::Virtual { core, address } => {
             out.varint(u64::from(core.0) << 2 | flags)?;
+            out.difference(address.0, base)
+        }
+        MemoryAt::Tables { root, address } => {
+            out.varint(u64::from(TABLES) << 2 | PHYSICAL | flags)?;
+            write_root(root, out)?;
             out.difference(address.0, base)
         }
         MemoryAt::Physical { address } => {
@@ -53,6 +70,11 @@ fn parse_at(base: u64, input: &[u8]) -> Parsed<'_, (MemoryAt, u64)> {
         let core = CoreId(core);
         let address = GuestVirtual(address);
         Ok((rest, (MemoryAt::Virtual { core, address }, flags)))
+    } else if core == TABLES {
+        let (rest, root) = parse_root(rest)?;
+        let (rest, address) = difference(base)(rest)?;
+        let address = GuestVirtual(address);
+        Ok((rest, (MemoryAt::Tables { root, address }, flags)))
     } else {
         if core != 0 {
             return reject(input);
@@ -60,6 +82,21 @@ fn parse_at(base: u64, input: &[u8]) -> Parsed<'_, (MemoryAt, u64)> {
         let (rest, address) = codec::varint(rest)?;
         let address = GuestPhysical(address);
         Ok((rest, (MemoryAt::Physical { address }, flags)))
+    }
+}
+
+fn write_root(root: GuestPhysical, out: &mut Writer<'_>) -> Result<(), EncodeError> {
+    if !root.0.is_multiple_of(PAGE_BYTES) {
+        return Err(EncodeError::OverLimit);
+    }
+    out.varint(root.0 / PAGE_BYTES)
+}
+
+fn parse_root(input: &[u8]) -> Parsed<'_, GuestPhysical> {
+    let (rest, page) = codec::varint(input)?;
+    match page.checked_mul(PAGE_BYTES) {
+        Some(root) => Ok((rest, GuestPhysical(root))),
+        None => reject(input),
     }
 }
 
@@ -112,18 +149,32 @@ pub(crate) fn parse_write(base: u64, input: &[u8]) -> Parsed<'_, (MemoryAt, &'_ 
 
 pub(crate) fn write_translate(
     core: CoreId,
+    root: Option<GuestPhysical>,
     address: GuestVirtual,
     base: u64,
     out: &mut Writer<'_>,
 ) -> Result<(), EncodeError> {
-    out.varint(core.0)?;
+    match root {
+        None => out.varint(core.0)?,
+        Some(root) => {
+            out.varint(u32::from(core.0) | WITH_ROOT)?;
+            write_root(root, out)?;
+        }
+    }
     out.difference(address.0, base)
 }
 
-pub(crate) fn parse_translate(base: u64, input: &[u8]) -> Parsed<'_, (CoreId, GuestVirtual)> {
-    let (rest, core) = narrow(input)?;
+pub(crate) fn parse_translate(
+    base: u64,
+    input: &[u8],
+) -> Parsed<'_, (CoreId, Option<GuestPhysical>, GuestVirtual)> {
+    let (rest, head) = narrow::<u32>(input)?;
+    let Ok(core) = u16::try_from(head & !WITH_ROOT) else {
+        return reject(input);
+    };
+    let (rest, root) = when(head & WITH_ROOT != 0, parse_root, rest)?;
     let (rest, address) = difference(base)(rest)?;
-    Ok((rest, (CoreId(core), GuestVirtual(address))))
+    Ok((rest, (CoreId(core), root, GuestVirtual(address))))
 }
 
 pub(crate) fn write_digest_request(
@@ -316,7 +367,14 @@ mod tests {
         assert_eq!(body, [12, 5]);
         let core = CoreId(1);
         let address = BASE;
-        assert_eq!(request_body(Request::Translate { core, address }), [1, 0]);
+        assert_eq!(
+            request_body(Request::Translate {
+                core,
+                root: None,
+                address
+            }),
+            [1, 0]
+        );
     }
 
     #[test]

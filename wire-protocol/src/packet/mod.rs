@@ -31,6 +31,7 @@ mod request;
 mod run;
 mod step;
 mod system;
+mod task;
 #[cfg(test)]
 mod testing;
 
@@ -53,6 +54,9 @@ pub use run::{CoreState, CoreStates, Hits, StepEnd, Stop, StopCause};
 pub use step::{StepBuffer, StepDetail, StepOrder, StepRecord, Stepped, Steps, Until, Walk};
 pub use system::{
     Constants, Features, GuestSystem, Hello, LinuxLayout, PROTOCOL_VERSION, RamRanges,
+};
+pub use task::{
+    FoundTasks, StopTask, Task, TaskName, TaskSelection, TaskState, TaskWriter, Tasks, TasksEnd,
 };
 
 /// Why a message of the debuggee has no meaning here.

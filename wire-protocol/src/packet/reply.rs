@@ -12,9 +12,9 @@ use crate::packet::events_digest;
 use crate::packet::kind::ReplyKind;
 use crate::packet::system::Spoken;
 use crate::packet::{
-    AddResults, Branches, CoreStates, EventEntries, Failure, GlobalOffsets, Hello, MessageCounts,
-    PoolLines, RegisterValues, Stepped, branch, event, memory, messages, pool, program, refusal,
-    register, step, system,
+    AddResults, Branches, CoreStates, EventEntries, Failure, FoundTasks, GlobalOffsets, Hello,
+    MessageCounts, PoolLines, RegisterValues, Stepped, branch, event, memory, messages, pool,
+    program, refusal, register, step, system, task,
 };
 use crate::refusal::Refusal;
 use crate::register::RegisterSet;
@@ -39,6 +39,8 @@ pub enum Reply<'a> {
     Cores(CoreStates<'a>),
     /// See [`Stepped`].
     Stepped(Stepped<'a>),
+    /// See [`FoundTasks`].
+    Tasks(FoundTasks<'a>),
     /// Values of the set, in ascending order of register number.
     Registers {
         /// Which.
@@ -153,6 +155,7 @@ impl<'a> Reply<'a> {
             Self::Refused(refusal) => refusal::write(refusal, base, out),
             Self::Cores(states) => states.write(base, out),
             Self::Stepped(stepped) => step::write_stepped(stepped, base, out),
+            Self::Tasks(found) => task::write_found(found, base, out),
             Self::Registers { set, values } => register::write_values(*set, values, out),
             Self::Memory {
                 len_bytes,
@@ -221,6 +224,7 @@ impl<'a> Reply<'a> {
             Self::Refused(_) => ReplyKind::Refused,
             Self::Cores(_) => ReplyKind::Cores,
             Self::Stepped(_) => ReplyKind::Stepped,
+            Self::Tasks(_) => ReplyKind::Tasks,
             Self::Registers { .. } => ReplyKind::Registers,
             Self::Memory { .. } => ReplyKind::Memory,
             Self::MemoryAsExpected => ReplyKind::MemoryAsExpected,
@@ -253,6 +257,7 @@ impl<'a> Reply<'a> {
                 CoreStates::parse(base)(body).map(|(rest, states)| (rest, Self::Cores(states)))
             }
             ReplyKind::Stepped => made(step::parse_stepped(base, body), Self::Stepped),
+            ReplyKind::Tasks => made(task::parse_found(base, body), Self::Tasks),
             ReplyKind::Registers => made(register::parse_values(body), |(set, values)| {
                 Self::Registers { set, values }
             }),

@@ -13,8 +13,8 @@ use crate::packet::Reply;
 use crate::packet::kind::RequestKind;
 use crate::packet::system::Spoken;
 use crate::packet::{
-    EventSpecs, Features, GlobalNames, MemoryAt, StepOrder, branch, event, memory, pool, program,
-    register, step, system,
+    EventSpecs, Features, GlobalNames, MemoryAt, StepOrder, TaskSelection, branch, event, memory,
+    pool, program, register, step, system, task,
 };
 use crate::refusal::Refusal;
 use crate::register::{Register, RegisterSet};
@@ -77,6 +77,13 @@ pub enum Request<'a> {
     Step(StepOrder),
     /// Every core's place and state [`Reply::Cores`].
     Cores,
+    /// Processes or threads, found in the guest's memory [`Reply::Tasks`].
+    ListTasks {
+        /// Which.
+        which: TaskSelection,
+        /// Leaves out so many.
+        from: u32,
+    },
     /// Whether what the stop in progress is about takes effect [`Reply::Done`].
     ShortCircuit {
         /// It does not.
@@ -116,8 +123,10 @@ pub enum Request<'a> {
     },
     /// `!va2pa` [`Reply::Physical`].
     Translate {
-        /// Whose CR3.
+        /// Whose CR3, and whose CR4.
         core: CoreId,
+        /// Page tables in the place of those of the core.
+        root: Option<GuestPhysical>,
         /// What to translate.
         address: GuestVirtual,
     },
@@ -226,7 +235,12 @@ impl<'a> Request<'a> {
                 expected,
             } => memory::write_read(at, len_bytes, expected, base, out),
             Self::WriteMemory { at, bytes } => memory::write_write(at, bytes, base, out),
-            Self::Translate { core, address } => memory::write_translate(core, address, base, out),
+            Self::Translate {
+                core,
+                root,
+                address,
+            } => memory::write_translate(core, root, address, base, out),
+            Self::ListTasks { which, from } => task::write_list(which, from, base, out),
             Self::DigestMemory { address, len_bytes } => {
                 memory::write_digest_request(address, len_bytes, out)
             }
@@ -295,11 +309,17 @@ impl<'a> Request<'a> {
             RequestKind::WriteMemory => made(memory::parse_write(base, body), |(at, bytes)| {
                 Self::WriteMemory { at, bytes }
             }),
-            RequestKind::Translate => {
-                made(memory::parse_translate(base, body), |(core, address)| {
-                    Self::Translate { core, address }
-                })
-            }
+            RequestKind::Translate => made(
+                memory::parse_translate(base, body),
+                |(core, root, address)| Self::Translate {
+                    core,
+                    root,
+                    address,
+                },
+            ),
+            RequestKind::ListTasks => made(task::parse_list(base, body), |(which, from)| {
+                Self::ListTasks { which, from }
+            }),
             RequestKind::DigestMemory => made(
                 memory::parse_digest_request(body),
                 |(address, len_bytes)| Self::DigestMemory { address, len_bytes },
@@ -351,6 +371,7 @@ impl<'a> Request<'a> {
             Self::WriteRegister { .. } => RequestKind::WriteRegister,
             Self::ReadMemory { .. } => RequestKind::ReadMemory,
             Self::WriteMemory { .. } => RequestKind::WriteMemory,
+            Self::ListTasks { .. } => RequestKind::ListTasks,
             Self::Translate { .. } => RequestKind::Translate,
             Self::DigestMemory { .. } => RequestKind::DigestMemory,
             Self::AddEvents { .. } => RequestKind::AddEvents,

@@ -8,6 +8,7 @@ use crate::codec::{
 };
 use crate::limits;
 use crate::packet::list::{Item, List};
+use crate::packet::task::{StopTask, parse_stop_task, write_stop_task};
 
 closed_set! {
     /// Why no more instructions were executed, where neither the host nor an event halted the machine.
@@ -70,6 +71,8 @@ pub struct Stop<'a> {
     pub missing_cores: u64,
     /// Events that matched since the last stop, with their hit counts now.
     pub hits: Hits<'a>,
+    /// What that core runs; `None` if the host does not want to know it, or it cannot be read.
+    pub task: Option<StopTask>,
 }
 
 /// `(event, hits so far)` pairs, still encoded.
@@ -165,10 +168,11 @@ const CAUSE_CORE_DIED: u8 = 2;
 const CAUSE_STEPPED: u8 = 8;
 const SOME_MISSING: u8 = 0x10;
 const SOME_HITS: u8 = 0x20;
-const KNOWN: u8 = CAUSE | SOME_MISSING | SOME_HITS;
+const SOME_TASK: u8 = 0x40;
+const KNOWN: u8 = CAUSE | SOME_MISSING | SOME_HITS | SOME_TASK;
 
-/// Flags, what belongs to the cause, and the rest in the order of the fields. Missing cores
-/// and hits take no byte when there are none.
+/// Flags, what belongs to the cause, and the rest in the order of the fields. Missing cores,
+/// hits and task take no byte when there are none.
 pub(crate) fn write_stop(
     stop: &Stop<'_>,
     base: u64,
@@ -180,19 +184,21 @@ pub(crate) fn write_stop(
         SOME_MISSING
     };
     let hits = if stop.hits.is_empty() { 0 } else { SOME_HITS };
+    let task = stop.task.map_or(0, |_| SOME_TASK);
+    let some = missing | hits | task;
     match stop.cause {
-        StopCause::BreakIn => out.byte(CAUSE_BREAK_IN | missing | hits)?,
+        StopCause::BreakIn => out.byte(CAUSE_BREAK_IN | some)?,
         StopCause::Event { event } => {
-            out.byte(CAUSE_EVENT | missing | hits)?;
+            out.byte(CAUSE_EVENT | some)?;
             out.varint(event.0)?;
         }
         StopCause::CoreDied { reason, detail } => {
-            out.byte(CAUSE_CORE_DIED | missing | hits)?;
+            out.byte(CAUSE_CORE_DIED | some)?;
             out.varint(reason)?;
             out.varint(detail)?;
         }
         StopCause::Stepped { end } => {
-            out.byte(CAUSE_STEPPED | missing | hits)?;
+            out.byte(CAUSE_STEPPED | some)?;
             out.byte(end.to_wire())?;
         }
     }
@@ -203,10 +209,12 @@ pub(crate) fn write_stop(
     if stop.missing_cores != 0 {
         out.varint(stop.missing_cores)?;
     }
-    if stop.hits.is_empty() {
-        Ok(())
-    } else {
-        stop.hits.write(base, out)
+    if !stop.hits.is_empty() {
+        stop.hits.write(base, out)?;
+    }
+    match &stop.task {
+        Some(task) => write_stop_task(task, out),
+        None => Ok(()),
     }
 }
 
@@ -237,6 +245,7 @@ pub(crate) fn parse_stop(base: u64, input: &[u8]) -> Parsed<'_, Stop<'_>> {
     let (rest, code) = run(limits::STOP_CODE_BYTES)(rest)?;
     let (rest, missing_cores) = when(flags & SOME_MISSING != 0, codec::varint, rest)?;
     let (rest, hits) = when(flags & SOME_HITS != 0, Hits::parse(base), rest)?;
+    let (rest, task) = when(flags & SOME_TASK != 0, parse_stop_task, rest)?;
     if missing_cores == Some(0) || hits.is_some_and(|hits| hits.is_empty()) {
         return reject(input);
     }
@@ -250,6 +259,7 @@ pub(crate) fn parse_stop(base: u64, input: &[u8]) -> Parsed<'_, Stop<'_>> {
             code,
             missing_cores: missing_cores.unwrap_or_default(),
             hits: hits.unwrap_or_default(),
+            task,
         },
     ))
 }
@@ -262,7 +272,8 @@ mod tests {
         BASE, notice_body, notice_is_malformed, reply_body, reply_is_malformed, request_body,
         request_is_malformed,
     };
-    use crate::packet::{Notice, Reply, Request};
+    use crate::packet::{Notice, Reply, Request, StopTask, TaskName};
+    use crate::register::{Register, RegisterSet};
 
     const STOP: Stop<'static> = Stop {
         halt: 3,
@@ -272,6 +283,7 @@ mod tests {
         code: &[0xcc, 0x90],
         missing_cores: 0,
         hits: Hits::EMPTY,
+        task: None,
     };
 
     #[test]
@@ -305,9 +317,39 @@ mod tests {
     }
 
     #[test]
+    fn stop_says_what_runs_there_and_what_changed() {
+        let task = |changed| StopTask {
+            pid: 300,
+            tid: 302,
+            name: TaskName::new(b"sh"),
+            changed,
+        };
+        let with = |changed| {
+            notice_body(Notice::Stopped(Stop {
+                task: Some(task(changed)),
+                ..STOP
+            }))
+        };
+        let body = [0x40, 3, 1, 4, 2, 0xcc, 0x90, 0xac, 2, 4, 2, b's', b'h', 0];
+        assert_eq!(with(None), body);
+        let rsp_and_flags = RegisterSet::EMPTY
+            .with(Register::Rsp)
+            .with(Register::Rflags);
+        let changed = with(Some(rsp_and_flags));
+        assert_eq!(changed[..13], body[..13]);
+        assert_eq!(changed[13..], [0xa1, 0x80, 0x10]);
+        for wrong in [2, 0x80] {
+            let mut body = body;
+            body[13] = wrong;
+            notice_is_malformed(NoticeKind::Stopped, &body);
+        }
+        notice_is_malformed(NoticeKind::Stopped, &body[..13]);
+    }
+
+    #[test]
     fn unknown_cause_or_flag_is_rejected() {
         notice_is_malformed(NoticeKind::Stopped, &[3, 3, 1, 4, 0]);
-        notice_is_malformed(NoticeKind::Stopped, &[0x40, 3, 1, 4, 0]);
+        notice_is_malformed(NoticeKind::Stopped, &[0x80, 3, 1, 4, 0]);
     }
 
     #[test]

@@ -449,6 +449,7 @@ mod tests {
             code: &[0x90],
             missing_cores: 0,
             hits: Hits::EMPTY,
+            task: None,
         };
         let body = reply_body(Reply::Stepped(Stepped {
             stop,

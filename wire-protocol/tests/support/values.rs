@@ -21,9 +21,10 @@ use wire_protocol::event::{
 use wire_protocol::limits;
 use wire_protocol::packet::{
     Argument, Arguments, Batch, Constants, Content, CoreState, Failure, FailureCause, Features,
-    GlobalName, GlobalOffset, GuestSystem, Hello, Item, LinuxLayout, List, MemoryAt, MessageCounts,
-    Messages, NetworkCounts, Notice, PROTOCOL_VERSION, RegisterValues, Reply, Request, Source,
-    StepDetail, StepOrder, Stop, StopCause, Until, Walk,
+    FoundTasks, GlobalName, GlobalOffset, GuestSystem, Hello, Item, LinuxLayout, List, MemoryAt,
+    MessageCounts, Messages, NetworkCounts, Notice, PROTOCOL_VERSION, RegisterValues, Reply,
+    Request, Source, StepDetail, StepOrder, Stop, StopCause, StopTask, Task, TaskName,
+    TaskSelection, TaskState, TasksEnd, Until, Walk,
 };
 use wire_protocol::refusal::{
     BranchObstacle, DetourObstacle, EventOption, EventRefusal, ProcessorFeature, ProgramPart,
@@ -121,10 +122,17 @@ fn features() -> BoxedStrategy<Features> {
     number32().prop_map(Features::from_bits_retain).boxed()
 }
 
+fn root() -> BoxedStrategy<GuestPhysical> {
+    (0u64..1 << 52)
+        .prop_map(|page| GuestPhysical(page << 12))
+        .boxed()
+}
+
 fn memory_at() -> BoxedStrategy<MemoryAt> {
     prop_oneof![
         (core(), guest_virtual()).prop_map(|(core, address)| MemoryAt::Virtual { core, address }),
-        guest_physical().prop_map(|address| MemoryAt::Physical { address })
+        guest_physical().prop_map(|address| MemoryAt::Physical { address }),
+        (root(), guest_virtual()).prop_map(|(root, address)| MemoryAt::Tables { root, address })
     ]
     .boxed()
 }
@@ -191,7 +199,14 @@ pub fn request(base: GuestVirtual) -> BoxedStrategy<Request<'static>> {
             }
         ),
         (memory_at(), content()).prop_map(|(at, bytes)| Request::WriteMemory { at, bytes }),
-        (core(), guest_virtual()).prop_map(|(core, address)| Request::Translate { core, address }),
+        (core(), option::of(root()), guest_virtual()).prop_map(|(core, root, address)| {
+            Request::Translate {
+                core,
+                root,
+                address,
+            }
+        }),
+        (selection(), number32()).prop_map(|(which, from)| Request::ListTasks { which, from }),
         (guest_physical(), size())
             .prop_map(|(address, len_bytes)| Request::DigestMemory { address, len_bytes }),
         (
@@ -285,6 +300,41 @@ fn messages() -> BoxedStrategy<Messages<'static>> {
         .boxed()
 }
 
+fn selection() -> BoxedStrategy<TaskSelection> {
+    prop_oneof![
+        Just(TaskSelection::Processes),
+        Just(TaskSelection::Threads),
+        number32().prop_map(|pid| TaskSelection::ThreadsOf { pid }),
+        number32().prop_map(|pid| TaskSelection::Process { pid }),
+        number32().prop_map(|tid| TaskSelection::Thread { tid }),
+        guest_virtual().prop_map(|address| TaskSelection::At { address }),
+        core().prop_map(|core| TaskSelection::On { core }),
+    ]
+    .boxed()
+}
+
+fn task_name() -> BoxedStrategy<TaskName> {
+    vec(any::<u8>(), 0..20)
+        .prop_map(|bytes| TaskName::new(&bytes))
+        .boxed()
+}
+
+fn stop_task() -> BoxedStrategy<StopTask> {
+    (
+        number32(),
+        number32(),
+        task_name(),
+        option::of(register_set()),
+    )
+        .prop_map(|(pid, tid, name, changed)| StopTask {
+            pid,
+            tid,
+            name,
+            changed,
+        })
+        .boxed()
+}
+
 fn stop(base: GuestVirtual) -> BoxedStrategy<Stop<'static>> {
     let cause = prop_oneof![
         Just(StopCause::BreakIn),
@@ -303,9 +353,10 @@ fn stop(base: GuestVirtual) -> BoxedStrategy<Stop<'static>> {
         code,
         missing,
         hits,
+        option::of(stop_task()),
     )
         .prop_map(
-            move |(halt, cause, core, rip, code, missing_cores, hits)| Stop {
+            move |(halt, cause, core, rip, code, missing_cores, hits, task)| Stop {
                 halt,
                 cause,
                 core,
@@ -313,6 +364,7 @@ fn stop(base: GuestVirtual) -> BoxedStrategy<Stop<'static>> {
                 code,
                 missing_cores,
                 hits: list(&hits, base),
+                task,
             },
         )
         .boxed()

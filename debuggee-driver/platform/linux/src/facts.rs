@@ -5,7 +5,7 @@ use debuggee_driver::constants::{Constants, TABLE};
 use debuggee_driver::facts::Facts;
 use debuggee_driver::guest::kernel::KernelSpace;
 use debuggee_driver::guest::layout::{GuestLayout, SystemLayout};
-use debuggee_driver::guest::linux::LinuxLayout;
+use debuggee_driver::guest::linux::{LinuxLayout, TaskLayout};
 use debuggee_driver::hw::host_pages::ImagePage;
 use debuggee_driver::hw::network::{CardPlan, Window};
 use debuggee_driver::transport::net::card::WINDOWS;
@@ -266,6 +266,16 @@ raw! {
         ram: [Ram; limits::RAM_RANGES],
         banner_bytes: u64,
         banner: [u8; limits::BANNER_BYTES],
+        task_state: u64,
+        task_exit_state: u64,
+        task_core: u64,
+        task_parent: u64,
+        task_signal: u64,
+        signal_threads: u64,
+        task_thread_node: u64,
+        task_stack: u64,
+        mm_command_start: u64,
+        mm_command_end: u64,
     }
 }
 
@@ -320,6 +330,18 @@ fn linux(raw: &RawFacts) -> LinuxLayout {
         task_leader: raw.task_leader as u32,
         task_comm: raw.task_comm as u32,
         mm_pgd: raw.mm_pgd as u32,
+        tasks: TaskLayout {
+            state: raw.task_state as u32,
+            exit_state: raw.task_exit_state as u32,
+            core: raw.task_core as u32,
+            parent: raw.task_parent as u32,
+            signal: raw.task_signal as u32,
+            threads: raw.signal_threads as u32,
+            thread_node: raw.task_thread_node as u32,
+            stack: raw.task_stack as u32,
+            command_start: raw.mm_command_start as u32,
+            command_end: raw.mm_command_end as u32,
+        },
         for_host: packet::LinuxLayout {
             list_head: raw.modules_head,
             list: raw.module_list as u32,

@@ -4,7 +4,7 @@ mod event;
 
 use super::{
     Command, branch, connection, memory, register, run, script, session_file, step, symbol, system,
-    value, walk,
+    task, value, walk,
 };
 use std::sync::LazyLock;
 
@@ -128,6 +128,78 @@ static DEBUGGEE: &[Command] = &[
         parse: run::wait,
     },
     Command {
+        names: &[".process", "process"],
+        syntax: ".process [list | pid PID | process ADDRESS | context (PID | off)]",
+        summary: "the process of the operating core; all processes; or another one",
+        details: "`list`: number, parent, state, core, structure, name and command line of each. `context`: memory,\n\
+            disassembly and registers are those of that process, as it saved them when it ran last, until the\n\
+            next `g`; nothing runs. `pid`, or `process` with its structure: with the next `g` the debuggee halts\n\
+            where that process goes on in its own code.",
+        examples: &[
+            ".process",
+            ".process list",
+            ".process context 1c",
+            ".process pid 1c",
+        ],
+        answers: &[
+            "tasks",
+            "current-task",
+            "task-context",
+            "task-runs",
+            "operating-core",
+            "switching",
+        ],
+        parse: task::tasks,
+    },
+    Command {
+        names: &[".process2", "process2"],
+        syntax: ".process2 pid PID | process ADDRESS",
+        summary: "halt, with the next `g`, when the kernel has switched to a process",
+        details: "Before it runs in its own code; also for threads of the kernel, which have none.",
+        examples: &[".process2 pid 1c"],
+        answers: &["switching"],
+        parse: task::tasks,
+    },
+    Command {
+        names: &[".thread", "thread"],
+        syntax: ".thread [list [pid PID | process ADDRESS] | tid TID | thread ADDRESS | context (TID | off)]",
+        summary: "the same for threads",
+        details: "`list` has all, or those of one process.",
+        examples: &[
+            ".thread list pid 1c",
+            ".thread context 1d",
+            ".thread tid 1d",
+        ],
+        answers: &[
+            "tasks",
+            "current-task",
+            "task-context",
+            "task-runs",
+            "operating-core",
+            "switching",
+        ],
+        parse: task::tasks,
+    },
+    Command {
+        names: &[".thread2", "thread2"],
+        syntax: ".thread2 tid TID | thread ADDRESS",
+        summary: "halt, with the next `g`, when the kernel has switched to a thread",
+        details: "Before it runs in its own code; also for threads of the kernel, which have none.",
+        examples: &[".thread2 tid 1d"],
+        answers: &["switching"],
+        parse: task::tasks,
+    },
+    Command {
+        names: &[".lastevent"],
+        syntax: ".lastevent",
+        summary: "say once more why the debuggee is halted",
+        details: "Cause, core, process, thread, place, the instruction that is next, and which registers have\n\
+            changed since this core let the debuggee go; `r` marks them with a `*`.",
+        examples: &[".lastevent"],
+        answers: &["last-event"],
+        parse: run::last_event,
+    },
+    Command {
         names: &["~", "core"],
         syntax: "~ [N]",
         summary: "list the cores, or make commands work on core N",
@@ -151,10 +223,15 @@ static DEBUGGEE: &[Command] = &[
     },
     Command {
         names: &["db", "dc", "dd", "dq"],
-        syntax: "db|dc|dd|dq ADDRESS [l LENGTH]",
+        syntax: "db|dc|dd|dq ADDRESS [l LENGTH] [pid PID]",
         summary: "show memory as bytes, double words with text, double words, quad words",
-        details: "80h bytes when no length is given; Enter alone goes on.",
-        examples: &["db @rsp", "dq @rsp+8 l 40", "dc poi(@rdi) l 20"],
+        details: "80h bytes when no length is given; Enter alone goes on. `pid`: in the memory of that process.",
+        examples: &[
+            "db @rsp",
+            "dq @rsp+8 l 40",
+            "db 401000 pid 1c",
+            "dc poi(@rdi) l 20",
+        ],
         answers: &["memory"],
         parse: memory::dump,
     },
@@ -169,7 +246,7 @@ static DEBUGGEE: &[Command] = &[
     },
     Command {
         names: &["eb", "ed", "eq"],
-        syntax: "eb|ed|eq ADDRESS VALUE …",
+        syntax: "eb|ed|eq ADDRESS VALUE … [pid PID]",
         summary: "write bytes, double words or quad words to memory",
         details: "All values or none are written. Spaces separate; within a value use parentheses.",
         examples: &["eb @rip 90 90 90", "eq @rsp (@rax + 8)"],
@@ -187,9 +264,9 @@ static DEBUGGEE: &[Command] = &[
     },
     Command {
         names: &["!va2pa"],
-        syntax: "!va2pa ADDRESS",
+        syntax: "!va2pa ADDRESS [pid PID]",
         summary: "physical address of a virtual one, as the operating core sees it",
-        details: "",
+        details: "`pid`: as that process sees it.",
         examples: &["!va2pa @rip"],
         answers: &["physical"],
         parse: memory::to_physical,
@@ -205,7 +282,7 @@ static DEBUGGEE: &[Command] = &[
     },
     Command {
         names: &["u", "u64"],
-        syntax: "u [ADDRESS] [l LENGTH]",
+        syntax: "u [ADDRESS] [l LENGTH] [pid PID]",
         summary: "disassemble, with names",
         details: "From rip when no address is given, 40h bytes when no length is given;\n\
             Enter alone goes on.",

@@ -7,9 +7,9 @@ use wire_protocol::digest::{Digest, DigestKey};
 use wire_protocol::event::Selection;
 use wire_protocol::pack;
 use wire_protocol::packet::{
-    Constants, CoreState, Features, GuestSystem, Hello, LinuxLayout, MemoryAt, Notice,
+    Constants, CoreState, Features, FoundTasks, GuestSystem, Hello, LinuxLayout, MemoryAt, Notice,
     RegisterValues, Reply, Request, StepDetail, StepEnd, StepOrder, StepRecord, Stepped, Stop,
-    StopCause, Until, Walk,
+    StopCause, StopTask, Task, TaskName, TaskSelection, TaskState, TasksEnd, Until, Walk,
 };
 use wire_protocol::register::RegisterSet;
 
@@ -26,7 +26,8 @@ told!(enum Request<'_> {
     WriteRegister { core, register, value: addressed },
     ReadMemory { at, len_bytes: counted, expected },
     WriteMemory { at, bytes },
-    Translate { core, address },
+    Translate { core, root, address },
+    ListTasks { which, from: counted },
     AddEvents { core, all_or_nothing, events },
     ChangeEvents { change, which: selected },
     ListEvents { from },
@@ -48,6 +49,7 @@ told!(enum Reply<'_> {
     Done,
     Cores(states),
     Stepped(stepped),
+    Tasks(found),
     MemoryAsExpected,
     Physical { address, page_bytes: counted },
     EventsAdded { results, free, digest },
@@ -114,6 +116,7 @@ fn memory(len_bytes: u32, compressed: bool, bytes: &[u8]) -> Value {
 
 told!(enum MemoryAt {
     Virtual { core, address },
+    Tables { root, address },
     Physical { address },
 });
 
@@ -129,14 +132,33 @@ impl Told for DigestKey {
     }
 }
 
-told!(struct Stop<'_> { halt, cause, core, rip, code, missing_cores, hits });
+told!(struct Stop<'_> { halt, cause, core, rip, code, missing_cores, hits, task });
+told!(struct StopTask { pid, tid, name, changed });
+told!(enum TaskSelection {
+    Processes,
+    Threads,
+    ThreadsOf { pid },
+    Process { pid },
+    Thread { tid },
+    At { address },
+    On { core },
+});
+told!(struct FoundTasks<'_> { end, at, tasks });
+told!(struct Task<'_> { address, pid, tid, parent, state, core, root, has_memory, saved_at, name, command });
+
+impl Told for TaskName {
+    fn told(&self) -> Value {
+        Value::Text(String::from_utf8_lossy(self.as_bytes()).into_owned())
+    }
+}
+
 told!(enum StopCause {
     BreakIn,
     Event { event },
     CoreDied { reason, detail },
     Stepped { end },
 });
-words!(StepDetail, StepEnd);
+words!(StepDetail, StepEnd, TaskState, TasksEnd);
 told!(struct StepOrder { core, count: counted, detail, walk });
 told!(struct Walk { is_over, is_frozen, until });
 told!(

@@ -3,7 +3,7 @@
 use super::code::code;
 use super::dump::dump;
 use super::{
-    address, branch, event, help, name, news, register, session_file, status, step, value,
+    address, branch, event, help, name, news, register, session_file, status, step, task, value,
 };
 use crate::answer::{Address, Answer, Change, Count, Failure, Mapping, Module};
 use crate::size::bytes;
@@ -49,15 +49,45 @@ pub fn answer(answer: &Answer) -> Option<String> {
             other_kernel,
             failed,
         } => session_file::loaded(path, *set, *there, other_kernel.as_deref(), failed),
+        Answer::Tasks {
+            are_threads,
+            tasks,
+            damage,
+        } => task::list(tasks, *are_threads, *damage),
+        Answer::CurrentTask {
+            core,
+            task: of,
+            context,
+        } => task::current(*core, of.as_ref(), context.as_ref()),
+        Answer::TaskContext {
+            task: of,
+            has_memory,
+            at,
+        } => task::context(of, *has_memory, at.as_ref()),
+        Answer::TaskRuns { core, task: of } => task::runs(*core, of),
+        Answer::Switching {
+            id,
+            to,
+            is_thread,
+            method,
+            at,
+        } => task::switching(*id, (to, *is_thread), *method, at),
+        Answer::LastEvent { halt } => news::halt(halt),
         Answer::HaltedAlready {} => "the debuggee is halted already".to_owned(),
         Answer::OperatingCore { core } => format!("operating core {core:x}"),
         Answer::Cores { cores } => status::cores(cores),
         Answer::Registers {
-            is_all, registers, ..
-        } if *is_all => register::all(registers),
+            is_all,
+            registers,
+            changed,
+            ..
+        } if *is_all => register::all(registers, changed.as_deref()),
         Answer::Registers {
-            registers, flags, ..
-        } => register::general(registers, flags),
+            registers,
+            flags,
+            changed,
+            ..
+        } => register::general(registers, flags, changed.as_deref()),
         Answer::Register {
             name,
             bits,

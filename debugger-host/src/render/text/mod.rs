@@ -12,12 +12,13 @@ mod register;
 mod session_file;
 mod status;
 mod step;
+mod task;
 mod value;
 
 pub use answer::answer;
 pub use news::{message, news};
 
-use crate::answer::{Address, Name, Warning};
+use crate::answer::{Address, Name, TaskName, Warning};
 
 /// `vmlinux!do_sys_openat2+4`
 fn name(name: &Name) -> String {
@@ -83,8 +84,18 @@ pub fn not_run(count: usize) -> String {
 /// The prompt while there is no debuggee.
 pub const PROMPT_OF_NONE: &str = "kd> ";
 
-/// The prompt of a halted debuggee, with its operating core.
+/// The prompt of a halted debuggee, with its operating core and what that runs.
 #[must_use]
-pub fn prompt(core: Option<u16>) -> Option<String> {
-    core.map(|core| format!("{core:x}: kd> "))
+pub fn prompt(core: Option<u16>, task: Option<&TaskName>) -> Option<String> {
+    let core = core?;
+    Some(match task {
+        Some(TaskName { pid, name, .. }) => format!("{core:x}: kd[{pid:x} {}]> ", printable(name)),
+        None => format!("{core:x}: kd> "),
+    })
+}
+
+/// A name that its owner chose, on a terminal: what moves the cursor is left out.
+fn printable(name: &str) -> String {
+    let shown = |c: char| if c.is_control() { '?' } else { c };
+    name.chars().map(shown).collect()
 }

@@ -2,9 +2,9 @@
 
 use super::code::code;
 use super::event::{kind, stands, trigger};
-use super::{address, name};
+use super::{address, name, printable};
 use crate::answer::event::Trigger;
-use crate::answer::{Cause, Content, Count, Halt, Message, News, StepEndName};
+use crate::answer::{Cause, Content, Count, Halt, Message, News, StepEndName, TaskName};
 use crate::timeout::LineState;
 
 /// News, without the end of its last line; a message as it is.
@@ -133,6 +133,31 @@ pub(super) fn halt(halt: &Halt) -> String {
     lines.join("\n")
 }
 
+/// `; process 1a4 (bash)` or `; process 1a4, thread 1a5 (bash)`.
+fn whose(halt: &Halt) -> String {
+    let Some(TaskName { pid, tid, name }) = &halt.task else {
+        return String::new();
+    };
+    let name = printable(name);
+    match pid == tid {
+        true => format!("; process {pid:x} ({name})"),
+        false => format!("; process {pid:x}, thread {tid:x} ({name})"),
+    }
+}
+
+/// So many registers are named; of more, how many they are.
+const CHANGED_NAMED: usize = 8;
+
+/// What is not as it was when the machine was let go.
+fn changed(halt: &Halt) -> Option<String> {
+    let changed = halt.changed.as_deref()?;
+    Some(match changed.len() {
+        0 => "; no register has changed".to_owned(),
+        1..=CHANGED_NAMED => format!("; changed: {}", changed.join(" ")),
+        count => format!("; {count} registers have changed"),
+    })
+}
+
 /// Why the debuggee halted, and what of it did not.
 pub(super) fn reasons(halt: &Halt) -> Vec<String> {
     let mut lines = Vec::from_iter(cause(halt));
@@ -152,6 +177,8 @@ pub(super) fn reasons(halt: &Halt) -> Vec<String> {
 
 /// Why the debuggee halted, unless that goes without saying.
 fn cause(halt: &Halt) -> Option<String> {
+    let whose = whose(halt);
+    let changed = changed(halt).unwrap_or_default();
     Some(match &halt.cause {
         Cause::Stepped { end } => match end {
             StepEndName::Count => return None,
@@ -175,7 +202,7 @@ fn cause(halt: &Halt) -> Option<String> {
                     .to_owned()
             }
         },
-        Cause::BreakIn {} => format!("break-in on core {:x}", halt.core),
+        Cause::BreakIn {} => format!("break-in on core {:x}{whose}{changed}", halt.core),
         Cause::Event {
             id,
             is_breakpoint,
@@ -189,11 +216,14 @@ fn cause(halt: &Halt) -> Option<String> {
                 other => format!(": {}", trigger(other)),
             });
             let kind = kind(*is_breakpoint);
-            format!("{kind} {id:x} hit on core {:x}{what}", halt.core)
+            format!(
+                "{kind} {id:x} hit on core {:x}{what}{whose}{changed}",
+                halt.core
+            )
         }
         Cause::CoreDied { reason, detail } => format!(
             "core {:x} died of {}; its registers are those it had last, memory can be read, and `g` \
-             lets the other cores run",
+             lets the other cores run{whose}",
             halt.core,
             death(*reason, detail.0)
         ),

@@ -54,11 +54,20 @@ fn encoded(id: u8, reply: Reply<'_>, base: GuestVirtual) -> Option<Vec<u8>> {
     Some(out.written().to_vec())
 }
 
+/// Whose memory it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    By(u16),
+    Through(u64),
+    AsItIs,
+}
+
 /// Where a place is, and what it is compared by with others.
-fn split(at: MemoryAt) -> (Option<u16>, u64) {
+fn split(at: MemoryAt) -> (Seen, u64) {
     match at {
-        MemoryAt::Virtual { core, address } => (Some(core.0), address.0),
-        MemoryAt::Physical { address } => (None, address.0),
+        MemoryAt::Virtual { core, address } => (Seen::By(core.0), address.0),
+        MemoryAt::Tables { root, address } => (Seen::Through(root.0), address.0),
+        MemoryAt::Physical { address } => (Seen::AsItIs, address.0),
     }
 }
 

@@ -114,7 +114,9 @@ fn nature(message: &[u8], base: GuestVirtual) -> Nature {
     match request {
         Request::Go => Nature::Go,
         Request::Hello { .. } | Request::ForeignHello { .. } => Nature::Question(Identity),
-        Request::Cores | Request::ReadRegisters { .. } => Nature::Question(Registers),
+        Request::Cores | Request::ReadRegisters { .. } | Request::ListTasks { .. } => {
+            Nature::Question(Registers)
+        }
         Request::ReadMemory { .. } | Request::Translate { .. } | Request::DigestMemory { .. } => {
             Nature::Question(Memory)
         }

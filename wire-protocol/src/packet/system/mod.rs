@@ -33,6 +33,8 @@ bitflags! {
         const NETWORK = 8;
         /// Steps of a thread, not of a core alone.
         const THREAD_STEPS = 16;
+        /// Stops say what runs where the machine stopped, and there are lists of processes and threads.
+        const TASKS = 32;
     }
 }
 
@@ -40,7 +42,8 @@ impl Features {
     /// What a debuggee that can do it says only to hosts that can, too.
     pub const OF_BOTH: Self = Self::COMPRESSED_MEMORY
         .union(Self::REPEATED_MEMORY)
-        .union(Self::THREAD_STEPS);
+        .union(Self::THREAD_STEPS)
+        .union(Self::TASKS);
 }
 
 /// What the host has to know of the guest's operating system. Its tag and its length come first,
@@ -365,7 +368,7 @@ mod tests {
     #[test]
     fn request_is_version_and_features() {
         let features = Features::all();
-        assert_eq!(request_body(Request::Hello { features }), [3, 31]);
+        assert_eq!(request_body(Request::Hello { features }), [3, 63]);
     }
 
     #[test]
@@ -417,6 +420,7 @@ mod tests {
             code: &[0x90],
             missing_cores: 0,
             hits: Hits::EMPTY,
+            task: None,
         };
         let reply = Reply::Hello(hello("Linux version 6.18.0", Some(stop)));
         let mut message = [0; 256];

@@ -166,6 +166,41 @@ fn pool_line() -> BoxedStrategy<PoolLine> {
         .boxed()
 }
 
+fn task() -> BoxedStrategy<Task<'static>> {
+    let numbers = (number32(), number32(), number32(), core());
+    let places = (guest_virtual(), root(), any::<bool>(), guest_virtual());
+    let state = proptest::sample::select(TaskState::ALL.as_slice());
+    let command = vec(any::<u8>(), 0..=limits::TASK_COMMAND_BYTES);
+    (numbers, places, state, task_name(), command)
+        .prop_map(|(numbers, places, state, name, command)| Task {
+            pid: numbers.0,
+            tid: numbers.1,
+            parent: numbers.2,
+            core: numbers.3,
+            address: places.0,
+            root: places.1,
+            has_memory: places.2,
+            saved_at: places.3,
+            state,
+            name,
+            command: command.leak(),
+        })
+        .boxed()
+}
+
+fn tasks(base: GuestVirtual) -> BoxedStrategy<Reply<'static>> {
+    let end = proptest::sample::select(TasksEnd::ALL.as_slice());
+    (end, guest_virtual(), items(task(), limits::TASKS_PER_REPLY))
+        .prop_map(move |(end, at, tasks)| {
+            Reply::Tasks(FoundTasks {
+                end,
+                at,
+                tasks: list(&tasks, base),
+            })
+        })
+        .boxed()
+}
+
 pub fn reply(base: GuestVirtual) -> BoxedStrategy<Reply<'static>> {
     let result = prop_oneof![event_id().prop_map(Ok), refusal().prop_map(Err)];
     let system = prop_oneof![
@@ -176,6 +211,7 @@ pub fn reply(base: GuestVirtual) -> BoxedStrategy<Reply<'static>> {
         items(core_state(), limits::CORES)
             .prop_map(move |states| Reply::Cores(list(&states, base))),
         registers(),
+        tasks(base),
     ];
     let memory = prop_oneof![
         content().prop_map(|bytes| Reply::Memory {
