@@ -14,7 +14,7 @@ use wire_protocol::transport::Transport;
 
 /// Bytes taken from the transport at once, so that a turn is bounded.
 const CHUNK_BYTES: usize = 64;
-/// Bytes given to it at once: a datagram, where it moves those.
+/// Bytes given to it at once: a datagram, where it moves those, and then as many are taken at once, too.
 const SENT_BYTES: usize = 1400;
 
 /// Timing of the driver's end: it repeats a frame patiently, and leaves acknowledging to its replies.
@@ -39,7 +39,8 @@ pub struct Line<T: Transport> {
     transport: T,
     link: Link<'static>,
     arrived: Chunk,
-    leaving: [u8; SENT_BYTES],
+    /// What leaves right now, or a datagram that comes.
+    passing: [u8; SENT_BYTES],
     /// How many bytes go in a datagram, on the way that the transport goes now.
     datagram_bytes: Option<usize>,
     /// Since when the rate is to be another one.
@@ -106,7 +107,7 @@ impl<T: Transport> Line<T> {
         Self {
             transport,
             arrived: Chunk::EMPTY,
-            leaving: [0; SENT_BYTES],
+            passing: [0; SENT_BYTES],
             datagram_bytes,
             rate_due_us: None,
             link,
@@ -121,13 +122,25 @@ impl<T: Transport> Line<T> {
         self.transport.turn(now_us);
         self.follow_transport();
         self.transmit(now_us);
+        let incoming = self.take(now_us);
+        if incoming == Some(Incoming::Connected) {
+            self.base = GuestVirtual(0);
+        }
+        incoming
+    }
+
+    /// Bytes up to and with the first that brings something about, or one datagram.
+    fn take(&mut self, now_us: u64) -> Option<Incoming> {
+        if self.datagram_bytes.is_some() {
+            let count = self.transport.receive(&mut self.passing);
+            let datagram = self.passing.get(..count).filter(|it| !it.is_empty())?;
+            return self.link.take(datagram, now_us);
+        }
         self.arrived.refill(&mut self.transport);
         while let Some(byte) = self.arrived.next() {
-            if let Some(incoming) = self.link.push(byte, now_us) {
-                if incoming == Incoming::Connected {
-                    self.base = GuestVirtual(0);
-                }
-                return Some(incoming);
+            let incoming = self.link.push(byte, now_us);
+            if incoming.is_some() {
+                return incoming;
             }
         }
         None
@@ -149,7 +162,7 @@ impl<T: Transport> Line<T> {
     pub fn transmit(&mut self, now_us: u64) -> bool {
         self.change_rate(now_us);
         let room = self.transport.room().min(SENT_BYTES);
-        let taken = self.leaving.get_mut(..room).unwrap_or_default();
+        let taken = self.passing.get_mut(..room).unwrap_or_default();
         let count = self.link.pull_into(taken, now_us);
         self.transport.send(taken.get(..count).unwrap_or_default());
         // A datagram ends with its frame.

@@ -237,6 +237,29 @@ fn a_script_goes_over_a_bad_network_as_over_a_good_one_and_nothing_in_the_clear(
     host.finish().unwrap();
 }
 
+/// Parts of a long read are under way together, and come in order whatever happens to them.
+#[test]
+fn a_long_read_is_the_same_over_a_bad_network() {
+    const BYTES: usize = 0x2_8010;
+    let read = |is_bad: bool| {
+        let place = Place::new();
+        let relay = Relay::to(place.port, is_bad);
+        let _core = Core::calling(relay.address, &place.key());
+        let mut host = place.host(&[]);
+        let long = format!(".writemem memory ffffffff81000000 l {BYTES:x}");
+        for command in ["pause", &long, "g"] {
+            let reply = host.command_within(command, PATIENCE).unwrap();
+            assert!(reply.ok, "{command}: {}", reply.output);
+        }
+        host.finish().unwrap();
+        fs::read(place.path("memory")).unwrap()
+    };
+    let clean = read(false);
+    assert_eq!(clean.len(), BYTES);
+    assert!(clean.iter().any(|byte| *byte != 0));
+    assert!(read(true) == clean);
+}
+
 #[test]
 fn a_hundred_sessions_use_no_key_with_a_nonce_twice() {
     let place = Place::new();

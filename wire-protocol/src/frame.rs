@@ -14,6 +14,15 @@
 //!
 //! [`BREAK_IN`] stands between two zeroes like a frame, and can't be one: its first byte
 //! announces 65 more.
+//!
+//! A datagram that is authenticated carries one frame and needs none of that:
+//!
+//! ```text
+//! header, 2 bytes | CRC-32, 4 bytes | payload
+//! ```
+//!
+//! It begins and ends where the datagram does, and the checksum leaves the payload out: it is there to tell what does not belong
+//! to the session or to this round of counts. [`BREAK_IN`] is shorter than any.
 
 use crate::crc::Crc32;
 use crate::limits::{FRAME_PAYLOAD_BYTES, WINDOW_FRAMES};
@@ -28,14 +37,16 @@ const CRC_BYTES: usize = 4;
 /// The longest frame before COBS and delimiters.
 pub const BODY_BYTES: usize = HEADER_BYTES + FRAME_PAYLOAD_BYTES + CRC_BYTES;
 
+/// What a frame takes of a datagram besides its payload.
+const DATAGRAM_HEAD_BYTES: usize = HEADER_BYTES + CRC_BYTES;
+
 /// The longest frame on the wire.
 pub const WIRE_BYTES: usize = BODY_BYTES + BODY_BYTES.div_ceil(254) + 2;
 
-/// The longest payload of a frame that takes no more than so many bytes on the wire, whatever it is.
+/// The longest payload of a frame in a datagram of so many bytes.
 #[must_use]
-pub const fn payload_within(wire_bytes: usize) -> usize {
-    let body_bytes = wire_bytes.saturating_sub(2) * 254 / 255;
-    let payload_bytes = body_bytes.saturating_sub(HEADER_BYTES + CRC_BYTES);
+pub const fn payload_within(datagram_bytes: usize) -> usize {
+    let payload_bytes = datagram_bytes.saturating_sub(DATAGRAM_HEAD_BYTES);
     if payload_bytes < FRAME_PAYLOAD_BYTES {
         payload_bytes
     } else {
@@ -83,7 +94,7 @@ bitflags! {
 }
 
 /// The header has the counts modulo this.
-const COUNT_MODULUS: u32 = 32;
+pub(crate) const COUNT_MODULUS: u32 = 32;
 
 /// What a session's frames are counted by, from 0, modulo 2^32.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -193,6 +204,31 @@ pub fn encode(
     }
     cobs.bytes(&crc);
     cobs.finish()
+}
+
+/// The same for a datagram that will be authenticated.
+pub fn encode_datagram(
+    header: Header,
+    session: u32,
+    payload: [&[u8]; 3],
+    datagram: &mut [u8; WIRE_BYTES],
+) -> usize {
+    let len = payload.iter().map(|piece| piece.len()).sum::<usize>();
+    if len > FRAME_PAYLOAD_BYTES {
+        return 0;
+    }
+    let head = header.to_bytes();
+    let crc = checksum(session, header.counts, &[&head]).to_le_bytes();
+    let [first, second, third] = payload;
+    let mut rest = &mut datagram[..];
+    for piece in [&head, &crc[..], first, second, third] {
+        let Some((room, behind)) = rest.split_at_mut_checked(piece.len()) else {
+            return 0;
+        };
+        room.copy_from_slice(piece);
+        rest = behind;
+    }
+    DATAGRAM_HEAD_BYTES + len
 }
 
 fn checksum(session: u32, counts: Counts, parts: &[&[u8]]) -> u32 {
@@ -308,11 +344,21 @@ enum State {
     Inside { left: u8, then_zero: bool },
 }
 
-/// Takes the stream byte by byte.
+/// What stands where in a frame that was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Layout {
+    /// Header, payload, checksum of both.
+    Stream,
+    /// Header, its checksum, payload.
+    Datagram,
+}
+
+/// Takes the stream byte by byte, or datagrams.
 #[derive(Debug)]
 pub struct Decoder<'b> {
     body: &'b mut [u8; BODY_BYTES],
     len: usize,
+    layout: Layout,
     state: State,
     /// The last bytes since the delimiter, and how many there were (saturating).
     tail: [u8; 3],
@@ -325,6 +371,7 @@ impl<'b> Decoder<'b> {
         Self {
             body,
             len: 0,
+            layout: Layout::Stream,
             state: State::Hunting,
             tail: [0; 3],
             tail_len: 0,
@@ -335,6 +382,24 @@ impl<'b> Decoder<'b> {
     #[must_use]
     pub fn is_inside(&self) -> bool {
         matches!(self.state, State::Inside { .. })
+    }
+
+    /// Takes a datagram, which was authenticated.
+    pub fn take(&mut self, datagram: &[u8]) -> Completed {
+        // What a stream brought before is over.
+        self.state = State::Hunting;
+        self.tail_len = 0;
+        if datagram == BREAK_IN {
+            return Completed::BreakIn;
+        }
+        let room = self.body.get_mut(..datagram.len());
+        let Some(room) = room.filter(|room| room.len() >= DATAGRAM_HEAD_BYTES) else {
+            return Completed::Broken;
+        };
+        room.copy_from_slice(datagram);
+        self.len = datagram.len();
+        self.layout = Layout::Datagram;
+        Completed::Frame
     }
 
     /// Takes the next byte.
@@ -355,6 +420,7 @@ impl<'b> Decoder<'b> {
             State::Hunting => None,
             State::Fresh => {
                 self.len = 0;
+                self.layout = Layout::Stream;
                 Some(group(byte))
             }
             State::Inside { left: 0, then_zero } => {
@@ -404,8 +470,19 @@ impl<'b> Decoder<'b> {
     /// these: those of the frame that comes next.
     #[must_use]
     pub fn open(&self, session: u32, near: Counts) -> Option<Frame<'_>> {
-        let (checked, crc) = self.body.get(..self.len)?.split_last_chunk()?;
-        let (head, payload) = checked.split_first_chunk()?;
+        let body = self.body.get(..self.len)?;
+        let (head, payload, checked, crc) = match self.layout {
+            Layout::Stream => {
+                let (checked, crc) = body.split_last_chunk()?;
+                let (head, payload) = checked.split_first_chunk()?;
+                (head, payload, checked, crc)
+            }
+            Layout::Datagram => {
+                let (head, behind) = body.split_first_chunk::<HEADER_BYTES>()?;
+                let (crc, payload) = behind.split_first_chunk()?;
+                (head, payload, &head[..], crc)
+            }
+        };
         let mut header = Header::from_bytes(*head);
         let near = match header.kind {
             Kind::Data => near,

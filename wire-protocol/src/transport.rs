@@ -25,7 +25,8 @@ pub trait Transport {
         None
     }
 
-    /// Bytes that have arrived, into the front of `into`; returns how many. 0 if there is none.
+    /// Bytes that have arrived, into the front of `into`; returns how many. 0 if there is none. Where it moves datagrams, what
+    /// came in one, and no more.
     fn receive(&mut self, into: &mut [u8]) -> usize;
 
     /// How many bytes [`Self::send`] takes now.

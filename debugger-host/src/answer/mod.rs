@@ -189,6 +189,15 @@ pub enum Answer {
         /// The bytes that are there; what is missing at the end is not mapped.
         bytes: Bytes,
     },
+    /// Memory is in a file.
+    MemoryWritten {
+        /// Which.
+        path: String,
+        /// How many bytes.
+        bytes: Count,
+        /// Where memory ended before there were as many as were asked for.
+        missing: Option<Hex>,
+    },
     /// Where a virtual address leads.
     Physical {
         /// The virtual address.

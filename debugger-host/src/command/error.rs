@@ -371,6 +371,14 @@ pub enum CommandError {
         "its address is a number, and the kernel is another one or elsewhere now; set it by name"
     )]
     AddressOfThen {},
+    /// A file for memory could not be written.
+    #[error("cannot write {path}: {why}")]
+    MemoryFile {
+        /// Which file.
+        path: String,
+        /// What the system says.
+        why: String,
+    },
     /// A script could not be read.
     #[error("cannot read the script {path}: {why}")]
     Script {

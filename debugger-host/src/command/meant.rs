@@ -12,6 +12,7 @@ const MEANINGS: &[(&str, &str)] = &[
     (".break", "pause"),
     (".connect", ".debug remote"),
     (".detach", ".debug close"),
+    (".dump", ".writemem"),
     (".echo", "? printf"),
     (".logopen", "output create"),
     (".printf", "? printf"),

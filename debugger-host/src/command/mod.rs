@@ -14,6 +14,7 @@ mod kept;
 mod looked_at;
 mod meant;
 pub mod memory;
+mod memory_file;
 mod news;
 mod output;
 pub mod parse;

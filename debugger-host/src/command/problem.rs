@@ -117,6 +117,7 @@ described!(CommandError {
     OutOfRange { what, value, least, most }
     NoRegister { name }
     NoVirtual { physical }
+    MemoryFile { path, why }
     Script { path, why }
     ScriptFailed { path, line }
     ScriptDepth { limit }

@@ -27,8 +27,29 @@ struct Page {
 }
 
 impl Page {
-    fn is_known(&self, at: usize) -> bool {
-        self.known[at / 64] & (1 << (at % 64)) != 0
+    /// Where the bytes end that are known from `from` on, `end` at most.
+    fn known_to(&self, from: usize, end: usize) -> usize {
+        let mut at = from;
+        while at < end {
+            let run = (self.known[at / 64] >> (at % 64)).trailing_ones() as usize;
+            if run == 0 {
+                break;
+            }
+            at += run;
+        }
+        at.min(end)
+    }
+
+    fn keep(&mut self, offset: usize, bytes: &[u8]) {
+        let end = offset + bytes.len();
+        self.bytes[offset..end].copy_from_slice(bytes);
+        for at in offset / 64..end.div_ceil(64) {
+            let below = |place: usize| match place.saturating_sub(64 * at) {
+                0 => 0,
+                count => u64::MAX >> 64_usize.saturating_sub(count),
+            };
+            self.known[at] |= below(end) & !below(offset);
+        }
     }
 }
 
@@ -49,13 +70,9 @@ impl Pages {
                 break;
             };
             let end = PAGE.min(offset + len - bytes.len());
-            let before = bytes.len();
-            bytes.extend(
-                (offset..end)
-                    .take_while(|at| page.is_known(*at))
-                    .map(|at| page.bytes[at]),
-            );
-            if bytes.len() - before < end - offset {
+            let known = page.known_to(offset, end);
+            bytes.extend(&page.bytes[offset..known]);
+            if known < end {
                 break;
             }
         }
@@ -63,11 +80,11 @@ impl Pages {
     }
 
     fn keep(&mut self, space: Space, address: u64, bytes: &[u8]) {
-        for (i, byte) in bytes.iter().enumerate() {
-            let Some(at) = address.checked_add(i as u64) else {
-                return;
-            };
+        let mut rest = bytes;
+        let mut at = address;
+        while !rest.is_empty() {
             let offset = (at % PAGE_BYTES) as usize;
+            let (here, behind) = rest.split_at(rest.len().min(PAGE - offset));
             let page = self
                 .0
                 .entry((space, at / PAGE_BYTES))
@@ -75,8 +92,11 @@ impl Pages {
                     bytes: Box::new([0; PAGE]),
                     known: [0; PAGE / 64],
                 });
-            page.bytes[offset] = *byte;
-            page.known[offset / 64] |= 1 << (offset % 64);
+            page.keep(offset, here);
+            let Some(next) = at.checked_add(here.len() as u64) else {
+                return;
+            };
+            (at, rest) = (next, behind);
         }
     }
 }

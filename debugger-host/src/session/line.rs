@@ -367,25 +367,13 @@ impl Worker {
     fn carry_out(&mut self, order: Order, link: &mut Link<'_>) -> bool {
         match order {
             Order::Bytes { opened, bytes } if opened == self.opened => {
+                if self.transport.datagram_bytes().is_some() {
+                    let incoming = link.take(&bytes, self.now_us());
+                    return incoming.is_none_or(|it| self.hear(it, link));
+                }
                 for byte in bytes {
-                    let event = match link.push(byte, self.now_us()) {
-                        Some(Incoming::Message) => {
-                            let bytes = link.message().to_vec();
-                            link.release();
-                            let at = Moment::now();
-                            Event::Message { bytes, at }
-                        }
-                        Some(Incoming::Connected) => Event::Connected,
-                        Some(Incoming::Busy) => Event::OtherHost {
-                            seconds: Some(link.busy_s()),
-                        },
-                        Some(Incoming::TakenOver) => Event::OtherHost { seconds: None },
-                        // Without a session it tells nothing that is not known.
-                        Some(Incoming::BreakIn) if link.is_connected() => Event::Greeting,
-                        Some(Incoming::BreakIn) | None => continue,
-                    };
-                    self.report(link);
-                    if !self.tell(event) {
+                    let incoming = link.push(byte, self.now_us());
+                    if incoming.is_some_and(|it| !self.hear(it, link)) {
                         return false;
                     }
                 }
@@ -409,6 +397,28 @@ impl Worker {
             }
         }
         true
+    }
+
+    /// Tells the front end what came. False when it is gone.
+    fn hear(&self, incoming: Incoming, link: &mut Link<'_>) -> bool {
+        let event = match incoming {
+            Incoming::Message => {
+                let bytes = link.message().to_vec();
+                link.release();
+                let at = Moment::now();
+                Event::Message { bytes, at }
+            }
+            Incoming::Connected => Event::Connected,
+            Incoming::Busy => Event::OtherHost {
+                seconds: Some(link.busy_s()),
+            },
+            Incoming::TakenOver => Event::OtherHost { seconds: None },
+            // Without a session it tells nothing that is not known.
+            Incoming::BreakIn if link.is_connected() => Event::Greeting,
+            Incoming::BreakIn => return true,
+        };
+        self.report(link);
+        self.tell(event)
     }
 
     /// The last reply is acknowledged, or the debuggee would repeat it to nobody; and it hears that the next host need not

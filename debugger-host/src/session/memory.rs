@@ -1,10 +1,28 @@
-//! Memory of the halted debuggee.
+//! Memory of the halted debuggee. What is long is asked for in parts; on a network several of them are under way at a time, so
+//! that neither end waits for the other.
 
 use super::{Session, SessionError, Space};
+use crate::transport::Endpoint;
+use std::collections::VecDeque;
 use wire_protocol::address::{GuestPhysical, GuestVirtual};
 use wire_protocol::limits;
 use wire_protocol::pack;
 use wire_protocol::packet::{Features, MemoryAt, Reply, Request};
+
+/// Parts under way at a time on a network. The debuggee has room for the answers to so many, and for something else besides.
+const PARTS_AT_ONCE: usize = 4;
+const _: () = assert!((PARTS_AT_ONCE + 1) * limits::MEMORY_BYTES <= limits::MESSAGE_BYTES);
+
+const WHAT: &str = "read memory";
+
+/// A part that was asked for.
+struct Part {
+    id: u8,
+    address: u64,
+    len: usize,
+    /// What is probably there, if the debuggee was asked whether it is.
+    expected: Option<Vec<u8>>,
+}
 
 /// Asking whether fewer bytes are still the same costs more than they do.
 const EXPECT_FROM_BYTES: usize = 64;
@@ -47,23 +65,53 @@ impl Session {
     ) -> Result<Vec<u8>, SessionError> {
         self.must_be_halted()?;
         let mut bytes = self.cache.memory(space, address, len);
+        let mut parts = VecDeque::new();
+        let read = self.read_parts(space, address, len, &mut bytes, &mut parts);
+        // Whatever the reason is that they are not waited for: their answers are for no other request.
+        for part in parts {
+            self.pending.give_up(part.id, None);
+        }
+        match read {
+            Err(SessionError::Refused(_)) if !bytes.is_empty() => Ok(bytes),
+            other => other.map(|()| bytes),
+        }
+    }
+
+    /// Reads what is behind the bytes that are there, up to `len` of them or to where memory ends.
+    fn read_parts(
+        &mut self,
+        space: Space,
+        address: u64,
+        len: usize,
+        bytes: &mut Vec<u8>,
+        parts: &mut VecDeque<Part>,
+    ) -> Result<(), SessionError> {
+        let at_once = match self.endpoint() {
+            Some(Endpoint::Net { .. }) => PARTS_AT_ONCE,
+            _ => 1,
+        };
+        let mut asked = bytes.len();
         while bytes.len() < len {
-            let Some(at) = address.checked_add(bytes.len() as u64) else {
-                break;
+            while parts.len() < at_once && asked < len {
+                let Some(at) = address.checked_add(asked as u64) else {
+                    break;
+                };
+                let wanted = (len - asked).min(limits::MEMORY_BYTES);
+                parts.push_back(self.ask_part(space, at, wanted)?);
+                asked += wanted;
+            }
+            let Some(part) = parts.pop_front() else {
+                return Ok(());
             };
-            let wanted = (len - bytes.len()).min(limits::MEMORY_BYTES);
-            let got = match self.read_part(space, at, wanted) {
-                Err(SessionError::Refused(_)) if !bytes.is_empty() => break,
-                other => other?,
-            };
+            let (at, wanted) = (part.address, part.len);
+            let got = self.await_part(part)?;
             self.cache.keep_memory(space, at, &got);
-            let ended = got.len() < wanted;
-            bytes.extend(got);
-            if ended {
-                break;
+            bytes.extend(&got);
+            if got.len() < wanted {
+                return Ok(());
             }
         }
-        Ok(bytes)
+        Ok(())
     }
 
     /// What was there before, or what the kernel's image has there.
@@ -75,12 +123,7 @@ impl Session {
         self.cache.expected(space, address, len).or_else(from_image)
     }
 
-    fn read_part(
-        &mut self,
-        space: Space,
-        address: u64,
-        len: usize,
-    ) -> Result<Vec<u8>, SessionError> {
+    fn ask_part(&mut self, space: Space, address: u64, len: usize) -> Result<Part, SessionError> {
         let can_expect = self.identity.features.contains(Features::EXPECTED_MEMORY);
         let key = self.identity.key.filter(|_| can_expect);
         let expected = match (len, key) {
@@ -94,9 +137,22 @@ impl Session {
             len_bytes: len as u32,
             expected: expected.as_ref().map(|(digest, _)| *digest),
         };
+        Ok(Part {
+            id: self.submit(WHAT, &request)?,
+            address,
+            len,
+            expected: expected.map(|(_, bytes)| bytes),
+        })
+    }
+
+    fn await_part(&mut self, part: Part) -> Result<Vec<u8>, SessionError> {
+        let Part {
+            id, len, expected, ..
+        } = part;
         let features = self.identity.features;
-        self.ask("read memory", &request, |reply| match reply {
-            Reply::MemoryAsExpected => expected.map(|(_, bytes)| bytes),
+        let message = self.answer_to(WHAT, id)?;
+        self.read_answer(WHAT, &message, |reply| match reply {
+            Reply::MemoryAsExpected => expected,
             Reply::Memory {
                 len_bytes,
                 compressed,

@@ -406,6 +406,34 @@ impl Session {
         what: &'static str,
         request: &Request<'_>,
     ) -> Result<Vec<u8>, SessionError> {
+        let id = self.submit(what, request)?;
+        let are_steps = matches!(request, Request::Step(_));
+        let answer = self.await_answer(what, id, are_steps);
+        let may_run = are_steps || matches!(request, Request::Go);
+        self.note_patience(id, &answer, may_run);
+        answer
+    }
+
+    /// The answer to a question that was sent before.
+    fn answer_to(&mut self, what: &'static str, id: u8) -> Result<Vec<u8>, SessionError> {
+        let answer = self.await_answer(what, id, false);
+        self.note_patience(id, &answer, false);
+        answer
+    }
+
+    /// Whether the answer is not waited for any more, to what may have let the debuggee go.
+    fn note_patience(&mut self, id: u8, answer: &Result<Vec<u8>, SessionError>, may_run: bool) {
+        if matches!(
+            answer,
+            Err(SessionError::GivenUp { .. } | SessionError::NoAnswer { .. })
+        ) {
+            let halt = self.halted.as_ref().filter(|_| may_run);
+            self.pending.give_up(id, halt.map(|halt| halt.number));
+        }
+    }
+
+    /// Sends a request and gives its number.
+    fn submit(&mut self, what: &'static str, request: &Request<'_>) -> Result<u8, SessionError> {
         self.must_have_driver()?;
         let id = self.pending.draw_id();
         let mut buffer = vec![0; wire_protocol::limits::MESSAGE_BYTES];
@@ -415,16 +443,7 @@ impl Session {
             .map_err(|_| SessionError::TooLong { what })?;
         self.requests += 1;
         self.connected_link()?.send(out.written().to_vec());
-        let may_run = matches!(request, Request::Go | Request::Step(_));
-        let answer = self.await_answer(what, id, matches!(request, Request::Step(_)));
-        if matches!(
-            answer,
-            Err(SessionError::GivenUp { .. } | SessionError::NoAnswer { .. })
-        ) {
-            let halt = self.halted.as_ref().filter(|_| may_run);
-            self.pending.give_up(id, halt.map(|halt| halt.number));
-        }
-        answer
+        Ok(id)
     }
 
     /// Who gives up on steps ends them, and has their answer all the same.

@@ -46,6 +46,8 @@ fn meaning(word: &str) -> Meaning {
         "WORD" => "kernel",
         // In decimal, and no expression.
         "BAUD" => "115200",
+        // It is not to be made.
+        "OUT-FILE" => "/nosuch/file",
         "DEVICE" | "PATH" => "/nosuch",
         "HOST:PORT" => "127.0.0.1:1",
         // In decimal, too.

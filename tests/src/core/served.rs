@@ -132,9 +132,13 @@ impl Served {
             match self.way.look(now_us) {
                 Looked::Gone => return,
                 // Nobody is there any more who would agree to a session.
-                Looked::Byte(_) if is_silent => {}
+                Looked::Byte(_) | Looked::Datagram(_) if is_silent => {}
                 Looked::Byte(byte) => {
                     self.link.push(byte, now_us);
+                    self.link.release();
+                }
+                Looked::Datagram(datagram) => {
+                    self.link.take(&datagram, now_us);
                     self.link.release();
                 }
                 Looked::Nothing => {}
@@ -152,8 +156,9 @@ impl Host for Served {
             return;
         }
         loop {
-            let byte = match self.way.look(now_us) {
-                Looked::Byte(byte) => byte,
+            let incoming = match self.way.look(now_us) {
+                Looked::Byte(byte) => self.link.push(byte, now_us),
+                Looked::Datagram(datagram) => self.link.take(&datagram, now_us),
                 Looked::Nothing => return,
                 Looked::Gone => {
                     self.is_closed = !self.way.next_host();
@@ -164,7 +169,7 @@ impl Host for Served {
                     return;
                 }
             };
-            let Some(incoming) = self.link.push(byte, now_us) else {
+            let Some(incoming) = incoming else {
                 continue;
             };
             match incoming {

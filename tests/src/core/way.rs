@@ -2,7 +2,6 @@
 //! [`super::served`].
 
 use debugger_host::transport::NetKey;
-use std::collections::VecDeque;
 use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::net::UdpSocket;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -20,6 +19,8 @@ const COMES_BACK: Duration = Duration::from_millis(500);
 /// What a look brought.
 pub(super) enum Looked {
     Byte(u8),
+    /// What came in one.
+    Datagram(Vec<u8>),
     Nothing,
     /// The host is gone.
     Gone,
@@ -27,7 +28,7 @@ pub(super) enum Looked {
 
 /// See the module.
 pub(super) trait Way: Send {
-    /// The next byte: what stands behind a message is for a later look.
+    /// The next byte or datagram: what stands behind a message is for a later look.
     fn look(&mut self, now_us: u64) -> Looked;
     /// Waits a moment for the next host. False if none comes.
     fn next_host(&mut self) -> bool;
@@ -105,7 +106,6 @@ const TIMING: Timing = Timing {
 pub(super) struct Network {
     socket: UdpSocket,
     caller: Caller,
-    arrived: VecDeque<u8>,
     /// Whoever started the core wants it to end.
     ends: Arc<AtomicBool>,
 }
@@ -119,7 +119,6 @@ impl Network {
         Ok(Self {
             socket,
             caller: Caller::new(key.key()?.clone(), TIMING),
-            arrived: VecDeque::new(),
             ends,
         })
     }
@@ -131,7 +130,8 @@ impl Network {
         }
     }
 
-    fn exchange(&mut self, now_us: u64) -> Result<()> {
+    /// What the link gets of the next datagram, if anything.
+    fn exchange(&mut self, now_us: u64) -> Result<Option<Vec<u8>>> {
         let mut datagram = [0; DATAGRAM_BYTES + 1];
         loop {
             let len = self
@@ -143,10 +143,10 @@ impl Network {
             self.put(&datagram[..len]);
         }
         let len = self.socket.recv(&mut datagram)?;
-        if let Taken::Bytes(bytes) = self.caller.take(&mut datagram[..len], now_us) {
-            self.arrived.extend(bytes);
-        }
-        Ok(())
+        Ok(match self.caller.take(&mut datagram[..len], now_us) {
+            Taken::Bytes(bytes) => Some(bytes.to_vec()),
+            _ => None,
+        })
     }
 }
 
@@ -168,13 +168,9 @@ impl Way for Network {
         if self.ends.load(Ordering::Relaxed) {
             return Looked::Gone;
         }
-        if self.arrived.is_empty() {
-            // That nobody listens, and that nothing came, are the same.
-            let _ = self.exchange(now_us);
-        }
-        self.arrived
-            .pop_front()
-            .map_or(Looked::Nothing, Looked::Byte)
+        // That nobody listens, and that nothing came, are the same.
+        let came = self.exchange(now_us).ok().flatten();
+        came.map_or(Looked::Nothing, Looked::Datagram)
     }
 
     fn next_host(&mut self) -> bool {

@@ -272,17 +272,88 @@ proptest! {
     }
 }
 
-#[test]
-fn what_fits_in_so_many_bytes_does_so_whatever_it_is() {
+fn datagram_of(payload: &[u8]) -> Vec<u8> {
     let mut wire = Box::new([0; WIRE_BYTES]);
-    for room in (9..2000).chain([WIRE_BYTES - 1, WIRE_BYTES, WIRE_BYTES + 1]) {
-        let len = payload_within(room);
-        let payload = [1; FRAME_PAYLOAD_BYTES];
-        let taken = encode(HEADER, SESSION, [&payload[..len], &[], &[]], &mut wire);
-        assert!(taken <= room, "{taken} of {room}");
-        assert!(
-            len == FRAME_PAYLOAD_BYTES || taken + 2 >= room,
-            "{taken} of {room}"
-        );
+    let (one, other) = payload.split_at(payload.len() / 3);
+    let len = encode_datagram(HEADER, SESSION, [&[], one, other], &mut wire);
+    wire[..len].to_vec()
+}
+
+/// The payload, if it is a frame of that session near those counts.
+fn taken(datagram: &[u8], session: u32, near: Counts) -> Option<Vec<u8>> {
+    let mut body = Box::new([0; BODY_BYTES]);
+    let mut decoder = Decoder::new(&mut body);
+    // The beginning of a frame that came another way.
+    for byte in [0, 9, 1] {
+        decoder.push(byte);
     }
+    if decoder.take(datagram) != Completed::Frame {
+        return None;
+    }
+    assert!(!decoder.is_inside());
+    let frame = decoder.open(session, near)?;
+    assert_eq!(frame.header, HEADER);
+    Some(frame.payload.to_vec())
+}
+
+#[test]
+fn a_frame_takes_six_bytes_of_a_datagram_whatever_it_carries() {
+    for len in [0, 1, 300, FRAME_PAYLOAD_BYTES] {
+        let payload = std::vec![0; len];
+        let datagram = datagram_of(&payload);
+        assert_eq!(datagram.len(), len + 6);
+        assert_eq!(taken(&datagram, SESSION, HEADER.counts), Some(payload));
+        assert_eq!(payload_within(len + 6), len);
+    }
+    assert_eq!(payload_within(FRAME_PAYLOAD_BYTES + 7), FRAME_PAYLOAD_BYTES);
+    assert_eq!(payload_within(5), 0);
+    assert_eq!(datagram_of(&[1; FRAME_PAYLOAD_BYTES + 1]), []);
+}
+
+#[test]
+fn a_datagram_of_another_session_or_round_of_counts_does_not_open() {
+    let datagram = datagram_of(b"once");
+    let Counts {
+        sequence,
+        acknowledged,
+    } = HEADER.counts;
+    assert_eq!(taken(&datagram, SESSION + 1, HEADER.counts), None);
+    for (sequence, acknowledged, opens) in [
+        (sequence + 15, acknowledged - 15, true),
+        (sequence + 32, acknowledged, false),
+        (sequence, acknowledged + 32, false),
+    ] {
+        let near = Counts {
+            sequence,
+            acknowledged,
+        };
+        assert_eq!(taken(&datagram, SESSION, near).is_some(), opens);
+    }
+    for at in 0..6 {
+        let mut damaged = datagram.clone();
+        damaged[at] ^= 1;
+        assert_eq!(taken(&damaged, SESSION, HEADER.counts), None, "{at}");
+    }
+}
+
+#[test]
+fn a_datagram_that_is_no_frame_is_broken_and_one_may_be_a_break_in() {
+    let mut body = Box::new([0; BODY_BYTES]);
+    let mut decoder = Decoder::new(&mut body);
+    for datagram in [&[][..], &[1; 5], &[1; BODY_BYTES + 1]] {
+        assert_eq!(decoder.take(datagram), Completed::Broken);
+    }
+    assert_eq!(decoder.take(&BREAK_IN), Completed::BreakIn);
+}
+
+#[test]
+fn streams_are_read_after_datagrams() {
+    let mut body = Box::new([0; BODY_BYTES]);
+    let mut decoder = Decoder::new(&mut body);
+    assert_eq!(decoder.take(&datagram_of(b"one")), Completed::Frame);
+    let wire = wire_of(b"two");
+    let found: Vec<_> = wire.iter().filter_map(|it| decoder.push(*it)).collect();
+    assert_eq!(found, [Completed::Frame]);
+    let frame = decoder.open(SESSION, HEADER.counts).unwrap();
+    assert_eq!(frame.payload, b"two");
 }

@@ -1,6 +1,6 @@
 //! From the line to messages.
 
-use super::{Completed, Kind, WINDOW_FRAMES};
+use super::{Completed, Kind};
 use super::{DAMAGE_REPORTS, Incoming, Link, Reception, Role, claim, part};
 use crate::frame::{Counts, Flags, Header};
 
@@ -10,7 +10,20 @@ impl Link<'_> {
         self.last_byte_us = now_us;
         self.statistics.received_bytes += 1;
         self.rate.byte(now_us);
-        match self.decoder.push(byte)? {
+        let completed = self.decoder.push(byte)?;
+        self.completed(completed, now_us)
+    }
+
+    /// Takes what one datagram carried, where the transport moves those.
+    pub fn take(&mut self, datagram: &[u8], now_us: u64) -> Option<Incoming> {
+        self.last_byte_us = now_us;
+        self.statistics.received_bytes += datagram.len() as u64;
+        let completed = self.decoder.take(datagram);
+        self.completed(completed, now_us)
+    }
+
+    fn completed(&mut self, completed: Completed, now_us: u64) -> Option<Incoming> {
+        match completed {
             Completed::BreakIn => {
                 self.statistics.break_ins += 1;
                 self.rate.good(now_us);
@@ -185,7 +198,7 @@ impl Link<'_> {
                 self.again_wanted = false;
                 self.gap = None;
                 self.unacknowledged_frames += 1;
-                let wait_us = if self.unacknowledged_frames * 2 < WINDOW_FRAMES {
+                let wait_us = if self.unacknowledged_frames * 2 < self.cut().window_frames {
                     self.timing.ack_delay_us
                 } else {
                     0

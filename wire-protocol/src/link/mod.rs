@@ -10,7 +10,7 @@
 //! **Hosts.** A line may be shared by several hosts. While one has a session and says that it is there when it is asked,
 //! others are refused, unless they take over (`claim`).
 //!
-//! **Data.** Go-back-N with a window of [`crate::limits::WINDOW_FRAMES`]. Every header carries
+//! **Data.** Go-back-N with a window of [`crate::limits::WINDOW_FRAMES`], or of as many as can be told apart where datagrams carry them. Every header carries
 //! the acknowledgement of the other direction; a frame with nothing else is sent only when no data
 //! has gone out for `ack_delay_us`. A gap or a damaged frame is reported once, at once; all else is
 //! left to the retry timer, which doubles up to sixteen times its start. There is no giving up:
@@ -21,7 +21,8 @@
 //! line is (`quality`).
 //!
 //! **Datagrams.** Where the transport moves those, each carries one frame, or a part of one that fits in (`cut`): what is lost
-//! is lost whole, so that shorter parts would lose no less.
+//! is lost whole, so that shorter parts would lose no less. A frame needs no delimiters there, and no checksum of what the
+//! datagram authenticates.
 //!
 //! **Rate.** Where the transport runs at one that can be changed, both ends look for the highest that the line carries
 //! (`rate`).
@@ -38,7 +39,7 @@ mod sender;
 pub use rate::{RateNews, RateState, Rates};
 
 use crate::frame::{BODY_BYTES, BREAK_IN, Completed, Decoder, Flags, Header, Kind, WIRE_BYTES};
-use crate::limits::{MESSAGE_BYTES, WINDOW_FRAMES};
+use crate::limits::MESSAGE_BYTES;
 use claim::Ownership;
 use cut::Cut;
 use quality::Quality;
@@ -365,7 +366,7 @@ impl<'b> Link<'b> {
         if self.session.is_none() {
             return Err(SendError::NotConnected);
         }
-        self.sender.send(message)
+        self.sender.send(message, self.cut())
     }
 
     /// Queues a break-in, ahead of all frames that have not begun. It is not repeated: the sender

@@ -1,9 +1,10 @@
 //! From messages to the line.
 
+use super::cut::encode;
 use super::{
     BACK_OFF_LIMIT, BREAK_IN, Flags, Header, Kind, Link, Role, Timing, WIRE_BYTES, claim, part,
 };
-use crate::frame::{self, Counts};
+use crate::frame::Counts;
 
 impl Timing {
     pub(super) fn retry_at_us(&self, now_us: u64, waiting_bytes: usize, back_off: u32) -> u64 {
@@ -141,7 +142,8 @@ impl Link<'_> {
             flags,
             counts: Counts::default(),
         };
-        let len = frame::encode(header, 0, [&nonce.to_le_bytes(), more, &[]], self.wire);
+        let payload: [&[u8]; 3] = [&nonce.to_le_bytes(), more, &[]];
+        let len = encode(self.datagrams.is_some(), header, 0, payload, self.wire);
         self.wire_is(len)
     }
 
@@ -162,6 +164,7 @@ impl Link<'_> {
         flags.set(Flags::AGAIN, self.again_wanted);
         let acknowledged = self.receiver.expected();
         let cut = self.cut();
+        let is_datagram = self.datagrams.is_some();
         let outgoing = if self.introduces(now_us) || speaks_of_itself {
             None
         } else {
@@ -181,7 +184,13 @@ impl Link<'_> {
             };
             let head = outgoing.head.as_ref().map_or(&[][..], |head| head);
             let (first, second) = outgoing.record.payload;
-            frame::encode(header, session, [head, first, second], self.wire)
+            encode(
+                is_datagram,
+                header,
+                session,
+                [head, first, second],
+                self.wire,
+            )
         } else if ack_is_due {
             let there = self.receiver.part_bytes();
             flags.set(Flags::PART, there > 0);
@@ -196,7 +205,13 @@ impl Link<'_> {
             };
             let progress = part::progress_bytes(there);
             let progress = if there > 0 { &progress[..] } else { &[] };
-            frame::encode(header, session, [progress, &[], &[]], self.wire)
+            encode(
+                is_datagram,
+                header,
+                session,
+                [progress, &[], &[]],
+                self.wire,
+            )
         } else {
             return None;
         };

@@ -4,7 +4,7 @@ use super::cut::Cut;
 use super::queue::{Queue, Record};
 use super::{SendError, part};
 use crate::frame::Flags;
-use crate::limits::{FRAME_PAYLOAD_BYTES, MESSAGE_BYTES, WINDOW_FRAMES};
+use crate::limits::{FRAME_PAYLOAD_BYTES, MESSAGE_BYTES};
 
 #[derive(Debug)]
 pub(super) struct Sender<'b> {
@@ -57,14 +57,14 @@ impl<'b> Sender<'b> {
         self.rewind();
     }
 
-    pub(super) fn send(&mut self, message: &[u8]) -> Result<(), SendError> {
+    pub(super) fn send(&mut self, message: &[u8], cut: Cut) -> Result<(), SendError> {
         if message.len() > MESSAGE_BYTES {
             return Err(SendError::TooLong {
                 limit_bytes: MESSAGE_BYTES,
                 wanted_bytes: message.len(),
             });
         }
-        let wanted_bytes = Queue::cost(message.len(), FRAME_PAYLOAD_BYTES);
+        let wanted_bytes = Queue::cost(message.len(), cut.frame_bytes);
         let free_bytes = self.queue.free();
         if wanted_bytes > free_bytes {
             return Err(SendError::QueueFull {
@@ -74,8 +74,8 @@ impl<'b> Sender<'b> {
         }
         let mut flags = Flags::FIRST;
         let mut rest = message;
-        while rest.len() > FRAME_PAYLOAD_BYTES {
-            let (fragment, after) = rest.split_at(FRAME_PAYLOAD_BYTES);
+        while rest.len() > cut.frame_bytes {
+            let (fragment, after) = rest.split_at(cut.frame_bytes);
             self.queue.append(flags, fragment);
             flags = Flags::empty();
             rest = after;
@@ -110,7 +110,7 @@ impl<'b> Sender<'b> {
 
     /// The next frame goes on the wire, or a part of it if it is longer than such a part.
     pub(super) fn take_next(&mut self, cut: Cut) -> Option<Outgoing<'_>> {
-        if self.next as usize >= WINDOW_FRAMES {
+        if self.next as usize >= cut.window_frames {
             return None;
         }
         let record = self.queue.record(self.next_at)?;

@@ -1,4 +1,5 @@
 use super::*;
+use crate::limits::WINDOW_FRAMES;
 use std::vec::Vec;
 
 const TIMING: Timing = Timing {

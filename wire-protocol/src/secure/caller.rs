@@ -11,7 +11,7 @@ use crate::dropped::{Cause, Dropped};
 /// Parts a key for ephemeral ones from the [`Key`].
 const EPHEMERAL_PURPOSE: &[u8; 16] = b"standstill call ";
 /// Both ends must mean the same.
-pub(super) const PROLOGUE: &[u8] = b"standstill datagrams 1";
+pub(super) const PROLOGUE: &[u8] = b"standstill datagrams 2";
 
 /// How patient the debuggee is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,8 +13,9 @@
 //! counter, of which the other end takes each value once (`window`), and 128 bits more.
 //!
 //! **What is restored from a snapshot** has its keys and its counter again, and goes on from there with other data: under a
-//! nonce of a counter alone it would give away both. So the 128 bits are a keyed hash (under a key of their own) of
-//! fresh random bits *and* of a digest of what is sealed (a universal hash under another key). Random bits alone would do where the processor draws them; where they come from
+//! nonce of a counter alone it would give away both. So the 128 bits are a keyed hash (SipHash-2-4, under a key of its own) of
+//! fresh random bits *and* of a digest of what is sealed (a universal hash, Poly1305, under another key that only that hash sees
+//! the results of). Random bits alone would do where the processor draws them; where they come from
 //! a seed that was restored, too, the same nonce comes out only for the same data, and then the whole datagram is the same:
 //! all that it tells is that. In the same way the ephemeral key of a handshake is a keyed hash of random bits and of the
 //! handshake so far, the time included. What a restored end has forgotten is which datagrams it took since: those that were
@@ -23,12 +24,14 @@
 //!
 //! **Nothing answers** what does not authenticate; it is counted by its kind ([`Dropped`]).
 
+mod aead;
 mod caller;
 mod datagram;
 mod entropy;
 mod key;
 mod listener;
 mod noise;
+mod poly1305;
 mod secret;
 mod session;
 #[cfg(test)]

@@ -1,13 +1,14 @@
 //! Datagrams of one session, sealed and opened. For [`super::caller`] and [`super::listener`].
 
+use super::aead;
 use super::datagram::{CLEAR_BYTES, Kind, NONCE_BYTES, SEALED_FROM, Sealed};
-use super::noise::{Keys, TAG_BYTES};
+use super::noise::{Keys, TAG_BYTES, Tag};
+use super::poly1305::Poly1305;
 use super::secret::{Random, Secret};
 use super::window::Window;
+use crate::digest::DigestKey;
 use crate::dropped::Cause;
-use chacha20poly1305::aead::AeadInOut;
-use chacha20poly1305::{KeyInit, XChaCha20Poly1305};
-use poly1305::Poly1305;
+use zeroize::Zeroizing;
 
 /// After so many datagrams of either end new keys are agreed on.
 pub(super) const REKEY_AFTER: u64 = 1 << 24;
@@ -63,15 +64,24 @@ pub(super) struct Opened<'d> {
     pub(super) is_newest: bool,
 }
 
+/// As much of a key as SipHash takes.
+fn half(key: &Secret) -> Zeroizing<[u8; DigestKey::BYTES]> {
+    let mut half = Zeroizing::new([0; DigestKey::BYTES]);
+    for (place, byte) in half.iter_mut().zip(key.0.iter()) {
+        *place = *byte;
+    }
+    half
+}
+
 /// One end's part of a session.
 pub(super) struct Session {
     pub(super) id: [u8; 4],
     /// Of what this end sends.
     kind: Kind,
     send_key: Secret,
-    /// Nonces are made with these: what is sealed is digested by a universal hash under a key of its own, which no other than
-    /// the keyed hash ever sees.
-    nonce_key: Secret,
+    /// Nonces are made with these: what is sealed is digested by a universal hash (Poly1305) under a key of its own, which no
+    /// other than the keyed hash (SipHash-2-4, of 128 bits) ever sees.
+    nonce_key: Zeroizing<[u8; DigestKey::BYTES]>,
     digest_key: Secret,
     next_counter: u64,
     receive_key: Secret,
@@ -93,7 +103,7 @@ impl Session {
         Self {
             id: [a, b, c, d],
             kind,
-            nonce_key: send_key.derive(NONCE_PURPOSE),
+            nonce_key: half(&send_key.derive(NONCE_PURPOSE)),
             digest_key: send_key.derive(DIGEST_PURPOSE),
             send_key,
             next_counter: 0,
@@ -122,13 +132,8 @@ impl Session {
         let out = out.get_mut(..sealed_end + TAG_BYTES)?;
         let head = self.kind.head(out.len());
         let counter = self.next_counter.to_le_bytes();
-        let number = [content.number()];
-        let digest = Poly1305::new((&*self.digest_key.0).into()).compute_unpadded(bytes);
-        let hash = self.nonce_key.mac(&[random, &counter, &number, &digest]);
-        let mut nonce = [0; NONCE_BYTES];
-        let (counted, hashed) = nonce.split_at_mut(COUNTER_BYTES);
-        counted.copy_from_slice(&counter);
-        hashed.copy_from_slice(hash.get(..NONCE_BYTES - COUNTER_BYTES)?);
+        let digest = Poly1305::new(&self.digest_key.0).finish(bytes);
+        let nonce = self.nonce(random, counter, content.number(), digest);
 
         let (clear, rest) = out.split_at_mut_checked(CLEAR_BYTES)?;
         let (room_for_nonce, rest) = rest.split_at_mut_checked(NONCE_BYTES)?;
@@ -140,13 +145,31 @@ impl Session {
         room_for_nonce.copy_from_slice(&nonce);
         *first = content.number();
         after.copy_from_slice(bytes);
-        let cipher = XChaCha20Poly1305::new((&*self.send_key.0).into());
-        let tag = cipher
-            .encrypt_inout_detached((&nonce).into(), clear, plain.into())
-            .ok()?;
-        *room_for_tag = tag.into();
+        *room_for_tag = aead::seal(&self.send_key, &nonce, clear, plain);
         self.next_counter += 1;
         Some(sealed_end + TAG_BYTES)
+    }
+
+    /// The counter, and a keyed hash of all that is to make it another one than any before.
+    fn nonce(
+        &self,
+        random: &Random,
+        counter: [u8; COUNTER_BYTES],
+        content: u8,
+        digest: Tag,
+    ) -> [u8; NONCE_BYTES] {
+        let mut hashed = [0; size_of::<Random>() + COUNTER_BYTES + 1 + TAG_BYTES];
+        let pieces: [&[u8]; 4] = [random, &counter, &[content], &digest];
+        let bytes = pieces.into_iter().flatten();
+        for (place, byte) in hashed.iter_mut().zip(bytes) {
+            *place = *byte;
+        }
+        let hash = DigestKey(*self.nonce_key).digest(&hashed).0.to_le_bytes();
+        let mut nonce = [0; NONCE_BYTES];
+        let (counted, behind) = nonce.split_at_mut(COUNTER_BYTES);
+        counted.copy_from_slice(&counter);
+        behind.copy_from_slice(&hash);
+        nonce
     }
 
     /// Opens a datagram of this session that goes this end's way. Unless it authenticates nothing changes.
@@ -167,15 +190,7 @@ impl Session {
         let (plain, tag) = rest
             .split_last_chunk_mut::<TAG_BYTES>()
             .ok_or(Cause::Foreign)?;
-        let cipher = XChaCha20Poly1305::new((&*self.receive_key.0).into());
-        cipher
-            .decrypt_inout_detached(
-                (&sealed.nonce).into(),
-                clear,
-                (&mut *plain).into(),
-                (&*tag).into(),
-            )
-            .map_err(|_| Cause::Forged)?;
+        aead::open(&self.receive_key, &sealed.nonce, clear, plain, tag).ok_or(Cause::Forged)?;
         let is_newest = self.window.take(counter);
         let content = Content::read(plain).ok_or(Cause::Foreign)?;
         Ok(Opened { content, is_newest })

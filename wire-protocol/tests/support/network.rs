@@ -160,11 +160,9 @@ impl End {
     }
 
     fn push(&mut self, bytes: &[u8], now_us: u64) {
-        for &byte in bytes {
-            if self.link.push(byte, now_us) == Some(Incoming::Message) {
-                self.heard.push(self.link.message().to_vec());
-                self.link.release();
-            }
+        if self.link.take(bytes, now_us) == Some(Incoming::Message) {
+            self.heard.push(self.link.message().to_vec());
+            self.link.release();
         }
     }
 }

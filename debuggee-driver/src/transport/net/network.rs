@@ -15,12 +15,17 @@ const DUE_PER_TURN: usize = 4;
 /// Datagrams that are opened in one turn until one has something for the link.
 const OPENED_PER_TURN: usize = 16;
 
+/// Datagrams that go out until bits are drawn anew for them.
+const DATAGRAMS_PER_DRAW: u32 = 16;
+
 /// See the module.
 pub struct Network<'m, C, S> {
     stack: Stack<'m, C>,
     caller: Caller,
     senses: S,
     entropy: Entropy,
+    /// Bits that were drawn for so many datagrams more.
+    drawn: (Random, u32),
     now_us: u64,
     datagram: [u8; DATAGRAM_BYTES],
     /// Bytes for the link that came in one datagram, and those of them that were handed out.
@@ -79,6 +84,7 @@ impl<'m, C: Card, S: Senses> Network<'m, C, S> {
             caller: Caller::new(settings.key.clone(), Timing::USUAL).after(clock_us),
             senses,
             entropy,
+            drawn: (Random::default(), 0),
             now_us,
             datagram: [0; DATAGRAM_BYTES],
             arrived: [0; ROOM_BYTES],
@@ -113,6 +119,7 @@ impl<'m, C: Card, S: Senses> Network<'m, C, S> {
     /// Takes random bits of the operating system.
     pub fn stir(&mut self, bits: u64) {
         self.entropy.stir(&bits.to_le_bytes());
+        self.drawn = (Random::default(), 0);
     }
 
     /// Takes what has come, and does what is due.
@@ -190,11 +197,27 @@ impl<'m, C: Card, S: Senses> Network<'m, C, S> {
         if bytes.is_empty() {
             return;
         }
-        let random = draw(&mut self.entropy, &self.senses);
+        let random = self.random();
         let len = self
             .caller
             .seal(bytes, self.now_us, &random, &mut self.datagram);
         self.put(len);
+    }
+
+    /// For one datagram: what the processor draws, and its time-stamp counter, over bits that serve for some datagrams. That
+    /// they are others each time is all that a nonce needs, and less work than to draw them one by one.
+    fn random(&mut self) -> Random {
+        let (mut random, left) = self.drawn;
+        if left == 0 {
+            random = draw(&mut self.entropy, &self.senses);
+        }
+        self.drawn = (random, left.checked_sub(1).unwrap_or(DATAGRAMS_PER_DRAW));
+        for (places, number) in random.chunks_exact_mut(8).zip(fresh(&self.senses)) {
+            for (place, byte) in places.iter_mut().zip(number.to_le_bytes()) {
+                *place ^= byte;
+            }
+        }
+        random
     }
 
     fn put(&mut self, len: usize) {
@@ -231,12 +254,16 @@ impl<'m, C: Card, S: Senses> Network<'m, C, S> {
 
 /// Random bits of the processor's, where it has them, and of what the operating system drew at load and gave since.
 fn draw(entropy: &mut Entropy, senses: &impl Senses) -> Random {
-    let mut fresh = [0; 40];
-    let numbers = core::iter::once(senses.tsc()).chain((0..4).filter_map(|_| senses.random()));
-    for (place, number) in fresh.chunks_exact_mut(8).zip(numbers) {
+    let mut bytes = [0; 40];
+    for (place, number) in bytes.chunks_exact_mut(8).zip(fresh(senses)) {
         place.copy_from_slice(&number.to_le_bytes());
     }
-    entropy.draw(&fresh)
+    entropy.draw(&bytes)
+}
+
+/// The time-stamp counter, and what the processor draws.
+fn fresh(senses: &impl Senses) -> impl Iterator<Item = u64> {
+    core::iter::once(senses.tsc()).chain((0..4).filter_map(|_| senses.random()))
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 mod event;
 
 use super::{
-    Command, branch, connection, memory, register, run, script, session_file, step, symbol, system,
-    task, value, walk,
+    Command, branch, connection, memory, memory_file, register, run, script, session_file, step,
+    symbol, system, task, value, walk,
 };
 use std::sync::LazyLock;
 
@@ -243,6 +243,19 @@ static DEBUGGEE: &[Command] = &[
         examples: &["!db 1000", "!dq @cr3 & ~fff l 100"],
         answers: &["memory"],
         parse: memory::dump,
+    },
+    Command {
+        names: &[".writemem"],
+        syntax: ".writemem OUT-FILE [physical] ADDRESS l LENGTH",
+        summary: "write memory of the debuggee to a file",
+        details: "Byte for byte, up to where no memory is. Over a network parts of it are under way at a time.\n\
+            Ctrl+C ends it; what came before is in the file.",
+        examples: &[
+            ".writemem page @rip & ~fff l 1000",
+            ".writemem ram.bin physical 0 l 1000000",
+        ],
+        answers: &["memory_written"],
+        parse: memory_file::write_memory,
     },
     Command {
         names: &["eb", "ed", "eq"],

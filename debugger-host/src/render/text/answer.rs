@@ -140,6 +140,17 @@ pub fn answer(answer: &Answer) -> Option<String> {
                 address(at)
             ),
         }),
+        Answer::MemoryWritten {
+            path,
+            bytes,
+            missing,
+        } => {
+            let bytes = status::counted(*bytes, "byte", "s");
+            let end = missing
+                .as_ref()
+                .map(|at| format!("; there is no memory at {:x}", at.0));
+            format!("{bytes} written to {path}{}", end.unwrap_or_default())
+        }
         Answer::Digest { digest } => format!("{digest:016x}"),
         Answer::Code { instructions } => code(instructions),
         Answer::Symbols { symbols } => lines(symbols, |at| {

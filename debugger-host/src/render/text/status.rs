@@ -57,7 +57,7 @@ fn network(network: &Network) -> String {
     parts.join("; ")
 }
 
-fn counted(count: Count, one: &str, more: &str) -> String {
+pub(super) fn counted(count: Count, one: &str, more: &str) -> String {
     match count.0 {
         1 => format!("1 {one}"),
         count => format!("{count} {one}{more}"),

@@ -186,6 +186,7 @@ const OTHERS: &[Row] = &[
     stack("!eq STACK (dq(@rsp) ^ ffffffffffffffff)", 8),
     nothing("!va2pa @rip"),
     nothing("!pa2va STACK"),
+    nothing(".writemem FILE.page @rsp l 80"),
     nothing("!digest"),
     nothing("!digest 0 l 1000"),
     nothing("!digest registers"),
