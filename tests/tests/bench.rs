@@ -18,5 +18,7 @@ mod network;
 #[allow(dead_code, reason = "the measurements need less of it than the tests")]
 #[path = "net/relay.rs"]
 mod relay;
+#[path = "bench/scripts.rs"]
+mod scripts;
 #[path = "../../wire-protocol/tests/support/variables.rs"]
 mod variables;

@@ -55,7 +55,7 @@ proptest! {
         depth in 0u8..9,
         code in proptest::collection::vec(any::<u8>(), 0..40),
     ) {
-        let mut program = vec![VERSION, depth, 32, 0, 0, 0];
+        let mut program = vec![VERSION, depth, 2, 32, 0, 0, 0];
         program.extend(code);
         let _ = exercise(&program);
     }

@@ -9,7 +9,7 @@ use wire_protocol::bytecode::assemble::{AssembleError, Scratch};
 use wire_protocol::bytecode::op::Op;
 use wire_protocol::bytecode::routine::{Pseudo, Routine};
 use wire_protocol::bytecode::update::{Update, Width};
-use wire_protocol::bytecode::{Assembler, Verified};
+use wire_protocol::bytecode::{Assembler, Decoded, Verified};
 use wire_protocol::script::{Workspace, run};
 
 const CORES: u64 = 4;
@@ -22,6 +22,8 @@ fn run_everywhere(write: impl FnOnce(&mut Assembler<'_>) -> Result<(), AssembleE
     write(&mut assembler).expect("assembles");
     let mut bytes = [0; 1024];
     let program = Verified::new(assembler.finish(&mut bytes).expect("fits")).expect("verifies");
+    let mut memory = [0; 1024];
+    let program = Decoded::new(&program, &mut memory).expect("fits");
     let globals: Vec<_> = (0..4).map(|_| AtomicU64::new(0)).collect();
     std::thread::scope(|scope| {
         for number in 0..CORES {

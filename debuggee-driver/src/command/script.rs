@@ -7,7 +7,7 @@ use crate::run::registers::Held;
 use crate::run::{Runner, failure_of};
 use crate::shared::Shared;
 use wire_protocol::address::{CoreId, Extent};
-use wire_protocol::bytecode::{LOCAL_BYTES, Verified};
+use wire_protocol::bytecode::{Decoded, LOCAL_BYTES, Verified};
 use wire_protocol::limits;
 use wire_protocol::packet::{GlobalNames, GlobalOffset, GlobalOffsets, Reply};
 use wire_protocol::refusal::{EventRefusal, ProgramPart, Refusal};
@@ -33,8 +33,19 @@ pub fn run<'s, P: Ports>(
         })
     })?;
     let room = scratch.len();
-    let locals = scratch.get_mut(..LOCAL_BYTES).ok_or(too_long(room))?;
+    let (locals, memory) = scratch
+        .split_at_mut_checked(LOCAL_BYTES)
+        .ok_or(too_long(room))?;
     locals.fill(0);
+    let room = memory.len();
+    let Some(decoded) = Decoded::new(&verified, memory) else {
+        let (needed, _) = verified.decoded_bytes();
+        let bytes = |it| u32::try_from(it).unwrap_or(u32::MAX);
+        return Err(Refusal::Event(EventRefusal::ActionTooBig {
+            limit_bytes: bytes(room),
+            asked_bytes: bytes(needed),
+        }));
+    };
     let frame = Frame {
         core,
         event: None,
@@ -55,7 +66,7 @@ pub fn run<'s, P: Ports>(
     };
     let effects = &mut Effects::default();
     let outcome = runner
-        .run(&verified, locals, registers, shared, &frame, effects)
+        .run(&decoded, locals, registers, shared, &frame, effects)
         .ok_or(Refusal::Malformed)?;
     *register::file(context, core)? = file;
     if shared.changes.take() {

@@ -1,8 +1,9 @@
 //! The programs of an event: verified when it is added, kept in its event object, run from there.
 //!
-//! An event object is a header, the condition's buffer, and the actions' buffer. The latter holds
-//! the script, the machine code, and the locals that the scripts have on each core. Written with
-//! every core halted; afterwards only the locals change, those of a core by that core.
+//! An event object is a header, the condition's buffer, the actions' buffer, and the scripts as they
+//! run. The actions' buffer holds the script, the machine code, and the locals that the scripts have on
+//! each core. Written with every core halted; afterwards only the locals change, those of a core by that
+//! core.
 
 use crate::pool::budget::{CACHE_LINE_BYTES, EVENT_HEADER_BYTES, ObjectSizes};
 use crate::port::PhysicalMemory;
@@ -27,6 +28,16 @@ struct Script {
     comparison: Option<Comparison>,
     /// Locals on one core, rounded up.
     locals_bytes: u32,
+    decoded: DecodedSize,
+}
+
+/// Bytes of a script as it runs.
+#[derive(Clone, Copy, Debug, Default)]
+struct DecodedSize {
+    /// While it is decoded.
+    needed_bytes: u32,
+    /// Afterwards.
+    kept_bytes: u32,
 }
 
 /// What programs need of an event object.
@@ -37,6 +48,8 @@ pub struct Needs {
     condition_bytes: u32,
     /// Script, machine code and locals.
     action_bytes: u32,
+    /// The scripts as they run.
+    decoded_bytes: u32,
     cores: u32,
 }
 
@@ -101,7 +114,14 @@ fn verify(bytes: &[u8], part: ProgramPart) -> Result<Option<Script>, Refusal> {
     })?;
     let program = verified.program();
     let locals_bytes = u32::try_from(program.local_bytes()).unwrap_or(u32::MAX);
+    let (needed, kept) = verified.decoded_bytes();
+    let [needed_bytes, kept_bytes] =
+        [needed, kept].map(|bytes| u32::try_from(bytes).unwrap_or(u32::MAX));
     Ok(Some(Script {
+        decoded: DecodedSize {
+            needed_bytes,
+            kept_bytes,
+        },
         layout: program.layout(),
         comparison: Comparison::of(program),
         locals_bytes: round_up(locals_bytes),
@@ -127,6 +147,10 @@ impl Needs {
         Ok(Self {
             condition,
             script,
+            decoded_bytes: [condition, script]
+                .into_iter()
+                .flatten()
+                .fold(0, |sum, it| sum.saturating_add(it.decoded.needed_bytes)),
             condition_bytes: len_of(programs.condition.bytes()),
             action_bytes: round_up(len_of(programs.script))
                 .saturating_add(round_up(len_of(programs.code)))
@@ -152,6 +176,14 @@ impl Needs {
                 asked_bytes: self.action_bytes,
             }));
         }
+        let (_, big_decoded_bytes) = sizes.decoded(PoolClass::BigEvent);
+        if self.decoded_bytes > big_decoded_bytes {
+            return Err(Refusal::Event(EventRefusal::ActionTooBig {
+                limit_bytes: big_decoded_bytes,
+                asked_bytes: self.decoded_bytes,
+            }));
+        }
+        let (_, regular_decoded_bytes) = sizes.decoded(PoolClass::RegularEvent);
         let too_big = if self.condition_bytes > sizes.regular_condition_bytes {
             TooBig {
                 part: ProgramPart::Condition,
@@ -163,6 +195,12 @@ impl Needs {
                 part: ProgramPart::Action,
                 regular_bytes: sizes.regular_action_bytes,
                 asked_bytes: self.action_bytes,
+            }
+        } else if self.decoded_bytes > regular_decoded_bytes {
+            TooBig {
+                part: ProgramPart::Action,
+                regular_bytes: regular_decoded_bytes,
+                asked_bytes: self.decoded_bytes,
             }
         } else {
             return Ok((PoolClass::RegularEvent, None));
@@ -220,6 +258,8 @@ pub struct StoredScript<'s> {
     pub program: Extent<GuestPhysical>,
     /// Where its parts are, as the verifier found them.
     pub layout: &'s Layout,
+    /// What of it runs.
+    pub decoded: Extent<GuestPhysical>,
     /// The core's locals.
     pub locals: Extent<GuestPhysical>,
 }
@@ -251,6 +291,10 @@ pub struct StoredPrograms {
     condition_locals_bytes: u16,
     script_locals_bytes: u16,
     cores: u16,
+    /// From the object's start to the condition as it runs; the script follows it.
+    decoded_offset: u32,
+    condition_decoded_bytes: u32,
+    script_decoded_bytes: u32,
     /// The locals of all cores.
     locals_at: u64,
     /// What the condition compares, if it is a script and that is all it does.
@@ -263,7 +307,7 @@ impl StoredPrograms {
     pub fn write(
         mem: &mut impl PhysicalMemory,
         object: u64,
-        action_offset: u32,
+        (action_offset, decoded_offset): (u32, u32),
         programs: &Programs<'_>,
         needs: &Needs,
         buffer: Option<Extent<GuestPhysical>>,
@@ -271,6 +315,7 @@ impl StoredPrograms {
         let layout = |script: Option<Script>| script.map_or(Layout::default(), |it| it.layout);
         // A program has at most 16 KiB of locals.
         let locals = |script: Option<Script>| script.map_or(0, |it| it.locals_bytes as u16);
+        let kept = |script: Option<Script>| script.map_or(0, |it| it.decoded.kept_bytes);
         let buffer = buffer.unwrap_or_default();
         let mut stored = Self {
             object,
@@ -282,6 +327,9 @@ impl StoredPrograms {
             condition_locals_bytes: locals(needs.condition),
             script_locals_bytes: locals(needs.script),
             cores: needs.cores as u16,
+            decoded_offset,
+            condition_decoded_bytes: kept(needs.condition),
+            script_decoded_bytes: kept(needs.script),
             locals_at: 0,
             comparison: needs.condition.and_then(|it| it.comparison),
         };
@@ -294,6 +342,11 @@ impl StoredPrograms {
                 mem.write(to.start().0, from);
             }
         }
+        let [condition_at, script_at] = stored.decoded().map(|it| it.start().0);
+        if let Condition::Script(condition) = programs.condition {
+            decode(mem, condition_at, condition, needs.condition);
+        }
+        decode(mem, script_at, programs.script, needs.script);
         clear(mem, stored.locals_at, stored.all_locals_bytes());
         clear(mem, buffer.start().0, buffer.len_bytes());
         stored
@@ -315,6 +368,16 @@ impl StoredPrograms {
         .map(|(at, len_bytes)| part(at, len_bytes))
     }
 
+    /// Condition and script as they run.
+    fn decoded(&self) -> [Extent<GuestPhysical>; 2] {
+        let condition_at = self.object + u64::from(self.decoded_offset);
+        let script_at = condition_at + u64::from(self.condition_decoded_bytes);
+        [
+            part(condition_at, self.condition_decoded_bytes),
+            part(script_at, self.script_decoded_bytes),
+        ]
+    }
+
     /// What the condition compares, if that is all it does: it need not be run.
     #[must_use]
     #[inline]
@@ -332,6 +395,7 @@ impl StoredPrograms {
             ConditionKind::Script => StoredCondition::Script(StoredScript {
                 program,
                 layout: &self.condition_layout,
+                decoded: self.decoded()[0],
                 locals: self.locals(self.locals_at, self.condition_locals_bytes, core),
             }),
         }
@@ -346,6 +410,7 @@ impl StoredPrograms {
         (!program.is_empty()).then_some(StoredScript {
             program,
             layout: &self.script_layout,
+            decoded: self.decoded()[1],
             locals: self.locals(locals_at, self.script_locals_bytes, core),
         })
     }
@@ -376,13 +441,19 @@ impl StoredPrograms {
     }
 }
 
+/// Decodes a program that [`Needs::of`] verified into its object, which has room for it.
+fn decode(mem: &mut impl PhysicalMemory, at: u64, bytes: &[u8], script: Option<Script>) {
+    let (Some(script), Ok(verified)) = (script, Verified::new(bytes)) else {
+        return;
+    };
+    let room = script.decoded.needed_bytes as usize;
+    mem.with_bytes_mut(at, room, |memory| verified.decode_into(memory));
+}
+
 /// Where the actions' buffer starts in an event object.
 #[must_use]
 pub const fn action_offset(class: PoolClass, sizes: &ObjectSizes) -> u32 {
-    let condition_bytes = match class {
-        PoolClass::BigEvent => sizes.big_condition_bytes,
-        _ => sizes.regular_condition_bytes,
-    };
+    let (condition_bytes, _) = sizes.buffers(class);
     EVENT_HEADER_BYTES
         .saturating_add(condition_bytes)
         .next_multiple_of(CACHE_LINE_BYTES)

@@ -224,10 +224,14 @@ impl Installed {
             let at = GuestPhysical(self.pools.phys(buffer));
             Extent::in_memory(at, spec.settings.options.buffer_bytes)
         });
+        let sizes = self.pools.design().sizes;
         let programs = StoredPrograms::write(
             mem,
             object,
-            action_offset(plan.event_class, &self.pools.design().sizes),
+            (
+                action_offset(plan.event_class, &sizes),
+                sizes.decoded(plan.event_class).0,
+            ),
             &spec.programs,
             &plan.programs,
             buffer,

@@ -62,6 +62,14 @@ pub const TABLES_PER_PAGE_OBJECT: u32 = 2;
 /// From the start of the object of an intercepted thread to its record: behind the page and its tables.
 pub const INTERCEPTION_RECORD_AT: u32 = (1 + TABLES_PER_PAGE_OBJECT) * PAGE_BYTES as u32;
 
+/// Bytes that an event has for its scripts as they run, whatever its buffers: enough for each that fits the
+/// smallest of them.
+pub const DECODED_BYTES: u32 = 4096;
+
+/// And for each byte of a regular event's buffers; a big event has one, as what is that big is so for its texts
+/// and variables. A script's code grows to two or three times its length, its tables and texts do not.
+pub const DECODED_PER_BYTE: u32 = 2;
+
 /// Sizes that the design constants decide. A bigger value costs that many arena bytes per
 /// object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,10 +103,10 @@ impl ObjectSizes {
     #[must_use]
     pub const fn object_bytes(&self, class: PoolClass) -> u32 {
         let bytes = match class {
-            PoolClass::RegularEvent => {
-                event_bytes(self.regular_condition_bytes, self.regular_action_bytes)
+            PoolClass::RegularEvent | PoolClass::BigEvent => {
+                let (at, len_bytes) = self.decoded(class);
+                at.saturating_add(len_bytes)
             }
-            PoolClass::BigEvent => event_bytes(self.big_condition_bytes, self.big_action_bytes),
             PoolClass::RegularSafeBuffer => self.regular_safe_buffer_bytes,
             PoolClass::BigSafeBuffer => self.big_safe_buffer_bytes,
             PoolClass::EptHook | PoolClass::EptHook2 | PoolClass::Monitor => {
@@ -107,6 +115,32 @@ impl ObjectSizes {
             PoolClass::ThreadInterception => INTERCEPTION_RECORD_AT + PAGE_BYTES as u32,
         };
         round_up(bytes, self.align_bytes(class))
+    }
+
+    /// Condition and action buffer of an event of `class`.
+    #[must_use]
+    pub const fn buffers(&self, class: PoolClass) -> (u32, u32) {
+        match class {
+            PoolClass::BigEvent => (self.big_condition_bytes, self.big_action_bytes),
+            _ => (self.regular_condition_bytes, self.regular_action_bytes),
+        }
+    }
+
+    /// Where in an event of `class` its scripts are as they run, and the bytes for them.
+    #[must_use]
+    pub const fn decoded(&self, class: PoolClass) -> (u32, u32) {
+        let (condition_bytes, action_bytes) = self.buffers(class);
+        let at = event_bytes(condition_bytes, action_bytes);
+        let per_byte = match class {
+            PoolClass::BigEvent => 1,
+            _ => DECODED_PER_BYTE,
+        };
+        let bytes = condition_bytes.saturating_add(action_bytes);
+        let len_bytes = bytes.saturating_mul(per_byte);
+        (
+            round_up(at, CACHE_LINE_BYTES),
+            len_bytes.saturating_add(DECODED_BYTES),
+        )
     }
 
     /// Alignment of an object of `class`, in bytes.
@@ -176,11 +210,15 @@ mod tests {
     #[test]
     fn default_objects_have_the_documented_sizes() {
         let sizes = ObjectSizes::DEFAULT;
-        assert_eq!(sizes.object_bytes(PoolClass::RegularEvent), 256 + 8192);
+        let decoded = |class| sizes.decoded(class);
         assert_eq!(
-            sizes.object_bytes(PoolClass::BigEvent),
-            128 + 4096 + 80 * 1024
+            decoded(PoolClass::RegularEvent),
+            (256 + 8192, 2 * (100 + 8192) + 4096)
         );
+        let big = 4096 + 80 * 1024;
+        assert_eq!(decoded(PoolClass::BigEvent), (128 + big, big + 4096));
+        assert_eq!(sizes.object_bytes(PoolClass::RegularEvent), 29_184);
+        assert_eq!(sizes.object_bytes(PoolClass::BigEvent), 176_256);
         assert_eq!(sizes.object_bytes(PoolClass::RegularSafeBuffer), 4096);
         assert_eq!(sizes.object_bytes(PoolClass::BigSafeBuffer), 80 * 1024);
         assert_eq!(sizes.object_bytes(PoolClass::EptHook), 3 * 4096);

@@ -71,6 +71,26 @@ pub struct RootMachine<'a, P: Ports, R> {
     pub frame: &'a Frame,
     /// What it asked for.
     pub effects: &'a mut Effects,
+    /// Where the page is that was looked at last.
+    pub seen: SeenPage,
+}
+
+/// A page of virtual memory and where it is, kept for the length of a run as a processor keeps it: the
+/// core runs nothing of the guest meanwhile, so it cannot change its own tables, and what other cores change
+/// in them counts once a processor is told, which is after this run. What the script itself changes, memory
+/// or registers, ends it at once, as tables may be among it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SeenPage(Option<(u64, u64)>);
+
+impl SeenPage {
+    /// The physical address of a stretch of bytes, if all of it is in the page.
+    #[inline(always)]
+    fn find(self, address: u64, len_bytes: usize) -> Option<u64> {
+        let (page, at) = self.0?;
+        let offset = address.wrapping_sub(page);
+        let fits = offset < PAGE_BYTES && offset + len_bytes as u64 <= PAGE_BYTES;
+        fits.then_some(at + offset)
+    }
 }
 
 /// Lets an event act, or act no more, from now on. What that means for the guest's memory and
@@ -153,6 +173,43 @@ impl<P: Ports, R: Registers> RootMachine<'_, P, R> {
         Some([(first, before_end), (second, len_bytes - before_end)])
     }
 
+    /// Reads virtual memory, page by page; the last page is looked at quicker from then on.
+    #[inline(never)]
+    fn read_unseen(&mut self, address: u64, out: &mut [u8]) -> bool {
+        if let Some(at) = self.in_buffer(address, out.len()) {
+            self.shared.memory.read(at, out);
+            return true;
+        }
+        let Some(pieces) = self.pieces(address, out.len()) else {
+            return false;
+        };
+        let mut rest = out;
+        let mut address = address;
+        for (at, len_bytes) in pieces {
+            let Some((part, after)) = rest.split_at_mut_checked(len_bytes) else {
+                return false;
+            };
+            if len_bytes != 0 {
+                if !self.may_read(at, len_bytes) {
+                    return false;
+                }
+                self.see(address, at);
+                self.shared.memory.read(at, part);
+            }
+            rest = after;
+            address = address.wrapping_add(len_bytes as u64);
+        }
+        true
+    }
+
+    /// Keeps where the page of a byte is, if all of it may be read.
+    fn see(&mut self, address: u64, at: u64) {
+        let offset = at % PAGE_BYTES;
+        if self.may_read(at - offset, PAGE_BYTES as usize) {
+            self.seen = SeenPage(Some((address.wrapping_sub(offset), at - offset)));
+        }
+    }
+
     fn change(&self, event: u64, how: EventChange) -> bool {
         let event = u32::try_from(event).ok().map(EventId);
         event.is_some_and(|event| change(self.shared, self.installed, event, how))
@@ -223,6 +280,7 @@ impl<P: Ports, R: Registers> Machine for RootMachine<'_, P, R> {
     }
 
     fn set_register(&mut self, register: Register, value: u64) -> bool {
+        self.seen = SeenPage::default();
         self.registers.set(register, value)
     }
 
@@ -256,28 +314,13 @@ impl<P: Ports, R: Registers> Machine for RootMachine<'_, P, R> {
         }
     }
 
+    #[inline]
     fn read_virtual(&mut self, address: u64, out: &mut [u8]) -> bool {
-        if let Some(at) = self.in_buffer(address, out.len()) {
+        if let Some(at) = self.seen.find(address, out.len()) {
             self.shared.memory.read(at, out);
             return true;
         }
-        let Some(pieces) = self.pieces(address, out.len()) else {
-            return false;
-        };
-        let mut rest = out;
-        for (at, len_bytes) in pieces {
-            let Some((part, after)) = rest.split_at_mut_checked(len_bytes) else {
-                return false;
-            };
-            if len_bytes != 0 {
-                if !self.may_read(at, len_bytes) {
-                    return false;
-                }
-                self.shared.memory.read(at, part);
-            }
-            rest = after;
-        }
-        true
+        self.read_unseen(address, out)
     }
 
     fn write_virtual(&mut self, address: u64, bytes: &[u8]) -> bool {
@@ -285,6 +328,7 @@ impl<P: Ports, R: Registers> Machine for RootMachine<'_, P, R> {
             self.shared.memory.clone().write(at, bytes);
             return true;
         }
+        self.seen = SeenPage::default();
         let Some(pieces) = self.pieces(address, bytes.len()) else {
             return false;
         };
@@ -311,6 +355,7 @@ impl<P: Ports, R: Registers> Machine for RootMachine<'_, P, R> {
     }
 
     fn write_physical(&mut self, address: u64, bytes: &[u8]) -> bool {
+        self.seen = SeenPage::default();
         let allowed = self.may_write(address, bytes.len());
         if allowed {
             self.write(address, bytes);

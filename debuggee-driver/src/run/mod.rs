@@ -14,10 +14,10 @@ use crate::event::registry::Record;
 use crate::port::{CodeCall, CodeEnd, Cpu, PhysicalMemory, Ports};
 use crate::shared::{Local, Seat, Shared};
 use core::sync::atomic::Ordering::Relaxed;
-use machine::{Effects, Frame, RootMachine};
+use machine::{Effects, Frame, RootMachine, SeenPage};
 use registers::{Live, Registers};
 use wire_protocol::address::{CoreId, EventId, Extent, GuestPhysical};
-use wire_protocol::bytecode::{Compared, Comparison, Verified};
+use wire_protocol::bytecode::{Compared, Comparison, Decoded};
 use wire_protocol::event::{Actions, EventChange};
 use wire_protocol::packet::{Content, Failure, FailureCause, Source};
 use wire_protocol::script::{self, End, FaultKind, Outcome, Workspace};
@@ -56,7 +56,7 @@ impl<'a> Runner<'a> {
     #[inline]
     pub fn run<P: Ports, R: Registers>(
         &mut self,
-        program: &Verified<'_>,
+        program: &Decoded<'_>,
         locals: &mut [u8],
         registers: R,
         shared: &Shared<P>,
@@ -71,6 +71,7 @@ impl<'a> Runner<'a> {
             shared,
             frame,
             effects,
+            seen: SeenPage::default(),
         };
         let budget = shared.fixed.script_operations;
         let outcome = script::run(program, locals, workspace, &mut machine, budget);
@@ -255,19 +256,20 @@ fn run_stored<P: Ports, R: Registers>(
     let StoredScript {
         program,
         layout,
+        decoded,
         locals,
     } = *script;
     let mut memory = shared.memory.clone();
-    let outcome =
-        shared
-            .memory
-            .with_bytes(program.start().0, program.len_bytes() as usize, |bytes| {
-                memory.with_bytes_mut(locals.start().0, locals.len_bytes() as usize, |locals| {
-                    // They were verified before.
-                    let program = Verified::again(bytes, *layout)?;
-                    runner.run(&program, locals, &mut *registers, shared, frame, effects)
-                })
-            });
+    let look = &shared.memory;
+    let outcome = look.with_bytes(program.start().0, program.len_bytes() as usize, |bytes| {
+        look.with_bytes(decoded.start().0, decoded.len_bytes() as usize, |words| {
+            memory.with_bytes_mut(locals.start().0, locals.len_bytes() as usize, |locals| {
+                // They were verified before.
+                let program = Decoded::from_parts(bytes, *layout, words)?;
+                runner.run(&program, locals, &mut *registers, shared, frame, effects)
+            })
+        })
+    });
     let Some(outcome) = outcome else { return 0 };
     if let Some(failure) = failure_of(&outcome, shared.fixed.script_operations) {
         report(runner.installed, registers, shared, frame, failure);

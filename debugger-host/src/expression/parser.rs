@@ -76,6 +76,8 @@ fn converted(tree: &Tree) -> Result<Expression, SyntaxError> {
         Kind::Float(_) => script_only("a number with a fraction"),
         Kind::Text(_) | Kind::Wide(_) => script_only("a string"),
         Kind::Cast(..) | Kind::SizeOfType(_) | Kind::SizeOf(_) => script_only("a type"),
+        Kind::Conditional(..) => script_only("`?:`"),
+        Kind::Try(..) => script_only("`try`"),
         Kind::Index(..) => script_only("an element of an array"),
         Kind::Member(..) | Kind::Arrow(..) => script_only("a member of a struct"),
     }

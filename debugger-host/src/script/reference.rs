@@ -145,12 +145,14 @@ Statements end with `;`, blocks stand in `{ }`, comments are those of C. Case ma
 
 numbers     hexadecimal; 0n10 decimal, 0t7 octal, 0y1 binary; 11.5 has a fraction
 names       x is of this event and this core, .x is shared by all; both begin as 0 and stay
-            @rax @eax @al @zf registers and flags, also written to; nt!name an address
+            @rax @eax @al @r8h @zf registers and flags, also written to; nt!name an address
             a word of hexadecimal digits only is a number, unless declared: long add;
             warnings: a variable with a symbol's name of more than one letter, &name of a symbol,
             which is a variable, and a variable that is read before anything is assigned to it
 types       none: 64 bits, unsigned. char short int long float double bool, signed, unsigned,
-            pointers, arrays, struct, typedef, casts: as in C
+            pointers, arrays, struct, union, enum, typedef, casts, int8_t to uint64_t, size_t: as in C.
+            const keeps a variable from being written to; static keeps it, in a function too, from
+            one call and run to the next, and its first value is taken once
 signs       A number up to 7fffffffffffffff is signed and has 64 bits, above it it is unsigned.
             Signed are registers, $ip, what is computed from them, and a comparison, an int.
             Unsigned are undeclared and global variables, what is read from memory, symbols,
@@ -161,11 +163,13 @@ signs       A number up to 7fffffffffffffff is signed and has 64 bits, above it 
             A comparison that always or never holds is a warning. To find addresses of the
             kernel with a smaller number, write (unsigned long) @rip > 7fffffffffff.
 registers   @eax = 1 clears the upper half of @rax, as on the processor; @ax, @ah, @al = 1 do not.
-operators   those of C with its precedence; = += ++ and their like are statements, a = b = 5 too.
+            true, false and NULL are 1, 0 and 0, unless the script has variables of these names.
+operators   those of C with its precedence, ?: too; = += ++ and their like are statements, a = b = 5 too.
+            try x else y is x, or y if something in x could not be read or done, which is no fault then
             On .globals += -= ++ -- and their like lose nothing that other cores do meanwhile.
             A shift by 64 or more gives 0; >> fills in the sign of what is signed. What is
             shorter than 64 bits is shifted as if it had them, and then cut.
-statements  if elsif else, for, while, do while, break, continue, return
+statements  if elsif else, switch with case and default, for, while, do while, break, continue, return
 functions   int f(int x) { return x + 1; }, also recursive
 strings     \"text\" and L\"UTF-16\", with \\n \\r \\t \\0 \\\\ \\\" \\xHH
 files       #include \"file\"

@@ -38,6 +38,10 @@ pub enum ExpressionKind {
     Unary(Unary, Box<Expression>),
     /// Two operands.
     Binary(Binary, Box<Expression>, Box<Expression>),
+    /// `x ? y : z`
+    Conditional(Box<Expression>, Box<Expression>, Box<Expression>),
+    /// `try x else y`
+    Try(Box<Expression>, Box<Expression>),
     /// `(type) x`
     Cast(TypeName, Box<Expression>),
     /// `sizeof (type)`
@@ -146,6 +150,8 @@ pub struct TypeName {
     pub base: Base,
     /// Number of `*`.
     pub pointers: u32,
+    /// `const` stands before the last `*`, or there is no `*`.
+    pub is_const: bool,
     /// Bounds of an array, the outermost first; `None` for `[]`.
     pub bounds: Vec<Option<Expression>>,
 }
@@ -168,7 +174,7 @@ pub enum Base {
     Float,
     /// `double`
     Double,
-    /// `struct name`, or a made-up name for one that has none.
+    /// `struct name` or `union name`, or a made-up name for one that has none.
     Struct(String),
     /// A name that `typedef` made.
     Named(String),
@@ -185,6 +191,10 @@ pub struct Variable {
     pub type_name: TypeName,
     /// What stands after `=`.
     pub initial: Option<Initial>,
+    /// `const`
+    pub is_const: bool,
+    /// `static`
+    pub is_static: bool,
 }
 
 /// An initial value.
@@ -214,6 +224,8 @@ pub enum StatementKind {
     Block(Vec<Statement>),
     /// `if`, `elsif` … and `else`.
     If(Vec<(Expression, Statement)>, Option<Box<Statement>>),
+    /// `switch`
+    Switch(Expression, Vec<Case>),
     /// `while`
     While(Expression, Box<Statement>),
     /// `do … while`
@@ -243,6 +255,17 @@ pub enum StatementKind {
     Declare(Vec<Variable>),
 }
 
+/// A part of a `switch`: what leads to it, and all up to the next part.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Case {
+    /// The numbers after `case`.
+    pub numbers: Vec<Expression>,
+    /// `default` is among what leads to it.
+    pub is_default: bool,
+    /// What is done.
+    pub body: Vec<Statement>,
+}
+
 /// A function.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Function {
@@ -265,6 +288,10 @@ pub struct Function {
 pub enum NewType {
     /// `struct name { … }`
     Struct(Position, String, Vec<Variable>),
+    /// `union name { … }`
+    Union(Position, String, Vec<Variable>),
+    /// `enum { … }`: names, and the numbers that some have.
+    Enum(Vec<(Position, String, Option<Expression>)>),
     /// `typedef`
     Alias(Variable),
 }

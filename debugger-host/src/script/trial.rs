@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 use wire_protocol::branch::Branch;
 use wire_protocol::bytecode::routine::{Pseudo, Routine};
-use wire_protocol::bytecode::{BadProgram, GLOBAL_BYTES, Program, Verified};
+use wire_protocol::bytecode::{BadProgram, Decoded, GLOBAL_BYTES, Program, Verified};
 use wire_protocol::packet::Arguments;
 use wire_protocol::print::{Clock, Site};
 use wire_protocol::register::Register;
@@ -191,13 +191,15 @@ impl World {
         out: &mut dyn Write,
     ) -> Result<Outcome, BadProgram> {
         let verified = Verified::new(bytes)?;
+        let mut memory = vec![0; verified.decoded_bytes().0];
+        let decoded = Decoded::new(&verified, &mut memory).expect("as much memory as it needs");
         let mut trial = Trial {
             program: *verified.program(),
             world: self,
             out,
         };
         let mut workspace = Box::new(Workspace::new());
-        Ok(run(&verified, locals, &mut workspace, &mut trial, budget))
+        Ok(run(&decoded, locals, &mut workspace, &mut trial, budget))
     }
 }
 

@@ -45,6 +45,8 @@ pub enum Type {
 pub struct Struct {
     /// Its name.
     pub name: String,
+    /// A union.
+    pub is_union: bool,
     /// Its members, in order.
     pub members: Vec<Member>,
     /// Its size with the bytes that fill it up.
@@ -70,19 +72,24 @@ impl Struct {
     /// Lays out members as C does. `None` when it is larger than [`SIZE_LIMIT`] or a member has
     /// no size.
     #[must_use]
-    pub fn new(name: String, members: Vec<(String, Type)>) -> Option<Self> {
+    pub fn new(name: String, members: Vec<(String, Type)>, is_union: bool) -> Option<Self> {
         let (mut end, mut alignment) = (0_u32, 1);
         let mut placed = Vec::new();
         let depth = members.iter().map(|(_, of)| of.depth()).max();
         for (name, of) in members {
-            let offset = end.next_multiple_of(of.alignment());
-            end = offset.checked_add(of.size()?)?;
+            let offset = if is_union {
+                0
+            } else {
+                end.next_multiple_of(of.alignment())
+            };
+            end = end.max(offset.checked_add(of.size()?)?);
             alignment = alignment.max(of.alignment());
             placed.push(Member { name, of, offset });
         }
         let size = end.next_multiple_of(alignment);
         (size <= SIZE_LIMIT).then_some(Self {
             name,
+            is_union,
             members: placed,
             size,
             alignment,
@@ -95,6 +102,29 @@ impl Struct {
     pub fn member(&self, name: &str) -> Option<&Member> {
         self.members.iter().find(|member| member.name == name)
     }
+}
+
+/// Types that every script has by name.
+pub const STANDARD: [(&str, Type); 15] = [
+    ("int8_t", integer(1, true)),
+    ("int16_t", integer(2, true)),
+    ("int32_t", INT),
+    ("int64_t", LONG),
+    ("uint8_t", integer(1, false)),
+    ("uint16_t", integer(2, false)),
+    ("uint32_t", integer(4, false)),
+    ("uint64_t", integer(8, false)),
+    ("intptr_t", LONG),
+    ("uintptr_t", integer(8, false)),
+    ("size_t", integer(8, false)),
+    ("ssize_t", LONG),
+    ("ptrdiff_t", LONG),
+    ("intmax_t", LONG),
+    ("_Bool", Type::Bool),
+];
+
+const fn integer(bytes: u8, signed: bool) -> Type {
+    Type::Integer { bytes, signed }
 }
 
 /// `int`
@@ -257,6 +287,7 @@ impl fmt::Display for Type {
                 }
                 write!(f, "{innermost}{bounds}")
             }
+            Self::Struct(of) if of.is_union => write!(f, "union {}", of.name),
             Self::Struct(of) => write!(f, "struct {}", of.name),
             Self::Incomplete(name) => write!(f, "struct {name}"),
         }

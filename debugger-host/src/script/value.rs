@@ -43,6 +43,10 @@ pub enum ValueKind {
     Binary(Op, Box<Value>, Box<Value>),
     /// `&&` or, if not, `||`; the second value is computed only if it matters.
     Logical(bool, Box<Value>, Box<Value>),
+    /// `?:`: the second if the first is not zero, else the third; only that is computed.
+    Conditional(Box<Value>, Box<Value>, Box<Value>),
+    /// `try`: the first, or the second if something could not be done for it.
+    Try(Box<Value>, Box<Value>),
     /// A function of the script.
     Call(usize, Vec<Value>),
     /// A function of the language.
@@ -67,6 +71,8 @@ pub enum Base {
     Variable(usize),
     /// A global variable, by its place among the globals.
     Global(u16),
+    /// A static variable, by number.
+    Static(usize),
     /// What is at an address.
     Memory(Box<Value>),
 }
@@ -99,6 +105,8 @@ pub enum Action {
     Printf(Vec<u8>, Vec<Value>, u32),
     /// The first of the arms whose condition holds, or the last part.
     If(Vec<(Value, Vec<Line>)>, Vec<Line>),
+    /// What the first condition that holds leads to, and all that follows.
+    Switch(Vec<Case>),
     /// Everything that repeats.
     Loop {
         /// Looked at before each round.
@@ -110,12 +118,23 @@ pub enum Action {
         /// Looked at after each round.
         after: Option<Value>,
     },
-    /// Leaves the innermost loop.
+    /// Leaves the innermost loop or `switch`.
     Break,
     /// Goes on with the next round of the innermost loop.
     Continue,
     /// Leaves the function, or ends the run.
     Return(Option<Value>),
+}
+
+/// A part of a `switch`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Case {
+    /// What leads to it, looked at in order.
+    pub conditions: Vec<Value>,
+    /// Nothing else does.
+    pub is_default: bool,
+    /// What is done.
+    pub body: Vec<Line>,
 }
 
 /// An action and where it is written.
@@ -156,6 +175,8 @@ pub struct Meaning {
     pub main: Unit,
     /// What it calls.
     pub functions: Vec<Unit>,
+    /// Types of its static variables.
+    pub statics: Vec<Type>,
     /// Global variables it uses: name and length.
     pub globals: Vec<(String, u32)>,
 }

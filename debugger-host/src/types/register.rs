@@ -95,20 +95,15 @@ fn short(name: &str) -> Option<(String, u32, u32)> {
     if let Some(rest) = name.strip_prefix('r')
         && rest.starts_with(|c: char| c.is_ascii_digit())
     {
-        let (number, bits) = match rest.strip_suffix(['d', 'w', 'b']) {
-            Some(number) => (
-                number,
-                if rest.ends_with('d') {
-                    32
-                } else if rest.ends_with('w') {
-                    16
-                } else {
-                    8
-                },
-            ),
-            None => return None,
+        let (number, part) = rest.split_at_checked(rest.len().checked_sub(1)?)?;
+        let (shift, bits) = match part {
+            "d" => (0, 32),
+            "w" => (0, 16),
+            "b" | "l" => (0, 8),
+            "h" => (8, 8),
+            _ => return None,
         };
-        return Some((format!("r{number}"), 0, bits));
+        return Some((format!("r{number}"), shift, bits));
     }
     match name {
         "eflags" | "flags" => {
@@ -176,6 +171,8 @@ mod tests {
             ("sil", Register::Rsi, 0, 8),
             ("r9w", Register::R9, 0, 16),
             ("r15b", Register::R15, 0, 8),
+            ("r8l", Register::R8, 0, 8),
+            ("r15h", Register::R15, 8, 8),
             ("iopl", Register::Rflags, 12, 2),
             ("eflags", Register::Rflags, 0, 32),
             ("gs_base", Register::GsBase, 0, 64),

@@ -3,7 +3,7 @@
 use super::{KERNEL, MEMORY_BYTES, Machine};
 use std::sync::atomic::AtomicU64;
 use wire_protocol::bytecode::routine::Pseudo;
-use wire_protocol::bytecode::{GLOBAL_BYTES, Verified};
+use wire_protocol::bytecode::{Decoded, GLOBAL_BYTES, Verified};
 use wire_protocol::limits;
 use wire_protocol::packet::{
     Arguments, Batch, Content, Failure, FailureCause, Message, Notice, Source,
@@ -131,6 +131,8 @@ impl Machine {
         mut say: impl FnMut(&Message<'_>),
     ) -> Ran {
         let verified = Verified::new(program).expect("the host compiles good programs");
+        let mut memory = vec![0; verified.decoded_bytes().0];
+        let decoded = Decoded::new(&verified, &mut memory).expect("as much as it needs");
         let mut locals = vec![0; verified.program().local_bytes()];
         let mut workspace = Box::new(Workspace::new());
         let mut running = Running {
@@ -139,7 +141,7 @@ impl Machine {
             records: Vec::new(),
             pauses: false,
         };
-        let mut run = || script::run(&verified, &mut locals, &mut workspace, &mut running, BUDGET);
+        let mut run = || script::run(&decoded, &mut locals, &mut workspace, &mut running, BUDGET);
         let mut outcome = run();
         for _ in 1..times {
             outcome = run();

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 use wire_protocol::bytecode::assemble::{AssembleError, LabelState, Memory, Scratch};
 use wire_protocol::bytecode::op::Op;
-use wire_protocol::bytecode::{Assembler, PROGRAM_BYTES, Verified};
+use wire_protocol::bytecode::{Assembler, Decoded, PROGRAM_BYTES, Verified};
 use wire_protocol::script::{Outcome, Workspace, run};
 
 /// Simple operations per second that the interpreter has to reach.
@@ -28,7 +28,7 @@ fn assemble(write: impl FnOnce(&mut Assembler<'_>) -> Result<(), AssembleError>)
 fn summing() -> Vec<u8> {
     assemble(|a| {
         let (again, out) = (a.label()?, a.label()?);
-        a.set_local_bytes(16)?;
+        a.set_local_registers(2)?;
         a.place(again)?;
         a.variable(Op::LoadLocal, 0)?;
         a.number(TURNS)?;
@@ -82,7 +82,7 @@ fn fastest<T>(mut work: impl FnMut() -> T) -> (T, Duration) {
     best
 }
 
-fn run_once(program: &Verified<'_>, workspace: &mut Workspace, machine: &mut Core<'_>) -> Outcome {
+fn run_once(program: &Decoded<'_>, workspace: &mut Workspace, machine: &mut Core<'_>) -> Outcome {
     let mut locals = [0; 16];
     run(program, &mut locals, workspace, machine, u64::MAX)
 }
@@ -91,6 +91,8 @@ fn run_once(program: &Verified<'_>, workspace: &mut Workspace, machine: &mut Cor
 fn interpreter_speed() {
     let bytes = summing();
     let program = Verified::new(&bytes).expect("verifies");
+    let mut memory = vec![0; program.decoded_bytes().0];
+    let program = Decoded::new(&program, &mut memory).expect("as much as it needs");
     let mut workspace = Workspace::new();
     let globals = [const { AtomicU64::new(0) }; 8];
     let mut machine = Core(0, &globals);
@@ -118,13 +120,20 @@ fn short_run_of_a_script() {
         a.variable(Op::StoreGlobal, 0)?;
         a.op(Op::Exit)
     });
-    let layout = Verified::new(&bytes).expect("verifies").program().layout();
+    let verified = Verified::new(&bytes).expect("verifies");
+    let layout = verified.program().layout();
+    let mut memory = vec![0; verified.decoded_bytes().0];
+    let kept = verified
+        .decode_into(&mut memory)
+        .expect("as much as it needs");
+    let memory = &memory[..kept];
     let mut workspace = Workspace::new();
     let globals = [const { AtomicU64::new(0) }; 8];
     let mut machine = Core(0, &globals);
     let ((), time) = fastest(|| {
         for _ in 0..TURNS {
-            let program = Verified::again(black_box(&bytes), layout).expect("the same bytes");
+            let program = Decoded::from_parts(black_box(&bytes), layout, memory);
+            let program = program.expect("the same bytes");
             let outcome = run(&program, &mut [], &mut workspace, &mut machine, 1_000_000);
             assert_eq!(outcome.value(), Some(0));
         }
@@ -162,9 +171,14 @@ fn verifier_speed() {
     let bytes = largest_program();
     let (verified, time) = fastest(|| Verified::new(black_box(&bytes)).is_ok());
     assert!(verified);
+    let program = Verified::new(&bytes).expect("verifies");
+    let mut memory = vec![0; program.decoded_bytes().0];
+    let (decoded, decoding) = fastest(|| program.decode_into(black_box(&mut memory)).is_some());
+    assert!(decoded);
     println!(
-        "verifier: {} µs for a program of {} bytes, all jumps",
+        "verifier: {} µs for a program of {} bytes, all jumps; {} µs to decode it",
         time.as_micros(),
-        bytes.len()
+        bytes.len(),
+        decoding.as_micros()
     );
 }

@@ -40,8 +40,8 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Operations of such a program.
-    pub const OPERATIONS: u64 = 4;
+    /// Operations of such a program, at most.
+    pub const OPERATIONS: u64 = 5;
 
     /// What a program compares, if that is all it does.
     #[must_use]

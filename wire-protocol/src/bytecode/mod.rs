@@ -9,8 +9,8 @@
 //! | part | bytes |
 //! |---|---|
 //! | version | 1, always [`VERSION`] |
-//! | header | five numbers (LEB128): depth of the main part, bytes of locals, functions, labels, bytes of constants |
-//! | functions | 7 each: start in the code (3), arguments (1), bytes of frame (2), depth (1); ascending by start |
+//! | header | six numbers (LEB128): depth of the main part, its variables in registers, bytes of locals, functions, labels, bytes of constants |
+//! | functions | 8 each: start in the code (3), arguments (1), bytes of frame (2), depth (1), variables in registers (1); ascending by start |
 //! | labels | 4 each: place in the code (3), values on the stack there (1); ascending by place |
 //! | constants | strings and whatever else has an address; read only; if there are any, the last byte is 0 |
 //! | code | all that is left: the main part from offset 0 to the first function's start, then the functions |
@@ -25,6 +25,11 @@
 //! are the first slots of its frame; *globals* are shared by all cores and events. Everything that
 //! has an address in a program has a tagged one ([`tag`]) that no guest address can equal.
 //!
+//! # How it runs
+//! The bytes above are how a program travels: short, and easy to verify. To run, it is decoded
+//! ([`Decoded`]) into words of eight bytes that work on registers: the first variables of the main
+//! part and of each function, and each value on the stack, have one of 256.
+//!
 //! # What is verified
 //! Every operation decodes; every jump lands on a label of the same function; at a label the
 //! stack is as deep as the label says, whichever way it is reached; no operation takes more than
@@ -36,15 +41,19 @@
 pub mod assemble;
 pub mod comparison;
 pub mod decode;
+pub mod decoded;
 pub mod op;
 pub mod program;
 pub mod routine;
 pub mod tag;
+mod translate;
 pub mod update;
 pub mod verify;
+pub(crate) mod word;
 
 pub use assemble::Assembler;
 pub use comparison::{Compared, Comparison};
+pub use decoded::Decoded;
 pub use program::{BadProgram, Program, Reason};
 pub use verify::Verified;
 
@@ -52,7 +61,7 @@ pub use verify::Verified;
 mod tests;
 
 /// First byte of every program. A driver refuses programs of another version.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 pub use crate::limits::{PRINT_ARGUMENTS, PROGRAM_BYTES};
 
@@ -64,6 +73,10 @@ pub const LOCAL_BYTES: usize = 16 * 1024;
 
 /// A function's frame.
 pub const FRAME_BYTES: usize = 4096;
+
+/// Variables of the main part, or of a function, that are registers while it runs. They have no
+/// address.
+pub const REGISTER_VARIABLES: usize = 96;
 
 /// Values on the stack within one function.
 pub const DEPTH: usize = 128;

@@ -80,12 +80,6 @@ macro_rules! operations {
             $($(#[$doc])* $name,)*
         }
 
-        /// The operations' bytes, for a `match` that needs no other check.
-        #[allow(non_upper_case_globals, missing_docs, reason = "named as the operations")]
-        pub(crate) mod byte {
-            $(pub(crate) const $name: u8 = super::Op::$name as u8;)*
-        }
-
         impl Op {
             /// All operations, in the order of their bytes.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
@@ -336,6 +330,11 @@ operations! {
     Printf Printf 0 0;
     /// `values →`, records them to be printed, with the text that some point at
     PrintfText PrintfText 0 0;
+
+    /// `→ n`: how many faults there were, for `Forgive`
+    Faults None 0 1;
+    /// `n → any`: whether there were any since `Faults` gave `n`; they are as if they had not been
+    Forgive None 1 1;
 
     /// `address value →`: combines what is at the address with the value. Of globals nothing that
     /// other cores do comes between; else as a load and a store, with their faults

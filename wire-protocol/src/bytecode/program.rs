@@ -2,13 +2,14 @@
 //! makes sense is for [`super::verify`] to say.
 
 use super::{
-    ARGUMENTS, CONSTANT_BYTES, DEPTH, FRAME_BYTES, FUNCTIONS, LOCAL_BYTES, PROGRAM_BYTES, VERSION,
+    ARGUMENTS, CONSTANT_BYTES, DEPTH, FRAME_BYTES, FUNCTIONS, LOCAL_BYTES, PROGRAM_BYTES,
+    REGISTER_VARIABLES, VERSION,
 };
 use crate::closed::Closed;
 use crate::codec::{self, Parsed};
 
 /// Bytes of a function in the table.
-pub(super) const FUNCTION_ENTRY: usize = 7;
+pub(super) const FUNCTION_ENTRY: usize = 8;
 /// Bytes of a label in the table.
 pub(super) const LABEL_ENTRY: usize = 4;
 
@@ -106,6 +107,8 @@ pub struct Function {
     pub frame_bytes: u16,
     /// Values on the stack within it, at most.
     pub depth: u8,
+    /// Slots of its frame that are registers: the first ones, its arguments among them.
+    pub registers: u8,
 }
 
 /// A label as the table has it.
@@ -128,6 +131,7 @@ pub struct Layout {
     pub(super) end: u32,
     pub(super) local_bytes: u16,
     pub(super) depth: u8,
+    pub(super) registers: u8,
 }
 
 /// A program's parts.
@@ -199,6 +203,13 @@ impl<'a> Program<'a> {
         self.layout.depth
     }
 
+    /// Slots of its locals that are registers while it runs: the first ones.
+    #[must_use]
+    #[inline]
+    pub fn registers(&self) -> u8 {
+        self.layout.registers
+    }
+
     /// The code.
     #[must_use]
     #[inline]
@@ -233,12 +244,13 @@ impl<'a> Program<'a> {
         let from = usize::from(index) * FUNCTION_ENTRY;
         let entry = self.functions().get(from..from + FUNCTION_ENTRY)?;
         let entry: [u8; FUNCTION_ENTRY] = entry.try_into().ok()?;
-        let [s0, s1, s2, arguments, f0, f1, depth] = entry;
+        let [s0, s1, s2, arguments, f0, f1, depth, registers] = entry;
         Some(Function {
             start: u32::from_le_bytes([s0, s1, s2, 0]),
             arguments,
             frame_bytes: u16::from_le_bytes([f0, f1]),
             depth,
+            registers,
         })
     }
 
@@ -263,12 +275,17 @@ impl<'a> Program<'a> {
     /// The label at that place of the code.
     #[must_use]
     pub fn label_at(&self, at: u32) -> Option<Label> {
+        self.label(self.label_index(at)?)
+    }
+
+    /// The number of the label at that place of the code.
+    pub(super) fn label_index(&self, at: u32) -> Option<usize> {
         let (mut low, mut high) = (0, self.label_count());
         while low < high {
             let middle = usize::midpoint(low, high);
             let label = self.label(middle)?;
             if label.at == at {
-                return Some(label);
+                return Some(middle);
             }
             if label.at < at {
                 low = middle + 1;
@@ -292,7 +309,11 @@ fn at_most(limit: usize, input: &[u8]) -> Parsed<'_, u32> {
 fn parse_header(bytes: &[u8]) -> Parsed<'_, Layout> {
     let (rest, _version) = codec::byte(bytes)?;
     let (rest, depth) = at_most(DEPTH, rest)?;
+    let (rest, registers) = at_most(REGISTER_VARIABLES, rest)?;
     let (rest, local_bytes) = at_most(LOCAL_BYTES, rest)?;
+    if 8 * registers > local_bytes {
+        return codec::reject(bytes);
+    }
     let (rest, functions) = at_most(FUNCTIONS, rest)?;
     let (rest, labels) = at_most(PROGRAM_BYTES / LABEL_ENTRY, rest)?;
     let (rest, constant_bytes) = at_most(CONSTANT_BYTES, rest)?;
@@ -308,6 +329,7 @@ fn parse_header(bytes: &[u8]) -> Parsed<'_, Layout> {
         end: bytes.len() as u32,
         local_bytes: local_bytes as u16,
         depth: depth as u8,
+        registers: registers as u8,
     };
     Ok((rest, layout))
 }
@@ -316,10 +338,13 @@ impl Function {
     /// Whether its numbers are within their limits.
     pub(super) fn is_sane(&self) -> bool {
         let arguments = usize::from(self.arguments);
+        let registers = usize::from(self.registers);
         let frame_bytes = usize::from(self.frame_bytes);
         arguments <= ARGUMENTS
+            && arguments <= registers
+            && registers <= REGISTER_VARIABLES
             && frame_bytes <= FRAME_BYTES
-            && frame_bytes >= 8 * arguments
+            && frame_bytes >= 8 * registers
             && usize::from(self.depth) <= DEPTH
     }
 }

@@ -3,7 +3,7 @@
 use super::assemble::{AssembleError, Scratch};
 use super::op::Op;
 use super::routine::Routine;
-use super::{Assembler, BadProgram, Program, Reason, VERSION, Verified};
+use super::{Assembler, BadProgram, Decoded, Program, Reason, VERSION, Verified};
 use crate::register::Register;
 use std::vec::Vec;
 
@@ -76,8 +76,10 @@ fn loops_and_functions_pass() {
     let verified = Verified::new(&program).unwrap();
     assert_eq!(verified.program().label_count(), 3);
     assert_eq!(verified.program().function_count(), 1);
-    let again = Verified::again(&program, verified.program().layout());
-    assert_eq!(again, Some(verified));
+    let (needed, kept) = verified.decoded_bytes();
+    let mut memory = std::vec![0; needed];
+    let decoded = Decoded::new(&verified, &mut memory).unwrap();
+    assert_eq!(decoded.words().len() * 8, kept);
 }
 
 #[test]
@@ -146,7 +148,7 @@ fn assembler_refuses_what_cannot_be() {
 
 /// A program without tables: depth 2, no locals, constants "a\0".
 fn raw(code: &[u8]) -> Vec<u8> {
-    let mut program = std::vec![VERSION, 2, 0, 0, 0, 2, b'a', 0];
+    let mut program = std::vec![VERSION, 2, 0, 0, 0, 0, 2, b'a', 0];
     program.extend_from_slice(code);
     program
 }
@@ -198,19 +200,22 @@ fn verifier_refuses_each_way_to_be_bad() {
 fn verifier_refuses_bad_headers_and_tables() {
     let reason = |bytes: &[u8]| Verified::new(bytes).unwrap_err().reason;
     assert_eq!(reason(&[]), Reason::Version);
-    assert_eq!(reason(&[VERSION + 1, 0, 0, 0, 0, 0, EXIT]), Reason::Version);
-    assert_eq!(reason(&[VERSION, 0, 0, 0, 0]), Reason::Header);
-    assert_eq!(reason(&[VERSION, 0, 0, 1, 0, 0, EXIT]), Reason::Header);
+    assert_eq!(
+        reason(&[VERSION + 1, 0, 0, 0, 0, 0, 0, EXIT]),
+        Reason::Version
+    );
+    assert_eq!(reason(&[VERSION, 0, 0, 0, 0, 0]), Reason::Header);
+    assert_eq!(reason(&[VERSION, 0, 0, 0, 1, 0, 0, EXIT]), Reason::Header);
     assert_eq!(reason(&std::vec![VERSION; 80 * 1024 + 1]), Reason::TooLong);
     // A constant without a zero after it.
     assert_eq!(
-        reason(&[VERSION, 0, 0, 0, 0, 1, b'a', EXIT]),
+        reason(&[VERSION, 0, 0, 0, 0, 0, 1, b'a', EXIT]),
         Reason::Constant
     );
     // A label inside an operation, and one past the end.
     let label = |at, depth| {
         let label = [at, 0, 0, depth];
-        let mut program = std::vec![VERSION, 1, 0, 0, 1, 0];
+        let mut program = std::vec![VERSION, 1, 0, 0, 0, 1, 0];
         program.extend(label);
         program.extend([Op::PushU8 as u8, EXIT, Op::Return as u8]);
         program
@@ -221,8 +226,8 @@ fn verifier_refuses_bad_headers_and_tables() {
     assert_eq!(reason(&label(2, 0)), Reason::Join);
     // A function that starts nowhere, and one whose frame is too small for its arguments.
     let function = |start, arguments, frame| {
-        let mut program = std::vec![VERSION, 0, 0, 1, 0, 0];
-        program.extend([start, 0, 0, arguments, frame, 0, 0]);
+        let mut program = std::vec![VERSION, 0, 0, 0, 1, 0, 0];
+        program.extend([start, 0, 0, arguments, frame, 0, 0, arguments]);
         program.extend([EXIT, EXIT]);
         program
     };

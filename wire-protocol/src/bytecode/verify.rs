@@ -3,8 +3,9 @@
 
 use super::decode::{self, Instruction, Operand};
 use super::op::Op;
-use super::program::{BadProgram, Function, Layout, Program, Reason};
-use super::{GLOBAL_BYTES, LOCAL_BYTES};
+use super::program::{BadProgram, Function, Program, Reason};
+use super::word::SCRATCH;
+use super::{DEPTH, GLOBAL_BYTES, LOCAL_BYTES, REGISTER_VARIABLES};
 
 /// A program that has been verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,13 +22,9 @@ impl<'a> Verified<'a> {
         Ok(Self(program))
     }
 
-    /// A program that was verified before, from bytes that were not changed since, and what
-    /// [`Program::layout`] said then. Should that not be so, the run ends at the first thing that
-    /// makes no sense: memory is safe either way.
-    #[must_use]
-    #[inline]
-    pub fn again(bytes: &'a [u8], layout: Layout) -> Option<Self> {
-        Program::with_layout(bytes, layout).map(Self)
+    /// A program that was verified before.
+    pub(super) const fn trusted(program: Program<'a>) -> Self {
+        Self(program)
     }
 
     /// Its parts.
@@ -37,6 +34,9 @@ impl<'a> Verified<'a> {
         &self.0
     }
 }
+
+// Every variable in a register and every value on the stack has a register, and one is left.
+const _: () = assert!(REGISTER_VARIABLES + DEPTH < SCRATCH as usize);
 
 /// What is known at one place of the code.
 struct Pass<'p, 'a> {
@@ -200,9 +200,17 @@ impl<'p, 'a> Pass<'p, 'a> {
         let inside = |fits: bool| if fits { Ok(()) } else { Err(Reason::Variable) };
         let locals = self.program.local_bytes().min(LOCAL_BYTES) as u64;
         let frame = u64::from(self.function.frame_bytes);
+        // Those in registers have no address, and the main part's are not there for others.
+        let main_registers = u64::from(self.program.registers());
+        let first_local = if self.function.start == 0 {
+            0
+        } else {
+            main_registers
+        };
+        let frame_registers = u64::from(self.function.registers);
         match (instruction.op, instruction.operand) {
             (Op::LoadLocal | Op::StoreLocal, Operand::Number(slot)) => {
-                inside(8 * slot + 8 <= locals)
+                inside(first_local <= slot && 8 * slot + 8 <= locals)
             }
             (Op::LoadFrame | Op::StoreFrame, Operand::Number(slot)) => {
                 inside(8 * slot + 8 <= frame)
@@ -210,8 +218,12 @@ impl<'p, 'a> Pass<'p, 'a> {
             (Op::LoadGlobal | Op::StoreGlobal, Operand::Number(slot)) => {
                 inside(8 * slot + 8 <= GLOBAL_BYTES as u64)
             }
-            (Op::AddressLocal, Operand::Number(offset)) => inside(offset < locals),
-            (Op::AddressFrame, Operand::Number(offset)) => inside(offset < frame),
+            (Op::AddressLocal, Operand::Number(offset)) => {
+                inside(8 * main_registers <= offset && offset < locals)
+            }
+            (Op::AddressFrame, Operand::Number(offset)) => {
+                inside(8 * frame_registers <= offset && offset < frame)
+            }
             (Op::AddressConstant, Operand::Number(offset)) => self.constant(offset),
             (_, Operand::Printf { format, .. }) => self.constant(u64::from(format)),
             _ => Ok(()),

@@ -1,393 +1,404 @@
-//! The interpreter's loop: one arm per operation, in the order of the table.
+//! The interpreter's loop: one arm per code, in the order of the table.
+//!
+//! What it reads of a word was verified: a register's number can be nothing but one of 256, of
+//! which there are that many. What is looked at while it runs is data: divisors, amounts of shifts,
+//! addresses.
 
 use super::memory::Space;
 use super::run::{Run, address};
-use super::value::{flag, float, mask, shift};
-use super::{End, FaultKind, Machine, STACK_VALUES};
-use crate::bytecode::op::{SHORT_NUMBER, SHORT_REGISTER, byte};
+use super::value::{flag, float, mask, shift, sign_extended};
+use super::{Call, End, FaultKind, Machine, STACK_VALUES};
 use crate::bytecode::routine::Routine;
 use crate::bytecode::tag::Area;
-use crate::bytecode::update::Update;
+use crate::bytecode::word::{REGISTERS, Word, code};
 
-/// The `N` bytes after the operation at `at`.
+/// The registers of what runs: a window of the stack.
+type Window = [u64; REGISTERS];
+
+/// The registers that begin at `base`.
 #[inline(always)]
-fn operand<const N: usize>(code: &[u8], at: usize) -> Option<[u8; N]> {
-    code.get(at + 1..)?.first_chunk::<N>().copied()
+fn window(stack: &mut [u64; STACK_VALUES], base: usize) -> Option<&mut Window> {
+    stack.get_mut(base..)?.first_chunk_mut()
+}
+
+#[inline(always)]
+fn get(registers: &Window, number: u8) -> u64 {
+    // The number is below the length: nothing is checked.
+    registers.get(usize::from(number)).copied().unwrap_or(0)
+}
+
+#[inline(always)]
+fn set(registers: &mut Window, number: u8, value: u64) {
+    if let Some(register) = registers.get_mut(usize::from(number)) {
+        *register = value;
+    }
 }
 
 impl<M: Machine> Run<'_, '_, M> {
-    /// The stack's top is in `top`; the value below it in the slot `depth - 1`, and so on.
+    /// Takes one from the budget for each word. What was carried out is counted where it goes on
+    /// elsewhere, so that the budget ends a run at a jump, a call or a return.
     #[allow(
         clippy::too_many_lines,
-        reason = "one arm per operation, in the order of the table"
+        reason = "one arm per code, in the order of the table"
     )]
-    pub(super) fn interpret(&mut self, budget: u64) -> End {
-        let code = self.program.code();
-        let mut at = 0usize;
-        let mut depth = 0usize;
-        let mut top = 0u64;
+    pub(super) fn interpret(&mut self, stack: &mut [u64; STACK_VALUES], budget: u64) -> End {
+        let words = self.words;
+        let mut base = 0;
+        let Some(mut registers) = window(stack, base) else {
+            return End::Broken { at: 0 };
+        };
+        // The word behind the one that runs, and the first that has not been counted.
+        let mut next = 0usize;
+        let mut counted = 0usize;
         let mut left = budget;
 
-        // Puts the top where code that looks at the stack finds it.
-        macro_rules! spill {
-            () => {
-                if let Some(slot) = self.stack.get_mut(depth % STACK_VALUES) {
-                    *slot = top;
-                }
+        macro_rules! read {
+            ($number:expr) => {
+                get(registers, $number)
             };
         }
-        macro_rules! push {
-            ($value:expr) => {{
+        macro_rules! give {
+            ($word:ident, $value:expr) => {{
                 let value = $value;
-                spill!();
-                depth = depth.wrapping_add(1);
-                top = value;
+                set(registers, $word.a(), value);
             }};
         }
-        macro_rules! pop {
-            () => {{
-                let value = top;
-                depth = depth.wrapping_sub(1);
-                top = self.stack.get(depth % STACK_VALUES).copied().unwrap_or(0);
-                value
+        macro_rules! two {
+            ($word:ident, |$b:ident, $c:ident| $value:expr) => {{
+                let ($b, $c) = (read!($word.b()), read!($word.c()));
+                give!($word, $value);
             }};
         }
-        macro_rules! unary {
-            (|$a:ident| $value:expr) => {{
-                let $a = top;
-                top = $value;
-                at += 1;
+        macro_rules! with_number {
+            ($word:ident, |$b:ident, $n:ident| $value:expr) => {{
+                let ($b, $n) = (read!($word.b()), $word.n());
+                give!($word, $value);
             }};
         }
-        macro_rules! binary {
-            (|$a:ident, $b:ident| $value:expr) => {{
-                let $b = pop!();
-                let $a = top;
-                top = $value;
-                at += 1;
-            }};
-        }
-        // Numbers that follow the operation; the code ends where it must not, or goes on.
-        macro_rules! operand {
-            ($count:literal) => {
-                match operand::<$count>(code, at) {
-                    Some(bytes) => bytes,
-                    None => break End::Broken { at: at as u32 },
-                }
-            };
-        }
-        macro_rules! push_operand {
-            ($count:literal, |$bytes:ident| $value:expr) => {{
-                let $bytes = operand!($count);
-                push!($value);
-                at += 1 + $count;
+        macro_rules! one {
+            ($word:ident, |$b:ident| $value:expr) => {{
+                let $b = read!($word.b());
+                give!($word, $value);
             }};
         }
         macro_rules! divide {
-            (|$a:ident, $b:ident| $value:expr) => {{
-                let $b = pop!();
-                let $a = top;
-                top = if $b == 0 {
-                    self.at = at as u32;
+            ($word:ident, |$b:ident, $c:ident| $value:expr) => {{
+                let ($b, $c) = (read!($word.b()), read!($word.c()));
+                let value = if $c == 0 {
+                    self.at = next;
                     self.fault(FaultKind::DivisionByZero);
                     0
                 } else {
                     $value
                 };
-                at += 1;
+                give!($word, value);
             }};
         }
-        macro_rules! load {
-            ($count:literal, $space:ident) => {{
-                self.at = at as u32;
-                top = self.load::<$count>(Space::$space, top);
-                at += 1;
+        macro_rules! count {
+            () => {{
+                let Some(rest) = left.checked_sub((next - counted) as u64) else {
+                    left = 0;
+                    break End::OverBudget { at: next as u32 };
+                };
+                left = rest;
             }};
         }
-        macro_rules! store {
-            ($count:literal) => {{
-                self.at = at as u32;
-                let value = pop!();
-                let address = pop!();
-                self.store::<$count>(address, value);
-                at += 1;
-            }};
-        }
-        macro_rules! put {
-            ($count:literal, $space:ident) => {{
-                self.at = at as u32;
-                let value = pop!();
-                top = self.put::<$count>(Space::$space, top, value);
-                at += 1;
+        macro_rules! go_to {
+            ($place:expr) => {{
+                count!();
+                next = $place;
+                counted = next;
             }};
         }
         macro_rules! jump_if {
-            ($condition:expr) => {{
-                let [low, middle, high] = operand!(3);
-                if $condition {
-                    at = u32::from_le_bytes([low, middle, high, 0]) as usize;
-                } else {
-                    at += 4;
+            ($word:ident, |$a:ident, $b:ident| $holds:expr) => {{
+                let ($a, $b) = (read!($word.a()), read!($word.b()));
+                if $holds {
+                    go_to!($word.place());
                 }
             }};
         }
-        // For operations that take more than one from the budget.
+        macro_rules! jump_if_short {
+            ($word:ident, |$a:ident, $n:ident| $holds:expr) => {{
+                let ($a, $n) = (read!($word.a()), $word.short_number());
+                if $holds {
+                    go_to!($word.short_place());
+                }
+            }};
+        }
+        macro_rules! load {
+            ($word:ident, $count:literal, $space:ident) => {{
+                self.at = next;
+                let address = read!($word.b()).wrapping_add($word.n());
+                give!($word, self.load::<$count>(Space::$space, address));
+            }};
+        }
+        macro_rules! store {
+            ($word:ident, $count:literal) => {{
+                self.at = next;
+                let address = read!($word.a()).wrapping_add($word.n());
+                self.store::<$count>(address, read!($word.b()));
+            }};
+        }
+        macro_rules! put {
+            ($word:ident, $count:literal, $space:ident) => {{
+                self.at = next;
+                let (address, value) = (read!($word.b()), read!($word.c()));
+                give!($word, self.put::<$count>(Space::$space, address, value));
+            }};
+        }
+        // For what takes more than one from the budget.
         macro_rules! with_budget {
             ($value:expr) => {{
-                self.at = at as u32;
+                self.at = next;
+                count!();
+                counted = next;
                 self.left = left;
                 let value = $value;
                 left = self.left;
                 if self.over {
-                    break End::OverBudget { at: at as u32 };
+                    break End::OverBudget { at: next as u32 };
                 }
                 value
             }};
         }
 
-        macro_rules! print {
-            ($count:expr, $kinds:expr) => {{
-                spill!();
-                with_budget!(self.print($count, $kinds, depth));
-                for _ in 0..$count {
-                    pop!();
-                }
-            }};
-        }
-
         let end = loop {
-            let Some(&next) = code.get(at) else {
-                break End::Broken { at: at as u32 };
+            let Some(&bytes) = words.get(next) else {
+                break End::Broken { at: next as u32 };
             };
-            let Some(rest) = left.checked_sub(1) else {
-                break End::OverBudget { at: at as u32 };
-            };
-            left = rest;
-            match next {
-                SHORT_NUMBER.. => {
-                    push!(u64::from(next - SHORT_NUMBER));
-                    at += 1;
-                }
-                SHORT_REGISTER..SHORT_NUMBER => {
-                    push!(self.register([next - SHORT_REGISTER]));
-                    at += 1;
+            let word = Word(u64::from_le_bytes(bytes));
+            next += 1;
+            match word.byte() {
+                code::Move => one!(word, |b| b),
+                code::Const => give!(word, word.n()),
+                code::Wide => {
+                    let number = words.get(next).copied().unwrap_or_default();
+                    next += 1;
+                    give!(word, u64::from_le_bytes(number));
                 }
 
-                byte::Drop => {
-                    pop!();
-                    at += 1;
-                }
-                byte::Dup => {
-                    push!(top);
-                    at += 1;
-                }
-                byte::Swap => {
-                    let b = pop!();
-                    let a = pop!();
-                    push!(b);
-                    push!(a);
-                    at += 1;
-                }
-                byte::Over => {
-                    let b = pop!();
-                    let a = top;
-                    push!(b);
-                    push!(a);
-                    at += 1;
-                }
-                byte::Tuck => {
-                    let b = pop!();
-                    let a = pop!();
-                    push!(b);
-                    push!(a);
-                    push!(b);
-                    at += 1;
-                }
+                code::Add => two!(word, |b, c| b.wrapping_add(c)),
+                code::Sub => two!(word, |b, c| b.wrapping_sub(c)),
+                code::Mul => two!(word, |b, c| b.wrapping_mul(c)),
+                code::And => two!(word, |b, c| b & c),
+                code::Or => two!(word, |b, c| b | c),
+                code::Xor => two!(word, |b, c| b ^ c),
+                code::Shl => two!(word, |b, c| shift(c, |c| b << c)),
+                code::ShrU => two!(word, |b, c| shift(c, |c| b >> c)),
+                code::ShrS => two!(word, |b, c| shift(c, |c| (b as i64 >> c) as u64)),
+                code::DivU => divide!(word, |b, c| b.wrapping_div(c)),
+                code::DivS => divide!(word, |b, c| (b as i64).wrapping_div(c as i64) as u64),
+                code::RemU => divide!(word, |b, c| b.wrapping_rem(c)),
+                code::RemS => divide!(word, |b, c| (b as i64).wrapping_rem(c as i64) as u64),
+                code::Add32 => two!(word, |b, c| sign_extended(b.wrapping_add(c))),
+                code::Sub32 => two!(word, |b, c| sign_extended(b.wrapping_sub(c))),
+                code::Mul32 => two!(word, |b, c| sign_extended(b.wrapping_mul(c))),
+                code::Eq => two!(word, |b, c| flag(b == c)),
+                code::Ne => two!(word, |b, c| flag(b != c)),
+                code::LtU => two!(word, |b, c| flag(b < c)),
+                code::LeU => two!(word, |b, c| flag(b <= c)),
+                code::LtS => two!(word, |b, c| flag((b as i64) < c as i64)),
+                code::LeS => two!(word, |b, c| flag(b as i64 <= c as i64)),
+                code::FAdd => two!(word, |b, c| (float(b) + float(c)).to_bits()),
+                code::FSub => two!(word, |b, c| (float(b) - float(c)).to_bits()),
+                code::FMul => two!(word, |b, c| (float(b) * float(c)).to_bits()),
+                code::FDiv => two!(word, |b, c| (float(b) / float(c)).to_bits()),
+                code::FEq => two!(word, |b, c| flag(float(b) == float(c))),
+                code::FNe => two!(word, |b, c| flag(float(b) != float(c))),
+                code::FLt => two!(word, |b, c| flag(float(b) < float(c))),
+                code::FLe => two!(word, |b, c| flag(float(b) <= float(c))),
 
-                byte::PushU8 => push_operand!(1, |n| u64::from(u8::from_le_bytes(n))),
-                byte::PushI8 => push_operand!(1, |n| i64::from(i8::from_le_bytes(n)) as u64),
-                byte::PushU16 => push_operand!(2, |n| u64::from(u16::from_le_bytes(n))),
-                byte::PushU32 => push_operand!(4, |n| u64::from(u32::from_le_bytes(n))),
-                byte::PushI32 => push_operand!(4, |n| i64::from(i32::from_le_bytes(n)) as u64),
-                byte::PushU64 => push_operand!(8, |n| u64::from_le_bytes(n)),
-
-                byte::Add => binary!(|a, b| a.wrapping_add(b)),
-                byte::Sub => binary!(|a, b| a.wrapping_sub(b)),
-                byte::Mul => binary!(|a, b| a.wrapping_mul(b)),
-                byte::DivU => divide!(|a, b| a.wrapping_div(b)),
-                byte::DivS => divide!(|a, b| (a as i64).wrapping_div(b as i64) as u64),
-                byte::RemU => divide!(|a, b| a.wrapping_rem(b)),
-                byte::RemS => divide!(|a, b| (a as i64).wrapping_rem(b as i64) as u64),
-                byte::And => binary!(|a, b| a & b),
-                byte::Or => binary!(|a, b| a | b),
-                byte::Xor => binary!(|a, b| a ^ b),
-                byte::Shl => binary!(|a, b| shift(b, |b| a << b)),
-                byte::ShrU => binary!(|a, b| shift(b, |b| a >> b)),
-                byte::ShrS => binary!(|a, b| shift(b, |b| (a as i64 >> b) as u64)),
-                byte::Neg => unary!(|a| a.wrapping_neg()),
-                byte::Not => unary!(|a| !a),
-                byte::IsZero => unary!(|a| flag(a == 0)),
-                byte::Bool => unary!(|a| flag(a != 0)),
-
-                byte::Eq => binary!(|a, b| flag(a == b)),
-                byte::Ne => binary!(|a, b| flag(a != b)),
-                byte::LtU => binary!(|a, b| flag(a < b)),
-                byte::LeU => binary!(|a, b| flag(a <= b)),
-                byte::GtU => binary!(|a, b| flag(a > b)),
-                byte::GeU => binary!(|a, b| flag(a >= b)),
-                byte::LtS => binary!(|a, b| flag((a as i64) < b as i64)),
-                byte::LeS => binary!(|a, b| flag(a as i64 <= b as i64)),
-                byte::GtS => binary!(|a, b| flag(a as i64 > b as i64)),
-                byte::GeS => binary!(|a, b| flag(a as i64 >= b as i64)),
-
-                byte::SignExtend8 => unary!(|a| i64::from(a as i8) as u64),
-                byte::SignExtend16 => unary!(|a| i64::from(a as i16) as u64),
-                byte::SignExtend32 => unary!(|a| i64::from(a as i32) as u64),
-                byte::ZeroExtend8 => unary!(|a| a & 0xff),
-                byte::ZeroExtend16 => unary!(|a| a & 0xffff),
-                byte::ZeroExtend32 => unary!(|a| a & 0xffff_ffff),
-                byte::GetBits => {
-                    let [low, count] = operand!(2);
-                    top = (top >> (low & 63)) & mask(count);
-                    at += 3;
+                code::AddN => with_number!(word, |b, n| b.wrapping_add(n)),
+                code::MulN => with_number!(word, |b, n| b.wrapping_mul(n)),
+                code::AndN => with_number!(word, |b, n| b & n),
+                code::OrN => with_number!(word, |b, n| b | n),
+                code::XorN => with_number!(word, |b, n| b ^ n),
+                code::ShlN => with_number!(word, |b, n| b << (n & 63)),
+                code::ShrUN => with_number!(word, |b, n| b >> (n & 63)),
+                code::ShrSN => with_number!(word, |b, n| (b as i64 >> (n & 63)) as u64),
+                code::DivUN => with_number!(word, |b, n| b.checked_div(n).unwrap_or(0)),
+                code::DivSN => {
+                    with_number!(word, |b, n| match n {
+                        0 => 0,
+                        n => (b as i64).wrapping_div(n as i64) as u64,
+                    });
                 }
-                byte::PutBits => {
-                    let [low, count] = operand!(2);
-                    let field = pop!();
+                code::RemUN => with_number!(word, |b, n| b.checked_rem(n).unwrap_or(0)),
+                code::RemSN => {
+                    with_number!(word, |b, n| match n {
+                        0 => 0,
+                        n => (b as i64).wrapping_rem(n as i64) as u64,
+                    });
+                }
+                code::AddN32 => with_number!(word, |b, n| sign_extended(b.wrapping_add(n))),
+                code::EqN => with_number!(word, |b, n| flag(b == n)),
+                code::NeN => with_number!(word, |b, n| flag(b != n)),
+                code::LtUN => with_number!(word, |b, n| flag(b < n)),
+                code::LeUN => with_number!(word, |b, n| flag(b <= n)),
+                code::GtUN => with_number!(word, |b, n| flag(b > n)),
+                code::GeUN => with_number!(word, |b, n| flag(b >= n)),
+                code::LtSN => with_number!(word, |b, n| flag((b as i64) < n as i64)),
+                code::LeSN => with_number!(word, |b, n| flag(b as i64 <= n as i64)),
+                code::GtSN => with_number!(word, |b, n| flag(b as i64 > n as i64)),
+                code::GeSN => with_number!(word, |b, n| flag(b as i64 >= n as i64)),
+
+                code::Neg => one!(word, |b| b.wrapping_neg()),
+                code::Not => one!(word, |b| !b),
+                code::IsZero => one!(word, |b| flag(b == 0)),
+                code::Bool => one!(word, |b| flag(b != 0)),
+                code::SignExtend8 => one!(word, |b| i64::from(b as i8) as u64),
+                code::SignExtend16 => one!(word, |b| i64::from(b as i16) as u64),
+                code::SignExtend32 => one!(word, |b| sign_extended(b)),
+                code::ZeroExtend8 => one!(word, |b| b & 0xff),
+                code::ZeroExtend16 => one!(word, |b| b & 0xffff),
+                code::ZeroExtend32 => one!(word, |b| b & 0xffff_ffff),
+                code::FNeg => one!(word, |b| b ^ 1 << 63),
+                code::FFromU => one!(word, |b| (b as f64).to_bits()),
+                code::FFromS => one!(word, |b| (b as i64 as f64).to_bits()),
+                code::FToU => one!(word, |b| float(b) as u64),
+                code::FToS => one!(word, |b| float(b) as i64 as u64),
+                code::FWiden => one!(word, |b| f64::from(f32::from_bits(b as u32)).to_bits()),
+                code::FNarrow => one!(word, |b| u64::from((float(b) as f32).to_bits())),
+                code::FRound => one!(word, |b| f64::from(float(b) as f32).to_bits()),
+                code::GetBits => {
+                    let [low, count, ..] = (word.n() as u32).to_le_bytes();
+                    one!(word, |b| (b >> (low & 63)) & mask(count));
+                }
+                code::PutBits => {
+                    let [low, count, ..] = (word.n() as u32).to_le_bytes();
                     let bits = mask(count) << (low & 63);
-                    top = top & !bits | field << (low & 63) & bits;
-                    at += 3;
+                    two!(word, |b, c| b & !bits | c << (low & 63) & bits);
                 }
 
-                byte::FAdd => binary!(|a, b| (float(a) + float(b)).to_bits()),
-                byte::FSub => binary!(|a, b| (float(a) - float(b)).to_bits()),
-                byte::FMul => binary!(|a, b| (float(a) * float(b)).to_bits()),
-                byte::FDiv => binary!(|a, b| (float(a) / float(b)).to_bits()),
-                byte::FNeg => unary!(|a| a ^ 1 << 63),
-                byte::FEq => binary!(|a, b| flag(float(a) == float(b))),
-                byte::FNe => binary!(|a, b| flag(float(a) != float(b))),
-                byte::FLt => binary!(|a, b| flag(float(a) < float(b))),
-                byte::FLe => binary!(|a, b| flag(float(a) <= float(b))),
-                byte::FGt => binary!(|a, b| flag(float(a) > float(b))),
-                byte::FGe => binary!(|a, b| flag(float(a) >= float(b))),
-                byte::FFromU => unary!(|a| (a as f64).to_bits()),
-                byte::FFromS => unary!(|a| (a as i64 as f64).to_bits()),
-                byte::FToU => unary!(|a| float(a) as u64),
-                byte::FToS => unary!(|a| float(a) as i64 as u64),
-                byte::FWiden => unary!(|a| f64::from(f32::from_bits(a as u32)).to_bits()),
-                byte::FNarrow => unary!(|a| u64::from((float(a) as f32).to_bits())),
-                byte::FRound => unary!(|a| f64::from(float(a) as f32).to_bits()),
-
-                byte::Load8 => load!(1, Virtual),
-                byte::Load16 => load!(2, Virtual),
-                byte::Load32 => load!(4, Virtual),
-                byte::Load64 => load!(8, Virtual),
-                byte::Store8 => store!(1),
-                byte::Store16 => store!(2),
-                byte::Store32 => store!(4),
-                byte::Store64 => store!(8),
-                byte::Put8 => put!(1, Virtual),
-                byte::Put16 => put!(2, Virtual),
-                byte::Put32 => put!(4, Virtual),
-                byte::Put64 => put!(8, Virtual),
-                byte::LoadPhysical8 => load!(1, Physical),
-                byte::LoadPhysical16 => load!(2, Physical),
-                byte::LoadPhysical32 => load!(4, Physical),
-                byte::LoadPhysical64 => load!(8, Physical),
-                byte::PutPhysical8 => put!(1, Physical),
-                byte::PutPhysical16 => put!(2, Physical),
-                byte::PutPhysical32 => put!(4, Physical),
-                byte::PutPhysical64 => put!(8, Physical),
-
-                byte::LoadLocal => push_operand!(1, |slot| self.load_local(slot, at)),
-                byte::StoreLocal => {
-                    let slot = operand!(1);
-                    self.store_local(slot, pop!(), at);
-                    at += 2;
+                code::Load8 => load!(word, 1, Virtual),
+                code::Load16 => load!(word, 2, Virtual),
+                code::Load32 => load!(word, 4, Virtual),
+                code::Load64 => load!(word, 8, Virtual),
+                code::LoadPhysical8 => load!(word, 1, Physical),
+                code::LoadPhysical16 => load!(word, 2, Physical),
+                code::LoadPhysical32 => load!(word, 4, Physical),
+                code::LoadPhysical64 => load!(word, 8, Physical),
+                code::Store8 => store!(word, 1),
+                code::Store16 => store!(word, 2),
+                code::Store32 => store!(word, 4),
+                code::Store64 => store!(word, 8),
+                code::Put8 => put!(word, 1, Virtual),
+                code::Put16 => put!(word, 2, Virtual),
+                code::Put32 => put!(word, 4, Virtual),
+                code::Put64 => put!(word, 8, Virtual),
+                code::PutPhysical8 => put!(word, 1, Physical),
+                code::PutPhysical16 => put!(word, 2, Physical),
+                code::PutPhysical32 => put!(word, 4, Physical),
+                code::PutPhysical64 => put!(word, 8, Physical),
+                code::LoadLocal => give!(word, self.load_local(word.place(), next)),
+                code::StoreLocal => self.store_local(word.place(), read!(word.a()), next),
+                code::LoadFrame => give!(word, self.load_frame(word.place())),
+                code::StoreFrame => self.store_frame(word.place(), read!(word.a())),
+                code::LoadGlobal => give!(word, self.load_global(word.place(), next)),
+                code::StoreGlobal => self.store_global(word.place(), read!(word.a()), next),
+                code::AddressFrame => {
+                    give!(word, address(Area::Frames, self.frame.0, word.place()));
                 }
-                byte::LoadFrame => push_operand!(1, |slot| self.load_frame(slot)),
-                byte::StoreFrame => {
-                    let slot = operand!(1);
-                    self.store_frame(slot, pop!());
-                    at += 2;
+                code::Update => {
+                    let (at, value) = (read!(word.a()), read!(word.b()));
+                    with_budget!(self.update_coded([word.n() as u8, word.c()], at, value));
                 }
-                byte::LoadGlobal => push_operand!(2, |slot| self.load_global(slot, at)),
-                byte::StoreGlobal => {
-                    let slot = operand!(2);
-                    self.store_global(slot, pop!(), at);
-                    at += 3;
+                code::AddGlobal => {
+                    self.add_global(word.short_place(), word.short_number(), next);
                 }
-                byte::AddressLocal => push_operand!(2, |n| address(Area::Locals, 0, n)),
-                byte::AddressFrame => push_operand!(2, |n| address(Area::Frames, self.frame.0, n)),
-                byte::AddressGlobal => push_operand!(2, |n| address(Area::Globals, 0, n)),
-                byte::AddressConstant => push_operand!(2, |n| address(Area::Constants, 0, n)),
 
-                byte::Register => push_operand!(1, |number| self.register(number)),
-                byte::SetRegister => {
-                    let number = operand!(1);
-                    self.set_register(number, pop!(), at);
-                    at += 2;
-                }
-                byte::Pseudo => push_operand!(1, |number| self.pseudo(number)),
+                code::Register => give!(word, self.register(word.b())),
+                code::SetRegister => self.set_register(word.b(), read!(word.a()), next),
+                code::Pseudo => give!(word, self.pseudo(word.b())),
 
-                byte::Jump => jump_if!(true),
-                byte::JumpIfZero => jump_if!(pop!() == 0),
-                byte::JumpUnlessZero => jump_if!(pop!() != 0),
-                byte::Call => {
-                    let index = operand!(1);
-                    spill!();
-                    match self.call(index, at, depth) {
-                        Ok((start, below)) => (at, depth) = (start, below),
-                        Err(end) => break end,
+                code::Jump => go_to!(word.place()),
+                code::JumpZero => {
+                    if read!(word.a()) == 0 {
+                        go_to!(word.place());
                     }
-                    top = self.stack.get(depth % STACK_VALUES).copied().unwrap_or(0);
                 }
-                byte::Return => match self.return_to() {
-                    // What is below the result is in its slot already.
-                    Some((back, below)) => (at, depth) = (back, below + 1),
-                    None => break End::Finished { value: top },
-                },
-                byte::Exit => break End::Finished { value: 0 },
-                byte::Do => {
-                    let [number] = operand!(1);
-                    let Some(routine) = Routine::from_byte(number) else {
-                        break End::Broken { at: at as u32 };
-                    };
-                    let mut arguments = [0; 3];
-                    let count = usize::from(routine.arguments());
-                    for argument in arguments.iter_mut().take(count).rev() {
-                        *argument = pop!();
+                code::JumpNotZero => {
+                    if read!(word.a()) != 0 {
+                        go_to!(word.place());
                     }
-                    push!(with_budget!(self.routine(routine, arguments)));
-                    at += 2;
                 }
-
-                byte::Show => {
-                    spill!();
-                    with_budget!(self.print(1, 0, depth));
-                    pop!();
-                    at += 2;
-                }
-                byte::Printf => {
-                    let [count, _, _] = operand!(3);
-                    print!(count, 0);
-                    at += 4;
-                }
-                byte::PrintfText => {
-                    let [count, _, _, k0, k1, k2, k3] = operand!(7);
-                    print!(count, u32::from_le_bytes([k0, k1, k2, k3]));
-                    at += 8;
-                }
-                byte::Update => {
-                    let Some(update) = Update::from_bytes(operand!(2)) else {
-                        break End::Broken { at: at as u32 };
+                code::JumpEq => jump_if!(word, |a, b| a == b),
+                code::JumpNe => jump_if!(word, |a, b| a != b),
+                code::JumpLtU => jump_if!(word, |a, b| a < b),
+                code::JumpLeU => jump_if!(word, |a, b| a <= b),
+                code::JumpLtS => jump_if!(word, |a, b| (a as i64) < b as i64),
+                code::JumpLeS => jump_if!(word, |a, b| a as i64 <= b as i64),
+                code::JumpEqN => jump_if_short!(word, |a, n| a == n),
+                code::JumpNeN => jump_if_short!(word, |a, n| a != n),
+                code::JumpLtUN => jump_if_short!(word, |a, n| a < n),
+                code::JumpGeUN => jump_if_short!(word, |a, n| a >= n),
+                code::JumpLtSN => jump_if_short!(word, |a, n| (a as i64) < n as i64),
+                code::JumpGeSN => jump_if_short!(word, |a, n| a as i64 >= n as i64),
+                code::Call => {
+                    let call = Call {
+                        next: next as u32,
+                        base: base as u16,
+                        frame: (self.frame.0 as u16, self.frame.1 as u16),
                     };
-                    let value = pop!();
-                    let address = pop!();
-                    with_budget!(self.update(update, address, value));
-                    at += 3;
+                    base += usize::from(word.a());
+                    let inner = window(stack, base);
+                    let (true, Some(inner)) = (self.enter(call), inner) else {
+                        break End::StackOverflow { at: next as u32 };
+                    };
+                    registers = inner;
+                    go_to!(word.place());
                 }
-                _ => break End::Broken { at: at as u32 },
+                code::Enter => {
+                    let from = usize::from(word.a());
+                    let variables = registers.get_mut(from..usize::from(word.b()));
+                    variables.unwrap_or_default().fill(0);
+                    if word.place() != 0 && !self.make_frame(word.place()) {
+                        break End::StackOverflow {
+                            at: self.caller() as u32,
+                        };
+                    }
+                }
+                code::Return => {
+                    let value = read!(word.a());
+                    let Some(call) = self.leave() else {
+                        count!();
+                        break End::Finished { value };
+                    };
+                    set(registers, 0, value);
+                    base = usize::from(call.base);
+                    let Some(outer) = window(stack, base) else {
+                        break End::Broken { at: next as u32 };
+                    };
+                    registers = outer;
+                    go_to!(call.next as usize);
+                }
+                code::Exit => {
+                    count!();
+                    break End::Finished { value: 0 };
+                }
+                code::Do => {
+                    let Some(routine) = Routine::from_byte(word.b()) else {
+                        break End::Broken { at: next as u32 };
+                    };
+                    let first = word.a();
+                    let arguments = [0, 1, 2].map(|index| read!(first.saturating_add(index)));
+                    give!(word, with_budget!(self.routine(routine, arguments)));
+                }
+                code::Faults => give!(word, self.faults()),
+                code::Forgive => give!(word, flag(self.forgive(read!(word.b())))),
+                code::Show => {
+                    let value = [read!(word.a())];
+                    with_budget!(self.print(&value, 0, word.place() as u32));
+                }
+                code::Print => {
+                    let first = usize::from(word.a());
+                    let values = registers.get(first..first + usize::from(word.b()));
+                    let site = word.place() as u32;
+                    let kinds = self.kinds(site);
+                    with_budget!(self.print(values.unwrap_or_default(), kinds, site));
+                }
+                _ => break End::Broken { at: next as u32 },
             }
         };
         self.left = left;

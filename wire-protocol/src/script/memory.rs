@@ -106,11 +106,13 @@ impl<M: Machine> Run<'_, '_, M> {
         u64::from(self.try_write(space, address, part))
     }
 
+    #[inline(never)]
     fn read_own(&mut self, address: u64, out: &mut [u8]) -> Option<()> {
         let (area, offset) = tag::parse(address)?;
         let from = usize::try_from(offset).ok()?;
         let range = from..from.checked_add(out.len())?;
         let memory: &[u8] = match area {
+            Area::Locals if from < self.register_bytes => return None,
             Area::Locals => self.locals,
             Area::Frames => self.frames.get(..self.frame.1)?,
             Area::Constants => self.program.constants(),
@@ -121,11 +123,27 @@ impl<M: Machine> Run<'_, '_, M> {
         Some(())
     }
 
+    /// Bytes of the program's own memory from an address to the end of its area; `None` if it is not the
+    /// program's.
+    pub(super) fn own_bytes_at(&self, address: u64) -> Option<usize> {
+        let (area, offset) = tag::parse(address)?;
+        let len = match area {
+            Area::Locals => self.locals.len(),
+            Area::Frames => self.frame.1,
+            Area::Constants => self.program.constants().len(),
+            Area::Globals => 8 * self.machine.globals().len(),
+            Area::Marker => 0,
+        };
+        len.checked_sub(usize::try_from(offset).ok()?)
+    }
+
+    #[inline(never)]
     fn write_own(&mut self, address: u64, bytes: &[u8]) -> Option<()> {
         let (area, offset) = tag::parse(address)?;
         let from = usize::try_from(offset).ok()?;
         let range = from..from.checked_add(bytes.len())?;
         let memory: &mut [u8] = match area {
+            Area::Locals if from < self.register_bytes => return None,
             Area::Locals => self.locals,
             Area::Frames => self.frames.get_mut(..self.frame.1)?,
             Area::Globals => return write_words(self.machine.globals(), from, bytes),

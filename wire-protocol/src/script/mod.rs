@@ -3,9 +3,10 @@
 //!
 //! A run cannot fault, recurse or loop without bound, or touch anything but its own [`Workspace`],
 //! its locals, and what its [`Machine`] lets it touch; and it allocates nothing. What a script
-//! does wrong gives 0 and is counted ([`Outcome::faults`]). Each operation takes one from the
-//! budget; operations that work on many bytes take one for each 64, and so does each turn of a
-//! lock that is not free.
+//! does wrong gives 0 and is counted ([`Outcome::faults`]). Each operation (a word of the decoded
+//! program) takes one from the budget; operations that work on many bytes take one for each 64, and so
+//! does each turn of a lock that is not free. The budget is looked at where a run does not simply go on:
+//! at jumps, calls and returns, and before what takes more than one.
 
 pub mod globals;
 mod interpret;
@@ -26,8 +27,8 @@ pub use run::run;
 #[cfg(test)]
 mod tests;
 
-/// Values on the stack, those of all calls together.
-pub const STACK_VALUES: usize = 512;
+/// Registers of all calls together.
+pub const STACK_VALUES: usize = 2048;
 
 /// Calls within calls.
 pub const CALLS: usize = 256;
@@ -51,14 +52,14 @@ pub const BACK_OFF: u64 = 65_536;
 #[derive(Clone, Copy, Debug, Default)]
 struct Call {
     /// Where the caller goes on.
-    at: u32,
-    /// Values on the stack when it does, without the result.
-    depth: u16,
+    next: u32,
+    /// Where its registers begin.
+    base: u16,
     /// Where the caller's frame begins, and where it ends.
     frame: (u16, u16),
 }
 
-/// Memory that a run needs and leaves in any state. One per core that runs programs; about 17 KiB.
+/// Memory that a run needs and leaves in any state. One per core that runs programs; about 30 KiB.
 #[derive(Debug)]
 pub struct Workspace {
     stack: [u64; STACK_VALUES],
@@ -72,8 +73,8 @@ impl Workspace {
     #[must_use]
     pub const fn new() -> Self {
         let call = Call {
-            at: 0,
-            depth: 0,
+            next: 0,
+            base: 0,
             frame: (0, 0),
         };
         Self {

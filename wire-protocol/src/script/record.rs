@@ -4,9 +4,10 @@
 //! A text that a value points at is copied at the time. A marker, and an address where no text can
 //! be read, are recorded as the numbers they are.
 
+use super::Machine;
 use super::run::{RecordMemory, Run};
 use super::text::{Text, Width};
-use super::{Machine, STACK_VALUES};
+use crate::bytecode::decode::{Operand, decode};
 use crate::bytecode::routine::ArgumentKind;
 use crate::bytecode::tag::Marker;
 use crate::limits::PRINT_ARGUMENTS;
@@ -16,18 +17,24 @@ use crate::packet::{Argument, Arguments};
 const CUT: &[u8] = b"...";
 
 impl<M: Machine> Run<'_, '_, M> {
-    /// Makes a record of the `count` values that end at stack slot `top`.
-    pub(super) fn print(&mut self, count: u8, kinds: u32, top: usize) {
+    /// How the values of the `printf` at that place of the code are recorded.
+    pub(super) fn kinds(&self, site: u32) -> u32 {
+        let instruction = decode(self.program.code(), site as usize);
+        match instruction.map(|instruction| instruction.operand) {
+            Some(Operand::Printf { kinds, .. }) => kinds,
+            _ => 0,
+        }
+    }
+
+    /// Makes a record of values that are printed at that place of the code.
+    pub(super) fn print(&mut self, values: &[u64], kinds: u32, site: u32) {
         let Some(memory) = self.record.take() else {
             return;
         };
         let RecordMemory { texts, encoded } = &mut *memory;
         let mut rest = texts.as_mut_slice();
-        let count = usize::from(count).min(PRINT_ARGUMENTS);
         let mut arguments = [Argument::Number(0); PRINT_ARGUMENTS];
-        for (index, argument) in arguments.iter_mut().enumerate().take(count) {
-            let slot = (top + 1 + index).wrapping_sub(count) % STACK_VALUES;
-            let value = self.stack.get(slot).copied().unwrap_or_default();
+        for (index, (argument, &value)) in arguments.iter_mut().zip(values).enumerate() {
             let width = match ArgumentKind::of(kinds, index) {
                 Some(ArgumentKind::Text) => Width::Byte,
                 Some(ArgumentKind::WideText) => Width::Wide,
@@ -46,10 +53,10 @@ impl<M: Machine> Run<'_, '_, M> {
                 None => Argument::Number(value),
             };
         }
-        let known = arguments.get(..count).unwrap_or_default();
+        let known = arguments.get(..values.len()).unwrap_or_default();
         // There is room for the most that there can be.
         if let Ok(arguments) = Arguments::encode_into(known, encoded) {
-            self.machine.record(self.at, arguments);
+            self.machine.record(site, arguments);
         }
         self.record = Some(memory);
     }
@@ -60,7 +67,7 @@ impl<M: Machine> Run<'_, '_, M> {
             return;
         };
         if let Ok(arguments) = Arguments::encode_into(values, &mut memory.encoded) {
-            self.machine.record(self.at, arguments);
+            self.machine.record(self.site(), arguments);
         }
         self.record = Some(memory);
     }
@@ -73,19 +80,23 @@ impl<M: Machine> Run<'_, '_, M> {
         let mut text = Text::new(address, width);
         let mut len = 0;
         loop {
-            let Some(unit) = text.next(self) else {
+            let Some((part, is_last)) = text.part(self) else {
                 return (len > 0).then_some(len);
             };
-            if unit == 0 {
+            let room = to.get_mut(len..).unwrap_or_default();
+            // Whole characters.
+            let fitting = part.len().min(room.len() / width.bytes() * width.bytes());
+            let (Some(room), Some(known)) = (room.get_mut(..fitting), part.get(..fitting)) else {
+                return None;
+            };
+            room.copy_from_slice(known);
+            len += fitting;
+            if fitting < part.len() {
+                return Some(cut(to, len, width));
+            }
+            if is_last {
                 return Some(len);
             }
-            let bytes = unit.to_le_bytes();
-            let bytes = bytes.get(..width.bytes())?;
-            let Some(place) = to.get_mut(len..len + bytes.len()) else {
-                return Some(cut(to, len, width));
-            };
-            place.copy_from_slice(bytes);
-            len += bytes.len();
         }
     }
 }

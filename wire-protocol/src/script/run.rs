@@ -5,7 +5,8 @@ use super::{
 };
 use crate::bytecode::routine::Pseudo;
 use crate::bytecode::tag::{self, Area, Marker};
-use crate::bytecode::{Program, Verified};
+use crate::bytecode::word::WORD_BYTES;
+use crate::bytecode::{Decoded, Program};
 use crate::limits::PRINT_ARGUMENTS;
 use crate::register::Register;
 use core::sync::atomic::Ordering;
@@ -34,9 +35,12 @@ impl RecordMemory {
 
 /// Everything of a run that is not in the loop's own variables.
 pub(super) struct Run<'r, 'p, M> {
+    decoded: &'r Decoded<'p>,
     pub(super) program: &'r Program<'p>,
+    pub(super) words: &'p [[u8; WORD_BYTES]],
     pub(super) locals: &'r mut [u8],
-    pub(super) stack: &'r mut [u64; STACK_VALUES],
+    /// Bytes of locals that are registers during the run, and have no address.
+    pub(super) register_bytes: usize,
     pub(super) frames: &'r mut [u8; FRAMES_BYTES],
     calls: &'r mut [Call; CALLS],
     /// For the record that is being made.
@@ -45,20 +49,38 @@ pub(super) struct Run<'r, 'p, M> {
     /// Where the running function's frame begins and ends.
     pub(super) frame: (usize, usize),
     call_count: usize,
-    /// The operation that runs, for faults and records.
-    pub(super) at: u32,
+    /// The word behind the one that runs, for faults and records.
+    pub(super) at: usize,
     /// Budget, while an operation that may take more than one from it has it.
     pub(super) left: u64,
     pub(super) over: bool,
     faults: u32,
-    first_fault: Option<Fault>,
+    /// Of the first one, and the word behind the one it is of.
+    first_fault: Option<(usize, FaultKind)>,
 }
 
 impl<M> Run<'_, '_, M> {
     #[cold]
     pub(super) fn fault(&mut self, kind: FaultKind) {
         self.faults = self.faults.saturating_add(1);
-        self.first_fault.get_or_insert(Fault { at: self.at, kind });
+        self.first_fault.get_or_insert((self.at, kind));
+    }
+
+    /// How many there were.
+    pub(super) fn faults(&self) -> u64 {
+        self.faults.into()
+    }
+
+    /// Those after the first so many are as if they had not been; whether there were any.
+    pub(super) fn forgive(&mut self, known: u64) -> bool {
+        let more = self.faults() > known;
+        if more {
+            self.faults = known as u32;
+        }
+        if known == 0 {
+            self.first_fault = None;
+        }
+        more
     }
 
     /// Takes from the budget; false if that was too much.
@@ -75,12 +97,42 @@ impl<M> Run<'_, '_, M> {
             }
         }
     }
+
+    /// The place in the code of the word before this one.
+    fn place_before(&self, next: usize) -> u32 {
+        self.decoded.place_of(next.saturating_sub(1))
+    }
+
+    /// The place in the code of the operation that runs.
+    pub(super) fn site(&self) -> u32 {
+        self.place_before(self.at)
+    }
+
+    /// Of words as the loop has them, the places in the code.
+    fn outcome(&self, end: End) -> Outcome {
+        let place = |next: u32| self.place_before(next as usize);
+        Outcome {
+            end: match end {
+                End::Finished { value } => End::Finished { value },
+                End::OverBudget { at } => End::OverBudget { at: place(at) },
+                End::StackOverflow { at } => End::StackOverflow { at: place(at) },
+                End::Broken { at } => End::Broken { at: place(at) },
+            },
+            left: self.left,
+            faults: self.faults,
+            first_fault: self.first_fault.map(|(at, kind)| Fault {
+                at: self.place_before(at),
+                kind,
+            }),
+        }
+    }
 }
 
 /// Runs a program. `locals` are those of its event on this core; variables beyond their end are
 /// not there. `budget` is in operations.
+#[inline]
 pub fn run<M: Machine>(
-    program: &Verified<'_>,
+    program: &Decoded<'_>,
     locals: &mut [u8],
     workspace: &mut Workspace,
     machine: &mut M,
@@ -92,10 +144,13 @@ pub fn run<M: Machine>(
         calls,
         record,
     } = workspace;
+    let registers = usize::from(program.program().registers());
     let mut run = Run {
+        decoded: program,
         program: program.program(),
+        words: program.words(),
         locals,
-        stack,
+        register_bytes: 8 * registers,
         frames,
         calls,
         record: Some(record),
@@ -108,89 +163,125 @@ pub fn run<M: Machine>(
         faults: 0,
         first_fault: None,
     };
-    let end = run.interpret(budget);
-    Outcome {
-        end,
-        left: run.left,
-        faults: run.faults,
-        first_fault: run.first_fault,
+    if registers == 0 {
+        let end = run.interpret(stack, budget);
+        return run.outcome(end);
     }
+    run.with_variables(stack, registers, budget)
 }
 
 impl<M: Machine> Run<'_, '_, M> {
+    /// The variables that are registers are those of earlier runs, and of later ones.
+    fn with_variables(
+        &mut self,
+        stack: &mut [u64; STACK_VALUES],
+        count: usize,
+        budget: u64,
+    ) -> Outcome {
+        let (saved, _) = self.locals.as_chunks::<8>();
+        let known = saved.len();
+        let variables = stack.iter_mut().take(count);
+        let saved = saved.iter().copied().chain(core::iter::repeat([0; 8]));
+        for (register, saved) in variables.zip(saved) {
+            *register = u64::from_le_bytes(saved);
+        }
+        if known < count {
+            self.missing(Area::Locals, known, 0);
+        }
+        let end = self.interpret(stack, budget);
+        let (saved, _) = self.locals.as_chunks_mut::<8>();
+        for (register, saved) in stack.iter().take(count).zip(saved) {
+            *saved = register.to_le_bytes();
+        }
+        self.outcome(end)
+    }
+
     #[inline(always)]
-    pub(super) fn load_local(&mut self, [slot]: [u8; 1], at: usize) -> u64 {
-        match slot_of(self.locals, 8 * usize::from(slot)) {
+    pub(super) fn load_local(&mut self, slot: usize, at: usize) -> u64 {
+        match slot_of(self.locals, 8 * slot) {
             Some(&mut value) => u64::from_le_bytes(value),
-            None => self.missing(Area::Locals, slot.into(), at),
+            None => self.missing(Area::Locals, slot, at),
         }
     }
 
     #[inline(always)]
-    pub(super) fn store_local(&mut self, [slot]: [u8; 1], value: u64, at: usize) {
-        match slot_of(self.locals, 8 * usize::from(slot)) {
+    pub(super) fn store_local(&mut self, slot: usize, value: u64, at: usize) {
+        match slot_of(self.locals, 8 * slot) {
             Some(place) => *place = value.to_le_bytes(),
-            None => _ = self.missing(Area::Locals, slot.into(), at),
+            None => _ = self.missing(Area::Locals, slot, at),
         }
     }
 
     /// The verifier has seen that the slot is within the frame.
     #[inline(always)]
-    pub(super) fn load_frame(&mut self, [slot]: [u8; 1]) -> u64 {
-        let place = slot_of(self.frames, self.frame.0 + 8 * usize::from(slot));
+    pub(super) fn load_frame(&mut self, slot: usize) -> u64 {
+        let place = slot_of(self.frames, self.frame.0 + 8 * slot);
         place.map_or(0, |&mut value| u64::from_le_bytes(value))
     }
 
     #[inline(always)]
-    pub(super) fn store_frame(&mut self, [slot]: [u8; 1], value: u64) {
-        if let Some(place) = slot_of(self.frames, self.frame.0 + 8 * usize::from(slot)) {
+    pub(super) fn store_frame(&mut self, slot: usize, value: u64) {
+        if let Some(place) = slot_of(self.frames, self.frame.0 + 8 * slot) {
             *place = value.to_le_bytes();
         }
     }
 
     #[inline(always)]
-    pub(super) fn load_global(&mut self, slot: [u8; 2], at: usize) -> u64 {
-        let slot = u16::from_le_bytes(slot);
-        match self.machine.globals().get(usize::from(slot)) {
+    pub(super) fn load_global(&mut self, slot: usize, at: usize) -> u64 {
+        match self.machine.globals().get(slot) {
             Some(word) => word.load(Ordering::Relaxed),
             None => self.missing(Area::Globals, slot, at),
         }
     }
 
     #[inline(always)]
-    pub(super) fn store_global(&mut self, slot: [u8; 2], value: u64, at: usize) {
-        let slot = u16::from_le_bytes(slot);
-        match self.machine.globals().get(usize::from(slot)) {
+    pub(super) fn store_global(&mut self, slot: usize, value: u64, at: usize) {
+        match self.machine.globals().get(slot) {
             Some(word) => word.store(value, Ordering::Relaxed),
             None => _ = self.missing(Area::Globals, slot, at),
         }
     }
 
+    /// Adds to a global as a whole: what other cores do comes before or after.
+    #[inline(always)]
+    pub(super) fn add_global(&mut self, slot: usize, addend: u64, at: usize) {
+        match self.machine.globals().get(slot) {
+            Some(word) => _ = word.fetch_add(addend, Ordering::AcqRel),
+            None => {
+                self.missing(Area::Globals, slot, at);
+                self.fault(FaultKind::Write(tag::address(
+                    Area::Globals,
+                    8 * slot as u32,
+                )));
+            }
+        }
+    }
+
     /// A variable beyond the memory that the run was given.
     #[cold]
-    fn missing(&mut self, area: Area, slot: u16, at: usize) -> u64 {
-        self.at = at as u32;
-        self.fault(FaultKind::Read(tag::address(area, 8 * u32::from(slot))));
+    fn missing(&mut self, area: Area, slot: usize, at: usize) -> u64 {
+        self.at = at;
+        self.fault(FaultKind::Read(tag::address(area, 8 * slot as u32)));
         0
     }
 
     #[inline(always)]
-    pub(super) fn register(&mut self, [number]: [u8; 1]) -> u64 {
+    pub(super) fn register(&mut self, number: u8) -> u64 {
         match Register::from_wire(number) {
             Some(register) => self.machine.register(register),
             None => 0,
         }
     }
 
-    pub(super) fn set_register(&mut self, [number]: [u8; 1], value: u64, at: usize) {
+    pub(super) fn set_register(&mut self, number: u8, value: u64, at: usize) {
         let register = Register::from_wire(number);
         if !register.is_some_and(|it| self.machine.set_register(it, value)) {
-            self.at = at as u32;
+            self.at = at;
             self.fault(FaultKind::Register(value));
         }
     }
 
-    pub(super) fn pseudo(&mut self, [number]: [u8; 1]) -> u64 {
+    pub(super) fn pseudo(&mut self, number: u8) -> u64 {
         match Pseudo::from_byte(number) {
             Some(Pseudo::Date) => Marker::Date.address(),
             Some(Pseudo::Time) => Marker::Time.address(),
@@ -199,55 +290,50 @@ impl<M: Machine> Run<'_, '_, M> {
         }
     }
 
-    /// Makes a frame with the arguments that end at stack slot `depth`. Returns where the
-    /// function starts, and the values on the stack without the arguments.
-    pub(super) fn call(
-        &mut self,
-        [index]: [u8; 1],
-        at: usize,
-        depth: usize,
-    ) -> Result<(usize, usize), End> {
-        let broken = End::Broken { at: at as u32 };
-        let function = self.program.function(index).ok_or(broken)?;
-        let arguments = usize::from(function.arguments);
-        let below = depth.checked_sub(arguments).ok_or(broken)?;
-        let frame_bytes = usize::from(function.frame_bytes).next_multiple_of(8);
-        let frame = (self.frame.1, self.frame.1 + frame_bytes);
-        let fits = below + usize::from(function.depth) < STACK_VALUES;
-        let room = self.frames.get_mut(frame.0..frame.1).filter(|_| fits);
-        let slot = self.calls.get_mut(self.call_count);
-        let (Some(room), Some(slot)) = (room, slot) else {
-            return Err(End::StackOverflow { at: at as u32 });
+    /// Keeps what the caller needs to go on; false if there are too many calls.
+    #[inline(always)]
+    pub(super) fn enter(&mut self, call: Call) -> bool {
+        let Some(slot) = self.calls.get_mut(self.call_count) else {
+            return false;
         };
-        *slot = Call {
-            at: (at + 2) as u32,
-            depth: below as u16,
-            frame: (self.frame.0 as u16, self.frame.1 as u16),
-        };
-        let (slots, rest) = room.split_at_mut_checked(8 * arguments).ok_or(broken)?;
-        for (index, slot) in slots.chunks_exact_mut(8).enumerate() {
-            let value = self.stack.get((below + 1 + index) % STACK_VALUES);
-            slot.copy_from_slice(&value.copied().unwrap_or(0).to_le_bytes());
-        }
-        rest.fill(0);
+        *slot = call;
         self.call_count += 1;
-        self.frame = frame;
-        Ok((function.start as usize, below))
+        self.frame = (self.frame.1, self.frame.1);
+        true
     }
 
-    /// Where the caller goes on, and the values it has on the stack; `None` in the main part.
-    pub(super) fn return_to(&mut self) -> Option<(usize, usize)> {
+    /// Memory for variables of the function that has been entered; false if there is none.
+    pub(super) fn make_frame(&mut self, len_bytes: usize) -> bool {
+        let end = self.frame.0 + len_bytes.next_multiple_of(8);
+        let Some(room) = self.frames.get_mut(self.frame.0..end) else {
+            return false;
+        };
+        room.fill(0);
+        self.frame.1 = end;
+        true
+    }
+
+    /// The word behind the call that led here.
+    pub(super) fn caller(&self) -> usize {
+        let call = self.call_count.checked_sub(1);
+        let call = call.and_then(|index| self.calls.get(index));
+        call.map_or(0, |call| call.next as usize)
+    }
+
+    /// What the caller needs to go on; `None` in the main part.
+    #[inline(always)]
+    pub(super) fn leave(&mut self) -> Option<Call> {
         self.call_count = self.call_count.checked_sub(1)?;
-        let call = self.calls.get(self.call_count)?;
+        let call = *self.calls.get(self.call_count)?;
         self.frame = (usize::from(call.frame.0), usize::from(call.frame.1));
-        Some((call.at as usize, usize::from(call.depth)))
+        Some(call)
     }
 }
 
-/// The address of what an operand says, counted from `base`.
+/// The address of a place in an area, counted from `base`.
 #[inline(always)]
-pub(super) fn address(area: Area, base: usize, offset: [u8; 2]) -> u64 {
-    tag::address(area, base as u32 + u32::from(u16::from_le_bytes(offset)))
+pub(super) fn address(area: Area, base: usize, offset: usize) -> u64 {
+    tag::address(area, (base + offset) as u32)
 }
 
 /// The eight bytes at `offset`.

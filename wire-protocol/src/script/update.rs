@@ -11,12 +11,19 @@ use crate::bytecode::update::{Update, Width};
 use core::sync::atomic::Ordering;
 
 impl<M: Machine> Run<'_, '_, M> {
-    /// Combines what is at an address with a value. Globals change as a whole: what other cores
-    /// do comes before or after. Nothing else is used by several cores through scripts alone.
+    /// [`Self::update`], the operation and its width being bytes.
     ///
     /// Out of line, so that the loop of operations keeps its registers.
     #[inline(never)]
-    pub(super) fn update(&mut self, update: Update, address: u64, value: u64) {
+    pub(super) fn update_coded(&mut self, coded: [u8; 2], address: u64, value: u64) {
+        if let Some(update) = Update::from_bytes(coded) {
+            self.update(update, address, value);
+        }
+    }
+
+    /// Combines what is at an address with a value. Globals change as a whole: what other cores
+    /// do comes before or after. Nothing else is used by several cores through scripts alone.
+    fn update(&mut self, update: Update, address: u64, value: u64) {
         if value == 0 && update.divides() {
             self.fault(FaultKind::DivisionByZero);
         }

@@ -6,6 +6,12 @@ pub(super) fn flag(condition: bool) -> u64 {
     u64::from(condition)
 }
 
+/// The lowest half of a value, extended with its sign.
+#[inline(always)]
+pub(super) fn sign_extended(value: u64) -> u64 {
+    i64::from(value as i32) as u64
+}
+
 /// The number that these bits are.
 #[inline(always)]
 pub(super) fn float(bits: u64) -> f64 {

@@ -13,7 +13,7 @@ use wire_protocol::bytecode::op::{Op, Shape};
 use wire_protocol::bytecode::routine::{Pseudo, Routine, Show};
 use wire_protocol::bytecode::tag::{self, Area};
 use wire_protocol::bytecode::update::{Update, Width};
-use wire_protocol::bytecode::{Assembler, BadProgram, GLOBAL_BYTES, Program, Verified};
+use wire_protocol::bytecode::{Assembler, BadProgram, Decoded, GLOBAL_BYTES, Program, Verified};
 use wire_protocol::packet::Arguments;
 use wire_protocol::print::{Clock, Site};
 use wire_protocol::register::Register;
@@ -162,7 +162,9 @@ fn used_workspace() -> Box<Workspace> {
         history: DefaultHasher::new(),
         costly: 0,
     };
-    run(&program, &mut [], &mut workspace, &mut machine, BUDGET);
+    let mut memory = vec![0; program.decoded_bytes().0];
+    let decoded = Decoded::new(&program, &mut memory).expect("as much as it needs");
+    run(&decoded, &mut [], &mut workspace, &mut machine, BUDGET);
     workspace
 }
 
@@ -185,7 +187,7 @@ struct Seen {
     globals: Vec<u64>,
 }
 
-fn watch(program: Verified<'_>, workspace: &mut Workspace) -> Seen {
+fn watch(program: Verified<'_>, decoded: &Decoded<'_>, workspace: &mut Workspace) -> Seen {
     let globals: Vec<_> = (0..GLOBAL_BYTES / 8).map(|_| AtomicU64::new(0)).collect();
     let mut locals = vec![0; program.program().local_bytes()];
     let mut machine = Strange {
@@ -194,7 +196,7 @@ fn watch(program: Verified<'_>, workspace: &mut Workspace) -> Seen {
         history: DefaultHasher::new(),
         costly: 0,
     };
-    let outcome = run(&program, &mut locals, workspace, &mut machine, BUDGET);
+    let outcome = run(decoded, &mut locals, workspace, &mut machine, BUDGET);
     assert!(outcome.left <= BUDGET);
     // One operation asks the machine for a register, for a piece of 64 bytes twice, for the 15
     // bytes of an instruction, or for 32 pieces of texts that are one character long each.
@@ -219,10 +221,14 @@ fn watch(program: Verified<'_>, workspace: &mut Workspace) -> Seen {
 /// depend on what others left in the workspace.
 pub fn exercise(bytes: &[u8]) -> Result<Outcome, BadProgram> {
     let program = Verified::new(bytes)?;
-    let again = Verified::again(bytes, program.program().layout());
-    assert_eq!(again, Some(program));
-    let seen = watch(program, &mut Workspace::new());
-    assert_eq!(seen, watch(program, &mut used_workspace()));
+    let (needed, kept) = program.decoded_bytes();
+    let mut memory = vec![0xff; needed];
+    assert_eq!(program.decode_into(&mut memory[..needed - 1]), None);
+    assert_eq!(program.decode_into(&mut memory), Some(kept));
+    let layout = program.program().layout();
+    let decoded = Decoded::from_parts(bytes, layout, &memory[..kept]).expect("the same bytes");
+    let seen = watch(program, &decoded, &mut Workspace::new());
+    assert_eq!(seen, watch(program, &decoded, &mut used_workspace()));
     assert!(!matches!(seen.outcome.end, End::Broken { .. }), "{seen:?}");
     Ok(seen.outcome)
 }
@@ -277,6 +283,8 @@ impl Choices<'_> {
 
 const LOCAL_BYTES: usize = 64;
 const FRAME_BYTES: usize = 64;
+/// Of the eight variables of each part.
+const REGISTERS: usize = 4;
 const ARGUMENTS: [usize; 3] = [0, 1, 2];
 
 /// A program that verifies, whatever the bytes.
@@ -284,6 +292,7 @@ pub fn generate(choices: &[u8]) -> Result<Vec<u8>, AssembleError> {
     let mut choices = Choices(choices.iter());
     assemble(|a| {
         a.set_local_bytes(LOCAL_BYTES)?;
+        a.set_local_registers(REGISTERS)?;
         let mut functions = Vec::new();
         for arguments in ARGUMENTS {
             functions.push((a.declare(arguments)?, arguments));
@@ -291,8 +300,9 @@ pub fn generate(choices: &[u8]) -> Result<Vec<u8>, AssembleError> {
         let own = choices.below(60);
         body(a, &mut choices, &functions, own, false)?;
         for &(function, _) in &functions {
-            a.begin(function)?;
+            a.set_frame_registers(function, REGISTERS)?;
             a.set_frame_bytes(function, FRAME_BYTES)?;
+            a.begin(function)?;
             let own = choices.below(30);
             body(a, &mut choices, &functions, own, true)?;
         }
@@ -466,10 +476,12 @@ fn variable(
     has_frame: bool,
 ) -> Result<(), AssembleError> {
     let number = match op {
+        // The main part's variables in registers are not there for functions.
+        Op::LoadLocal | Op::StoreLocal if has_frame => REGISTERS + choices.below(4),
         Op::LoadLocal | Op::StoreLocal => choices.below(LOCAL_BYTES / 8),
         Op::LoadFrame | Op::StoreFrame if has_frame => choices.below(FRAME_BYTES / 8),
-        Op::AddressLocal => choices.below(LOCAL_BYTES),
-        Op::AddressFrame if has_frame => choices.below(FRAME_BYTES),
+        Op::AddressLocal => 8 * REGISTERS + choices.below(32),
+        Op::AddressFrame if has_frame => 8 * REGISTERS + choices.below(32),
         Op::LoadGlobal | Op::StoreGlobal | Op::AddressGlobal => choices.below(256),
         _ => return operand(a, choices),
     };

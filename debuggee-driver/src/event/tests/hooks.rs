@@ -167,10 +167,9 @@ fn an_event_that_is_refused_half_way_leaves_no_trace() {
     let view = world.view();
     // Room for an event object is left, which the hook would carve, but not for a page object.
     let arena = world.installed.pools_mut().arena_mut();
-    while arena.carvable_count(12 * 1024, 4096, 2) > 1 {
-        arena.carve(12 * 1024, 4096).unwrap();
+    while arena.carvable_count(4096, 4096, 10) > 9 {
+        arena.carve(4096, 4096).unwrap();
     }
-    arena.carve(9 * 1024, 4096).unwrap();
     let state = world.state();
     let id = world.installed.registry().next_id();
     for _ in 0..3 {

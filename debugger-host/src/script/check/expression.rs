@@ -2,7 +2,7 @@
 
 use super::super::problem::{Position, Problem};
 use super::super::tree::{Binary, Expression, ExpressionKind as E, Unary};
-use super::super::types::{LONG, Type};
+use super::super::types::{INT, LONG, Type};
 use super::super::value::{Base, Place, Value, ValueKind};
 use super::memory::Operand;
 use super::{Checked, Checker, call};
@@ -71,6 +71,17 @@ impl Checker<'_> {
                     sign => self.binary(at, *sign, left, right)?,
                 }
             }
+            E::Conditional(condition, holds, fails) => {
+                self.conditional(at, condition, holds, fails)?
+            }
+            E::Try(value, otherwise) => {
+                let value = self.value(value)?;
+                let otherwise = self.value(otherwise)?;
+                let [value, otherwise] = self.alike(at, value, otherwise)?;
+                let of = value.of.clone();
+                let kind = ValueKind::Try(Box::new(value), Box::new(otherwise));
+                Value::new(at, of, kind)
+            }
             E::Cast(type_name, operand) => {
                 let of = self.type_of(type_name)?;
                 let operand = self.value(operand)?;
@@ -96,6 +107,10 @@ impl Checker<'_> {
     fn name(&mut self, at: Position, name: &str) -> Checked<Operand> {
         if let Some(number) = self.declared(name) {
             return Ok(self.variable(number));
+        }
+        if let Some(number) = self.constants.get(name) {
+            let value = ValueKind::Constant(number.cast_unsigned());
+            return Ok(Operand::Value(Value::new(at, INT, value)));
         }
         let digits = name.replace('`', "");
         if digits.chars().all(|c| c.is_ascii_hexdigit()) {
@@ -123,6 +138,9 @@ impl Checker<'_> {
             self.look_at_implicit(at, name);
             let number = self.implicit(name);
             return Ok(self.variable(number));
+        }
+        if let Some(known) = known(at, name) {
+            return Ok(Operand::Value(known));
         }
         if let Some(address) = self.environment.symbol(name) {
             let value = Value::new(at, Type::Untyped, ValueKind::Constant(address));
@@ -171,11 +189,64 @@ impl Checker<'_> {
     fn variable(&self, number: usize) -> Operand {
         let slot = self.frame.slots.get(number);
         let of = slot.map_or(Type::Untyped, |slot| slot.of.clone());
-        let place = Place {
-            base: Base::Variable(number),
-            offset: 0,
+        let base = match self.frame.statics.get(&number) {
+            Some(number) => Base::Static(*number),
+            None => Base::Variable(number),
         };
-        Operand::Place(place, of)
+        Operand::Place(Place { base, offset: 0 }, of)
+    }
+
+    /// `x ? y : z`
+    fn conditional(
+        &mut self,
+        at: Position,
+        condition: &Expression,
+        holds: &Expression,
+        fails: &Expression,
+    ) -> Checked<Value> {
+        let condition = self.value(condition)?;
+        let condition = self.condition(condition)?;
+        let holds = self.value(holds)?;
+        let fails = self.value(fails)?;
+        let [holds, fails] = self.alike(at, holds, fails)?;
+        if let Some(known) = condition.constant() {
+            let mut value = if known != 0 { holds } else { fails };
+            value.at = at;
+            return Ok(value);
+        }
+        let of = holds.of.clone();
+        let [condition, holds, fails] = [condition, holds, fails].map(Box::new);
+        let kind = ValueKind::Conditional(condition, holds, fails);
+        Ok(Value::new(at, of, kind))
+    }
+
+    /// Two values, of which one is taken, as one type.
+    fn alike(&mut self, at: Position, left: Value, right: Value) -> Checked<[Value; 2]> {
+        self.need_value(&left)?;
+        self.need_value(&right)?;
+        let is_null = |value: &Value| value.constant() == Some(0);
+        let of = match (&left.of, &right.of) {
+            (Type::Pointer(_), Type::Pointer(target))
+                if is_null(&left) || **target == Type::Void =>
+            {
+                if is_null(&left) {
+                    right.of.clone()
+                } else {
+                    left.of.clone()
+                }
+            }
+            (of @ Type::Pointer(_), other) | (other, of @ Type::Pointer(_)) => {
+                if other.is_floating() {
+                    return Err(Problem::new(
+                        at,
+                        format!("`{}` and `{}` are no values of one type", left.of, right.of),
+                    ));
+                }
+                of.clone()
+            }
+            (left, right) => left.common(right),
+        };
+        Ok([self.convert(left, &of)?, self.convert(right, &of)?])
     }
 
     fn no_name(&mut self, at: Position, name: &str) -> Problem {
@@ -264,6 +335,17 @@ impl Checker<'_> {
             })
             .map_err(|why| Problem::new(at, format!("`$arg{index}`, `{argument}`: {}", why.what)))
     }
+}
+
+/// A name that stands for a number, unless the script has a variable of that name.
+fn known(at: Position, name: &str) -> Option<Value> {
+    let (of, number) = match name {
+        "true" => (INT, 1),
+        "false" => (INT, 0),
+        "NULL" => (Type::pointer(Type::Void), 0),
+        _ => return None,
+    };
+    Some(Value::new(at, of, ValueKind::Constant(number)))
 }
 
 /// The address of a string with a zero of that many bytes.

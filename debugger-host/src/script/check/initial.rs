@@ -2,9 +2,10 @@
 
 use super::super::problem::{Position, Problem};
 use super::super::tree::{Expression, ExpressionKind as E, Initial, Variable};
-use super::super::types::Type;
-use super::super::value::{Action, Base, Place, Target, Value, ValueKind};
+use super::super::types::{INT, LONG, Type};
+use super::super::value::{Action, Base, Line, Place, Target, Value, ValueKind};
 use super::{Checked, Checker};
+use wire_protocol::bytecode::op::Op;
 
 /// Bytes of an initial value that is put down piece by piece instead of copied.
 const PIECEWISE: u32 = 16;
@@ -28,22 +29,75 @@ impl Checker<'_> {
             _ => None,
         };
         let base = if let Some(name) = variable.name.strip_prefix('.') {
+            if variable.is_static {
+                return Err(Problem::new(at, "a global variable is static anyway")
+                    .help("leave out `static`"));
+            }
+            if variable.is_const {
+                self.unwritable.insert(name.to_owned());
+            }
             Base::Global(self.global(at, name, Some(of.clone()))?.offset)
         } else {
             self.look_at_shadow(at, &variable.name);
-            Base::Variable(self.declare(at, &variable.name, of.clone())?)
+            let number = self.declare(at, &variable.name, of.clone())?;
+            if variable.is_const {
+                self.frame.unwritable.insert(number);
+            }
+            if variable.is_static {
+                let index = self.statics.len();
+                self.statics.push(of.clone());
+                self.frame.statics.insert(number, index);
+                Base::Static(index)
+            } else {
+                Base::Variable(number)
+            }
         };
+        let is_static = matches!(base, Base::Static(_));
         let place = Place { base, offset: 0 };
+        let actions = self.initial_actions(variable, scalar, &of, place)?;
+        if is_static && !actions.is_empty() {
+            return Ok(vec![self.once(at, actions)]);
+        }
+        Ok(actions)
+    }
+
+    /// What is done the first time that a run comes here.
+    fn once(&mut self, at: Position, actions: Vec<Action>) -> Action {
+        let index = self.statics.len();
+        self.statics.push(LONG);
+        let place = Place {
+            base: Base::Static(index),
+            offset: 0,
+        };
+        let done = Value::new(at, LONG, ValueKind::Read(place.clone(), LONG));
+        let one = Value::new(at, LONG, ValueKind::Constant(1));
+        let note = Action::Write(LONG, vec![(LONG, Target::Place(place))], one);
+        let lines = std::iter::once(note).chain(actions);
+        let lines = lines.map(|action| Line { at, action }).collect();
+        Action::If(
+            vec![(Value::unary(Op::IsZero, done, INT), lines)],
+            Vec::new(),
+        )
+    }
+
+    fn initial_actions(
+        &mut self,
+        variable: &Variable,
+        scalar: Option<Value>,
+        of: &Type,
+        place: Place,
+    ) -> Checked<Vec<Action>> {
+        let at = variable.at;
         let Some(initial) = &variable.initial else {
             return Ok(Vec::new());
         };
         if let Some(value) = scalar {
-            let value = self.convert_to_store(value, &of)?;
+            let value = self.convert_to_store(value, of)?;
             let target = vec![(of.clone(), Target::Place(place))];
-            return Ok(vec![Action::Write(of, target, value)]);
+            return Ok(vec![Action::Write(of.clone(), target, value)]);
         }
-        if let (Type::Struct(_), Initial::Value(value)) = (&of, initial) {
-            return Ok(vec![self.copied(at, place, &of, value)?]);
+        if let (Type::Struct(_), Initial::Value(value)) = (of, initial) {
+            return Ok(vec![self.copied(at, place, of, value)?]);
         }
         let Some(size) = of.size() else {
             return Err(Problem::new(at, format!("`{of}` has no size")));
@@ -52,7 +106,7 @@ impl Checker<'_> {
             bytes: vec![0; size as usize],
             computed: Vec::new(),
         };
-        self.fill(&mut image, 0, &of, initial)?;
+        self.fill(&mut image, 0, of, initial)?;
         Ok(image.actions(at, &place))
     }
 
@@ -107,8 +161,14 @@ impl Checker<'_> {
                 Ok(())
             }
             (Type::Struct(structure), Initial::List(at, list)) => {
-                if list.len() > structure.members.len() {
-                    return Err(too_many(*at, list.len(), structure.members.len()));
+                // Of a union the first member gets a value.
+                let room = if structure.is_union {
+                    1
+                } else {
+                    structure.members.len()
+                };
+                if list.len() > room {
+                    return Err(too_many(*at, list.len(), room));
                 }
                 for (member, initial) in structure.members.iter().zip(list) {
                     let place = offset.saturating_add(member.offset);

@@ -12,6 +12,7 @@ mod memory;
 mod names;
 mod printf;
 mod statement;
+mod switch;
 mod type_name;
 mod update;
 
@@ -60,6 +61,12 @@ struct Frame {
     names: Names,
     /// Loops around the statement.
     loops: usize,
+    /// Loops and `switch`es around it.
+    breakable: usize,
+    /// Variables that cannot be written to.
+    unwritable: HashSet<usize>,
+    /// Of variables that are static, their numbers among all that are.
+    statics: HashMap<usize, usize>,
     /// `None` in the main part.
     returns: Option<Type>,
 }
@@ -72,6 +79,12 @@ pub struct Checker<'a> {
     function_names: HashMap<String, usize>,
     structs: HashMap<String, Rc<Struct>>,
     aliases: HashMap<String, Type>,
+    /// Numbers with names.
+    constants: HashMap<String, i64>,
+    /// Types of all static variables.
+    statics: Vec<Type>,
+    /// Globals that cannot be written to.
+    unwritable: HashSet<String>,
     globals: HashMap<String, Global>,
     used_globals: Vec<(String, u32)>,
     frame: Frame,
@@ -90,6 +103,9 @@ impl<'a> Checker<'a> {
             function_names: HashMap::new(),
             structs: HashMap::new(),
             aliases: HashMap::new(),
+            constants: HashMap::new(),
+            statics: Vec::new(),
+            unwritable: HashSet::new(),
             globals: HashMap::new(),
             used_globals: Vec::new(),
             frame: Frame::default(),
@@ -123,6 +139,7 @@ impl<'a> Checker<'a> {
         Ok(Meaning {
             main,
             functions,
+            statics: std::mem::take(&mut self.statics),
             globals: std::mem::take(&mut self.used_globals),
         })
     }
@@ -163,6 +180,7 @@ impl<'a> Checker<'a> {
         let meaning = Meaning {
             main,
             functions: Vec::new(),
+            statics: Vec::new(),
             globals: std::mem::take(&mut self.used_globals),
         };
         (meaning, of)

@@ -41,6 +41,10 @@ impl Names {
                 }
                 otherwise.iter().for_each(|s| self.statement(s));
             }
+            S::Switch(value, cases) => {
+                self.expression(value);
+                cases.iter().for_each(|case| self.all(&case.body));
+            }
             S::While(condition, body) => {
                 self.expression(condition);
                 self.statement(body);
@@ -100,7 +104,12 @@ impl Names {
             | E::SizeOf(inner)
             | E::Member(inner, _)
             | E::Arrow(inner, _) => self.expression(inner),
-            E::Binary(_, left, right) | E::Index(left, right) => {
+            E::Conditional(condition, holds, fails) => {
+                self.expression(condition);
+                self.expression(holds);
+                self.expression(fails);
+            }
+            E::Binary(_, left, right) | E::Index(left, right) | E::Try(left, right) => {
                 self.expression(left);
                 self.expression(right);
             }

@@ -30,8 +30,10 @@ impl Checker<'_> {
 
     fn looped(&mut self, statement: &Statement) -> Checked<Vec<Line>> {
         self.frame.loops += 1;
+        self.frame.breakable += 1;
         let lines = self.body(statement);
         self.frame.loops -= 1;
+        self.frame.breakable -= 1;
         lines
     }
 
@@ -93,7 +95,11 @@ impl Checker<'_> {
                 self.frame.scopes.pop();
                 result?;
             }
-            S::Break | S::Continue if self.frame.loops == 0 => {
+            S::Switch(value, cases) => self.switch(at, value, cases, lines)?,
+            S::Break if self.frame.breakable == 0 => {
+                return Err(Problem::new(at, "there is no loop around this statement"));
+            }
+            S::Continue if self.frame.loops == 0 => {
                 return Err(Problem::new(at, "there is no loop around this statement"));
             }
             S::Break => push(Action::Break),
@@ -290,6 +296,43 @@ impl Checker<'_> {
         }
     }
 
+    /// Refuses a variable that is `const`, or a part of one.
+    fn may_write(&self, target: &Expression) -> Checked<()> {
+        let name = match &target.kind {
+            E::Member(whole, _) | E::Index(whole, _) => {
+                return match whole.kind {
+                    // What a pointer points at is not the pointer.
+                    E::Name(_) | E::Global(_) if !self.is_whole(whole) => Ok(()),
+                    _ => self.may_write(whole),
+                };
+            }
+            E::Name(name) => self
+                .declared(name)
+                .filter(|number| self.frame.unwritable.contains(number))
+                .map(|_| name.clone()),
+            E::Global(name) if self.unwritable.contains(name) => Some(format!(".{name}")),
+            _ => None,
+        };
+        match name {
+            None => Ok(()),
+            Some(name) => Err(Problem::new(target.at, format!("`{name}` is `const`"))
+                .help("leave out `const` where it is declared")),
+        }
+    }
+
+    /// The variable is a structure or an array.
+    fn is_whole(&self, variable: &Expression) -> bool {
+        let of = match &variable.kind {
+            E::Name(name) => self
+                .declared(name)
+                .and_then(|number| self.frame.slots.get(number))
+                .map(|slot| &slot.of),
+            E::Global(name) => self.globals.get(name).map(|global| &global.of),
+            _ => None,
+        };
+        matches!(of, Some(Type::Struct(_) | Type::Array(..)))
+    }
+
     /// What stands to the left of `=`.
     fn written(&mut self, target: &Expression) -> Checked<(Target, Type)> {
         if let E::Name(name) = &target.kind
@@ -312,6 +355,7 @@ impl Checker<'_> {
                 );
             }
         }
+        self.may_write(target)?;
         match self.operand(target)? {
             Operand::Place(place, of) => Ok((Target::Place(place), of)),
             Operand::Value(value) => match value.kind {

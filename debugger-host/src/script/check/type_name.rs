@@ -1,8 +1,8 @@
 //! Types as they are written, to types.
 
-use super::super::problem::Problem;
+use super::super::problem::{Position, Problem};
 use super::super::tree::{Base, Expression, NewType, TypeName, Variable};
-use super::super::types::{DEPTH_LIMIT, SIZE_LIMIT, Struct, Type};
+use super::super::types::{DEPTH_LIMIT, SIZE_LIMIT, STANDARD, Struct, Type};
 use super::{Checked, Checker};
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -22,26 +22,58 @@ impl Checker<'_> {
                         ));
                     }
                 }
-                NewType::Struct(at, name, members) => {
+                NewType::Enum(constants) => self.constants(constants)?,
+                NewType::Struct(at, name, members) | NewType::Union(at, name, members) => {
+                    let is_union = matches!(new, NewType::Union(..));
+                    let kind = if is_union { "union" } else { "struct" };
                     if self.structs.contains_key(name) {
                         return Err(Problem::new(
                             *at,
-                            format!("there is a `struct {name}` already"),
+                            format!("there is a `{kind} {name}` already"),
                         ));
                     }
                     let members = self.members(members)?;
-                    let of = Struct::new(name.clone(), members).ok_or_else(|| {
+                    let of = Struct::new(name.clone(), members, is_union).ok_or_else(|| {
                         Problem::new(
                             *at,
-                            format!("`struct {name}` has more than {SIZE_LIMIT:x} bytes"),
+                            format!("`{kind} {name}` has more than {SIZE_LIMIT:x} bytes"),
                         )
                     })?;
                     if of.size == 0 {
-                        return Err(Problem::new(*at, format!("`struct {name}` has no members")));
+                        return Err(Problem::new(*at, format!("`{kind} {name}` has no members")));
                     }
                     self.structs.insert(name.clone(), Rc::new(of));
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Names of numbers; one without a number of its own is one more than that before it.
+    fn constants(&mut self, constants: &[(Position, String, Option<Expression>)]) -> Checked<()> {
+        let mut next = 0_i64;
+        for (at, name, value) in constants {
+            if let Some(value) = value {
+                let value = self.value(value)?;
+                let known = value.constant().filter(|_| value.of.is_integer());
+                let known = known.and_then(|known| i32::try_from(known.cast_signed()).ok());
+                next = i64::from(known.ok_or_else(|| {
+                    Problem::new(
+                        value.at,
+                        format!("`{name}` must be an `int` that is known before the script runs"),
+                    )
+                })?);
+            }
+            if i32::try_from(next).is_err() {
+                return Err(Problem::new(*at, format!("`{name}` does not fit in `int`")));
+            }
+            if self.constants.insert(name.clone(), next).is_some() {
+                return Err(Problem::new(
+                    *at,
+                    format!("there is a constant `{name}` already"),
+                ));
+            }
+            next += 1;
         }
         Ok(())
     }
@@ -92,9 +124,12 @@ impl Checker<'_> {
             },
             Base::Named(alias) => match self.aliases.get(alias) {
                 Some(known) => known.clone(),
-                None => {
-                    return Err(Problem::new(name.at, format!("there is no type `{alias}`")));
-                }
+                None => match STANDARD.into_iter().find(|(name, _)| name == alias) {
+                    Some((_, standard)) => standard,
+                    None => {
+                        return Err(Problem::new(name.at, format!("there is no type `{alias}`")));
+                    }
+                },
             },
         };
         for _ in 0..name.pointers {

@@ -47,7 +47,7 @@ pub(super) fn of(value: Value, old: &Value) -> Found {
 pub(super) fn is_global(place: &Place) -> bool {
     match &place.base {
         Base::Global(_) => true,
-        Base::Variable(_) => false,
+        Base::Variable(_) | Base::Static(_) => false,
         Base::Memory(address) => is_in_globals(address),
     }
 }

@@ -1,6 +1,6 @@
 //! Actions. Between them the stack is empty.
 
-use super::super::value::{Action, Line, Value};
+use super::super::value::{Action, Case, Line, Value};
 use super::{Done, Emitter, Round};
 use wire_protocol::bytecode::assemble::AssembleError;
 use wire_protocol::bytecode::op::Op;
@@ -60,6 +60,7 @@ impl Emitter<'_> {
                 self.assembler.printf(format, count, *kinds)
             }
             Action::If(arms, otherwise) => self.conditional(arms, otherwise),
+            Action::Switch(cases) => self.selected(cases),
             Action::Loop {
                 before,
                 body,
@@ -73,7 +74,8 @@ impl Emitter<'_> {
                 self.assembler.jump(Op::Jump, leave)
             }
             Action::Continue => {
-                let next = self.loops.last().ok_or(AssembleError::Missing)?.next;
+                let next = self.loops.iter().rev().find_map(|round| round.next);
+                let next = next.ok_or(AssembleError::Missing)?;
                 self.assembler.jump(Op::Jump, next)
             }
             Action::Return(Some(value)) => {
@@ -86,7 +88,7 @@ impl Emitter<'_> {
 
     /// Ends the function or the run without a value.
     pub(super) fn leave(&mut self) -> Done {
-        if self.in_function {
+        if self.in_function() {
             self.assembler.number(0)?;
             self.assembler.op(Op::Return)
         } else {
@@ -127,6 +129,37 @@ impl Emitter<'_> {
         Ok(())
     }
 
+    /// All conditions, then what they lead to.
+    fn selected(&mut self, cases: &[Case]) -> Done {
+        let leave = self.assembler.label()?;
+        let mut labels = Vec::new();
+        let mut otherwise = None;
+        for case in cases {
+            let label = self.assembler.label()?;
+            labels.push(label);
+            for condition in &case.conditions {
+                self.lines.add(self.assembler.here(), condition.at);
+                self.branch(condition, label, true)?;
+            }
+            otherwise = otherwise.or(case.is_default.then_some(label));
+        }
+        self.assembler.jump(Op::Jump, otherwise.unwrap_or(leave))?;
+        self.loops.push(Round {
+            leave,
+            next: None,
+            is_left: otherwise.is_none(),
+        });
+        for (case, label) in cases.iter().zip(labels) {
+            self.assembler.place(label)?;
+            self.actions(&case.body)?;
+        }
+        let is_left = self.loops.pop().is_some_and(|round| round.is_left);
+        if is_left {
+            self.assembler.place(leave)?;
+        }
+        Ok(())
+    }
+
     /// The condition stands behind the round, so that each round has one jump.
     fn repeated(
         &mut self,
@@ -148,7 +181,7 @@ impl Emitter<'_> {
         self.assembler.place(top)?;
         self.loops.push(Round {
             leave,
-            next: step,
+            next: Some(step),
             is_left: false,
         });
         self.actions(body)?;

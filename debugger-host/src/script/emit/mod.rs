@@ -7,13 +7,16 @@ mod value;
 use super::lines::Lines;
 use super::problem::{Position, Problem};
 use super::types::Type;
-use super::value::{Meaning, Slot, Unit};
+use super::value::{Meaning, Unit};
+use std::collections::HashSet;
 use wire_protocol::bytecode::assemble::{
     AssembleError, Assembler, FunctionId, LabelId, LabelState, Memory,
 };
+use wire_protocol::bytecode::op::Op;
 use wire_protocol::bytecode::program::Function;
 use wire_protocol::bytecode::{
     CONSTANT_BYTES, FRAME_BYTES, FUNCTIONS, LOCAL_BYTES, PRINT_ARGUMENTS, PROGRAM_BYTES,
+    REGISTER_VARIABLES,
 };
 
 /// Labels of one program: each costs four bytes of it.
@@ -34,6 +37,19 @@ pub(super) struct Emitted {
 /// # Errors
 /// When it is larger than the bytecode allows.
 pub(super) fn program(meaning: &Meaning) -> Result<Emitted, Problem> {
+    // A variable whose address is wanted is in memory. Which are, the first writing finds.
+    let mut in_memory = HashSet::new();
+    loop {
+        let known = in_memory.len();
+        let emitted = written(meaning, &mut in_memory)?;
+        if in_memory.len() == known {
+            return Ok(emitted);
+        }
+    }
+}
+
+/// Writes it with these variables in memory, and adds others that should have been.
+fn written(meaning: &Meaning, in_memory: &mut InMemory) -> Result<Emitted, Problem> {
     let mut code = vec![0; PROGRAM_BYTES];
     let mut constants = vec![0; CONSTANT_BYTES];
     let mut labels = vec![LabelState::default(); LABELS];
@@ -48,7 +64,9 @@ pub(super) fn program(meaning: &Meaning) -> Result<Emitted, Problem> {
         assembler: Assembler::new(memory),
         functions: Vec::new(),
         homes: Vec::new(),
-        in_function: false,
+        statics: Vec::new(),
+        in_memory,
+        unit: 0,
         loops: Vec::new(),
         lines: Lines::default(),
         at: Position::default(),
@@ -73,16 +91,27 @@ pub(super) fn program(meaning: &Meaning) -> Result<Emitted, Problem> {
     })
 }
 
+/// Variables whose address is wanted: the unit's number, 0 being the main part, and their own.
+type InMemory = HashSet<(usize, usize)>;
+
 /// Where a variable is kept.
 struct Home {
     offset: usize,
     of: Type,
+    in_register: bool,
 }
 
-/// A loop that is being written.
+/// Where the variables of a unit are.
+struct Arranged {
+    bytes: usize,
+    registers: usize,
+}
+
+/// A loop or a `switch` that is being written.
 struct Round {
     leave: LabelId,
-    next: LabelId,
+    /// Where `continue` leads to; `None` for a `switch`.
+    next: Option<LabelId>,
     is_left: bool,
 }
 
@@ -91,7 +120,11 @@ struct Emitter<'b> {
     functions: Vec<FunctionId>,
     /// Of the variables of the part that is being written.
     homes: Vec<Home>,
-    in_function: bool,
+    /// Places of static variables among the locals.
+    statics: Vec<usize>,
+    in_memory: &'b mut InMemory,
+    /// Number of the part that is being written; 0 is the main part.
+    unit: usize,
     loops: Vec<Round>,
     lines: Lines,
     /// What is being written.
@@ -108,29 +141,56 @@ impl Emitter<'_> {
             let id = declared.map_err(|why| self.refused(why))?;
             self.functions.push(id);
         }
-        let local_bytes = self.arranged(&meaning.main, LOCAL_BYTES)?;
+        let mut locals = self.arranged(&meaning.main, LOCAL_BYTES)?;
+        for of in &meaning.statics {
+            self.statics.push(locals.bytes);
+            let size = of.size().unwrap_or(0).max(1).next_multiple_of(8);
+            locals.bytes = locals.bytes.saturating_add(size as usize);
+        }
         self.assembler
-            .set_local_bytes(local_bytes)
+            .set_local_registers(locals.registers)
+            .and_then(|()| self.assembler.set_local_bytes(locals.bytes))
             .and_then(|()| self.unit(&meaning.main))
             .map_err(|why| self.refused(why))?;
-        self.in_function = true;
         for (index, unit) in meaning.functions.iter().enumerate() {
-            let frame_bytes = self.arranged(unit, FRAME_BYTES)?;
-            self.function(index, unit, frame_bytes)
+            self.unit = index + 1;
+            let frame = self.arranged(unit, FRAME_BYTES)?;
+            self.function(index, unit, &frame)
                 .map_err(|why| self.refused(why))?;
         }
-        Ok(local_bytes)
+        Ok(locals.bytes)
+    }
+
+    fn in_function(&self) -> bool {
+        self.unit > 0
     }
 
     fn refused(&self, why: AssembleError) -> Problem {
         refused(why, self.at)
     }
 
-    fn function(&mut self, index: usize, unit: &Unit, frame_bytes: usize) -> Done {
+    fn function(&mut self, index: usize, unit: &Unit, frame: &Arranged) -> Done {
         let id = *self.functions.get(index).ok_or(AssembleError::Missing)?;
+        self.assembler.set_frame_registers(id, frame.registers)?;
+        self.assembler.set_frame_bytes(id, frame.bytes)?;
         self.assembler.begin(id)?;
-        self.assembler.set_frame_bytes(id, frame_bytes)?;
+        self.parameters_to_memory(unit)?;
         self.unit(unit)
+    }
+
+    /// Arguments come in registers.
+    fn parameters_to_memory(&mut self, unit: &Unit) -> Done {
+        for number in 0..unit.parameters {
+            let home = self.homes.get(number).ok_or(AssembleError::Missing)?;
+            if home.in_register {
+                continue;
+            }
+            let (offset, of) = (home.offset, home.of.clone());
+            self.assembler.variable(Op::AddressFrame, offset)?;
+            self.assembler.variable(Op::LoadFrame, number)?;
+            self.store(&of)?;
+        }
+        Ok(())
     }
 
     fn unit(&mut self, unit: &Unit) -> Done {
@@ -141,20 +201,35 @@ impl Emitter<'_> {
         Ok(())
     }
 
-    /// Gives each variable its place; returns the bytes of all.
-    fn arranged(&mut self, unit: &Unit, limit: usize) -> Result<usize, Problem> {
-        let mut end = 0_usize;
-        let mut offsets = vec![0; unit.slots.len()];
-        // Parameters come first. Simple variables stand before others, as the operations for
-        // the first slots are the shortest.
-        let is_simple = |slot: &Slot| slot.of.is_scalar();
+    /// Gives each variable its place. Parameters come first, each in a register, from where one that
+    /// has an address goes to its place. Then come variables in registers, then simple ones in
+    /// memory, as the operations for the first slots are the shortest.
+    fn arranged(&mut self, unit: &Unit, limit: usize) -> Result<Arranged, Problem> {
+        let mut registers = unit.parameters;
+        let mut homes = Vec::new();
+        for (number, slot) in unit.slots.iter().enumerate() {
+            let is_parameter = number < unit.parameters;
+            let in_register = slot.of.is_scalar()
+                && !self.in_memory.contains(&(self.unit, number))
+                && (is_parameter || registers < REGISTER_VARIABLES);
+            let mut home = Home {
+                offset: 8 * number,
+                of: slot.of.clone(),
+                in_register,
+            };
+            if in_register && !is_parameter {
+                home.offset = 8 * registers;
+                registers += 1;
+            }
+            homes.push(home);
+        }
+        let mut end = 8 * registers;
         for simple in [true, false] {
-            for (slot, offset) in unit.slots.iter().zip(&mut offsets) {
-                if is_simple(slot) == simple {
-                    let size = slot.of.size().unwrap_or(0).max(1).next_multiple_of(8);
-                    *offset = end;
-                    end = end.saturating_add(size as usize);
-                }
+            let in_memory = homes.iter_mut().filter(|home| !home.in_register);
+            for home in in_memory.filter(|home| home.of.is_scalar() == simple) {
+                let size = home.of.size().unwrap_or(0).max(1).next_multiple_of(8);
+                home.offset = end;
+                end = end.saturating_add(size as usize);
             }
         }
         if end > limit {
@@ -173,14 +248,11 @@ impl Emitter<'_> {
             )
             .help(format!("make `{largest}` smaller, or global")));
         }
-        let homes = unit.slots.iter().zip(offsets);
-        self.homes = homes
-            .map(|(slot, offset)| Home {
-                offset,
-                of: slot.of.clone(),
-            })
-            .collect();
-        Ok(end)
+        self.homes = homes;
+        Ok(Arranged {
+            bytes: end,
+            registers,
+        })
     }
 }
 

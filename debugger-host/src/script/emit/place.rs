@@ -18,7 +18,10 @@ impl Emitter<'_> {
         match &place.base {
             Base::Variable(number) => {
                 let home = self.homes.get(*number).ok_or(AssembleError::Missing)?;
-                let op = if self.in_function {
+                if home.in_register {
+                    self.in_memory.insert((self.unit, *number));
+                }
+                let op = if self.in_function() {
                     Op::AddressFrame
                 } else {
                     Op::AddressLocal
@@ -28,6 +31,10 @@ impl Emitter<'_> {
             Base::Global(start) => {
                 let offset = usize::from(*start) + offset;
                 self.assembler.variable(Op::AddressGlobal, offset)
+            }
+            Base::Static(number) => {
+                let home = *self.statics.get(*number).ok_or(AssembleError::Missing)?;
+                self.assembler.variable(Op::AddressLocal, home + offset)
             }
             Base::Memory(address) => {
                 self.value(address)?;
@@ -40,17 +47,28 @@ impl Emitter<'_> {
         }
     }
 
+    /// It is a variable in a register, which holds a value as the stack does.
+    fn is_register(&self, place: &Place) -> bool {
+        match &place.base {
+            Base::Variable(number) => self.homes.get(*number).is_some_and(|home| home.in_register),
+            _ => false,
+        }
+    }
+
     /// Operation and slot of a place that has them: to load and to store.
     fn slot(&self, place: &Place, of: &Type) -> Option<(Op, Op, usize)> {
         let offset = place.offset as usize;
         match &place.base {
             Base::Variable(number) => {
                 let home = self.homes.get(*number)?;
+                if home.in_register && !is_alike(&home.of, of) {
+                    return None;
+                }
                 // A simple variable has a slot for itself, whatever its size.
                 let is_whole = home.of.is_scalar() && offset == 0;
                 let at = home.offset + offset;
                 let fits = is_whole || of.size() == Some(8) && at.is_multiple_of(8);
-                let (load, store) = if self.in_function {
+                let (load, store) = if self.in_function() {
                     (Op::LoadFrame, Op::StoreFrame)
                 } else {
                     (Op::LoadLocal, Op::StoreLocal)
@@ -62,6 +80,11 @@ impl Emitter<'_> {
                 let fits = of.size() == Some(8) && at.is_multiple_of(8);
                 fits.then_some((Op::LoadGlobal, Op::StoreGlobal, at / 8))
             }
+            Base::Static(number) => {
+                let at = self.statics.get(*number)? + offset;
+                let fits = of.size() == Some(8) && at.is_multiple_of(8) && at / 8 < SLOTS;
+                fits.then_some((Op::LoadLocal, Op::StoreLocal, at / 8))
+            }
             Base::Memory(_) => None,
         }
     }
@@ -70,6 +93,9 @@ impl Emitter<'_> {
     pub(super) fn read(&mut self, place: &Place, of: &Type) -> Done {
         if let Some((load, _, slot)) = self.slot(place, of) {
             self.assembler.variable(load, slot)?;
+            if self.is_register(place) {
+                return Ok(());
+            }
             return self.extended(of);
         }
         self.address(place)?;
@@ -132,8 +158,12 @@ impl Emitter<'_> {
         match target {
             Target::Place(place) => {
                 if let Some((_, store, slot)) = self.slot(place, of) {
-                    self.value(shortened(of, value))?;
-                    self.narrowed(of)?;
+                    if self.is_register(place) {
+                        self.value(value)?;
+                    } else {
+                        self.value(shortened(of, value))?;
+                        self.narrowed(of)?;
+                    }
                     return self.assembler.variable(store, slot);
                 }
                 self.address(place)?;
@@ -157,7 +187,9 @@ impl Emitter<'_> {
         match target {
             Target::Place(place) => {
                 if let Some((_, store, slot)) = self.slot(place, of) {
-                    self.narrowed(of)?;
+                    if !self.is_register(place) {
+                        self.narrowed(of)?;
+                    }
                     return self.assembler.variable(store, slot);
                 }
                 self.address(place)?;
@@ -216,6 +248,11 @@ impl Emitter<'_> {
         let (shift, bits) = (part.shift as u8, part.bits as u8);
         self.assembler.bits(Op::PutBits, shift, bits)
     }
+}
+
+/// Values of both types are the same in a register.
+fn is_alike(a: &Type, b: &Type) -> bool {
+    a == b || a.size() == Some(8) && b.size() == Some(8) && a.is_floating() == b.is_floating()
 }
 
 fn is_whole(part: Part) -> bool {

@@ -52,6 +52,40 @@ impl Emitter<'_> {
                 }
                 self.assembler.routine(*routine)
             }
+            ValueKind::Conditional(condition, holds, fails) => {
+                let (otherwise, end) = (self.assembler.label()?, self.assembler.label()?);
+                self.branch(condition, otherwise, false)?;
+                // Parts of the condition may be known.
+                let may_hold = self.assembler.depth().is_some();
+                if may_hold {
+                    self.value(holds)?;
+                }
+                if !self.assembler.is_reached(otherwise) {
+                    return Ok(());
+                }
+                if may_hold {
+                    self.assembler.jump(Op::Jump, end)?;
+                }
+                self.assembler.place(otherwise)?;
+                self.value(fails)?;
+                if may_hold {
+                    self.assembler.place(end)?;
+                }
+                Ok(())
+            }
+            ValueKind::Try(value, otherwise) => {
+                let (instead, end) = (self.assembler.label()?, self.assembler.label()?);
+                self.assembler.op(Op::Faults)?;
+                self.value(value)?;
+                self.assembler.op(Op::Swap)?;
+                self.assembler.op(Op::Forgive)?;
+                self.assembler.jump(Op::JumpUnlessZero, instead)?;
+                self.assembler.jump(Op::Jump, end)?;
+                self.assembler.place(instead)?;
+                self.assembler.op(Op::Drop)?;
+                self.value(otherwise)?;
+                self.assembler.place(end)
+            }
             ValueKind::Old(of) => {
                 self.assembler.op(Op::Dup)?;
                 self.load(of)
@@ -80,6 +114,9 @@ impl Emitter<'_> {
 
     /// Jumps if the value is not zero, or if it is.
     pub(super) fn branch(&mut self, value: &Value, label: LabelId, unless_zero: bool) -> Done {
+        if self.assembler.depth().is_none() {
+            return Ok(());
+        }
         match &value.kind {
             ValueKind::Constant(number) => {
                 if (*number != 0) == unless_zero {
@@ -103,7 +140,10 @@ impl Emitter<'_> {
                 let skip = self.assembler.label()?;
                 self.branch(left, skip, !unless_zero)?;
                 self.branch(right, label, unless_zero)?;
-                self.assembler.place(skip)
+                if self.assembler.is_reached(skip) {
+                    self.assembler.place(skip)?;
+                }
+                Ok(())
             }
             _ => {
                 self.value(value)?;

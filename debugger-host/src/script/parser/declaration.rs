@@ -10,12 +10,25 @@ const BASIC: [&str; 10] = [
     "void", "bool", "char", "short", "int", "long", "float", "double", "signed", "unsigned",
 ];
 
+/// Words before a type, and behind it or a `*`. They say nothing of the values; `const` keeps the
+/// variable from being written to.
+const QUALIFIERS: [&str; 2] = ["const", "volatile"];
+
+/// Words that a name or members follow.
+const TAGGED: [&str; 3] = ["struct", "union", "enum"];
+
 impl Parser<'_> {
     /// The word at that distance begins a type.
     pub(super) fn type_follows(&self, by: usize) -> bool {
         match &self.ahead(by).kind {
             Kind::Word(word) => {
-                BASIC.contains(&word.as_str()) || word == "struct" || self.type_names.contains(word)
+                let word = word.as_str();
+                BASIC.contains(&word)
+                    || self.type_names.contains(word)
+                    || word == "struct"
+                    || QUALIFIERS.contains(&word) && self.type_follows(by + 1)
+                    || TAGGED.contains(&word)
+                        && matches!(self.ahead(by + 1).kind, Kind::Word(_) | Kind::Sign("{"))
             }
             _ => false,
         }
@@ -23,7 +36,9 @@ impl Parser<'_> {
 
     /// A declaration begins here, not a variable that has a type's name.
     pub(super) fn declaration_follows(&self) -> bool {
-        self.is_word("typedef") || self.type_follows(0)
+        self.is_word("typedef")
+            || self.type_follows(0)
+            || self.is_word("static") && self.type_follows(1)
     }
 
     /// A type without a name: base, `*` and `[…]`.
@@ -36,10 +51,16 @@ impl Parser<'_> {
 
     fn base_type(&mut self) -> Parsed<TypeName> {
         let at = self.at();
+        let mut is_const = self.qualifiers();
         let base = match self.peek() {
-            Kind::Word(word) if word == "struct" => {
+            Kind::Word(word) if word == "struct" || word == "union" => {
+                let is_union = word == "union";
                 self.step();
-                self.structure(at)?
+                self.structure(at, is_union)?
+            }
+            Kind::Word(word) if word == "enum" => {
+                self.step();
+                self.enumeration()?
             }
             Kind::Word(word) if self.type_names.contains(word) => {
                 self.step();
@@ -47,12 +68,55 @@ impl Parser<'_> {
             }
             _ => self.basic_type(at)?,
         };
+        is_const |= self.qualifiers();
         Ok(TypeName {
             at,
             base,
+            is_const,
             pointers: 0,
             bounds: Vec::new(),
         })
+    }
+
+    /// Steps over words that qualify a type; whether `const` is among them.
+    fn qualifiers(&mut self) -> bool {
+        let mut is_const = false;
+        while let Kind::Word(word) = self.peek()
+            && QUALIFIERS.contains(&word.as_str())
+        {
+            is_const |= word == "const";
+            self.step();
+        }
+        is_const
+    }
+
+    /// After `enum`: a name, which says nothing, or constants, or both.
+    fn enumeration(&mut self) -> Parsed<Base> {
+        let int = Base::Integer {
+            bytes: 4,
+            signed: true,
+        };
+        if !self.is_sign("{") {
+            self.name("the name of an enum")?;
+        }
+        if self.accept("{") {
+            let mut constants = Vec::new();
+            while !self.is_sign("}") {
+                let (at, name) = self.name("the name of a constant")?;
+                let value = if self.accept("=") {
+                    Some(self.conditional_value()?)
+                } else {
+                    None
+                };
+                constants.push((at, name, value));
+                if !self.accept(",") {
+                    break;
+                }
+            }
+            self.expect("}")?;
+            self.types.push(NewType::Enum(constants));
+        }
+        Ok(int)
     }
 
     fn basic_type(&mut self, at: Position) -> Parsed<Base> {
@@ -100,8 +164,8 @@ impl Parser<'_> {
         Ok(base)
     }
 
-    /// After `struct`: a name, members, or both.
-    fn structure(&mut self, at: Position) -> Parsed<Base> {
+    /// After `struct` or `union`: a name, members, or both.
+    fn structure(&mut self, at: Position, is_union: bool) -> Parsed<Base> {
         let name = if self.is_sign("{") {
             format!("without a name, line {}, column {}", at.line, at.column)
         } else {
@@ -127,13 +191,19 @@ impl Parser<'_> {
                 self.expect(";")?;
             }
             self.expect("}")?;
-            self.types.push(NewType::Struct(at, name.clone(), members));
+            let new = if is_union {
+                NewType::Union
+            } else {
+                NewType::Struct
+            };
+            self.types.push(new(at, name.clone(), members));
         }
         Ok(Base::Struct(name))
     }
 
     fn pointers(&mut self, type_name: &mut TypeName) -> Parsed<()> {
         while self.accept("*") {
+            type_name.is_const = self.qualifiers();
             type_name.pointers += 1;
             if type_name.pointers > 16 {
                 return Err(Problem::new(type_name.at, "more than 16 `*`"));
@@ -178,6 +248,8 @@ impl Parser<'_> {
         Ok(Variable {
             at,
             name,
+            is_const: type_name.is_const,
+            is_static: false,
             type_name,
             initial: None,
         })
@@ -196,13 +268,16 @@ impl Parser<'_> {
                 }
             }
         }
+        let is_static = self.accept_word("static");
+        let is_enum = self.is_word("enum");
         let base = self.base_type()?;
         let mut variables = Vec::new();
-        if self.is_sign(";") && matches!(base.base, Base::Struct(_)) {
+        if self.is_sign(";") && (is_enum || matches!(base.base, Base::Struct(_))) {
             return Ok(StatementKind::Nothing);
         }
         loop {
             let mut variable = self.declarator(&base)?;
+            variable.is_static = is_static;
             if self.accept("=") {
                 variable.initial = Some(self.initial()?);
             }

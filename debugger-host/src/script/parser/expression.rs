@@ -12,8 +12,8 @@ const DEPTH_LIMIT: u16 = 128;
 impl Parser<'_> {
     /// One expression.
     pub(super) fn expression(&mut self) -> Parsed<Expression> {
-        let expression = self.nested(|p| p.binary(1))?;
-        if matches!(self.peek(), Kind::Sign("++" | "--" | "?"))
+        let expression = self.conditional_value()?;
+        if matches!(self.peek(), Kind::Sign("++" | "--"))
             || matches!(self.peek(), Kind::Sign(sign) if assignment(sign).is_some())
         {
             return Err(self.no_operator());
@@ -31,9 +31,40 @@ impl Parser<'_> {
         );
         match *sign {
             "=" => problem.help("`==` compares; an assignment is a statement of its own"),
-            "?" => problem.help("there is no `?:`; use `if`"),
+            "?" => problem.help("`x ? y : z` is a value; assign it to something"),
             _ => problem.help("make it a statement of its own"),
         }
+    }
+
+    /// An expression up to an operator of a statement: `x ? y : z` is the outermost that it can be.
+    pub(super) fn conditional_value(&mut self) -> Parsed<Expression> {
+        self.nested(|p| {
+            let condition = p.binary(1)?;
+            let at = p.at();
+            if !p.accept("?") {
+                return Ok(condition);
+            }
+            let holds = p.expression()?;
+            p.expect(":")?;
+            let fails = p.conditional_value()?;
+            let depth = condition.depth.max(holds.depth).max(fails.depth);
+            let [condition, holds, fails] = [condition, holds, fails].map(Box::new);
+            make(at, depth, E::Conditional(condition, holds, fails))
+        })
+    }
+
+    /// `try x else y`; what may be tried binds as a sign does.
+    fn tried(&mut self, at: Position) -> Parsed<Expression> {
+        self.step();
+        let value = self.nested(Self::unary)?;
+        if !self.accept_word("else") {
+            return Err(self
+                .unexpected("`else`")
+                .help("`try poi(x) else 0`: what it is if that cannot be read"));
+        }
+        let otherwise = self.nested(Self::unary)?;
+        let depth = value.depth.max(otherwise.depth);
+        make(at, depth, E::Try(Box::new(value), Box::new(otherwise)))
     }
 
     /// Operators that bind at least as tightly as `floor`.
@@ -66,6 +97,7 @@ impl Parser<'_> {
             Kind::Sign("&") => Unary::Address,
             Kind::Sign("++" | "--") => return Err(self.no_operator()),
             Kind::Word(word) if word == "sizeof" => return self.size_of(at),
+            Kind::Word(word) if word == "try" => return self.tried(at),
             Kind::Sign("(") if self.type_follows(1) => {
                 self.step();
                 let type_name = self.type_name()?;

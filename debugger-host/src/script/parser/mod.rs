@@ -9,6 +9,7 @@ mod statement;
 use super::problem::{Position, Problem};
 use super::token::{Kind, Token};
 use super::tree::{Expression, NewType, Script};
+use super::types;
 use std::collections::HashSet;
 
 /// Statements, parentheses and signs within each other.
@@ -56,7 +57,7 @@ pub fn only_expression(tokens: &[Token]) -> Parsed<Expression> {
 /// When they do not begin with an expression.
 pub fn first_expression(tokens: &[Token]) -> Parsed<(Expression, usize)> {
     let mut parser = Parser::new(tokens);
-    let expression = parser.nested(|p| p.binary(1))?;
+    let expression = parser.conditional_value()?;
     Ok((expression, parser.next))
 }
 
@@ -97,7 +98,10 @@ impl<'a> Parser<'a> {
             tokens,
             next: 0,
             nesting: 0,
-            type_names: HashSet::new(),
+            type_names: types::STANDARD
+                .iter()
+                .map(|(name, _)| (*name).to_owned())
+                .collect(),
             types: Vec::new(),
         }
     }
@@ -205,10 +209,10 @@ impl<'a> Parser<'a> {
 }
 
 /// Words that cannot be names.
-const KEYWORDS: [&str; 25] = [
+const KEYWORDS: [&str; 26] = [
     "if", "else", "elsif", "for", "while", "do", "break", "continue", "return", "struct",
     "typedef", "sizeof", "void", "bool", "char", "short", "int", "long", "float", "double",
-    "signed", "unsigned", "switch", "goto", "const",
+    "signed", "unsigned", "switch", "goto", "const", "try",
 ];
 
 /// The word has a meaning of its own.

@@ -2,7 +2,7 @@
 
 use super::super::problem::{Position, Problem};
 use super::super::token::Kind;
-use super::super::tree::{Binary, Expression, ExpressionKind, Statement, StatementKind as S};
+use super::super::tree::{Binary, Case, Expression, ExpressionKind, Statement, StatementKind as S};
 use super::expression::assignment;
 use super::foreign::{foreign, foreign_name};
 use super::{Parsed, Parser};
@@ -73,7 +73,8 @@ impl Parser<'_> {
                     format!("there is no `if` for this `{word}`"),
                 ));
             }
-            "switch" | "goto" | "const" => return Err(foreign(at, word)),
+            "switch" => self.switch()?,
+            "goto" => return Err(foreign(at, word)),
             _ => {
                 let statement = self.simple()?;
                 self.end_of_statement()?;
@@ -136,6 +137,43 @@ impl Parser<'_> {
             };
             return Ok(S::If(arms, otherwise));
         }
+    }
+
+    fn switch(&mut self) -> Parsed<S> {
+        self.step();
+        let value = self.condition()?;
+        let open = self.expect("{")?;
+        let mut cases: Vec<Case> = Vec::new();
+        while !self.accept("}") {
+            if self.at_end() {
+                return Err(Problem::new(open, "this `{` is not closed").help("add a `}`"));
+            }
+            let is_default =
+                self.is_word("default") && matches!(self.ahead(1).kind, Kind::Sign(":"));
+            if !is_default && !self.is_word("case") {
+                let Some(case) = cases.last_mut() else {
+                    return Err(self.unexpected("`case` or `default`"));
+                };
+                case.body.push(self.statement()?);
+                continue;
+            }
+            self.step();
+            // What several lead to is one part.
+            if cases.last().is_none_or(|case| !case.body.is_empty()) {
+                cases.push(Case::default());
+            }
+            let number = if is_default {
+                None
+            } else {
+                Some(self.nested(|p| p.binary(1))?)
+            };
+            self.expect(":")?;
+            if let Some(case) = cases.last_mut() {
+                case.is_default |= is_default;
+                case.numbers.extend(number);
+            }
+        }
+        Ok(S::Switch(value, cases))
     }
 
     fn counted(&mut self) -> Parsed<S> {
@@ -230,13 +268,13 @@ impl Parser<'_> {
 
     fn assigned(&mut self, first: Expression, operator: Option<Binary>) -> Parsed<S> {
         let mut targets = vec![first];
-        let mut value = self.target()?;
+        let mut value = self.conditional_value()?;
         if matches!(self.peek(), Kind::Sign("++" | "--")) {
             return Err(self.no_operator());
         }
         while operator.is_none() && self.accept("=") {
             targets.push(value);
-            value = self.target()?;
+            value = self.conditional_value()?;
         }
         if matches!(self.peek(), Kind::Sign(sign) if assignment(sign).is_some()) {
             return Err(self.unexpected("`;`").help("only `=` can be chained"));

@@ -4,6 +4,8 @@ mod conformance;
 mod errors;
 mod evaluator;
 mod language;
+mod of_c;
+mod oracle;
 mod programs;
 mod random;
 mod sizes;

@@ -8,7 +8,7 @@ fn len(text: &str) -> usize {
 
 #[test]
 fn the_printf_example_takes_no_more_than_40_bytes() {
-    assert_eq!(len(r#"printf("%llx %llx\n", @rip, poi(@rsp));"#), 25);
+    assert_eq!(len(r#"printf("%llx %llx\n", @rip, poi(@rsp));"#), 26);
 }
 
 #[test]

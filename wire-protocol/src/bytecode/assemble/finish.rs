@@ -40,6 +40,7 @@ impl Assembler<'_> {
         let mut out = Writer::new(out);
         out.byte(VERSION)?;
         out.varint(self.main_depth)?;
+        out.varint(self.main_registers)?;
         out.varint(self.local_bytes as u64)?;
         out.varint(self.function_count as u64)?;
         out.varint(count as u64)?;
@@ -71,7 +72,13 @@ impl Assembler<'_> {
 fn entry(function: &Function) -> [u8; FUNCTION_ENTRY] {
     let [s0, s1, s2, _] = function.start.to_le_bytes();
     let [f0, f1] = function.frame_bytes.to_le_bytes();
-    [s0, s1, s2, function.arguments, f0, f1, function.depth]
+    let Function {
+        arguments,
+        depth,
+        registers,
+        ..
+    } = *function;
+    [s0, s1, s2, arguments, f0, f1, depth, registers]
 }
 
 /// Puts places where jumps have numbers of labels.

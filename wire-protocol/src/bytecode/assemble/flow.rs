@@ -3,7 +3,7 @@
 use super::{AssembleError, Assembler, Done, FunctionId, LabelId, LabelState};
 use crate::bytecode::op::{Op, Shape};
 use crate::bytecode::program::Function;
-use crate::bytecode::{ARGUMENTS, FRAME_BYTES, FUNCTIONS, LOCAL_BYTES};
+use crate::bytecode::{ARGUMENTS, FRAME_BYTES, FUNCTIONS, LOCAL_BYTES, REGISTER_VARIABLES};
 
 impl Assembler<'_> {
     /// A new label, to be placed later.
@@ -21,6 +21,13 @@ impl Assembler<'_> {
     fn state(&mut self, label: LabelId) -> Result<&mut LabelState, AssembleError> {
         let state = self.labels.get_mut(label.0 as usize);
         state.ok_or(AssembleError::Missing)
+    }
+
+    /// A jump leads to the label.
+    #[must_use]
+    pub fn is_reached(&self, label: LabelId) -> bool {
+        let state = self.labels.get(label.0 as usize);
+        state.is_some_and(|state| state.used)
     }
 
     /// Places a label here.
@@ -75,6 +82,7 @@ impl Assembler<'_> {
         *entry.ok_or(AssembleError::FunctionsFull)? = Function {
             arguments: arguments as u8,
             frame_bytes: 8 * arguments as u16,
+            registers: arguments as u8,
             ..Function::default()
         };
         let id = FunctionId(self.function_count as u8);
@@ -108,7 +116,36 @@ impl Assembler<'_> {
         }
         let entry = self.functions.get_mut(usize::from(function.0));
         let entry = entry.ok_or(AssembleError::Missing)?;
-        entry.frame_bytes = (bytes as u16).max(8 * u16::from(entry.arguments));
+        entry.frame_bytes = (bytes as u16).max(8 * u16::from(entry.registers));
+        Ok(())
+    }
+
+    /// Says how many of a function's variables are in registers, its arguments among them: before it
+    /// begins, and the frame is at least as large.
+    ///
+    /// # Errors
+    /// More than [`REGISTER_VARIABLES`].
+    pub fn set_frame_registers(&mut self, function: FunctionId, count: usize) -> Done {
+        if count > REGISTER_VARIABLES {
+            return Err(AssembleError::VariablesFull);
+        }
+        let entry = self.functions.get_mut(usize::from(function.0));
+        let entry = entry.ok_or(AssembleError::Missing)?;
+        entry.registers = entry.arguments.max(count as u8);
+        entry.frame_bytes = entry.frame_bytes.max(8 * u16::from(entry.registers));
+        Ok(())
+    }
+
+    /// Says how many of the main part's variables are in registers: the locals are at least as large.
+    ///
+    /// # Errors
+    /// More than [`REGISTER_VARIABLES`].
+    pub fn set_local_registers(&mut self, count: usize) -> Done {
+        if count > REGISTER_VARIABLES {
+            return Err(AssembleError::VariablesFull);
+        }
+        self.main_registers = count as u8;
+        self.local_bytes = self.local_bytes.max(8 * count);
         Ok(())
     }
 
@@ -120,7 +157,7 @@ impl Assembler<'_> {
         if bytes > LOCAL_BYTES {
             return Err(AssembleError::VariablesFull);
         }
-        self.local_bytes = bytes;
+        self.local_bytes = bytes.max(8 * usize::from(self.main_registers));
         Ok(())
     }
 

@@ -14,7 +14,7 @@
 //! program.op(Op::Exit)?;
 //! let mut bytes = [0; 40];
 //! let bytes = program.finish(&mut bytes)?;
-//! assert_eq!(bytes.len(), 25);
+//! assert_eq!(bytes.len(), 26);
 //! assert!(Verified::new(bytes).is_ok());
 //! # Ok::<(), wire_protocol::bytecode::assemble::AssembleError>(())
 //! ```
@@ -141,6 +141,7 @@ pub struct Assembler<'b> {
     begun: usize,
     local_bytes: usize,
     main_depth: u8,
+    main_registers: u8,
     /// Values on the stack here; `None` where nothing runs on to.
     depth: Option<u8>,
 }
@@ -161,6 +162,7 @@ impl<'b> Assembler<'b> {
             begun: 0,
             local_bytes: 0,
             main_depth: 0,
+            main_registers: 0,
             depth: Some(0),
         }
     }

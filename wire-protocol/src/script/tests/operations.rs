@@ -204,11 +204,13 @@ fn locals_keep_their_values_and_frames_do_not() {
         p.op(Op::Return)
     });
     let verified = crate::bytecode::Verified::new(&bytes).unwrap();
+    let mut memory = [0; 512];
+    let decoded = crate::bytecode::Decoded::new(&verified, &mut memory).unwrap();
     let mut locals = [0; 8];
     let mut workspace = super::Workspace::new();
     for expected in [42, 43, 44] {
         let outcome = super::run(
-            &verified,
+            &decoded,
             &mut locals,
             &mut workspace,
             &mut Bench::default(),
