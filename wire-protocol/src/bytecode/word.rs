@@ -150,7 +150,7 @@ codes! {
     Print,
 }
 
-/// What [`Word::target`] leads to.
+/// Where a word may lead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Leads {
     Nowhere,
