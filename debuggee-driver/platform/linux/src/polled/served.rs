@@ -92,6 +92,7 @@ impl About {
             code: code.get(..len).unwrap_or_default(),
             missing_cores: 0,
             hits: Hits::EMPTY,
+            task: None,
         }
     }
 
