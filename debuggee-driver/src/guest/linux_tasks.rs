@@ -212,7 +212,8 @@ fn task(
     let parent = kernel.read_u64(mem, address, tasks.parent)?;
     let parent = kernel.read_u32(mem, parent, layout.task_tgid).unwrap_or(0);
     let mm = kernel.read_u64(mem, address, layout.task_mm)?;
-    let saved = match is_current {
+    // The stack of one that has ended is another's by now, or nobody's.
+    let saved = match is_current || matches!(state, TaskState::Zombie | TaskState::Dead) {
         true => None,
         false => kernel.read_u64(mem, address, tasks.stack),
     };
@@ -413,6 +414,15 @@ mod tests {
         let (found, ..) = listed(&mem, TaskSelection::Process { pid: 50 });
         let command = Extent::new(GuestVirtual(0x7000), 9).unwrap();
         assert_eq!(found[0].command, command);
+    }
+
+    #[test]
+    fn one_that_has_ended_has_saved_nothing_that_is_still_its_own() {
+        let mut mem = memory();
+        mem.write(0x4254, &0x20_u32.to_le_bytes());
+        let (found, ..) = listed(&mem, TaskSelection::Process { pid: 1 });
+        assert_eq!(found[0].task.state, TaskState::Zombie);
+        assert_eq!(found[0].task.saved_at, GuestVirtual(0));
     }
 
     #[test]

@@ -289,6 +289,16 @@ pub enum CommandError {
         /// The thread.
         tid: u32,
     },
+    /// The registers of a task are nowhere.
+    #[error(
+        "what {tid:x} ({name}) had in its registers is not known: it has ended, or its stack cannot be read; `.thread context off` returns to the core's registers"
+    )]
+    NoSavedRegisters {
+        /// The thread.
+        tid: u32,
+        /// Its name.
+        name: String,
+    },
     /// Registers that are not in a core.
     #[error(
         "registers of a task that does not run cannot be changed; `.thread context off` returns to the core's"

@@ -52,8 +52,19 @@ impl TaskContext {
         &self.registers
     }
 
+    /// That none was.
+    pub(super) fn nothing_saved(&self) -> CommandError {
+        CommandError::NoSavedRegisters {
+            tid: self.task.id.tid,
+            name: self.task.id.name.clone(),
+        }
+    }
+
     /// That a register was not.
     pub(super) fn not_saved(&self, name: &str) -> CommandError {
+        if self.registers.is_empty() {
+            return self.nothing_saved();
+        }
         CommandError::NotSaved {
             name: name.to_owned(),
             tid: self.task.id.tid,

@@ -111,6 +111,7 @@ described!(CommandError {
     TasksCut { at }
     NoSwitch {}
     NotSaved { name, tid }
+    NoSavedRegisters { tid, name }
     ContextRegisters {}
     NoPlace { address }
     TooBig { what, value, limit }

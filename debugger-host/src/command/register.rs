@@ -95,6 +95,9 @@ fn values(debugger: &mut Debugger, set: RegisterSet, is_all: bool) -> Result<Ans
 /// Registers that a task saved when it ran last.
 fn of_task(context: &TaskContext, core: u16, wanted: &Registers) -> Result<Answer, CommandError> {
     match wanted {
+        Registers::Show | Registers::All if context.registers().is_empty() => {
+            Err(context.nothing_saved())
+        }
         Registers::Show | Registers::All => Ok(Answer::Registers {
             core,
             is_all: true,

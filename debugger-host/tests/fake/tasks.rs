@@ -49,7 +49,7 @@ const TASKS: &[Row] = &[
 
 fn task(index: usize, with_command: bool) -> Task<'static> {
     let (pid, tid, name, state, core, command) = TASKS[index];
-    let runs = state == TaskState::Running;
+    let has_no_stack = matches!(state, TaskState::Running | TaskState::Zombie);
     Task {
         address: GuestVirtual(KERNEL + 0x5000 + 0x40 * index as u64),
         pid,
@@ -59,7 +59,7 @@ fn task(index: usize, with_command: bool) -> Task<'static> {
         core: CoreId(core),
         root: GuestPhysical(LONELY_ROOT),
         has_memory: !command.is_empty(),
-        saved_at: GuestVirtual(if runs { 0 } else { KERNEL + 0x7000 }),
+        saved_at: GuestVirtual(if has_no_stack { 0 } else { KERNEL + 0x7000 }),
         name: TaskName::new(name),
         command: if with_command { command } else { &[] },
     }

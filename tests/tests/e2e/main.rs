@@ -47,6 +47,7 @@ mod resting;
 mod scripts;
 mod steps;
 mod strangers;
+mod tasks;
 mod truth;
 mod walks;
 mod windows;
