@@ -11,7 +11,7 @@ use walk::{Awaited, Walker};
 use wire_protocol::address::{CoreId, GuestVirtual};
 use wire_protocol::codec::EncodeError;
 use wire_protocol::packet::{
-    RegisterValues, StepBuffer, StepDetail, StepOrder, StepRecord, Steps, Until,
+    RegisterValues, StepBuffer, StepDetail, StepOrder, StepRecord, Steps, StopTask, Until,
 };
 use wire_protocol::register::{Register, RegisterSet};
 
@@ -39,6 +39,8 @@ pub struct HostSteps {
     buffer: StepBuffer,
     /// They are a thread's.
     walker: Option<Walker>,
+    /// What the host knows to have been there when it asked.
+    pub known_task: Option<StopTask>,
 }
 
 impl HostSteps {
@@ -53,6 +55,7 @@ impl HostSteps {
         told: RegisterFile::NONE,
         buffer: StepBuffer::EMPTY,
         walker: None,
+        known_task: None,
     };
 
     /// Request `id` asks for steps of a core that has these registers, or of the thread that it runs. What is told is for

@@ -319,7 +319,9 @@ fn stop(cause: StopCause, rip: GuestVirtual) -> Stop<'static> {
         cause,
         core: CoreId(1),
         rip,
-        code: &[0x90; 16],
+        // The instruction alone is told. Most have no more bytes; each more is one more, with the longest name and all
+        // registers changed.
+        code: &[0x90; 5],
         missing_cores: 0,
         hits: Hits::EMPTY,
         task: Some(StopTask {

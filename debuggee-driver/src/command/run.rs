@@ -6,6 +6,7 @@ use crate::guest::memory;
 use crate::port::Ports;
 use core::sync::atomic::Ordering::SeqCst;
 use wire_protocol::address::{CoreId, GuestVirtual};
+use wire_protocol::instruction::{self, CodeSize};
 use wire_protocol::limits;
 use wire_protocol::packet::{CoreState, CoreStates, Hits, Reply, Stop};
 use wire_protocol::refusal::Refusal;
@@ -47,6 +48,15 @@ fn rip<P: Ports>(context: &mut Context<'_, '_, P>, core: CoreId) -> GuestVirtual
     GuestVirtual(register::file(context, core).map_or(0, |file| file.get(Register::Rip)))
 }
 
+/// Bytes of the instruction at the beginning of `code`, however the processor reads it; all if that is none.
+fn len_bytes(code: &[u8]) -> usize {
+    let lengths = [CodeSize::Bits64, CodeSize::Bits32].map(|size| instruction::length(code, size));
+    match lengths {
+        [Some(long), Some(short)] => usize::from(long.max(short)),
+        _ => code.len(),
+    }
+}
+
 /// The halt the machine is in, with the instruction bytes at its place and the events that
 /// matched since the halt before.
 pub fn stop<'s, P: Ports>(
@@ -68,6 +78,7 @@ pub fn stop<'s, P: Ports>(
         memory::read_virtual(&shared.memory, installed, cr3, cr4, GuestVirtual(rip), code)
     });
     let code = code.get(..present.unwrap_or(0)).unwrap_or(&[]);
+    let code = code.get(..len_bytes(code)).unwrap_or(code);
     let hits = context.halt.read(|installed| {
         Hits::encode_into(
             installed.hits_since_last_stop().take(limits::HITS_PER_STOP),

@@ -4,7 +4,7 @@ use super::{Context, register, run};
 use crate::port::Ports;
 use wire_protocol::event::PoolClass;
 use wire_protocol::limits;
-use wire_protocol::packet::{RegisterValues, Reply, StepOrder, Stepped, Steps};
+use wire_protocol::packet::{RegisterValues, Reply, StepOrder, Stepped, Steps, StopTask};
 use wire_protocol::refusal::Refusal;
 use wire_protocol::register::RegisterSet;
 
@@ -31,10 +31,12 @@ pub fn check<P: Ports>(context: &mut Context<'_, '_, P>, order: StepOrder) -> Re
     Ok(())
 }
 
-/// The answer to a request for steps: the halt, what changed since the one before, and what of the trace is left.
+/// The answer to a request for steps: the halt, what changed since the one before, and what of the trace is left. The task only if
+/// it is not the one that the host knows.
 pub fn answer<'s, P: Ports>(
     context: &mut Context<'_, '_, P>,
     (count, set): (u32, RegisterSet),
+    known: Option<StopTask>,
     steps: Steps<'s>,
     scratch: &'s mut [u8],
 ) -> Reply<'s> {
@@ -49,7 +51,8 @@ pub fn answer<'s, P: Ports>(
         }
         Err(_) => Ok(RegisterValues::default()),
     };
-    let stop = run::stop(context, code, for_hits);
+    let mut stop = run::stop(context, code, for_hits);
+    stop.task = stop.task.filter(|task| Some(*task) != known);
     // What does not fit, the encoder refuses.
     let values = values.unwrap_or_default();
     Reply::Stepped(Stepped {

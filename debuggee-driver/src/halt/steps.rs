@@ -34,6 +34,8 @@ pub(super) fn order<P: Ports>(
 ) {
     let shared = context.shared;
     let tid = (shared.running(order.core))(Running::Thread).unwrap_or(0);
+    // What the stop told, if it was this core's.
+    let is_own = context.halt.owner() == order.core;
     if let Some(local) = context.halt.local_of(order.core) {
         // Nobody else uses it: no core steps now.
         let file = &local.file;
@@ -43,9 +45,11 @@ pub(super) fn order<P: Ports>(
         };
         let thread = Thread::of(order.core, tid);
         let walker = order.walk.map(|walk| Walker::new(walk, thread, at));
-        shared
-            .steps
-            .try_with(|steps| steps.begin(id, order, file, base, walker));
+        let task = command::task::of_stop(shared, order.core, None).filter(|_| is_own);
+        shared.steps.try_with(|steps| {
+            steps.begin(id, order, file, base, walker);
+            steps.known_task = task;
+        });
     }
 }
 
@@ -96,7 +100,8 @@ pub(super) fn answer<P: Ports>(
         };
         let changed = (count, set.unwrap_or_default());
         let buffers = &mut line.buffers;
-        let reply = command::step::answer(context, changed, steps.steps(), buffers.lists);
+        let known = steps.known_task;
+        let reply = command::step::answer(context, changed, known, steps.steps(), buffers.lists);
         let len_bytes = reply.encode_or_refuse(id, base, buffers.message);
         let is_told = line.send_reply(len_bytes).is_ok();
         if is_told {

@@ -111,7 +111,10 @@ impl Session {
             }
             _ => None,
         });
-        let (halt, count, registers, last) = answer?;
+        let (mut halt, count, registers, last) = answer?;
+        // It is not told again.
+        let known = self.halted.as_ref().filter(|halt| halt.core == order.core);
+        halt.task = halt.task.or(known.and_then(|halt| halt.task));
         self.halted_at(&halt, hits.into_iter());
         let mut steps = std::mem::take(&mut self.steps).0;
         steps.extend(last.0);
