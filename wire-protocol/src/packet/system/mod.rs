@@ -15,8 +15,8 @@ use crate::packet::list::{Item, List};
 use crate::packet::run::{Stop, parse_stop, write_stop};
 use bitflags::bitflags;
 
-/// Version of the protocol. Both ends name theirs in the handshake.
-pub const PROTOCOL_VERSION: u16 = 3;
+/// Version of the protocol, the form of programs included. Both ends name theirs in the handshake.
+pub const PROTOCOL_VERSION: u16 = 4;
 
 bitflags! {
     /// Optional abilities. Each end uses only what both have.
@@ -368,24 +368,24 @@ mod tests {
     #[test]
     fn request_is_version_and_features() {
         let features = Features::all();
-        assert_eq!(request_body(Request::Hello { features }), [3, 63]);
+        assert_eq!(request_body(Request::Hello { features }), [4, 63]);
     }
 
     #[test]
     fn abilities_of_a_newer_side_are_kept() {
         let features = Features::from_bits_retain(0x41);
-        assert_eq!(request_body(Request::Hello { features }), [3, 0x41]);
+        assert_eq!(request_body(Request::Hello { features }), [4, 0x41]);
     }
 
     #[test]
     fn other_versions_are_read_whatever_they_say_and_nothing_else() {
-        for (version, body) in [(2, &[3][..]), (300, &[1, 2, 3, 4]), (0, &[])] {
+        for (version, body) in [(2, &[4][..]), (300, &[1, 2, 3, 4]), (0, &[])] {
             request_body(Request::ForeignHello { version, body });
             reply_body(Reply::ForeignHello { version, body });
         }
         request_is_malformed(RequestKind::Hello, &[]);
-        request_is_malformed(RequestKind::Hello, &[3, 3, 0]);
-        reply_is_malformed(ReplyKind::Hello, &[3]);
+        request_is_malformed(RequestKind::Hello, &[4, 4, 0]);
+        reply_is_malformed(ReplyKind::Hello, &[4]);
         let (version, body) = (PROTOCOL_VERSION, &[][..]);
         assert!(unencodable_reply(Reply::ForeignHello { version, body }).is_some());
     }
