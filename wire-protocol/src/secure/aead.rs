@@ -1,18 +1,20 @@
-//! XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03, on RFC 8439) of datagrams: the library's cipher with [`super::poly1305`].
-//! For [`super::session`]. A test holds it to the library's.
+//! XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03, on RFC 8439) of datagrams, of the library's cipher and the library's
+//! authenticator: its own way to join them takes a step for each byte. For [`super::session`]. A test holds it to that.
 
 use super::datagram::NONCE_BYTES;
 use super::noise::Tag;
-use super::poly1305::{KEY_BYTES, Poly1305};
 use super::secret::Secret;
 use chacha20::cipher::{Block, KeyIvInit, StreamCipherCore};
 use chacha20::variants::Ietf;
 use chacha20::{ChaChaCore, R20, hchacha};
+use poly1305::Poly1305;
+use poly1305::universal_hash::{KeyInit, UniversalHash};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 type Cipher = ChaChaCore<R20, Ietf>;
 const BLOCK_BYTES: usize = 64;
+const TAG_KEY_BYTES: usize = 32;
 
 /// Of the first block of the key stream the key of the tag is made, and nothing else.
 fn begin(key: &Secret, nonce: &[u8; NONCE_BYTES]) -> (Cipher, Poly1305) {
@@ -26,11 +28,11 @@ fn begin(key: &Secret, nonce: &[u8; NONCE_BYTES]) -> (Cipher, Poly1305) {
     let mut cipher = Cipher::new(&subkey, (&own).into());
     let mut stream = Zeroizing::new([0; BLOCK_BYTES]);
     apply(&mut cipher, &mut *stream);
-    let mut tag_key = Zeroizing::new([0; KEY_BYTES]);
+    let mut tag_key = Zeroizing::new([0; TAG_KEY_BYTES]);
     for (place, byte) in tag_key.iter_mut().zip(stream.iter()) {
         *place = *byte;
     }
-    (cipher, Poly1305::new(&tag_key))
+    (cipher, Poly1305::new((&*tag_key).into()))
 }
 
 /// Combines bytes with the key stream: a block in a few steps, where the library's own way takes one for each byte and more.
@@ -59,7 +61,8 @@ fn tag(mut poly1305: Poly1305, clear: &[u8], sealed: &[u8]) -> Tag {
     let (of_clear, of_sealed) = lengths.split_at_mut(8);
     of_clear.copy_from_slice(&(clear.len() as u64).to_le_bytes());
     of_sealed.copy_from_slice(&(sealed.len() as u64).to_le_bytes());
-    poly1305.finish(&lengths)
+    poly1305.update_padded(&lengths);
+    poly1305.finalize().into()
 }
 
 /// Encrypts in place; the tag authenticates what is clear, too.
@@ -94,8 +97,8 @@ pub(super) fn open(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use chacha20poly1305::XChaCha20Poly1305;
     use chacha20poly1305::aead::AeadInOut;
-    use chacha20poly1305::{KeyInit, XChaCha20Poly1305};
     use proptest::prelude::*;
 
     proptest! {

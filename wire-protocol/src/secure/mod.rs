@@ -31,7 +31,6 @@ mod entropy;
 mod key;
 mod listener;
 mod noise;
-mod poly1305;
 mod secret;
 mod session;
 #[cfg(test)]

@@ -3,11 +3,12 @@
 use super::aead;
 use super::datagram::{CLEAR_BYTES, Kind, NONCE_BYTES, SEALED_FROM, Sealed};
 use super::noise::{Keys, TAG_BYTES, Tag};
-use super::poly1305::Poly1305;
 use super::secret::{Random, Secret};
 use super::window::Window;
 use crate::digest::DigestKey;
 use crate::dropped::Cause;
+use poly1305::Poly1305;
+use poly1305::universal_hash::KeyInit;
 use zeroize::Zeroizing;
 
 /// After so many datagrams of either end new keys are agreed on.
@@ -132,7 +133,8 @@ impl Session {
         let out = out.get_mut(..sealed_end + TAG_BYTES)?;
         let head = self.kind.head(out.len());
         let counter = self.next_counter.to_le_bytes();
-        let digest = Poly1305::new(&self.digest_key.0).finish(bytes);
+        let digest = Poly1305::new((&*self.digest_key.0).into());
+        let digest: Tag = digest.compute_unpadded(bytes).into();
         let nonce = self.nonce(random, counter, content.number(), digest);
 
         let (clear, rest) = out.split_at_mut_checked(CLEAR_BYTES)?;
