@@ -20,7 +20,8 @@ const SAVED: [Register; 7] = [
     Register::Rip,
 ];
 
-fn words(bytes: &[u8]) -> impl Iterator<Item = u64> + '_ {
+/// Numbers of 64 bits, as they stand in memory.
+pub(super) fn words(bytes: &[u8]) -> impl Iterator<Item = u64> + '_ {
     let words = bytes.chunks_exact(8);
     words.map(|word| {
         word.iter()
@@ -52,7 +53,7 @@ impl Debugger {
             let saved = saved.unwrap_or_default();
             if saved.len() == len {
                 registers.extend(SAVED.into_iter().zip(words(&saved)));
-                registers.push((Register::Rsp, task.saved_at + len as u64));
+                registers.push((Register::Rsp, task.saved_at.wrapping_add(len as u64)));
                 registers.sort_by_key(|(register, _)| register.to_wire());
             }
         }

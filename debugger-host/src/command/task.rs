@@ -279,31 +279,44 @@ impl Tasks {
             }
             value(Register::Rsp)
         };
-        let frame = (stack & !(STACK_BYTES - 1)) + STACK_BYTES - FRAME_BYTES;
+        let end = (stack & !(STACK_BYTES - 1)).wrapping_add(STACK_BYTES);
         let here = Space::Virtual(debugger.session.core());
-        let bytes = debugger.session.memory(here, frame + FRAME_RIP, 16)?;
-        let word = |at: usize| {
-            let bytes = bytes.get(at..at + 8).unwrap_or_default();
-            bytes
-                .iter()
-                .rev()
-                .fold(0, |all, byte| all << 8 | u64::from(*byte))
-        };
-        let (rip, cs) = (word(0), word(8));
-        if cs & 3 != 3 {
-            return Err(CommandError::NoUserCode {
-                tid: task.id.tid,
-                name: name(),
-            });
-        }
-        Ok(rip)
+        let len = FRAME_WORDS + FRAME_PADDING;
+        let bytes = debugger
+            .session
+            .memory(here, end.wrapping_sub(8 * len as u64), 8 * len)?;
+        let words: Vec<u64> = super::context::words(&bytes).collect();
+        returns_to(&words).ok_or_else(|| CommandError::NoUserCode {
+            tid: task.id.tid,
+            name: name(),
+        })
     }
 }
 
 /// A task's stack in the kernel, on whose end stands what the kernel pushed when it came in from the program.
 const STACK_BYTES: u64 = 16 << 10;
-const FRAME_BYTES: u64 = 168;
-const FRAME_RIP: u64 = 128;
+/// What the processor pushes: rip, cs, rflags, rsp, ss.
+const FRAME_WORDS: usize = 5;
+/// Kernels that can have the processor push more leave so many words free behind it.
+const FRAME_PADDING: usize = 2;
+/// Code of 64 bits and of 32 bits, and the stack of both, in programs.
+const USER_CODE: [u64; 2] = [0x33, 0x23];
+const USER_STACK: u64 = 0x2b;
+/// Bits of a word that are a selector. The others have the rest of what the processor pushed.
+const SELECTOR: u64 = 0xffff;
+
+/// Where a program goes on, by the words at the end of its stack in the kernel.
+fn returns_to(end: &[u64]) -> Option<u64> {
+    let frames = [0, FRAME_PADDING].map(|padding| {
+        let end = end.get(..end.len().saturating_sub(padding))?;
+        end.last_chunk::<FRAME_WORDS>()
+    });
+    frames.into_iter().flatten().find_map(|frame| {
+        let [rip, cs, _, _, ss] = *frame;
+        let is_programs = USER_CODE.contains(&(cs & SELECTOR)) && ss & SELECTOR == USER_STACK;
+        is_programs.then_some(rip)
+    })
+}
 
 /// Where the kernel has just switched to another task.
 fn behind_the_switch(debugger: &mut Debugger) -> Result<u64, CommandError> {
@@ -339,5 +352,25 @@ impl Action for Tasks {
             What::Context(number) => self.context(debugger, number.as_ref()),
             What::Switch(named, method) => self.switch(debugger, named, *method),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::returns_to;
+
+    #[test]
+    fn a_program_goes_on_where_the_frame_says() {
+        let frame = [0x4b_fde3, 0x33, 0x246, 0x7ffd_0000, 0x2b];
+        let behind = |free: &[u64]| [&[7, 7][..], &frame, free].concat();
+        assert_eq!(returns_to(&behind(&[])), Some(0x4b_fde3));
+        assert_eq!(returns_to(&behind(&[0, 0])), Some(0x4b_fde3));
+        let more = [0x4b_fde3, 0x1_0033, 0x246, 0x7ffd_0000, 0x5_0000_002b, 8, 0];
+        assert_eq!(returns_to(&more), Some(0x4b_fde3));
+        // Another kind of frame, one of the kernel's, and none.
+        assert_eq!(returns_to(&behind(&[0])), None);
+        assert_eq!(returns_to(&[0, 0, 5, 0x10, 2, 3, 0x18]), None);
+        assert_eq!(returns_to(&frame[1..]), None);
+        assert_eq!(returns_to(&[]), None);
     }
 }

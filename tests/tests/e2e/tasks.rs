@@ -481,7 +481,12 @@ fn what_is_not_there_is_refused_in_a_line(guest: &mut Guest, processes: &[Listed
 #[test]
 fn the_debuggee_halts_in_the_process_and_thread_that_is_asked_for() {
     let mut guest = Guest::start();
-    let (process, threads, tail) = (guest.process, guest.threads.clone(), guest.tail);
+    let (process, threads, tail, spins) = (
+        guest.process,
+        guest.threads.clone(),
+        guest.tail,
+        guest.spins,
+    );
     let own = guest
         .all
         .iter()
@@ -493,6 +498,12 @@ fn the_debuggee_halts_in_the_process_and_thread_that_is_asked_for() {
         (format!(".process pid {tail:x}"), true, (tail, Some(tail))),
         (format!(".process2 pid {tail:x}"), false, (tail, Some(tail))),
         (format!(".process2 pid {process:x}"), false, (process, None)),
+        // It is in its own code already, or waits for its core in the midst of it.
+        (
+            format!(".process pid {spins:x}"),
+            true,
+            (spins, Some(spins)),
+        ),
         (
             format!(".thread tid {:x}", threads[0]),
             true,
