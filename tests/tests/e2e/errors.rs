@@ -328,7 +328,7 @@ fn every_refusal_says_what_helps_and_changes_nothing() {
 fn a_processor_that_lacks_what_an_event_needs_says_so() {
     let cpu = "corei7_ivy_bridge_3770k".into();
     let constants = [
-        ("arena_bytes", 4 << 20),
+        ("arena_bytes", 6 << 20),
         ("regular_events", 2),
         ("replenish_ms", 500),
     ];

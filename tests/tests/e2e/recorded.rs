@@ -422,7 +422,7 @@ pub(crate) const SCENARIOS: [Scenario; 10] = [
     },
     Scenario::of("11-instructions", "scenarios/11-instructions.ds"),
     Scenario {
-        params: &[("arena_bytes", "4194304"), ("replenish_ms", "0")],
+        params: &[("arena_bytes", "6291456"), ("replenish_ms", "0")],
         ..Scenario::of("12-pools", "scenarios/12-pools.ds")
     },
     Scenario {

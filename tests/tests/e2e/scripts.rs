@@ -65,7 +65,7 @@ fn scenario_of_instructions() {
 
 #[test]
 fn scenario_of_pools_that_run_dry() {
-    let params = [("arena_bytes", "4194304"), ("replenish_ms", "0")];
+    let params = [("arena_bytes", "6291456"), ("replenish_ms", "0")];
     let options = Options {
         params: params.map(|(n, v)| (n.to_owned(), v.to_owned())).to_vec(),
         ..Options::default()
