@@ -31,7 +31,7 @@ fn a_script_is_checked_with_its_sizes() {
     assert!(success, "{error}");
     assert_eq!(
         out,
-        "ok: 27 bytes of program, 8 bytes of locals per core\n\
+        "ok: 28 bytes of program, 8 bytes of locals per core\n\
          globals: .all (8 bytes)\n\
          with 4 cores it takes 48 bytes: a regular event has room for it (up to 2000)\n"
     );

@@ -124,7 +124,7 @@ fn a_debuggee_of_another_version_is_one_clear_line() {
     *debuggee.controls.other_version.lock().expect("unpoisoned") = Some(77);
     assert_eq!(
         refused_handshake(&debuggee),
-        "c0000105: the driver speaks version 77 of the protocol, this program version 3; use a \
+        "c0000105: the driver speaks version 77 of the protocol, this program version 4; use a \
          program and a driver of one release"
     );
 }

@@ -2,8 +2,9 @@
 //! broken guest has tied into a knot, or cut, ends the walk and is told.
 
 use super::kernel::{FoundTask, KernelSpace};
-use super::linux::{self, LinuxLayout, TASKS_MAX};
+use super::linux::{self, LinuxLayout};
 use crate::port::PhysicalMemory;
+use core::cell::Cell;
 use wire_protocol::address::{CoreId, Extent, GuestPhysical, GuestVirtual};
 use wire_protocol::packet::{Task, TaskName, TaskSelection, TaskState, TasksEnd};
 
@@ -31,17 +32,22 @@ enum Go {
 /// A ring ends with its head, or it is damaged there.
 type RingEnd = Result<TasksEnd, (TasksEnd, u64)>;
 
-/// Follows a ring of list nodes behind `head`.
+/// Links that are followed for one request, in all rings together.
+const LINKS_MAX: u32 = 1 << 18;
+
+/// Follows a ring of list nodes behind `head`, as long as there are links left.
 fn ring(
     mem: &impl PhysicalMemory,
     kernel: &KernelSpace,
+    left: &Cell<u32>,
     head: u64,
     mut each: impl FnMut(u64) -> Result<Go, (TasksEnd, u64)>,
 ) -> RingEnd {
     let mut node = head;
     // What comes back here is a loop: the place moves on after 1, 2, 4 ... nodes, so that every loop is met.
     let (mut mark, mut behind, mut until) = (head, 0_u32, 1_u32);
-    for _ in 0..TASKS_MAX {
+    while let Some(rest) = left.get().checked_sub(1) {
+        left.set(rest);
         let next = kernel.read_u64(mem, node, 0).ok_or((TasksEnd::Cut, node))?;
         if next == head {
             return Ok(TasksEnd::Whole);
@@ -78,6 +84,7 @@ pub(super) fn list(
     if !is_known {
         return (TasksEnd::Unknown, GuestVirtual(0));
     }
+    let left = &Cell::new(LINKS_MAX);
     let mut left_out = from;
     let mut add = |address: u64, with_command: bool| {
         if left_out > 0 {
@@ -96,25 +103,27 @@ pub(super) fn list(
             Ok(current.map_or(TasksEnd::Whole, |task| one(add(task.0, true))))
         }
         TaskSelection::At { address } => Ok(one(add(address.0, true))),
-        TaskSelection::Processes => processes(mem, kernel, layout, |task| Ok(add(task, true))),
-        TaskSelection::Process { pid } => processes(mem, kernel, layout, |task| {
+        TaskSelection::Processes => {
+            processes(mem, kernel, left, layout, |task| Ok(add(task, true)))
+        }
+        TaskSelection::Process { pid } => processes(mem, kernel, left, layout, |task| {
             let is_it = kernel.read_u32(mem, task, layout.task_tgid) == Some(pid);
             Ok(if is_it { last(add(task, true)) } else { Go::On })
         }),
-        TaskSelection::Threads => processes(mem, kernel, layout, |process| {
-            let ended = threads(mem, kernel, layout, process, |task| add(task, false))?;
+        TaskSelection::Threads => processes(mem, kernel, left, layout, |process| {
+            let ended = threads(mem, kernel, left, layout, process, |task| add(task, false))?;
             Ok(went_on(ended))
         }),
-        TaskSelection::ThreadsOf { pid } => processes(mem, kernel, layout, |process| {
+        TaskSelection::ThreadsOf { pid } => processes(mem, kernel, left, layout, |process| {
             if kernel.read_u32(mem, process, layout.task_tgid) != Some(pid) {
                 return Ok(Go::On);
             }
-            threads(mem, kernel, layout, process, |task| add(task, false)).map(Go::End)
+            threads(mem, kernel, left, layout, process, |task| add(task, false)).map(Go::End)
         }),
         TaskSelection::Thread { tid } => {
             let mut is_found = false;
-            processes(mem, kernel, layout, |process| {
-                let ended = threads(mem, kernel, layout, process, |task| {
+            processes(mem, kernel, left, layout, |process| {
+                let ended = threads(mem, kernel, left, layout, process, |task| {
                     if kernel.read_u32(mem, task, layout.task_pid) != Some(tid) {
                         return Go::On;
                     }
@@ -158,6 +167,7 @@ const fn went_on(ended: TasksEnd) -> Go {
 fn processes(
     mem: &impl PhysicalMemory,
     kernel: &KernelSpace,
+    left: &Cell<u32>,
     layout: &LinuxLayout,
     mut each: impl FnMut(u64) -> Result<Go, (TasksEnd, u64)>,
 ) -> RingEnd {
@@ -165,15 +175,20 @@ fn processes(
         return Ok(end);
     }
     let offset = u64::from(layout.task_tasks);
-    ring(mem, kernel, layout.init_task.wrapping_add(offset), |node| {
-        each(node.wrapping_sub(offset))
-    })
+    ring(
+        mem,
+        kernel,
+        left,
+        layout.init_task.wrapping_add(offset),
+        |node| each(node.wrapping_sub(offset)),
+    )
 }
 
 /// All threads of the process that `leader` leads.
 fn threads(
     mem: &impl PhysicalMemory,
     kernel: &KernelSpace,
+    left: &Cell<u32>,
     layout: &LinuxLayout,
     leader: u64,
     mut each: impl FnMut(u64) -> Go,
@@ -185,7 +200,7 @@ fn threads(
         .ok_or((TasksEnd::Cut, leader.wrapping_add(tasks.signal.into())))?;
     let head = signal.wrapping_add(tasks.threads.into());
     let offset = u64::from(tasks.thread_node);
-    ring(mem, kernel, head, |node| {
+    ring(mem, kernel, left, head, |node| {
         Ok(each(node.wrapping_sub(offset)))
     })
 }

@@ -71,6 +71,8 @@ pub fn stop<P: Ports>(
     capture(&mut halt.parts().1.file, core, cpu, shared);
     let limit_ticks = shared.clock.timeout_ticks();
     let still_since = halt.gather(&OnCore::new(cpu, shared), limit_ticks);
+    // Until all came, others may have held the steps, or begun them anew.
+    steps::end(shared);
     shared.halts.fetch_add(1, SeqCst);
     let ending = serve::serve(&mut halt, cpu, shared, cause);
     let short_circuit = shared.take_short_circuit();

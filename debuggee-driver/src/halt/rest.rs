@@ -10,6 +10,9 @@ use crate::port::{Calls, Cpu, HostTransport, Ports};
 /// A call that takes longer to arrive is none.
 const CALL_NS: u64 = 50_000;
 
+/// Calls that have to arrive.
+const TRIES: u32 = 3;
+
 /// What is known of the line in this halt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rest {
@@ -52,17 +55,22 @@ impl Rest {
     }
 }
 
-/// Lets the device call once. What the machine's tables say of interrupts need not hold, in a virtual one least of all.
+/// Lets the device call. What the machine's tables say of interrupts need not hold, in a virtual one least of all; and what
+/// arrives once may be an NMI of the guest's. A core that is missing may stand between two accesses to the controller.
 fn try_calls<P: Ports>(device: &mut P::Transport, context: &Context<'_, '_, P>) -> Rest {
     let apic_id = context.shared.apic_id(context.halt.owner());
-    if !device.lead_calls(Some(apic_id)) {
+    if context.halt.missing_mask() != 0 || !device.lead_calls(Some(apic_id)) {
         return Rest::Uncalled;
     }
-    let seen = context.cpu.root_nmis();
-    device.set_calls(Calls::AtOnce);
-    let is_called = has_called(seen, context);
-    device.set_calls(Calls::Never);
+    let is_called = (0..TRIES).all(|_| {
+        let seen = context.cpu.root_nmis();
+        device.set_calls(Calls::AtOnce);
+        let arrives = arrives(seen, context);
+        device.set_calls(Calls::Never);
+        arrives
+    });
     if is_called {
+        (0..TRIES).for_each(|_| context.halt.expect_own_nmi());
         return Rest::Called;
     }
     device.lead_calls(None);
@@ -75,13 +83,14 @@ fn sleep<P: Ports>(device: &mut P::Transport, context: &Context<'_, '_, P>) {
     device.set_calls(Calls::OnData);
     context.cpu.sleep_unless(|| device.has_come());
     device.set_calls(Calls::Never);
-    if device.has_come() {
-        has_called(seen, context);
+    if device.has_come() && arrives(seen, context) {
+        // It is no NMI of the guest's.
+        context.halt.expect_own_nmi();
     }
 }
 
-/// Whether a call arrives, which is then no NMI of the guest's.
-fn has_called<P: Ports>(seen: u64, context: &Context<'_, '_, P>) -> bool {
+/// Whether a call arrives.
+fn arrives<P: Ports>(seen: u64, context: &Context<'_, '_, P>) -> bool {
     let start = context.cpu.tsc();
     let limit_ticks = context.shared.clock.ticks_in_ns(CALL_NS);
     while context.cpu.root_nmis() == seen {
@@ -90,6 +99,5 @@ fn has_called<P: Ports>(seen: u64, context: &Context<'_, '_, P>) -> bool {
         }
         core::hint::spin_loop();
     }
-    context.halt.expect_own_nmi();
     true
 }

@@ -36,7 +36,8 @@ pub enum Arrival {
 /// Tries to use what only one core uses at a time.
 const TRIES: u32 = 1 << 20;
 
-fn with_steps<P: Ports, R>(
+/// Uses the steps, once no other core does. `None`: one does for ever.
+pub fn with_steps<P: Ports, R>(
     shared: &Shared<P>,
     mut use_them: impl FnMut(&mut HostSteps) -> R,
 ) -> Option<R> {
@@ -346,10 +347,15 @@ pub fn arrived<P: Ports>(
     if end.is_none() {
         // Its halt is only asked for once: nothing has changed yet.
         let cleared = silent::edit(seat, cpu, shared, |installed, memory| {
-            installed.clear_interceptions(memory)
+            installed.clear_interceptions(memory);
         });
-        if cleared.is_err() {
-            return Arrival::Later;
+        match cleared {
+            Ok(()) => {}
+            Err(NotEdited::OtherCoreHalts) => return Arrival::Later,
+            Err(NotEdited::CoreMissing) => {
+                let end = StepEnd::Lost;
+                return Arrival::Halts(StopCause::Stepped { end });
+            }
         }
     }
     let cause = match awaited.ends_step {

@@ -136,6 +136,11 @@ impl Walker {
             return Turn::Step;
         }
         if let Some(returns_to) = returns_to(before, next, stack) {
+            // The kernel's WARN goes on behind it.
+            let returns_to = match executed.is_ud2() {
+                true => next,
+                false => returns_to,
+            };
             return away(returns_to, before.rsp, returns_to == next);
         }
         if executed.is_syscall() {

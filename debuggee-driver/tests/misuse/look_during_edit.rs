@@ -1,10 +1,10 @@
 //! The claimer of a halt looks at what it is editing.
 
-use debuggee_driver::cores::rendezvous::Rendezvous;
+use debuggee_driver::cores::rendezvous::{Processor, Rendezvous};
 use wire_protocol::address::CoreId;
 use wire_protocol::limits;
 
-pub fn program() {
+pub fn program(processor: &impl Processor) {
     let rendezvous = Rendezvous::new([1, 2], [(); limits::CORES]);
     let Some(mut seat) = rendezvous.seat(CoreId(0)) else { return };
     let Some(mut halt) = seat.claim() else { return };
@@ -14,5 +14,5 @@ pub fn program() {
         numbers[0] = 3;
     }
     halt.read(|numbers| assert_eq!(numbers[0], 3));
-    halt.release(|| 0, 0);
+    halt.release(processor, 0);
 }

@@ -109,6 +109,8 @@ impl Debugger {
     /// When the debuggee does not answer.
     pub fn connect(&mut self) -> Result<Answer, CommandError> {
         self.modules_of_halt = None;
+        // Halts are counted anew where another driver is there, and its memory is another's.
+        self.context = None;
         self.session.shake_hands()?;
         self.session.ask_of_network()?;
         let kernel_base = self.session.identity().kernel_base.0;

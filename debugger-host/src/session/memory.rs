@@ -87,11 +87,18 @@ impl Session {
         parts: &mut VecDeque<Part>,
     ) -> Result<(), SessionError> {
         let at_once = match self.endpoint() {
-            Some(Endpoint::Net { .. }) => PARTS_AT_ONCE,
+            // Answers that nobody waits for any more take room, too.
+            Some(Endpoint::Net { .. }) => {
+                let late = self.pending.given_up_count();
+                PARTS_AT_ONCE.saturating_sub(late).max(1)
+            }
             _ => 1,
         };
         let mut asked = bytes.len();
         while bytes.len() < len {
+            if self.timeout.is_interrupted() {
+                return Err(SessionError::GivenUp { what: WHAT });
+            }
             while parts.len() < at_once && asked < len {
                 let Some(at) = address.checked_add(asked as u64) else {
                     break;

@@ -27,6 +27,11 @@ impl Pending {
         }
     }
 
+    /// Answers that are under way, and that nobody waits for.
+    pub(super) fn given_up_count(&self) -> usize {
+        self.given_up.len()
+    }
+
     /// Nobody waits for this answer; `ends_halt` if it was to a `g`.
     pub(super) fn give_up(&mut self, id: u8, ends_halt: Option<u32>) {
         self.given_up.insert(id);

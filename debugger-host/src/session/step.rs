@@ -2,7 +2,9 @@
 
 use super::{Halt, Session, SessionError};
 use std::time::{Duration, Instant};
-use wire_protocol::packet::{Features, RegisterValues, Reply, Request, StepOrder, StepRecord};
+use wire_protocol::packet::{
+    Features, RegisterValues, Reply, Request, StepOrder, StepRecord, StopTask,
+};
 use wire_protocol::register::{Register, RegisterSet};
 
 /// A break-in that is to end steps is repeated.
@@ -114,7 +116,12 @@ impl Session {
         let (mut halt, count, registers, last) = answer?;
         // It is not told again.
         let known = self.halted.as_ref().filter(|halt| halt.core == order.core);
-        halt.task = halt.task.or(known.and_then(|halt| halt.task));
+        let changed = registers.iter().map(|(register, _)| *register);
+        let changed =
+            changed.filter(|it| RegisterSet::GENERAL.contains(*it) && *it != Register::Rip);
+        let changed = Some(changed.fold(RegisterSet::default(), RegisterSet::with));
+        let same = known.and_then(|halt| halt.task);
+        halt.task = halt.task.or(same.map(|task| StopTask { changed, ..task }));
         self.halted_at(&halt, hits.into_iter());
         let mut steps = std::mem::take(&mut self.steps).0;
         steps.extend(last.0);

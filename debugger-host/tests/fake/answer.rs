@@ -450,6 +450,8 @@ fn step(
         _ => StepEnd::Count,
     };
     machine.halt += 1;
+    // As a driver does: what the stop before told is not told again.
+    let is_known = machine.stop.is_some_and(|(_, stopped)| stopped == core);
     machine.stop = Some((StopCause::Stepped { end }, core));
     let stepped = Stepped {
         stop: Stop {
@@ -460,7 +462,7 @@ fn step(
             code: &[0x90],
             missing_cores: 0,
             hits: Hits::EMPTY,
-            task: Some(tasks::on_core(core, false)),
+            task: (!is_known).then(|| tasks::on_core(core, false)),
         },
         count,
         set,

@@ -1,7 +1,7 @@
 //! Which settings make no sense together. The host asks before it sends, the driver before it
 //! installs.
 
-use super::{Actions, Breakpoint, EventSpec, Settings, Trigger};
+use super::{Actions, Breakpoint, EventSpec, Programs, Settings, Trigger};
 use crate::refusal::{EventOption, EventRefusal, Refusal};
 
 impl EventSpec<'_> {
@@ -11,6 +11,10 @@ impl EventSpec<'_> {
     /// What does not.
     pub fn check(&self) -> Result<(), Refusal> {
         self.settings.check()?;
+        if self.settings.is_interception() && !self.is_plain_hook() {
+            let option = EventOption::Breakpoint;
+            return Err(Refusal::Event(EventRefusal::OptionDoesNotFit { option }));
+        }
         for (action, program, option) in [
             (Actions::SCRIPT, self.programs.script, EventOption::Script),
             (Actions::CODE, self.programs.code, EventOption::Code),
@@ -20,6 +24,20 @@ impl EventSpec<'_> {
             }
         }
         Ok(())
+    }
+
+    /// It is a hook that halts and does nothing else: all that an intercepted thread has room for.
+    fn is_plain_hook(&self) -> bool {
+        let Settings {
+            trigger,
+            options,
+            actions,
+            ..
+        } = &self.settings;
+        matches!(trigger, Trigger::EptHook { .. })
+            && *actions == Actions::BREAK
+            && options.buffer_bytes == 0
+            && self.programs == Programs::NONE
     }
 }
 

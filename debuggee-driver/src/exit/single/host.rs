@@ -58,7 +58,7 @@ pub(in crate::exit) fn finish<P: Ports>(core: &mut Core<'_, P>) {
     if !core.shared.published.steps_for_host(core.id) {
         return;
     }
-    let walks = core.shared.steps.try_with(|steps| steps.walker().is_some());
+    let walks = walk::with_steps(core.shared, |steps| steps.walker().is_some());
     if walks == Some(true) {
         if !core.shared.is_driver_code(core.cpu.vmread(guest::RIP)) {
             walk::executed(&mut core.seat, &mut core.cpu, core.shared);

@@ -176,6 +176,12 @@ impl Instruction {
             && !self.locked
     }
 
+    /// UD2.
+    #[must_use]
+    pub const fn is_ud2(&self) -> bool {
+        self.is_legacy(Map::Two, 0x0b)
+    }
+
     /// SYSCALL.
     #[must_use]
     pub const fn is_syscall(&self) -> bool {

@@ -254,7 +254,7 @@ static DEBUGGEE: &[Command] = &[
             ".writemem page @rip & ~fff l 1000",
             ".writemem ram.bin physical 0 l 1000000",
         ],
-        answers: &["memory_written"],
+        answers: &["memory-written"],
         parse: memory_file::write_memory,
     },
     Command {

@@ -173,7 +173,7 @@ pub(super) const WIRE_ROWS: &[Row] = &[
     wire(
         "protocol-version",
         wire::other_version,
-        &["version 3", "one release"],
+        &["version 4", "one release"],
         wire::greets,
     ),
     wire(
