@@ -38,7 +38,7 @@ const STRANGERS: [Stranger; 3] = [
     Stranger {
         name: "older driver",
         talk: older_driver,
-        words: "the driver speaks version 2 of the protocol, this program version 3; ",
+        words: "the driver speaks version 3 of the protocol, this program version 4; ",
     },
 ];
 
