@@ -189,7 +189,7 @@ impl Published {
         cores & bit(core) != 0
     }
 
-    /// This core alone goes on, one instruction at a time: see [`crate::steps`].
+    /// This core, and no other one, goes on one instruction at a time: see [`crate::steps`].
     pub fn begin_host_steps(&self, core: CoreId) {
         let before = self.host_steps.swap(bit(core), SeqCst);
         self.count_reason(before != 0, true);

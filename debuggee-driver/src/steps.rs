@@ -1,7 +1,7 @@
-//! Instructions that the host has one core execute while all others stay held: what was asked for, and what was done
-//! of it so far.
+//! Instructions that the host has one core, or one thread, execute: what was asked for, and what was done of it so far. All
+//! other cores stay held, but where a thread is followed that is not frozen.
 //!
-//! One for all cores, since one core at a time goes on alone. As data; begun and told by the core that serves a halt,
+//! One for all cores, since one core at a time is stepped. As data; begun and told by the core that serves a halt,
 //! counted by the one that steps, in VMX-root.
 
 pub mod walk;

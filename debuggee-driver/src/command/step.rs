@@ -1,4 +1,4 @@
-//! Instructions of one core while all others stay held: whether they can be executed, and what is told of them.
+//! Instructions of one core or one thread, for the host: whether they can be executed, and what is told of them.
 
 use super::{Context, register, run};
 use crate::port::Ports;

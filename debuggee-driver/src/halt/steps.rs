@@ -1,4 +1,4 @@
-//! One core goes on alone in a halt, for the host: how that begins and ends, and how it is told.
+//! One core executes single instructions for the host, alone or while the others run: how that begins and ends, and how it is told.
 //!
 //! Called by [`super`] in the halts before and behind the steps, and by `exit` in between, in VMX-root.
 
@@ -62,7 +62,7 @@ pub(super) fn begin<P: Ports>(shared: &Shared<P>, core: CoreId, now: u64) {
     shared.published.begin_host_steps(core);
 }
 
-/// The machine stands still again, whatever ended the steps.
+/// The machine stands still again, or is about to, whatever ended the steps.
 pub(super) fn end<P: Ports>(shared: &Shared<P>) {
     shared.published.end_host_steps();
     shared.steps.try_with(|steps| steps.end());

@@ -3,6 +3,7 @@
 //! Used by every theme. A test that fails prints the session's transcript.
 
 use anyhow::Result;
+use serde_json::Value;
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -196,6 +197,15 @@ impl Lab {
         let reply = self.reply(command);
         assert!(reply.ok, "`{command}` failed: {}", reply.output);
         reply.output.trim_end().to_owned()
+    }
+
+    /// What a command that must succeed answers, as values.
+    #[track_caller]
+    pub(crate) fn answer(&mut self, command: &str) -> Value {
+        let text = self.run(&format!(".json {command}"));
+        let line = text.lines().last().unwrap_or_default();
+        let document: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{text}"));
+        document["answer"].clone()
     }
 
     /// What an expression of the script language gives.

@@ -20,15 +20,6 @@ fn at_system_call(lab: &mut Lab, core: u16) {
     assert!(stop.contains("event 0 hit"), "{stop}");
 }
 
-/// What a command answers, as values.
-#[track_caller]
-fn answer(lab: &mut Lab, command: &str) -> Value {
-    let text = lab.run(&format!(".json {command}"));
-    let line = text.lines().last().unwrap_or_default();
-    let document: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{text}"));
-    document["answer"].clone()
-}
-
 fn number(value: &Value) -> u64 {
     let text = value.as_str().unwrap_or_default();
     u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap_or_else(|_| panic!("{value}"))
@@ -54,7 +45,7 @@ fn others(lab: &mut Lab, core: u16, cores: u16) -> Vec<String> {
 
 #[track_caller]
 fn requests(lab: &mut Lab) -> u64 {
-    let status = answer(lab, ".status");
+    let status = lab.answer(".status");
     let count = &status["status"]["line"]["requests"];
     count.as_u64().unwrap_or_else(|| panic!("{status}"))
 }
@@ -86,14 +77,14 @@ fn one_core_moves_alone(cores: u16) {
     let code = lab.run(&format!("u {SYSCALL} l 20"));
     let second = code.lines().nth(2).and_then(|line| line.split(' ').next());
     let second = second.and_then(|it| u64::from_str_radix(it, 16).ok());
-    let one = answer(&mut lab, "i");
+    let one = lab.answer("i");
     assert_eq!(trace(&one), [second.expect("code")], "{code}");
     assert_eq!(one["count"], 1);
     assert_eq!(lab.value("@rip"), second.unwrap());
     assert_eq!(hits(&mut lab), "1 hits");
 
     // Out of the call, through the program in user mode, into the next call, to where the hook is again.
-    let round = answer(&mut lab, "i 0n100000");
+    let round = lab.answer("i 0n100000");
     assert_eq!(round["halt"]["cause"]["kind"], "event", "{round}");
     assert_eq!(round["halt"]["core"], core);
     let places = trace(&round);
@@ -124,7 +115,7 @@ fn one_core_moves_alone(cores: u16) {
     // Ten thousand of them in one request.
     lab.run("events c all");
     let before = requests(&mut lab);
-    let many = answer(&mut lab, "i 0n10000");
+    let many = lab.answer("i 0n10000");
     let sent = requests(&mut lab) - before;
     assert_eq!(many["count"], 10_000);
     assert_eq!(trace(&many).len(), 10_000);
@@ -139,11 +130,11 @@ fn one_core_moves_alone(cores: u16) {
         // Without the marks of what the steps before changed.
         let own = lab.run("r all").replace('*', "");
         lab.run("~ 0");
-        let other = answer(&mut lab, "i 0n20");
+        let other = lab.answer("i 0n20");
         assert_eq!(other["halt"]["core"], 0);
         lab.run(&format!("~ {core:x}"));
         assert_eq!(lab.run("r all"), own);
-        answer(&mut lab, "i 3");
+        lab.answer("i 3");
     }
     for (command, says) in [
         ("i 0", "COUNT is 0, not between 1 and 100000"),
@@ -194,7 +185,7 @@ fn what_a_step_touches_is_seen_once_and_nothing_else_changes() {
     let top = lab.value("@rsp");
     let memory = lab.run("!digest");
     let value = lab.value("poi(@rsp - 8)");
-    let answer = answer(&mut lab, "i");
+    let answer = lab.answer("i");
     assert_eq!(answer["count"], 1);
     assert_eq!(lab.value("@rsp"), top - 8);
     assert_eq!(lab.value(".lab_pushed"), 1);
@@ -225,7 +216,7 @@ fn ctrl_c_ends_a_long_step_where_the_answer_says() {
     let rip = lab.value("@rip");
     assert!(said.contains(&format!("{rip:016x} ")), "{said}");
     assert_eq!(others(&mut lab, CORE, 2), still);
-    assert_eq!(answer(&mut lab, "i 2")["count"], 2);
+    assert_eq!(lab.answer("i 2")["count"], 2);
     lab.go();
 }
 
@@ -242,7 +233,7 @@ fn a_hundred_thousand_instructions_are_one_request_and_move_one_core() {
         count.to_debuggee + count.to_host
     };
     let before = (requests(&mut lab), bytes(&lab));
-    let many = answer(&mut lab, &format!("i 0n{COUNT}"));
+    let many = lab.answer(&format!("i 0n{COUNT}"));
     let line_bytes = bytes(&lab) - before.1;
     // `.status` asks for the counts of messages.
     assert_eq!(requests(&mut lab) - before.0, 2);

@@ -117,14 +117,6 @@ fn go_until_halted(lab: &mut Lab) -> String {
     }
 }
 
-#[track_caller]
-fn answer(lab: &mut Lab, command: &str) -> Value {
-    let text = lab.run(&format!(".json {command}"));
-    let line = text.lines().last().unwrap_or_default();
-    let document: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{text}"));
-    document["answer"].clone()
-}
-
 const STAT: &str = "cat /proc/[0-9]*/stat 2>/dev/null; true";
 const COMMAND: &str = "head -c 200 /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' '; true";
 
@@ -145,10 +137,30 @@ fn commands(text: &str) -> BTreeMap<u32, String> {
     all
 }
 
+/// How often each process was switched away from, of its own will or not.
+const SWITCHES: &str = "grep ctxt /proc/[0-9]*/status 2>/dev/null; true";
+
+fn switches(told: &str) -> BTreeMap<u32, Vec<String>> {
+    let mut all = BTreeMap::<u32, Vec<String>>::new();
+    for line in told.lines() {
+        let rest = line
+            .strip_prefix("/proc/")
+            .and_then(|it| it.split_once('/'));
+        let Some((number, counts)) = rest else {
+            continue;
+        };
+        all.entry(decimal(number))
+            .or_default()
+            .push(counts.to_owned());
+    }
+    all
+}
+
 /// Programs of which something is known.
 struct Guest {
     lab: Lab,
     all: BTreeMap<u32, Own>,
+    switches: BTreeMap<u32, Vec<String>>,
     commands: BTreeMap<u32, String>,
     /// Waits for its threads.
     process: u32,
@@ -181,6 +193,7 @@ impl Guest {
                 .collect()
         };
         let commands = commands(&lab.guest(COMMAND));
+        let switches = switches(&lab.guest(SWITCHES));
         let all = own(&lab.guest(STAT));
         let sleeps = number_of(&all, "sleep", 'S');
         let stands = lab.guest(&format!("cat /proc/{sleeps}/syscall"));
@@ -202,6 +215,7 @@ impl Guest {
             spins: number_of(&all, "lab-spin", '*'),
             lab,
             all,
+            switches,
             commands,
         }
     }
@@ -225,9 +239,10 @@ fn the_list_of_processes_is_that_of_the_guest(guest: &mut Guest) -> Vec<Listed> 
     let found = listed(&list);
     guest.lab.run("g");
     let later = own(&guest.lab.guest(STAT));
+    let switched = switches(&guest.lab.guest(SWITCHES));
     guest.lab.run("pause");
     let again = |number: &u32| later.get(number);
-    let mut compared = 0;
+    let (mut compared, mut still) = (0, 0);
     for (number, own) in &guest.all {
         // What read the list has ended.
         let Some(later) = again(number) else { continue };
@@ -246,19 +261,22 @@ fn the_list_of_processes_is_that_of_the_guest(guest: &mut Guest) -> Vec<Listed> 
             command.starts_with(&line.command) && line.command.is_empty() == command.is_empty(),
             "{line:?} {command}"
         );
-        // Whoever was asleep before and after may have done something between.
-        if own.state == later.state {
+        // Whoever waited before and after may have done something between: then it was switched away from.
+        let is_still = guest.switches.get(number) == switched.get(number);
+        if own.state == later.state && (is_still || own.state == 'R') {
             let names = names_of_state(own.state);
             let is_worker = own.parent == 2 && matches!(&*line.state, "running" | "runnable");
             assert!(
                 names.contains(&line.state.as_str()) || is_worker,
                 "{line:?} {own:?}"
             );
+            still += 1;
         }
         compared += 1;
     }
     eprintln!("{compared} processes of {} compared", guest.all.len());
     assert!(compared + 2 >= guest.all.len() && compared > 30);
+    assert!(still > 20, "{still} did nothing meanwhile");
     // All that is there besides is the idle task, and what began meanwhile.
     let strange = found
         .iter()
@@ -268,7 +286,7 @@ fn the_list_of_processes_is_that_of_the_guest(guest: &mut Guest) -> Vec<Listed> 
         "{:?}",
         strange.collect::<Vec<_>>()
     );
-    let json = answer(&mut guest.lab, ".process list");
+    let json = guest.lab.answer(".process list");
     let tasks = json["tasks"].as_array().unwrap();
     let of_init = tasks.iter().find(|task| task["task"]["pid"] == 1).unwrap();
     assert_eq!(of_init["task"]["name"], "init");
@@ -539,7 +557,7 @@ fn the_debuggee_halts_in_the_process_and_thread_that_is_asked_for() {
             false => format!("; process {pid:x}, thread "),
         };
         assert!(news.lines().next().unwrap().contains(&whose), "{news}");
-        let json = answer(lab, ".lastevent");
+        let json = lab.answer(".lastevent");
         let halt = &json["halt"];
         assert_eq!(halt["task"]["pid"], pid, "{json}");
         let of = halt["task"]["tid"].as_u64().unwrap() as u32;
@@ -592,7 +610,7 @@ fn stops_say_what_has_changed() {
     };
     let marked = after.clone();
     let (before, after) = (values(&before), values(&after));
-    let json = answer(&mut lab, ".lastevent");
+    let json = lab.answer(".lastevent");
     let told: Vec<&str> = json["halt"]["changed"]
         .as_array()
         .unwrap_or_else(|| panic!("{json}"))

@@ -18,14 +18,6 @@ fn hex(text: &str) -> u64 {
     u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap_or_else(|_| panic!("{text}"))
 }
 
-#[track_caller]
-fn answer(lab: &mut Lab, command: &str) -> Value {
-    let text = lab.run(&format!(".json {command}"));
-    let line = text.lines().last().unwrap_or_default();
-    let document: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{text}"));
-    document["answer"].clone()
-}
-
 /// The program waits to be let go, and says these words when it begins.
 struct Awkward {
     lab: Lab,
@@ -127,7 +119,7 @@ fn steps_find_what_the_processors_own_single_step_finds() {
     let mut found = vec![(it.words["begin"], hash(&registers))];
     let mut rip = it.words["begin"];
     while rip != pure {
-        let stepped = answer(&mut it.lab, "ir 0n64");
+        let stepped = it.lab.answer("ir 0n64");
         let lines = stepped["lines"].as_array().expect("lines");
         let changes = lines.iter().map(|line| &line["registers"]);
         let changes: Vec<&Value> = changes.chain([&stepped["registers"]]).collect();
@@ -173,7 +165,7 @@ fn steps_find_what_the_processors_own_single_step_finds() {
     let mut places = vec![it.words["begin"]];
     let mut instructions = 0;
     while !places.contains(&end) {
-        let stepped = answer(&mut it.lab, "i 0n20000");
+        let stepped = it.lab.answer("i 0n20000");
         assert_eq!(stepped["halt"]["cause"]["end"], "count", "{stepped}");
         let trace = stepped["trace"].as_array().expect("a trace");
         instructions += trace.len();

@@ -88,13 +88,11 @@ impl Deep {
     }
 }
 
+/// What a command answers that ends with a halt.
 #[track_caller]
 fn answer(lab: &mut Lab, command: &str) -> Value {
-    let text = lab.run(&format!(".json {command}"));
-    let line = text.lines().last().unwrap_or_default();
-    let document: Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{text}"));
-    let answer = document["answer"].clone();
-    assert!(answer["halt"].is_object(), "{text}");
+    let answer = lab.answer(command);
+    assert!(answer["halt"].is_object(), "{answer}");
     answer
 }
 

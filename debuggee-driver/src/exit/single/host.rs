@@ -1,4 +1,5 @@
-//! Steps that the host asks for: one core goes on alone, an instruction at a time, and halts again behind the last.
+//! Steps that the host asks for: one core goes on an instruction at a time, alone but where it follows a thread that is not
+//! frozen, and halts again behind the last.
 //!
 //! What counts as one is what the monitor trap flag makes one ("Monitor Trap Flag", 26.5.2): an instruction, an iteration of a
 //! repeated one, the delivery of what comes in its place. An instruction that is carried out for the guest is one, too.
