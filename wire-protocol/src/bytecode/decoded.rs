@@ -117,23 +117,39 @@ fn link(
     functions: &[[u8; PLACE_BYTES]],
 ) {
     let mut is_number = false;
-    for bytes in words {
+    for index in 0..words.len() {
+        let Some(&bytes) = words.get(index) else {
+            return;
+        };
         if is_number {
             is_number = false;
             continue;
         }
-        let word = Word(u64::from_le_bytes(*bytes));
+        let word = Word(u64::from_le_bytes(bytes));
         is_number = word.is_wide();
+        // The verifier has seen that there is one.
+        let of = |places: &[[u8; PLACE_BYTES]], number: usize| {
+            places
+                .get(number)
+                .map_or(0, |place| u32::from_le_bytes(*place))
+        };
         let place = match word.leads() {
             Leads::Nowhere => continue,
-            Leads::ToLabel => labels.get(word.place()),
-            Leads::ToLabelComparing => labels.get(word.short_place()),
-            Leads::ToFunction => functions.get(word.place()),
+            Leads::ToLabel => of(labels, word.place()),
+            Leads::ToLabelComparing => of(labels, word.short_place()),
+            Leads::ToLabelJoined => of(labels, word.joined_place()),
+            Leads::ToFunction => begin(words, of(functions, word.place())),
         };
-        // The verifier has seen that there is one.
-        let place = place.map_or(0, |place| u32::from_le_bytes(*place));
-        *bytes = word.leading_to(place).0.to_le_bytes();
+        if let Some(bytes) = words.get_mut(index) {
+            *bytes = word.leading_to(place).0.to_le_bytes();
+        }
     }
+}
+
+/// Where the function at a place begins to do something.
+fn begin(words: &[[u8; WORD_BYTES]], place: u32) -> u32 {
+    let first = words.get(place as usize).copied().unwrap_or_default();
+    place + u32::from(Word(u64::from_le_bytes(first)).enters_at_once())
 }
 
 /// Counts words.

@@ -10,7 +10,8 @@
 //! | 32 to 63 | `n`, a signed number |
 //!
 //! A jump that compares with a number has the place it leads to in bits 16 to 39 and the number in
-//! bits 40 to 63.
+//! bits 40 to 63. Where an operation goes before a jump in one word, its place is in bits 16 to 31; in
+//! front of a comparison, bits 32 to 39 are what is added or bits 32 to 47 what remains.
 
 /// Bytes of a word.
 pub(crate) const WORD_BYTES: usize = 8;
@@ -77,6 +78,11 @@ codes! {
     /// `a = b == n`: 1 or 0
     EqN, NeN, LtUN, LeUN, GtUN, GeUN, LtSN, LeSN, GtSN, GeSN,
 
+    /// `a = b * n + c`: two operations of which the first's result is nobody else's
+    MulNAdd, MulNOr, MulNXor, AndNAdd, AndNOr, AndNXor,
+    /// The same with amounts of shifts below 64
+    ShlNAdd, ShlNOr, ShlNXor, ShrUNAdd, ShrUNOr, ShrUNXor,
+
     /// `a = -b`
     Neg, Not, IsZero, Bool,
     /// `a = b`, extended
@@ -92,6 +98,8 @@ codes! {
     Load8, Load16, Load32, Load64,
     /// The same with a physical address
     LoadPhysical8, LoadPhysical16, LoadPhysical32, LoadPhysical64,
+    /// `a = c +` what is at `b + n`
+    LoadAdd64,
     /// At `a + n` is `b` from now on
     Store8, Store16, Store32, Store64,
     /// `a =` whether `c` could be written to `b`
@@ -130,7 +138,23 @@ codes! {
     JumpEq, JumpNe, JumpLtU, JumpLeU, JumpLtS, JumpLeS,
     /// Goes on at bits 16 to 39 if `a` equals the number in bits 40 to 63
     JumpEqN, JumpNeN, JumpLtUN, JumpGeUN, JumpLtSN, JumpGeSN,
-    /// Goes on at `n`, where the registers from `a` on are the first ones
+    /// Goes on at bits 16 to 31 if those bits of `a` that are set in bits 32 to 47 equal the number in bits 48
+    /// to 63
+    JumpAndEqN, JumpAndNeN, JumpAndLtUN, JumpAndGeUN,
+    /// `a = b + c`, and goes on at `n`
+    AddJump,
+    /// `a = a + n`, and goes on at bits 16 to 31
+    AddNJump,
+    /// Adds the signed number `c` to `a`; goes on at `n` if `a < b`
+    StepLtU, StepLtS,
+    /// The same, extended
+    Step32LtS,
+    /// Adds the signed number in bits 32 to 39 to `a`; goes on at bits 16 to 31 if `a` is below the number in
+    /// bits 40 to 63
+    StepLtUN, StepLtSN,
+    /// The same, extended
+    Step32LtSN,
+    /// Goes on at `n`, where the registers from `a` on are the first ones; `b` gets the result
     Call,
     /// First word of a function with `a` arguments, `b` variables in registers and `n` bytes of memory
     Enter,
@@ -138,7 +162,7 @@ codes! {
     Return,
     /// Ends the run
     Exit,
-    /// `a =` the routine with the number `b`, called with the registers from `a` on
+    /// `c =` the routine with the number `b`, called with the registers from `a` on
     Do,
     /// `a =` how many faults there were
     Faults,
@@ -158,8 +182,13 @@ pub(super) enum Leads {
     ToLabel,
     /// To a label: bits 16 to 39 are the place.
     ToLabelComparing,
+    /// To a label: bits 16 to 31 are the place.
+    ToLabelJoined,
     ToFunction,
 }
+
+/// Code up to this length has places that fit [`Leads::ToLabelJoined`]: a byte becomes four words at most.
+pub(super) const JOINED_CODE_BYTES: usize = 0x4000;
 
 /// The largest number that is compared within a jump, and the smallest.
 const SHORT: core::ops::Range<i64> = -(1 << 23)..1 << 23;
@@ -181,14 +210,30 @@ impl Word {
         Self(code as u64 | (a as u64) << 8 | place | (number as u64) << 40)
     }
 
+    /// A word with a register, a place of at most 16 bits and a number.
+    pub(super) const fn joined(code: Code, a: u8, place: u32, number: i32) -> Self {
+        let place = (place as u64 & 0xffff) << 16;
+        Self(code as u64 | (a as u64) << 8 | place).with(number)
+    }
+
     /// The number can be compared within a jump.
     pub(super) fn is_short(number: u64) -> bool {
         SHORT.contains(&number.cast_signed())
     }
 
     /// Its code; `None` for what is no word.
-    pub(super) fn code(self) -> Option<Code> {
+    pub(crate) fn code(self) -> Option<Code> {
         Code::ALL.get(self.0 as usize & 0xff).copied()
+    }
+
+    /// Enters a function that has no variables but its arguments, and no memory: nothing is to be done.
+    pub(super) fn enters_at_once(self) -> bool {
+        self.byte() == code::Enter && self.b() <= self.a() && self.place() == 0
+    }
+
+    /// It goes on elsewhere, whatever there is.
+    pub(super) fn is_unconditional(self) -> bool {
+        self.byte() == code::Jump
     }
 
     /// The next word is its number.
@@ -244,6 +289,39 @@ impl Word {
         ((self.0 as i64) >> 40) as u64
     }
 
+    /// The place of an operation and a jump in one.
+    #[inline(always)]
+    pub(crate) const fn joined_place(self) -> usize {
+        (self.0 >> 16) as usize & 0xffff
+    }
+
+    /// What is added before the comparison with [`Self::short_number`].
+    #[inline(always)]
+    pub(crate) const fn step(self) -> u64 {
+        (self.0 >> 32) as i8 as u64
+    }
+
+    /// The bits of which the comparison is with [`Self::masked_number`].
+    #[inline(always)]
+    pub(crate) const fn mask(self) -> u64 {
+        self.0 >> 32 & 0xffff
+    }
+
+    /// See [`Self::mask`].
+    #[inline(always)]
+    pub(crate) const fn masked_number(self) -> u64 {
+        self.0 >> 48
+    }
+
+    /// The same with another register for the result.
+    pub(super) fn giving(self, register: u8) -> Self {
+        match self.code() {
+            Some(Code::Call) => Self(self.0 & !0xff_0000 | u64::from(register) << 16),
+            Some(Code::Do) => Self(self.0 & !0xff00_0000 | u64::from(register) << 24),
+            _ => self.with_a(register),
+        }
+    }
+
     /// The same with another first register.
     pub(super) const fn with_a(self, a: u8) -> Self {
         Self(self.0 & !0xff00 | (a as u64) << 8)
@@ -261,7 +339,11 @@ impl Word {
                 | Code::JumpLtU
                 | Code::JumpLeU
                 | Code::JumpLtS
-                | Code::JumpLeS,
+                | Code::JumpLeS
+                | Code::AddJump
+                | Code::StepLtU
+                | Code::StepLtS
+                | Code::Step32LtS,
             ) => Leads::ToLabel,
             Some(
                 Code::JumpEqN
@@ -271,6 +353,16 @@ impl Word {
                 | Code::JumpLtSN
                 | Code::JumpGeSN,
             ) => Leads::ToLabelComparing,
+            Some(
+                Code::JumpAndEqN
+                | Code::JumpAndNeN
+                | Code::JumpAndLtUN
+                | Code::JumpAndGeUN
+                | Code::AddNJump
+                | Code::StepLtUN
+                | Code::StepLtSN
+                | Code::Step32LtSN,
+            ) => Leads::ToLabelJoined,
             Some(Code::Call) => Leads::ToFunction,
             _ => Leads::Nowhere,
         }
@@ -284,6 +376,10 @@ impl Word {
             Leads::ToLabelComparing => {
                 let rest = self.0 & !(0xff_ffff << 16);
                 Self(rest | (u64::from(place) & 0xff_ffff) << 16)
+            }
+            Leads::ToLabelJoined => {
+                let rest = self.0 & !(0xffff << 16);
+                Self(rest | (u64::from(place) & 0xffff) << 16)
             }
         }
     }
@@ -334,13 +430,35 @@ impl Code {
         })
     }
 
-    /// `a` gets a result and does nothing else: another register can get it as well.
+    /// This one and then the other in one: the first's result is what the second takes from either side.
+    pub(super) const fn then(self, second: Self) -> Option<Self> {
+        Some(match (self, second) {
+            (Self::MulN, Self::Add) => Self::MulNAdd,
+            (Self::MulN, Self::Or) => Self::MulNOr,
+            (Self::MulN, Self::Xor) => Self::MulNXor,
+            (Self::AndN, Self::Add) => Self::AndNAdd,
+            (Self::AndN, Self::Or) => Self::AndNOr,
+            (Self::AndN, Self::Xor) => Self::AndNXor,
+            (Self::ShlN, Self::Add) => Self::ShlNAdd,
+            (Self::ShlN, Self::Or) => Self::ShlNOr,
+            (Self::ShlN, Self::Xor) => Self::ShlNXor,
+            (Self::ShrUN, Self::Add) => Self::ShrUNAdd,
+            (Self::ShrUN, Self::Or) => Self::ShrUNOr,
+            (Self::ShrUN, Self::Xor) => Self::ShrUNXor,
+            (Self::Load64, Self::Add) => Self::LoadAdd64,
+            _ => return None,
+        })
+    }
+
+    /// A result is what it is there for: another register can get it as well, see [`Word::giving`].
     pub(super) const fn gives(self) -> bool {
         let this = self as u8;
-        this <= Self::LoadPhysical64 as u8
+        this <= Self::LoadAdd64 as u8
             || matches!(
                 self,
-                Self::LoadLocal
+                Self::Call
+                    | Self::Do
+                    | Self::LoadLocal
                     | Self::LoadFrame
                     | Self::LoadGlobal
                     | Self::AddressFrame

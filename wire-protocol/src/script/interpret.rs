@@ -11,6 +11,7 @@ use super::{Call, End, FaultKind, Machine, STACK_VALUES};
 use crate::bytecode::routine::Routine;
 use crate::bytecode::tag::Area;
 use crate::bytecode::word::{REGISTERS, Word, code};
+use core::convert::identity;
 
 /// The registers of what runs: a window of the stack.
 type Window = [u64; REGISTERS];
@@ -123,6 +124,41 @@ impl<M: Machine> Run<'_, '_, M> {
                 let ($a, $n) = (read!($word.a()), $word.short_number());
                 if $holds {
                     go_to!($word.short_place());
+                }
+            }};
+        }
+        macro_rules! joined {
+            ($word:ident, |$b:ident, $n:ident| $first:expr, |$r:ident, $c:ident| $second:expr) => {{
+                let ($b, $n, $c) = (read!($word.b()), $word.n(), read!($word.c()));
+                let $r = $first;
+                give!($word, $second);
+            }};
+        }
+        macro_rules! jump_if_masked {
+            ($word:ident, |$a:ident, $n:ident| $holds:expr) => {{
+                let ($a, $n) = (read!($word.a()) & $word.mask(), $word.masked_number());
+                if $holds {
+                    go_to!($word.joined_place());
+                }
+            }};
+        }
+        macro_rules! step_below {
+            ($word:ident, $made:path, |$a:ident, $b:ident| $holds:expr) => {{
+                let $a = $made(read!($word.a()).wrapping_add($word.c() as i8 as u64));
+                give!($word, $a);
+                let $b = read!($word.b());
+                if $holds {
+                    go_to!($word.place());
+                }
+            }};
+        }
+        macro_rules! step_below_short {
+            ($word:ident, $made:path, |$a:ident, $n:ident| $holds:expr) => {{
+                let $a = $made(read!($word.a()).wrapping_add($word.step()));
+                let $n = $word.short_number();
+                give!($word, $a);
+                if $holds {
+                    go_to!($word.joined_place());
                 }
             }};
         }
@@ -243,6 +279,19 @@ impl<M: Machine> Run<'_, '_, M> {
                 code::GtSN => with_number!(word, |b, n| flag(b as i64 > n as i64)),
                 code::GeSN => with_number!(word, |b, n| flag(b as i64 >= n as i64)),
 
+                code::MulNAdd => joined!(word, |b, n| b.wrapping_mul(n), |r, c| r.wrapping_add(c)),
+                code::MulNOr => joined!(word, |b, n| b.wrapping_mul(n), |r, c| r | c),
+                code::MulNXor => joined!(word, |b, n| b.wrapping_mul(n), |r, c| r ^ c),
+                code::AndNAdd => joined!(word, |b, n| b & n, |r, c| r.wrapping_add(c)),
+                code::AndNOr => joined!(word, |b, n| b & n, |r, c| r | c),
+                code::AndNXor => joined!(word, |b, n| b & n, |r, c| r ^ c),
+                code::ShlNAdd => joined!(word, |b, n| b << (n & 63), |r, c| r.wrapping_add(c)),
+                code::ShlNOr => joined!(word, |b, n| b << (n & 63), |r, c| r | c),
+                code::ShlNXor => joined!(word, |b, n| b << (n & 63), |r, c| r ^ c),
+                code::ShrUNAdd => joined!(word, |b, n| b >> (n & 63), |r, c| r.wrapping_add(c)),
+                code::ShrUNOr => joined!(word, |b, n| b >> (n & 63), |r, c| r | c),
+                code::ShrUNXor => joined!(word, |b, n| b >> (n & 63), |r, c| r ^ c),
+
                 code::Neg => one!(word, |b| b.wrapping_neg()),
                 code::Not => one!(word, |b| !b),
                 code::IsZero => one!(word, |b| flag(b == 0)),
@@ -279,6 +328,12 @@ impl<M: Machine> Run<'_, '_, M> {
                 code::LoadPhysical16 => load!(word, 2, Physical),
                 code::LoadPhysical32 => load!(word, 4, Physical),
                 code::LoadPhysical64 => load!(word, 8, Physical),
+                code::LoadAdd64 => {
+                    self.at = next;
+                    let address = read!(word.b()).wrapping_add(word.n());
+                    let value = self.load::<8>(Space::Virtual, address);
+                    give!(word, value.wrapping_add(read!(word.c())));
+                }
                 code::Store8 => store!(word, 1),
                 code::Store16 => store!(word, 2),
                 code::Store32 => store!(word, 4),
@@ -335,10 +390,33 @@ impl<M: Machine> Run<'_, '_, M> {
                 code::JumpGeUN => jump_if_short!(word, |a, n| a >= n),
                 code::JumpLtSN => jump_if_short!(word, |a, n| (a as i64) < n as i64),
                 code::JumpGeSN => jump_if_short!(word, |a, n| a as i64 >= n as i64),
+                code::JumpAndEqN => jump_if_masked!(word, |a, n| a == n),
+                code::JumpAndNeN => jump_if_masked!(word, |a, n| a != n),
+                code::JumpAndLtUN => jump_if_masked!(word, |a, n| a < n),
+                code::JumpAndGeUN => jump_if_masked!(word, |a, n| a >= n),
+                code::AddJump => {
+                    two!(word, |b, c| b.wrapping_add(c));
+                    go_to!(word.place());
+                }
+                code::AddNJump => {
+                    give!(word, read!(word.a()).wrapping_add(word.n()));
+                    go_to!(word.joined_place());
+                }
+                code::StepLtU => step_below!(word, identity, |a, b| a < b),
+                code::StepLtS => step_below!(word, identity, |a, b| (a as i64) < b as i64),
+                code::Step32LtS => {
+                    step_below!(word, sign_extended, |a, b| (a as i64) < b as i64);
+                }
+                code::StepLtUN => step_below_short!(word, identity, |a, n| a < n),
+                code::StepLtSN => step_below_short!(word, identity, |a, n| (a as i64) < n as i64),
+                code::Step32LtSN => {
+                    step_below_short!(word, sign_extended, |a, n| (a as i64) < n as i64);
+                }
                 code::Call => {
                     let call = Call {
                         next: next as u32,
                         base: base as u16,
+                        result: word.b(),
                         frame: (self.frame.0 as u16, self.frame.1 as u16),
                     };
                     base += usize::from(word.a());
@@ -365,12 +443,12 @@ impl<M: Machine> Run<'_, '_, M> {
                         count!();
                         break End::Finished { value };
                     };
-                    set(registers, 0, value);
                     base = usize::from(call.base);
                     let Some(outer) = window(stack, base) else {
                         break End::Broken { at: next as u32 };
                     };
                     registers = outer;
+                    set(registers, call.result, value);
                     go_to!(call.next as usize);
                 }
                 code::Exit => {
@@ -383,7 +461,8 @@ impl<M: Machine> Run<'_, '_, M> {
                     };
                     let first = word.a();
                     let arguments = [0, 1, 2].map(|index| read!(first.saturating_add(index)));
-                    give!(word, with_budget!(self.routine(routine, arguments)));
+                    let value = with_budget!(self.routine(routine, arguments));
+                    set(registers, word.c(), value);
                 }
                 code::Faults => give!(word, self.faults()),
                 code::Forgive => give!(word, flag(self.forgive(read!(word.b())))),

@@ -55,6 +55,8 @@ struct Call {
     next: u32,
     /// Where its registers begin.
     base: u16,
+    /// Its register that gets the result.
+    result: u8,
     /// Where the caller's frame begins, and where it ends.
     frame: (u16, u16),
 }
@@ -75,6 +77,7 @@ impl Workspace {
         let call = Call {
             next: 0,
             base: 0,
+            result: 0,
             frame: (0, 0),
         };
         Self {

@@ -61,13 +61,13 @@ impl<M: Machine> Run<'_, '_, M> {
         self.record = Some(memory);
     }
 
-    /// Makes a record of values.
-    pub(super) fn record(&mut self, values: &[Argument<'_>]) {
+    /// Makes a record of values of the operation at that place of the code.
+    pub(super) fn record(&mut self, values: &[Argument<'_>], site: u32) {
         let Some(memory) = self.record.take() else {
             return;
         };
         if let Ok(arguments) = Arguments::encode_into(values, &mut memory.encoded) {
-            self.machine.record(self.site(), arguments);
+            self.machine.record(site, arguments);
         }
         self.record = Some(memory);
     }

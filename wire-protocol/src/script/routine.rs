@@ -73,6 +73,7 @@ impl<M: Machine> Run<'_, '_, M> {
         if self.ask(Ask::Branches(BranchCall::Check)) == 0 {
             return 0;
         }
+        let site = self.site();
         let count = (0..BRANCHES_MAX).take_while(|number| self.machine.branch(*number).is_some());
         for number in (0..count.count()).rev() {
             let Some(branch) = self.machine.branch(number) else {
@@ -83,7 +84,7 @@ impl<M: Machine> Run<'_, '_, M> {
             }
             let notes = u64::from(branch.notes.to_bits());
             let values = [number as u64, branch.from, branch.to, notes];
-            self.record(&values.map(Argument::Number));
+            self.record(&values.map(Argument::Number), site);
         }
         1
     }

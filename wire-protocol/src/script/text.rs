@@ -130,7 +130,13 @@ impl Text {
         // A variable may be shorter than a piece.
         let before_end = run.own_bytes_at(self.address).unwrap_or(before_end);
         let mut len = (before_end.min(PIECE_BYTES) / width * width).max(width);
-        if !run.try_read(Space::Virtual, self.address, self.piece.get_mut(..len)?) {
+        let is_read = if len == PIECE_BYTES {
+            // Of a known length: it is read in few instructions.
+            run.try_read(Space::Virtual, self.address, &mut self.piece)
+        } else {
+            run.try_read(Space::Virtual, self.address, self.piece.get_mut(..len)?)
+        };
+        if !is_read {
             len = width;
             if !run.try_read(Space::Virtual, self.address, self.piece.get_mut(..len)?) {
                 run.fault(FaultKind::Read(self.address));

@@ -45,6 +45,79 @@ pub(super) fn fused(compare: Word, label: u32, unless_zero: bool) -> Option<Word
     }
 }
 
+/// An operation and the jump after it in one word. Registers from `variables` on hold what one
+/// operation takes: what the jump took is nobody else's.
+pub(super) fn joined(before: Word, jump: Word, variables: u8) -> Option<Word> {
+    let (first, second) = (before.code()?, jump.code()?);
+    match first {
+        Code::AndN if before.a() == jump.a() && before.a() >= variables => {
+            masked(before, jump, second)
+        }
+        _ if is_step(before) => stepped(before, jump, second),
+        Code::Add if second == Code::Jump => {
+            let word = Word::of(Code::AddJump, before.a(), before.b(), before.c());
+            Some(word.with(jump.n() as i32))
+        }
+        _ => None,
+    }
+}
+
+/// A comparison of some bits.
+fn masked(before: Word, jump: Word, second: Code) -> Option<Word> {
+    let (place, number) = match second {
+        Code::JumpZero | Code::JumpNotZero => (jump.place(), 0),
+        _ => (jump.short_place(), jump.short_number()),
+    };
+    let code = match second {
+        Code::JumpZero | Code::JumpEqN => Code::JumpAndEqN,
+        Code::JumpNotZero | Code::JumpNeN => Code::JumpAndNeN,
+        Code::JumpLtUN => Code::JumpAndLtUN,
+        Code::JumpGeUN => Code::JumpAndGeUN,
+        _ => return None,
+    };
+    let mask = u16::try_from(before.n()).ok()?;
+    let number = u16::try_from(number).ok()?;
+    let bits = u32::from(mask) | u32::from(number) << 16;
+    let place = u32::try_from(place).ok()?;
+    Some(Word::joined(code, before.b(), place, bits.cast_signed()))
+}
+
+/// It adds a number to a variable.
+pub(super) fn is_step(word: Word) -> bool {
+    matches!(word.code(), Some(Code::AddN | Code::AddN32)) && word.a() == word.b()
+}
+
+/// A variable that a number is added to.
+fn stepped(before: Word, jump: Word, second: Code) -> Option<Word> {
+    let (first, a) = (before.code()?, before.a());
+    if (first, second) == (Code::AddN, Code::Jump) {
+        let place = u32::try_from(jump.place()).ok()?;
+        return Some(Word::joined(Code::AddNJump, a, place, before.n() as i32));
+    }
+    let step = i8::try_from(before.n().cast_signed()).ok()?;
+    let code = match (first, second) {
+        (Code::AddN, Code::JumpLtU) => Code::StepLtU,
+        (Code::AddN, Code::JumpLtS) => Code::StepLtS,
+        (Code::AddN32, Code::JumpLtS) => Code::Step32LtS,
+        (Code::AddN, Code::JumpLtUN) => Code::StepLtUN,
+        (Code::AddN, Code::JumpLtSN) => Code::StepLtSN,
+        (Code::AddN32, Code::JumpLtSN) => Code::Step32LtSN,
+        _ => return None,
+    };
+    if a != jump.a() {
+        return None;
+    }
+    if matches!(second, Code::JumpLtU | Code::JumpLtS) {
+        // The other side may be the variable itself, after the step: it is read after it, too.
+        let word = Word::of(code, a, jump.b(), step.cast_unsigned());
+        return Some(word.with(jump.n() as i32));
+    }
+    let place = u32::try_from(jump.short_place()).ok()?;
+    let low = u32::from(step.cast_unsigned());
+    let number = (jump.short_number() as u32) << 8;
+    Some(Word::joined(code, a, place, (low | number).cast_signed()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,7 +11,7 @@ mod operation;
 use super::decode::{Operand, decode};
 use super::op::Op;
 use super::program::{Function, Program};
-use super::word::{Code, SCRATCH, Word};
+use super::word::{Code, JOINED_CODE_BYTES, Leads, SCRATCH, Word};
 use super::{DEPTH, Verified};
 
 /// Where a value on the stack is.
@@ -49,7 +49,14 @@ pub(super) struct Translator<'p, 'a, S> {
     sink: S,
     /// What is wanted has been given.
     is_done: bool,
+    /// The last word, and the one before.
     pending: Option<Pending>,
+    earlier: Option<Pending>,
+    /// The last word before the last label, if a jump behind that label may yet be joined to it: then
+    /// nothing has been given to the sink since.
+    above_label: Option<Pending>,
+    /// The code is short enough for [`Leads::ToLabelJoined`](super::word::Leads).
+    is_short: bool,
     entries: [Entry; DEPTH],
     /// Values on the stack; `None` where nothing runs on to.
     depth: Option<usize>,
@@ -70,6 +77,9 @@ pub(super) fn translate<S: Sink>(program: &Verified<'_>, sink: S) -> S {
         sink,
         is_done: false,
         pending: None,
+        earlier: None,
+        above_label: None,
+        is_short: program.code().len() <= JOINED_CODE_BYTES,
         entries: [Entry::Home; DEPTH],
         depth: Some(0),
         variables: program.registers(),
@@ -132,28 +142,58 @@ impl<S: Sink> Translator<'_, '_, S> {
         if self.depth.is_some() {
             self.bring_home(0);
         }
+        let last = self.pending.filter(|last| jump::is_step(last.word));
+        if last.is_some() {
+            self.take_back();
+        }
         self.settle();
-        self.sink.label();
+        match last {
+            Some(_) => self.above_label = last,
+            None => self.sink.label(),
+        }
         self.depth = Some(depth);
         for entry in self.entries.iter_mut().take(depth) {
             *entry = Entry::Home;
         }
     }
 
-    /// Nothing can change the last word any more.
+    /// Nothing can change the last words any more.
     fn settle(&mut self) {
-        if let Some(Pending { word, at }) = self.pending.take()
-            && !self.is_done
-        {
+        self.settle_label();
+        let (earlier, last) = (self.earlier.take(), self.pending.take());
+        earlier.into_iter().chain(last).for_each(|it| self.sink(it));
+    }
+
+    fn settle_label(&mut self) {
+        if let Some(above) = self.above_label.take() {
+            self.sink(above);
+            self.sink.label();
+        }
+    }
+
+    fn sink(&mut self, Pending { word, at }: Pending) {
+        if !self.is_done {
             self.is_done = !self.sink.word(word, at);
         }
     }
 
-    /// A word that nothing changes.
+    /// The next word, of the operation that is being translated.
     fn push_word(&mut self, word: Word) {
-        self.settle();
-        let at = self.at;
-        self.pending = Some(Pending { word, at });
+        self.push_word_of(word, self.at);
+    }
+
+    /// The next word, of the operation at a place.
+    fn push_word_of(&mut self, word: Word, at: u32) {
+        let before = self.pending.replace(Pending { word, at });
+        if let Some(settled) = core::mem::replace(&mut self.earlier, before) {
+            self.settle_label();
+            self.sink(settled);
+        }
+    }
+
+    /// Takes the last word back.
+    fn take_back(&mut self) -> Option<Pending> {
+        core::mem::replace(&mut self.pending, self.earlier.take())
     }
 
     fn push_wide(&mut self, a: u8, number: u64) {
@@ -260,7 +300,7 @@ impl<S: Sink> Translator<'_, '_, S> {
     fn taken_back(&mut self, register: u8, wanted: impl FnOnce(Code) -> bool) -> Option<Word> {
         let word = self.pending?.word;
         let fits = word.a() == register && wanted(word.code()?);
-        fits.then(|| self.pending.take())?;
+        fits.then(|| self.take_back())?;
         Some(word)
     }
 
@@ -275,10 +315,7 @@ impl<S: Sink> Translator<'_, '_, S> {
             Entry::Home => {
                 let at = self.pending.map_or(self.at, |pending| pending.at);
                 match self.taken_back(home, |code| code.gives() && !kept) {
-                    Some(word) => {
-                        let word = word.with_a(variable);
-                        self.pending = Some(Pending { word, at });
-                    }
+                    Some(word) => self.push_word_of(word.giving(variable), at),
                     None => self.push_word(Word::of(Code::Move, variable, home, 0)),
                 }
             }
@@ -290,7 +327,7 @@ impl<S: Sink> Translator<'_, '_, S> {
         let label = self.label_number(target);
         let Some(unless_zero) = unless_zero else {
             self.bring_home(0);
-            self.push_word(Word::of(Code::Jump, 0, 0, 0).with(label.cast_signed()));
+            self.push_jump(Word::of(Code::Jump, 0, 0, 0).with(label.cast_signed()));
             self.depth = None;
             return;
         };
@@ -298,21 +335,19 @@ impl<S: Sink> Translator<'_, '_, S> {
         if let Entry::Number(number) = entry {
             self.bring_home(0);
             if (number != 0) == unless_zero {
-                self.push_word(Word::of(Code::Jump, 0, 0, 0).with(label.cast_signed()));
+                self.push_jump(Word::of(Code::Jump, 0, 0, 0).with(label.cast_signed()));
             }
             return;
         }
         let fused = |word| jump::fused(word, label, unless_zero);
-        let at = self.pending.map_or(self.at, |pending| pending.at);
         let compare = match (entry, self.pending) {
             (Entry::Home, Some(Pending { word, .. })) if word.a() == home => fused(word),
             _ => None,
         };
         if let Some(word) = compare {
-            self.pending = None;
+            self.take_back();
             self.bring_home(0);
-            self.settle();
-            self.pending = Some(Pending { word, at });
+            self.push_jump(word);
             return;
         }
         self.bring_home(0);
@@ -323,7 +358,34 @@ impl<S: Sink> Translator<'_, '_, S> {
             Code::JumpZero
         };
         let word = Word::of(code, register, 0, 0);
-        self.push_word(word.with(label.cast_signed()));
+        self.push_jump(word.with(label.cast_signed()));
+    }
+
+    /// A jump, in one word with what is before it if there is one for both.
+    fn push_jump(&mut self, jump: Word) {
+        self.step_to(jump);
+        let before = self.pending.map(|pending| pending.word);
+        let joined = before.and_then(|before| jump::joined(before, jump, self.variables));
+        match joined.filter(|word| self.is_short || word.leads() == Leads::ToLabel) {
+            Some(word) => {
+                let at = self.take_back().map_or(self.at, |before| before.at);
+                self.push_word_of(word, at);
+            }
+            None => self.push_word(jump),
+        }
+    }
+
+    /// A jump right behind a label, where the end of a loop comes from a step: that step jumps as well, past the
+    /// label. Where it does not, the jump itself finds what the step found.
+    fn step_to(&mut self, jump: Word) {
+        let (Some(above), None) = (self.above_label, self.pending) else {
+            return;
+        };
+        let stepped = jump::joined(above.word, jump, self.variables);
+        if let Some(word) = stepped.filter(|_| self.is_short && !jump.is_unconditional()) {
+            self.above_label = Some(Pending { word, ..above });
+            self.settle_label();
+        }
     }
 
     fn label_number(&self, target: u32) -> u32 {
@@ -397,7 +459,7 @@ impl<S: Sink> Translator<'_, '_, S> {
         let function = self.program.function(index).unwrap_or_default();
         let first = self.last(function.arguments);
         self.push(Entry::Home);
-        let word = Word::of(Code::Call, first, 0, 0);
+        let word = Word::of(Code::Call, first, first, 0);
         self.push_word(word.with(i32::from(index)));
     }
 }

@@ -173,7 +173,7 @@ impl<S: Sink> Translator<'_, '_, S> {
             (Op::Do, Operand::Routine(routine)) => {
                 let a = self.last(routine.arguments());
                 self.push(Entry::Home);
-                self.push_word(Word::of(Code::Do, a, routine as u8, 0));
+                self.push_word(Word::of(Code::Do, a, routine as u8, a));
             }
             (Op::Faults, _) => {
                 let a = self.result();
@@ -223,6 +223,11 @@ impl<S: Sink> Translator<'_, '_, S> {
             let b = self.register_of(right, right_home);
             return self.give(Word::of(code, 0, b, 0).with(short));
         }
+        if let Some(word) = self.joined(code, (left, left_home), (right, right_home)) {
+            let at = self.take_back().map_or(self.at, |before| before.at);
+            let a = self.result();
+            return self.push_word_of(word.with_a(a), at);
+        }
         let left = self.register_of(left, left_home);
         let right = self.register_of(right, right_home);
         let (b, c) = if is_mirrored {
@@ -231,6 +236,26 @@ impl<S: Sink> Translator<'_, '_, S> {
             (left, right)
         };
         self.give(Word::of(code, 0, b, c));
+    }
+
+    /// The last word and this operation in one, if one of its sides is what that word gives.
+    fn joined(&self, code: Code, left: (Entry, u8), right: (Entry, u8)) -> Option<Word> {
+        let first = self.pending?.word;
+        let code = first.code()?.then(code)?;
+        let given = (Entry::Home, first.a());
+        let other = if right == given {
+            left
+        } else if left == given {
+            right
+        } else {
+            return None;
+        };
+        let c = match other {
+            (Entry::Home, home) => home,
+            (Entry::Variable(register), _) => register,
+            (Entry::Number(_), _) => return None,
+        };
+        Some(Word::of(code, 0, first.b(), c).with(first.n() as i32))
     }
 
     /// The word gives the next value.

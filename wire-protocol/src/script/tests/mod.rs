@@ -1,5 +1,6 @@
 //! Programs on a machine made of a few bytes.
 
+mod joined;
 mod machine;
 mod operations;
 mod routines;
