@@ -218,7 +218,7 @@ fn of_event(refusal: &EventRefusal) -> String {
             limit_bytes,
             asked_bytes,
         } => format!(
-            "the actions take {} bytes, with the variables of every core, and a big event holds \
+            "the actions take {} bytes, with all that they need to run, and a big event holds \
              {}; make them smaller, or load the driver with a larger big_action_bytes",
             count(asked_bytes),
             count(limit_bytes)

@@ -37,14 +37,13 @@ pub fn run<'s, P: Ports>(
         .split_at_mut_checked(LOCAL_BYTES)
         .ok_or(too_long(room))?;
     locals.fill(0);
-    let room = memory.len();
+    let limit_bytes = memory.len() as u64;
     let Some(decoded) = Decoded::new(&verified, memory) else {
         let (needed, _) = verified.decoded_bytes();
-        let bytes = |it| u32::try_from(it).unwrap_or(u32::MAX);
-        return Err(Refusal::Event(EventRefusal::ActionTooBig {
-            limit_bytes: bytes(room),
-            asked_bytes: bytes(needed),
-        }));
+        return Err(Refusal::TooLong {
+            limit_bytes,
+            asked_bytes: needed as u64,
+        });
     };
     let frame = Frame {
         core,

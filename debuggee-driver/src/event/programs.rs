@@ -1,11 +1,10 @@
 //! The programs of an event: verified when it is added, kept in its event object, run from there.
 //!
-//! An event object is a header, the condition's buffer, the actions' buffer, and the scripts as they
-//! run. The actions' buffer holds the script, the machine code, and the locals that the scripts have on
-//! each core. Written with every core halted; afterwards only the locals change, those of a core by that
+//! An event object is a header, the condition's buffer, and the actions: the script, the machine code, the
+//! locals that the scripts have on each core, and the scripts as they run. Written with every core halted; afterwards only the locals change, those of a core by that
 //! core.
 
-use crate::pool::budget::{CACHE_LINE_BYTES, EVENT_HEADER_BYTES, ObjectSizes};
+use crate::pool::budget::{EVENT_HEADER_BYTES, ObjectSizes};
 use crate::port::PhysicalMemory;
 use wire_protocol::address::{CoreId, Extent, GuestPhysical};
 use wire_protocol::bytecode::program::Layout;
@@ -176,14 +175,15 @@ impl Needs {
                 asked_bytes: self.action_bytes,
             }));
         }
-        let (_, big_decoded_bytes) = sizes.decoded(PoolClass::BigEvent);
-        if self.decoded_bytes > big_decoded_bytes {
+        let with_decoded_bytes = self.action_bytes.saturating_add(self.decoded_bytes);
+        let big_room_bytes = sizes.room(PoolClass::BigEvent);
+        if with_decoded_bytes > big_room_bytes {
             return Err(Refusal::Event(EventRefusal::ActionTooBig {
-                limit_bytes: big_decoded_bytes,
-                asked_bytes: self.decoded_bytes,
+                limit_bytes: big_room_bytes,
+                asked_bytes: with_decoded_bytes,
             }));
         }
-        let (_, regular_decoded_bytes) = sizes.decoded(PoolClass::RegularEvent);
+        let regular_room_bytes = sizes.room(PoolClass::RegularEvent);
         let too_big = if self.condition_bytes > sizes.regular_condition_bytes {
             TooBig {
                 part: ProgramPart::Condition,
@@ -196,11 +196,11 @@ impl Needs {
                 regular_bytes: sizes.regular_action_bytes,
                 asked_bytes: self.action_bytes,
             }
-        } else if self.decoded_bytes > regular_decoded_bytes {
+        } else if with_decoded_bytes > regular_room_bytes {
             TooBig {
                 part: ProgramPart::Action,
-                regular_bytes: regular_decoded_bytes,
-                asked_bytes: self.decoded_bytes,
+                regular_bytes: regular_room_bytes,
+                asked_bytes: with_decoded_bytes,
             }
         } else {
             return Ok((PoolClass::RegularEvent, None));
@@ -307,7 +307,7 @@ impl StoredPrograms {
     pub fn write(
         mem: &mut impl PhysicalMemory,
         object: u64,
-        (action_offset, decoded_offset): (u32, u32),
+        action_offset: u32,
         programs: &Programs<'_>,
         needs: &Needs,
         buffer: Option<Extent<GuestPhysical>>,
@@ -327,7 +327,7 @@ impl StoredPrograms {
             condition_locals_bytes: locals(needs.condition),
             script_locals_bytes: locals(needs.script),
             cores: needs.cores as u16,
-            decoded_offset,
+            decoded_offset: action_offset.saturating_add(needs.action_bytes),
             condition_decoded_bytes: kept(needs.condition),
             script_decoded_bytes: kept(needs.script),
             locals_at: 0,
@@ -448,15 +448,6 @@ fn decode(mem: &mut impl PhysicalMemory, at: u64, bytes: &[u8], script: Option<S
     };
     let room = script.decoded.needed_bytes as usize;
     mem.with_bytes_mut(at, room, |memory| verified.decode_into(memory));
-}
-
-/// Where the actions' buffer starts in an event object.
-#[must_use]
-pub const fn action_offset(class: PoolClass, sizes: &ObjectSizes) -> u32 {
-    let (condition_bytes, _) = sizes.buffers(class);
-    EVENT_HEADER_BYTES
-        .saturating_add(condition_bytes)
-        .next_multiple_of(CACHE_LINE_BYTES)
 }
 
 fn clear(mem: &mut impl PhysicalMemory, at: u64, len_bytes: u64) {

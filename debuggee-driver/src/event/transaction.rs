@@ -9,7 +9,7 @@ mod reserve;
 use super::installed::Installed;
 use super::owner::Owner;
 use super::plan::{Facts, Plan, Resolver};
-use super::programs::{StoredPrograms, action_offset};
+use super::programs::StoredPrograms;
 use super::registry::NewRecord;
 use super::trigger::{Key, TriggerKind};
 use crate::ept::hook::NewHook;
@@ -228,10 +228,7 @@ impl Installed {
         let programs = StoredPrograms::write(
             mem,
             object,
-            (
-                action_offset(plan.event_class, &sizes),
-                sizes.decoded(plan.event_class).0,
-            ),
+            sizes.action_at(plan.event_class),
             &spec.programs,
             &plan.programs,
             buffer,

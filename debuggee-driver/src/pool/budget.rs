@@ -62,13 +62,8 @@ pub const TABLES_PER_PAGE_OBJECT: u32 = 2;
 /// From the start of the object of an intercepted thread to its record: behind the page and its tables.
 pub const INTERCEPTION_RECORD_AT: u32 = (1 + TABLES_PER_PAGE_OBJECT) * PAGE_BYTES as u32;
 
-/// Bytes that an event has for its scripts as they run, whatever its buffers: enough for each that fits the
-/// smallest of them.
+/// Bytes that an event has for its scripts as they run, beside what its actions leave of their buffer.
 pub const DECODED_BYTES: u32 = 4096;
-
-/// And for each byte of a regular event's buffers; a big event has one, as what is that big is so for its texts
-/// and variables. A script's code grows to two or three times its length, its tables and texts do not.
-pub const DECODED_PER_BYTE: u32 = 2;
 
 /// Sizes that the design constants decide. A bigger value costs that many arena bytes per
 /// object.
@@ -104,8 +99,7 @@ impl ObjectSizes {
     pub const fn object_bytes(&self, class: PoolClass) -> u32 {
         let bytes = match class {
             PoolClass::RegularEvent | PoolClass::BigEvent => {
-                let (at, len_bytes) = self.decoded(class);
-                at.saturating_add(len_bytes)
+                self.action_at(class).saturating_add(self.room(class))
             }
             PoolClass::RegularSafeBuffer => self.regular_safe_buffer_bytes,
             PoolClass::BigSafeBuffer => self.big_safe_buffer_bytes,
@@ -126,21 +120,27 @@ impl ObjectSizes {
         }
     }
 
-    /// Where in an event of `class` its scripts are as they run, and the bytes for them.
+    /// From the start of an event of `class` to its actions.
     #[must_use]
-    pub const fn decoded(&self, class: PoolClass) -> (u32, u32) {
+    pub const fn action_at(&self, class: PoolClass) -> u32 {
+        let (condition_bytes, _) = self.buffers(class);
+        let front = EVENT_HEADER_BYTES.saturating_add(condition_bytes);
+        round_up(front, CACHE_LINE_BYTES)
+    }
+
+    /// Bytes of an event of `class` for its actions and for all its scripts as they run. A script's code grows to
+    /// about its length and a half, its tables and texts do not: a big event has its buffers once more, so that
+    /// whatever fits them can run.
+    #[must_use]
+    pub const fn room(&self, class: PoolClass) -> u32 {
         let (condition_bytes, action_bytes) = self.buffers(class);
-        let at = event_bytes(condition_bytes, action_bytes);
-        let per_byte = match class {
-            PoolClass::BigEvent => 1,
-            _ => DECODED_PER_BYTE,
+        let once_more = match class {
+            PoolClass::BigEvent => condition_bytes.saturating_add(action_bytes),
+            _ => 0,
         };
-        let bytes = condition_bytes.saturating_add(action_bytes);
-        let len_bytes = bytes.saturating_mul(per_byte);
-        (
-            round_up(at, CACHE_LINE_BYTES),
-            len_bytes.saturating_add(DECODED_BYTES),
-        )
+        action_bytes
+            .saturating_add(once_more)
+            .saturating_add(DECODED_BYTES)
     }
 
     /// Alignment of an object of `class`, in bytes.
@@ -165,11 +165,6 @@ pub const fn has_tables(class: PoolClass) -> bool {
             | PoolClass::Monitor
             | PoolClass::ThreadInterception
     )
-}
-
-const fn event_bytes(condition_bytes: u32, action_bytes: u32) -> u32 {
-    let front = EVENT_HEADER_BYTES.saturating_add(condition_bytes);
-    round_up(front, CACHE_LINE_BYTES).saturating_add(action_bytes)
 }
 
 /// To the next multiple; values that have none stay (no arena can hold them anyway).
@@ -210,14 +205,12 @@ mod tests {
     #[test]
     fn default_objects_have_the_documented_sizes() {
         let sizes = ObjectSizes::DEFAULT;
-        let decoded = |class| sizes.decoded(class);
-        assert_eq!(
-            decoded(PoolClass::RegularEvent),
-            (256 + 8192, 2 * (100 + 8192) + 4096)
-        );
+        assert_eq!(sizes.action_at(PoolClass::RegularEvent), 256);
+        assert_eq!(sizes.room(PoolClass::RegularEvent), 8192 + 4096);
+        assert_eq!(sizes.object_bytes(PoolClass::RegularEvent), 12_544);
         let big = 4096 + 80 * 1024;
-        assert_eq!(decoded(PoolClass::BigEvent), (128 + big, big + 4096));
-        assert_eq!(sizes.object_bytes(PoolClass::RegularEvent), 29_184);
+        assert_eq!(sizes.action_at(PoolClass::BigEvent), 128 + 4096);
+        assert_eq!(sizes.room(PoolClass::BigEvent), 80 * 1024 + big + 4096);
         assert_eq!(sizes.object_bytes(PoolClass::BigEvent), 176_256);
         assert_eq!(sizes.object_bytes(PoolClass::RegularSafeBuffer), 4096);
         assert_eq!(sizes.object_bytes(PoolClass::BigSafeBuffer), 80 * 1024);

@@ -83,12 +83,12 @@ fn load_fails_with_numbers_when_the_levels_do_not_fit() {
 
 #[test]
 fn an_empty_pool_carves_by_itself_but_leaves_what_is_for_prealloc() {
-    let mut pools = pools(1, NONE, CHUNK_BYTES - 70_000);
+    let mut pools = pools(1, NONE, CHUNK_BYTES - 30_000);
     let first = pools.reserve(PoolClass::RegularEvent).unwrap();
     let second = pools.reserve(PoolClass::RegularEvent).unwrap();
     assert_ne!(pools.phys(&first), pools.phys(&second));
     let left = pools.arena().left_bytes();
-    assert!(left >= CHUNK_BYTES - 70_000);
+    assert!(left >= CHUNK_BYTES - 30_000);
     assert_eq!(
         pools.reserve(PoolClass::RegularEvent),
         Err(Refusal::PoolExhausted {
@@ -97,7 +97,7 @@ fn an_empty_pool_carves_by_itself_but_leaves_what_is_for_prealloc() {
             in_use: 2,
             needed: 1,
             most: 2048,
-            object_bytes: 29_184,
+            object_bytes: 12_544,
             arena_left_bytes: left,
             possible: 1,
             refill_ms: 0,

@@ -97,8 +97,8 @@ pub(crate) fn measure() -> Vec<Cost> {
     for (column, cpus) in PROCESSORS.into_iter().enumerate() {
         let mut lab = Lab::with(&Options {
             cpus,
-            // Room for a thousand events more.
-            params: vec![("arena_bytes".into(), (48 << 20).to_string())],
+            // Room for a thousand events more, on four processors, too.
+            params: vec![("arena_bytes".into(), (24 << 20).to_string())],
             ..Options::default()
         });
         lab.load_probe();

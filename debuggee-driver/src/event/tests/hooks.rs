@@ -167,7 +167,7 @@ fn an_event_that_is_refused_half_way_leaves_no_trace() {
     let view = world.view();
     // Room for an event object is left, which the hook would carve, but not for a page object.
     let arena = world.installed.pools_mut().arena_mut();
-    while arena.carvable_count(4096, 4096, 10) > 9 {
+    while arena.carvable_count(4096, 4096, 6) > 5 {
         arena.carve(4096, 4096).unwrap();
     }
     let state = world.state();
