@@ -28,3 +28,4 @@ pub mod symbol;
 pub mod timeout;
 pub mod transport;
 pub mod types;
+mod unpacked;

@@ -1023,7 +1023,7 @@ local REPLY_BODIES = {
         c:registers()
     end,
     Memory = function(c)
-        c:num("length * 2 + packed")
+        c:num("length * 2 + packed + packing * 65536")
         c:rest("content")
     end,
     Physical = function(c)

@@ -69,11 +69,11 @@ const ORDERS: [Order; 2] = [
         root: "wire-protocol/src/lib.rs",
         ranks: &[
             &["script", "print"],
-            &["packet", "link", "pack"],
+            &["packet", "link"],
             &["event"],
             &["refusal"],
             &["bytecode", "frame", "transport", "instruction", "secure"],
-            &["register", "branch", "crc", "digest", "pool"],
+            &["register", "branch", "crc", "digest", "pack", "pool"],
             &["address", "baud", "closed", "codec", "dropped", "limits"],
         ],
         outside: &[],

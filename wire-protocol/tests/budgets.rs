@@ -12,6 +12,7 @@ use wire_protocol::event::{
     EventChange, EventSpec, Filter, FreeCounts, PoolClass, Selection, Trigger,
 };
 use wire_protocol::limits::MESSAGE_BYTES;
+use wire_protocol::pack::Packing;
 use wire_protocol::packet::{
     AddResults, EventSpecs, Features, Hits, MemoryAt, Message, Notice, RegisterValues, Reply,
     Request, Stop, StopCause, StopTask, TaskName,
@@ -245,27 +246,33 @@ fn four_kibibytes_fit_their_budget() {
             },
             Reply::Memory {
                 len_bytes: 4096,
-                compressed: false,
+                packing: None,
                 bytes: &noise,
             },
         )]);
         hold(&format!("4 KiB without a zero byte, {place}"), 4160, bytes);
     }
-    let bytes = exchange(&[(
-        Request::ReadMemory {
-            at: MemoryAt::Physical {
-                address: GuestPhysical(0xf_ffff_f000),
+    for packing in [Packing::Model, Packing::Quick] {
+        let bytes = exchange(&[(
+            Request::ReadMemory {
+                at: MemoryAt::Physical {
+                    address: GuestPhysical(0xf_ffff_f000),
+                },
+                len_bytes: 4096,
+                expected: None,
             },
-            len_bytes: 4096,
-            expected: None,
-        },
-        Reply::Memory {
-            len_bytes: 4096,
-            compressed: true,
-            bytes: noise.get(..2200).unwrap(),
-        },
-    )]);
-    hold("4 KiB compressed to 2200, physical", 2300, bytes);
+            Reply::Memory {
+                len_bytes: 4096,
+                packing: Some(packing),
+                bytes: noise.get(..2200).unwrap(),
+            },
+        )]);
+        hold(
+            &format!("4 KiB packed to 2200, {packing:?}, physical"),
+            2300,
+            bytes,
+        );
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::shared::Shared;
 use wire_protocol::address::{CoreId, GuestPhysical, GuestVirtual, PAGE_BYTES};
 use wire_protocol::digest::Digest;
 use wire_protocol::limits;
-use wire_protocol::pack;
+use wire_protocol::pack::{self, Packing};
 use wire_protocol::packet::{Features, MemoryAt, Reply};
 use wire_protocol::refusal::Refusal;
 use wire_protocol::register::Register;
@@ -119,8 +119,10 @@ pub fn read<'s, P: Ports>(
     {
         return Ok(Reply::MemoryAsExpected);
     }
-    let packed = if shared.host_can(Features::REPEATED_MEMORY) {
-        repeated(bytes)
+    let packed = if bytes.len() < PACKED_FROM_BYTES {
+        None
+    } else if shared.host_can(Features::QUICK_MEMORY) {
+        quicker(bytes, rest)
     } else if shared.host_can(Features::COMPRESSED_MEMORY) {
         shorter(bytes, rest)
     } else {
@@ -128,29 +130,38 @@ pub fn read<'s, P: Ports>(
     };
     Ok(Reply::Memory {
         len_bytes: present as u32,
-        compressed: packed.is_some(),
-        bytes: packed.unwrap_or(bytes),
+        packing: packed.map(|(packing, _)| packing),
+        bytes: packed.map_or(bytes, |(_, packed)| packed),
     })
 }
 
 /// Less than this is sent as it is: what packing would gain, the answer's frame has anyway.
 const PACKED_FROM_BYTES: usize = 64;
 
-/// `bytes` packed, if that makes them shorter; `room` is for that and the work it takes.
-fn shorter<'s>(bytes: &[u8], room: &'s mut [u8]) -> Option<&'s [u8]> {
-    if bytes.len() < PACKED_FROM_BYTES {
-        return None;
-    }
+/// Content that was packed, and how.
+type Packed<'s> = (Packing, &'s [u8]);
+
+/// `bytes` packed as short as can be, if that makes them shorter; `room` is for that and the work it takes.
+fn shorter<'s>(bytes: &[u8], room: &'s mut [u8]) -> Option<Packed<'s>> {
     let (work, out) = room.split_at_mut_checked(pack::WORK_BYTES)?;
     let len = pack::pack(bytes, work, out.get_mut(..bytes.len() - 1)?)?;
-    out.get(..len)
+    Some((Packing::Model, out.get(..len)?))
 }
 
-/// The byte that `bytes` are, if there are several and all of them are the same.
-fn repeated(bytes: &[u8]) -> Option<&[u8]> {
-    let (first, behind) = bytes.split_first_chunk::<1>()?;
-    // Each is like the one before it.
-    (!behind.is_empty() && behind == bytes.get(..behind.len())?).then_some(first)
+/// Asking for more than this is asking for much, of which others are under way: there the processor is what takes the time, and
+/// packing takes more of it than the bytes that are saved.
+const QUICK_UP_TO_BYTES: usize = PAGE_BYTES as usize;
+
+/// `bytes` packed as it is worth on a fast line, if that makes them shorter; `room` is for that.
+fn quicker<'s>(bytes: &'s [u8], room: &'s mut [u8]) -> Option<Packed<'s>> {
+    if let Some(byte) = pack::repeated(bytes) {
+        return Some((Packing::Repeated, byte));
+    }
+    if bytes.len() > QUICK_UP_TO_BYTES {
+        return None;
+    }
+    let len = pack::quick::pack(bytes, room.get_mut(..bytes.len() - 1)?)?;
+    Some((Packing::Quick, room.get(..len)?))
 }
 
 /// What may not be written: the arena, and the driver's code as well, which may be read.
@@ -263,4 +274,60 @@ pub fn digest<'s, P: Ports>(
         hasher.update(&page);
     }
     Ok(Reply::Digest(hasher.digest()))
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use super::*;
+    use std::vec;
+    use std::vec::Vec;
+
+    /// Room as the driver has it.
+    const ROOM_BYTES: usize = limits::MEMORY_BYTES + pack::WORK_BYTES;
+
+    /// What compilers make of the beginning of a function, over and over.
+    fn code(len: usize) -> Vec<u8> {
+        const BEGINNING: [u8; 16] = [
+            0x0f, 0x1f, 0x44, 0x00, 0x00, 0x55, 0x48, 0x89, 0xe5, 0x53, 0x48, 0x89, 0xfb, 0x48,
+            0x8b, 0x07,
+        ];
+        BEGINNING.iter().copied().cycle().take(len).collect()
+    }
+
+    #[test]
+    fn page_of_code_is_packed_quickly_on_a_network() {
+        let code = code(PAGE_BYTES as usize);
+        let room = &mut vec![0; ROOM_BYTES];
+        let (packing, packed) = quicker(&code, room).unwrap();
+        assert_eq!(packing, Packing::Quick);
+        assert!(packed.len() < 2000, "{}", packed.len());
+        let mut content = vec![0; code.len()];
+        assert!(packing.unpack(packed, &mut [], &mut content));
+        assert_eq!(content, code);
+    }
+
+    #[test]
+    fn more_than_a_page_of_code_goes_as_it_is_on_a_network() {
+        let room = &mut vec![0; ROOM_BYTES];
+        assert_eq!(quicker(&code(PAGE_BYTES as usize + 1), room), None);
+    }
+
+    #[test]
+    fn one_byte_over_and_over_goes_as_that_byte() {
+        let room = &mut vec![0; ROOM_BYTES];
+        let zeroes = [0; limits::MEMORY_BYTES];
+        let packed = quicker(&zeroes, room);
+        assert_eq!(packed, Some((Packing::Repeated, &[0][..])));
+    }
+
+    #[test]
+    fn page_of_code_is_packed_shorter_on_a_slow_line() {
+        let code = code(PAGE_BYTES as usize);
+        let mut room = vec![0; ROOM_BYTES];
+        let (packing, packed) = shorter(&code, &mut room).unwrap();
+        assert_eq!(packing, Packing::Model);
+        assert!(packed.len() < 200, "{}", packed.len());
+    }
 }

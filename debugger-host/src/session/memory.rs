@@ -3,10 +3,10 @@
 
 use super::{Session, SessionError, Space};
 use crate::transport::Endpoint;
+use crate::unpacked::unpacked;
 use std::collections::VecDeque;
 use wire_protocol::address::{GuestPhysical, GuestVirtual};
 use wire_protocol::limits;
-use wire_protocol::pack;
 use wire_protocol::packet::{Features, MemoryAt, Reply, Request};
 
 /// Parts under way at a time on a network. The debuggee has room for the answers to so many, and for something else besides.
@@ -41,15 +41,6 @@ const fn place(space: Space, address: u64) -> MemoryAt {
             address: GuestPhysical(address),
         },
     }
-}
-
-fn unpack(packed: &[u8], len: usize, features: Features) -> Option<Vec<u8>> {
-    if features.contains(Features::REPEATED_MEMORY) {
-        let [byte] = packed else { return None };
-        return Some(vec![*byte; len]);
-    }
-    let mut content = vec![0; len];
-    pack::unpack(packed, &mut vec![0; pack::WORK_BYTES], &mut content).then_some(content)
 }
 
 impl Session {
@@ -156,25 +147,20 @@ impl Session {
         let Part {
             id, len, expected, ..
         } = part;
-        let features = self.identity.features;
         let message = self.answer_to(WHAT, id)?;
         self.read_answer(WHAT, &message, |reply| match reply {
             Reply::MemoryAsExpected => expected,
             Reply::Memory {
                 len_bytes,
-                compressed,
+                packing,
                 bytes,
             } => {
-                let unpacked = len_bytes as usize;
-                if !(1..=len).contains(&unpacked) {
+                let size = len_bytes as usize;
+                if !(1..=len).contains(&size) {
                     return None;
                 }
-                let bytes = if compressed {
-                    unpack(bytes, unpacked, features)?
-                } else {
-                    bytes.to_vec()
-                };
-                (bytes.len() == unpacked).then_some(bytes)
+                let bytes = unpacked(packing, size, bytes)?;
+                (bytes.len() == size).then_some(bytes)
             }
             _ => None,
         })

@@ -152,7 +152,7 @@ impl Session {
 
     fn say_hello(&mut self) -> Result<(), SessionError> {
         let packing = match self.endpoint() {
-            Some(Endpoint::Net { .. }) => Features::REPEATED_MEMORY,
+            Some(Endpoint::Net { .. }) => Features::QUICK_MEMORY,
             _ => Features::COMPRESSED_MEMORY,
         };
         let features =

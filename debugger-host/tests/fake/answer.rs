@@ -10,7 +10,7 @@ use wire_protocol::event::{
 };
 use wire_protocol::limits;
 use wire_protocol::link::Link;
-use wire_protocol::pack;
+use wire_protocol::pack::{self, Packing};
 use wire_protocol::packet::{
     AddResults, Branches, Constants, CoreState, CoreStates, EventEntries, Features, GlobalOffset,
     GlobalOffsets, GuestSystem, Hello, Hits, LinuxLayout, MemoryAt, Message, MessageCounts, Notice,
@@ -212,12 +212,12 @@ pub(super) fn answer(
                 let mut packed = vec![0; bytes.len()];
                 let len = pack::pack(bytes, &mut vec![0; pack::WORK_BYTES], &mut packed);
                 packed.truncate(len.unwrap_or(bytes.len()));
-                let compressed = packed.len() < bytes.len();
-                let content = if compressed { &packed[..] } else { bytes };
+                let is_shorter = packed.len() < bytes.len();
+                let content = if is_shorter { &packed[..] } else { bytes };
                 scratch[..content.len()].copy_from_slice(content);
                 Reply::Memory {
                     len_bytes: bytes.len() as u32,
-                    compressed,
+                    packing: is_shorter.then_some(Packing::Model),
                     bytes: &scratch[..content.len()],
                 }
             }

@@ -6,7 +6,7 @@ use wire_protocol::codec::Writer;
 use wire_protocol::frame::{self, BODY_BYTES, Completed, Counts, Decoder, Header, WIRE_BYTES};
 use wire_protocol::limits::MESSAGE_BYTES;
 use wire_protocol::link::{Incoming, Link, Role, Storage, Timing};
-use wire_protocol::pack::{WORK_BYTES, unpack};
+use wire_protocol::pack::{Packing, WORK_BYTES, quick, unpack};
 use wire_protocol::packet::{Message, Request};
 
 const BASE: GuestVirtual = GuestVirtual(0xffff_ffff_8100_0000);
@@ -85,8 +85,16 @@ pub fn pack(bytes: &[u8]) {
         assert!(unpack(&packed[..len], &mut work, &mut content));
         assert_eq!(content, bytes);
     }
+    if let Some(len) = quick::pack(bytes, &mut packed) {
+        content.fill(0);
+        quick::unpack(&packed[..len], &mut content);
+        assert_eq!(content, bytes);
+    }
     let len = bytes.first().map_or(0, |first| usize::from(*first) * 8);
-    assert!(unpack(bytes, &mut work, &mut vec![0; len]));
+    for packing in [Packing::Model, Packing::Repeated, Packing::Quick] {
+        let unpacked = packing.unpack(bytes, &mut work, &mut vec![0; len]);
+        assert!(unpacked || packing == Packing::Repeated && bytes.len() != 1);
+    }
 }
 
 fn with_link(role: Role, run: impl FnOnce(&mut Link<'_>)) {

@@ -138,7 +138,7 @@ impl Instruction {
 
 /// Whether a ModR/M byte follows the opcode, and how many immediate bytes there are
 /// ("Opcode Map", volume 2, appendix A).
-fn shape(opcode: u16, rex: u8) -> (bool, u8) {
+pub(super) const fn shape(opcode: u16, rex: u8) -> (bool, u8) {
     match opcode {
         0x00..=0x3f => match opcode & 7 {
             0..=3 => (true, 0),

@@ -4,17 +4,62 @@
 //! usual content, and one page of it is short: general compressors have hardly learned anything by its end. Of 53 pages
 //! of the text of a running 6.1 kernel the median is 3280 bytes as an LZ4 block, 2580 as deflate, 2480 as LZMA, and 2120
 //! here, since the model knows how x86-64 instructions are built. A page takes twenty million instructions: some
-//! milliseconds, where a serial line needs 170 for the bytes that are saved.
+//! milliseconds, where a serial line needs 170 for the bytes that are saved. Where a byte of the line costs less than that,
+//! [`quick`] packs.
 
 mod coder;
 mod instruction;
 mod model;
+pub mod quick;
 
 use coder::{Decoder, Encoder};
 use model::Model;
 
 /// Working memory of both directions; what is in it does not matter.
 pub const WORK_BYTES: usize = model::TABLE_BYTES;
+
+/// How content was packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    /// By the model, for slow lines.
+    Model,
+    /// It is one byte over and over, and packed to that.
+    Repeated,
+    /// By tables, where a byte of the line costs less than the model.
+    Quick,
+}
+
+impl Packing {
+    /// Working memory that unpacking takes.
+    #[must_use]
+    pub const fn work_bytes(self) -> usize {
+        match self {
+            Self::Model => WORK_BYTES,
+            Self::Repeated | Self::Quick => 0,
+        }
+    }
+
+    /// Unpacks into all of `content`. Bytes that were never packed give some content, too, but for [`Self::Repeated`]. False if
+    /// that is not one byte, or `work` is shorter than [`Self::work_bytes`].
+    #[must_use]
+    pub fn unpack(self, packed: &[u8], work: &mut [u8], content: &mut [u8]) -> bool {
+        match (self, packed) {
+            (Self::Model, _) => return unpack(packed, work, content),
+            (Self::Repeated, [byte]) => content.fill(*byte),
+            (Self::Repeated, _) => return false,
+            (Self::Quick, _) => quick::unpack(packed, content),
+        }
+        true
+    }
+}
+
+/// The byte that `content` is, if it is several and all of them are the same.
+#[must_use]
+pub fn repeated(content: &[u8]) -> Option<&[u8]> {
+    let (first, behind) = content.split_first_chunk::<1>()?;
+    // Each is like the one before it.
+    (!behind.is_empty() && behind == content.get(..behind.len())?).then_some(first)
+}
 
 /// Packs `content` into `out`. Returns the length, or `None` if it did not become shorter than `out`, or `work` is
 /// shorter than [`WORK_BYTES`].

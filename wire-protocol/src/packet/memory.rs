@@ -7,6 +7,7 @@ use crate::codec::{
 };
 use crate::digest::Digest;
 use crate::limits;
+use crate::pack::Packing;
 
 /// Where memory is read or written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -193,38 +194,55 @@ pub(crate) fn parse_digest_request(input: &[u8]) -> Parsed<'_, (GuestPhysical, u
 }
 
 /// What a reply may hold: something, not too much, and packed only if that made it shorter.
-fn is_content(len_bytes: u32, compressed: bool, bytes: &[u8]) -> bool {
+fn is_content(len_bytes: u32, packing: Option<Packing>, bytes: &[u8]) -> bool {
     let len_bytes = len_bytes as usize;
-    let fits = if compressed {
-        bytes.len() < len_bytes
-    } else {
-        bytes.len() == len_bytes
+    let fits = match packing {
+        None => bytes.len() == len_bytes,
+        Some(Packing::Repeated) => bytes.len() == 1 && len_bytes > 1,
+        Some(Packing::Model | Packing::Quick) => bytes.len() < len_bytes,
     };
     fits && !bytes.is_empty() && len_bytes <= limits::MEMORY_BYTES
 }
 
+/// Where the number of the packing stands, above a length.
+const PACKING_SHIFT: u32 = 16;
+const _: () = assert!(limits::MEMORY_BYTES << 1 < 1 << PACKING_SHIFT);
+
 pub(crate) fn write_content(
     len_bytes: u32,
-    compressed: bool,
+    packing: Option<Packing>,
     bytes: &[u8],
     out: &mut Writer<'_>,
 ) -> Result<(), EncodeError> {
-    if !is_content(len_bytes, compressed, bytes) {
+    if !is_content(len_bytes, packing, bytes) {
         return Err(EncodeError::OverLimit);
     }
-    out.varint(u64::from(len_bytes) << 1 | u64::from(compressed))?;
+    let packed: u32 = match packing {
+        None => 0,
+        Some(Packing::Model) => 1,
+        Some(Packing::Repeated) => 1 | 1 << PACKING_SHIFT,
+        Some(Packing::Quick) => 1 | 2 << PACKING_SHIFT,
+    };
+    out.varint(len_bytes << 1 | packed)?;
     out.bytes(bytes)
 }
 
 /// The content takes the rest of the message.
-pub(crate) fn parse_content(input: &[u8]) -> Parsed<'_, (u32, bool, &'_ [u8])> {
+pub(crate) fn parse_content(input: &[u8]) -> Parsed<'_, (u32, Option<Packing>, &'_ [u8])> {
     let (rest, head) = narrow::<u32>(input)?;
-    let (len_bytes, compressed) = (head >> 1, head & 1 != 0);
+    let len_bytes = (head & ((1 << PACKING_SHIFT) - 1)) >> 1;
+    let packing = match (head & 1, head >> PACKING_SHIFT) {
+        (0, 0) => None,
+        (1, 0) => Some(Packing::Model),
+        (1, 1) => Some(Packing::Repeated),
+        (1, 2) => Some(Packing::Quick),
+        _ => return reject(input),
+    };
     let (rest, bytes) = take(rest.len())(rest)?;
-    if !is_content(len_bytes, compressed, bytes) {
+    if !is_content(len_bytes, packing, bytes) {
         return reject(input);
     }
-    Ok((rest, (len_bytes, compressed, bytes)))
+    Ok((rest, (len_bytes, packing, bytes)))
 }
 
 pub(crate) fn write_physical(
@@ -279,10 +297,10 @@ mod tests {
         })
     }
 
-    fn content(len_bytes: u32, compressed: bool, bytes: &[u8]) -> Reply<'_> {
+    fn content(len_bytes: u32, packing: Option<Packing>, bytes: &[u8]) -> Reply<'_> {
         Reply::Memory {
             len_bytes,
-            compressed,
+            packing,
             bytes,
         }
     }
@@ -328,33 +346,54 @@ mod tests {
 
     #[test]
     fn content_takes_the_rest_of_the_message() {
-        assert_eq!(reply_body(content(2, false, &[7, 8])), [4, 7, 8]);
-        assert_eq!(reply_body(content(9, true, &[7, 8])), [19, 7, 8]);
+        assert_eq!(reply_body(content(2, None, &[7, 8])), [4, 7, 8]);
+        let packed = |packing| reply_body(content(9, Some(packing), &[7, 8]));
+        assert_eq!(packed(Packing::Model), [19, 7, 8]);
+        assert_eq!(packed(Packing::Quick), [0x93, 0x80, 8, 7, 8]);
+        let repeated = content(9, Some(Packing::Repeated), &[7]);
+        assert_eq!(reply_body(repeated), [0x93, 0x80, 4, 7]);
         assert_eq!(reply_body(Reply::MemoryAsExpected), []);
     }
 
     #[test]
     fn content_of_another_length_is_rejected() {
-        assert!(unencodable_reply(content(3, false, &[7, 8])).is_some());
+        assert!(unencodable_reply(content(3, None, &[7, 8])).is_some());
         reply_is_malformed(ReplyKind::Memory, &[6, 7, 8]);
     }
 
     #[test]
     fn content_that_compression_made_longer_is_rejected() {
-        assert!(unencodable_reply(content(2, true, &[7, 8])).is_some());
+        assert!(unencodable_reply(content(2, Some(Packing::Model), &[7, 8])).is_some());
         reply_is_malformed(ReplyKind::Memory, &[5, 7, 8]);
     }
 
     #[test]
+    fn content_of_a_packing_that_is_none_is_rejected() {
+        // 9 bytes packed in a third other way, and not packed in one of them.
+        reply_is_malformed(ReplyKind::Memory, &[0x93, 0x80, 0xc, 7, 8]);
+        reply_is_malformed(ReplyKind::Memory, &[0x84, 0x80, 4, 7, 8]);
+    }
+
+    #[test]
+    fn repetition_of_more_than_a_byte_or_of_one_is_rejected() {
+        for (len_bytes, bytes) in [(9, &[7, 8][..]), (1, &[7])] {
+            let reply = content(len_bytes, Some(Packing::Repeated), bytes);
+            assert!(unencodable_reply(reply).is_some());
+        }
+        reply_is_malformed(ReplyKind::Memory, &[0x93, 0x80, 4, 7, 8]);
+        reply_is_malformed(ReplyKind::Memory, &[0x83, 0x80, 4, 7]);
+    }
+
+    #[test]
     fn empty_content_is_rejected() {
-        assert!(unencodable_reply(content(0, false, &[])).is_some());
+        assert!(unencodable_reply(content(0, None, &[])).is_some());
         reply_is_malformed(ReplyKind::Memory, &[0]);
     }
 
     #[test]
     fn content_above_the_limit_is_rejected() {
         let len_bytes = limits::MEMORY_BYTES as u32 + 1;
-        assert!(unencodable_reply(content(len_bytes, true, &[7])).is_some());
+        assert!(unencodable_reply(content(len_bytes, Some(Packing::Model), &[7])).is_some());
         reply_is_malformed(ReplyKind::Memory, &[0x83, 0x80, 2, 7]);
     }
 

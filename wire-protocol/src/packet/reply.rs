@@ -7,6 +7,7 @@ use crate::codec::{EncodeError, Parsed, Writer, made};
 use crate::event::PoolLine;
 use crate::event::{FreeCounts, Programs};
 use crate::limits;
+use crate::pack::Packing;
 #[cfg(doc)]
 use crate::packet::events_digest;
 use crate::packet::kind::ReplyKind;
@@ -53,8 +54,8 @@ pub enum Reply<'a> {
     Memory {
         /// Length once unpacked.
         len_bytes: u32,
-        /// `bytes` are what [`crate::pack`] made.
-        compressed: bool,
+        /// How `bytes` were packed, if they were.
+        packing: Option<Packing>,
         /// The content.
         bytes: &'a [u8],
     },
@@ -159,9 +160,9 @@ impl<'a> Reply<'a> {
             Self::Registers { set, values } => register::write_values(*set, values, out),
             Self::Memory {
                 len_bytes,
-                compressed,
+                packing,
                 bytes,
-            } => memory::write_content(*len_bytes, *compressed, bytes, out),
+            } => memory::write_content(*len_bytes, *packing, bytes, out),
             Self::Physical {
                 address,
                 page_bytes,
@@ -263,9 +264,9 @@ impl<'a> Reply<'a> {
             }),
             ReplyKind::Memory => made(
                 memory::parse_content(body),
-                |(len_bytes, compressed, bytes)| Self::Memory {
+                |(len_bytes, packing, bytes)| Self::Memory {
                     len_bytes,
-                    compressed,
+                    packing,
                     bytes,
                 },
             ),
@@ -345,7 +346,7 @@ mod tests {
     fn an_answer_that_cannot_be_written_is_a_refusal_that_can() {
         let nothing = Reply::Memory {
             len_bytes: 0,
-            compressed: false,
+            packing: None,
             bytes: &[],
         };
         let message = encoded_or_refused(nothing);

@@ -19,6 +19,7 @@ use wire_protocol::event::{
     Settings, Space, Stage, Standing, SyscallBy, TraceKind, Trigger,
 };
 use wire_protocol::limits;
+use wire_protocol::pack::Packing;
 use wire_protocol::packet::{
     Argument, Arguments, Batch, Constants, Content, CoreState, Failure, FailureCause, Features,
     FoundTasks, GlobalName, GlobalOffset, GuestSystem, Hello, Item, LinuxLayout, List, MemoryAt,

@@ -3,9 +3,10 @@
 use super::super::value::Value;
 use super::refusal::read;
 use super::{Told, addressed, counted, flags, told, words};
+use crate::unpacked::unpacked;
 use wire_protocol::digest::{Digest, DigestKey};
 use wire_protocol::event::Selection;
-use wire_protocol::pack;
+use wire_protocol::pack::Packing;
 use wire_protocol::packet::{
     Constants, CoreState, Features, FoundTasks, GuestSystem, Hello, LinuxLayout, MemoryAt, Notice,
     RegisterValues, Reply, Request, StepDetail, StepEnd, StepOrder, StepRecord, Stepped, Stop,
@@ -66,7 +67,7 @@ told!(enum Reply<'_> {
 } by {
     Self::Refused(refusal) => Value::Kind("Refused", vec![("refusal".to_owned(), read(refusal))]),
     Self::Registers { set, values } => Value::Kind("Registers", registers(*set, values)),
-    Self::Memory { len_bytes, compressed, bytes } => memory(*len_bytes, *compressed, bytes),
+    Self::Memory { len_bytes, packing, bytes } => memory(*len_bytes, *packing, bytes),
 });
 
 told!(enum Notice<'_> {
@@ -92,21 +93,14 @@ fn registers(set: RegisterSet, values: &RegisterValues<'_>) -> Vec<(String, Valu
 }
 
 /// The content itself, however it came; what cannot be unpacked as it came.
-fn memory(len_bytes: u32, compressed: bool, bytes: &[u8]) -> Value {
-    let came = Value::Bytes(bytes.to_vec());
-    let (content, unreadable) = match compressed {
-        true => {
-            let mut content = vec![0; len_bytes as usize];
-            match pack::unpack(bytes, &mut vec![0; pack::WORK_BYTES], &mut content) {
-                true => (Value::Bytes(content), Value::Nothing),
-                false => (Value::Nothing, came),
-            }
-        }
-        false => (came, Value::Nothing),
+fn memory(len_bytes: u32, packing: Option<Packing>, bytes: &[u8]) -> Value {
+    let (content, unreadable) = match unpacked(packing, len_bytes as usize, bytes) {
+        Some(content) => (Value::Bytes(content), Value::Nothing),
+        None => (Value::Nothing, Value::Bytes(bytes.to_vec())),
     };
     let parts = [
         ("len_bytes", counted(&len_bytes)),
-        ("compressed", Value::Flag(compressed)),
+        ("packing", packing.told()),
         ("bytes", content),
         ("unreadable", unreadable),
     ];
@@ -158,7 +152,7 @@ told!(enum StopCause {
     CoreDied { reason, detail },
     Stepped { end },
 });
-words!(StepDetail, StepEnd, TaskState, TasksEnd);
+words!(Packing, StepDetail, StepEnd, TaskState, TasksEnd);
 told!(struct StepOrder { core, count: counted, detail, walk });
 told!(struct Walk { is_over, is_frozen, until });
 told!(

@@ -3,11 +3,11 @@
 //! memory. Called by [`super::Recorded`].
 
 use super::timeline::Exchange;
+use crate::unpacked::unpacked;
 use std::collections::BTreeMap;
 use wire_protocol::address::GuestVirtual;
 use wire_protocol::codec::Writer;
 use wire_protocol::limits;
-use wire_protocol::pack;
 use wire_protocol::packet::{MemoryAt, Message, RegisterValues, Reply, Request};
 
 /// A reply made of those to other questions, if they have all of it.
@@ -38,7 +38,7 @@ pub(super) fn answer(
             let bytes = memory(at, len_bytes as usize, exchanges)?;
             let reply = Reply::Memory {
                 len_bytes,
-                compressed: false,
+                packing: None,
                 bytes: &bytes,
             };
             encoded(id, reply, base)
@@ -80,7 +80,7 @@ fn memory(at: MemoryAt, len: usize, exchanges: &[Exchange<'_>]) -> Option<Vec<u8
             Request::ReadMemory { at, .. },
             Reply::Memory {
                 len_bytes,
-                compressed,
+                packing,
                 bytes: content,
             },
         ) = (asked, reply)
@@ -91,10 +91,7 @@ fn memory(at: MemoryAt, len: usize, exchanges: &[Exchange<'_>]) -> Option<Vec<u8
         if of != space {
             continue;
         }
-        let content = match compressed {
-            true => unpacked(content, *len_bytes as usize)?,
-            false => content.to_vec(),
-        };
+        let content = unpacked(*packing, *len_bytes as usize, content)?;
         for (offset, byte) in content.iter().enumerate() {
             let place = start.wrapping_add(offset as u64).wrapping_sub(from);
             let place = usize::try_from(place).ok();
@@ -104,9 +101,4 @@ fn memory(at: MemoryAt, len: usize, exchanges: &[Exchange<'_>]) -> Option<Vec<u8
         }
     }
     bytes.into_iter().collect()
-}
-
-fn unpacked(packed: &[u8], len: usize) -> Option<Vec<u8>> {
-    let mut content = vec![0; len];
-    pack::unpack(packed, &mut vec![0; pack::WORK_BYTES], &mut content).then_some(content)
 }

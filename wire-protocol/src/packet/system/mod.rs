@@ -26,9 +26,9 @@ bitflags! {
         const COMPRESSED_MEMORY = 1;
         /// A memory read may name the content that is expected by digest.
         const EXPECTED_MEMORY = 2;
-        /// In the place of compressed memory, for a line on which a byte costs less than packing it: memory that is one byte
-        /// over and over is told by that byte, and all else as it is.
-        const REPEATED_MEMORY = 4;
+        /// In the place of compressed memory, for a line on which a byte costs less than packing it so: memory that is one byte
+        /// over and over is told by that byte, and what looks like code is packed quickly.
+        const QUICK_MEMORY = 4;
         /// Of the debuggee alone: it has a network, of which the counts of messages tell.
         const NETWORK = 8;
         /// Steps of a thread, not of a core alone.
@@ -41,7 +41,7 @@ bitflags! {
 impl Features {
     /// What a debuggee that can do it says only to hosts that can, too.
     pub const OF_BOTH: Self = Self::COMPRESSED_MEMORY
-        .union(Self::REPEATED_MEMORY)
+        .union(Self::QUICK_MEMORY)
         .union(Self::THREAD_STEPS)
         .union(Self::TASKS);
 }

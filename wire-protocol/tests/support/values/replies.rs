@@ -216,13 +216,25 @@ pub fn reply(base: GuestVirtual) -> BoxedStrategy<Reply<'static>> {
     let memory = prop_oneof![
         content().prop_map(|bytes| Reply::Memory {
             len_bytes: bytes.len() as u32,
-            compressed: false,
+            packing: None,
             bytes,
         }),
-        (content(), 1u32..1000).prop_map(|(bytes, gain)| Reply::Memory {
-            len_bytes: bytes.len() as u32 + gain,
-            compressed: true,
-            bytes,
+        (content(), 1u32..1000, any::<bool>()).prop_map(|(bytes, gain, is_quick)| {
+            let packing = if is_quick {
+                Packing::Quick
+            } else {
+                Packing::Model
+            };
+            Reply::Memory {
+                len_bytes: bytes.len() as u32 + gain,
+                packing: Some(packing),
+                bytes,
+            }
+        }),
+        (content(), 2u32..1000).prop_map(|(bytes, len_bytes)| Reply::Memory {
+            len_bytes,
+            packing: Some(Packing::Repeated),
+            bytes: &bytes[..1],
         }),
         Just(Reply::MemoryAsExpected),
         (guest_physical(), 0u32..64).prop_map(|(address, shift)| Reply::Physical {

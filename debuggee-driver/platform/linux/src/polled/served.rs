@@ -126,7 +126,7 @@ impl About {
         match room.get(..present) {
             Some(bytes) if present > 0 => Reply::Memory {
                 len_bytes: present as u32,
-                compressed: false,
+                packing: None,
                 bytes,
             },
             _ => Reply::Refused(Refusal::NotPresent { address }),
