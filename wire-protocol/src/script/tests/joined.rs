@@ -14,6 +14,12 @@ type Operand = fn(&mut Assembler<'_>) -> Written;
 const VALUES: [u64; 6] = [0, 1, 0x1234_5678_9abc, 1 << 31, 1 << 63, u64::MAX];
 const NUMBERS: [u64; 5] = [0, 5, 63, 0x7fff, u64::MAX];
 
+/// Fewer where every step is slow.
+fn few<T>(values: &[T]) -> &[T] {
+    let count = if cfg!(miri) { 1 } else { values.len() };
+    values.get(..count).unwrap_or_default()
+}
+
 /// The codes of its words.
 fn codes(bytes: &[u8]) -> Vec<Code> {
     let verified = Verified::new(bytes).unwrap();
@@ -54,11 +60,10 @@ fn binary(op: Op, left: u64, right: u64) -> u64 {
 fn two_operations_in_a_word_are_both() {
     let firsts = [Op::Mul, Op::And, Op::Shl, Op::ShrU];
     let seconds = [Op::Add, Op::Or, Op::Xor, Op::Sub];
-    let few = if cfg!(miri) { 1 } else { VALUES.len() };
     for first in firsts {
         for second in seconds {
-            for (b, c) in VALUES.into_iter().zip(VALUES.into_iter().rev()).take(few) {
-                for n in NUMBERS {
+            for (&b, c) in few(&VALUES).iter().zip(VALUES.into_iter().rev()) {
+                for &n in few(&NUMBERS) {
                     for first_is_left in [true, false] {
                         let bytes = program(|a| {
                             a.set_local_bytes(24)?;
@@ -231,11 +236,10 @@ fn a_step_and_the_end_of_its_loop_are_both() {
         how(Op::LtS, true, true, Code::Step32LtS),
     ];
     let starts = [0, 1 << 31, i32::MAX as u64 - 1, i64::MAX as u64, u64::MAX];
-    let starts = starts.get(..if cfg!(miri) { 1 } else { starts.len() });
     for way in ways {
-        for &from in starts.unwrap_or_default() {
-            for limit in [3, 10, 0x7f_ffff, 0u64.wrapping_sub(2), 1 << 40] {
-                for step in [1, 7, 127, 128, u64::MAX, 0u64.wrapping_sub(128)] {
+        for &from in few(&starts) {
+            for &limit in few(&[3, 10, 0x7f_ffff, 0u64.wrapping_sub(2), 1 << 40]) {
+                for &step in few(&[1, 7, 127, 128, u64::MAX, 0u64.wrapping_sub(128)]) {
                     for label_between in [false, true] {
                         let is_short = way.is_variable || limit != 1 << 40;
                         let is_step = i8::try_from(step.cast_signed()).is_ok();
@@ -264,9 +268,9 @@ fn bits_are_compared_as_they_are_alone() {
     ];
     for (relation, code, other) in relations {
         for (jump, code) in [(Op::JumpUnlessZero, code), (Op::JumpIfZero, other)] {
-            for mask in [1, 0x3f, 0xffff, 0x1_0000, u64::MAX] {
-                for number in [0, 1, 4, 0xffff, 0x1_0000] {
-                    for of in VALUES {
+            for &mask in few(&[1, 0x3f, 0xffff, 0x1_0000, u64::MAX]) {
+                for &number in few(&[0, 1, 4, 0xffff, 0x1_0000]) {
+                    for &of in few(&VALUES) {
                         let bytes = program(|a| {
                             a.set_local_bytes(8)?;
                             a.set_local_registers(1)?;
