@@ -58,7 +58,6 @@ impl Checker<'_> {
     fn cases(&mut self, cases: &[Case], selected: &Value) -> Checked<Vec<value::Case>> {
         let mut known = HashSet::new();
         let mut checked = Vec::new();
-        let mut has_default = false;
         for case in cases {
             let mut conditions = Vec::new();
             for number in &case.numbers {
@@ -81,11 +80,6 @@ impl Checker<'_> {
                 let equal = Value::binary(at, Op::Eq, selected.clone(), value, INT);
                 conditions.push(equal);
             }
-            if case.is_default && has_default {
-                let at = case.body.first().map_or(selected.at, |first| first.at);
-                return Err(Problem::new(at, "there is a `default` already"));
-            }
-            has_default |= case.is_default;
             checked.push(value::Case {
                 conditions,
                 is_default: case.is_default,

@@ -144,6 +144,7 @@ impl Parser<'_> {
         let value = self.condition()?;
         let open = self.expect("{")?;
         let mut cases: Vec<Case> = Vec::new();
+        let mut has_default = false;
         while !self.accept("}") {
             if self.at_end() {
                 return Err(Problem::new(open, "this `{` is not closed").help("add a `}`"));
@@ -157,6 +158,10 @@ impl Parser<'_> {
                 case.body.push(self.statement()?);
                 continue;
             }
+            if is_default && has_default {
+                return Err(Problem::new(self.at(), "there is a `default` already"));
+            }
+            has_default |= is_default;
             self.step();
             // What several lead to is one part.
             if cases.last().is_none_or(|case| !case.body.is_empty()) {

@@ -60,7 +60,13 @@ fn errors_say_where_and_what_to_do() {
         (
             "x = 1; switch (x) { default: x = 1; default: x = 2; }",
             1,
-            46,
+            37,
+            "a `default` already",
+        ),
+        (
+            "x = 1; switch (x) { default: default: x = 1; }",
+            1,
+            30,
             "a `default` already",
         ),
         ("x = 1; switch (x) { case 1: continue; }", 1, 29, "no loop"),
