@@ -189,6 +189,7 @@ impl Bench {
         self.measure("r, known in this halt", (0, 0), "r");
         self.measure("i", (64, 1), "i");
         self.measure("p", (64, 1), "p");
+        self.measure("t", (64, 1), "t");
         self.measure("i x 1000, trace kept", (6000, 1), "i 0n1000");
         self.measure("!epthook A, break", (48, 1), "!epthook do_sys_openat2");
         let monitor = "!monitor rw (vmlinux!jiffies_64) (vmlinux!jiffies_64 + 7)";

@@ -130,7 +130,7 @@ fn probe(what: &str) -> String {
     format!("echo {what} > {PROBE}/cost && cat {PROBE}/cost")
 }
 
-fn works(lab: &mut Lab) -> [Work; 6] {
+fn works(lab: &mut Lab) -> [Work; 7] {
     let target = lab.guest(&format!("cat {PROBE}/target"));
     let target = address_after(&target, "address 0x");
     let page = lab.guest(&format!("cat {PROBE}/page"));
@@ -152,6 +152,14 @@ fn works(lab: &mut Lab) -> [Work; 6] {
             event: Some(format!("!epthook {target:x} {script}")),
             guest: probe("target"),
             counts: true,
+        },
+        Work {
+            name: "bp, false condition",
+            target_ticks: 600,
+            held_ticks: 900,
+            event: Some(format!("bp {target:x} condition {{ @rsp == 17 }}")),
+            guest: probe("target"),
+            counts: false,
         },
         Work {
             name: "!monitor, other bytes of the page",
@@ -205,7 +213,11 @@ fn measure_one(lab: &mut Lab, work: &Work) -> u64 {
     let expected = if work.counts { "3e8" } else { "0" };
     assert_eq!(counted.trim(), expected, "{}", work.name);
     if let Some(number) = number {
-        lab.run(&format!("events c {number}"));
+        let clear = match work.event {
+            Some(ref event) if event.starts_with("bp") => "bc",
+            _ => "events c",
+        };
+        lab.run(&format!("{clear} {number}"));
     }
     lab.run("g");
     ticks
