@@ -42,6 +42,7 @@ pub mod hit;
 pub mod hw;
 pub mod line;
 pub mod messages;
+pub mod occasions;
 pub mod poll;
 pub mod pool;
 pub mod port;

@@ -260,6 +260,8 @@ pub trait Cpu {
     /// Executes nothing until the next NMI arrives here. Not at all if `is_called`, nor if an NMI arrived since that was
     /// asked. It may also end for no reason.
     fn sleep_unless(&self, is_called: impl FnOnce() -> bool);
+    /// Starts the machine anew, in every way that a PC has one after the other; it returns if there is none.
+    fn reset_machine(&mut self);
     /// Executes little until the time-stamp counter has come so far; it may end before.
     fn pause_until(&self, tsc: u64);
 }

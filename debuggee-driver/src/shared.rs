@@ -17,6 +17,7 @@ use crate::guest::process;
 use crate::guest::walk;
 use crate::line::Line;
 use crate::messages::Rings;
+use crate::occasions::Occasions;
 use crate::poll::Poll;
 use crate::port::{Cpu, Hidden, PhysicalMemory, Ports};
 use crate::published::Published;
@@ -76,6 +77,8 @@ pub struct Shared<P: Ports> {
     short_circuit: AtomicU8,
     /// What ticks are, and which the guest does not see.
     pub clock: Clock,
+    /// At what the machine halts by itself.
+    pub occasions: Occasions,
     /// Who polls the line.
     pub poll: Poll,
     /// Local APIC id of each core.
@@ -189,6 +192,7 @@ impl<P: Ports> Shared<P> {
             steps: Exclusive::new(HostSteps::NONE),
             short_circuit: AtomicU8::new(0),
             refreshing: Exclusive::new(()),
+            occasions: Occasions::default(),
             poll: Poll::new(poll_hz, clock.timeout_ticks()),
             clock,
             apic_ids: [const { AtomicU32::new(0) }; limits::CORES],
@@ -231,6 +235,11 @@ impl<P: Ports> Shared<P> {
     /// Whether the host can do all of this.
     pub fn host_can(&self, features: Features) -> bool {
         self.host.features().contains(features)
+    }
+
+    /// A host shook hands since the driver was loaded: somebody is there to be told, or comes back.
+    pub fn has_met_host(&self) -> bool {
+        self.host.has_begun()
     }
 
     /// The key of the digests that stand for memory, if there is one.

@@ -34,6 +34,9 @@ local REQUESTS = {
     [0x12] = "ShortCircuit",
     [0x13] = "Step",
     [0x14] = "ListTasks",
+    [0x15] = "Occasions",
+    [0x16] = "Restart",
+    [0x17] = "Crash",
     [0x20] = "ReadRegisters",
     [0x21] = "WriteRegister",
     [0x30] = "ReadMemory",
@@ -61,6 +64,7 @@ local REPLIES = {
     [0x11] = "Cores",
     [0x13] = "Stepped",
     [0x14] = "Tasks",
+    [0x15] = "Occasions",
     [0x20] = "Registers",
     [0x30] = "Memory",
     [0x32] = "Physical",
@@ -250,6 +254,11 @@ local CONDITIONS = in_order("always script code")
 local STAGES = in_order("pre post all")
 local CAUSES = in_order("break-in event core-died")
 CAUSES[8] = "stepped"
+CAUSES[9] = "occasion"
+local OCCASIONS = in_order(
+    "panic oops warning double-fault triple-fault restart power-off hung-task"
+        .. " module-load module-unload task-create task-exit signal-death program int3 general-protection"
+)
 local TASK_STATES =
     in_order("running runnable sleeping uninterruptible stopped traced zombie dead parked idle other")
 local TASK_SELECTIONS = in_order("processes threads threads-of process thread at on")
@@ -679,6 +688,11 @@ function Cursor:stop()
         self:num("detail")
     elseif cause == 8 then
         self:byte("end", STEP_ENDS)
+    elseif cause == 9 then
+        self:byte("occasion", OCCASIONS)
+        self:addr("place")
+        self:num("number")
+        self:run("text")
     end
     self:num("halts")
     self:num("core")
@@ -699,6 +713,15 @@ function Cursor:stop()
         self:run("name")
         self:num("set of changed registers * 2 + known")
     end
+end
+
+-- At what the debuggee halts by itself.
+function Cursor:rules()
+    self:list("rules", function()
+        self:byte("occasion", OCCASIONS)
+        self:byte("halts")
+        self:run("name")
+    end)
 end
 
 -- A process or a thread.
@@ -887,6 +910,9 @@ local REQUEST_BODIES = {
         end
         c:num("tasks left out")
     end,
+    Occasions = function(c)
+        c:rules()
+    end,
     DigestMemory = function(c)
         c:size("physical address")
         c:size("length")
@@ -1003,6 +1029,9 @@ local REPLY_BODIES = {
         c:list("tasks", function()
             c:task()
         end)
+    end,
+    Occasions = function(c)
+        c:rules()
     end,
     Cores = function(c)
         c:list("cores", function()

@@ -53,6 +53,7 @@ const ORDERS: [Order; 2] = [
                 "constants",
                 "published",
                 "clock",
+                "occasions",
                 "poll",
                 "steps",
             ],

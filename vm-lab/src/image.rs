@@ -40,6 +40,8 @@ const PROGRAMS: &[&str] = &[
 pub(crate) const PROBE: &str = "lab_probe";
 /// The module that attacks the debugger.
 pub(crate) const HOSTILE: &str = "lab_hostile";
+/// The module that ends the kernel; only tests load it.
+const ENDS: &str = "lab_ends";
 /// The module that is a disk to swap to.
 const DISK: &str = "lab_disk";
 
@@ -66,7 +68,7 @@ pub(crate) fn build(
     needs_driver: bool,
 ) -> Result<PathBuf> {
     let mut modules = Vec::new();
-    for name in [PROBE, HOSTILE, DISK] {
+    for name in [PROBE, HOSTILE, ENDS, DISK] {
         modules.push(own_module(provisions, name)?);
     }
     match driver::build(provisions, None) {

@@ -50,6 +50,9 @@ pub const STEPS_PART_BYTES: usize = 1024;
 /// Name of a process or thread.
 pub const TASK_NAME_BYTES: usize = 16;
 
+/// What a kernel says when it ends, or the name of what begins.
+pub const OCCASION_TEXT_BYTES: usize = 120;
+
 /// Bytes of a command line in a list of processes.
 pub const TASK_COMMAND_BYTES: usize = 96;
 

@@ -162,6 +162,9 @@ void standstill_arm(u64 token);
 u64 standstill_wanted_chunks(u64 token);
 u64 standstill_take_chunk(u64 token, u64 base); /* zeroed but for the token, its first word */
 u64 standstill_stir(u64 token, u64 bits); /* random ones, for the network */
+struct ss_occasion;
+void standstill_occasion(u64 token, const struct ss_occasion *occasion); /* in any context; the machine may halt there */
+u64 standstill_wants_crash(u64 token); /* 1 if the kernel is to panic */
 u64 standstill_exits(u64 token);
 u64 standstill_clear(u64 token);
 

@@ -40,6 +40,7 @@
 #include "doctor.h"
 #include "facts.h"
 #include "line.h"
+#include "occasions.h"
 
 #define CHUNK_ORDER 9 /* 2 MiB */
 #define BOOT_STACK_BYTES (16UL << 20)
@@ -634,6 +635,16 @@ static int start_all(void)
 	return 0;
 }
 
+/* --- occasions --- */
+
+static void tell_occasion(const struct ss_occasion *occasion)
+{
+	preempt_disable_notrace();
+	if (started[raw_smp_processor_id()])
+		standstill_occasion(token, occasion);
+	preempt_enable_notrace();
+}
+
 /* --- the replenisher --- */
 
 static struct task_struct *replenisher;
@@ -651,7 +662,10 @@ static void stir(void)
 static int replenish(void *unused)
 {
 	while (!kthread_should_stop()) {
-		u64 wanted = standstill_wanted_chunks(token);
+		u64 wanted = replenish_ms ? standstill_wanted_chunks(token) : 0;
+
+		if (standstill_wants_crash(token))
+			panic("asked for by the debugger");
 
 		while (wanted-- && facts->chunk_count < SS_CHUNKS) {
 			struct page *page = alloc_pages(GFP_KERNEL | __GFP_ZERO | __GFP_NOWARN, CHUNK_ORDER);
@@ -667,15 +681,13 @@ static int replenish(void *unused)
 			chunks[facts->chunk_count++] = page;
 		}
 		stir();
-		schedule_timeout_interruptible(msecs_to_jiffies(replenish_ms));
+		schedule_timeout_interruptible(msecs_to_jiffies(min_not_zero(replenish_ms, 1000UL)));
 	}
 	return 0;
 }
 
 static void start_replenisher(void)
 {
-	if (!replenish_ms)
-		return;
 	replenisher = kthread_run(replenish, NULL, "standstill");
 	if (IS_ERR(replenisher)) {
 		pr_warn("pools are not refilled by themselves (error %ld)\n", PTR_ERR(replenisher));
@@ -771,6 +783,7 @@ static int __init standstill_init(void)
 		goto give_card_back;
 	forget_key();
 	start_replenisher();
+	occasions_begin(tell_occasion);
 	if (*line_name)
 		pr_info("%u cores under the hypervisor, line on %s at %u baud, arena %lu MiB\n", num_online_cpus(),
 			line_name, baud, arena_bytes >> 20);
@@ -827,6 +840,7 @@ static void __exit standstill_exit(void)
 {
 	unsigned int core;
 
+	occasions_end();
 	stop_replenisher();
 	empty_detours();
 	cpuhp_remove_state_nocalls(hotplug_state);

@@ -8,6 +8,7 @@ pub mod event;
 pub mod meeting;
 pub mod memory;
 pub mod messages;
+pub mod occasion;
 pub mod register;
 pub mod run;
 pub mod script;
@@ -51,6 +52,8 @@ pub enum Next {
     Stay,
     /// Let every core go.
     Go,
+    /// Start the machine anew.
+    Restart,
     /// Let one core execute instructions. The answer comes when it has.
     Step(StepOrder),
 }
@@ -70,6 +73,12 @@ pub fn answer<'s, P: Ports>(
             Err(refusal) => Err(refusal),
         },
         Request::Cores => run::cores(context, scratch),
+        Request::Occasions { rules } => occasion::change(context, &rules, scratch),
+        Request::Restart => return (Reply::Done, Next::Restart),
+        Request::Crash => {
+            context.shared.occasions.ask_for_crash();
+            Ok(Reply::Done)
+        }
         Request::ShortCircuit { on } => event::short_circuit(context, on),
         Request::ReadRegisters { core, set } => register::read(context, core, set, scratch),
         Request::WriteRegister {

@@ -6,7 +6,7 @@
 use crate::exit::core::{Core, Fault};
 use crate::halt::{self, Stopped};
 use crate::port::{Cpu, Ports};
-use wire_protocol::packet::StopCause;
+use wire_protocol::packet::{Occasion, StopCause};
 
 /// See the module.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ impl Death {
         core.shared.hand_over_polling(core.id);
         Self {
             fault,
-            is_told: false,
+            is_told: !core.shared.occasions.stops_at(Occasion::TripleFault),
         }
     }
 

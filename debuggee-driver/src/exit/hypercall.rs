@@ -7,6 +7,7 @@
 use crate::cores::departure;
 use crate::event::{TriggerInstance, TriggerKind};
 use crate::exit::core::{Core, Outcome};
+use crate::exit::occasion;
 use crate::exit::watchers::watched;
 use crate::facts::Facts;
 use crate::halt;
@@ -49,6 +50,12 @@ pub const CLEAR: u64 = 10;
 
 /// RCX: RDX is random bits of the operating system, for the network. RAX is 1 if they were taken, and not another core has the line.
 pub const STIR: u64 = 11;
+
+/// RCX: the kernel came to something: see `exit::occasion`. RDX is the address of what there is to say.
+pub const OCCASION: u64 = 12;
+
+/// RCX: whether the kernel is to panic, in RAX. It is said once.
+pub const WANTS_CRASH: u64 = 13;
 
 /// What a call is answered that cannot be served.
 const REFUSED: u64 = 0;
@@ -123,6 +130,11 @@ pub fn handle<P: Ports>(core: &mut Core<'_, P>) -> Outcome {
             answer(core, u64::from(taken == Ok(true)))
         }
         EXITS => answer(core, core.exits),
+        OCCASION => occasion::handle(core),
+        WANTS_CRASH => {
+            let wants = core.shared.occasions.take_crash();
+            answer(core, u64::from(wants))
+        }
         STIR => {
             let bits = core.cpu.registers()[gpr::RDX];
             let taken = core.shared.line.try_with(|line| line.stir(bits));

@@ -24,6 +24,7 @@ pub mod interrupt;
 pub mod io;
 pub mod msr;
 pub mod nmi;
+mod occasion;
 mod raise;
 pub mod respite;
 pub mod retry;

@@ -67,6 +67,8 @@ pub struct FakeCpu {
     pub ended: u32,
     /// Interrupts that were raised.
     pub raised: Vec<u8>,
+    /// How often the machine was to be started anew.
+    pub resets: u32,
     /// Who is told that an NMI is sent to the core with this local APIC id, if anybody.
     pub sends_nmi: Option<Box<dyn Fn(u32) + Send>>,
     /// Who is told of a look at the counter, if anybody.
@@ -217,6 +219,9 @@ impl Cpu for FakeCpu {
     }
     fn pause_until(&self, _: u64) {
         core::hint::spin_loop();
+    }
+    fn reset_machine(&mut self) {
+        self.resets += 1;
     }
     fn send_nmi(&self, apic_id: u32) {
         if let Some(send) = &self.sends_nmi {

@@ -61,6 +61,11 @@ fn serve_line<P: Ports>(line: &mut Line<P::Transport>, context: &mut Context<'_,
             Some(Incoming::Message) => match answer(line, context) {
                 Next::Stay => {}
                 Next::Go => break Ending::Go,
+                Next::Restart => {
+                    send_rest(line, context.cpu, context.shared);
+                    // What comes back has no way to do it.
+                    context.cpu.reset_machine();
+                }
                 Next::Step(order) => {
                     break Ending::Step {
                         core: order.core,

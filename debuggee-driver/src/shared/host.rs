@@ -9,6 +9,7 @@ use wire_protocol::packet::Features;
 #[derive(Debug, Default)]
 pub(super) struct HostSession {
     features: AtomicU32,
+    has_begun: AtomicBool,
     has_key: AtomicBool,
     key: [AtomicU64; DigestKey::BYTES / 8],
 }
@@ -18,6 +19,7 @@ impl HostSession {
     pub(super) fn begin(&self, features: Features, key: Option<DigestKey>) {
         self.has_key.store(false, SeqCst);
         self.features.store(features.bits(), SeqCst);
+        self.has_begun.store(true, SeqCst);
         let Some(key) = key else {
             return;
         };
@@ -26,6 +28,11 @@ impl HostSession {
             slot.store(word, SeqCst);
         }
         self.has_key.store(true, SeqCst);
+    }
+
+    /// There was one.
+    pub(super) fn has_begun(&self) -> bool {
+        self.has_begun.load(SeqCst)
     }
 
     /// What the host can do.
@@ -53,6 +60,7 @@ mod tests {
     #[test]
     fn a_session_has_its_own_key_or_none() {
         let host = HostSession::default();
+        assert!(!host.has_begun());
         assert_eq!(host.digest_key(), None);
         let key = DigestKey([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]);
         host.begin(Features::all(), Some(key));
@@ -60,5 +68,6 @@ mod tests {
         host.begin(Features::empty(), None);
         assert_eq!(host.digest_key(), None);
         assert_eq!(host.features(), Features::empty());
+        assert!(host.has_begun());
     }
 }

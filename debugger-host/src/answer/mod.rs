@@ -8,6 +8,7 @@ pub mod event;
 pub mod help;
 mod news;
 mod number;
+pub mod occasion;
 mod problem;
 pub mod recording;
 pub mod session_file;
@@ -22,6 +23,7 @@ pub use problem::{Field, Problem, Scalar};
 pub use warning::Warning;
 
 use event::{Event, Free, Installed, Pools};
+use occasion::{EndName, OccasionLine};
 use schemars::JsonSchema;
 use serde::Serialize;
 use session_file::NotSet;
@@ -134,6 +136,16 @@ pub enum Answer {
         method: Switch,
         /// The address.
         at: Address,
+    },
+    /// At what the debuggee halts by itself.
+    Occasions {
+        /// All, or those that were changed.
+        occasions: Vec<OccasionLine>,
+    },
+    /// The debuggee goes on, or is ended, and there is something to say of that.
+    Ends {
+        /// What.
+        end: EndName,
     },
     /// Why the debuggee is halted.
     LastEvent {

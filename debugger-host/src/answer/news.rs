@@ -1,6 +1,7 @@
 //! What the debuggee says by itself, and what programs print. Made by [`crate::command`].
 
 use super::event::{StandingName, Trigger};
+use super::occasion::OccasionName;
 use super::status::{DropCause, Status};
 use super::{Address, Count, Hex, Instruction, Problem};
 use crate::dropped::DropNews;
@@ -280,6 +281,17 @@ pub enum Cause {
         reason: u16,
         /// Exit qualification or guest-physical address.
         detail: Hex,
+    },
+    /// The guest came to something at which it halts by itself.
+    Occasion {
+        /// What.
+        name: OccasionName,
+        /// The instruction that it is about, or the first one of what begins; null if there is none.
+        place: Option<Address>,
+        /// Error code, number of a signal or a thread, exit code.
+        number: Hex,
+        /// What the kernel says, or whose name it is.
+        text: Option<String>,
     },
     /// Steps that were asked for came to their end.
     Stepped {

@@ -16,6 +16,7 @@ mod meant;
 pub mod memory;
 mod memory_file;
 mod news;
+mod occasion;
 mod output;
 pub mod parse;
 pub mod problem;

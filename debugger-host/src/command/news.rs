@@ -114,6 +114,16 @@ impl Debugger {
         }
     }
 
+    /// An address, by its name also in a module that has come since modules were listed.
+    fn place(&mut self, address: u64) -> Address {
+        let named = Address::new(address, &self.symbols);
+        let is_kernels = address >= 1 << 63;
+        if named.symbol.is_some() || !is_kernels || self.refresh_modules().is_err() {
+            return named;
+        }
+        Address::new(address, &self.symbols)
+    }
+
     /// A halt, with the event that it is at.
     pub(super) fn halt(&mut self, halt: &session::Halt) -> Halt {
         let cause = match halt.cause {
@@ -141,6 +151,13 @@ impl Debugger {
                 }
             }
             StopCause::BreakIn => Cause::BreakIn {},
+            StopCause::Occasion(came) => Cause::Occasion {
+                name: came.occasion.into(),
+                place: (came.place.0 != 0).then(|| self.place(came.place.0)),
+                number: Hex(came.number),
+                text: (!came.text.is_empty())
+                    .then(|| String::from_utf8_lossy(came.text.as_bytes()).into_owned()),
+            },
             StopCause::Stepped { end } => Cause::Stepped { end: end.into() },
             StopCause::CoreDied { reason, detail } => Cause::CoreDied {
                 reason,

@@ -2,12 +2,13 @@
 
 use super::event::stop_at;
 use super::{Action, Arguments, CommandError, Debugger, ParseError};
+use crate::answer::occasion::EndName;
 use crate::answer::{Address, Answer, status};
 use crate::expression::Expression;
 use crate::session::{EXPLAIN_AFTER, SessionError};
 use std::time::{Duration, Instant};
 use wire_protocol::address::CoreId;
-use wire_protocol::packet::CoreState;
+use wire_protocol::packet::{CoreState, Occasion, StopCause};
 
 /// Between two looks at messages.
 const SLICE: Duration = Duration::from_millis(50);
@@ -34,11 +35,31 @@ impl Action for Go {
         if let Some(address) = &self.0 {
             stop_at(debugger, address)?;
         }
+        let end = end_of(debugger)?;
         debugger.back_up();
         debugger.session.go()?;
         debugger.has_just_gone = true;
-        Ok(Answer::Done {})
+        Ok(end.map_or(Answer::Done {}, |end| Answer::Ends { end }))
     }
+}
+
+/// What there is to say of a debuggee that goes on from this halt.
+fn end_of(debugger: &mut Debugger) -> Result<Option<EndName>, CommandError> {
+    let cause = debugger.session.halt().map(|halt| halt.cause);
+    Ok(match cause {
+        Some(StopCause::Occasion(came)) => match came.occasion {
+            Occasion::Panic => Some(EndName::Panicked),
+            Occasion::Restart => Some(EndName::Restarts),
+            Occasion::PowerOff => Some(EndName::SwitchesOff),
+            _ => None,
+        },
+        Some(StopCause::CoreDied { .. }) => {
+            let can_run = |state: &CoreState| matches!(state, CoreState::Halted { .. });
+            let any = debugger.session.cores()?.iter().any(can_run);
+            (!any).then_some(EndName::NoCore)
+        }
+        _ => None,
+    })
 }
 
 struct Pause;

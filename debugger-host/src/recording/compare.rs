@@ -6,7 +6,7 @@ use super::told::Told;
 use super::value::Value;
 use std::fmt;
 use wire_protocol::address::GuestVirtual;
-use wire_protocol::packet::{Failure, Message, MessageRecord, Notice, Reply};
+use wire_protocol::packet::{Failure, Message, MessageRecord, Notice, Reply, StopCause};
 
 /// What of a message must be as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,7 +171,7 @@ fn stable(message: &Message<'_>) -> Fields {
         Message::Notice(notice) => {
             let mut fields = vec![("kind", name(notice))];
             fields.extend(match notice {
-                Notice::Stopped(stop) => Some(("cause", stop.cause.told())),
+                Notice::Stopped(stop) => Some(("cause", cause(&stop.cause))),
                 Notice::Fault { vector, .. } => Some(("vector", vector.told())),
                 Notice::Messages(_) | Notice::Steps(_) | Notice::Goodbye => None,
             });
@@ -190,6 +190,14 @@ fn kind(reply: &Reply<'_>) -> Value {
     match reply {
         Reply::MemoryAsExpected => word("Memory"),
         _ => name(reply),
+    }
+}
+
+/// Where something came to pass, and what the kernel says of it, depends on the boot.
+fn cause(cause: &StopCause) -> Value {
+    match cause {
+        StopCause::Occasion(came) => came.occasion.told(),
+        other => other.told(),
     }
 }
 
@@ -232,7 +240,7 @@ fn stable_reply(reply: &Reply<'_>) -> Fields {
                 listed([cause.told(), at.told()].into_iter(), |value| value)
             }),
         )],
-        Reply::Stepped(stepped) => vec![("cause", stepped.stop.cause.told())],
+        Reply::Stepped(stepped) => vec![("cause", cause(&stepped.stop.cause))],
         Reply::Branches { is_on, .. } => vec![("whether it records", is_on.told())],
         Reply::Tasks(found) => vec![("end", found.end.told())],
         Reply::Done
@@ -242,5 +250,6 @@ fn stable_reply(reply: &Reply<'_>) -> Fields {
         | Reply::Carved { .. }
         | Reply::MessageCounts(_)
         | Reply::Digest(_) => Vec::new(),
+        Reply::Occasions(rules) => vec![("rules", rules.told())],
     }
 }

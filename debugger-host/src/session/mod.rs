@@ -12,6 +12,7 @@ mod incoming;
 mod line;
 mod memory;
 mod news;
+mod occasion;
 mod peer;
 mod pending;
 mod presence;

@@ -14,8 +14,9 @@ use wire_protocol::pack::{self, Packing};
 use wire_protocol::packet::{
     AddResults, Branches, Constants, CoreState, CoreStates, EventEntries, Features, GlobalOffset,
     GlobalOffsets, GuestSystem, Hello, Hits, LinuxLayout, MemoryAt, Message, MessageCounts, Notice,
-    PROTOCOL_VERSION, PoolLines, RamRanges, RegisterValues, Reply, Request, Source, StepBuffer,
-    StepDetail, StepEnd, StepOrder, StepRecord, Stepped, Stop, StopCause, Until, events_digest,
+    OccasionRules, PROTOCOL_VERSION, PoolLines, RamRanges, RegisterValues, Reply, Request, Source,
+    StepBuffer, StepDetail, StepEnd, StepOrder, StepRecord, Stepped, Stop, StopCause, Until,
+    events_digest,
 };
 use wire_protocol::refusal::{BranchObstacle, Refusal};
 use wire_protocol::register::{Register, RegisterSet};
@@ -164,6 +165,21 @@ pub(super) fn answer(
             Reply::Branches { is_on, branches }
         }
         Request::ShortCircuit { .. } => Reply::Done,
+        Request::Occasions { rules } => {
+            for rule in rules.iter() {
+                machine.occasions[usize::from(rule.occasion.to_wire())] = rule;
+            }
+            let rules = OccasionRules::encode_into(machine.occasions, base, &mut scratch);
+            Reply::Occasions(rules.expect("fits"))
+        }
+        Request::Restart => {
+            machine.stop = None;
+            Reply::Done
+        }
+        Request::Crash => {
+            machine.crashes = true;
+            Reply::Done
+        }
         Request::Step(order) => {
             step(machine, order, id, link);
             return;

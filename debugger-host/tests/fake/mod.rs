@@ -23,7 +23,8 @@ use wire_protocol::event::{EventEntry, FreeCounts, PoolClass};
 use wire_protocol::limits;
 use wire_protocol::link::{Incoming, Link, Role, Storage, Timing};
 use wire_protocol::packet::{
-    GuestSystem, Hits, MemoryAt, Message, Notice, Source, Stop, StopCause,
+    Came, GuestSystem, Hits, MemoryAt, Message, Notice, Occasion, OccasionRule, OccasionText,
+    Source, Stop, StopCause,
 };
 use wire_protocol::refusal::Refusal;
 use wire_protocol::script::globals::Globals;
@@ -62,6 +63,7 @@ pub(crate) struct Controls {
     pub(crate) lists_loop: AtomicBool,
     /// Core 1 dies.
     pub(crate) core_dies: AtomicBool,
+    pub(crate) occasion: Mutex<Option<Occasion>>,
     /// Messages that are sent as they are, whatever they mean.
     pub(crate) raw: Mutex<Vec<Vec<u8>>>,
     /// Kinds of all requests, in order.
@@ -161,6 +163,9 @@ struct Machine {
     /// Hits that are still to come.
     hits_left: u32,
     records_branches: bool,
+    occasions: [OccasionRule; Occasion::COUNT],
+    /// The kernel panics when it goes on.
+    crashes: bool,
 }
 
 fn serve(listener: &UnixListener, controls: &Controls, end: &AtomicBool) {
@@ -188,6 +193,8 @@ fn serve(listener: &UnixListener, controls: &Controls, end: &AtomicBool) {
         scripts: BTreeMap::new(),
         hits_left: 0,
         records_branches: false,
+        occasions: Occasion::ALL.map(OccasionRule::at_first),
+        crashes: false,
     };
     machine.memory[0x1000..0x1000 + CODE.len()].copy_from_slice(&CODE);
     put_module(&mut machine.memory);
@@ -253,6 +260,12 @@ fn serve(listener: &UnixListener, controls: &Controls, end: &AtomicBool) {
         }
         if let Some(told) = controls.next_stop.lock().expect("unpoisoned").take() {
             machine.next_stop = Some(told);
+        }
+        if let Some(occasion) = controls.occasion.lock().expect("unpoisoned").take() {
+            machine.come(occasion, &mut link);
+        }
+        if machine.stop.is_none() && std::mem::take(&mut machine.crashes) {
+            machine.come(Occasion::Panic, &mut link);
         }
         if controls.core_dies.swap(false, Ordering::Relaxed) {
             let (reason, detail) = (2, 0);
@@ -338,6 +351,25 @@ impl Machine {
         self.halt += 1;
         self.stop = Some((cause, core));
         self.tell_stop(link);
+    }
+
+    /// Something comes, and halts if that is wanted.
+    fn come(&mut self, occasion: Occasion, link: &mut Link<'_>) {
+        let (place, text): (_, &[u8]) = match occasion {
+            Occasion::Panic => (0, b"no init found"),
+            Occasion::ModuleLoad | Occasion::ModuleUnload => (answer::TOY, b"toy"),
+            Occasion::Program => (0x40_1000, b"twin"),
+            _ => (KERNEL + 0x2004, b"invalid opcode"),
+        };
+        let came = Came {
+            occasion,
+            place: GuestVirtual(place),
+            number: 9,
+            text: OccasionText::new(text),
+        };
+        if self.occasions.iter().any(|rule| rule.is_for(&came)) {
+            self.stop(StopCause::Occasion(came), CoreId(1), link);
+        }
     }
 
     fn tell_stop(&mut self, link: &mut Link<'_>) {

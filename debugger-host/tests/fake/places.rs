@@ -44,6 +44,7 @@ fn meaning(word: &str) -> Meaning {
         "COMMAND" => "g",
         "OPTION" => "core 0",
         "WORD" => "kernel",
+        "WHAT" => "process",
         // In decimal, and no expression.
         "BAUD" => "115200",
         // It is not to be made.

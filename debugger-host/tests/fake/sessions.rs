@@ -6,6 +6,7 @@ use super::{Debuggee, Driver};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
+use wire_protocol::packet::Occasion;
 
 /// What stands for the folder of the test.
 pub(crate) const FOLDER: &str = "{folder}";
@@ -128,6 +129,17 @@ pub(crate) fn carry_out(debuggee: &Debuggee, line: &str, text: &str) {
             *controls.other_version.lock().expect("unpoisoned") = Some(version);
         }
         "core_dies" => controls.core_dies.store(true, Ordering::Relaxed),
+        "comes" => {
+            let occasion = match value {
+                "panic" => Occasion::Panic,
+                "oops" => Occasion::Oops,
+                "reboot" => Occasion::Restart,
+                "module" => Occasion::ModuleLoad,
+                "program" => Occasion::Program,
+                _ => panic!("nothing is called {value}"),
+            };
+            *controls.occasion.lock().expect("unpoisoned") = Some(occasion);
+        }
         "extra_event" => controls.extra_event.store(true, Ordering::Relaxed),
         _ => panic!("there is no order `{name}`"),
     }

@@ -31,6 +31,7 @@ mod loading;
 mod messages;
 mod monitors;
 mod network;
+mod occasions;
 mod packages;
 mod paths;
 mod pools;

@@ -47,6 +47,7 @@ fn debuggee_that_is_reset_under_the_host_is_met_again() {
     lab.run("!cpuid 1234 condition { @rax == 5 }");
     lab.run("events d 1");
     let set = lab.run("events");
+    lab.run("sxd reboot");
     lab.run("g");
     let started = Instant::now();
     lab.machine.reset().unwrap();

@@ -158,6 +158,24 @@ const ROWS: &[Row] = &[
         "*request == Request::MessageCounts",
     ),
     (
+        "Occasions",
+        "command/occasion.rs",
+        "shared.occasions.rules()",
+        "shared.occasions.rules().into_iter().take(1)",
+    ),
+    (
+        "Restart",
+        "command/mod.rs",
+        "Request::Restart => return (Reply::Done, Next::Restart),",
+        "Request::Restart => return (Reply::MemoryAsExpected, Next::Stay),",
+    ),
+    (
+        "Crash",
+        "command/mod.rs",
+        "context.shared.occasions.ask_for_crash();",
+        "return (Reply::MemoryAsExpected, Next::Stay);",
+    ),
+    (
         "ChangeBranches",
         "command/branch.rs",
         "order == BranchOrder::Filter && !layout.can_filter(filter)",

@@ -6,7 +6,7 @@ use wire_protocol::branch::BranchOrder;
 use wire_protocol::codec::Writer;
 use wire_protocol::event::EventChange;
 use wire_protocol::limits;
-use wire_protocol::packet::{Features, GlobalNames, MemoryAt, Request, StepOrder};
+use wire_protocol::packet::{Features, GlobalNames, MemoryAt, OccasionRules, Request, StepOrder};
 use wire_protocol::register::RegisterSet;
 
 const fn next_core(core: CoreId) -> CoreId {
@@ -79,6 +79,10 @@ fn mistaken(request: Request<'_>) -> Request<'_> {
             bytes,
         },
         Request::ListTasks { .. } => Request::Pools,
+        Request::Occasions { .. } => Request::Occasions {
+            rules: OccasionRules::EMPTY,
+        },
+        Request::Restart | Request::Crash => Request::Pools,
         Request::Translate {
             core,
             root,

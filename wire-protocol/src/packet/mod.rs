@@ -22,6 +22,7 @@ mod memory;
 mod messages;
 mod network;
 mod notice;
+mod occasion;
 mod pool;
 mod program;
 mod refusal;
@@ -45,6 +46,7 @@ pub use messages::{
 };
 pub use network::NetworkCounts;
 pub use notice::Notice;
+pub use occasion::{Came, Occasion, OccasionRule, OccasionRules, OccasionText};
 pub use pool::PoolLines;
 pub use program::{GlobalName, GlobalNames, GlobalOffset, GlobalOffsets};
 pub use register::RegisterValues;

@@ -6,6 +6,10 @@ use crate::packet::kind::NoticeKind;
 use crate::packet::{Messages, Steps, Stop, run};
 
 /// What the debuggee says by itself.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a stop is made once in a halt, and nothing is allocated here"
+)]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Notice<'a> {
     /// All cores are halted and wait for requests.

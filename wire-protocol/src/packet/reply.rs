@@ -14,8 +14,8 @@ use crate::packet::kind::ReplyKind;
 use crate::packet::system::Spoken;
 use crate::packet::{
     AddResults, Branches, CoreStates, EventEntries, Failure, FoundTasks, GlobalOffsets, Hello,
-    MessageCounts, PoolLines, RegisterValues, Stepped, branch, event, memory, messages, pool,
-    program, refusal, register, step, system, task,
+    MessageCounts, OccasionRules, PoolLines, RegisterValues, Stepped, branch, event, memory,
+    messages, pool, program, refusal, register, step, system, task,
 };
 use crate::refusal::Refusal;
 use crate::register::RegisterSet;
@@ -42,6 +42,8 @@ pub enum Reply<'a> {
     Stepped(Stepped<'a>),
     /// See [`FoundTasks`].
     Tasks(FoundTasks<'a>),
+    /// On which occasions the machine halts by itself: all, in order.
+    Occasions(OccasionRules<'a>),
     /// Values of the set, in ascending order of register number.
     Registers {
         /// Which.
@@ -157,6 +159,7 @@ impl<'a> Reply<'a> {
             Self::Cores(states) => states.write(base, out),
             Self::Stepped(stepped) => step::write_stepped(stepped, base, out),
             Self::Tasks(found) => task::write_found(found, base, out),
+            Self::Occasions(rules) => rules.write(base, out),
             Self::Registers { set, values } => register::write_values(*set, values, out),
             Self::Memory {
                 len_bytes,
@@ -226,6 +229,7 @@ impl<'a> Reply<'a> {
             Self::Cores(_) => ReplyKind::Cores,
             Self::Stepped(_) => ReplyKind::Stepped,
             Self::Tasks(_) => ReplyKind::Tasks,
+            Self::Occasions(_) => ReplyKind::Occasions,
             Self::Registers { .. } => ReplyKind::Registers,
             Self::Memory { .. } => ReplyKind::Memory,
             Self::MemoryAsExpected => ReplyKind::MemoryAsExpected,
@@ -259,6 +263,7 @@ impl<'a> Reply<'a> {
             }
             ReplyKind::Stepped => made(step::parse_stepped(base, body), Self::Stepped),
             ReplyKind::Tasks => made(task::parse_found(base, body), Self::Tasks),
+            ReplyKind::Occasions => made(OccasionRules::parse(base)(body), Self::Occasions),
             ReplyKind::Registers => made(register::parse_values(body), |(set, values)| {
                 Self::Registers { set, values }
             }),

@@ -13,8 +13,8 @@ use crate::packet::Reply;
 use crate::packet::kind::RequestKind;
 use crate::packet::system::Spoken;
 use crate::packet::{
-    EventSpecs, Features, GlobalNames, MemoryAt, StepOrder, TaskSelection, branch, event, memory,
-    pool, program, register, step, system, task,
+    EventSpecs, Features, GlobalNames, MemoryAt, OccasionRules, StepOrder, TaskSelection, branch,
+    event, memory, pool, program, register, step, system, task,
 };
 use crate::refusal::Refusal;
 use crate::register::{Register, RegisterSet};
@@ -84,6 +84,16 @@ pub enum Request<'a> {
         /// Leaves out so many.
         from: u32,
     },
+    /// Changes on which occasions the machine halts by itself, all or nothing, and says it of all; with no rule it only says
+    /// it [`Reply::Occasions`].
+    Occasions {
+        /// What is to be otherwise.
+        rules: OccasionRules<'a>,
+    },
+    /// Starts the machine anew, as its reset button does. The reply goes before [`Reply::Done`].
+    Restart,
+    /// Has the guest's kernel panic once the machine goes on [`Reply::Done`].
+    Crash,
     /// Whether what the stop in progress is about takes effect [`Reply::Done`].
     ShortCircuit {
         /// It does not.
@@ -220,7 +230,14 @@ impl<'a> Request<'a> {
         match *self {
             Self::Hello { features } => system::write_hello_request(features, out),
             Self::ForeignHello { version, body } => system::write_foreign_hello(version, body, out),
-            Self::Go | Self::Cores | Self::Pools | Self::Flush | Self::MessageCounts => Ok(()),
+            Self::Go
+            | Self::Cores
+            | Self::Restart
+            | Self::Crash
+            | Self::Pools
+            | Self::Flush
+            | Self::MessageCounts => Ok(()),
+            Self::Occasions { rules } => rules.write(base, out),
             Self::ShortCircuit { on } => out.byte(u8::from(on)),
             Self::Step(order) => step::write_step(&order, base, out),
             Self::ReadRegisters { core, set } => register::write_read(core, set, out),
@@ -282,6 +299,11 @@ impl<'a> Request<'a> {
             }),
             RequestKind::Go => Ok((body, Self::Go)),
             RequestKind::Cores => Ok((body, Self::Cores)),
+            RequestKind::Occasions => made(OccasionRules::parse(base)(body), |rules| {
+                Self::Occasions { rules }
+            }),
+            RequestKind::Restart => Ok((body, Self::Restart)),
+            RequestKind::Crash => Ok((body, Self::Crash)),
             RequestKind::Step => made(step::parse_step(base, body), Self::Step),
             RequestKind::ShortCircuit => {
                 boolean(body).map(|(rest, on)| (rest, Self::ShortCircuit { on }))
@@ -365,6 +387,9 @@ impl<'a> Request<'a> {
             Self::Hello { .. } | Self::ForeignHello { .. } => RequestKind::Hello,
             Self::Go => RequestKind::Go,
             Self::Cores => RequestKind::Cores,
+            Self::Occasions { .. } => RequestKind::Occasions,
+            Self::Restart => RequestKind::Restart,
+            Self::Crash => RequestKind::Crash,
             Self::Step(_) => RequestKind::Step,
             Self::ShortCircuit { .. } => RequestKind::ShortCircuit,
             Self::ReadRegisters { .. } => RequestKind::ReadRegisters,

@@ -8,6 +8,7 @@ use crate::codec::{
 };
 use crate::limits;
 use crate::packet::list::{Item, List};
+use crate::packet::occasion::{Came, parse_came, write_came};
 use crate::packet::task::{StopTask, parse_stop_task, write_stop_task};
 
 closed_set! {
@@ -52,6 +53,8 @@ pub enum StopCause {
         /// Why.
         end: StepEnd,
     },
+    /// The guest came to something at which the machine halts by itself.
+    Occasion(Came),
 }
 
 /// A halt. Lists are bounded by [`limits`].
@@ -166,6 +169,7 @@ const CAUSE_BREAK_IN: u8 = 0;
 const CAUSE_EVENT: u8 = 1;
 const CAUSE_CORE_DIED: u8 = 2;
 const CAUSE_STEPPED: u8 = 8;
+const CAUSE_OCCASION: u8 = 9;
 const SOME_MISSING: u8 = 0x10;
 const SOME_HITS: u8 = 0x20;
 const SOME_TASK: u8 = 0x40;
@@ -200,6 +204,10 @@ pub(crate) fn write_stop(
         StopCause::Stepped { end } => {
             out.byte(CAUSE_STEPPED | some)?;
             out.byte(end.to_wire())?;
+        }
+        StopCause::Occasion(came) => {
+            out.byte(CAUSE_OCCASION | some)?;
+            write_came(&came, base, out)?;
         }
     }
     out.varint(stop.halt)?;
@@ -237,6 +245,10 @@ pub(crate) fn parse_stop(base: u64, input: &[u8]) -> Parsed<'_, Stop<'_>> {
             let (rest, end) = one_of(StepEnd::from_wire, rest)?;
             (rest, StopCause::Stepped { end })
         }
+        CAUSE_OCCASION => {
+            let (rest, came) = parse_came(base, rest)?;
+            (rest, StopCause::Occasion(came))
+        }
         _ => return reject(input),
     };
     let (rest, halt) = narrow(rest)?;
@@ -272,7 +284,7 @@ mod tests {
         BASE, notice_body, notice_is_malformed, reply_body, reply_is_malformed, request_body,
         request_is_malformed,
     };
-    use crate::packet::{Notice, Reply, Request, StopTask, TaskName};
+    use crate::packet::{Notice, Occasion, OccasionText, Reply, Request, StopTask, TaskName};
     use crate::register::{Register, RegisterSet};
 
     const STOP: Stop<'static> = Stop {
@@ -314,6 +326,22 @@ mod tests {
         }));
         assert_eq!(body, [2, 2, 0xc8, 1, 3, 1, 4, 2, 0xcc, 0x90]);
         notice_is_malformed(NoticeKind::Stopped, &[2, 0x80, 0x80, 4, 0, 3, 1, 4, 0]);
+    }
+
+    #[test]
+    fn an_occasion_has_its_place_number_and_text() {
+        let body = notice_body(Notice::Stopped(Stop {
+            cause: StopCause::Occasion(Came {
+                occasion: Occasion::Oops,
+                place: BASE,
+                number: 2,
+                text: OccasionText::new(b"no"),
+            }),
+            ..STOP
+        }));
+        assert_eq!(body, [9, 1, 0, 2, 2, b'n', b'o', 3, 1, 4, 2, 0xcc, 0x90]);
+        notice_is_malformed(NoticeKind::Stopped, &[9, 16, 0, 2, 0, 3, 1, 4, 0]);
+        notice_is_malformed(NoticeKind::Stopped, &[9, 1, 0, 2, 1, 0, 3, 1, 4, 0]);
     }
 
     #[test]

@@ -21,11 +21,12 @@ use wire_protocol::event::{
 use wire_protocol::limits;
 use wire_protocol::pack::Packing;
 use wire_protocol::packet::{
-    Argument, Arguments, Batch, Constants, Content, CoreState, Failure, FailureCause, Features,
-    FoundTasks, GlobalName, GlobalOffset, GuestSystem, Hello, Item, LinuxLayout, List, MemoryAt,
-    MessageCounts, Messages, NetworkCounts, Notice, PROTOCOL_VERSION, RegisterValues, Reply,
-    Request, Source, StepDetail, StepOrder, Stop, StopCause, StopTask, Task, TaskName,
-    TaskSelection, TaskState, TasksEnd, Until, Walk,
+    Argument, Arguments, Batch, Came, Constants, Content, CoreState, Failure, FailureCause,
+    Features, FoundTasks, GlobalName, GlobalOffset, GuestSystem, Hello, Item, LinuxLayout, List,
+    MemoryAt, MessageCounts, Messages, NetworkCounts, Notice, Occasion, OccasionRule,
+    OccasionRules, OccasionText, PROTOCOL_VERSION, RegisterValues, Reply, Request, Source,
+    StepDetail, StepOrder, Stop, StopCause, StopTask, Task, TaskName, TaskSelection, TaskState,
+    TasksEnd, Until, Walk,
 };
 use wire_protocol::refusal::{
     BranchObstacle, DetourObstacle, EventOption, EventRefusal, ProcessorFeature, ProgramPart,
@@ -208,6 +209,9 @@ pub fn request(base: GuestVirtual) -> BoxedStrategy<Request<'static>> {
             }
         }),
         (selection(), number32()).prop_map(|(which, from)| Request::ListTasks { which, from }),
+        occasion_rules(base).prop_map(|rules| Request::Occasions { rules }),
+        Just(Request::Restart),
+        Just(Request::Crash),
         (guest_physical(), size())
             .prop_map(|(address, len_bytes)| Request::DigestMemory { address, len_bytes }),
         (
@@ -336,12 +340,55 @@ fn stop_task() -> BoxedStrategy<StopTask> {
         .boxed()
 }
 
+fn occasion() -> BoxedStrategy<Occasion> {
+    prop::sample::select(Occasion::ALL.to_vec()).boxed()
+}
+
+fn occasion_text() -> BoxedStrategy<OccasionText> {
+    vec(any::<u8>(), 0..=limits::OCCASION_TEXT_BYTES)
+        .prop_map(|bytes| OccasionText::new(&bytes))
+        .boxed()
+}
+
+fn came() -> BoxedStrategy<Came> {
+    (occasion(), guest_virtual(), number(), occasion_text())
+        .prop_map(|(occasion, place, number, text)| Came {
+            occasion,
+            place,
+            number,
+            text,
+        })
+        .boxed()
+}
+
+fn occasion_rule() -> BoxedStrategy<OccasionRule> {
+    (occasion(), any::<bool>(), occasion_text())
+        .prop_map(|(occasion, stops, name)| OccasionRule {
+            occasion,
+            stops,
+            name: match stops && occasion.has_name() {
+                true => name,
+                false => OccasionText::EMPTY,
+            },
+        })
+        .boxed()
+}
+
+fn occasion_rules(base: GuestVirtual) -> BoxedStrategy<OccasionRules<'static>> {
+    vec(occasion_rule(), 0..=Occasion::COUNT)
+        .prop_map(move |rules| {
+            OccasionRules::encode_into(rules, base, forever(4096)).expect("fits")
+        })
+        .boxed()
+}
+
 fn stop(base: GuestVirtual) -> BoxedStrategy<Stop<'static>> {
     let cause = prop_oneof![
         Just(StopCause::BreakIn),
         event_id().prop_map(|event| StopCause::Event { event }),
         (number16(), any::<u64>())
-            .prop_map(|(reason, detail)| StopCause::CoreDied { reason, detail })
+            .prop_map(|(reason, detail)| StopCause::CoreDied { reason, detail }),
+        came().prop_map(StopCause::Occasion)
     ];
     let code = vec(any::<u8>(), 0..=limits::STOP_CODE_BYTES).prop_map(|code| &*code.leak());
     let hits = items((event_id(), number()), limits::HITS_PER_STOP);

@@ -525,6 +525,26 @@ unsafe extern "C" fn standstill_stir(token: u64, bits: u64) -> u64 {
     unsafe { boot::call(token, hypercall::STIR, bits) }
 }
 
+/// Tells what the kernel came to; the machine may halt there.
+///
+/// # Safety
+/// As [`standstill_arm`]; `occasion` points to a `struct ss_occasion` that nobody changes meanwhile.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn standstill_occasion(token: u64, occasion: u64) {
+    // SAFETY: on a core that was started and cannot be left meanwhile, by contract.
+    unsafe { boot::call(token, hypercall::OCCASION, occasion) };
+}
+
+/// 1 if the kernel is to panic.
+///
+/// # Safety
+/// As [`standstill_arm`].
+#[unsafe(no_mangle)]
+unsafe extern "C" fn standstill_wants_crash(token: u64) -> u64 {
+    // SAFETY: on a core that was started and cannot be left meanwhile, by contract.
+    unsafe { boot::call(token, hypercall::WANTS_CRASH, 0) }
+}
+
 /// Exits that the calling core took.
 ///
 /// # Safety

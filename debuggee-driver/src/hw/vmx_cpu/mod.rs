@@ -46,6 +46,9 @@ pub struct VmcsPlan {
 /// Which VM functions there are (A.11).
 const IA32_VMX_VMFUNC: u32 = 0x491;
 
+/// Between two ways to start the machine anew: longer than any takes.
+const RESET_TICKS: u64 = 1 << 28;
+
 /// A core in VMX operation.
 pub struct VmxCpu {
     core: *mut PerCore,
@@ -496,6 +499,21 @@ impl Cpu for VmxCpu {
         if !is_called() {
             // SAFETY: in VMX-root with FS at the core's own memory, its own IDT loaded and interrupts off.
             unsafe { percore::standstill_sleep(seen) }
+        }
+    }
+
+    fn reset_machine(&mut self) {
+        const RESET_CONTROL: u16 = 0xcf9;
+        const KEYBOARD_COMMAND: u16 = 0x64;
+        for (port, value) in [
+            // Hard reset, as the button.
+            (RESET_CONTROL, 0x02),
+            (RESET_CONTROL, 0x06),
+            (KEYBOARD_COMMAND, 0xfe),
+        ] {
+            // SAFETY: what comes of it is what the host asked for: nothing that runs here goes on.
+            unsafe { x86::io::outb(port, value) };
+            self.pause_until(self.tsc().wrapping_add(RESET_TICKS));
         }
     }
 

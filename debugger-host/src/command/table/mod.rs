@@ -1,6 +1,7 @@
 //! The table of all commands: parser, help, completion and documentation come from here.
 
 mod event;
+mod occasion;
 
 use super::{
     Command, branch, connection, memory, memory_file, register, run, script, session_file, step,
@@ -9,8 +10,10 @@ use super::{
 use std::sync::LazyLock;
 
 /// Every command, in the order of the help.
-pub static COMMANDS: LazyLock<Vec<&'static Command>> =
-    LazyLock::new(|| DEBUGGEE.iter().chain(event::ROWS).chain(HOST).collect());
+pub static COMMANDS: LazyLock<Vec<&'static Command>> = LazyLock::new(|| {
+    let of_debuggee = DEBUGGEE.iter().chain(occasion::ROWS);
+    of_debuggee.chain(event::ROWS).chain(HOST).collect()
+});
 
 /// Execution, registers, memory, symbols, values.
 static DEBUGGEE: &[Command] = &[
@@ -19,9 +22,9 @@ static DEBUGGEE: &[Command] = &[
         syntax: "g [ADDRESS]",
         summary: "let the debuggee run, until this thread comes to ADDRESS if there is one",
         details: "The breakpoint there is for the thread that the operating core runs; where that is idle, for all. It is\n\
-            gone with the next halt, whatever that is for.",
+            gone with the next halt, whatever that is for. Behind the end of the kernel it says what there is left to run.",
         examples: &["g", "g vfs_read", "g (@rip + 5)"],
-        answers: &["done"],
+        answers: &["done", "ends"],
         parse: run::go,
     },
     Command {

@@ -8,9 +8,10 @@ use wire_protocol::digest::{Digest, DigestKey};
 use wire_protocol::event::Selection;
 use wire_protocol::pack::Packing;
 use wire_protocol::packet::{
-    Constants, CoreState, Features, FoundTasks, GuestSystem, Hello, LinuxLayout, MemoryAt, Notice,
-    RegisterValues, Reply, Request, StepDetail, StepEnd, StepOrder, StepRecord, Stepped, Stop,
-    StopCause, StopTask, Task, TaskName, TaskSelection, TaskState, TasksEnd, Until, Walk,
+    Came, Constants, CoreState, Features, FoundTasks, GuestSystem, Hello, LinuxLayout, MemoryAt,
+    Notice, Occasion, OccasionRule, OccasionText, RegisterValues, Reply, Request, StepDetail,
+    StepEnd, StepOrder, StepRecord, Stepped, Stop, StopCause, StopTask, Task, TaskName,
+    TaskSelection, TaskState, TasksEnd, Until, Walk,
 };
 use wire_protocol::register::RegisterSet;
 
@@ -29,6 +30,9 @@ told!(enum Request<'_> {
     WriteMemory { at, bytes },
     Translate { core, root, address },
     ListTasks { which, from: counted },
+    Occasions { rules },
+    Restart,
+    Crash,
     AddEvents { core, all_or_nothing, events },
     ChangeEvents { change, which: selected },
     ListEvents { from },
@@ -51,6 +55,7 @@ told!(enum Reply<'_> {
     Cores(states),
     Stepped(stepped),
     Tasks(found),
+    Occasions(rules),
     MemoryAsExpected,
     Physical { address, page_bytes: counted },
     EventsAdded { results, free, digest },
@@ -140,6 +145,12 @@ told!(enum TaskSelection {
 told!(struct FoundTasks<'_> { end, at, tasks });
 told!(struct Task<'_> { address, pid, tid, parent, state, core, root, has_memory, saved_at, name, command });
 
+impl Told for OccasionText {
+    fn told(&self) -> Value {
+        Value::Text(String::from_utf8_lossy(self.as_bytes()).into_owned())
+    }
+}
+
 impl Told for TaskName {
     fn told(&self) -> Value {
         Value::Text(String::from_utf8_lossy(self.as_bytes()).into_owned())
@@ -151,8 +162,11 @@ told!(enum StopCause {
     Event { event },
     CoreDied { reason, detail },
     Stepped { end },
+    Occasion(came),
 });
-words!(Packing, StepDetail, StepEnd, TaskState, TasksEnd);
+told!(struct Came { occasion, place, number, text });
+told!(struct OccasionRule { occasion, stops, name });
+words!(Occasion, Packing, StepDetail, StepEnd, TaskState, TasksEnd);
 told!(struct StepOrder { core, count: counted, detail, walk });
 told!(struct Walk { is_over, is_frozen, until });
 told!(

@@ -3,7 +3,8 @@
 use super::code::code;
 use super::dump::dump;
 use super::{
-    address, branch, event, help, name, news, register, session_file, status, step, task, value,
+    address, branch, event, help, name, news, occasion, register, session_file, status, step, task,
+    value,
 };
 use crate::answer::{Address, Answer, Change, Count, Failure, Mapping, Module};
 use crate::size::bytes;
@@ -73,6 +74,8 @@ pub fn answer(answer: &Answer) -> Option<String> {
             at,
         } => task::switching(*id, (to, *is_thread), *method, at),
         Answer::LastEvent { halt } => news::halt(halt),
+        Answer::Occasions { occasions } => occasion::lines(occasions),
+        Answer::Ends { end } => occasion::end(*end).to_owned(),
         Answer::HaltedAlready {} => "the debuggee is halted already".to_owned(),
         Answer::OperatingCore { core } => format!("operating core {core:x}"),
         Answer::Cores { cores } => status::cores(cores),

@@ -7,6 +7,7 @@ mod dump;
 mod event;
 pub mod help;
 mod news;
+mod occasion;
 pub mod recording;
 mod register;
 mod session_file;

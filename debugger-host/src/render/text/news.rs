@@ -2,7 +2,7 @@
 
 use super::code::code;
 use super::event::{kind, stands, trigger};
-use super::{address, name, printable};
+use super::{address, name, occasion, printable};
 use crate::answer::event::Trigger;
 use crate::answer::{Cause, Content, Count, Halt, Message, News, StepEndName, TaskName};
 use crate::timeout::LineState;
@@ -220,6 +220,15 @@ fn cause(halt: &Halt) -> Option<String> {
                 "{kind} {id:x} hit on core {:x}{what}{whose}{changed}",
                 halt.core
             )
+        }
+        Cause::Occasion {
+            name,
+            place,
+            number,
+            text,
+        } => {
+            let came = occasion::came(*name, halt.core, place.as_ref(), *number, text.as_deref());
+            format!("{came}{whose}")
         }
         Cause::CoreDied { reason, detail } => format!(
             "core {:x} died of {}; its registers are those it had last, memory can be read, and `g` \

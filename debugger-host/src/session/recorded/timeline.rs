@@ -60,6 +60,7 @@ pub(super) enum Matter {
     Pools,
     Messages,
     Branches,
+    Occasions,
 }
 
 /// Something that came to the session.
@@ -107,7 +108,7 @@ pub(super) struct Timeline {
 }
 
 fn nature(message: &[u8], base: GuestVirtual) -> Nature {
-    use Matter::{Branches, Events, Identity, Memory, Messages, Pools, Registers};
+    use Matter::{Branches, Events, Identity, Memory, Messages, Occasions, Pools, Registers};
     let Ok((_, request)) = Request::decode(message, base) else {
         return Nature::Change(&[]);
     };
@@ -124,6 +125,9 @@ fn nature(message: &[u8], base: GuestVirtual) -> Nature {
         Request::Pools => Nature::Question(Pools),
         Request::MessageCounts => Nature::Question(Messages),
         Request::ReadBranches { .. } => Nature::Question(Branches),
+        Request::Occasions { rules } if rules.is_empty() => Nature::Question(Occasions),
+        Request::Occasions { .. } => Nature::Change(&[Occasions]),
+        Request::Restart | Request::Crash => Nature::Change(&[]),
         // Memory is seen through the page tables that a register names.
         Request::WriteRegister { .. } => Nature::Change(&[Registers, Memory]),
         Request::WriteMemory { .. } => Nature::Change(&[Memory]),

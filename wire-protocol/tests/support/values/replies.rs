@@ -212,6 +212,7 @@ pub fn reply(base: GuestVirtual) -> BoxedStrategy<Reply<'static>> {
             .prop_map(move |states| Reply::Cores(list(&states, base))),
         registers(),
         tasks(base),
+        occasion_rules(base).prop_map(Reply::Occasions),
     ];
     let memory = prop_oneof![
         content().prop_map(|bytes| Reply::Memory {

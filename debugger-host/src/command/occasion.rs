@@ -1,0 +1,126 @@
+//! At what the debuggee halts by itself, and how its kernel is ended on purpose.
+
+use super::{Action, Arguments, CommandError, Debugger, ParseError};
+use crate::answer::Answer;
+use crate::answer::occasion::{EndName, OccasionLine, OccasionName};
+use wire_protocol::limits;
+use wire_protocol::packet::{Occasion, OccasionRule, OccasionText};
+
+type Parsed = Result<Box<dyn Action>, ParseError>;
+
+/// Names of all, for whoever typed another.
+const NAMES: &str = "panic, oops, warn, double-fault, triple-fault, reboot, power-off, hung-task, \
+                     module-load, module-unload, create, exit, signal, process, int3 or gp";
+
+/// What is to be otherwise; only that is shown, or all if there is nothing.
+struct Change(Vec<OccasionRule>);
+
+pub(super) fn list(mut arguments: Arguments<'_>) -> Parsed {
+    arguments.end()?;
+    Ok(Box::new(Change(Vec::new())))
+}
+
+pub(super) fn reset(mut arguments: Arguments<'_>) -> Parsed {
+    arguments.end()?;
+    let all = Occasion::ALL.map(OccasionRule::at_first);
+    Ok(Box::new(Change(all.into())))
+}
+
+fn occasion(arguments: &mut Arguments<'_>) -> Result<Occasion, ParseError> {
+    let word = arguments.required_word("what it is about")?;
+    let named = |occasion: &Occasion| {
+        let names = OccasionName::from(*occasion).names();
+        names.iter().any(|name| name.eq_ignore_ascii_case(word))
+    };
+    let found = Occasion::ALL.into_iter().find(named);
+    found.ok_or_else(|| ParseError::BadWord {
+        word: word.to_owned(),
+        expected: NAMES,
+    })
+}
+
+pub(super) fn enable(mut arguments: Arguments<'_>) -> Parsed {
+    let occasion = occasion(&mut arguments)?;
+    let name = arguments.word().unwrap_or_default();
+    arguments.end()?;
+    if !name.is_empty() && !occasion.has_name() {
+        return Err(ParseError::Unfit {
+            option: OccasionName::from(occasion).names()[0],
+            why: "has no name that it could be for alone",
+        });
+    }
+    rule(occasion, true, name)
+}
+
+pub(super) fn disable(mut arguments: Arguments<'_>) -> Parsed {
+    let occasion = occasion(&mut arguments)?;
+    arguments.end()?;
+    rule(occasion, false, "")
+}
+
+fn rule(occasion: Occasion, stops: bool, name: &str) -> Parsed {
+    if name.len() > limits::OCCASION_TEXT_BYTES {
+        return Err(ParseError::Unfit {
+            option: "the name",
+            why: "is longer than any that the kernel has",
+        });
+    }
+    Ok(Box::new(Change(vec![OccasionRule {
+        occasion,
+        stops,
+        name: OccasionText::new(name.as_bytes()),
+    }])))
+}
+
+impl Action for Change {
+    fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
+        let is_shown = |occasion: Occasion| {
+            self.0.is_empty() || self.0.iter().any(|change| change.occasion == occasion)
+        };
+        let rules = debugger.session.occasions(&self.0)?;
+        let shown = rules.iter().filter(|rule| is_shown(rule.occasion));
+        let occasions = shown.map(|rule| OccasionLine {
+            name: rule.occasion.into(),
+            halts: rule.stops,
+            only: (!rule.name.is_empty())
+                .then(|| String::from_utf8_lossy(rule.name.as_bytes()).into_owned()),
+        });
+        Ok(Answer::Occasions {
+            occasions: occasions.collect(),
+        })
+    }
+}
+
+struct Crash;
+
+pub(super) fn crash(mut arguments: Arguments<'_>) -> Parsed {
+    arguments.end()?;
+    Ok(Box::new(Crash))
+}
+
+impl Action for Crash {
+    fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
+        debugger.session.crash()?;
+        debugger.back_up();
+        debugger.session.go()?;
+        debugger.has_just_gone = true;
+        Ok(Answer::Done {})
+    }
+}
+
+struct Restart;
+
+pub(super) fn restart(mut arguments: Arguments<'_>) -> Parsed {
+    arguments.end()?;
+    Ok(Box::new(Restart))
+}
+
+impl Action for Restart {
+    fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
+        debugger.back_up();
+        debugger.session.restart()?;
+        Ok(Answer::Ends {
+            end: EndName::Restarts,
+        })
+    }
+}
