@@ -1,7 +1,11 @@
 //! The machine halts by itself when its kernel ends, and when something begins or ends that is asked for.
 
 use crate::lab::Lab;
-use vm_lab::machine::KernelLine;
+use std::time::{Duration, Instant};
+use vm_lab::machine::{KernelLine, Options};
+
+/// Emulated machines take their time to switch themselves off.
+const OFF_WITHIN: Duration = Duration::from_secs(60);
 
 /// What the lab's module does by itself.
 const END: &str = "/sys/module/lab_ends/parameters/end";
@@ -257,4 +261,122 @@ fn kernel_that_panics_halts_and_can_be_read() {
     assert!(gone.starts_with("the kernel has panicked: "), "{gone}");
     lab.run("pause");
     is_readable(&mut lab);
+}
+
+#[test]
+fn machine_that_ends_is_started_anew_and_met_again() {
+    let mut lab = Lab::with(&Options {
+        load_driver: false,
+        starts_driver: true,
+        ..Options::default()
+    });
+    lab.run("pause");
+    // The kernel's own way, which is told before the devices are at rest.
+    let stop = halt_at(&mut lab, "reboot -f");
+    says(
+        &stop,
+        &["the kernel restarts the machine, on core ", "; process "],
+    );
+    is_readable(&mut lab);
+    let gone = lab.run("g");
+    assert!(gone.starts_with("the machine starts anew; "), "{gone}");
+    lab.machine.wait_for_start().unwrap();
+    is_met_again(&mut lab);
+    // A panic on purpose, and the reset button.
+    lab.run("pause");
+    assert_eq!(lab.run(".crash"), "");
+    let stop = lab.run(".wait 0n60");
+    says(
+        &stop,
+        &[
+            "kernel panic on core ",
+            ": asked for by the debugger; process ",
+            "(standstill)",
+        ],
+    );
+    let gone = lab.run(".reboot");
+    assert!(gone.starts_with("the machine starts anew; "), "{gone}");
+    lab.machine.wait_for_start().unwrap();
+    is_met_again(&mut lab);
+    lab.run("pause");
+    lab.run("sxe power-off");
+    let stop = halt_at(&mut lab, "poweroff -f");
+    says(
+        &stop,
+        &[
+            "the kernel switches the machine off, on core ",
+            "; process ",
+        ],
+    );
+    let gone = lab.run("g");
+    assert!(
+        gone.starts_with("the machine is switched off or halted; "),
+        "{gone}"
+    );
+    let started = Instant::now();
+    while lab.machine.is_running() {
+        assert!(started.elapsed() < OFF_WITHIN, "it stays on");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The host program says so by itself.
+#[track_caller]
+fn is_met_again(lab: &mut Lab) {
+    let mut told = String::new();
+    for _ in 0..100 {
+        told.push_str(&lab.run("sleep 0n100"));
+        if told.contains("the driver is there again") {
+            assert!(told.contains("the debuggee has started anew"), "{told}");
+            return;
+        }
+    }
+    panic!("it does not come back: {told}");
+}
+
+#[test]
+fn faults_that_end_a_core_halt_and_leave_the_rest() {
+    let mut lab = Lab::halted(KernelLine::Lean);
+    let stop = halt_at(
+        &mut lab,
+        &format!("insmod /lab_ends.ko; echo recurse > {END}"),
+    );
+    says(
+        &stop,
+        &[
+            "double fault on core ",
+            " at lab_ends",
+            "; process ",
+            "(lab-dies)",
+        ],
+    );
+    is_readable(&mut lab);
+    // What the kernel makes of it.
+    lab.run("sxd oops");
+    says(
+        &next_halt(&mut lab),
+        &["kernel panic on core ", ": ", "(lab-dies)"],
+    );
+}
+
+#[test]
+fn core_without_an_interrupt_table_dies_alone() {
+    let mut lab = Lab::halted(KernelLine::Lean);
+    let stop = halt_at(
+        &mut lab,
+        &format!("insmod /lab_ends.ko; echo triple > {END}"),
+    );
+    says(
+        &stop,
+        &[
+            "core ",
+            " died of a triple fault ",
+            "; process ",
+            "(lab-dies)",
+        ],
+    );
+    is_readable(&mut lab);
+    lab.run("g");
+    lab.run("pause");
+    assert!(lab.run("~").contains("  died "));
 }
