@@ -7,6 +7,7 @@ use crate::run::registers::Held;
 use crate::run::{Runner, failure_of};
 use crate::shared::Shared;
 use wire_protocol::address::{CoreId, Extent};
+use wire_protocol::bytecode::program::Reason;
 use wire_protocol::bytecode::{Decoded, LOCAL_BYTES, Verified};
 use wire_protocol::limits;
 use wire_protocol::packet::{GlobalNames, GlobalOffset, GlobalOffsets, Reply};
@@ -17,7 +18,7 @@ use wire_protocol::script::globals::GlobalError;
 /// also to registers and memory, since the user asked for it.
 ///
 /// # Errors
-/// It is no program, or the core is not held.
+/// It is no program, or longer than there is room to run it, or the core is not held.
 pub fn run<'s, P: Ports>(
     context: &mut Context<'_, '_, P>,
     core: CoreId,
@@ -25,26 +26,20 @@ pub fn run<'s, P: Ports>(
     scratch: &'s mut [u8],
 ) -> Result<Reply<'s>, Refusal> {
     register::file(context, core)?;
-    let verified = Verified::new(program).map_err(|bad| {
+    let refused = |at, reason| {
         Refusal::Event(EventRefusal::BadProgram {
             part: ProgramPart::Action,
-            at: bad.at,
-            reason: bad.reason,
+            at,
+            reason,
         })
-    })?;
+    };
+    let verified = Verified::new(program).map_err(|bad| refused(bad.at, bad.reason))?;
     let room = scratch.len();
     let (locals, memory) = scratch
         .split_at_mut_checked(LOCAL_BYTES)
         .ok_or(too_long(room))?;
     locals.fill(0);
-    let limit_bytes = memory.len() as u64;
-    let Some(decoded) = Decoded::new(&verified, memory) else {
-        let (needed, _) = verified.decoded_bytes();
-        return Err(Refusal::TooLong {
-            limit_bytes,
-            asked_bytes: needed as u64,
-        });
-    };
+    let decoded = Decoded::new(&verified, memory).ok_or(refused(0, Reason::TooLong))?;
     let frame = Frame {
         core,
         event: None,

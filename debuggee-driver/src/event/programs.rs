@@ -1,8 +1,8 @@
 //! The programs of an event: verified when it is added, kept in its event object, run from there.
 //!
 //! An event object is a header, the condition's buffer, and the actions: the script, the machine code, the
-//! locals that the scripts have on each core, and the scripts as they run. Written with every core halted; afterwards only the locals change, those of a core by that
-//! core.
+//! locals that the scripts have on each core, and the scripts as they run. Written with every core halted;
+//! afterwards only the locals change, those of a core by that core.
 
 use crate::pool::budget::{EVENT_HEADER_BYTES, ObjectSizes};
 use crate::port::PhysicalMemory;
@@ -198,7 +198,11 @@ impl Needs {
             }
         } else if with_decoded_bytes > regular_room_bytes {
             TooBig {
-                part: ProgramPart::Action,
+                part: if self.action_bytes == 0 {
+                    ProgramPart::Condition
+                } else {
+                    ProgramPart::Action
+                },
                 regular_bytes: regular_room_bytes,
                 asked_bytes: with_decoded_bytes,
             }

@@ -62,7 +62,8 @@ pub const TABLES_PER_PAGE_OBJECT: u32 = 2;
 /// From the start of the object of an intercepted thread to its record: behind the page and its tables.
 pub const INTERCEPTION_RECORD_AT: u32 = (1 + TABLES_PER_PAGE_OBJECT) * PAGE_BYTES as u32;
 
-/// Bytes that an event has for its scripts as they run, beside what its actions leave of their buffer.
+/// Bytes that an event has for its scripts as they run, beside as many as its condition may have and what its actions
+/// leave of their buffer.
 pub const DECODED_BYTES: u32 = 4096;
 
 /// Sizes that the design constants decide. A bigger value costs that many arena bytes per
@@ -129,18 +130,17 @@ impl ObjectSizes {
     }
 
     /// Bytes of an event of `class` for its actions and for all its scripts as they run. A script's code grows to
-    /// about its length and a half, its tables and texts do not: a big event has its buffers once more, so that
-    /// whatever fits them can run.
+    /// about its length and a half, its tables and texts do not. A big event has its buffers once more: what is that
+    /// long has most of it in code.
     #[must_use]
     pub const fn room(&self, class: PoolClass) -> u32 {
         let (condition_bytes, action_bytes) = self.buffers(class);
-        let once_more = match class {
-            PoolClass::BigEvent => condition_bytes.saturating_add(action_bytes),
-            _ => 0,
+        let buffers = condition_bytes.saturating_add(action_bytes);
+        let decoded = match class {
+            PoolClass::BigEvent => buffers.saturating_add(DECODED_BYTES),
+            _ => condition_bytes.saturating_add(DECODED_BYTES),
         };
-        action_bytes
-            .saturating_add(once_more)
-            .saturating_add(DECODED_BYTES)
+        action_bytes.saturating_add(decoded)
     }
 
     /// Alignment of an object of `class`, in bytes.
@@ -206,8 +206,8 @@ mod tests {
     fn default_objects_have_the_documented_sizes() {
         let sizes = ObjectSizes::DEFAULT;
         assert_eq!(sizes.action_at(PoolClass::RegularEvent), 256);
-        assert_eq!(sizes.room(PoolClass::RegularEvent), 8192 + 4096);
-        assert_eq!(sizes.object_bytes(PoolClass::RegularEvent), 12_544);
+        assert_eq!(sizes.room(PoolClass::RegularEvent), 8192 + 100 + 4096);
+        assert_eq!(sizes.object_bytes(PoolClass::RegularEvent), 12_672);
         let big = 4096 + 80 * 1024;
         assert_eq!(sizes.action_at(PoolClass::BigEvent), 128 + 4096);
         assert_eq!(sizes.room(PoolClass::BigEvent), 80 * 1024 + big + 4096);

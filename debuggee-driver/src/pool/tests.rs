@@ -97,7 +97,7 @@ fn an_empty_pool_carves_by_itself_but_leaves_what_is_for_prealloc() {
             in_use: 2,
             needed: 1,
             most: 2048,
-            object_bytes: 12_544,
+            object_bytes: 12_672,
             arena_left_bytes: left,
             possible: 1,
             refill_ms: 0,

@@ -47,7 +47,7 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// Longer than [`PROGRAM_BYTES`]
+    /// Longer than [`PROGRAM_BYTES`], or than there is room to run it
     TooLong "it is too long";
     /// Not [`VERSION`]
     Version "it is of another version";

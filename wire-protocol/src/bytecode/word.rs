@@ -10,8 +10,7 @@
 //! | 32 to 63 | `n`, a signed number |
 //!
 //! A jump that compares with a number has the place it leads to in bits 16 to 39 and the number in
-//! bits 40 to 63. Where an operation goes before a jump in one word, its place is in bits 16 to 31; in
-//! front of a comparison, bits 32 to 39 are what is added or bits 32 to 47 what remains.
+//! bits 40 to 63. Words that join an operation and a jump say themselves where its place is.
 
 /// Bytes of a word.
 pub(crate) const WORD_BYTES: usize = 8;
@@ -28,8 +27,8 @@ pub(crate) struct Word(pub(crate) u64);
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// What a word does. `n` in the names' second halves is the word's number; a `32` at the end
-        /// extends the lowest half of the result with its sign.
+        /// What a word does. `n` in the names' second halves is the word's number; a `32` extends the lowest half
+        /// of the result with its sign.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u8)]
         pub(crate) enum Code {

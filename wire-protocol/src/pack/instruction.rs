@@ -1,7 +1,7 @@
 //! Where in an x86-64 instruction the next byte stands. A guess, made from the bytes before it alone; a wrong one
 //! makes the result longer and does no other harm.
 //!
-//! Used by `model`, at both ends.
+//! Used by `model` and, for what belongs to an opcode, by `quick::walk`, at both ends.
 
 /// What the next byte is taken for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -82,12 +82,12 @@ fn masked(before: Word, jump: Word, second: Code) -> Option<Word> {
     Some(Word::joined(code, before.b(), place, bits.cast_signed()))
 }
 
-/// It adds a number to a variable.
+/// It adds a number to a register.
 pub(super) fn is_step(word: Word) -> bool {
     matches!(word.code(), Some(Code::AddN | Code::AddN32)) && word.a() == word.b()
 }
 
-/// A variable that a number is added to.
+/// A register that a number is added to.
 fn stepped(before: Word, jump: Word, second: Code) -> Option<Word> {
     let (first, a) = (before.code()?, before.a());
     if (first, second) == (Code::AddN, Code::Jump) {

@@ -13,9 +13,9 @@ use range::{Decoder, Encoder};
 use tables::{holder, share};
 use walk::{Coder, walk};
 
-/// What does not become shorter by so much is sent as it is; packing ends as soon as it is seen.
+/// Packing ends where what was packed is not shorter by one part in so many, and
 const GAIN: usize = 16;
-/// What may come before code, or between it, and becomes longer: about so many bytes.
+/// so many bytes: what may come before code, or between it, and becomes longer.
 const PATIENCE_BYTES: usize = 256;
 
 struct Packer<'c, 'o> {
@@ -51,7 +51,7 @@ impl Coder for Packer<'_, '_> {
     }
 }
 
-/// Packs `content` into `out`. Returns the length, or `None` if it did not become shorter than `out`, or hardly.
+/// Packs `content` into `out`. Returns the length, or `None` if it has no room there, or nothing that becomes shorter.
 pub fn pack(content: &[u8], out: &mut [u8]) -> Option<usize> {
     let mut packer = Packer {
         rest: content.iter(),

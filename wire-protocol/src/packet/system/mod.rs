@@ -26,15 +26,15 @@ bitflags! {
         const COMPRESSED_MEMORY = 1;
         /// A memory read may name the content that is expected by digest.
         const EXPECTED_MEMORY = 2;
-        /// In the place of compressed memory, for a line on which a byte costs less than packing it so: memory that is one byte
-        /// over and over is told by that byte, and what looks like code is packed quickly.
-        const QUICK_MEMORY = 4;
         /// Of the debuggee alone: it has a network, of which the counts of messages tell.
         const NETWORK = 8;
         /// Steps of a thread, not of a core alone.
         const THREAD_STEPS = 16;
         /// Stops say what runs where the machine stopped, and there are lists of processes and threads.
         const TASKS = 32;
+        /// In the place of compressed memory, for a line on which a byte costs less than packing it so: memory of 64 bytes or
+        /// more that is one byte over and over is told by that byte, and what looks like code is packed quickly.
+        const QUICK_MEMORY = 64;
     }
 }
 
@@ -368,13 +368,13 @@ mod tests {
     #[test]
     fn request_is_version_and_features() {
         let features = Features::all();
-        assert_eq!(request_body(Request::Hello { features }), [4, 63]);
+        assert_eq!(request_body(Request::Hello { features }), [4, 123]);
     }
 
     #[test]
     fn abilities_of_a_newer_side_are_kept() {
-        let features = Features::from_bits_retain(0x41);
-        assert_eq!(request_body(Request::Hello { features }), [4, 0x41]);
+        let features = Features::from_bits_retain(0x81);
+        assert_eq!(request_body(Request::Hello { features }), [4, 0x81, 1]);
     }
 
     #[test]
