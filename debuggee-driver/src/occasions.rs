@@ -19,8 +19,6 @@ pub struct Occasions {
     rules: Exclusive<Rules>,
     /// The kernel is to panic.
     crash: AtomicBool,
-    /// The machine is being started anew: that is told once.
-    restarts: AtomicBool,
 }
 
 impl Default for Occasions {
@@ -30,7 +28,6 @@ impl Default for Occasions {
             stops: AtomicU32::new(bits(&rules)),
             rules: Exclusive::new(rules),
             crash: AtomicBool::new(false),
-            restarts: AtomicBool::new(false),
         }
     }
 }
@@ -97,11 +94,6 @@ impl Occasions {
     pub fn take_crash(&self) -> bool {
         self.crash.swap(false, SeqCst)
     }
-
-    /// Whether nobody said yet that the machine is being started anew.
-    pub fn restarts_now(&self) -> bool {
-        !self.restarts.swap(true, SeqCst)
-    }
 }
 
 #[cfg(test)]
@@ -149,6 +141,5 @@ mod tests {
         assert!(!occasions.take_crash());
         occasions.ask_for_crash();
         assert!(occasions.take_crash() && !occasions.take_crash());
-        assert!(occasions.restarts_now() && !occasions.restarts_now());
     }
 }

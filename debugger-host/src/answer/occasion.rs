@@ -36,6 +36,10 @@ pub enum OccasionName {
     PowerOff,
     /// A task waits for too long.
     HungTask,
+    /// A core has not scheduled for too long.
+    SoftLockup,
+    /// A core has taken no interrupt for too long.
+    HardLockup,
     /// A module is there, and nothing of it has run.
     ModuleLoad,
     /// A module is about to go.
@@ -67,6 +71,8 @@ impl OccasionName {
             Self::Reboot => &["reboot"],
             Self::PowerOff => &["power-off"],
             Self::HungTask => &["hung-task"],
+            Self::SoftLockup => &["soft-lockup"],
+            Self::HardLockup => &["hard-lockup"],
             Self::ModuleLoad => &["module-load", "ld"],
             Self::ModuleUnload => &["module-unload", "ud"],
             Self::Create => &["create", "cpr"],
@@ -76,6 +82,15 @@ impl OccasionName {
             Self::Int3 => &["int3", "bpe"],
             Self::Gp => &["gp"],
         }
+    }
+}
+
+impl OccasionName {
+    /// Whether it is named so.
+    #[must_use]
+    pub fn is_called(self, word: &str) -> bool {
+        let mut names = self.names().iter();
+        names.any(|name| name.eq_ignore_ascii_case(word))
     }
 }
 

@@ -5,6 +5,7 @@ use super::CommandError;
 use super::kept::Kept;
 use super::looked_at::TaskContext;
 use crate::answer::event::{Installed, Pools};
+use crate::answer::occasion::OccasionName;
 use crate::answer::{Answer, Form, Hex, Message, Report, Warning};
 use crate::expression::eval::{Context, EvalError, Other};
 use crate::expression::{Expression, Read};
@@ -16,6 +17,7 @@ use crate::symbol::processes;
 use crate::symbol::resolve::Symbols;
 use crate::symbol::table::Table;
 use crate::types::register;
+use wire_protocol::address::EventId;
 use wire_protocol::event::EventEntry;
 
 /// Where Enter alone goes on.
@@ -36,6 +38,17 @@ pub trait Listener {
 
     /// A message as files get it.
     fn words(&self, message: &Message) -> String;
+}
+
+/// A breakpoint that is there for a lockup.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lockup {
+    /// Of which driver.
+    pub(super) session: u64,
+    /// Its number there.
+    pub(super) id: EventId,
+    /// Which lockup.
+    pub(super) name: OccasionName,
 }
 
 /// Everything commands can reach.
@@ -70,6 +83,8 @@ pub struct Debugger {
     pub(super) messages: Vec<Message>,
     /// Why memory or a register could not be read for an expression.
     unreadable: Option<SessionError>,
+    /// Breakpoints that are there for lockups.
+    pub(super) lockups: Vec<Lockup>,
     /// The halt for which the list of modules was read.
     modules_of_halt: Option<u32>,
 }
@@ -94,6 +109,7 @@ impl Debugger {
             warnings: Vec::new(),
             messages: Vec::new(),
             unreadable: None,
+            lockups: Vec::new(),
             modules_of_halt: None,
         }
     }

@@ -11,6 +11,7 @@ mod dispatch;
 mod error;
 pub mod event;
 mod kept;
+mod lockup;
 mod looked_at;
 mod meant;
 pub mod memory;

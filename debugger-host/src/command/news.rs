@@ -127,6 +127,14 @@ impl Debugger {
     /// A halt, with the event that it is at.
     pub(super) fn halt(&mut self, halt: &session::Halt) -> Halt {
         let cause = match halt.cause {
+            StopCause::Event { event } if let Some(name) = self.lockup_of(event) => {
+                Cause::Occasion {
+                    name,
+                    place: None,
+                    number: Hex(0),
+                    text: None,
+                }
+            }
             StopCause::Event { event } => {
                 if self.session.known_event(event).is_none() {
                     // Shown without its name if the list cannot be read.

@@ -1,6 +1,6 @@
 //! At what the debuggee halts by itself, and how its kernel is ended on purpose.
 
-use super::{Action, Arguments, CommandError, Debugger, ParseError};
+use super::{Action, Arguments, CommandError, Debugger, ParseError, lockup};
 use crate::answer::Answer;
 use crate::answer::occasion::{EndName, OccasionLine, OccasionName};
 use wire_protocol::limits;
@@ -9,7 +9,7 @@ use wire_protocol::packet::{Occasion, OccasionRule, OccasionText};
 type Parsed = Result<Box<dyn Action>, ParseError>;
 
 /// Names of all, for whoever typed another.
-const NAMES: &str = "panic, oops, warn, double-fault, triple-fault, reboot, power-off, hung-task, \
+const NAMES: &str = "panic, oops, warn, double-fault, triple-fault, reboot, power-off, hung-task, soft-lockup, hard-lockup, \
                      module-load, module-unload, create, exit, signal, process, int3 or gp";
 
 /// What is to be otherwise; only that is shown, or all if there is nothing.
@@ -22,40 +22,55 @@ pub(super) fn list(mut arguments: Arguments<'_>) -> Parsed {
 
 pub(super) fn reset(mut arguments: Arguments<'_>) -> Parsed {
     arguments.end()?;
-    let all = Occasion::ALL.map(OccasionRule::at_first);
-    Ok(Box::new(Change(all.into())))
+    Ok(Box::new(Reset))
 }
 
-fn occasion(arguments: &mut Arguments<'_>) -> Result<Occasion, ParseError> {
+/// What the kernel tells of, or what takes a breakpoint.
+enum What {
+    Told(Occasion),
+    Found(OccasionName),
+}
+
+fn what(arguments: &mut Arguments<'_>) -> Result<What, ParseError> {
     let word = arguments.required_word("what it is about")?;
-    let named = |occasion: &Occasion| {
-        let names = OccasionName::from(*occasion).names();
-        names.iter().any(|name| name.eq_ignore_ascii_case(word))
-    };
+    if let Some(name) = lockup::named(word) {
+        return Ok(What::Found(name));
+    }
+    let named = |occasion: &Occasion| OccasionName::from(*occasion).is_called(word);
     let found = Occasion::ALL.into_iter().find(named);
-    found.ok_or_else(|| ParseError::BadWord {
+    found.map(What::Told).ok_or_else(|| ParseError::BadWord {
         word: word.to_owned(),
         expected: NAMES,
     })
 }
 
 pub(super) fn enable(mut arguments: Arguments<'_>) -> Parsed {
-    let occasion = occasion(&mut arguments)?;
+    let what = what(&mut arguments)?;
     let name = arguments.word().unwrap_or_default();
     arguments.end()?;
-    if !name.is_empty() && !occasion.has_name() {
+    let (of, has_name) = match what {
+        What::Told(occasion) => (OccasionName::from(occasion), occasion.has_name()),
+        What::Found(of) => (of, false),
+    };
+    if !name.is_empty() && !has_name {
         return Err(ParseError::Unfit {
-            option: OccasionName::from(occasion).names()[0],
+            option: of.names()[0],
             why: "has no name that it could be for alone",
         });
     }
-    rule(occasion, true, name)
+    match what {
+        What::Told(occasion) => rule(occasion, true, name),
+        What::Found(of) => Ok(Box::new(lockup::Change(of, true))),
+    }
 }
 
 pub(super) fn disable(mut arguments: Arguments<'_>) -> Parsed {
-    let occasion = occasion(&mut arguments)?;
+    let what = what(&mut arguments)?;
     arguments.end()?;
-    rule(occasion, false, "")
+    match what {
+        What::Told(occasion) => rule(occasion, false, ""),
+        What::Found(of) => Ok(Box::new(lockup::Change(of, false))),
+    }
 }
 
 fn rule(occasion: Occasion, stops: bool, name: &str) -> Parsed {
@@ -85,9 +100,23 @@ impl Action for Change {
             only: (!rule.name.is_empty())
                 .then(|| String::from_utf8_lossy(rule.name.as_bytes()).into_owned()),
         });
-        Ok(Answer::Occasions {
-            occasions: occasions.collect(),
-        })
+        let mut occasions: Vec<_> = occasions.collect();
+        if self.0.is_empty() {
+            occasions.extend(lockup::lines(debugger)?);
+        }
+        Ok(Answer::Occasions { occasions })
+    }
+}
+
+/// All as it was at first.
+struct Reset;
+
+impl Action for Reset {
+    fn run(&self, debugger: &mut Debugger) -> Result<Answer, CommandError> {
+        debugger.forget_lockups()?;
+        let all = Occasion::ALL.map(OccasionRule::at_first);
+        debugger.session.occasions(&all)?;
+        Change(Vec::new()).run(debugger)
     }
 }
 

@@ -56,6 +56,7 @@ fn what_comes_and_goes_halts_where_it_is_wanted() {
     processes(&mut lab);
     // A kernel that has met a fault looks for hung tasks no more.
     hangs(&mut lab);
+    lockups(&mut lab);
     complaints(&mut lab);
     // Nothing of it is left.
     lab.run("sxr");
@@ -161,6 +162,25 @@ fn processes(lab: &mut Lab) {
         lab.run("pause");
     }
     lab.run("sxd signal");
+}
+
+fn lockups(lab: &mut Lab) {
+    lab.run("g");
+    lab.guest("echo 1 > /proc/sys/kernel/watchdog_thresh");
+    lab.run("pause");
+    for (end, found) in [
+        ("hard", "hard lockup, found on core "),
+        ("soft", "soft lockup, found on core "),
+    ] {
+        assert!(lab.run(&format!("sxe {end}-lockup")).ends_with(" halts"));
+        let stop = halt_at(lab, &format!("wait; echo {end} > {END}"));
+        says(&stop, &[found, "; process ", "(sh)"]);
+        assert!(lab.run(&format!("sxd {end}-lockup")).ends_with(" goes on"));
+        assert_eq!(lab.run("bl"), "no breakpoints");
+    }
+    lab.run("g");
+    lab.guest("wait");
+    lab.run("pause");
 }
 
 /// What is complained of in the kernel's own code; the process that does it dies, and the kernel goes on.

@@ -6,10 +6,16 @@
 //             bug int3 gp            the same, in a thread of the kernel's that dies of it
 //             recurse                calls itself until the stack ends, which is a double fault
 //             triple                 raises an exception without an interrupt table
+//             soft                   its core does nothing else for ten seconds, but takes interrupts
+//             hard                   calls the detector's function with interrupts off until it has found a lockup: the
+//                                    emulator has no counter that would do it
 //             hang                   a thread waits for ten seconds, whatever signal comes
+#include <linux/kprobes.h>
 #include <linux/kthread.h>
 #include <linux/module.h>
+#include <linux/perf_event.h>
 #include <linux/sched.h>
+#include <linux/slab.h>
 #include <asm/desc.h>
 
 static noinline unsigned long recurse(volatile unsigned long depth)
@@ -25,6 +31,39 @@ static int hang(void *unused)
 	set_current_state(TASK_UNINTERRUPTIBLE);
 	schedule_timeout(HZ * 10);
 	return 0;
+}
+
+static void spin(void)
+{
+	u64 end = ktime_get_mono_fast_ns() + 10 * NSEC_PER_SEC;
+
+	preempt_disable();
+	while (ktime_get_mono_fast_ns() < end)
+		cpu_relax();
+	preempt_enable();
+}
+
+static int detect(void)
+{
+	struct kprobe probe = { .symbol_name = "watchdog_overflow_callback" };
+	void (*overflow)(struct perf_event *event, struct perf_sample_data *data, struct pt_regs *regs);
+	struct perf_event *event = kzalloc(sizeof(*event), GFP_KERNEL);
+	unsigned long flags;
+	int error, calls;
+
+	if (!event)
+		return -ENOMEM;
+	error = register_kprobe(&probe);
+	if (!error) {
+		overflow = (void *)probe.addr;
+		unregister_kprobe(&probe);
+		local_irq_save(flags);
+		for (calls = 0; calls < 30; calls++)
+			overflow(event, NULL, NULL);
+		local_irq_restore(flags);
+	}
+	kfree(event);
+	return error;
 }
 
 // In a thread of its own, since whoever writes holds locks of the kernel's.
@@ -64,6 +103,10 @@ static int end_set(const char *value, const struct kernel_param *kp)
 		WARN_ON(1);
 	else if (sysfs_streq(value, "hang"))
 		return PTR_ERR_OR_ZERO(kthread_run(hang, NULL, "lab-hang"));
+	else if (sysfs_streq(value, "soft"))
+		spin();
+	else if (sysfs_streq(value, "hard"))
+		return detect();
 	else
 		return -EINVAL;
 	return 0;

@@ -36,6 +36,8 @@ fn calls_without_the_token_are_refused() {
             hypercall::EXITS,
             hypercall::STIR,
             hypercall::CLEAR,
+            hypercall::OCCASION,
+            hypercall::WANTS_CRASH,
         ] {
             let answer = call(&mut machine, TOKEN ^ 1 << 40, number);
             assert_eq!(answer, (Flow::Enter, 0), "{number}");

@@ -41,7 +41,7 @@ fn a_break_in_counts_within_a_session_only() {
 
 /// What a host sends that shakes hands, breaks in so often, and lets the debuggee go. Whether it has heard of the halt
 /// each time.
-fn conversation(break_ins: &[bool]) -> Vec<u8> {
+pub(super) fn conversation(break_ins: &[bool]) -> Vec<u8> {
     let timing = Timing {
         retry_us: 1 << 40,
         ack_delay_us: 0,

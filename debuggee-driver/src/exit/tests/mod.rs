@@ -12,6 +12,7 @@ mod events;
 mod forms;
 mod machine;
 mod modes;
+mod occasions;
 mod shortcuts;
 mod steps;
 mod traces;

@@ -20,7 +20,9 @@ pub(super) static ROWS: &[Command] = &[
         details: "NAME is that of a module for module-load and module-unload, of a thread for create, exit, signal and\n\
             process: there it is the program's. Nothing runs, and no guest memory changes. The halt is where the\n\
             kernel tells of it, in the driver's code: the stop line has the place that it is about. Where a kernel\n\
-            does not tell of something, the log has a line for it when the driver is loaded.",
+            does not tell of something, the log has a line for it when the driver is loaded. `ta` with the place that\n\
+            is told of a program goes to its first instruction. For soft-lockup and hard-lockup a breakpoint is set,\n\
+            which `bl` has, too, and which takes an event and a hook.",
         examples: &[
             "sxe warn",
             "sxe module-load ext4",
