@@ -8,7 +8,7 @@ use crate::pool::budget::{EVENT_HEADER_BYTES, ObjectSizes};
 use crate::port::PhysicalMemory;
 use wire_protocol::address::{CoreId, Extent, GuestPhysical};
 use wire_protocol::bytecode::program::Layout;
-use wire_protocol::bytecode::{Comparison, Verified};
+use wire_protocol::bytecode::{Comparison, Count, Verified};
 use wire_protocol::event::{Condition, ConditionKind, PoolClass, ProgramSizes, Programs};
 use wire_protocol::limits;
 use wire_protocol::refusal::{EventRefusal, ProgramPart, Refusal};
@@ -25,6 +25,8 @@ struct Script {
     layout: Layout,
     /// What it compares, if that is all it does.
     comparison: Option<Comparison>,
+    /// What it counts, if that is all it does.
+    count: Option<Count>,
     /// Locals on one core, rounded up.
     locals_bytes: u32,
     decoded: DecodedSize,
@@ -123,6 +125,7 @@ fn verify(bytes: &[u8], part: ProgramPart) -> Result<Option<Script>, Refusal> {
         },
         layout: program.layout(),
         comparison: Comparison::of(program),
+        count: Count::of(&verified),
         locals_bytes: round_up(locals_bytes),
     }))
 }
@@ -303,6 +306,8 @@ pub struct StoredPrograms {
     locals_at: u64,
     /// What the condition compares, if it is a script and that is all it does.
     comparison: Option<Comparison>,
+    /// What the script counts, if that is all it does.
+    count: Option<Count>,
 }
 
 impl StoredPrograms {
@@ -336,6 +341,7 @@ impl StoredPrograms {
             script_decoded_bytes: kept(needs.script),
             locals_at: 0,
             comparison: needs.condition.and_then(|it| it.comparison),
+            count: needs.script.and_then(|it| it.count),
         };
         let sizes = programs.sizes();
         let [.., code] = stored.parts(&sizes);
@@ -387,6 +393,13 @@ impl StoredPrograms {
     #[inline]
     pub const fn comparison(&self) -> Option<&Comparison> {
         self.comparison.as_ref()
+    }
+
+    /// What the script counts, if that is all it does: it need not be run.
+    #[must_use]
+    #[inline]
+    pub const fn count(&self) -> Option<&Count> {
+        self.count.as_ref()
     }
 
     /// What decides, for a core.

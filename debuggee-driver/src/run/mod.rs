@@ -17,7 +17,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use machine::{Effects, Frame, RootMachine, SeenPage};
 use registers::{Live, Registers};
 use wire_protocol::address::{CoreId, EventId, Extent, GuestPhysical};
-use wire_protocol::bytecode::{Compared, Comparison, Decoded};
+use wire_protocol::bytecode::{Compared, Comparison, Count, Decoded};
 use wire_protocol::event::{Actions, EventChange};
 use wire_protocol::packet::{Content, Failure, FailureCause, Source};
 use wire_protocol::script::{self, End, FaultKind, Outcome, Workspace};
@@ -161,9 +161,7 @@ fn run_all<P: Ports, R: Registers>(
     if !record.counts_and_acts() {
         return ProgramRun::default();
     }
-    if let Some(script) = stored.script(sizes, core) {
-        run_stored(runner, registers, shared, &frame, &mut effects, &script);
-    }
+    act(runner, registers, shared, &frame, &mut effects, record);
     if let Some(code) = stored.code(sizes) {
         let buffer = stored
             .buffer()
@@ -232,15 +230,31 @@ pub fn scripts_of<P: Ports>(
     if !record.counts_and_acts() {
         return ProgramRun::default();
     }
-    if let Some(script) = stored.script(sizes, core) {
-        run_stored(runner, registers, shared, &frame, &mut effects, &script);
-    }
+    act(runner, registers, shared, &frame, &mut effects, record);
     let settings = &record.settings;
     let by_itself = settings.options.short_circuit.then_some(true);
     ProgramRun {
         holds: true,
         pauses: effects.pauses || settings.actions.contains(Actions::BREAK),
         short_circuit: effects.short_circuit.or(by_itself),
+    }
+}
+
+/// Carries out the script of an event, if there is one.
+fn act<P: Ports, R: Registers>(
+    runner: &mut Runner<'_>,
+    registers: &mut R,
+    shared: &Shared<P>,
+    frame: &Frame,
+    effects: &mut Effects,
+    record: &Record,
+) {
+    let stored = &record.programs;
+    let count = stored.count();
+    if let Some(count) = count.filter(|_| shared.fixed.script_operations >= Count::OPERATIONS) {
+        count.add(shared.variables);
+    } else if let Some(script) = stored.script(&record.sizes, runner.core) {
+        run_stored(runner, registers, shared, frame, effects, &script);
     }
 }
 

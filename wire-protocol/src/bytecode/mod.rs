@@ -40,6 +40,7 @@
 
 pub mod assemble;
 pub mod comparison;
+pub mod count;
 pub mod decode;
 pub mod decoded;
 pub mod op;
@@ -53,6 +54,7 @@ pub(crate) mod word;
 
 pub use assemble::Assembler;
 pub use comparison::{Compared, Comparison};
+pub use count::Count;
 pub use decoded::Decoded;
 pub use program::{BadProgram, Program, Reason};
 pub use verify::Verified;

@@ -373,6 +373,7 @@ impl<S: Sink> Translator<'_, '_, S> {
             Op::LoadGlobal => self.give(Word::of(Code::LoadGlobal, 0, 0, 0).with(number)),
             Op::StoreLocal => self.keep(Code::StoreLocal, number),
             Op::StoreFrame => self.keep(Code::StoreFrame, in_memory),
+            Op::StoreGlobal if self.added_to_global(number) => {}
             Op::StoreGlobal => self.keep(Code::StoreGlobal, number),
             Op::AddressLocal => self.push(Entry::Number(tag::address(Area::Locals, offset))),
             Op::AddressGlobal => self.push(Entry::Number(tag::address(Area::Globals, offset))),
@@ -384,6 +385,30 @@ impl<S: Sink> Translator<'_, '_, S> {
             }
             _ => {}
         }
+    }
+
+    /// The top is that global and a number, and goes back to the global: a word of its own does both.
+    fn added_to_global(&mut self, slot: i32) -> bool {
+        let top = self.len().saturating_sub(1);
+        let (entry, home) = (self.entry(top), self.home(top));
+        let [Some(load), Some(add)] = [self.earlier, self.pending] else {
+            return false;
+        };
+        let load_word = Word::of(Code::LoadGlobal, home, 0, 0).with(slot);
+        let is_sum = entry == Entry::Home
+            && load.word == load_word
+            && add.word.code() == Some(Code::AddN)
+            && (add.word.a(), add.word.b()) == (home, home)
+            && Word::is_short(add.word.n());
+        if is_sum {
+            self.take_back();
+            self.take_back();
+            self.drop_values(1);
+            let addend = add.word.n().cast_signed();
+            let word = Word::comparing(Code::AddGlobal, 0, slot.cast_unsigned(), addend);
+            self.push_word_of(word, load.at);
+        }
+        is_sum
     }
 
     /// The top goes to a variable in memory.

@@ -3,8 +3,11 @@
 use super::{Bench, program, run_on, value};
 use crate::bytecode::assemble::AssembleError;
 use crate::bytecode::op::Op;
+use crate::bytecode::update::{Update, Width};
 use crate::bytecode::word::{Code, Word};
-use crate::bytecode::{Assembler, Decoded, Verified};
+use crate::bytecode::{Assembler, Count, Decoded, Verified};
+use crate::script::Machine as _;
+use core::sync::atomic::Ordering;
 use std::vec::Vec;
 
 type Written = Result<(), AssembleError>;
@@ -402,4 +405,69 @@ fn results_of_calls_go_where_they_are_wanted() {
     assert_eq!(value_with(None, &bytes), 4);
     let moves = codes(&bytes).into_iter().filter(|&code| code == Code::Move);
     assert_eq!(moves.count(), 1, "the variable as an argument, no result");
+}
+
+/// A program that may do nothing but count, run and, if it does nothing else, carried out.
+fn counts(write: impl FnOnce(&mut Assembler<'_>) -> Written) -> (u64, Option<u64>) {
+    let bytes = program(|a| {
+        write(a)?;
+        a.op(Op::Exit)
+    });
+    let mut bench = Bench::default();
+    bench.globals()[2].store(40, Ordering::Relaxed);
+    let outcome = run_on(&mut bench, &bytes, Count::OPERATIONS.max(100));
+    assert_eq!(outcome.faults, 0);
+    let ran = bench.globals()[2].load(Ordering::Relaxed);
+    let added = Count::of(&Verified::new(&bytes).unwrap()).map(|count| {
+        bench.globals()[2].store(40, Ordering::Relaxed);
+        count.add(bench.globals());
+        bench.globals()[2].load(Ordering::Relaxed)
+    });
+    (ran, added)
+}
+
+#[test]
+fn what_only_counts_need_not_be_run() {
+    let sum = |number: u64, op: Op| {
+        move |a: &mut Assembler<'_>| {
+            a.variable(Op::LoadGlobal, 2)?;
+            a.number(number)?;
+            a.op(op)?;
+            a.variable(Op::StoreGlobal, 2)
+        }
+    };
+    assert_eq!(counts(sum(1, Op::Add)), (41, Some(41)));
+    assert_eq!(counts(sum(1, Op::Sub)), (39, Some(39)));
+    assert_eq!(
+        counts(sum(0x7f_ffff, Op::Add)),
+        (0x80_0027, Some(0x80_0027))
+    );
+    let far = counts(sum(0x80_0000, Op::Add));
+    assert_eq!(far, (0x80_0028, None));
+    assert_eq!(counts(sum(2, Op::Mul)), (80, None));
+    let update = |a: &mut Assembler<'_>| {
+        a.variable(Op::AddressGlobal, 16)?;
+        a.number(5)?;
+        a.update(Update {
+            op: Op::Add,
+            width: Width {
+                bytes: 8,
+                is_signed: false,
+            },
+        })
+    };
+    assert_eq!(counts(update), (45, Some(45)));
+    // It does more, or another global is meant.
+    let twice = |a: &mut Assembler<'_>| {
+        update(a)?;
+        update(a)
+    };
+    assert_eq!(counts(twice), (50, None));
+    let other = |a: &mut Assembler<'_>| {
+        a.variable(Op::LoadGlobal, 1)?;
+        a.number(3)?;
+        a.op(Op::Add)?;
+        a.variable(Op::StoreGlobal, 2)
+    };
+    assert_eq!(counts(other), (3, None));
 }
