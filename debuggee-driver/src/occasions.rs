@@ -90,6 +90,11 @@ impl Occasions {
         self.crash.store(true, SeqCst);
     }
 
+    /// Whoever asked for it is not there any more.
+    pub fn forget_host(&self) {
+        self.crash.store(false, SeqCst);
+    }
+
     /// Whether it is to; it is told once.
     pub fn take_crash(&self) -> bool {
         self.crash.swap(false, SeqCst)
@@ -141,5 +146,8 @@ mod tests {
         assert!(!occasions.take_crash());
         occasions.ask_for_crash();
         assert!(occasions.take_crash() && !occasions.take_crash());
+        occasions.ask_for_crash();
+        occasions.forget_host();
+        assert!(!occasions.take_crash());
     }
 }

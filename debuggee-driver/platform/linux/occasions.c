@@ -18,6 +18,10 @@
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 14, 0)
 #include <linux/panic_notifier.h>
 #endif
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(5, 16, 0)
+#define TELLS_WARNINGS
+#include <trace/events/error_report.h>
+#endif
 #include <asm/traps.h>
 
 #include "occasions.h"
@@ -141,11 +145,15 @@ static void on_signal(void *unused, int number, struct kernel_siginfo *info, str
 		return;
 	if (exits && !thread_group_leader(current))
 		return;
-	if (exits)
+	if (exits) {
 		number = group->group_exit_code & 0x7f;
-	/* One thread of several goes, since another one executes a program; or the process ends by itself. */
-	else if (number == SIGKILL || group->flags & SIGNAL_UNKILLABLE)
+		/* The thread that it came to has told. */
+		if (sig_kernel_coredump(number))
+			return;
+	} else if (number == SIGKILL || group->flags & SIGNAL_UNKILLABLE) {
+		/* One thread of several goes, since another one executes a program; or the process ends by itself. */
 		return;
+	}
 	if (number)
 		tell_task(SS_SIGNAL_DEATH, task_pt_regs(current)->ip, number, current);
 }
@@ -155,10 +163,13 @@ static void on_hang(void *unused, struct task_struct *task)
 	tell_task(SS_HUNG_TASK, 0, task->pid, task);
 }
 
-static void on_error(void *unused, int detector, unsigned long place)
+#ifdef TELLS_WARNINGS
+static void on_error(void *unused, enum error_detector detector, unsigned long place)
 {
-	tell_text(SS_WARNING, place, detector, NULL);
+	if (detector == ERROR_DETECTOR_WARN)
+		tell_text(SS_WARNING, place, 0, NULL);
 }
+#endif
 
 static struct {
 	const char *name;
@@ -171,7 +182,9 @@ static struct {
 	{ "sched_process_exec", on_exec },
 	{ "signal_deliver", on_signal },
 	{ "sched_process_hang", on_hang },
+#ifdef TELLS_WARNINGS
 	{ "error_report_end", on_error },
+#endif
 };
 
 static void find_point(struct tracepoint *point, void *unused)
@@ -195,6 +208,9 @@ void occasions_begin(void (*tell)(const struct ss_occasion *occasion))
 	register_die_notifier(&trap_block);
 	register_reboot_notifier(&reboot_block);
 	register_module_notifier(&module_block);
+#ifndef TELLS_WARNINGS
+	pr_info("this kernel does not tell of warnings\n");
+#endif
 	for_each_kernel_tracepoint(find_point, NULL);
 	for (i = 0; i < ARRAY_SIZE(probes); i++) {
 		int error = probes[i].point ? tracepoint_probe_register(probes[i].point, probes[i].probe, NULL) : -ENOENT;

@@ -6,6 +6,7 @@
 use crate::exit::core::{Core, Fault};
 use crate::halt::{self, Stopped};
 use crate::port::{Cpu, Ports};
+use crate::vmx::reason;
 use wire_protocol::packet::{Occasion, StopCause};
 
 /// See the module.
@@ -20,9 +21,10 @@ impl Death {
     pub fn new<P: Ports>(core: &Core<'_, P>, fault: Fault) -> Self {
         core.seat.die();
         core.shared.hand_over_polling(core.id);
+        let is_triple = fault.reason == reason::TRIPLE_FAULT;
         Self {
             fault,
-            is_told: !core.shared.occasions.stops_at(Occasion::TripleFault),
+            is_told: is_triple && !core.shared.occasions.stops_at(Occasion::TripleFault),
         }
     }
 

@@ -119,6 +119,7 @@ fn answer<P: Ports>(line: &mut Line<P::Transport>, context: &mut Context<'_, '_,
             printed = matches!(request, Request::RunScript { .. });
             if matches!(request, Request::Hello { .. }) {
                 steps::forget_host(context.shared);
+                context.shared.occasions.forget_host();
                 base_after = context.shared.facts.kernel_base;
             }
             let (reply, next) = command::answer(&request, context, buffers.lists);

@@ -73,7 +73,22 @@ pub(super) fn disable(mut arguments: Arguments<'_>) -> Parsed {
     }
 }
 
+/// Bytes of a thread's name.
+const TASK_NAME_BYTES: usize = 15;
+
+/// A name as the kernel has it: that of a module without hyphens, that of a thread cut.
+fn as_kept(occasion: Occasion, name: &str) -> String {
+    match occasion {
+        Occasion::ModuleLoad | Occasion::ModuleUnload => name.replace('-', "_"),
+        _ => {
+            let len = name.floor_char_boundary(TASK_NAME_BYTES);
+            name[..len].to_owned()
+        }
+    }
+}
+
 fn rule(occasion: Occasion, stops: bool, name: &str) -> Parsed {
+    let name = as_kept(occasion, name);
     if name.len() > limits::OCCASION_TEXT_BYTES {
         return Err(ParseError::Unfit {
             option: "the name",

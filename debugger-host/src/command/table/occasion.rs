@@ -17,8 +17,10 @@ pub(super) static ROWS: &[Command] = &[
         names: &["sxe"],
         syntax: "sxe WHAT [NAME]",
         summary: "halt at WHAT, of which `sx` has the list, or only if it is about NAME",
-        details: "NAME is that of a module for module-load and module-unload, of a thread for create, exit, signal and\n\
-            process: there it is the program's. Nothing runs, and no guest memory changes. The halt is where the\n\
+        details: "NAME is that of a module for module-load and module-unload (which is told when its exit function has\n\
+            run), of a thread for create, exit, signal and process: there it is the program's; a new thread has that of\n\
+            who made it. The kernel keeps 15 bytes of it. A kernel that starts another one for a dump when it panics\n\
+            tells of the oops before, not of the panic. Nothing runs, and no guest memory changes. The halt is where the\n\
             kernel tells of it, in the driver's code: the stop line has the place that it is about. Where a kernel\n\
             does not tell of something, the log has a line for it when the driver is loaded. `ta` with the place that\n\
             is told of a program goes to its first instruction. For soft-lockup and hard-lockup a breakpoint is set,\n\
