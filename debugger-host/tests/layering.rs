@@ -34,7 +34,7 @@ const ORDER: [&[&str]; 13] = [
     &["script"],
     &["symbol", "assembler", "refusal"],
     &["saved", "timeout"],
-    &["types", "clock", "size", "private", "dropped"],
+    &["types", "clock", "size", "private", "dropped", "unpacked"],
 ];
 
 fn rank(module: &str) -> Option<usize> {

@@ -13,10 +13,16 @@ pub(crate) fn prepare() -> Result<()> {
     run::output(nightly_cargo(&repository()).args(["miri", "setup"])).map(drop)
 }
 
-/// Runs the unit tests of `package` that `arguments` to the test harness name; that there are none is a failure.
-pub(crate) fn run(package: &str, arguments: &[&str], out: &mut dyn Write) -> Result<Tally> {
+/// Runs the tests of `package` that `target` of its targets has and `arguments` to the test harness name; that there are none
+/// is a failure.
+pub(crate) fn run(
+    package: &str,
+    target: &str,
+    arguments: &[&str],
+    out: &mut dyn Write,
+) -> Result<Tally> {
     let mut miri = nightly_cargo(&repository());
-    miri.args(["miri", "test", "--lib", "--package", package, "--"]);
+    miri.args(["miri", "test", target, "--package", package, "--"]);
     miri.args(arguments);
     // Property tests read the environment and the clock. What the crates have lasts for good, and tests make it so by leaving
     // it behind. The interpreter is some hundred times slower than the machine.

@@ -26,8 +26,8 @@ struct Part {
 
 /// What a part does.
 enum Work {
-    /// Unit tests of a package under Miri, with arguments to the test harness.
-    Miri(&'static str, &'static [&'static str]),
+    /// Tests of a package under Miri: which of its targets, and arguments to the test harness.
+    Miri(&'static str, &'static str, &'static [&'static str]),
     /// The test on machines of this name, which this setting makes thorough.
     Lab(&'static str, Option<(&'static str, &'static str)>),
     /// The same, which draws what it does from the seed in this variable.
@@ -40,26 +40,33 @@ const PARTS: &[Part] = &[
     Part {
         name: "miri-wire",
         about: "all unit tests of the wire crate under Miri",
-        work: Work::Miri("wire-protocol", &[]),
+        work: Work::Miri("wire-protocol", "--lib", &[]),
+    },
+    Part {
+        name: "miri-programs",
+        about: "programs of arbitrary bytes under Miri: verified, decoded and run",
+        work: Work::Miri("wire-protocol", "--test=scripts", &[]),
     },
     Part {
         name: "miri-driver",
         about: "all unit tests of the driver's core under Miri, but those of exits and events",
         work: Work::Miri(
             "debuggee-driver",
+            "--lib",
             &["--skip", "exit::", "--skip", "event::"],
         ),
     },
     Part {
         name: "miri-events",
         about: "the unit tests of events under Miri",
-        work: Work::Miri("debuggee-driver", &["event::"]),
+        work: Work::Miri("debuggee-driver", "--lib", &["event::"]),
     },
     Part {
         name: "miri-exits",
         about: "the unit tests of exits under Miri, but those of whole sequences of them",
         work: Work::Miri(
             "debuggee-driver",
+            "--lib",
             &[
                 "exit::",
                 "--skip=exit::tests::detours",
@@ -74,6 +81,7 @@ const PARTS: &[Part] = &[
         about: "the unit tests of sequences of exits under Miri",
         work: Work::Miri(
             "debuggee-driver",
+            "--lib",
             &[
                 "exit::tests::detours",
                 "exit::tests::ends",
@@ -244,10 +252,10 @@ impl Work {
 
     fn run(&self, seed: u64, out: &mut dyn Write) -> Result<Tally> {
         match self {
-            Self::Miri(package, arguments) => {
+            Self::Miri(package, target, arguments) => {
                 toolchain::prepare_nightly()?;
                 miri::prepare()?;
-                miri::run(package, arguments, out)
+                miri::run(package, target, arguments, out)
             }
             Self::Lab(test, setting) => lab_test(test, setting.as_slice(), out),
             Self::Drawn(test, setting, variable) => {

@@ -85,7 +85,7 @@ const CHECKS: &[Check] = &[
         // Where cores wait for each other and hand out what they share.
         run: |_, out| {
             miri::prepare()?;
-            miri::run("debuggee-driver", &["cores::"], out)
+            miri::run("debuggee-driver", "--lib", &["cores::"], out)
         },
     },
     Check {

@@ -10,7 +10,8 @@ use wire_protocol::bytecode::{Reason, VERSION};
 
 fn config() -> ProptestConfig {
     ProptestConfig {
-        cases: 1000,
+        // Fewer where every step is slow.
+        cases: if cfg!(miri) { 4 } else { 1000 },
         failure_persistence: None,
         ..ProptestConfig::default()
     }

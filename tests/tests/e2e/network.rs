@@ -117,7 +117,14 @@ fn a_guest_that_hangs_or_has_panicked_is_halted() {
     assert!(hangs, "the guest does not hang");
     lab.run("g");
     lab.guest("true");
-    // Whatever the guest's own network did, it does no longer.
+    // The guest has no network of its own: its only card is the debugger's.
+    let interfaces = lab.guest("tail -n +3 /proc/net/dev | grep -v '^ *lo:' || true");
+    assert_eq!(interfaces.trim(), "");
+    lab.run("pause");
+    for occasion in ["oops", "panic"] {
+        lab.run(&format!("sxd {occasion}"));
+    }
+    lab.run("g");
     lab.guest_background("echo c > /proc/sysrq-trigger");
     let has_panicked = (0..300).any(|_| {
         std::thread::sleep(Duration::from_millis(100));
@@ -302,6 +309,7 @@ fn a_network_that_cannot_be_is_refused_and_says_why() {
     lab.machine
         .load_driver(&[
             ("ip".to_owned(), "10.0.2.77/24".to_owned()),
+            ("gateway".to_owned(), "10.0.2.2".to_owned()),
             ("mac".to_owned(), "02:00:00:00:00:77".to_owned()),
         ])
         .unwrap();

@@ -216,11 +216,13 @@ impl<M: Machine> Run<'_, '_, M> {
     #[inline(always)]
     pub(super) fn load_frame(&mut self, slot: usize) -> u64 {
         let place = slot_of(self.frames, self.frame.0 + 8 * slot);
+        debug_assert!(place.is_some() && self.frame.0 + 8 * slot < self.frame.1);
         place.map_or(0, |&mut value| u64::from_le_bytes(value))
     }
 
     #[inline(always)]
     pub(super) fn store_frame(&mut self, slot: usize, value: u64) {
+        debug_assert!(self.frame.0 + 8 * slot < self.frame.1);
         if let Some(place) = slot_of(self.frames, self.frame.0 + 8 * slot) {
             *place = value.to_le_bytes();
         }
@@ -260,6 +262,11 @@ impl<M: Machine> Run<'_, '_, M> {
     /// A variable beyond the memory that the run was given.
     #[cold]
     fn missing(&mut self, area: Area, slot: usize, at: usize) -> u64 {
+        // The verifier has seen that there is such a slot, where all variables are.
+        debug_assert!(
+            area != Area::Locals || self.locals.len() < self.program.local_bytes(),
+            "slot {slot}"
+        );
         self.at = at;
         self.fault(FaultKind::Read(tag::address(area, 8 * slot as u32)));
         0

@@ -187,7 +187,12 @@ struct Seen {
     globals: Vec<u64>,
 }
 
-fn watch(program: Verified<'_>, decoded: &Decoded<'_>, workspace: &mut Workspace) -> Seen {
+fn watch(
+    program: Verified<'_>,
+    decoded: &Decoded<'_>,
+    workspace: &mut Workspace,
+    budget: u64,
+) -> Seen {
     let globals: Vec<_> = (0..GLOBAL_BYTES / 8).map(|_| AtomicU64::new(0)).collect();
     let mut locals = vec![0; program.program().local_bytes()];
     let mut machine = Strange {
@@ -196,11 +201,11 @@ fn watch(program: Verified<'_>, decoded: &Decoded<'_>, workspace: &mut Workspace
         history: DefaultHasher::new(),
         costly: 0,
     };
-    let outcome = run(decoded, &mut locals, workspace, &mut machine, BUDGET);
-    assert!(outcome.left <= BUDGET);
+    let outcome = run(decoded, &mut locals, workspace, &mut machine, budget);
+    assert!(outcome.left <= budget);
     // One operation asks the machine for a register, for a piece of 64 bytes twice, for the 15
     // bytes of an instruction, or for 32 pieces of texts that are one character long each.
-    let used = BUDGET - outcome.left;
+    let used = budget - outcome.left;
     assert!(
         machine.costly <= 64 * (used + 1),
         "{} for {used}",
@@ -217,8 +222,9 @@ fn watch(program: Verified<'_>, decoded: &Decoded<'_>, workspace: &mut Workspace
     }
 }
 
-/// Verifies a program and, if it is good, runs it: it must end as a program should, and must not
-/// depend on what others left in the workspace.
+/// Verifies a program and, if it is good, runs it: it must end as a program should, take the budget that it takes and
+/// not one operation less, and must not depend on what others left in the workspace. That it stays within its code,
+/// registers, variables and constants is asserted where it runs.
 pub fn exercise(bytes: &[u8]) -> Result<Outcome, BadProgram> {
     let program = Verified::new(bytes)?;
     let (needed, kept) = program.decoded_bytes();
@@ -227,9 +233,26 @@ pub fn exercise(bytes: &[u8]) -> Result<Outcome, BadProgram> {
     assert_eq!(program.decode_into(&mut memory), Some(kept));
     let layout = program.program().layout();
     let decoded = Decoded::from_parts(bytes, layout, &memory[..kept]).expect("the same bytes");
-    let seen = watch(program, &decoded, &mut Workspace::new());
-    assert_eq!(seen, watch(program, &decoded, &mut used_workspace()));
+    let seen = watch(program, &decoded, &mut Workspace::new(), BUDGET);
+    assert_eq!(
+        seen,
+        watch(program, &decoded, &mut used_workspace(), BUDGET)
+    );
     assert!(!matches!(seen.outcome.end, End::Broken { .. }), "{seen:?}");
+    if let End::Finished { .. } = seen.outcome.end {
+        // What it takes is enough, and anything less is not.
+        let used = BUDGET - seen.outcome.left;
+        let again = watch(program, &decoded, &mut Workspace::new(), used);
+        assert_eq!(
+            (again.outcome.end, again.outcome.left),
+            (seen.outcome.end, 0)
+        );
+        let less = watch(program, &decoded, &mut Workspace::new(), used - 1);
+        assert!(
+            matches!(less.outcome.end, End::OverBudget { .. }),
+            "{less:?} with {used} less one"
+        );
+    }
     Ok(seen.outcome)
 }
 
