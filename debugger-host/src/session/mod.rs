@@ -271,6 +271,8 @@ impl Session {
         let (message, at) = match event {
             Event::Message { bytes, at } => (bytes, at),
             Event::Connected => return self.connected(),
+            // It greets until it hears of a session, and that it came is known.
+            Event::Greeting if self.is_gone => return,
             Event::Greeting => return self.lose_driver(false),
             Event::OtherHost { seconds } => return self.lose_to_other_host(seconds),
             // Of a request that was given up.
