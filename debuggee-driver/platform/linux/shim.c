@@ -661,9 +661,14 @@ static void stir(void)
 /* Gives the arena what its pools want. Memory that was taken is not touched here until all cores have left. */
 static int replenish(void *unused)
 {
-	while (!kthread_should_stop()) {
-		u64 wanted = replenish_ms ? standstill_wanted_chunks(token) : 0;
+	unsigned long due = jiffies;
 
+	while (!kthread_should_stop()) {
+		bool is_due = replenish_ms && time_after_eq(jiffies, due);
+		u64 wanted = is_due ? standstill_wanted_chunks(token) : 0;
+
+		if (is_due)
+			due = jiffies + msecs_to_jiffies(replenish_ms);
 		if (standstill_wants_crash(token))
 			panic("asked for by the debugger");
 
@@ -680,7 +685,8 @@ static int replenish(void *unused)
 			}
 			chunks[facts->chunk_count++] = page;
 		}
-		stir();
+		if (is_due)
+			stir();
 		schedule_timeout_interruptible(msecs_to_jiffies(min_not_zero(replenish_ms, 1000UL)));
 	}
 	return 0;
