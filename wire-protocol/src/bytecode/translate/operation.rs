@@ -373,8 +373,7 @@ impl<S: Sink> Translator<'_, '_, S> {
             Op::LoadGlobal => self.give(Word::of(Code::LoadGlobal, 0, 0, 0).with(number)),
             Op::StoreLocal => self.keep(Code::StoreLocal, number),
             Op::StoreFrame => self.keep(Code::StoreFrame, in_memory),
-            Op::StoreGlobal if self.added_to_global(number) => {}
-            Op::StoreGlobal => self.keep(Code::StoreGlobal, number),
+            Op::StoreGlobal => self.store_global(number),
             Op::AddressLocal => self.push(Entry::Number(tag::address(Area::Locals, offset))),
             Op::AddressGlobal => self.push(Entry::Number(tag::address(Area::Globals, offset))),
             Op::AddressConstant => self.push(Entry::Number(tag::address(Area::Constants, offset))),
@@ -387,28 +386,29 @@ impl<S: Sink> Translator<'_, '_, S> {
         }
     }
 
-    /// The top is that global and a number, and goes back to the global: a word of its own does both.
-    fn added_to_global(&mut self, slot: i32) -> bool {
+    /// The top goes to a global. If it is that global and a number, a word of its own does both.
+    fn store_global(&mut self, slot: i32) {
+        let Some((addend, at)) = self.added_to(slot) else {
+            return self.keep(Code::StoreGlobal, slot);
+        };
+        self.take_back();
+        self.take_back();
+        self.drop_values(1);
+        let word = Word::comparing(Code::AddGlobal, 0, slot.cast_unsigned(), addend);
+        self.push_word_of(word, at);
+    }
+
+    /// What the last two words add to a global, and the place of the first, if the top is just that.
+    fn added_to(&self, slot: i32) -> Option<(i64, u32)> {
         let top = self.len().saturating_sub(1);
         let (entry, home) = (self.entry(top), self.home(top));
-        let [Some(load), Some(add)] = [self.earlier, self.pending] else {
-            return false;
-        };
-        let load_word = Word::of(Code::LoadGlobal, home, 0, 0).with(slot);
+        let (load, add) = (self.earlier?, self.pending?.word);
         let is_sum = entry == Entry::Home
-            && load.word == load_word
-            && add.word.code() == Some(Code::AddN)
-            && (add.word.a(), add.word.b()) == (home, home)
-            && Word::is_short(add.word.n());
-        if is_sum {
-            self.take_back();
-            self.take_back();
-            self.drop_values(1);
-            let addend = add.word.n().cast_signed();
-            let word = Word::comparing(Code::AddGlobal, 0, slot.cast_unsigned(), addend);
-            self.push_word_of(word, load.at);
-        }
-        is_sum
+            && load.word == Word::of(Code::LoadGlobal, home, 0, 0).with(slot)
+            && add.code() == Some(Code::AddN)
+            && (add.a(), add.b()) == (home, home)
+            && Word::is_short(add.n());
+        is_sum.then(|| (add.n().cast_signed(), load.at))
     }
 
     /// The top goes to a variable in memory.

@@ -261,6 +261,30 @@ fn a_step_and_the_end_of_its_loop_are_both() {
     }
 }
 
+/// 20 if the jump on what `condition` leaves of a variable that is `of` leads on, else 10; with the word if it is there.
+fn jumped(
+    of: u64,
+    condition: impl Fn(&mut Assembler<'_>) -> Written,
+    jump: Op,
+    code: Option<Code>,
+) -> u64 {
+    let bytes = program(|a| {
+        a.set_local_bytes(8)?;
+        a.set_local_registers(1)?;
+        variable(a, 0, of)?;
+        let there = a.label()?;
+        a.variable(Op::LoadLocal, 0)?;
+        condition(a)?;
+        a.jump(jump, there)?;
+        a.number(10)?;
+        a.op(Op::Return)?;
+        a.place(there)?;
+        a.number(20)?;
+        a.op(Op::Return)
+    });
+    value_with(code, &bytes)
+}
+
 #[test]
 fn bits_are_compared_as_they_are_alone() {
     let relations = [
@@ -274,27 +298,16 @@ fn bits_are_compared_as_they_are_alone() {
             for &mask in few(&[1, 0x3f, 0xffff, 0x1_0000, u64::MAX]) {
                 for &number in few(&[0, 1, 4, 0xffff, 0x1_0000]) {
                     for &of in few(&VALUES) {
-                        let bytes = program(|a| {
-                            a.set_local_bytes(8)?;
-                            a.set_local_registers(1)?;
-                            variable(a, 0, of)?;
-                            let there = a.label()?;
-                            a.variable(Op::LoadLocal, 0)?;
+                        let condition = |a: &mut Assembler<'_>| {
                             a.number(mask)?;
                             a.op(Op::And)?;
                             a.number(number)?;
-                            a.op(relation)?;
-                            a.jump(jump, there)?;
-                            a.number(10)?;
-                            a.op(Op::Return)?;
-                            a.place(there)?;
-                            a.number(20)?;
-                            a.op(Op::Return)
-                        });
+                            a.op(relation)
+                        };
                         let holds = binary(relation, of & mask, number) != 0;
                         let jumps = holds == (jump == Op::JumpUnlessZero);
                         let fits = mask <= 0xffff && number <= 0xffff;
-                        let value = value_with(Some(code).filter(|_| fits), &bytes);
+                        let value = jumped(of, condition, jump, Some(code).filter(|_| fits));
                         assert_eq!(value, if jumps { 20 } else { 10 });
                     }
                 }
@@ -307,23 +320,12 @@ fn bits_are_compared_as_they_are_alone() {
         (Op::JumpIfZero, Code::JumpAndEqN),
     ] {
         for of in [2, 3] {
-            let bytes = program(|a| {
-                a.set_local_bytes(8)?;
-                a.set_local_registers(1)?;
-                variable(a, 0, of)?;
-                let there = a.label()?;
-                a.variable(Op::LoadLocal, 0)?;
+            let bit = |a: &mut Assembler<'_>| {
                 a.number(1)?;
-                a.op(Op::And)?;
-                a.jump(jump, there)?;
-                a.number(10)?;
-                a.op(Op::Return)?;
-                a.place(there)?;
-                a.number(20)?;
-                a.op(Op::Return)
-            });
+                a.op(Op::And)
+            };
             let jumps = (of & 1 != 0) == (jump == Op::JumpUnlessZero);
-            let value = value_with(Some(code), &bytes);
+            let value = jumped(of, bit, jump, Some(code));
             assert_eq!(value, if jumps { 20 } else { 10 });
         }
     }
